@@ -1,0 +1,176 @@
+package redigolock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// How an acquire deals with a reply that is lost. The command may have been carried out, may never be, or may be later,
+// when it reaches a server that was stopped for a minute. So the token stays the same for the whole call: a later try
+// that finds it in the key has found its own lock. Since when it is there, nobody knows, so one Extend renews it, and
+// the lock counts from the send of that Extend. A call that gives up, and a lock that was obtained after a lost reply and
+// has been released, leave the token to the clean-up in the background: see strays.go.
+
+// try borrows a connection and tries once. h is what a waiting acquire knows of the holder, nil for a single try.
+func (k *Lock) try(ctx context.Context, h *holding) error {
+	l := k.locker
+	start, err := k.exchangeOn(ctx, &k.conn, "acquire", min(l.opTimeout(), k.ttl), func(c redis.Conn) error {
+		err := l.acquireFunc()(ctx, c, k.key, k.token, k.ttl)
+		if h != nil && errors.Is(err, ErrHeld) && k.strayed.IsZero() {
+			return h.look(ctx, c, k.key, err, l.now())
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrUnknown):
+		k.strayed = l.now()
+		return err
+	case err == nil && k.strayed.IsZero():
+		return k.won(ctx, start)
+	case !k.strayed.IsZero() && (err == nil || errors.Is(err, ErrHeld)):
+		return k.adopt(ctx, err)
+	}
+	k.observeHeld(err)
+	return err
+}
+
+// adopt asks by an Extend whether the key carries the token since a try whose reply was lost. held is what the newest
+// try said: nil, or an ErrHeld that may mean this very lock, for SetNX cannot tell.
+func (k *Lock) adopt(ctx context.Context, held error) error {
+	start, err := k.exchangeOn(ctx, &k.conn, "acquire", min(k.locker.opTimeout(), k.ttl), func(c redis.Conn) error {
+		return Extend(ctx, c, k.key, k.token, k.ttl)
+	})
+	switch {
+	case err == nil:
+		return k.won(ctx, start)
+	case errors.Is(err, ErrNotHeld) && held != nil:
+		k.observeHeld(held)
+		return held
+	case errors.Is(err, ErrNotHeld):
+		return is(ErrExpired, "acquire", k.key, "it was gone when it was renewed")
+	}
+	return err
+}
+
+// lookAgain asks once more, on a connection of its own, whether a try with the error lost has succeeded. If the key
+// does not carry the token, that proves nothing: the command may still be on its way.
+func (k *Lock) lookAgain(ctx context.Context, lost error) error {
+	var start time.Time
+	err := k.locker.onOwn(ctx, k.key, k.token, func(ctx context.Context, c redis.Conn) error {
+		start = k.locker.now()
+		return Extend(ctx, c, k.key, k.token, k.ttl)
+	})
+	if err == nil {
+		return k.won(ctx, start)
+	}
+	return lost
+}
+
+// won gives the handle its Deadline. A lock without any validity left is undone.
+func (k *Lock) won(ctx context.Context, start time.Time) error {
+	k.acquired, k.deadline = start, deadline(start, k.ttl)
+	if !k.over(k.locker.now()) {
+		return nil
+	}
+	err := k.release(context.WithoutCancel(ctx))
+	if err != nil && !errors.Is(err, ErrNotHeld) {
+		k.strayed = k.locker.now()
+	}
+	return is(ErrExpired, "acquire", k.key, fmt.Sprintf("the answer took longer than the ttl of %v is good for", k.ttl))
+}
+
+// conclude ends an acquire: with the handle, or with err.
+func (k *Lock) conclude(begin time.Time, err error) (*Lock, error) {
+	if err == nil {
+		k.locker.Observer.acquired(k.key, k.locker.now().Sub(begin))
+		return k, nil
+	}
+	if k.strayed.IsZero() {
+		return nil, err
+	}
+	k.owe()
+	if errors.Is(err, ErrUnknown) {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%w; and an earlier try of it: %w", err, ErrUnknown)
+}
+
+func (k *Lock) observeHeld(err error) {
+	var held *HeldError
+	if errors.As(err, &held) {
+		k.locker.Observer.contended(k.key, held)
+	}
+}
+
+// A holding is what a waiting acquire knows of the holder.
+type holding struct {
+	err    error // the newest *HeldError
+	holder string
+	until  time.Time // when the holder's TTL ends, by the local clock; zero: not known
+}
+
+func (h *holding) left(now time.Time) time.Duration {
+	if h.until.IsZero() {
+		return 0
+	}
+	return max(h.until.Sub(now), 0)
+}
+
+// look learns what is left of the holder's TTL, once for each holder and once for each of its TTLs, for neither SET nor GET
+// tells. It finds the key that is no lock, too, which would have the acquire wait for ever. err is the ErrHeld of the try
+// just made on c; look returns it with what it learned, or an ErrConflict.
+func (h *holding) look(ctx context.Context, c redis.Conn, key string, err error, now time.Time) error {
+	var held *HeldError
+	if !errors.As(err, &held) {
+		return err
+	}
+	h.err = held
+	if held.TTL > 0 {
+		h.holder, h.until = held.Holder, now.Add(held.TTL)
+		return err
+	}
+	if held.Holder == h.holder && now.Before(h.until) {
+		held.TTL = h.until.Sub(now)
+		return err
+	}
+	info, lookErr := Inspect(ctx, c, key)
+	switch {
+	case errors.Is(lookErr, ErrConflict):
+		return lookErr
+	case lookErr != nil || !info.Held:
+		h.holder, h.until = "", time.Time{}
+	default:
+		held.TTL, held.Holder = info.TTL, holderOf(info.Token)
+		h.holder, h.until = held.Holder, now.Add(info.TTL)
+	}
+	return err
+}
+
+// gaveUp is the error of a wait that ended for the reason end, after a last try that ended with err.
+func (h *holding) gaveUp(key string, attempts int, end, err error) error {
+	if h.err != nil && !errors.Is(err, ErrHeld) {
+		err = fmt.Errorf("%w, and before: %w", err, h.err)
+	}
+	return fmt.Errorf("redigolock: acquire %s: gave up after %d tries: %w; the last one: %w", quote(key), attempts, end, err)
+}
+
+// onOwn runs f on a connection that is not the pool's, with a context of at most OpTimeout.
+func (l *Locker) onOwn(ctx context.Context, key, token string, f func(context.Context, redis.Conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, l.opTimeout())
+	defer cancel()
+	c, err := dialOwn(ctx, l.Pool)
+	if err != nil {
+		return failed("dial", key, err)
+	}
+	b := &boundConn{Conn: c, key: key, token: token}
+	b.deadline, _ = ctx.Deadline()
+	defer b.giveBack(nil)
+	if err := b.bind(key); err != nil {
+		return failed("bind", key, err)
+	}
+	return f(ctx, b)
+}

@@ -1,0 +1,194 @@
+package redigolock
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+	"github.com/google/uuid"
+)
+
+// The errors of this package, to be asked for with [errors.Is]. The server's or the network's own error stays
+// wrapped inside; the manual at the top of this package says what to do about each.
+var (
+	// ErrHeld: somebody else's token is in the key. The error is a *[HeldError].
+	ErrHeld = errors.New("redigolock: held by another token")
+	// ErrNotHeld: the key does not carry this token; the lock expired, was deleted, or was taken by another.
+	ErrNotHeld = errors.New("redigolock: not held by this token")
+	// ErrLost is the cause of a [Lock.KeepAlive] context that ended because holding could no longer be proven,
+	// or because Locker.MaxHold was reached.
+	ErrLost = errors.New("redigolock: lock lost")
+	// ErrUnknown: a command left and no reply came, so it may or may not have been carried out.
+	ErrUnknown = errors.New("redigolock: no reply came, outcome unknown")
+	// ErrInvalid: an argument is bad; nothing was sent.
+	ErrInvalid = errors.New("redigolock: invalid argument")
+	// ErrConflict: the key holds something that is no lock, that is another type or a string without a TTL.
+	ErrConflict = errors.New("redigolock: key holds something that is no lock")
+	// ErrUnsupported: the server, or the state of the connection, cannot do this.
+	ErrUnsupported = errors.New("redigolock: not supported")
+	// ErrFenced: [Guard] has seen a higher fencing number.
+	ErrFenced = errors.New("redigolock: fenced off by a higher number")
+	// ErrExpired: an acquire was won, but so late that no validity was left; it has been undone.
+	ErrExpired = errors.New("redigolock: acquired too late, already expired")
+	// ErrClosed: the Locker was closed.
+	ErrClosed = errors.New("redigolock: locker closed")
+)
+
+// A HeldError says who holds a key. [errors.Is] finds [ErrHeld] in it.
+type HeldError struct {
+	Key    string
+	Holder string        // the holder's Owner and a short hash of its token; never the whole token; "" if not known
+	TTL    time.Duration // what was left of the holder's TTL when the server answered; 0 if not known
+}
+
+// Error names the key and what is known of its holder.
+func (e *HeldError) Error() string {
+	s := ErrHeld.Error() + ": key " + quote(e.Key)
+	if e.Holder != "" {
+		s += ", holder " + e.Holder
+	}
+	if e.TTL > 0 {
+		s += ", for another " + e.TTL.String()
+	}
+	return s
+}
+
+// Is makes errors.Is(err, ErrHeld) true.
+func (e *HeldError) Is(target error) bool { return target == ErrHeld }
+
+// holderOf is what may be shown of a token: its owner, if it is one of our tokens, and eight hex digits of its hash.
+func holderOf(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return ownerOf(token) + "#" + hex.EncodeToString(sum[:4])
+}
+
+// ownerOf is the Owner in a token made by a Locker, "" for any other token, which may be a secret as a whole.
+func ownerOf(token string) string {
+	owner, id, ok := strings.Cut(token, "|")
+	if !ok || uuid.Validate(id) != nil || len(id) != 36 || checkOwner(owner) != nil {
+		return ""
+	}
+	return owner
+}
+
+// quote shows a key in a message, whatever bytes it has and however long it is.
+func quote(key string) string {
+	if len(key) > 80 {
+		return strconv.Quote(key[:80]) + "… (" + strconv.Itoa(len(key)) + " bytes)"
+	}
+	return strconv.Quote(key)
+}
+
+// invalid is the ErrInvalid of a verb.
+func invalid(verb, format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %s", ErrInvalid, verb, fmt.Sprintf(format, args...))
+}
+
+// failed puts what is being done in front of an error whose outcome is definite.
+func failed(verb, key string, err error) error {
+	return fmt.Errorf("redigolock: %s %s: %w", verb, quote(key), err)
+}
+
+// is puts a sentinel in front of what is being done, and the reason behind.
+func is(sentinel error, verb, key, reason string) error {
+	return fmt.Errorf("%w: %s %s: %s", sentinel, verb, quote(key), reason)
+}
+
+// notHeld is the ErrNotHeld of a verb that the server answered.
+func notHeld(verb, key string) error {
+	return is(ErrNotHeld, verb, key, "it expired, was deleted, or was taken by another")
+}
+
+// serverError turns an error reply into the error of a verb. The first word decides: scripts append a suffix.
+func serverError(verb, key string, err redis.Error) error {
+	if m := raised.FindStringSubmatch(string(err)); m != nil {
+		err = redis.Error(m[1])
+	}
+	switch firstWord(err) {
+	case "WRONGTYPE":
+		return fmt.Errorf("%w: %s %s: %w", ErrConflict, verb, quote(key), err)
+	case "CONFLICT":
+		return is(ErrConflict, verb, key, strings.TrimPrefix(string(err), "CONFLICT "))
+	}
+	return failed(verb, key, err)
+}
+
+// raised finds the error that Redis 6.2 hides behind a text of its own when a script's redis.call raises it.
+var raised = regexp.MustCompile(`^ERR Error running script \(call to [^)]*\): (?:@?user_script: ?\d+: )?-?(.*)$`)
+
+func firstWord(err redis.Error) string {
+	word, _, _ := strings.Cut(string(err), " ")
+	return word
+}
+
+// unknownCommand reports whether the server said that it does not have the command.
+func unknownCommand(err error) bool {
+	var re redis.Error
+	return errors.As(err, &re) && strings.HasPrefix(strings.ToLower(string(re)), "err unknown command")
+}
+
+// join is errors.Join, but leaves a lone error as it is.
+func join(errs ...error) error {
+	var found []error
+	for _, err := range errs {
+		if err != nil {
+			found = append(found, err)
+		}
+	}
+	if len(found) == 1 {
+		return found[0]
+	}
+	return errors.Join(found...)
+}
+
+// contextError is the error of a context that has ended: errors.Is finds both ctx.Err() and context.Cause(ctx).
+func contextError(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == nil || errors.Is(err, cause) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// readOnly reports whether the connection leads to a replica, or to a master that was demoted.
+func readOnly(err error) bool {
+	var re redis.Error
+	return errors.As(err, &re) && firstWord(re) == "READONLY"
+}
+
+// transient reports whether a waiting acquire, a renewal or a release should try again after err: the server
+// said that it cannot answer now, or the way to it is broken. What the server refuses for good, and what is wrong
+// with the call, ends at once.
+func transient(err error) bool {
+	var re redis.Error
+	var netErr net.Error
+	var certErr *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, ErrUnknown), errors.Is(err, ErrHeld):
+		return true
+	case errors.Is(err, ErrInvalid), errors.Is(err, ErrConflict), errors.Is(err, ErrExpired), errors.As(err, &certErr):
+		return false
+	case errors.As(err, &re):
+		return transientReply(re)
+	}
+	return errors.As(err, &netErr) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, errBusyPool) || errors.Is(err, redis.ErrPoolExhausted)
+}
+
+func transientReply(err redis.Error) bool {
+	switch firstWord(err) {
+	case "LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS", "MOVED", "ASK":
+		return true
+	}
+	return strings.HasPrefix(string(err), "ERR max number of clients")
+}

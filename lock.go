@@ -1,0 +1,240 @@
+package redigolock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// A Lock is a lock that was obtained. It is safe for concurrent use.
+//
+// What makes it safe to act on is Deadline: the server's TTL runs whatever this process does, and no message of the
+// server can be relied on to arrive. Where even that is not enough, as with a process that stalls between looking at
+// the clock and writing, use [Lock.Fence].
+type Lock struct {
+	locker     *Locker
+	key, token string
+	ttl        time.Duration
+	acquired   time.Time // the basis of the acquire; MaxHold counts from it
+
+	conn boundConn // of the acquire and of the first try of the release; allocated with the handle
+
+	mu       sync.Mutex // protects what follows; taken for moments only, never while anything is sent
+	deadline time.Time
+	gone     bool          // the server said "not held", or Deadline was seen to have passed: never held again
+	released bool          // Release was called
+	strayed  time.Time     // when the last acquire was sent whose reply was lost; it may be carried out later still
+	keeper   *keeper       // nil: not kept alive
+	renewing chan struct{} // closed when the goroutine of the newest keeper has ended; nil: there never was one
+}
+
+// Key returns the lock's key.
+func (k *Lock) Key() string { return k.key }
+
+// Token returns the lock's token, all that is needed to release it: keep it out of logs.
+func (k *Lock) Token() string { return k.token }
+
+// Deadline returns the time until which this process may act as the holder: the local time just before the send that
+// acquired or last extended the lock, plus its ttl, less 1 % and 2 ms for the drift of clocks. Code that must not act
+// late compares with it itself, right before it acts: time.Now().Before(k.Deadline()). It never moves back.
+func (k *Lock) Deadline() time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.deadline
+}
+
+// deadline is what a ttl that was set no earlier than at start is good for.
+func deadline(start time.Time, ttl time.Duration) time.Time { return start.Add(ttl - drift(ttl)) }
+
+func drift(ttl time.Duration) time.Duration { return ttl/100 + 2*time.Millisecond }
+
+// passed reports whether now is no longer before t by either clock: the monotonic one stands still while the machine is
+// suspended, and the server's TTL does not.
+func passed(now, t time.Time) bool {
+	return !now.Before(t) || !now.Round(0).Before(t.Round(0))
+}
+
+// over reports whether the lock is gone or its Deadline has passed, which is latched. The caller holds k.mu, or is the
+// only one to know k.
+func (k *Lock) over(now time.Time) bool {
+	k.gone = k.gone || passed(now, k.deadline)
+	return k.gone
+}
+
+// usable says no once the lock has been released or is over; nothing is sent then.
+func (k *Lock) usable(ctx context.Context, verb string) error {
+	if ctx == nil {
+		return invalid(verb, "ctx is nil")
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.released:
+		return is(ErrNotHeld, verb, k.key, "it was released")
+	case k.over(k.locker.now()):
+		return is(ErrNotHeld, verb, k.key, "it was lost, or its time is over")
+	}
+	return nil
+}
+
+// Verify asks the server whether the key still carries the token. It returns nil, [ErrNotHeld], [ErrConflict],
+// [ErrUnknown], the context's error and cause, or what the server or the network refused it with.
+func (k *Lock) Verify(ctx context.Context) error {
+	if err := k.usable(ctx, "verify"); err != nil {
+		return err
+	}
+	_, err := k.exchange(ctx, "verify", k.locker.opTimeout(), func(c redis.Conn) error {
+		_, err := Verify(ctx, c, k.key, k.token)
+		return err
+	})
+	return k.judge(err)
+}
+
+// Fence returns a fencing number for this holder, as the verb [Fence] does, with the errors of [Lock.Verify].
+func (k *Lock) Fence(ctx context.Context) (int64, error) {
+	if err := k.usable(ctx, "fence"); err != nil {
+		return 0, err
+	}
+	var n int64
+	_, err := k.exchange(ctx, "fence", k.locker.opTimeout(), func(c redis.Conn) (err error) {
+		n, err = Fence(ctx, c, k.key, k.token)
+		return err
+	})
+	if err = k.judge(err); err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// Extend makes the lock last at least ttl from now, and moves Deadline accordingly; with a shorter ttl than is left it
+// changes nothing. Later renewals by KeepAlive still use the ttl of the acquire. After [ErrUnknown] Deadline is as
+// before, and Extend can be called again. It has the errors of [Lock.Verify], and [ErrInvalid].
+func (k *Lock) Extend(ctx context.Context, ttl time.Duration) error {
+	if err := checkTTL("extend", ttl, minLockerTTL); err != nil {
+		return err
+	}
+	return k.extend(ctx, ttl, k.locker.opTimeout())
+}
+
+func (k *Lock) extend(ctx context.Context, ttl, timeout time.Duration) error {
+	if err := k.usable(ctx, "extend"); err != nil {
+		return err
+	}
+	var left time.Duration
+	start, err := k.exchange(ctx, "extend", timeout, func(c redis.Conn) (err error) {
+		left, err = extend(ctx, c, k.key, k.token, ttl)
+		return err
+	})
+	if err != nil {
+		return k.judge(err)
+	}
+	k.mu.Lock()
+	if k.over(k.locker.now()) { // the answer came after the old Deadline: others were told that it is over
+		k.mu.Unlock()
+		return k.judge(is(ErrNotHeld, "extend", k.key, "its time was over when the answer came"))
+	}
+	if d := deadline(start, ttl); d.After(k.deadline) {
+		k.deadline = d
+	}
+	k.mu.Unlock()
+	k.locker.Observer.extended(k.key, left)
+	return nil
+}
+
+// judge ends the lock at once when the server has said that it is not held.
+func (k *Lock) judge(err error) error {
+	if errors.Is(err, ErrNotHeld) {
+		k.mu.Lock()
+		k.gone = true
+		k.mu.Unlock()
+		k.lose(err)
+	}
+	return err
+}
+
+// exchange runs f on a connection of its own choice, and returns the time just before f sent anything.
+func (k *Lock) exchange(ctx context.Context, verb string, timeout time.Duration, f func(redis.Conn) error) (time.Time, error) {
+	b := &boundConn{key: k.conn.key, token: k.conn.token}
+	return k.exchangeOn(ctx, b, verb, timeout, f)
+}
+
+func (k *Lock) exchangeOn(ctx context.Context, b *boundConn, verb string, timeout time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
+	l := k.locker
+	limit, cancel := l.limit(ctx, timeout)
+	defer cancel()
+	b.deadline, b.sent = time.Now().Add(timeout), false
+	if err := b.borrow(ctx, l.Pool, limit, verb, k.key); err != nil {
+		return start, err
+	}
+	defer func() { b.giveBack(err) }()
+	start = l.now()
+	err = f(b)
+	if b.lostReply(err) {
+		err = fmt.Errorf("%w: %s %s: %w", ErrUnknown, verb, quote(k.key), err)
+	}
+	if errors.Is(err, ErrUnknown) {
+		l.Observer.unknown(k.key, verb, err)
+	}
+	return start, err
+}
+
+// Release gives the lock back. It first ends KeepAlive, and waits until no renewal is in flight. A cancelled ctx does
+// not stop it, or a lock would stay behind whenever a request is cancelled; only ctx's values are used. It tries at most
+// twice, each time for at most OpTimeout, the second time on a connection of its own.
+//
+// It returns [ErrNotHeld] if the lock was lost before, if Deadline had passed (what may be left of it is removed
+// all the same), or if it was released already; [ErrUnknown] if no reply came, and then the key goes with its TTL; or
+// what the server or the network refused it with.
+func (k *Lock) Release(ctx context.Context) error {
+	if ctx == nil {
+		return invalid("release", "ctx is nil")
+	}
+	k.mu.Lock()
+	again, late := k.released, k.over(k.locker.now())
+	k.released = true
+	k.mu.Unlock()
+	if again {
+		return is(ErrNotHeld, "release", k.key, "it was released")
+	}
+	k.endKeeping(nil)
+	if ctx.Done() != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
+	err := k.release(ctx)
+	if late && !errors.Is(err, ErrNotHeld) {
+		err = join(is(ErrNotHeld, "release", k.key, "its time was over"), err)
+	}
+	if !k.strayed.IsZero() {
+		k.owe()
+	}
+	k.locker.Observer.released(k.key, k.locker.now().Sub(k.acquired), err)
+	return err
+}
+
+func (k *Lock) release(ctx context.Context) error {
+	l, free := k.locker, k.locker.releaseFunc()
+	_, err := k.exchangeOn(ctx, &k.conn, "release", l.opTimeout(), func(c redis.Conn) error {
+		return free(ctx, c, k.key, k.token)
+	})
+	if err == nil || !transient(err) {
+		return err
+	}
+	again := l.onOwn(ctx, k.key, k.token, func(ctx context.Context, c redis.Conn) error {
+		return free(ctx, c, k.key, k.token)
+	})
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case again == nil:
+		return nil
+	case errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && !k.over(l.now()):
+		return nil // the first try did it, and only its reply was lost
+	case errors.Is(again, ErrNotHeld):
+		return again
+	}
+	return fmt.Errorf("%w; and on a new connection: %w", err, again)
+}

@@ -1,0 +1,310 @@
+package redigolock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// DefaultOpTimeout bounds one round trip of a Locker that sets no OpTimeout.
+const DefaultOpTimeout = time.Second
+
+// A Locker obtains locks over a pool. Set its fields, then use it; they must not be changed after the first use, and the
+// Locker must not be copied. It is safe for concurrent use.
+type Locker struct {
+	// Pool lends the connections. Required.
+	Pool Pool
+	// AcquireWith is the command that acquires. Nil: SetNXVerified.
+	AcquireWith AcquireFunc
+	// ReleaseWith is the command that releases. Nil: Release.
+	ReleaseWith ReleaseFunc
+	// Retry says how long Acquire pauses between tries. Nil: DefaultRetry.
+	Retry RetryFunc
+	// Owner is a readable prefix of the tokens, shown by Inspect and HeldError, and so no secret: at most 64 bytes of
+	// printable ASCII without space and '|'. Empty: none.
+	Owner string
+	// OpTimeout bounds one round trip, with the wait for a connection; for an acquire it is never more than the
+	// ttl. Zero: DefaultOpTimeout, 1 s.
+	OpTimeout time.Duration
+	// MaxHold is how long after the acquire KeepAlive gives up. Zero: never.
+	MaxHold time.Duration
+	// Observer is told what happens. Nil: nobody is.
+	Observer *Observer
+
+	clock func() time.Time // nil: time.Now; for tests
+	state lockerState
+}
+
+type lockerState struct {
+	closed atomic.Bool
+	limits [2]atomic.Pointer[sharedLimit]
+
+	mu      sync.Mutex    // protects what follows; taken for moments only, never while anything is sent
+	closing chan struct{} // closed by Close; nil until somebody needs it
+	kept    map[*Lock]struct{}
+	strays  strays
+}
+
+// TryAcquire tries once to acquire the lock for ttl, 10 ms to 24 h in whole milliseconds. If the reply is lost it looks
+// once more, on a connection of its own, whether the lock is there.
+//
+// It returns an error that is [ErrHeld] if somebody else has the lock; [ErrUnknown] if it cannot say whether it got it, and
+// then removes what it may have got in the background; [ErrExpired], [ErrConflict], [ErrInvalid], [ErrClosed]; the context's
+// error and cause; or what the server or the network refused it with.
+func (l *Locker) TryAcquire(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
+	k, err := l.newLock(ctx, "try acquire", key, ttl)
+	if err != nil {
+		return nil, err
+	}
+	begin := l.now()
+	err = k.try(ctx, nil)
+	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
+		err = k.lookAgain(ctx, err)
+	}
+	return k.conclude(begin, err)
+}
+
+// Acquire tries to acquire the lock for ttl, as [Locker.TryAcquire] does, until ctx ends. It pauses between tries as Retry
+// says. What the server or the network cannot do now (LOADING, BUSY, READONLY, MISCONF, NOREPLICAS…, connection refused
+// or broken) is tried again, too; what is refused for good (NOAUTH, WRONGPASS, NOPERM, WRONGTYPE, OOM…) ends it at once.
+//
+// Once ctx has ended, errors.Is finds context.Cause(ctx) in the error; and ErrHeld if the lock was held by another;
+// and ErrUnknown if a reply was lost, and then what it may have got is removed in the background.
+func (l *Locker) Acquire(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
+	k, err := l.newLock(ctx, "acquire", key, ttl)
+	if err != nil {
+		return nil, err
+	}
+	retry := l.Retry
+	if retry == nil {
+		retry = DefaultRetry
+	}
+	begin := l.now()
+	var h holding
+	for attempt := 1; ; attempt++ {
+		err := k.try(ctx, &h)
+		if err == nil || !transient(err) && ctx.Err() == nil {
+			return k.conclude(begin, err)
+		}
+		endErr := ended(ctx)
+		if endErr == nil {
+			pause := retry(attempt, h.left(l.now()))
+			if pause < 0 {
+				return k.conclude(begin, err)
+			}
+			endErr = l.pause(ctx, pause)
+		}
+		if endErr != nil {
+			return k.conclude(begin, h.gaveUp(key, attempt, endErr, err))
+		}
+	}
+}
+
+// pause waits, unless ctx ends or the Locker is closed.
+func (l *Locker) pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return contextError(ctx)
+	case <-l.closingChan():
+		return ErrClosed
+	}
+}
+
+// Do acquires the lock as [Locker.Acquire] does, keeps it alive while fn runs, and releases it. fn gets the context of
+// [Lock.KeepAlive], and must stop when that ends. If fn panics, the lock is released and the panic goes on.
+//
+// It returns what fn returned, joined with ErrLost if the lock was lost meanwhile, even if fn returned nil, and with
+// what the release returned. fn may release the lock itself.
+func (l *Locker) Do(ctx context.Context, key string, ttl time.Duration, fn func(context.Context, *Lock) error) (err error) {
+	if fn == nil {
+		return invalid("do", "fn is nil")
+	}
+	k, err := l.Acquire(ctx, key, ttl)
+	if err != nil {
+		return err
+	}
+	kept := k.KeepAlive(ctx)
+	defer func() {
+		k.loseIfOver()
+		var lost error
+		if cause := context.Cause(kept); errors.Is(cause, ErrLost) {
+			lost = cause
+		}
+		if k.isReleased() {
+			err = join(err, lost)
+			return
+		}
+		err = join(err, lost, k.Release(ctx))
+	}()
+	return fn(kept, k)
+}
+
+// Attach takes over a lock that was obtained elsewhere, as by a verb or in another process. It verifies it; the handle's
+// Deadline comes from what is left of the lock's TTL, and its later renewals are for ttl. MaxHold counts from now.
+//
+// It returns [ErrNotHeld] if the key does not carry the token, or too little is left; [ErrConflict], [ErrUnknown],
+// [ErrInvalid], [ErrClosed]; the context's error and cause; or what the server or the network refused it with.
+func (l *Locker) Attach(ctx context.Context, key, token string, ttl time.Duration) (*Lock, error) {
+	const verb = "attach"
+	if err := checkBytes(verb, "token", token); err != nil {
+		return nil, err
+	}
+	k, err := l.handle(ctx, verb, key, token, ttl)
+	if err != nil {
+		return nil, err
+	}
+	var left time.Duration
+	start, err := k.exchange(ctx, verb, l.opTimeout(), func(c redis.Conn) (err error) {
+		left, err = Verify(ctx, c, key, token)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	k.acquired, k.deadline = start, deadline(start, left)
+	if k.over(l.now()) {
+		return nil, is(ErrNotHeld, verb, key, "too little of its TTL is left")
+	}
+	return k, nil
+}
+
+// Close ends the Locker: waiting acquires and KeepAlive contexts end with [ErrClosed], and later acquires get it. Locks
+// that are held are left to expire, and Release of them still works. It waits for clean-ups in the background, for three
+// OpTimeouts at most. It returns nil, also when called again.
+func (l *Locker) Close() error {
+	if l.state.closed.Swap(true) {
+		return nil
+	}
+	closing := l.closingChan()
+	l.state.mu.Lock()
+	close(closing)
+	kept := l.state.kept
+	l.state.kept = nil
+	l.state.mu.Unlock()
+	for k := range kept {
+		k.endKeeping(ErrClosed)
+	}
+	l.closeStrays(3 * l.opTimeout())
+	return nil
+}
+
+func (l *Locker) closingChan() chan struct{} {
+	l.state.mu.Lock()
+	defer l.state.mu.Unlock()
+	if l.state.closing == nil {
+		l.state.closing = make(chan struct{})
+	}
+	return l.state.closing
+}
+
+// newLock checks what an acquire needs, and makes its handle with a new token. The token serves the whole call.
+func (l *Locker) newLock(ctx context.Context, verb, key string, ttl time.Duration) (*Lock, error) {
+	if err := checkOwner(l.Owner); err != nil {
+		return nil, invalid(verb, "%v", err)
+	}
+	return l.handle(ctx, verb, key, newToken(l.Owner), ttl)
+}
+
+func (l *Locker) handle(ctx context.Context, verb, key, token string, ttl time.Duration) (*Lock, error) {
+	if err := l.check(ctx, verb, key, ttl); err != nil {
+		return nil, err
+	}
+	k := &Lock{locker: l, key: key, token: token, ttl: ttl}
+	k.conn.key, k.conn.token = key, token
+	return k, nil
+}
+
+func (l *Locker) check(ctx context.Context, verb, key string, ttl time.Duration) error {
+	rp, isPool := l.Pool.(*redis.Pool)
+	switch {
+	case ctx == nil:
+		return invalid(verb, "ctx is nil")
+	case l.Pool == nil, isPool && rp == nil:
+		return invalid(verb, "Locker.Pool is nil")
+	case l.OpTimeout < 0:
+		return invalid(verb, "Locker.OpTimeout is negative")
+	case l.MaxHold < 0:
+		return invalid(verb, "Locker.MaxHold is negative")
+	}
+	if err := checkBytes(verb, "key", key); err != nil {
+		return err
+	}
+	if err := checkTTL(verb, ttl, minLockerTTL); err != nil {
+		return err
+	}
+	if l.state.closed.Load() {
+		return fmt.Errorf("%w: %s %s", ErrClosed, verb, quote(key))
+	}
+	if ctx.Err() != nil {
+		return failed(verb, key, contextError(ctx))
+	}
+	return nil
+}
+
+func (l *Locker) now() time.Time {
+	if l.clock != nil {
+		return l.clock()
+	}
+	return time.Now()
+}
+
+func (l *Locker) opTimeout() time.Duration {
+	if l.OpTimeout > 0 {
+		return l.OpTimeout
+	}
+	return DefaultOpTimeout
+}
+
+func (l *Locker) acquireFunc() AcquireFunc {
+	if l.AcquireWith != nil {
+		return l.AcquireWith
+	}
+	return SetNXVerified
+}
+
+func (l *Locker) releaseFunc() ReleaseFunc {
+	if l.ReleaseWith != nil {
+		return l.ReleaseWith
+	}
+	return Release
+}
+
+// A sharedLimit is a context that ends after d, for all that begin in the first eighth of d. A context of one's own
+// for each wait for a connection would be four allocations.
+type sharedLimit struct {
+	ctx    context.Context
+	cancel context.CancelFunc // only its timer ends it: others may wait under it
+	d      time.Duration
+	fresh  time.Time // from then on, a new one is made
+}
+
+// limit returns a context that ends with ctx, and at the latest after d.
+func (l *Locker) limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if _, ok := l.Pool.(contextPool); !ok {
+		return ctx, func() {}
+	}
+	if ctx != context.Background() {
+		return context.WithTimeout(ctx, d)
+	}
+	slot := &l.state.limits[0]
+	if d == l.opTimeout() {
+		slot = &l.state.limits[1]
+	}
+	now := time.Now()
+	s := slot.Load()
+	if s == nil || s.d != d || !now.Before(s.fresh) {
+		s = &sharedLimit{d: d, fresh: now.Add(d / 8)}
+		s.ctx, s.cancel = context.WithTimeout(ctx, d)
+		slot.Store(s)
+	}
+	return s.ctx, func() {}
+}

@@ -1,0 +1,209 @@
+package redigolock
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// All Lua of the package. Rules that every script keeps:
+//   - Redis does not roll a script back, so types, arguments and rights that can be checked are checked before the
+//     first write.
+//   - Calls that may be refused go through redis.pcall and their error is returned as it is, so that its first word
+//     stays the first: Redis 6.2 puts a text of its own in front of an error that a script raises.
+//   - Nothing is put into the text: keys and arguments travel as KEYS and ARGV.
+//   - Own errors begin with "CONFLICT ".
+const (
+	// luaLock reads the lock: v is the value of KEYS[1], false if there is none.
+	luaLock = `
+local v = redis.pcall('GET', KEYS[1])
+if type(v) == 'table' then return v end
+`
+	// luaMine goes on only if KEYS[1] carries ARGV[1]. Replies 0 for "not held"; an error for a string that no
+	// lock left there, because it never expires.
+	luaMine = luaLock + `
+if v ~= ARGV[1] then
+  if v and redis.call('PTTL', KEYS[1]) == -1 then return redis.error_reply('CONFLICT a string without TTL') end
+  return 0
+end
+`
+	// luaLeft goes on with the remaining TTL in left. A lock without TTL would be held for ever.
+	luaLeft = luaMine + `
+local left = redis.pcall('PTTL', KEYS[1])
+if type(left) == 'table' then return left end
+if left == -1 then return redis.error_reply('CONFLICT the lock has lost its TTL') end
+`
+	// luaTTL refuses a ttl that PEXPIRE would refuse only after the key was written, or take as "delete".
+	luaTTL = `
+if not string.find(ARGV[2], '^%d+$') or #ARGV[2] > 8 or tonumber(ARGV[2]) < 1 or tonumber(ARGV[2]) > 86400000 then
+  return redis.error_reply('ERR ttl out of range')
+end
+`
+)
+
+var (
+	// KEYS lock; ARGV token, ttl in ms. Replies 1: the lock carries the token now, new or as before. Else the
+	// holder's token and its PTTL.
+	scriptSetNX = newScript(1, luaTTL+luaLock+`
+if v then
+  local left = redis.call('PTTL', KEYS[1])
+  if left == -1 then return redis.error_reply('CONFLICT a string without TTL') end
+  if v == ARGV[1] then return 1 end
+  return {v, left}
+end
+local won = redis.pcall('SETNX', KEYS[1], ARGV[1])
+if type(won) == 'table' then return won end
+local set = redis.pcall('PEXPIRE', KEYS[1], ARGV[2])
+if type(set) == 'table' then
+  redis.call('DEL', KEYS[1])
+  return set
+end
+return 1
+`)
+
+	// KEYS lock; ARGV token. Replies the PTTL, at least 1, or 0: not held.
+	scriptVerify = newScript(1, luaLeft+`
+return math.max(left, 1)
+`)
+
+	// KEYS lock; ARGV token, ttl in ms. Replies the PTTL after it, or 0: not held. Never lowers a PTTL: a late,
+	// shorter extend would end the lease under its holder.
+	scriptExtend = newScript(1, luaTTL+luaLeft+`
+local ttl = tonumber(ARGV[2])
+if left >= ttl then return left end
+local set = redis.pcall('PEXPIRE', KEYS[1], ARGV[2])
+if type(set) == 'table' then return set end
+return ttl
+`)
+
+	// KEYS lock; ARGV token. Replies 1: deleted, or 0: not held. One's own lock without TTL is deleted too.
+	scriptRelease = newScript(1, luaMine+`
+return redis.pcall('DEL', KEYS[1])
+`)
+
+	// KEYS lock, counter; ARGV token, the counter's TTL in ms. Replies the fencing number as a string, for Lua's
+	// numbers are doubles and a reply of a larger number would be cut; or 0: not held. The server's clock is part
+	// of it, so that numbers keep rising when the counter was lost.
+	scriptFence = newScript(2, luaLeft+`
+local last = redis.pcall('GET', KEYS[2])
+if type(last) == 'table' then return last end
+if last and not string.find(last, '^%d+$') then return redis.error_reply('CONFLICT the fencing counter is no number') end
+local now = redis.call('TIME')
+local n = math.max(tonumber(last or 0) + 1, now[1] * 1000000 + now[2])
+if n > 9007199254740991 then return redis.error_reply('CONFLICT the fencing counter is out of range') end
+local fence = string.format('%.0f', n)
+local set = redis.pcall('SET', KEYS[2], fence, 'PX', ARGV[2])
+if set.err then return set end
+return fence
+`)
+
+	// KEYS guard; ARGV fence. Replies 1: at least as high as all before, and remembered. Else the number seen.
+	scriptGuard = newScript(1, luaGuard+`
+return 1
+`)
+
+	// KEYS guard, key; ARGV fence, command, arguments. Replies the number seen, as a string, or a list of the
+	// command's reply. The number counts as seen even if the command then fails.
+	scriptGuardDo = newScript(2, luaGuard+`
+local reply = redis.pcall(ARGV[2], KEYS[2], unpack(ARGV, 3))
+if type(reply) == 'table' and reply.err then return reply end
+return {reply}
+`)
+
+	// KEYS lock. Replies nil: free; else the token and its PTTL.
+	scriptInspect = newScript(1, luaLock+`
+if not v then return false end
+return {v, redis.call('PTTL', KEYS[1])}
+`)
+)
+
+// luaGuard goes on only if ARGV[1] is no lower than the number in KEYS[1], which it raises. Both are below 2^53.
+const luaGuard = luaLock + `
+if v and not string.find(v, '^%d+$') then return redis.error_reply('CONFLICT the guard is no number') end
+if v and tonumber(v) > tonumber(ARGV[1]) then return v end
+if v ~= ARGV[1] then
+  local set = redis.pcall('SET', KEYS[1], ARGV[1])
+  if set.err then return set end
+end
+`
+
+// A script is a Lua script with its arguments boxed once.
+type script struct{ src, hash, keys any }
+
+func newScript(keys int, src string) script {
+	src = strings.TrimSpace(src)
+	return script{src: src, hash: redis.NewScript(keys, src).Hash(), keys: keys}
+}
+
+// room returns the argument list of an EVALSHA with space for n keys and arguments behind its head.
+func (s script) room(c redis.Conn, n int) []any {
+	args := argsOf(c, 2+n)
+	args[0], args[1] = s.hash, s.keys
+	return args
+}
+
+// run sends the script by its hash, and once more as text if the server does not know it: nothing was executed
+// then. args comes from room.
+func (s script) run(ctx context.Context, c redis.Conn, verb, key string, args []any) (any, error) {
+	reply, err := do(ctx, c, verb, key, "EVALSHA", args...)
+	if re, ok := err.(redis.Error); ok && firstWord(re) == "NOSCRIPT" {
+		args[0] = s.src
+		reply, err = do(ctx, c, verb, key, "EVAL", args...)
+	}
+	if re, ok := err.(redis.Error); ok {
+		err = serverError(verb, key, re)
+	}
+	return reply, err
+}
+
+// SetNXScript acquires a lock by a script of SETNX and PEXPIRE, the second approach of the articles: key = token
+// for ttl, if the key is free. It is one round trip, by EVALSHA. Unlike the articles' script it refuses a bad ttl
+// before it writes, and deletes the key again if PEXPIRE is refused, so that no lock is left without TTL; and it tells
+// who holds the lock.
+//
+// It returns nil if the key carries the token now, newly or from an earlier call; a *[HeldError] with the holder and
+// what is left of its TTL; [ErrConflict] if the key holds another type or a string without TTL; [ErrUnknown] if no
+// reply came; [ErrInvalid]; or what the server refused it with. A user of the server needs the right to SETNX,
+// PEXPIRE, GET, PTTL and DEL, also inside scripts.
+func SetNXScript(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+	const verb = "setnx script"
+	if err := checkTTLCall(ctx, c, verb, key, token, ttl); err != nil {
+		return err
+	}
+	args := scriptSetNX.room(c, 3)
+	args[2], args[3], args[4] = boxed(c, key), boxed(c, token), ttl.Milliseconds()
+	reply, err := scriptSetNX.run(ctx, c, verb, key, args)
+	if err != nil {
+		return err
+	}
+	switch reply := reply.(type) {
+	case int64:
+		return nil
+	case []any:
+		if holder, left, err := tokenAndTTL(reply); err == nil {
+			return &HeldError{Key: key, Holder: holderOf(holder), TTL: max(left, 0)}
+		}
+	}
+	return unexpected(verb, key, reply)
+}
+
+// tokenAndTTL reads a reply of token and PTTL.
+func tokenAndTTL(reply []any) (token string, left time.Duration, err error) {
+	var ms int64
+	_, err = redis.Scan(reply, &token, &ms)
+	return token, time.Duration(ms) * time.Millisecond, err
+}
+
+// reply0 reads the reply of a script that says 0 for "not held" and a positive number else.
+func reply0(verb, key string, reply any) (int64, error) {
+	switch n, ok := reply.(int64); {
+	case !ok || n < 0:
+		return 0, unexpected(verb, key, reply)
+	case n == 0:
+		return 0, notHeld(verb, key)
+	default:
+		return n, nil
+	}
+}

@@ -1,0 +1,172 @@
+package redigolock
+
+import (
+	"context"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// Release deletes the key if it carries the token, in one script: the safe release of the articles. One's own lock
+// without TTL is deleted too.
+//
+// It returns [ErrNotHeld] if the key does not carry the token, which is no success: the lock was lost before. It
+// returns [ErrConflict] if the key holds another type or a foreign string without TTL, [ErrUnknown] if no reply came,
+// [ErrInvalid], or what the server refused it with.
+func Release(ctx context.Context, c redis.Conn, key, token string) error {
+	const verb = "release"
+	if err := checkTokenCall(ctx, c, verb, key, token); err != nil {
+		return err
+	}
+	args := scriptRelease.room(c, 2)
+	args[2], args[3] = boxed(c, key), boxed(c, token)
+	reply, err := scriptRelease.run(ctx, c, verb, key, args)
+	if err != nil {
+		return err
+	}
+	_, err = reply0(verb, key, reply)
+	return err
+}
+
+// maxWatches bounds how often ReleaseTx starts anew because the key was touched between WATCH and EXEC.
+const maxWatches = 16
+
+// ReleaseTx is [Release] without Lua: WATCH, GET and MULTI in one round trip, then DEL and EXEC in another. WATCH is
+// what makes it a compare-and-delete; the MULTI and EXEC alone that an article proposes delete anybody's lock. If the
+// key is touched in between (a renewal of the same lock does), it starts anew, 16 times at the most.
+//
+// It returns what Release returns, but cannot see that a foreign string has no TTL. The connection must not be inside
+// MULTI, nor watch anything.
+func ReleaseTx(ctx context.Context, c redis.Conn, key, token string) error {
+	const verb = "release tx"
+	if err := checkTokenCall(ctx, c, verb, key, token); err != nil {
+		return err
+	}
+	args := argsOf(c, 1)
+	args[0] = boxed(c, key)
+	for range maxWatches {
+		if err := watchMine(ctx, c, verb, key, token, args); err != nil {
+			return err
+		}
+		deleted, err := deleteWatched(ctx, c, verb, key, args)
+		if deleted || err != nil {
+			return err
+		}
+	}
+	return is(ErrUnsupported, verb, key, "the key was changed at every try between WATCH and EXEC")
+}
+
+// watchMine watches the key and opens the transaction if the key carries the token; else it leaves the connection as
+// it was. MULTI must be known to stand before DEL is sent: after a MULTI that was refused, DEL would be a bare DEL.
+func watchMine(ctx context.Context, c redis.Conn, verb, key, token string, args []any) error {
+	reqs := [...]request{{"WATCH", args}, {"GET", args}, {"MULTI", nil}}
+	var replies [3]any
+	if err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+		return err
+	}
+	if err := queued(verb, key, replies[1], nil); err != nil {
+		return err // the caller's own transaction, which is the caller's to end
+	}
+	err := firstError(verb, key, replies[:])
+	if get, ok := replies[1].([]byte); err == nil && (!ok || string(get) != token) {
+		err = notHeld(verb, key)
+	}
+	if err == nil {
+		return nil
+	}
+	undo := "DISCARD" // unwatches, too
+	if _, refused := replies[2].(redis.Error); refused {
+		undo = "UNWATCH"
+	}
+	if _, undoErr := do(ctx, c, verb, key, undo); undoErr != nil {
+		return unanswered(ctx, c, verb, key, undoErr) // its state is not known: it must not be used again
+	}
+	return err
+}
+
+// deleteWatched reports false if somebody touched the key since WATCH.
+func deleteWatched(ctx context.Context, c redis.Conn, verb, key string, args []any) (bool, error) {
+	reqs := [...]request{{"DEL", args}, {"EXEC", nil}}
+	var replies [2]any
+	if err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+		return false, err
+	}
+	if err := firstError(verb, key, replies[:]); err != nil {
+		return false, err // a DEL that is refused makes EXEC fail: the first error tells why
+	}
+	list, ok := replies[1].([]any)
+	switch {
+	case replies[1] == nil:
+		return false, nil
+	case !ok || len(list) != 1:
+		return false, unexpected(verb, key, replies[1])
+	}
+	if err := firstError(verb, key, list); err != nil {
+		return false, err
+	}
+	_, err := reply0(verb, key, list[0])
+	return true, err
+}
+
+// firstError is the first error reply among the replies of a pipeline or a transaction.
+func firstError(verb, key string, replies []any) error {
+	for _, r := range replies {
+		if re, ok := r.(redis.Error); ok {
+			return serverError(verb, key, re)
+		}
+	}
+	return nil
+}
+
+// ReleaseNative is [Release] by the server's own compare-and-delete: DELEX key IFEQ token of Redis 8.4 and DELIFEQ
+// key token of Valkey 9, both in one pipeline, since one of the two is known and neither does harm.
+//
+// It returns [ErrUnsupported] where the server knows neither, and else what Release returns, but cannot see that a
+// foreign string has no TTL.
+func ReleaseNative(ctx context.Context, c redis.Conn, key, token string) error {
+	const verb = "release native"
+	if err := checkTokenCall(ctx, c, verb, key, token); err != nil {
+		return err
+	}
+	args := argsOf(c, 5)
+	args[0], args[1], args[2] = boxed(c, key), ifeq, boxed(c, token)
+	args[3], args[4] = args[0], args[2]
+	reqs := [...]request{{"DELEX", args[:3]}, {"DELIFEQ", args[3:]}}
+	var replies [2]any
+	if err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+		return err
+	}
+	return nativeReply(verb, key, replies)
+}
+
+var ifeq any = "IFEQ"
+
+// nativeReply takes the answer of the command that the server knows.
+func nativeReply(verb, key string, replies [2]any) error {
+	err := is(ErrUnsupported, verb, key, "the server knows neither DELEX nor DELIFEQ: use Release")
+	for _, reply := range replies {
+		re, refused := reply.(redis.Error)
+		switch {
+		case refused && unknownCommand(re):
+			continue
+		case refused:
+			err = serverError(verb, key, re)
+			continue // a server with both may deny one of them
+		}
+		if queuedErr := queued(verb, key, reply, nil); queuedErr != nil {
+			return queuedErr
+		}
+		_, err = reply0(verb, key, reply)
+		return err
+	}
+	return err
+}
+
+// An AcquireFunc tries once to put token into key for ttl: [SetNX], [SetNXVerified], [SetNXScript], or one's own.
+// It returns nil, an error that is [ErrHeld], or what went wrong; it is not called again with another token
+// within one acquire.
+type AcquireFunc func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error
+
+// A ReleaseFunc removes token from key, and nothing else: [Release], [ReleaseTx], [ReleaseNative], or one's own.
+// It returns [ErrNotHeld] if the key did not carry the token.
+type ReleaseFunc func(ctx context.Context, c redis.Conn, key, token string) error

@@ -1,0 +1,302 @@
+package redigolock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// This file is the one place that sends commands and judges what came back. What happens to an exchange:
+//
+//	ctx has ended, or the connection is broken already   nothing is sent; the error is definite
+//	the reply comes                                      it decides, even if ctx ended in the same moment
+//	no reply comes (deadline, cancellation, broken)      ErrUnknown, and the connection is dead: redigo closes its
+//	                                                     socket, so that a late reply can never be read as the
+//	                                                     answer to a later command
+
+// A request is one command of a pipeline.
+type request struct {
+	cmd  string
+	args []any
+}
+
+// do sends one command and returns its reply. An error reply comes back as [redis.Error], unwrapped; every other
+// error is ready for the caller.
+func do(ctx context.Context, c redis.Conn, verb, key, cmd string, args ...any) (any, error) {
+	timeout, err := begin(ctx, c, verb, key)
+	if err != nil {
+		return nil, err
+	}
+	end := cutOnCancel(ctx, c)
+	reply, err := doWithTimeout(c, timeout, cmd, args)
+	end()
+	if _, isReply := err.(redis.Error); err != nil && !isReply {
+		return nil, unanswered(ctx, c, verb, key, err)
+	}
+	return reply, queued(verb, key, reply, err)
+}
+
+// pipeline sends all requests in one write and reads all their replies, one round trip. An error reply is an
+// element of replies, as redis.Error.
+func pipeline(ctx context.Context, c redis.Conn, verb, key string, reqs []request, replies []any) error {
+	timeout, err := begin(ctx, c, verb, key)
+	if err != nil {
+		return err
+	}
+	end := cutOnCancel(ctx, c)
+	err = exchange(c, timeout, reqs, replies)
+	end()
+	if err != nil {
+		return unanswered(ctx, c, verb, key, err)
+	}
+	return nil
+}
+
+func exchange(c redis.Conn, timeout time.Duration, reqs []request, replies []any) error {
+	start := time.Now()
+	for _, r := range reqs {
+		if err := c.Send(r.cmd, r.args...); err != nil {
+			return err // a part may have left: the write buffer is shorter than the longest key
+		}
+	}
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	for i := range reqs {
+		reply, err := receive(c, timeout, start)
+		if re, ok := err.(redis.Error); ok {
+			reply, err = re, nil
+		}
+		if err != nil {
+			return err
+		}
+		replies[i] = reply
+	}
+	return nil
+}
+
+// begin looks at ctx and at the connection, and returns how long the reply may take, 0 if nothing limits it but
+// the connection's own read timeout.
+func begin(ctx context.Context, c redis.Conn, verb, key string) (time.Duration, error) {
+	if ctx.Err() != nil {
+		return 0, failed(verb, key, contextError(ctx))
+	}
+	if err := c.Err(); err != nil {
+		return 0, failed(verb, key, err) // never borrowed, or broken before: nothing is sent
+	}
+	deadline, ok := ctx.Deadline()
+	if b, isBound := c.(*boundConn); isBound && (!ok || b.deadline.Before(deadline)) {
+		deadline, ok = b.deadline, true
+	}
+	if !ok {
+		return 0, nil
+	}
+	if timeout := time.Until(deadline); timeout > 0 {
+		return timeout, nil
+	}
+	if err := ended(ctx); err != nil {
+		return 0, failed(verb, key, err)
+	}
+	return 0, failed(verb, key, os.ErrDeadlineExceeded) // OpTimeout was used up by what came before
+}
+
+// doWithTimeout is c.DoWithTimeout where the connection has it. Without, the connection's own timeout must do.
+func doWithTimeout(c redis.Conn, timeout time.Duration, cmd string, args []any) (any, error) {
+	if timeout > 0 {
+		reply, err := redis.DoWithTimeout(c, timeout, cmd, args...)
+		if err != errNoTimeouts {
+			return reply, err
+		}
+	}
+	return c.Do(cmd, args...)
+}
+
+// receive reads one reply of a pipeline whose replies may take timeout in all.
+func receive(c redis.Conn, timeout time.Duration, start time.Time) (any, error) {
+	if timeout > 0 {
+		left := max(timeout-time.Since(start), time.Microsecond)
+		reply, err := redis.ReceiveWithTimeout(c, left)
+		if err != errNoTimeouts {
+			return reply, err
+		}
+	}
+	return c.Receive()
+}
+
+// errNoTimeouts is redigo's unexported error for a connection without timeouts, given before anything is sent. A
+// pooled connection seems to have timeouts, and finds out only when asked that the connection inside has none.
+var _, errNoTimeouts = redis.ReceiveWithTimeout(struct{ redis.Conn }{}, 0)
+
+// past is a context whose deadline has passed.
+var past, _ = context.WithDeadline(context.Background(), time.Unix(1, 0))
+
+// cutOnCancel cuts the connection's socket when ctx ends while a reply is awaited, which lets the reader return.
+// The func that it returns must be called before the connection is used again.
+//
+// redigo's own way, DoContext, starts a goroutine and makes a channel for every command; and its goroutine still
+// uses the connection after DoContext has returned, which is a data race with Close. ReceiveContext with a context
+// that is past its deadline does one thing only: it closes the socket, under redigo's mutex. redigo does not promise
+// that, so TestCutOnCancelDoesNotRace pins it. Measured by BenchmarkCancellable with a cancellable context, against a
+// redis-server on a loopback socket: see there.
+func cutOnCancel(ctx context.Context, c redis.Conn) (end func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	cc, ok := c.(redis.ConnWithContext)
+	if !ok {
+		return func() {}
+	}
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		cut(cc)
+	})
+	return func() {
+		if !stop() {
+			<-done // else it would race with Close
+		}
+	}
+}
+
+// cut makes a redigo connection unusable at once: see cutOnCancel.
+func cut(cc redis.ConnWithContext) { _, _ = cc.ReceiveContext(past) }
+
+// unanswered is the error of a command that left without an answer.
+func unanswered(ctx context.Context, c redis.Conn, verb, key string, err error) error {
+	if cc, ok := c.(redis.ConnWithContext); ok && c.Err() == nil {
+		cut(cc) // a foreign connection that is not dead by itself: its reply is still due
+	}
+	if ctxErr := ended(ctx); ctxErr != nil {
+		return fmt.Errorf("%w: %s %s: %w (%w)", ErrUnknown, verb, quote(key), ctxErr, err)
+	}
+	return fmt.Errorf("%w: %s %s: %w", ErrUnknown, verb, quote(key), err)
+}
+
+// ended is contextError if ctx has ended or its deadline has passed, else nil. redigo's "i/o timeout" comes a moment
+// before ctx ends by itself, so a passed deadline is given the moment that ctx needs to know its cause.
+func ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ctx.Err() == nil && ok && !time.Now().Before(deadline) {
+		grace := time.NewTimer(100 * time.Millisecond)
+		defer grace.Stop()
+		select {
+		case <-ctx.Done():
+		case <-grace.C:
+			return context.DeadlineExceeded
+		}
+	}
+	if ctx.Err() == nil {
+		return nil
+	}
+	return contextError(ctx)
+}
+
+// queued refuses the answer of a connection that is inside MULTI: nothing is decided before EXEC, and a script's
+// refusal does not stop EXEC.
+func queued(verb, key string, reply any, err error) error {
+	if s, ok := reply.(string); err == nil && ok && s == "QUEUED" {
+		return is(ErrUnsupported, verb, key, "the connection is inside MULTI: DISCARD it")
+	}
+	return err
+}
+
+// A boundConn is a borrowed connection with the time by which its exchange must be over, so that an AcquireFunc or
+// ReleaseFunc of the user's is bounded as well, and with the boxed arguments that a lock's commands share.
+type boundConn struct {
+	redis.Conn
+	deadline   time.Time
+	sent       bool // something was written: without an answer the outcome is unknown
+	key, token any  // boxed once: each boxed string is an allocation
+	args       [6]any
+}
+
+var errDeadline = fmt.Errorf("no time left before the operation's timeout: %w", os.ErrDeadlineExceeded)
+
+func (b *boundConn) left(timeout time.Duration) (time.Duration, error) {
+	left := time.Until(b.deadline)
+	if left <= 0 {
+		return 0, errDeadline
+	}
+	if timeout > 0 {
+		left = min(left, timeout)
+	}
+	return left, nil
+}
+
+func (b *boundConn) Do(cmd string, args ...any) (any, error) { return b.DoWithTimeout(0, cmd, args...) }
+
+func (b *boundConn) DoWithTimeout(timeout time.Duration, cmd string, args ...any) (any, error) {
+	left, err := b.left(timeout)
+	if err != nil {
+		return nil, err
+	}
+	b.sent = true
+	return doWithTimeout(b.Conn, left, cmd, args)
+}
+
+func (b *boundConn) DoContext(ctx context.Context, cmd string, args ...any) (any, error) {
+	ctx, cancel := context.WithDeadline(ctx, b.deadline)
+	defer cancel()
+	b.sent = true
+	return redis.DoContext(b.Conn, ctx, cmd, args...)
+}
+
+func (b *boundConn) Send(cmd string, args ...any) error {
+	b.sent = true
+	return b.Conn.Send(cmd, args...)
+}
+
+func (b *boundConn) Receive() (any, error) { return b.ReceiveWithTimeout(0) }
+
+func (b *boundConn) ReceiveWithTimeout(timeout time.Duration) (any, error) {
+	left, err := b.left(timeout)
+	if err != nil {
+		left = time.Microsecond // let redigo time out: it then closes the socket with the reply that is still due
+	}
+	return receive(b.Conn, left, time.Now())
+}
+
+// ReceiveContext touches no field: cutOnCancel calls it from another goroutine.
+func (b *boundConn) ReceiveContext(ctx context.Context) (any, error) {
+	return redis.ReceiveContext(b.Conn, ctx)
+}
+
+// lostReply reports whether err, of a func that may be the user's own, leaves the outcome unknown: something was
+// sent, the connection is dead, and err is no answer.
+func (b *boundConn) lostReply(err error) bool {
+	if err == nil || !b.sent || b.Err() == nil {
+		return false
+	}
+	for _, answer := range []error{ErrUnknown, ErrHeld, ErrNotHeld, ErrConflict, ErrExpired, ErrInvalid, ErrUnsupported} {
+		if errors.Is(err, answer) {
+			return false
+		}
+	}
+	var re redis.Error
+	return !errors.As(err, &re)
+}
+
+// boxed returns s as an argument, boxed already if it is the key or the token of the lock that c was borrowed for.
+func boxed(c redis.Conn, s string) any {
+	if b, ok := c.(*boundConn); ok {
+		if key, _ := b.key.(string); key == s {
+			return b.key
+		}
+		if token, _ := b.token.(string); token == s {
+			return b.token
+		}
+	}
+	return s
+}
+
+// argsOf returns room for n arguments, without an allocation where c was borrowed by a Locker. The commands of a
+// pipeline must share one such room: a connection may read the arguments as late as at Flush.
+func argsOf(c redis.Conn, n int) []any {
+	if b, ok := c.(*boundConn); ok && n <= len(b.args) {
+		return b.args[:n:n]
+	}
+	return make([]any, n)
+}

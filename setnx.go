@@ -1,0 +1,107 @@
+package redigolock
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// SetNX acquires a lock by SET key token NX PX ttl, the first approach of the articles: one command that is atomic
+// by itself. It is one round trip.
+//
+// It returns nil if the key was free and carries the token now; a *[HeldError] without holder and TTL, for Redis does
+// not tell them, and so also for one's own token, for a key of another type and for a string without TTL;
+// [ErrUnknown] if no reply came; [ErrInvalid]; or what the server refused it with.
+func SetNX(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+	const verb = "setnx"
+	if err := checkTTLCall(ctx, c, verb, key, token, ttl); err != nil {
+		return err
+	}
+	reply, err := do(ctx, c, verb, key, "SET", setArgs(c, argsOf(c, 5), key, token, ttl)...)
+	if re, ok := err.(redis.Error); ok {
+		return serverError(verb, key, re)
+	}
+	if err != nil {
+		return err
+	}
+	return setReply(verb, key, reply)
+}
+
+var nx, px any = "NX", "PX"
+
+func setArgs(c redis.Conn, args []any, key, token string, ttl time.Duration) []any {
+	args[0], args[1], args[2], args[3], args[4] = boxed(c, key), boxed(c, token), nx, px, ttl.Milliseconds()
+	return args
+}
+
+// setReply judges the reply of SET NX.
+func setReply(verb, key string, reply any) error {
+	switch reply {
+	case nil:
+		return &HeldError{Key: key}
+	case "OK":
+		return nil
+	}
+	return unexpected(verb, key, reply)
+}
+
+// SetNXVerified is [SetNX] with the double check of the articles: GET reads the key back, and GET decides. Both
+// travel in one pipeline, so the check costs no second round trip.
+//
+//	GET says          SET said       result
+//	own token         anything       nil: acquired, now or by an earlier call with this token
+//	another token     anything       *HeldError with the holder
+//	nothing           OK             ErrExpired: acquired, and gone before it could be read back
+//	nothing           refused        *HeldError without holder: it has left meanwhile, try again
+//	another type      refused        ErrConflict
+//
+// After an earlier call with the same token that ended with [ErrUnknown], nil may mean that call's lock: its ttl
+// counts from that call's send, unless an [Extend] renews it. It also returns [ErrUnknown] if no reply came,
+// [ErrInvalid], or what the server refused it with.
+//
+// The check narrows the gap between the server's answer and the caller, it does not close it: the lock can expire
+// right after it. What closes it is [Lock.Deadline] on one's own clock, and [Fence] at the resource.
+func SetNXVerified(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+	const verb = "setnx verified"
+	if err := checkTTLCall(ctx, c, verb, key, token, ttl); err != nil {
+		return err
+	}
+	args := argsOf(c, 6)
+	args[5] = boxed(c, key)
+	reqs := [...]request{{"SET", setArgs(c, args[:5], key, token, ttl)}, {"GET", args[5:]}}
+	var replies [2]any
+	if err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+		return err
+	}
+	return verified(verb, key, token, replies[0], replies[1])
+}
+
+// verified is the table of SetNXVerified.
+func verified(verb, key, token string, set, get any) error {
+	switch get := get.(type) {
+	case []byte:
+		if string(get) == token {
+			return nil
+		}
+		return &HeldError{Key: key, Holder: holderOf(string(get))}
+	case redis.Error:
+		return serverError(verb, key, get)
+	case string:
+		return queued(verb, key, get, nil)
+	}
+	if re, ok := set.(redis.Error); ok {
+		return serverError(verb, key, re) // refused, and nobody holds it
+	}
+	err := setReply(verb, key, set)
+	if err == nil {
+		return is(ErrExpired, verb, key, "it was gone when it was read back")
+	}
+	return err
+}
+
+// unexpected is the error for a reply that the protocol does not allow here, such as that of a proxy.
+func unexpected(verb, key string, reply any) error {
+	return fmt.Errorf("redigolock: %s %s: unexpected reply of type %T", verb, quote(key), reply)
+}

@@ -1,0 +1,187 @@
+package redigolock
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// A stray is a token that an acquire may have left in a key, or may still put there: its SET was sent, and no reply came.
+// Each is removed by compare-and-delete on a newly dialled connection, again and again, until the server has confirmed
+// twice, an OpTimeout apart, that it is not there, or until its ttl must be over.
+//
+// What can go wrong: the SET is carried out after the first confirmation: the second finds it. After the second: the
+// key lives for one ttl, with nobody as its holder. The server is away: tried until the ttl is over. This process
+// dies: one ttl.
+type stray struct {
+	key, token string
+	until      time.Time // its ttl is over, whenever within OpTimeout of the send it began
+	next       time.Time // when to try again
+	confirmed  bool      // the server has said once that it is not there
+	over       bool      // nothing is left to do
+	failures   int       // in a row
+}
+
+// strays is the clean-up of a Locker: one goroutine for all its strays, which lives only while there are some.
+type strays struct {
+	list    []*stray
+	stop    context.CancelFunc // ends the goroutine; nil while there is none
+	done    chan struct{}      // closed when the goroutine has ended
+	added   chan struct{}      // capacity 1
+	drained bool               // the Locker is closed and no longer waits: a new stray gets one try
+}
+
+// owe leaves the token to the clean-up.
+func (k *Lock) owe() {
+	l := k.locker
+	now := time.Now()
+	s := &stray{key: k.key, token: k.token, next: now, until: k.strayed.Add(k.ttl + l.opTimeout())}
+	l.state.mu.Lock()
+	defer l.state.mu.Unlock()
+	st := &l.state.strays
+	st.list = append(st.list, s)
+	if st.stop == nil {
+		ctx, stop := context.WithCancel(context.Background())
+		st.stop, st.done, st.added = stop, make(chan struct{}), make(chan struct{}, 1)
+		if st.drained {
+			time.AfterFunc(l.opTimeout(), stop)
+		}
+		go l.cleanUp(ctx, st.added, st.done)
+		return
+	}
+	select {
+	case st.added <- struct{}{}:
+	default: // it has been told already
+	}
+}
+
+// closeStrays waits for the clean-up, for so long at most, and then ends it.
+func (l *Locker) closeStrays(most time.Duration) {
+	l.state.mu.Lock()
+	st := &l.state.strays
+	st.drained = true
+	stop, done := st.stop, st.done
+	l.state.mu.Unlock()
+	if stop == nil {
+		return
+	}
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		stop()
+		<-done // soon: whatever it waits for ends with its context
+	}
+}
+
+// cleanUp is the goroutine.
+func (l *Locker) cleanUp(ctx context.Context, added <-chan struct{}, done chan<- struct{}) {
+	defer close(done)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-added:
+		case <-ctx.Done():
+		}
+		next, more := l.cleanDue(ctx)
+		if !more {
+			return
+		}
+		timer.Reset(time.Until(next))
+	}
+}
+
+// cleanDue tries all strays that are due, and returns when the next one is. It says no more if none is left or ctx has
+// ended, and then the goroutine has been signed off under the lock, so that the next stray starts a new one.
+func (l *Locker) cleanDue(ctx context.Context) (next time.Time, more bool) {
+	now := time.Now()
+	l.state.mu.Lock()
+	var due []*stray
+	for _, s := range l.state.strays.list {
+		if !s.next.After(now) {
+			due = append(due, s)
+		}
+	}
+	l.state.mu.Unlock()
+	l.cleanAll(ctx, due)
+
+	l.state.mu.Lock()
+	defer l.state.mu.Unlock()
+	st := &l.state.strays
+	now = time.Now()
+	var left []*stray
+	for _, s := range st.list {
+		if s.over || now.After(s.until) || ctx.Err() != nil {
+			continue
+		}
+		left = append(left, s)
+		if next.IsZero() || s.next.Before(next) {
+			next = s.next
+		}
+	}
+	st.list = left
+	if len(left) == 0 {
+		st.stop()
+		st.stop = nil
+	}
+	return next, len(left) > 0
+}
+
+// cleanAll tries each of due once, on one new connection. Only the goroutine touches what it changes.
+func (l *Locker) cleanAll(ctx context.Context, due []*stray) {
+	if len(due) == 0 {
+		return
+	}
+	var c redis.Conn
+	defer func() {
+		if c != nil {
+			_ = c.Close()
+		}
+	}()
+	for _, s := range due {
+		err := ctx.Err()
+		if err == nil && (c == nil || c.Err() != nil) {
+			if c != nil {
+				_ = c.Close()
+			}
+			c, err = l.dialStray(ctx)
+		}
+		if err == nil {
+			err = l.clean(ctx, c, s)
+		}
+		s.judge(err, time.Now(), l.opTimeout())
+	}
+}
+
+func (l *Locker) dialStray(ctx context.Context) (redis.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.opTimeout())
+	defer cancel()
+	return dialOwn(ctx, l.Pool)
+}
+
+func (l *Locker) clean(ctx context.Context, c redis.Conn, s *stray) error {
+	b := &boundConn{Conn: c, key: s.key, token: s.token, deadline: time.Now().Add(l.opTimeout())}
+	if err := b.bind(s.key); err != nil {
+		return err
+	}
+	return l.releaseFunc()(ctx, b, s.key, s.token)
+}
+
+// judge decides when to try again.
+func (s *stray) judge(err error, now time.Time, apart time.Duration) {
+	switch {
+	case err == nil, errors.Is(err, ErrNotHeld), errors.Is(err, ErrConflict): // not there, in each case
+		s.over, s.confirmed, s.failures = s.confirmed, true, 0
+		s.next = now.Add(apart)
+	case !transient(err):
+		s.over = true // refused for good: nothing can be done here
+	default:
+		s.failures++
+		s.next = now.Add(min(apart<<min(s.failures-1, 6), time.Minute))
+	}
+}
