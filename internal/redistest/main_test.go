@@ -1,0 +1,49 @@
+package redistest_test
+
+import (
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// eventually polls until ok returns true, and fails the test after 10 s.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 10 s: %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// get returns a connection of the pool that is closed when the test ends.
+func get(t *testing.T, p *redis.Pool) redis.Conn {
+	t.Helper()
+	c := p.Get()
+	if err := c.Err(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// want fails the test unless err is nil and the reply reads as text.
+func want(t *testing.T, text string, reply any, err error) {
+	t.Helper()
+	if got, err := redis.String(reply, err); err != nil || got != text {
+		t.Fatalf("got %q, %v; want %q", got, err, text)
+	}
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}

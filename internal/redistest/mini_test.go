@@ -1,0 +1,91 @@
+package redistest_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+func TestMiniTTLsRun(t *testing.T) {
+	m := redistest.StartMini(t)
+	c := get(t, m.Pool())
+	start := time.Now()
+	if _, err := c.Do("SET", "k", "v", "PX", 50); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the key expires", func() bool {
+		held, err := redis.Bool(c.Do("EXISTS", "k"))
+		return err == nil && !held
+	})
+	if d := time.Since(start); d < 50*time.Millisecond {
+		t.Errorf("a key of 50 ms lived only for %v", d)
+	}
+}
+
+// A key must never live shorter than its TTL, however long the server had been
+// idle before: a lock would expire under its holder.
+func TestMiniChargesNoTimeBeforeTheKey(t *testing.T) {
+	m := redistest.StartMini(t)
+	c := get(t, m.Pool())
+	time.Sleep(30 * time.Millisecond) // the idle time is the subject
+	start := time.Now()
+	if _, err := c.Do("SET", "k", "v", "PX", 10_000); err != nil {
+		t.Fatal(err)
+	}
+	left, err := redis.Int64(c.Do("PTTL", "k"))
+	since := time.Since(start).Milliseconds() + 1
+	if err != nil || left < 10_000-since-1 {
+		t.Errorf("%d ms left of 10000 after %d ms, %v", left, since, err)
+	}
+}
+
+func TestMiniFreeze(t *testing.T) {
+	m := redistest.StartMini(t)
+	c := get(t, m.Pool())
+	if _, err := c.Do("SET", "before", "v", "PX", 10_000); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(20 * time.Millisecond) // real time is the subject, here and below
+	m.Freeze()
+	if left := m.TTL("before"); left > 9_980*time.Millisecond {
+		t.Errorf("%v left of 10 s: the time before Freeze was not charged", left)
+	}
+	if _, err := c.Do("SET", "k", "v", "PX", 10); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(20 * time.Millisecond)
+	left, err := redis.Int64(c.Do("PTTL", "k"))
+	if err != nil || left != 10 {
+		t.Fatalf("%d ms left of 10, %v: the TTLs still run", left, err)
+	}
+	m.FastForward(9 * time.Millisecond)
+	if !m.Exists("k") {
+		t.Error("gone after 9 of 10 ms")
+	}
+	m.FastForward(time.Millisecond)
+	if m.Exists("k") {
+		t.Error("still there after 10 of 10 ms")
+	}
+}
+
+func TestMiniStop(t *testing.T) {
+	m := redistest.StartMini(t)
+	c, err := redis.DialURL(m.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p := m.Pool()
+	m.Stop()
+	m.Stop()
+	if _, err := c.Do("PING"); err == nil {
+		t.Error("a stopped server answers")
+	}
+	if err := p.Get().Err(); err == nil || !strings.Contains(err.Error(), "closed pool") {
+		t.Errorf("the pool is still open: %v", err)
+	}
+}

@@ -1,0 +1,64 @@
+package redistest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// StartValkey is [Start] with the Valkey 9 that fetch-newer.sh has fetched.
+// Where it has not, the test is skipped, or fails with REDIGOLOCK_NEWER=1.
+func StartValkey(tb testing.TB, args ...string) *Server {
+	tb.Helper()
+	return startNewer(tb, "valkey", args)
+}
+
+// StartRedis8 is [Start] with the Redis 8 that fetch-newer.sh has fetched.
+// Where it has not, the test is skipped, or fails with REDIGOLOCK_NEWER=1.
+func StartRedis8(tb testing.TB, args ...string) *Server {
+	tb.Helper()
+	return startNewer(tb, "redis8", args)
+}
+
+func startNewer(tb testing.TB, name string, args []string) *Server {
+	tb.Helper()
+	argv, err := newerCommand(name)
+	if errors.Is(err, fs.ErrNotExist) && !isSet("REDIGOLOCK_NEWER") {
+		tb.Skipf("%v; run internal/redistest/fetch-newer.sh", err)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s, err := RunBinary(argv, args...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Stop)
+	return s
+}
+
+// newerCommand reads the command that fetch-newer.sh wrote, a word a line.
+func newerCommand(name string) ([]string, error) {
+	dir := os.Getenv("REDIGOLOCK_SERVERS")
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			// No home, hence no cache: the same as an empty one.
+			return nil, fmt.Errorf("redistest: no %s: %w: %w", name, fs.ErrNotExist, err)
+		}
+		dir = filepath.Join(cache, "redigolock", "servers")
+	}
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return nil, fmt.Errorf("redistest: no %s: %w", name, err)
+	}
+	argv := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if argv[0] == "" {
+		return nil, fmt.Errorf("redistest: %s in %s is empty", name, dir)
+	}
+	return argv, nil
+}
