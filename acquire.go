@@ -26,8 +26,8 @@ func (k *Lock) try(ctx context.Context, h *holding) error {
 		return err
 	})
 	switch {
-	case errors.Is(err, ErrUnknown):
-		k.strayed = l.now()
+	case errors.Is(err, ErrUnknown), errors.Is(err, errUnread):
+		k.strayed = time.Now()
 		return err
 	case err == nil && k.strayed.IsZero():
 		return k.won(ctx, start)
@@ -53,6 +53,7 @@ func (k *Lock) adopt(ctx context.Context, held error) error {
 	case errors.Is(err, ErrNotHeld):
 		return is(ErrExpired, "acquire", k.key, "it was gone when it was renewed")
 	}
+	k.strayed = time.Now() // the key may be newer than the lost try, or renewed
 	return err
 }
 
@@ -60,12 +61,15 @@ func (k *Lock) adopt(ctx context.Context, held error) error {
 // does not carry the token, that proves nothing: the command may still be on its way.
 func (k *Lock) lookAgain(ctx context.Context, lost error) error {
 	var start time.Time
-	err := k.locker.onOwn(ctx, k.key, k.token, func(ctx context.Context, c redis.Conn) error {
+	err := k.locker.onOwn(ctx, "acquire", k.key, k.token, func(c redis.Conn) error {
 		start = k.locker.now()
 		return Extend(ctx, c, k.key, k.token, k.ttl)
 	})
 	if err == nil {
 		return k.won(ctx, start)
+	}
+	if ctxErr := ended(ctx); ctxErr != nil {
+		return fmt.Errorf("%w (%w)", lost, ctxErr)
 	}
 	return lost
 }
@@ -78,7 +82,7 @@ func (k *Lock) won(ctx context.Context, start time.Time) error {
 	}
 	err := k.release(context.WithoutCancel(ctx))
 	if err != nil && !errors.Is(err, ErrNotHeld) {
-		k.strayed = k.locker.now()
+		k.strayed = time.Now()
 	}
 	return is(ErrExpired, "acquire", k.key, fmt.Sprintf("the answer took longer than the ttl of %v is good for", k.ttl))
 }
@@ -86,7 +90,9 @@ func (k *Lock) won(ctx context.Context, start time.Time) error {
 // conclude ends an acquire: with the handle, or with err.
 func (k *Lock) conclude(begin time.Time, err error) (*Lock, error) {
 	if err == nil {
-		k.locker.Observer.acquired(k.key, k.locker.now().Sub(begin))
+		if l := k.locker; l.Observer != nil {
+			l.Observer.acquired(k.key, l.now().Sub(begin))
+		}
 		return k, nil
 	}
 	if k.strayed.IsZero() {
@@ -108,8 +114,9 @@ func (k *Lock) observeHeld(err error) {
 
 // A holding is what a waiting acquire knows of the holder.
 type holding struct {
-	err    error // the newest *HeldError
-	holder string
+	err    error     // the newest that is ErrHeld
+	last   error     // of the newest try that ctx did not interrupt
+	holder string    // as the newest try reported it
 	until  time.Time // when the holder's TTL ends, by the local clock; zero: not known
 }
 
@@ -120,57 +127,75 @@ func (h *holding) left(now time.Time) time.Duration {
 	return max(h.until.Sub(now), 0)
 }
 
-// look learns what is left of the holder's TTL, once for each holder and once for each of its TTLs, for neither SET nor GET
-// tells. It finds the key that is no lock, too, which would have the acquire wait for ever. err is the ErrHeld of the try
-// just made on c; look returns it with what it learned, or an ErrConflict.
+// look learns what is left of the holder's TTL, for neither SET nor GET tells. It asks when a second try finds the same
+// holder, and again when that TTL is over: under contention, when each try finds another, it costs nothing. It finds the key
+// that is no lock, too, which would have the acquire wait for ever. err is the ErrHeld of the try just made on c; look
+// returns it with what it learned, or an ErrConflict.
 func (h *holding) look(ctx context.Context, c redis.Conn, key string, err error, now time.Time) error {
 	var held *HeldError
 	if !errors.As(err, &held) {
 		return err
 	}
-	h.err = held
-	if held.TTL > 0 {
-		h.holder, h.until = held.Holder, now.Add(held.TTL)
-		return err
-	}
-	if held.Holder == h.holder && now.Before(h.until) {
-		held.TTL = h.until.Sub(now)
-		return err
-	}
-	info, lookErr := Inspect(ctx, c, key)
+	same := h.err != nil && held.Holder == h.holder
+	h.err, h.holder = held, held.Holder
 	switch {
-	case errors.Is(lookErr, ErrConflict):
-		return lookErr
-	case lookErr != nil || !info.Held:
-		h.holder, h.until = "", time.Time{}
+	case held.TTL > 0:
+		h.until = now.Add(held.TTL)
+	case !same:
+		h.until = time.Time{}
+	case now.Before(h.until):
+		held.TTL = h.until.Sub(now)
 	default:
-		held.TTL, held.Holder = info.TTL, holderOf(info.Token)
-		h.holder, h.until = held.Holder, now.Add(info.TTL)
+		return h.inspect(ctx, c, key, held, now)
 	}
 	return err
 }
 
+func (h *holding) inspect(ctx context.Context, c redis.Conn, key string, held *HeldError, now time.Time) error {
+	info, err := Inspect(ctx, c, key)
+	switch {
+	case errors.Is(err, ErrConflict):
+		return err
+	case err != nil || !info.Held: // not allowed, or free by now: the next try will tell
+		h.until = time.Time{}
+		return held
+	}
+	h.until = now.Add(info.TTL)
+	if held.Holder != "" {
+		h.holder = holderOf(info.Token)
+	}
+	held.TTL, held.Holder = info.TTL, holderOf(info.Token)
+	return held
+}
+
 // gaveUp is the error of a wait that ended for the reason end, after a last try that ended with err.
 func (h *holding) gaveUp(key string, attempts int, end, err error) error {
+	if h.last != nil && h.last != err { // what the server said before is of more use than that ctx ended
+		err = fmt.Errorf("%w, and before: %w", err, h.last)
+	}
 	if h.err != nil && !errors.Is(err, ErrHeld) {
 		err = fmt.Errorf("%w, and before: %w", err, h.err)
 	}
 	return fmt.Errorf("redigolock: acquire %s: gave up after %d tries: %w; the last one: %w", quote(key), attempts, end, err)
 }
 
-// onOwn runs f on a connection that is not the pool's, with a context of at most OpTimeout.
-func (l *Locker) onOwn(ctx context.Context, key, token string, f func(context.Context, redis.Conn) error) error {
-	ctx, cancel := context.WithTimeout(ctx, l.opTimeout())
+// onOwn runs f on a connection that is not the pool's, for at most OpTimeout, whose end is no end of the caller's ctx.
+func (l *Locker) onOwn(ctx context.Context, verb, key, token string, f func(redis.Conn) error) error {
+	limit, cancel := context.WithTimeout(ctx, l.opTimeout())
 	defer cancel()
-	c, err := dialOwn(ctx, l.Pool)
+	c, err := dialOwn(limit, l.Pool)
 	if err != nil {
-		return failed("dial", key, err)
+		return noConnection(ctx, verb, key, err)
 	}
 	b := &boundConn{Conn: c, key: key, token: token}
-	b.deadline, _ = ctx.Deadline()
+	b.deadline, _ = limit.Deadline()
 	defer b.giveBack(nil)
 	if err := b.bind(key); err != nil {
-		return failed("bind", key, err)
+		return noConnection(ctx, verb, key, err)
 	}
-	return f(ctx, b)
+	err = b.outcome(ctx, verb, key, f(b))
+	if errors.Is(err, ErrUnknown) {
+		l.Observer.unknown(key, verb, err)
+	}
+	return err
 }

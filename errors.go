@@ -114,21 +114,41 @@ func serverError(verb, key string, err redis.Error) error {
 	if m := raised.FindStringSubmatch(string(err)); m != nil {
 		err = redis.Error(m[1])
 	}
-	switch firstWord(err) {
-	case "WRONGTYPE":
+	err = withoutArgs(err)
+	switch word := firstWord(err); {
+	case word == "WRONGTYPE", strings.HasPrefix(string(err), "ERR Key should be of string type"): // so says DELEX
 		return fmt.Errorf("%w: %s %s: %w", ErrConflict, verb, quote(key), err)
-	case "CONFLICT":
-		return is(ErrConflict, verb, key, strings.TrimPrefix(string(err), "CONFLICT "))
+	case word == "CONFLICT":
+		return fmt.Errorf("%w: %s %s: %w", ErrConflict, verb, quote(key), conflict(strings.TrimPrefix(string(err), "CONFLICT ")))
 	}
 	return failed(verb, key, err)
 }
 
-// raised finds the error that Redis 6.2 hides behind a text of its own when a script's redis.call raises it.
-var raised = regexp.MustCompile(`^ERR Error running script \(call to [^)]*\): (?:@?user_script: ?\d+: )?-?(.*)$`)
+// errNoTTL is the conflict of a lock that is one's own still: somebody took its TTL away (PERSIST).
+var errNoTTL = errors.New(noTTL)
+
+const noTTL = "the lock has lost its TTL" // as the scripts say
+
+func conflict(reason string) error {
+	if reason == noTTL {
+		return errNoTTL
+	}
+	return errors.New(reason)
+}
+
+// raised finds the error that Redis 6.2 hides behind texts of its own in a script: one for an error that redis.call
+// raises, and one more, which redis.pcall returns too, for what is refused before it runs (OOM, READONLY, NOREPLICAS…).
+var raised = regexp.MustCompile(`^(?:ERR Error running script \(call to [^)]*\): )?(?:@user_script: ?\d+: )+-?(.*)$`)
 
 func firstWord(err redis.Error) string {
 	word, _, _ := strings.Cut(string(err), " ")
 	return word
+}
+
+// withoutArgs cuts off the arguments that a server shows of a command it does not know: a token, or a password.
+func withoutArgs(err redis.Error) redis.Error {
+	text, _, _ := strings.Cut(string(err), ", with args beginning with")
+	return redis.Error(text)
 }
 
 // unknownCommand reports whether the server said that it does not have the command.

@@ -41,9 +41,14 @@ func Fence(ctx context.Context, c redis.Conn, key, token string) (int64, error) 
 		return 0, err
 	}
 	if number, ok := reply.([]byte); ok {
-		return strconv.ParseInt(string(number), 10, 64)
+		if n, err := strconv.ParseInt(string(number), 10, 64); err == nil && checkFence(verb, n) == nil {
+			return n, nil
+		}
+		return 0, unexpected(verb, key, reply)
 	}
-	_, err = reply0(verb, key, reply)
+	if _, err = reply0(verb, key, reply); err == nil {
+		err = unexpected(verb, key, reply)
+	}
 	return 0, err
 }
 

@@ -104,20 +104,32 @@ func (k *Lock) forget(kept context.Context) {
 // endKeeping ends the contexts with the cause, nil for context.Canceled, and then waits until no renewal is in flight.
 // The wait is bounded, for a renewal can hang in a dial that knows no context; it has sent nothing then, nor will it.
 func (k *Lock) endKeeping(cause error) {
+	if renewing := k.cancelKeeping(cause); renewing != nil {
+		waitFor(k.locker.opTimeout(), renewing)
+	}
+}
+
+// cancelKeeping is endKeeping without the wait. It returns the channel to wait for, nil if there never was a renewal.
+func (k *Lock) cancelKeeping(cause error) <-chan struct{} {
 	k.mu.Lock()
 	kp, renewing := k.keeper, k.renewing
 	k.mu.Unlock()
 	if kp != nil {
 		k.endKeeper(kp, cause, false)
 	}
-	if renewing == nil {
-		return
-	}
-	timer := time.NewTimer(k.locker.opTimeout())
+	return renewing
+}
+
+// waitFor waits until all ends are closed, for d at most.
+func waitFor(d time.Duration, ends ...<-chan struct{}) {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
-	select {
-	case <-renewing:
-	case <-timer.C:
+	for _, end := range ends {
+		select {
+		case <-end:
+		case <-timer.C:
+			return
+		}
 	}
 }
 
@@ -244,9 +256,9 @@ func (k *Lock) untilRenewal() time.Duration {
 	return k.Deadline().Add(-k.ttl / 2).Sub(k.locker.now())
 }
 
-// renewTimeout is never longer than what is left: after Deadline the answer has no use.
+// renewTimeout is never longer than half of what is left, so that one connection that hangs does not cost the lock.
 func (k *Lock) renewTimeout() time.Duration {
-	return max(min(k.locker.opTimeout(), k.Deadline().Sub(k.locker.now())), time.Millisecond)
+	return max(min(k.locker.opTimeout(), k.Deadline().Sub(k.locker.now())/2), time.Millisecond)
 }
 
 // loseIfOver makes up for a loss timer that comes late.

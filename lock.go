@@ -91,7 +91,7 @@ func (k *Lock) Verify(ctx context.Context) error {
 		_, err := Verify(ctx, c, k.key, k.token)
 		return err
 	})
-	return k.judge(err)
+	return k.judge("verify", err)
 }
 
 // Fence returns a fencing number for this holder, as the verb [Fence] does, with the errors of [Lock.Verify].
@@ -104,7 +104,7 @@ func (k *Lock) Fence(ctx context.Context) (int64, error) {
 		n, err = Fence(ctx, c, k.key, k.token)
 		return err
 	})
-	if err = k.judge(err); err != nil {
+	if err = k.judge("fence", err); err != nil {
 		return 0, err
 	}
 	return n, nil
@@ -130,12 +130,12 @@ func (k *Lock) extend(ctx context.Context, ttl, timeout time.Duration) error {
 		return err
 	})
 	if err != nil {
-		return k.judge(err)
+		return k.judge("extend", err)
 	}
 	k.mu.Lock()
-	if k.over(k.locker.now()) { // the answer came after the old Deadline: others were told that it is over
+	if k.over(k.locker.now()) { // looked at under the same mutex that Deadline moves under
 		k.mu.Unlock()
-		return k.judge(is(ErrNotHeld, "extend", k.key, "its time was over when the answer came"))
+		return k.judge("extend", nil)
 	}
 	if d := deadline(start, ttl); d.After(k.deadline) {
 		k.deadline = d
@@ -145,12 +145,17 @@ func (k *Lock) extend(ctx context.Context, ttl, timeout time.Duration) error {
 	return nil
 }
 
-// judge ends the lock at once when the server has said that it is not held.
-func (k *Lock) judge(err error) error {
-	if errors.Is(err, ErrNotHeld) {
-		k.mu.Lock()
-		k.gone = true
-		k.mu.Unlock()
+// judge ends the lock at once when the server has said that it is not held, or when the answer came after Deadline:
+// others were told then that it is over.
+func (k *Lock) judge(verb string, err error) error {
+	k.mu.Lock()
+	if err == nil && k.over(k.locker.now()) {
+		err = is(ErrNotHeld, verb, k.key, "its time was over when the answer came")
+	}
+	lost := errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict) && !errors.Is(err, errNoTTL)
+	k.gone = k.gone || lost
+	k.mu.Unlock()
+	if lost {
 		k.lose(err)
 	}
 	return err
@@ -164,18 +169,25 @@ func (k *Lock) exchange(ctx context.Context, verb string, timeout time.Duration,
 
 func (k *Lock) exchangeOn(ctx context.Context, b *boundConn, verb string, timeout time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
 	l := k.locker
-	limit, cancel := l.limit(ctx, timeout)
+	if ctx.Err() != nil {
+		return start, failed(verb, k.key, contextError(ctx))
+	}
+	now := time.Now()
+	limit, cancel := l.limit(ctx, now, timeout)
 	defer cancel()
-	b.deadline, b.sent = time.Now().Add(timeout), false
+	b.deadline, b.fresh, b.sent = now.Add(timeout), 0, false
 	if err := b.borrow(ctx, l.Pool, limit, verb, k.key); err != nil {
 		return start, err
 	}
 	defer func() { b.giveBack(err) }()
-	start = l.now()
-	err = f(b)
-	if b.lostReply(err) {
-		err = fmt.Errorf("%w: %s %s: %w", ErrUnknown, verb, quote(k.key), err)
+	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
+		return start, failed(verb, k.key, contextError(ctx))
 	}
+	start = l.now()
+	if l.clock == nil {
+		b.fresh = b.deadline.Sub(start)
+	}
+	err = b.outcome(ctx, verb, k.key, f(b))
 	if errors.Is(err, ErrUnknown) {
 		l.Observer.unknown(k.key, verb, err)
 	}
@@ -211,7 +223,9 @@ func (k *Lock) Release(ctx context.Context) error {
 	if !k.strayed.IsZero() {
 		k.owe()
 	}
-	k.locker.Observer.released(k.key, k.locker.now().Sub(k.acquired), err)
+	if l := k.locker; l.Observer != nil {
+		l.Observer.released(k.key, l.now().Sub(k.acquired), err)
+	}
 	return err
 }
 
@@ -223,7 +237,7 @@ func (k *Lock) release(ctx context.Context) error {
 	if err == nil || !transient(err) {
 		return err
 	}
-	again := l.onOwn(ctx, k.key, k.token, func(ctx context.Context, c redis.Conn) error {
+	again := l.onOwn(ctx, "release", k.key, k.token, func(c redis.Conn) error {
 		return free(ctx, c, k.key, k.token)
 	})
 	k.mu.Lock()

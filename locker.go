@@ -61,7 +61,7 @@ func (l *Locker) TryAcquire(ctx context.Context, key string, ttl time.Duration) 
 	if err != nil {
 		return nil, err
 	}
-	begin := l.now()
+	begin := l.beginning()
 	err = k.try(ctx, nil)
 	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
 		err = k.lookAgain(ctx, err)
@@ -84,15 +84,19 @@ func (l *Locker) Acquire(ctx context.Context, key string, ttl time.Duration) (*L
 	if retry == nil {
 		retry = DefaultRetry
 	}
-	begin := l.now()
+	begin := l.beginning()
 	var h holding
 	for attempt := 1; ; attempt++ {
 		err := k.try(ctx, &h)
 		if err == nil || !transient(err) && ctx.Err() == nil {
 			return k.conclude(begin, err)
 		}
+		if errors.Is(err, ErrHeld) {
+			h.err = err // look has not seen all of them: not after a lost reply, nor a plain ErrHeld
+		}
 		endErr := ended(ctx)
 		if endErr == nil {
+			h.last = err
 			pause := retry(attempt, h.left(l.now()))
 			if pause < 0 {
 				return k.conclude(begin, err)
@@ -135,15 +139,17 @@ func (l *Locker) Do(ctx context.Context, key string, ttl time.Duration, fn func(
 	kept := k.KeepAlive(ctx)
 	defer func() {
 		k.loseIfOver()
-		var lost error
+		var lost, freed error
 		if cause := context.Cause(kept); errors.Is(cause, ErrLost) {
 			lost = cause
 		}
-		if k.isReleased() {
-			err = join(err, lost)
-			return
+		if !k.isReleased() {
+			freed = k.Release(ctx)
+			if lost == nil && errors.Is(freed, ErrNotHeld) { // no renewal was due that would have seen it
+				lost = is(ErrLost, "do", key, "it was gone when it was released")
+			}
 		}
-		err = join(err, lost, k.Release(ctx))
+		err = join(err, lost, freed)
 	}()
 	return fn(kept, k)
 }
@@ -190,9 +196,11 @@ func (l *Locker) Close() error {
 	kept := l.state.kept
 	l.state.kept = nil
 	l.state.mu.Unlock()
-	for k := range kept {
-		k.endKeeping(ErrClosed)
+	var renewals []<-chan struct{}
+	for k := range kept { // all of them before any wait: one hung renewal must not keep the others alive
+		renewals = append(renewals, k.cancelKeeping(ErrClosed))
 	}
+	waitFor(l.opTimeout(), renewals...)
 	l.closeStrays(3 * l.opTimeout())
 	return nil
 }
@@ -250,6 +258,14 @@ func (l *Locker) check(ctx context.Context, verb, key string, ttl time.Duration)
 	return nil
 }
 
+// beginning is the time for an Observer. Without one nobody asks for it.
+func (l *Locker) beginning() (t time.Time) {
+	if l.Observer != nil {
+		t = l.now()
+	}
+	return t
+}
+
 func (l *Locker) now() time.Time {
 	if l.clock != nil {
 		return l.clock()
@@ -288,7 +304,7 @@ type sharedLimit struct {
 }
 
 // limit returns a context that ends with ctx, and at the latest after d.
-func (l *Locker) limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+func (l *Locker) limit(ctx context.Context, now time.Time, d time.Duration) (context.Context, context.CancelFunc) {
 	if _, ok := l.Pool.(contextPool); !ok {
 		return ctx, func() {}
 	}
@@ -299,7 +315,6 @@ func (l *Locker) limit(ctx context.Context, d time.Duration) (context.Context, c
 	if d == l.opTimeout() {
 		slot = &l.state.limits[1]
 	}
-	now := time.Now()
 	s := slot.Load()
 	if s == nil || s.d != d || !now.Before(s.fresh) {
 		s = &sharedLimit{d: d, fresh: now.Add(d / 8)}

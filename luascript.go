@@ -23,8 +23,10 @@ if type(v) == 'table' then return v end
 `
 	// luaMine goes on only if KEYS[1] carries ARGV[1]. Replies 0 for "not held"; an error for a string that no
 	// lock left there, because it never expires.
-	luaMine = luaLock + `
+	luaMine = `
+local v = redis.pcall('GET', KEYS[1])
 if v ~= ARGV[1] then
+  if type(v) == 'table' then return v end
   if v and redis.call('PTTL', KEYS[1]) == -1 then return redis.error_reply('CONFLICT a string without TTL') end
   return 0
 end
@@ -33,7 +35,7 @@ end
 	luaLeft = luaMine + `
 local left = redis.pcall('PTTL', KEYS[1])
 if type(left) == 'table' then return left end
-if left == -1 then return redis.error_reply('CONFLICT the lock has lost its TTL') end
+if left == -1 then return redis.error_reply('CONFLICT ` + noTTL + `') end
 `
 	// luaTTL refuses a ttl that PEXPIRE would refuse only after the key was written, or take as "delete".
 	luaTTL = `
@@ -89,7 +91,9 @@ return redis.pcall('DEL', KEYS[1])
 	scriptFence = newScript(2, luaLeft+`
 local last = redis.pcall('GET', KEYS[2])
 if type(last) == 'table' then return last end
-if last and not string.find(last, '^%d+$') then return redis.error_reply('CONFLICT the fencing counter is no number') end
+if last and (#last > 16 or not string.find(last, '^%d+$')) then
+  return redis.error_reply('CONFLICT the fencing counter is no number below 2^53')
+end
 local now = redis.call('TIME')
 local n = math.max(tonumber(last or 0) + 1, now[1] * 1000000 + now[2])
 if n > 9007199254740991 then return redis.error_reply('CONFLICT the fencing counter is out of range') end
@@ -121,7 +125,7 @@ return {v, redis.call('PTTL', KEYS[1])}
 
 // luaGuard goes on only if ARGV[1] is no lower than the number in KEYS[1], which it raises. Both are below 2^53.
 const luaGuard = luaLock + `
-if v and not string.find(v, '^%d+$') then return redis.error_reply('CONFLICT the guard is no number') end
+if v and (#v > 16 or not string.find(v, '^%d+$')) then return redis.error_reply('CONFLICT the guard is no number below 2^53') end
 if v and tonumber(v) > tonumber(ARGV[1]) then return v end
 if v ~= ARGV[1] then
   local set = redis.pcall('SET', KEYS[1], ARGV[1])
@@ -178,22 +182,24 @@ func SetNXScript(ctx context.Context, c redis.Conn, key, token string, ttl time.
 	if err != nil {
 		return err
 	}
-	switch reply := reply.(type) {
-	case int64:
+	if reply == any(int64(1)) {
 		return nil
-	case []any:
-		if holder, left, err := tokenAndTTL(reply); err == nil {
-			return &HeldError{Key: key, Holder: holderOf(holder), TTL: max(left, 0)}
-		}
+	}
+	if holder, left, ok := tokenAndTTL(reply); ok {
+		return &HeldError{Key: key, Holder: holderOf(holder), TTL: max(left, 0)}
 	}
 	return unexpected(verb, key, reply)
 }
 
 // tokenAndTTL reads a reply of token and PTTL.
-func tokenAndTTL(reply []any) (token string, left time.Duration, err error) {
-	var ms int64
-	_, err = redis.Scan(reply, &token, &ms)
-	return token, time.Duration(ms) * time.Millisecond, err
+func tokenAndTTL(reply any) (token string, left time.Duration, ok bool) {
+	list, _ := reply.([]any)
+	if len(list) != 2 {
+		return "", 0, false
+	}
+	value, isString := list[0].([]byte)
+	ms, isNumber := list[1].(int64)
+	return string(value), time.Duration(ms) * time.Millisecond, isString && isNumber
 }
 
 // reply0 reads the reply of a script that says 0 for "not held" and a positive number else.

@@ -53,7 +53,11 @@ func NewPool(rawURL string, opts ...redis.DialOption) (*redis.Pool, error) {
 	}, append(fromURL, opts...)...)
 	return &redis.Pool{
 		DialContext: func(ctx context.Context) (redis.Conn, error) {
-			return redis.DialContext(ctx, network, addr, all...)
+			c, err := redis.DialContext(ctx, network, addr, all...)
+			if re, ok := err.(redis.Error); ok {
+				return nil, withoutArgs(re) // a server without AUTH shows the password
+			}
+			return c, err
 		},
 		TestOnBorrowContext: pingIdle,
 		MaxIdle:             poolConnections,
@@ -90,12 +94,16 @@ func parseURL(rawURL string) (network, addr string, opts []redis.DialOption, err
 		if _, err := strconv.ParseUint(u.Port(), 10, 16); err != nil && u.Port() != "" {
 			return "", "", nil, invalid("new pool", "the URL's port is out of range")
 		}
+		if strings.Contains(u.Hostname(), ":") && u.Host[0] != '[' {
+			return "", "", nil, invalid("new pool", "the URL has two ports, or an IPv6 address without brackets")
+		}
 	case "unix":
-		network, addr, db = "unix", u.Path, u.Query().Get("db")
+		q, err := url.ParseQuery(u.RawQuery) // u.Query() would drop what it cannot read, and lock in database 0
+		network, addr, db = "unix", u.Path, q.Get("db")
 		if u.Host != "" || u.Path == "" {
 			return "", "", nil, invalid("new pool", "a socket's URL is unix:///path/to/socket")
 		}
-		if q := u.Query(); len(q) > 1 || len(q) == 1 && !q.Has("db") {
+		if err != nil || len(q) > 1 || len(q) == 1 && len(q["db"]) != 1 {
 			return "", "", nil, invalid("new pool", "a socket's URL has one parameter only, db")
 		}
 	default:
@@ -142,10 +150,14 @@ var errBusyPool = errors.New("no connection came free, or none could be made, wi
 // Nothing has been sent when it fails. Every borrow is followed by one giveBack.
 func (b *boundConn) borrow(ctx context.Context, p Pool, limit context.Context, verb, key string) error {
 	var err error
-	if cp, ok := p.(contextPool); ok {
-		b.Conn, err = cp.GetContext(limit)
-	} else {
+	cp, ok := p.(contextPool)
+	switch {
+	case !ok:
 		b.Conn = p.Get()
+	case dialsUnbounded(p):
+		b.Conn, err = dialBounded(limit, func() (redis.Conn, error) { return cp.GetContext(limit) })
+	default:
+		b.Conn, err = cp.GetContext(limit)
 	}
 	if err == nil {
 		err = b.Conn.Err()
@@ -157,6 +169,11 @@ func (b *boundConn) borrow(ctx context.Context, p Pool, limit context.Context, v
 		return nil
 	}
 	b.giveBack(nil)
+	return noConnection(ctx, verb, key, err)
+}
+
+// noConnection is the error of an exchange that got no connection.
+func noConnection(ctx context.Context, verb, key string, err error) error {
 	if ctxErr := ended(ctx); ctxErr != nil {
 		return failed(verb, key, ctxErr)
 	}
@@ -164,6 +181,12 @@ func (b *boundConn) borrow(ctx context.Context, p Pool, limit context.Context, v
 		err = errBusyPool
 	}
 	return failed(verb, key, err)
+}
+
+// dialsUnbounded reports whether the next connection of p probably has to be dialled by a func that takes no context.
+func dialsUnbounded(p Pool) bool {
+	rp, ok := p.(*redis.Pool)
+	return ok && rp.DialContext == nil && rp.IdleCount() == 0
 }
 
 // bind tells a connection of a cluster which node it must lead to.
@@ -206,7 +229,11 @@ func dialOwn(ctx context.Context, p Pool) (redis.Conn, error) {
 		return cp.GetContext(ctx)
 	}
 	c := p.Get()
-	return c, c.Err()
+	if err := c.Err(); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // dialBounded leaves a dial that takes no context when ctx ends; the dial goes on by itself until its own timeout, and

@@ -2,6 +2,7 @@ package redigolock
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -35,8 +36,9 @@ const maxWatches = 16
 // what makes it a compare-and-delete; the MULTI and EXEC alone that an article proposes delete anybody's lock. If the
 // key is touched in between (a renewal of the same lock does), it starts anew, 16 times at the most.
 //
-// It returns what Release returns, but cannot see that a foreign string has no TTL. The connection must not be inside
-// MULTI, nor watch anything.
+// It returns what Release returns, but cannot see that a foreign string has no TTL. Redis 7.0 and
+// older refuses it when out of memory, as everything inside MULTI; it does not refuse Release. The connection must not be
+// inside MULTI, nor watch anything.
 func ReleaseTx(ctx context.Context, c redis.Conn, key, token string) error {
 	const verb = "release tx"
 	if err := checkTokenCall(ctx, c, verb, key, token); err != nil {
@@ -89,6 +91,9 @@ func deleteWatched(ctx context.Context, c redis.Conn, verb, key string, args []a
 	reqs := [...]request{{"DEL", args}, {"EXEC", nil}}
 	var replies [2]any
 	if err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+		if !errors.Is(err, ErrUnknown) {
+			err = unanswered(ctx, c, verb, key, err) // it is inside MULTI: it must not be used again
+		}
 		return false, err
 	}
 	if err := firstError(verb, key, replies[:]); err != nil {

@@ -32,7 +32,7 @@ func do(ctx context.Context, c redis.Conn, verb, key, cmd string, args ...any) (
 		return nil, err
 	}
 	end := cutOnCancel(ctx, c)
-	reply, err := doWithTimeout(c, timeout, cmd, args)
+	reply, err := doWithTimeout(inner(c), timeout, cmd, args)
 	end()
 	if _, isReply := err.(redis.Error); err != nil && !isReply {
 		return nil, unanswered(ctx, c, verb, key, err)
@@ -48,7 +48,7 @@ func pipeline(ctx context.Context, c redis.Conn, verb, key string, reqs []reques
 		return err
 	}
 	end := cutOnCancel(ctx, c)
-	err = exchange(c, timeout, reqs, replies)
+	err = exchange(inner(c), timeout, reqs, replies)
 	end()
 	if err != nil {
 		return unanswered(ctx, c, verb, key, err)
@@ -67,7 +67,11 @@ func exchange(c redis.Conn, timeout time.Duration, reqs []request, replies []any
 		return err
 	}
 	for i := range reqs {
-		reply, err := receive(c, timeout, start)
+		left := timeout
+		if timeout > 0 && i > 0 { // each reply has the whole timeout of redigo's, all together have this one
+			left = max(timeout-time.Since(start), time.Microsecond)
+		}
+		reply, err := receive(c, left)
 		if re, ok := err.(redis.Error); ok {
 			reply, err = re, nil
 		}
@@ -89,7 +93,13 @@ func begin(ctx context.Context, c redis.Conn, verb, key string) (time.Duration, 
 		return 0, failed(verb, key, err) // never borrowed, or broken before: nothing is sent
 	}
 	deadline, ok := ctx.Deadline()
-	if b, isBound := c.(*boundConn); isBound && (!ok || b.deadline.Before(deadline)) {
+	b, isBound := c.(*boundConn)
+	if isBound && !ok && b.fresh > 0 {
+		timeout := b.fresh
+		b.fresh = 0
+		return timeout, nil
+	}
+	if isBound && (!ok || b.deadline.Before(deadline)) {
 		deadline, ok = b.deadline, true
 	}
 	if !ok {
@@ -115,11 +125,10 @@ func doWithTimeout(c redis.Conn, timeout time.Duration, cmd string, args []any) 
 	return c.Do(cmd, args...)
 }
 
-// receive reads one reply of a pipeline whose replies may take timeout in all.
-func receive(c redis.Conn, timeout time.Duration, start time.Time) (any, error) {
+// receive is c.ReceiveWithTimeout where the connection has it.
+func receive(c redis.Conn, timeout time.Duration) (any, error) {
 	if timeout > 0 {
-		left := max(timeout-time.Since(start), time.Microsecond)
-		reply, err := redis.ReceiveWithTimeout(c, left)
+		reply, err := redis.ReceiveWithTimeout(c, timeout)
 		if err != errNoTimeouts {
 			return reply, err
 		}
@@ -170,6 +179,11 @@ func unanswered(ctx context.Context, c redis.Conn, verb, key string, err error) 
 	if cc, ok := c.(redis.ConnWithContext); ok && c.Err() == nil {
 		cut(cc) // a foreign connection that is not dead by itself: its reply is still due
 	}
+	return unknownOutcome(ctx, verb, key, err)
+}
+
+// unknownOutcome is the ErrUnknown of a command.
+func unknownOutcome(ctx context.Context, verb, key string, err error) error {
 	if ctxErr := ended(ctx); ctxErr != nil {
 		return fmt.Errorf("%w: %s %s: %w (%w)", ErrUnknown, verb, quote(key), ctxErr, err)
 	}
@@ -208,9 +222,20 @@ func queued(verb, key string, reply any, err error) error {
 type boundConn struct {
 	redis.Conn
 	deadline   time.Time
-	sent       bool // something was written: without an answer the outcome is unknown
-	key, token any  // boxed once: each boxed string is an allocation
+	fresh      time.Duration // until deadline, as just measured, for the first command; 0: look at the clock
+	sent       bool          // something was written: without an answer the outcome is unknown
+	key, token any           // boxed once: each boxed string is an allocation
 	args       [6]any
+}
+
+// inner returns the connection that carries the commands of this file. They have looked at b.deadline already.
+func inner(c redis.Conn) redis.Conn {
+	b, ok := c.(*boundConn)
+	if !ok {
+		return c
+	}
+	b.sent = true
+	return b.Conn
 }
 
 var errDeadline = fmt.Errorf("no time left before the operation's timeout: %w", os.ErrDeadlineExceeded)
@@ -256,7 +281,7 @@ func (b *boundConn) ReceiveWithTimeout(timeout time.Duration) (any, error) {
 	if err != nil {
 		left = time.Microsecond // let redigo time out: it then closes the socket with the reply that is still due
 	}
-	return receive(b.Conn, left, time.Now())
+	return receive(b.Conn, left)
 }
 
 // ReceiveContext touches no field: cutOnCancel calls it from another goroutine.
@@ -264,19 +289,22 @@ func (b *boundConn) ReceiveContext(ctx context.Context) (any, error) {
 	return redis.ReceiveContext(b.Conn, ctx)
 }
 
-// lostReply reports whether err, of a func that may be the user's own, leaves the outcome unknown: something was
-// sent, the connection is dead, and err is no answer.
-func (b *boundConn) lostReply(err error) bool {
+// outcome is err, of a func that may be the user's own, or ErrUnknown if no answer came: something was sent, the
+// connection is dead, and err is no answer.
+func (b *boundConn) outcome(ctx context.Context, verb, key string, err error) error {
 	if err == nil || !b.sent || b.Err() == nil {
-		return false
+		return err
 	}
 	for _, answer := range []error{ErrUnknown, ErrHeld, ErrNotHeld, ErrConflict, ErrExpired, ErrInvalid, ErrUnsupported} {
 		if errors.Is(err, answer) {
-			return false
+			return err
 		}
 	}
 	var re redis.Error
-	return !errors.As(err, &re)
+	if errors.As(err, &re) {
+		return err
+	}
+	return unknownOutcome(ctx, verb, key, err)
 }
 
 // boxed returns s as an argument, boxed already if it is the key or the token of the lock that c was borrowed for.

@@ -2,6 +2,7 @@ package redigolock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -87,9 +88,13 @@ func verified(verb, key, token string, set, get any) error {
 		}
 		return &HeldError{Key: key, Holder: holderOf(string(get))}
 	case redis.Error:
-		return serverError(verb, key, get)
-	case string:
-		return queued(verb, key, get, nil)
+		return unread(set, serverError(verb, key, get))
+	case nil:
+	default:
+		if err := queued(verb, key, get, nil); err != nil {
+			return err
+		}
+		return unread(set, unexpected(verb, key, get))
 	}
 	if re, ok := set.(redis.Error); ok {
 		return serverError(verb, key, re) // refused, and nobody holds it
@@ -97,6 +102,17 @@ func verified(verb, key, token string, set, get any) error {
 	err := setReply(verb, key, set)
 	if err == nil {
 		return is(ErrExpired, verb, key, "it was gone when it was read back")
+	}
+	return err
+}
+
+// errUnread tells a Locker that SET was carried out though the verb failed: a later try that finds the own token must
+// not count its ttl from its own send, and one that gives up has something to clean up.
+var errUnread = errors.New("it was set, but could not be read back")
+
+func unread(set any, err error) error {
+	if set == any("OK") && !errors.Is(err, ErrConflict) {
+		return fmt.Errorf("%w: %w", err, errUnread)
 	}
 	return err
 }

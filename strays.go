@@ -67,14 +67,9 @@ func (l *Locker) closeStrays(most time.Duration) {
 	if stop == nil {
 		return
 	}
-	timer := time.NewTimer(most)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-		stop()
-		<-done // soon: whatever it waits for ends with its context
-	}
+	waitFor(most, done)
+	stop()
+	waitFor(l.opTimeout(), done) // whatever it waits for ends with its context, but for a dial that ignores that
 }
 
 // cleanUp is the goroutine.

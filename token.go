@@ -26,11 +26,11 @@ func newToken(owner string) string {
 // the rest of the token, and shown in a log line.
 func checkOwner(owner string) error {
 	if len(owner) > maxOwner {
-		return fmt.Errorf("Owner has %d bytes, at most %d are allowed", len(owner), maxOwner)
+		return fmt.Errorf("the Owner has %d bytes, at most %d are allowed", len(owner), maxOwner)
 	}
 	for i := range len(owner) {
 		if c := owner[i]; c <= ' ' || c > '~' || c == '|' {
-			return fmt.Errorf("Owner %q has the byte %q; printable ASCII without space and '|' is allowed", owner, c)
+			return fmt.Errorf("the Owner %q has the byte %q; printable ASCII without space and '|' is allowed", owner, c)
 		}
 	}
 	return nil

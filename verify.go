@@ -54,11 +54,8 @@ func Inspect(ctx context.Context, c redis.Conn, key string) (Info, error) {
 	if err != nil || reply == nil {
 		return info, err
 	}
-	list, ok := reply.([]any)
-	if ok {
-		info.Token, info.TTL, err = tokenAndTTL(list)
-	}
-	if !ok || err != nil {
+	var ok bool
+	if info.Token, info.TTL, ok = tokenAndTTL(reply); !ok {
 		return Info{Key: key}, unexpected(verb, key, reply)
 	}
 	info.Owner = ownerOf(info.Token)

@@ -1,0 +1,320 @@
+package redigolock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// The least rights of a user of the server. Each set works, and without any one of its commands or keys something in it
+// does not. The lines in doc.go are these.
+
+// An aclSet is what one use of the package needs.
+type aclSet struct {
+	name     string
+	commands string
+	keys     string // and channels
+	use      func(s *aclSite) error
+}
+
+const aclKey, aclTagged = "lock:report", "lock:{report}"
+
+const aclLocker = "get pttl pexpire del eval evalsha "
+
+var aclSets = []aclSet{
+	{"Locker", aclLocker + "set", "~lock:*", useLocker(nil, nil)},
+	{"Locker with SetNX", aclLocker + "set", "~lock:*", useLocker(redigolock.SetNX, nil)},
+	{"Locker with SetNXScript", aclLocker + "setnx", "~lock:*", useLocker(redigolock.SetNXScript, nil)},
+	{"Locker with ReleaseTx", aclLocker + "set watch multi exec discard", "~lock:*", useLocker(nil, redigolock.ReleaseTx)},
+	{"Fence", "set get pttl time eval evalsha", "~lock:* ~{lock:*}:redigolock-fence ~redigolock-fence:lock:*", useFence},
+	{"Guard", "set get eval evalsha", "~guard:*", useGuard},
+	{"GuardDo", "set get eval evalsha hset", "~guard:* ~account:*", useGuardDo},
+	{"SetNX and ReleaseTx alone", "set watch get multi del exec discard", "~lock:*", useWithoutScripts},
+	{"NewPool", "ping", "", useTestOnBorrow},
+	{"Close inside MULTI", "multi discard", "", useCloseInMulti},
+	{"Close inside WATCH", "watch get multi exec unwatch", "~lock:*", useCloseInWatch},
+	{"Close while subscribed", "subscribe unsubscribe punsubscribe echo", "&events", useCloseSubscribed},
+}
+
+// An aclSite is a server with a user of limited rights.
+type aclSite struct {
+	srv   *redistest.Server
+	admin redis.Conn
+	pool  *redis.Pool // of the user
+}
+
+func newACLSite(t *testing.T, srv *redistest.Server) *aclSite {
+	admin, err := srv.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { admin.Close() })
+	return &aclSite{srv: srv, admin: admin}
+}
+
+// allow gives the user exactly these rights, and a clean server.
+func (s *aclSite) allow(commands, keys []string) error {
+	args := []any{"SETUSER", "locker", "reset", "on", ">secret", "resetchannels"}
+	for _, k := range keys {
+		args = append(args, k)
+	}
+	for _, c := range commands {
+		args = append(args, "+"+c)
+	}
+	for _, cmd := range [][]any{{"FLUSHALL"}, {"SCRIPT", "FLUSH"}, append([]any{"ACL"}, args...)} {
+		if _, err := s.admin.Do(cmd[0].(string), cmd[1:]...); err != nil {
+			return fmt.Errorf("%v: %w", cmd, err)
+		}
+	}
+	return nil
+}
+
+// try uses the set with these rights on fresh connections.
+func (s *aclSite) try(set aclSet, commands, keys []string) error {
+	if err := s.allow(commands, keys); err != nil {
+		return err
+	}
+	pool, err := redigolock.NewPool(strings.Replace(s.srv.URL(), "redis://", "redis://locker:secret@", 1))
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	s.pool = pool
+	return set.use(s)
+}
+
+func TestACLTheLeastRights(t *testing.T) {
+	s := newACLSite(t, redistest.Start(t))
+	for _, set := range aclSets {
+		t.Run(set.name, func(t *testing.T) { s.testLeast(t, set) })
+	}
+}
+
+// testLeast shows that the set works, and that nothing can be left out of it.
+func (s *aclSite) testLeast(t *testing.T, set aclSet) {
+	commands, keys := strings.Fields(set.commands), strings.Fields(set.keys)
+	if err := s.try(set, commands, keys); err != nil {
+		t.Fatalf("with +%s %s: %v", strings.Join(commands, " +"), set.keys, err)
+	}
+	for i, c := range commands {
+		if err := s.try(set, without(commands, i), keys); err == nil {
+			t.Errorf("works without +%s", c)
+		}
+	}
+	for i, k := range keys {
+		if err := s.try(set, commands, without(keys, i)); err == nil {
+			t.Errorf("works without %s", k)
+		}
+	}
+}
+
+// The native release needs the command that the server has.
+func TestACLTheLeastRightsOfReleaseNative(t *testing.T) {
+	srv := redistest.StartValkey(t)
+	set := aclSet{"SetNX and ReleaseNative alone", "set delifeq", "~lock:*", func(s *aclSite) error {
+		ctx, c := context.Background(), s.pool.Get()
+		defer c.Close()
+		if err := redigolock.SetNX(ctx, c, aclKey, "token", 30*time.Second); err != nil {
+			return err
+		}
+		return redigolock.ReleaseNative(ctx, c, aclKey, "token")
+	}}
+	newACLSite(t, srv).testLeast(t, set)
+}
+
+func without(list []string, i int) []string { return slices.Delete(slices.Clone(list), i, i+1) }
+
+// all runs the steps until one fails.
+func all(steps ...func() error) error {
+	for i, step := range steps {
+		if err := step(); err != nil {
+			return fmt.Errorf("step %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func useLocker(acquire redigolock.AcquireFunc, release redigolock.ReleaseFunc) func(*aclSite) error {
+	return func(s *aclSite) error { return s.useLockerWith(acquire, release) }
+}
+
+// useLockerWith goes through all that a Locker does.
+func (s *aclSite) useLockerWith(acquire redigolock.AcquireFunc, release redigolock.ReleaseFunc) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	l := &redigolock.Locker{Pool: s.pool, AcquireWith: acquire, ReleaseWith: release, Retry: threeTries}
+	defer l.Close()
+	lock, err := l.TryAcquire(ctx, aclKey, 30*time.Second)
+	if err != nil {
+		return err
+	}
+	return all(
+		func() error { return lock.Verify(ctx) },
+		func() error { return lock.Extend(ctx, time.Minute) },
+		func() error { return s.contend(ctx, l) },
+		func() error { _, err := l.Attach(ctx, aclKey, lock.Token(), 30*time.Second); return err },
+		func() error { return s.inspect(ctx, lock) },
+		func() error { return lock.Release(ctx) },
+		func() error { return s.releaseLost(ctx, l) },
+	)
+}
+
+// contend tries for a lock that is held, once, and as one who waits does.
+func (s *aclSite) contend(ctx context.Context, l *redigolock.Locker) error {
+	if _, err := l.TryAcquire(ctx, aclKey, 30*time.Second); !errors.Is(err, redigolock.ErrHeld) {
+		return fmt.Errorf("try acquire of a held lock: %w", err)
+	}
+	if _, err := l.Acquire(ctx, aclKey, 30*time.Second); !errors.Is(err, redigolock.ErrHeld) {
+		return fmt.Errorf("acquire of a held lock: %w", err)
+	}
+	return nil
+}
+
+// threeTries ends an acquire after its third.
+func threeTries(attempt int, _ time.Duration) time.Duration {
+	if attempt == 3 {
+		return -1
+	}
+	return time.Millisecond
+}
+
+func (s *aclSite) inspect(ctx context.Context, lock *redigolock.Lock) error {
+	c := s.pool.Get()
+	defer c.Close()
+	info, err := redigolock.Inspect(ctx, c, lock.Key())
+	if err == nil && (info.Token != lock.Token() || info.TTL <= 0) {
+		err = errors.New("inspect shows another lock")
+	}
+	return err
+}
+
+// releaseLost releases a lock that somebody else has got, which looks at what it finds.
+func (s *aclSite) releaseLost(ctx context.Context, l *redigolock.Locker) error {
+	lock, err := l.TryAcquire(ctx, aclKey, 30*time.Second)
+	if err != nil {
+		return err
+	}
+	if _, err := s.admin.Do("SET", aclKey, "another", "PX", 30000); err != nil {
+		return err
+	}
+	if err := lock.Release(ctx); !errors.Is(err, redigolock.ErrNotHeld) {
+		return fmt.Errorf("release of a lost lock: %w", err)
+	}
+	return nil
+}
+
+func useFence(s *aclSite) error {
+	ctx, c := context.Background(), s.pool.Get()
+	defer c.Close()
+	for _, key := range []string{aclKey, aclTagged} {
+		if _, err := s.admin.Do("SET", key, "token", "PX", 30000); err != nil {
+			return err
+		}
+		for range 2 {
+			if _, err := redigolock.Fence(ctx, c, key, "token"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func useGuard(s *aclSite) error {
+	ctx, c := context.Background(), s.pool.Get()
+	defer c.Close()
+	if err := redigolock.Guard(ctx, c, "guard:7", 2); err != nil {
+		return err
+	}
+	if err := redigolock.Guard(ctx, c, "guard:7", 1); !errors.Is(err, redigolock.ErrFenced) {
+		return fmt.Errorf("guard of a lower number: %w", err)
+	}
+	return nil
+}
+
+func useGuardDo(s *aclSite) error {
+	c := s.pool.Get()
+	defer c.Close()
+	_, err := redigolock.GuardDo(context.Background(), c, "guard:7", 2, "HSET", "account:7", "balance", 100)
+	return err
+}
+
+// useWithoutScripts needs no rights to scripts.
+func useWithoutScripts(s *aclSite) error {
+	ctx, c := context.Background(), s.pool.Get()
+	defer c.Close()
+	if err := redigolock.SetNX(ctx, c, aclKey, "token", 30*time.Second); err != nil {
+		return err
+	}
+	if err := redigolock.ReleaseTx(ctx, c, aclKey, "another"); !errors.Is(err, redigolock.ErrNotHeld) {
+		return fmt.Errorf("release of another's lock: %w", err)
+	}
+	return redigolock.ReleaseTx(ctx, c, aclKey, "token")
+}
+
+// useTestOnBorrow tests a connection that was idle for long, as the pool does before it lends one.
+func useTestOnBorrow(s *aclSite) error {
+	c := s.pool.Get()
+	defer c.Close()
+	return s.pool.TestOnBorrowContext(context.Background(), c, time.Now().Add(-time.Hour))
+}
+
+// What redigo's Close sends when the connection was left in some state. It ignores what the server says to it; so
+// without these rights the next borrower gets a connection in that state, or the pool throws it away.
+
+func useCloseInMulti(s *aclSite) error {
+	c := s.pool.Get()
+	if _, err := c.Do("MULTI"); err != nil {
+		return err
+	}
+	c.Close()
+	c = s.pool.Get()
+	defer c.Close()
+	_, err := c.Do("MULTI") // refused inside MULTI
+	return err
+}
+
+func useCloseInWatch(s *aclSite) error {
+	c := s.pool.Get()
+	if _, err := c.Do("WATCH", aclKey); err != nil {
+		return err
+	}
+	c.Close()
+	if _, err := s.admin.Do("SET", aclKey, "touched", "PX", 30000); err != nil {
+		return err
+	}
+	c = s.pool.Get()
+	defer c.Close()
+	for _, cmd := range [][]any{{"MULTI"}, {"GET", aclKey}} {
+		if _, err := c.Do(cmd[0].(string), cmd[1:]...); err != nil {
+			return err
+		}
+	}
+	if reply, err := c.Do("EXEC"); err != nil || reply == nil {
+		return fmt.Errorf("exec: reply %v: %w", reply, err)
+	}
+	return nil
+}
+
+func useCloseSubscribed(s *aclSite) error {
+	c := s.pool.Get()
+	if err := (redis.PubSubConn{Conn: c}).Subscribe("events"); err != nil {
+		return err
+	}
+	if _, err := c.Receive(); err != nil {
+		return err
+	}
+	c.Close()
+	if s.pool.IdleCount() != 1 {
+		return errors.New("the connection was thrown away")
+	}
+	return nil
+}

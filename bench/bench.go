@@ -1,0 +1,110 @@
+// Package bench holds the workloads that measure the locks of this project: configurations with a Run.
+//
+//   - [Uncontended]: acquire and release of distinct keys, over approach, release and number of goroutines.
+//   - [Verb]: one verb alone, on one connection.
+//   - [Contention]: waiters of one key; how a lock goes from one holder to the next.
+//   - [Compare]: two or more of them, interleaved round by round, as paired ratios with their interval.
+//
+// go test -bench . ./bench/ runs them inside package testing, cmd/lockbench outside. Each Run makes keys of its own,
+// "lockbench:<random>:…", and removes them, also when its context is cancelled. Each first does everything once
+// before its clock starts, so that neither dialling nor loading a script is measured.
+//
+// Figures of miniredis compare the approaches with each other; they say nothing about Redis.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// ErrConfig is in the error of a Run whose configuration is bad; nothing was sent then.
+var ErrConfig = errors.New("bench: bad configuration")
+
+func badConfig(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrConfig, fmt.Sprintf(format, args...))
+}
+
+// What zero means in a configuration.
+const (
+	DefaultTTL  = 10 * time.Second
+	DefaultTime = 100 * time.Millisecond
+)
+
+// What a configuration may have.
+const (
+	MaxWorkers = 4096 // goroutines, or waiters
+	MinTTL     = 10 * time.Millisecond
+	MaxTTL     = 24 * time.Hour
+)
+
+// A Workload can be run any number of times. Each Run is one round of about its Time.
+type Workload interface {
+	// Name is the benchmark's name in the Go benchmark format, without "Benchmark" and without GOMAXPROCS.
+	Name() string
+	// Run ends early with the context's cause when ctx ends, and then stops within a second, whatever the server does.
+	Run(ctx context.Context) (Result, error)
+}
+
+// A Result is what one Run has measured.
+type Result struct {
+	Ops     int64                   // acquire and release together are one
+	Elapsed time.Duration           // of all Ops, which run side by side where there are several goroutines
+	Latency *hdrhistogram.Histogram // ns of each op; of a Contention, of each hand-off
+	Allocs  float64                 // allocations of each op; negative where it is not known
+	Contest *Contest                // of a Contention only, else nil
+}
+
+// PerOp is the time per op in ns, as go test -bench shows it: the elapsed time over the number of ops.
+func (r Result) PerOp() float64 { return float64(r.Elapsed.Nanoseconds()) / float64(r.Ops) }
+
+// checkCommon checks what all configurations have.
+func checkCommon(s *Server, ttl, length time.Duration) error {
+	switch {
+	case s == nil:
+		return badConfig("Server is nil")
+	case ttl < MinTTL || ttl > MaxTTL || ttl%time.Millisecond != 0:
+		return badConfig("the ttl is %v, allowed are whole milliseconds from %v to %v", ttl, MinTTL, MaxTTL)
+	case length < 0:
+		return badConfig("the time is %v, below zero", length)
+	}
+	return nil
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+// A Metric is a figure with its unit, as in the Go benchmark format.
+type Metric struct {
+	Value float64
+	Unit  string
+}
+
+// Metrics are the figures of a result beside the time per op.
+func (r Result) Metrics() []Metric {
+	var list []Metric
+	if r.Latency != nil && r.Latency.TotalCount() > 0 {
+		list = append(list,
+			Metric{float64(r.Latency.ValueAtPercentile(50)), "p50-ns"},
+			Metric{float64(r.Latency.ValueAtPercentile(99)), "p99-ns"})
+	}
+	if c := r.Contest; c != nil {
+		list = append(list,
+			Metric{float64(r.Ops) / r.Elapsed.Seconds(), "acq/s"},
+			Metric{c.Jain, "jain"},
+			Metric{c.Sent, "sent/acq"},
+			Metric{c.Calls, "cmds/acq"},
+			Metric{float64(c.Longest), "longest-ns"})
+	}
+	if r.Allocs >= 0 {
+		list = append(list, Metric{r.Allocs, "allocs/op"})
+	}
+	return list
+}

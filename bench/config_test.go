@@ -1,0 +1,89 @@
+package bench_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock/bench"
+)
+
+func TestBadConfigurationIsRefusedBeforeAnythingIsSent(t *testing.T) {
+	s := miniServer(t)
+	noNative := miniServer(t)
+	noNative.Native = false
+	for name, w := range map[string]bench.Workload{
+		"no server":                  bench.Uncontended{Approach: "setnx"},
+		"no approach":                bench.Uncontended{Server: s},
+		"unknown approach":           bench.Uncontended{Server: s, Approach: "SetNX"},
+		"unknown release":            bench.Uncontended{Server: s, Approach: "setnx", Release: "del"},
+		"locker with tx":             bench.Uncontended{Server: s, Approach: "locker", Release: "tx"},
+		"floor with native":          bench.Uncontended{Server: s, Approach: "floor", Release: "native"},
+		"native where there is none": bench.Uncontended{Server: noNative, Approach: "setnx", Release: "native"},
+		"negative goroutines":        bench.Uncontended{Server: s, Approach: "setnx", Goroutines: -1},
+		"too many goroutines":        bench.Uncontended{Server: s, Approach: "setnx", Goroutines: bench.MaxWorkers + 1},
+		"short ttl":                  bench.Uncontended{Server: s, Approach: "setnx", TTL: 9 * time.Millisecond},
+		"long ttl":                   bench.Uncontended{Server: s, Approach: "setnx", TTL: 25 * time.Hour},
+		"broken ttl":                 bench.Uncontended{Server: s, Approach: "setnx", TTL: 10500 * time.Microsecond},
+		"negative time":              bench.Uncontended{Server: s, Approach: "setnx", Time: -1},
+		"no verb":                    bench.Verb{Server: s},
+		"unknown verb":               bench.Verb{Server: s, Verb: "Del"},
+		"verb without server":        bench.Verb{Verb: "SetNX"},
+		"native verb":                bench.Verb{Server: noNative, Verb: "ReleaseNative"},
+		"extend by the last ttl":     bench.Verb{Server: s, Verb: "Extend", TTL: bench.MaxTTL},
+		"one waiter":                 bench.Contention{Server: s, Waiters: 1},
+		"too many waiters":           bench.Contention{Server: s, Waiters: bench.MaxWorkers + 1},
+		"negative hold":              bench.Contention{Server: s, Hold: -1},
+		"hold longer than ttl":       bench.Contention{Server: s, Hold: time.Second, TTL: time.Second},
+		"negative ops":               bench.Contention{Server: s, Ops: -1},
+		"contention without server":  bench.Contention{},
+	} {
+		before := s.Pool.Stats().ActiveCount + s.Counted().Stats().ActiveCount
+		if _, err := w.Run(context.Background()); !errors.Is(err, bench.ErrConfig) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if after := s.Pool.Stats().ActiveCount + s.Counted().Stats().ActiveCount; after != before {
+			t.Errorf("%s: a connection was made", name)
+		}
+	}
+}
+
+func TestNamesAreKeysAndValues(t *testing.T) {
+	s := &bench.Server{Name: "redis"}
+	setnx := bench.Uncontended{Server: s, Approach: "setnx"}
+	tx := bench.Uncontended{Server: s, Approach: "setnx", Release: "tx", Goroutines: 16}
+	again := bench.Uncontended{Server: s, Approach: "floor", Label: "floor-copy"}
+	held := bench.Contention{Server: s, Waiters: 8, Hold: time.Millisecond}
+	for want, w := range map[string]bench.Workload{
+		"AcquireRelease/server=redis/approach=setnx/release=lua/goroutines=1":      setnx,
+		"AcquireRelease/server=redis/approach=setnx/release=tx/goroutines=16":      tx,
+		"AcquireRelease/server=redis/approach=floor-copy/release=lua/goroutines=1": again,
+		"Verb/server=redis/verb=SetNX":                                             bench.Verb{Server: s, Verb: "SetNX"},
+		"Contention/server=redis/approach=locker/waiters=8/hold=1ms":               held,
+	} {
+		if got := w.Name(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func TestNativeIsOfferedWhereTheServerHasItOnly(t *testing.T) {
+	for _, native := range []bool{false, true} {
+		s := &bench.Server{Name: "redis", Native: native}
+		n := 0
+		for _, u := range bench.Approaches(s, 1) {
+			if u.Release == "native" {
+				n++
+			}
+		}
+		for _, v := range bench.Verbs(s) {
+			if v == "ReleaseNative" {
+				n++
+			}
+		}
+		if native && n != 4 || !native && n != 0 {
+			t.Errorf("native %v: offered %d times", native, n)
+		}
+	}
+}

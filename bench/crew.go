@@ -1,0 +1,141 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// grace is how long the workers may take to end by themselves once ctx has ended, before their connections are cut.
+const grace = 150 * time.Millisecond
+
+// A crew is a number of goroutines that do the same for a while, after each has done it once. It leaves none behind.
+type crew struct {
+	server  *Server
+	workers int
+	time    time.Duration
+	warm    func(worker int) error       // once each, before the clock starts
+	start   func()                       // nil: nothing; when all are warm
+	work    func(worker int) error       // until stopped says true, but once at least: a slow op is a figure too
+	stop    func()                       // nil: nothing; when the time is up, as a help to end
+	full    <-chan struct{}              // nil: the time alone decides; ends the time early
+	stopped atomic.Bool                  //
+	ran     time.Duration                // from the start to the stop
+	elapsed time.Duration                // from the start to the end of the last
+	allocs  uint64                       // meanwhile, of the whole process
+	failure atomic.Pointer[workerFailed] // the first
+	failed  chan struct{}                // closed with it
+}
+
+type workerFailed struct{ err error }
+
+func (c *crew) fail(err error) {
+	if c.failure.CompareAndSwap(nil, &workerFailed{err}) {
+		c.stopped.Store(true)
+		close(c.failed)
+	}
+}
+
+// run returns ctx's cause if ctx ended it, and else what the first worker that failed has returned.
+func (c *crew) run(ctx context.Context) error {
+	c.failed = make(chan struct{})
+	var warm, all sync.WaitGroup
+	begin := make(chan struct{})
+	warm.Add(c.workers)
+	for w := range c.workers {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			c.worker(w, &warm, begin)
+		}()
+	}
+	c.settle(ctx, &warm)
+	if c.start != nil && c.failure.Load() == nil {
+		c.start()
+	}
+	c.clock(ctx, begin, &all)
+	if ctx.Err() != nil {
+		return fmt.Errorf("bench: the run was stopped: %w", context.Cause(ctx))
+	}
+	if f := c.failure.Load(); f != nil {
+		return f.err
+	}
+	return nil
+}
+
+func (c *crew) worker(w int, warm *sync.WaitGroup, begin <-chan struct{}) {
+	err := c.warm(w)
+	if err != nil {
+		c.fail(err)
+	}
+	warm.Done()
+	<-begin
+	if err != nil {
+		return
+	}
+	if err := c.work(w); err != nil {
+		c.fail(err)
+	}
+}
+
+// clock starts the workers, stops them, and waits for their end.
+func (c *crew) clock(ctx context.Context, begin chan<- struct{}, all *sync.WaitGroup) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	timer := time.NewTimer(c.time)
+	defer timer.Stop()
+	began := time.Now()
+	close(begin)
+	select {
+	case <-timer.C:
+	case <-c.full:
+	case <-c.failed:
+	case <-ctx.Done():
+	}
+	c.ran = time.Since(began)
+	c.stopped.Store(true)
+	if c.stop != nil {
+		c.stop()
+	}
+	c.settle(ctx, all)
+	c.elapsed = time.Since(began)
+	runtime.ReadMemStats(&after)
+	c.allocs = after.Mallocs - before.Mallocs
+}
+
+// settle waits for goroutines whose number is bounded, as waitOrCut does.
+func (c *crew) settle(ctx context.Context, wg *sync.WaitGroup) { c.server.endOrCut(ctx, wg.Wait) }
+
+// endOrCut runs end, in a goroutine, and waits for it as waitOrCut does.
+func (s *Server) endOrCut(ctx context.Context, end func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		end()
+	}()
+	s.waitOrCut(ctx, done)
+}
+
+// waitOrCut waits until done is closed. If ctx ends, it waits no longer than grace before it cuts the connections,
+// which ends whatever the workers wait for. What is left is a Locker's clean-up that pauses between two tries: it is
+// not waited for, and ends by itself within 3 s.
+func (s *Server) waitOrCut(ctx context.Context, done <-chan struct{}) {
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	for range 2 {
+		timer := time.NewTimer(grace)
+		select {
+		case <-done:
+			timer.Stop()
+			return
+		case <-timer.C:
+			s.conns.cut()
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// keys are the keys of one run, which nobody else uses: a bare DEL removes them.
+type keys struct {
+	names []string
+	more  []string // made by the verbs beside them, as a fencing counter
+}
+
+func newKeys(n int) *keys {
+	prefix := "lockbench:" + rand.Text() + ":"
+	k := &keys{names: make([]string, n)}
+	for i := range k.names {
+		k.names[i] = prefix + strconv.Itoa(i)
+	}
+	return k
+}
+
+// counters are the keys of the fencing counters that Fence makes.
+func (k *keys) counters() []string {
+	list := make([]string, len(k.names))
+	for i, name := range k.names {
+		list[i] = "{" + name + "}:redigolock-fence"
+	}
+	return list
+}
+
+// remove removes them, in the end of a run, whose error err becomes joined.
+func (k *keys) remove(ctx context.Context, s *Server, err *error) {
+	removeErr := s.administer(ctx, func(c redis.Conn, timeout time.Duration) error {
+		if ctx.Err() != nil {
+			// The connections may have been cut with commands on their way. When the server has answered once, it
+			// has also read those; what they have set is there for the second time.
+			if err := k.del(c, timeout); err != nil {
+				return err
+			}
+		}
+		return k.del(c, timeout)
+	})
+	switch {
+	case removeErr == nil:
+	case *err == nil:
+		*err = fmt.Errorf("bench: remove the keys of a run: %w", removeErr)
+	default:
+		*err = fmt.Errorf("%w; the run's keys could not be removed and go with their ttl: %w", *err, removeErr)
+	}
+}
+
+func (k *keys) del(c redis.Conn, timeout time.Duration) error {
+	args := redis.Args{}.AddFlat(k.names).AddFlat(k.more)
+	_, err := redis.DoWithTimeout(c, timeout, "DEL", args...)
+	return err
+}

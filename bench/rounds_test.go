@@ -1,0 +1,104 @@
+package bench_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock/bench"
+)
+
+// A fake takes per an op, times what drift says about the moment.
+type fake struct {
+	per   time.Duration
+	drift func() float64
+	err   error
+}
+
+func (f fake) Name() string { return "Fake" }
+
+func (f fake) Run(context.Context) (bench.Result, error) {
+	return bench.Result{Ops: 1000, Elapsed: time.Duration(1000 * float64(f.per) * f.drift())}, f.err
+}
+
+func still() float64 { return 1 }
+
+func TestRoundsRunEachOnceARoundInChangingOrder(t *testing.T) {
+	const rounds, cells = 50, 6
+	list := slices.Repeat([]bench.Workload{fake{per: time.Microsecond, drift: still}}, cells)
+	orders := make([][]int, rounds)
+	begun := 0
+	err := bench.Rounds(context.Background(), rounds, list,
+		func(round, i int) { begun++ },
+		func(i int, _ bench.Result) error {
+			orders[(begun-1)/cells] = append(orders[(begun-1)/cells], i)
+			return nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := 0
+	for _, order := range orders {
+		if slices.Equal(order, orders[0]) {
+			same++
+		}
+		if slices.Sort(order); !slices.Equal(order, []int{0, 1, 2, 3, 4, 5}) {
+			t.Fatalf("a round ran %v", order)
+		}
+	}
+	if same > rounds/2 { // of 720 orders
+		t.Errorf("%d of %d rounds had the same order", same, rounds)
+	}
+}
+
+func TestRoundsEndAtTheFirstError(t *testing.T) {
+	broken := errors.New("broken")
+	n := 0
+	err := bench.Rounds(context.Background(), 3, []bench.Workload{fake{per: 1, drift: still, err: broken}},
+		func(int, int) { n++ }, nil)
+	if !errors.Is(err, broken) || n != 1 {
+		t.Errorf("%v after %d runs", err, n)
+	}
+	err = bench.Rounds(context.Background(), 3, []bench.Workload{fake{per: 1, drift: still}}, nil,
+		func(int, bench.Result) error { return broken })
+	if !errors.Is(err, broken) {
+		t.Errorf("the error of done became %v", err)
+	}
+}
+
+// The machine gets slower from run to run; the ratio of neighbours stays. Without the shuffle it would be biased.
+func TestPairedRatiosSurviveADriftOfTheMachine(t *testing.T) {
+	slow := 1.0
+	drift := func() float64 { slow *= 1.002; return slow }
+	ratios, err := bench.Compare(context.Background(), 400,
+		fake{per: time.Microsecond, drift: drift}, fake{per: time.Microsecond, drift: drift},
+		fake{per: 2 * time.Microsecond, drift: drift})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []float64{1, 2} {
+		r := ratios[i]
+		if math.Abs(r.Center-want) > 0.01*want || r.Lo > want*1.005 || r.Hi < want*0.995 || r.Confidence < 0.95 {
+			t.Errorf("ratio %d: %+v, want %v", i, r, want)
+		}
+	}
+}
+
+func TestRatiosPairTheRoundsThatBothHave(t *testing.T) {
+	got := bench.Ratios([]float64{1, 2, 4}, []float64{2, 2})
+	if !slices.Equal(got, []float64{2, 1}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestMedianHasNoIntervalBelowSixRounds(t *testing.T) {
+	if s := bench.Median([]float64{1, 2, 3, 4, 5}); !math.IsInf(s.Lo, -1) || s.Center != 3 {
+		t.Errorf("5 values: %+v", s)
+	}
+	if s := bench.Median([]float64{1, 2, 3, 4, 5, 6}); s.Lo != 1 || s.Hi != 6 || s.Center != 3.5 {
+		t.Errorf("6 values: %+v", s)
+	}
+}

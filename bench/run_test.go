@@ -1,0 +1,220 @@
+package bench_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+const short = 10 * time.Millisecond
+
+// allWorkloads are one of each, for rounds of length d.
+func allWorkloads(s *bench.Server, d time.Duration) []bench.Workload {
+	var list []bench.Workload
+	for _, u := range bench.Approaches(s, 4) {
+		u.Time = d
+		list = append(list, u)
+	}
+	for _, name := range bench.Verbs(s) {
+		list = append(list, bench.Verb{Server: s, Verb: name, Time: d})
+	}
+	return append(list, bench.Contention{Server: s, Waiters: 8, Time: d})
+}
+
+// eventually polls until ok returns true, for ten seconds at most.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 10 s: %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func keysOf(t *testing.T, r *redistest.Server) []string {
+	t.Helper()
+	keys, err := redis.Strings(r.Do("KEYS", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// Each workload measures something, and leaves no key; goleak in TestMain sees to the goroutines.
+func TestRunMeasuresAndLeavesNoKey(t *testing.T) {
+	s, r := realServer(t)
+	for _, w := range allWorkloads(s, 4*short) {
+		res, err := w.Run(context.Background())
+		if err != nil {
+			t.Fatalf("%s: %v", w.Name(), err)
+		}
+		if res.Ops < 1 || res.Elapsed <= 0 || res.PerOp() <= 0 {
+			t.Errorf("%s: %d ops in %v", w.Name(), res.Ops, res.Elapsed)
+		}
+		if _, contest := w.(bench.Contention); !contest && res.Latency.TotalCount() != res.Ops {
+			t.Errorf("%s: %d latencies of %d ops", w.Name(), res.Latency.TotalCount(), res.Ops)
+		}
+		if keys := keysOf(t, r); len(keys) > 0 {
+			t.Errorf("%s left %q", w.Name(), keys)
+		}
+	}
+}
+
+func TestRunOnMiniredisMeasuresAndLeavesNoKey(t *testing.T) {
+	s := miniServer(t)
+	for _, w := range allWorkloads(s, 4*short) {
+		res, err := w.Run(context.Background())
+		if err != nil {
+			t.Fatalf("%s: %v", w.Name(), err)
+		}
+		if res.Ops < 1 {
+			t.Errorf("%s: no ops", w.Name())
+		}
+		if res.Allocs >= 0 {
+			t.Errorf("%s: %v allocs/op, which are the embedded server's too", w.Name(), res.Allocs)
+		}
+	}
+	c := s.Pool.Get()
+	defer c.Close()
+	if keys, err := redis.Strings(c.Do("KEYS", "*")); err != nil || len(keys) > 0 {
+		t.Errorf("left %q, %v", keys, err)
+	}
+}
+
+func TestCancelledRunSaysWhyAndLeavesNoKey(t *testing.T) {
+	cause := errors.New("enough")
+	s, r := realServer(t)
+	for _, w := range allWorkloads(s, time.Hour) {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		ended := make(chan error)
+		go func() {
+			_, err := w.Run(ctx)
+			ended <- err
+		}()
+		if !strings.HasSuffix(w.Name(), "verb=NewToken") {
+			eventually(t, w.Name()+" has keys", func() bool { return len(keysOf(t, r)) > 0 })
+		}
+		cancel(cause)
+		if err := <-ended; !errors.Is(err, cause) {
+			t.Errorf("%s: %v", w.Name(), err)
+		}
+		if keys := keysOf(t, r); len(keys) > 0 {
+			t.Errorf("%s left %q", w.Name(), keys)
+		}
+	}
+}
+
+func TestRunWithEndedContextMakesNoKey(t *testing.T) {
+	s, r := realServer(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, w := range allWorkloads(s, time.Hour) {
+		if _, err := w.Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", w.Name(), err)
+		}
+		if keys := keysOf(t, r); len(keys) > 0 {
+			t.Errorf("%s left %q", w.Name(), keys)
+		}
+	}
+}
+
+// A command that waits for a hung server would hold the run for the 3 s of the read timeout.
+func TestCancelStopsARunAtAHungServer(t *testing.T) {
+	for _, name := range []string{"setnx", "locker", "contention", "verb"} {
+		t.Run(name, func(t *testing.T) {
+			s, r := realServer(t)
+			var w bench.Workload = bench.Uncontended{Server: s, Approach: name, Goroutines: 4, Time: time.Hour}
+			switch name {
+			case "contention":
+				w = bench.Contention{Server: s, Waiters: 4, Time: time.Hour}
+			case "verb":
+				w = bench.Verb{Server: s, Verb: "SetNX", Time: time.Hour}
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			ended := make(chan error)
+			go func() {
+				_, err := w.Run(ctx)
+				ended <- err
+			}()
+			eventually(t, "there are keys", func() bool { return len(keysOf(t, r)) > 0 })
+			r.Pause()
+			defer r.Resume()
+			cancel()
+			began := time.Now()
+			err := <-ended
+			if took := time.Since(began); took > 2500*time.Millisecond {
+				t.Errorf("it took %v to stop", took)
+			}
+			if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "could not be removed") {
+				t.Errorf("unexpected error: %v", err)
+			}
+		})
+	}
+}
+
+func TestRunEndsByItselfAtAHungServer(t *testing.T) {
+	s, r := realServer(t)
+	ended := make(chan error)
+	go func() {
+		_, err := bench.Uncontended{Server: s, Approach: "setnx", Goroutines: 4, Time: time.Hour}.Run(context.Background())
+		ended <- err
+	}()
+	eventually(t, "there are keys", func() bool { return len(keysOf(t, r)) > 0 })
+	r.Pause()
+	defer r.Resume()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("no error")
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("it still runs after 30 s")
+	}
+}
+
+// What is sent on the pool that counts is what the verbs say about their round trips.
+func TestCountedPoolCountsWhatIsSent(t *testing.T) {
+	s := miniServer(t)
+	c := s.Counted().Get()
+	before := s.Sent()
+	_ = c.Send("SET", "k", "v")
+	_ = c.Send("GET", "k")
+	if _, err := c.Do(""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Do("DEL", "k"); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if n := s.Sent() - before; n != 3 {
+		t.Errorf("counted %d commands, sent were 3", n)
+	}
+}
+
+func TestCutConnectionsAreNotDialledAgain(t *testing.T) {
+	s := miniServer(t)
+	c := s.Pool.Get()
+	if _, err := c.Do("PING"); err != nil {
+		t.Fatal(err)
+	}
+	s.CutAll()
+	if _, err := c.Do("PING"); err == nil {
+		t.Error("the connection still works")
+	}
+	c.Close()
+	c = s.Pool.Get()
+	defer c.Close()
+	if _, err := c.Do("PING"); err == nil {
+		t.Error("a new connection works")
+	}
+}

@@ -1,0 +1,215 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	lock "github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+const (
+	openTimeout  = 3 * time.Second        // to reach the server
+	adminTimeout = 2 * time.Second        // for one thing besides the workload, such as the removal of keys
+	afterCancel  = 300 * time.Millisecond // for the same when somebody waits for the end
+)
+
+// A Server is what the workloads run against. Its pool is unbounded, as that of the hand-written redigo that the Locker
+// is compared with: a bounded one would measure the wait for a connection.
+type Server struct {
+	Name    string // as in benchmark names: "redis", "valkey", "miniredis"
+	Version string // "redis 7.0.15"; "redis, version unknown" where INFO is denied
+	URL     string // where it is, without user and password
+	Native  bool   // it has a command for ReleaseNative, and allows it
+	Pool    *redis.Pool
+
+	counted *redis.Pool // as Pool; counts what is sent
+	sent    atomic.Int64
+	admin   *redis.Pool // for what is no part of a workload
+	conns   conns       // of Pool and counted
+	mini    *redistest.Mini
+}
+
+// Open reaches the server at rawURL, whose forms are those of redigolock.NewPool; opts win over what the URL says. It
+// waits for at most 3 s. A URL that cannot be used is redigolock.ErrInvalid. The caller calls Close.
+func Open(ctx context.Context, rawURL string, opts ...redis.DialOption) (*Server, error) {
+	s := &Server{Name: "redis", URL: withoutUser(rawURL)}
+	var err error
+	tracked := append([]redis.DialOption{redis.DialContextFunc(s.conns.dial)}, opts...)
+	if s.Pool, err = newPool(rawURL, tracked); err != nil {
+		return nil, err
+	}
+	s.counted, _ = newPool(rawURL, tracked) // as the one before, which was no error
+	s.counted.DialContext = counting(s.counted.DialContext, &s.sent)
+	bounded := append([]redis.DialOption{redis.DialReadTimeout(adminTimeout)}, opts...)
+	s.admin, _ = newPool(rawURL, bounded)
+	if err := s.probe(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// OpenEmbedded starts a miniredis in this process. The caller calls Close.
+func OpenEmbedded(ctx context.Context) (*Server, error) {
+	mini, err := redistest.RunMini()
+	if err != nil {
+		return nil, err
+	}
+	s, err := Open(ctx, mini.URL())
+	if err != nil {
+		mini.Stop()
+		return nil, err
+	}
+	s.mini = mini
+	s.Name, s.Version, s.URL = "miniredis", "miniredis"+moduleVersion("github.com/alicebob/miniredis/v2"), ""
+	return s, nil
+}
+
+// Embedded reports whether the server is a miniredis in this process, so that its work is counted as ours.
+func (s *Server) Embedded() bool { return s.mini != nil }
+
+// Close closes the connections, and the embedded server.
+func (s *Server) Close() {
+	for _, p := range []*redis.Pool{s.Pool, s.counted, s.admin} {
+		_ = p.Close()
+	}
+	if s.mini != nil {
+		s.mini.Stop()
+	}
+}
+
+func newPool(rawURL string, opts []redis.DialOption) (*redis.Pool, error) {
+	p, err := lock.NewPool(rawURL, opts...)
+	if err != nil {
+		return nil, err
+	}
+	p.MaxActive, p.Wait, p.MaxIdle = 0, false, MaxWorkers+1
+	return p, nil
+}
+
+// probe finds out what the server is.
+func (s *Server) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errNoAnswer)
+	defer cancel()
+	c, err := s.admin.GetContext(ctx)
+	if err == nil {
+		_, err = redis.DoContext(c, ctx, "PING")
+		defer c.Close()
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	var refused redis.Error
+	switch {
+	case errors.As(err, &refused):
+		return fmt.Errorf("bench: ask the server for a PING: %w", err)
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	s.Version = "redis, version unknown"
+	if text, err := redis.String(redis.DoWithTimeout(c, adminTimeout, "INFO", "server")); err == nil {
+		s.Name, s.Version = versionOf(text)
+	}
+	err = lock.ReleaseNative(ctx, c, newKeys(1).names[0], lock.NewToken())
+	s.Native = err == nil || errors.Is(err, lock.ErrNotHeld)
+	return nil
+}
+
+// ErrUnreachable is in the error of an Open that finds no server, or one that does not answer.
+var ErrUnreachable = errors.New("bench: the server cannot be reached")
+
+var errNoAnswer = errors.New("no answer within 3s")
+
+// versionOf reads INFO. Valkey also reports a redis_version, that of the Redis it is compatible to.
+func versionOf(info string) (name, version string) {
+	if v := field(info, "valkey_version"); v != "" {
+		return "valkey", "valkey " + v
+	}
+	if v := field(info, "redis_version"); v != "" {
+		return "redis", "redis " + v
+	}
+	return "redis", "redis, version unknown"
+}
+
+func field(info, name string) string {
+	for line := range strings.Lines(info) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// calls is how many commands the server has executed, those that scripts call included, and those of other clients; or
+// false where it does not tell.
+func (s *Server) calls(ctx context.Context) (int64, bool) {
+	var text string
+	err := s.administer(ctx, func(c redis.Conn, timeout time.Duration) (err error) {
+		text, err = redis.String(redis.DoWithTimeout(c, timeout, "INFO", "commandstats"))
+		return err
+	})
+	return sumCalls(text), err == nil
+}
+
+// sumCalls leaves INFO out, which is our asking.
+func sumCalls(commandstats string) (sum int64) {
+	for line := range strings.Lines(commandstats) {
+		name, rest, _ := strings.Cut(strings.TrimSpace(line), ":calls=")
+		n, _, _ := strings.Cut(rest, ",")
+		var calls int64
+		if _, err := fmt.Sscan(n, &calls); err == nil && name != "cmdstat_info" {
+			sum += calls
+		}
+	}
+	return sum
+}
+
+// administer lends a connection that is not the workload's. It goes on after ctx has ended, for a short time.
+func (s *Server) administer(ctx context.Context, f func(c redis.Conn, timeout time.Duration) error) error {
+	timeout := adminTimeout
+	if ctx.Err() != nil {
+		timeout = afterCancel
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	c, err := s.admin.GetContext(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	deadline, _ := ctx.Deadline()
+	return f(c, max(time.Until(deadline), time.Millisecond))
+}
+
+// withoutUser is a URL as it may be shown.
+func withoutUser(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return ""
+	}
+	u.User = nil
+	return u.String()
+}
+
+// moduleVersion is " v1.2.3" of a module in this program, "" if that is not known.
+func moduleVersion(path string) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, m := range info.Deps {
+		if m.Path == path {
+			return " " + m.Version
+		}
+	}
+	return ""
+}

@@ -1,0 +1,122 @@
+package bench_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	lock "github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+const secret = "s3cr3t-passw0rd"
+
+func TestOpenOfABadURLDoesNotShowIt(t *testing.T) {
+	for _, u := range []string{
+		"http://:" + secret + "@h", "redis://:" + secret + "@h:x", "redis://:" + secret + "%zz@h", secret,
+	} {
+		_, err := bench.Open(context.Background(), u)
+		if !errors.Is(err, lock.ErrInvalid) || strings.Contains(err.Error(), secret) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestOpenOfAClosedPortIsUnreachable(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	if _, err := bench.Open(context.Background(), "redis://"+addr); !errors.Is(err, bench.ErrUnreachable) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOpenOfAHungServerIsBounded(t *testing.T) {
+	r := redistest.Start(t)
+	r.Pause()
+	defer r.Resume()
+	began := time.Now()
+	_, err := bench.Open(context.Background(), r.URL())
+	if !errors.Is(err, bench.ErrUnreachable) {
+		t.Errorf("%v", err)
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestOpenOfAServerThatDeniesKeepsItsReply(t *testing.T) {
+	r := redistest.Start(t, "--requirepass", secret)
+	_, err := bench.Open(context.Background(), r.URL())
+	var refused redis.Error
+	if !errors.As(err, &refused) || errors.Is(err, bench.ErrUnreachable) {
+		t.Errorf("%v", err)
+	}
+	s, err := bench.Open(context.Background(), r.URL(), redis.DialPassword(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+}
+
+func TestServerKnowsItsVersion(t *testing.T) {
+	s, r := realServer(t)
+	if want := r.Version(); s.Version != want || s.Name != strings.Fields(want)[0] {
+		t.Errorf("name %q, version %q, want %q", s.Name, s.Version, want)
+	}
+	if m := miniServer(t); m.Name != "miniredis" || !m.Embedded() || !m.Native || s.Embedded() {
+		t.Errorf("%q, embedded %v, native %v", m.Name, m.Embedded(), m.Native)
+	}
+	for info, want := range map[string]string{
+		"redis_version:7.2.4\r\nvalkey_version:9.1.2\r\n": "valkey 9.1.2",
+		"# Server\r\nredis_version:8.4.0\r\n":             "redis 8.4.0",
+		"":                                                "redis, version unknown",
+	} {
+		if _, got := bench.VersionOf(info); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestURLIsShownWithoutUserAndPassword(t *testing.T) {
+	for in, want := range map[string]string{
+		"redis://bob:" + secret + "@h:1/2": "redis://h:1/2",
+		"redis://" + secret + "@h":         "redis://h",
+		"unix://:" + secret + "@/a/b?db=3": "unix:///a/b?db=3",
+		"redis://" + secret + "\x00":       "",
+	} {
+		if got := bench.WithoutUser(in); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// Both newer servers have a command of their own for the native release.
+func TestNativeIsFoundByAskingForIt(t *testing.T) {
+	for name, start := range map[string]func(testing.TB, ...string) *redistest.Server{
+		"valkey": redistest.StartValkey, "redis8": redistest.StartRedis8,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t)
+			s, err := bench.Open(context.Background(), r.URL())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			_, unknown := r.Do("DELEX", "k", "IFEQ", "v")
+			_, unknownToo := r.Do("DELIFEQ", "k", "v")
+			if want := unknown == nil || unknownToo == nil; s.Native != want {
+				t.Errorf("Native is %v on %s", s.Native, s.Version)
+			}
+		})
+	}
+}

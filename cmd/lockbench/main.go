@@ -1,0 +1,56 @@
+// Lockbench measures the locks of redigolock: how long an acquire and a release take by each approach, and how a lock
+// goes from one holder to the next.
+//
+//	go run ./cmd/lockbench [flags]
+//
+// Without -url it starts a miniredis in its own process. Those figures compare the approaches with each other, and are
+// no Redis figures. With -url, or REDIS_URL in the environment, it measures a real server; the password may be in the
+// URL, or in REDISCLI_AUTH. Neither user nor password is ever shown.
+//
+// # Workloads
+//
+//   - approaches: acquire + release of distinct keys, over how to acquire (setnx, setnx-verified, script: the verbs;
+//     locker: a Locker with its defaults; locker-setnx: one with SetNX; floor: redigo by hand), how to release (lua,
+//     tx, and native where the server has it) and the number of goroutines.
+//   - verbs: each verb alone, by one goroutine on one connection.
+//   - contention: waiters of one key, by Locker.Acquire and Release: the time from just before a release until
+//     another waiter has the lock, acquisitions per second, Jain's index of fairness, commands for each acquisition,
+//     and the longest wait. Mutual exclusion is checked all the while; if it is violated there is no figure.
+//   - ratios: how much longer one takes than another, as the median of the ratios of many short rounds, with its
+//     interval: the Locker against redigo by hand, SetNXVerified against SetNX, and an identical copy as the control:
+//     what its ratio strays from 1 is noise.
+//
+// The default is approaches,contention. Cells run round by round, in an order shuffled for each round. Where there are
+// 6 rounds or more, medians come with their 95 % interval; "~" marks a ratio whose interval contains 1, which is no
+// difference.
+//
+// Keys begin with "lockbench:" and a random part (a fencing counter has that in braces, and more behind), have a TTL,
+// and are removed in the end, also after Ctrl-C, which stops it within a second and prints what there is.
+//
+// # Flags
+//
+// They are listed by lockbench -h, with their defaults. -out writes each round as a line of the Go benchmark format,
+// for go tool benchstat.
+//
+// # Exit codes
+//
+//	0    done
+//	1    failed: mutual exclusion was violated, a file cannot be written, or whatever is not below
+//	2    a flag is unknown or has a bad value
+//	3    the server cannot be reached, or stopped answering
+//	4    the server denies a command
+//	130  stopped by Ctrl-C (SIGINT) or SIGTERM
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C kills
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+}

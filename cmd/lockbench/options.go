@@ -1,0 +1,199 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redigolock/redigolock/bench"
+)
+
+type options struct {
+	url        string
+	fromEnv    bool // url comes from REDIS_URL
+	password   string
+	workloads  []string
+	goroutines []int
+	waiters    []int
+	hold       time.Duration
+	ttl        time.Duration
+	time       time.Duration // 0: that of the workload
+	count      int           // 0: that of the workload
+	out        string
+}
+
+// A pace is what -time and -count are by default.
+type pace struct {
+	time  time.Duration
+	count int
+}
+
+var (
+	allWorkloads = []string{"approaches", "verbs", "contention", "ratios"}
+	paces        = map[string]pace{
+		"approaches": {80 * time.Millisecond, 6},
+		"verbs":      {80 * time.Millisecond, 6},
+		"contention": {600 * time.Millisecond, 3},
+		"ratios":     {30 * time.Millisecond, 200},
+	}
+)
+
+const usageText = `Lockbench measures the locks of redigolock on a Redis or Valkey server.
+
+usage: go run ./cmd/lockbench [flags]
+
+  -url URL          the server: redis://[user:password@]host[:port][/db], rediss://… (TLS) or unix:///path.
+                    Default: REDIS_URL of the environment; without it a miniredis in this process, whose
+                    figures compare the approaches only. The password may be in REDISCLI_AUTH instead.
+  -workload LIST    approaches, verbs, contention, ratios, or all (default approaches,contention)
+  -goroutines LIST  for approaches and ratios (default 1,16,128)
+  -waiters LIST     for contention (default 2,8,64)
+  -hold DURATION    how long each holder holds, for contention (default 0s)
+  -ttl DURATION     of the locks (default 10s)
+  -time DURATION    how long each round of a cell takes
+                    (default approaches and verbs 80ms, contention 600ms, ratios 30ms)
+  -count N          how many rounds each cell has
+                    (default approaches and verbs 6, contention 3, ratios 200)
+  -out FILE         write each round in the Go benchmark format, for go tool benchstat
+  -h                show this
+
+workloads:
+  approaches   acquire + release of distinct keys: approach x release x goroutines
+  verbs        each verb alone, one goroutine on one connection
+  contention   waiters of one key: release to next holder, acquisitions/s, fairness, longest wait
+  ratios       paired ratios with interval: Locker against redigo by hand, double check against SetNX
+
+exit codes: 0 done, 1 failed, 2 bad flag, 3 server unreachable, 4 server denies a command, 130 stopped by Ctrl-C
+
+examples:
+  go run ./cmd/lockbench
+  go run ./cmd/lockbench -url redis://localhost:6379 -time 1s -count 10 -out new.txt && go tool benchstat new.txt
+  go run ./cmd/lockbench -url redis://localhost:6379 -workload ratios
+`
+
+// parse returns flag.ErrHelp for -h. No error shows the value of -url.
+func parse(args []string, getenv func(string) string) (options, error) {
+	o := options{goroutines: []int{1, 16, 128}, waiters: []int{2, 8, 64}, ttl: bench.DefaultTTL}
+	fs := flag.NewFlagSet("lockbench", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	workloads := fs.String("workload", "approaches,contention", "")
+	fs.StringVar(&o.url, "url", "", "")
+	fs.Var((*intList)(&o.goroutines), "goroutines", "")
+	fs.Var((*intList)(&o.waiters), "waiters", "")
+	fs.Var((*duration)(&o.hold), "hold", "")
+	fs.Var((*duration)(&o.ttl), "ttl", "")
+	fs.Var((*duration)(&o.time), "time", "")
+	fs.IntVar(&o.count, "count", 0, "")
+	fs.StringVar(&o.out, "out", "", "")
+	if err := fs.Parse(args); err != nil {
+		if !errors.Is(err, flag.ErrHelp) && strings.Contains(err.Error(), "://") {
+			err = errors.New("a flag has a URL as its value that belongs to -url")
+		}
+		if text, ok := strings.CutSuffix(err.Error(), "parse error"); ok {
+			err = errors.New(text + "it is no number")
+		}
+		return o, err
+	}
+	if fs.NArg() > 0 {
+		return o, errors.New("there is an argument without a flag; a server's URL goes behind -url")
+	}
+	if o.url == "" {
+		o.url, o.fromEnv = getenv("REDIS_URL"), true
+	}
+	o.password = getenv("REDISCLI_AUTH")
+	given := make(map[string]bool)
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	return o, o.check(*workloads, given)
+}
+
+func (o *options) check(workloads string, given map[string]bool) error {
+	var err error
+	if o.workloads, err = readWorkloads(workloads); err != nil {
+		return err
+	}
+	switch {
+	case slices.Min(o.goroutines) < 1 || slices.Max(o.goroutines) > bench.MaxWorkers:
+		return fmt.Errorf("-goroutines: allowed are 1 to %d", bench.MaxWorkers)
+	case slices.Min(o.waiters) < 2 || slices.Max(o.waiters) > bench.MaxWorkers:
+		return fmt.Errorf("-waiters: allowed are 2 to %d", bench.MaxWorkers)
+	case o.ttl < bench.MinTTL || o.ttl > bench.MaxTTL || o.ttl%time.Millisecond != 0:
+		return fmt.Errorf("-ttl %v: allowed are whole milliseconds from %v to %v", o.ttl, bench.MinTTL, bench.MaxTTL)
+	case o.hold < 0 || o.hold > o.ttl/2:
+		return fmt.Errorf("-hold %v: allowed is 0 to half of the ttl, %v", o.hold, o.ttl/2)
+	case given["time"] && o.time <= 0:
+		return fmt.Errorf("-time %v: must be above zero", o.time)
+	case given["count"] && o.count <= 0:
+		return fmt.Errorf("-count %d: must be above zero", o.count)
+	case given["out"] && o.out == "":
+		return errors.New("-out: the file has no name")
+	}
+	return nil
+}
+
+func readWorkloads(list string) ([]string, error) {
+	var names []string
+	for name := range strings.SplitSeq(list, ",") {
+		switch name = strings.TrimSpace(name); {
+		case name == "all":
+			names = append(names, allWorkloads...)
+		case slices.Contains(allWorkloads, name):
+			names = append(names, name)
+		default:
+			return nil, fmt.Errorf("-workload %q: there are %s and all", name, strings.Join(allWorkloads, ", "))
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(allWorkloads), func(name string) bool {
+		return !slices.Contains(names, name)
+	}), nil
+}
+
+// pace is what -time and -count say, or else the workload's own.
+func (o *options) pace(workload string) pace {
+	p := paces[workload]
+	if o.time > 0 {
+		p.time = o.time
+	}
+	if o.count > 0 {
+		p.count = o.count
+	}
+	return p
+}
+
+// An intList is a flag as 1,16,128.
+type intList []int
+
+func (l *intList) String() string { return "" }
+
+func (l *intList) Set(s string) error {
+	var list []int
+	for field := range strings.SplitSeq(s, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(field))
+		if err != nil {
+			return errors.New("allowed are numbers, separated by commas")
+		}
+		if !slices.Contains(list, n) {
+			list = append(list, n)
+		}
+	}
+	*l = list
+	return nil
+}
+
+// A duration is a flag as 80ms, whose error says how one looks.
+type duration time.Duration
+
+func (d *duration) String() string { return "" }
+
+func (d *duration) Set(s string) error {
+	parsed, err := time.ParseDuration(s)
+	if err != nil {
+		return errors.New("a duration has a unit, as 80ms")
+	}
+	*d = duration(parsed)
+	return nil
+}

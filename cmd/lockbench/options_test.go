@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+const secret = "s3cr3t-passw0rd"
+
+func TestUsage(t *testing.T) {
+	o := lockbench(context.Background(), nil, "-h")
+	if o.code != exitDone || o.stderr != "" {
+		t.Errorf("exit code %d, stderr %q", o.code, o.stderr)
+	}
+	golden(t, "usage", o.stdout)
+	for line := range strings.Lines(o.stdout) {
+		if len([]rune(line)) > 115 {
+			t.Errorf("a line is too wide for a terminal: %s", line)
+		}
+	}
+}
+
+// The usage text is written by hand.
+func TestUsageListsFlagsThatExist(t *testing.T) {
+	values := map[string]string{"url": "redis://h", "workload": "all", "goroutines": "1", "waiters": "2", "hold": "1ms",
+		"ttl": "1s", "time": "1ms", "count": "1", "out": "x"}
+	listed := regexp.MustCompile(`(?m)^  -(\w+) [A-Z]`).FindAllStringSubmatch(usageText, -1)
+	if len(listed) != len(values) {
+		t.Errorf("%d flags are listed, want %d", len(listed), len(values))
+	}
+	for _, m := range listed {
+		if _, err := parse([]string{"-" + m[1], values[m[1]]}, func(string) string { return "" }); err != nil {
+			t.Errorf("-%s: %v", m[1], err)
+		}
+	}
+}
+
+func TestBadFlagIsOneLineAndExitCode2(t *testing.T) {
+	for _, args := range [][]string{
+		{"-x"},
+		{"-url"},
+		{"-workload", "locks"},
+		{"-workload", ""},
+		{"-goroutines", "0"},
+		{"-goroutines", "5000"},
+		{"-goroutines", "1,two"},
+		{"-goroutines", ""},
+		{"-waiters", "1"},
+		{"-hold", "-1s"},
+		{"-hold", "6s"},
+		{"-ttl", "9ms"},
+		{"-ttl", "25h"},
+		{"-ttl", "10.5ms"},
+		{"-time", "5"},
+		{"-time", "0s"},
+		{"-count", "0"},
+		{"-count", "-1"},
+		{"-count", "many"},
+		{"-out", ""},
+		{"-url", "http://" + secret + "@h"},
+		{"-url", "redis://:" + secret + "@h:port"},
+		{"redis://:" + secret + "@h"},
+		{"-count", "redis://:" + secret + "@h"},
+		{"-time", "redis://:" + secret + "@h"},
+	} {
+		o := lockbench(context.Background(), nil, args...)
+		o.wantLine(t, exitUsage)
+		if o.stdout != "" {
+			t.Errorf("%q: printed %q", args, o.stdout)
+		}
+		if strings.Contains(o.stderr, secret) {
+			t.Errorf("%q: shows the password: %s", args[0], o.stderr)
+		}
+	}
+}
+
+func TestWorkloadsAreOneListWithoutDoubles(t *testing.T) {
+	for in, want := range map[string]string{
+		"approaches,contention": "approaches contention",
+		"ratios,verbs":          "verbs ratios",
+		"all":                   "approaches verbs contention ratios",
+		"verbs,all":             "approaches verbs contention ratios",
+		"verbs, verbs":          "verbs",
+	} {
+		got, err := readWorkloads(in)
+		if err != nil || strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, %v", in, got, err)
+		}
+	}
+}
+
+// The default run must be over in under a minute from go run, which compiles first.
+func TestDefaultRunTakesHalfAMinute(t *testing.T) {
+	o, err := parse(nil, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum time.Duration
+	for _, sec := range plan(fakeServer(), &o) {
+		sum += time.Duration(sec.runs()) * sec.pace.time
+	}
+	if sum < 15*time.Second || sum > 30*time.Second {
+		t.Errorf("the rounds alone take %v", sum)
+	}
+}
+
+func TestFlagGoesBeforeREDIS_URL(t *testing.T) {
+	env := func(name string) string { return map[string]string{"REDIS_URL": "redis://env"}[name] }
+	if o, err := parse(nil, env); err != nil || o.url != "redis://env" || !o.fromEnv {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if o, err := parse([]string{"-url", "redis://flag"}, env); err != nil || o.url != "redis://flag" || o.fromEnv {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+func TestPasswordOfTheURLGoesBeforeREDISCLI_AUTH(t *testing.T) {
+	for url, want := range map[string]bool{
+		"redis://h": false, "redis://bob:@h": false, "redis://:@h": false, "redis://bob:pw@h": true, "redis://:pw@h": true,
+		"redis://pw@h": true,
+	} {
+		if got := hasPassword(url); got != want {
+			t.Errorf("%s: %v", url, got)
+		}
+	}
+}

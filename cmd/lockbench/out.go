@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/perf/benchfmt"
+
+	"github.com/redigolock/redigolock/bench"
+)
+
+// An output is the file of -out; nil: none.
+type output struct {
+	file   *os.File
+	w      *benchfmt.Writer
+	config []benchfmt.Config
+	suffix string // GOMAXPROCS, as package testing appends it
+}
+
+func newOutput(path string, s *bench.Server, h host) (*output, error) {
+	if path == "" {
+		return nil, nil
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("-out: %w", err)
+	}
+	o := &output{file: file, w: benchfmt.NewWriter(file)}
+	if h.procs > 1 {
+		o.suffix = "-" + strconv.Itoa(h.procs)
+	}
+	for _, c := range [][2]string{
+		{"goos", h.goos}, {"goarch", h.goarch}, {"cpu", h.cpu}, {"server", s.Name}, {"redis-version", s.Version},
+		{"host", h.name}, {"go", h.goVersion}, {"commit", h.commit},
+	} {
+		if c[1] != "" {
+			o.config = append(o.config, benchfmt.Config{Key: c[0], Value: []byte(c[1]), File: true})
+		}
+	}
+	return o, nil
+}
+
+// write writes one round of a workload.
+func (o *output) write(name string, r bench.Result) error {
+	if o == nil {
+		return nil
+	}
+	values := []benchfmt.Value{{Value: r.PerOp(), Unit: "ns/op"}}
+	for _, m := range r.Metrics() {
+		values = append(values, benchfmt.Value{Value: m.Value, Unit: m.Unit})
+	}
+	return o.line(name, int(r.Ops), values)
+}
+
+// writeRatio writes one round of a pair.
+func (o *output) writeRatio(name string, ops int64, ratio float64) error {
+	if o == nil {
+		return nil
+	}
+	return o.line(name, int(ops), []benchfmt.Value{{Value: ratio, Unit: "ratio"}})
+}
+
+func (o *output) line(name string, ops int, values []benchfmt.Value) error {
+	for i, v := range values {
+		values[i].Value, _ = strconv.ParseFloat(strconv.FormatFloat(v.Value, 'g', 6, 64), 64)
+	}
+	err := o.w.Write(&benchfmt.Result{Config: o.config, Name: benchfmt.Name(name + o.suffix), Iters: ops, Values: values})
+	if err != nil {
+		return fmt.Errorf("-out: %w", err)
+	}
+	return nil
+}
+
+func (o *output) close() error {
+	if o == nil {
+		return nil
+	}
+	if err := o.file.Close(); err != nil {
+		return fmt.Errorf("-out: %w", err)
+	}
+	return nil
+}

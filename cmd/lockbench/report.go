@@ -1,0 +1,239 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redigolock/redigolock/bench"
+)
+
+// writeHead says what the figures depend on.
+func writeHead(w io.Writer, s *bench.Server, o *options, h host) {
+	server := s.Version
+	switch {
+	case s.Embedded():
+		server += ", embedded in this process"
+	case o.fromEnv:
+		server += " at " + s.URL + " (from REDIS_URL)"
+	default:
+		server += " at " + s.URL
+	}
+	fmt.Fprintf(w, "lockbench: locks on Redis by redigolock\n\n")
+	for _, line := range [][2]string{
+		{"server", server},
+		{"host", h.String()},
+		{"go", fmt.Sprintf("%s %s/%s, GOMAXPROCS %d", h.goVersion, h.goos, h.goarch, h.procs)},
+		{"commit", h.commit},
+		{"pool", "unbounded; an op borrows one connection to acquire and one to release"},
+	} {
+		fmt.Fprintf(w, "  %-8s%s\n", line[0], line[1])
+	}
+	if s.Embedded() {
+		fmt.Fprint(w, noRedis)
+	}
+	fmt.Fprintln(w)
+}
+
+const noRedis = `
+These figures compare the approaches with each other. They are no Redis figures: miniredis is several
+times slower, at scripts above all, and works in this process. For Redis, give -url.
+`
+
+// table prints the table of what has been measured; nothing if there is nothing.
+func (s *section) table(w io.Writer) {
+	cells := s.measured()
+	if len(cells) == 0 {
+		return
+	}
+	switch s.name {
+	case "approaches":
+		s.writeApproaches(w, cells)
+	case "verbs":
+		s.writeVerbs(w, cells)
+	case "contention":
+		s.writeContention(w, cells)
+	case "ratios":
+		s.writeRatios(w, cells)
+	}
+	fmt.Fprintln(w)
+}
+
+// measured are the cells that have a round.
+func (s *section) measured() []*cell {
+	return slices.DeleteFunc(slices.Concat(s.groups...), func(c *cell) bool { return len(c.rounds) == 0 })
+}
+
+// rounds describes the rounds; after Ctrl-C there are fewer.
+func (s *section) rounds(cells []*cell) string {
+	least := len(cells[0].rounds)
+	for _, c := range cells {
+		least = min(least, len(c.rounds))
+	}
+	what := "rounds"
+	if s.pace.count == 1 {
+		what = "round"
+	}
+	text := fmt.Sprintf("%d %s of %v a cell in shuffled order", s.pace.count, what, s.pace.time)
+	if least < s.pace.count || len(cells) < len(slices.Concat(s.groups...)) {
+		text = fmt.Sprintf("stopped early, at least %d of ", least) + text
+	}
+	return text
+}
+
+func (s *section) writeApproaches(w io.Writer, cells []*cell) {
+	first := cells[0].workload.(bench.Uncontended)
+	fmt.Fprintf(w, "Acquire + release of distinct keys, %s\n\n", s.rounds(cells))
+	t := table{left: 3}
+	t.head = []string{"goroutines", "approach", "release", "ops/s", "±", "p50", "p99", "time", "95 %", ""}
+	withAllocs := !first.Server.Embedded()
+	if withAllocs {
+		t.head = append(t.head, "allocs")
+	}
+	before := first.Goroutines
+	for _, c := range cells {
+		u := c.workload.(bench.Uncontended)
+		if u.Goroutines != before {
+			t.gap()
+			before = u.Goroutines
+		}
+		t.add(approachLine(c, u, withAllocs)...)
+	}
+	t.write(w)
+	fmt.Fprintf(w, "\n  time: of an op, as a multiple of that of setnx + lua at as many goroutines; below 1: faster\n")
+	s.writeIntervals(w)
+}
+
+// writeIntervals explains medians.
+func (s *section) writeIntervals(w io.Writer) {
+	if s.pace.count < leastForInterval {
+		fmt.Fprintf(w, "  figures are medians; an interval takes %d rounds (-count)\n", leastForInterval)
+		return
+	}
+	fmt.Fprintf(w, "  figures are medians of the rounds; ± and 95 %%: their 95 %% intervals\n")
+	if s.name != "verbs" {
+		fmt.Fprintf(w, "  ~: the interval contains 1: no difference was found\n")
+	}
+}
+
+const leastForInterval = 6
+
+func approachLine(c *cell, u bench.Uncontended, withAllocs bool) []string {
+	speed, lat := bench.Median(c.figures(perSecond)), c.latency()
+	ratio, span, same := "", "", "" // after Ctrl-C there may be no base
+	switch {
+	case c.base == nil:
+		ratio = "1.00"
+	case len(c.base.rounds) > 0:
+		r := bench.Median(bench.Ratios(c.base.perOp(), c.perOp()))
+		ratio, span, same = fmt.Sprintf("%.2f", r.Center), interval(r, "%.2f"), tilde(r)
+	}
+	line := []string{
+		strconv.Itoa(u.Goroutines), label(u), u.Release, count(speed.Center), plusMinus(speed.PctRangeString()),
+		short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))), ratio, span, same,
+	}
+	if withAllocs {
+		allocs := bench.Median(c.figures(func(r bench.Result) float64 { return r.Allocs }))
+		line = append(line, fmt.Sprintf("%.0f", allocs.Center))
+	}
+	return line
+}
+
+// plusMinus leaves out the range that there are too few rounds for.
+func plusMinus(percent string) string {
+	if percent == "∞" {
+		return ""
+	}
+	return percent
+}
+
+func (s *section) writeVerbs(w io.Writer, cells []*cell) {
+	fmt.Fprintf(w, "Each verb alone, one goroutine on one connection, %s\n\n", s.rounds(cells))
+	t := table{head: []string{"verb", "ops/s", "±", "p50", "p99"}, left: 1}
+	for _, c := range cells {
+		speed, lat := bench.Median(c.figures(perSecond)), c.latency()
+		t.add(c.workload.(bench.Verb).Verb, count(speed.Center), plusMinus(speed.PctRangeString()),
+			short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))))
+	}
+	t.write(w)
+	fmt.Fprintln(w)
+	s.writeIntervals(w)
+}
+
+func (s *section) writeContention(w io.Writer, cells []*cell) {
+	first := cells[0].workload.(bench.Contention)
+	fmt.Fprintf(w, "One key, Locker.Acquire + Release in a loop, held for %v, %s\n\n", first.Hold, s.rounds(cells))
+	t := table{head: []string{"waiters", "acquisitions/s", "handoff p50", "p99", "Jain", "sent"}, left: 1}
+	executed := !first.Server.Embedded()
+	if executed {
+		t.head = append(t.head, "executed")
+	}
+	t.head = append(t.head, "longest wait")
+	censored := false
+	for _, c := range cells {
+		line, still := contentionLine(c)
+		censored = censored || still
+		t.add(line...)
+	}
+	t.write(w)
+	fmt.Fprintf(w, "\n  handoff: from just before a release until another waiter has the lock\n")
+	fmt.Fprintf(w, "  Jain: index of fairness, 1: all got the same; 1/waiters: one got all\n")
+	fmt.Fprintf(w, "  sent: commands by the clients for each acquisition\n")
+	if executed {
+		fmt.Fprintf(w, "  executed: commands by the server for each, with those in scripts and of other clients\n")
+	}
+	if censored {
+		fmt.Fprintf(w, "  >: that wait had not ended when the time was up\n")
+	}
+}
+
+func contentionLine(c *cell) (line []string, censored bool) {
+	figure := func(f func(*bench.Contest) float64) float64 {
+		return bench.Median(c.figures(func(r bench.Result) float64 { return f(r.Contest) })).Center
+	}
+	lat := c.latency()
+	var longest time.Duration
+	for _, r := range c.rounds {
+		if r.Contest.Longest > longest {
+			longest, censored = r.Contest.Longest, r.Contest.Censored
+		}
+	}
+	wait := short(longest)
+	if censored {
+		wait = "> " + wait
+	}
+	w := c.workload.(bench.Contention)
+	line = []string{strconv.Itoa(w.Waiters), count(bench.Median(c.figures(perSecond)).Center),
+		short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))),
+		fmt.Sprintf("%.2f", figure(func(c *bench.Contest) float64 { return c.Jain })),
+		fmt.Sprintf("%.1f", figure(func(c *bench.Contest) float64 { return c.Sent }))}
+	if !w.Server.Embedded() {
+		line = append(line, fmt.Sprintf("%.1f", figure(func(c *bench.Contest) float64 { return c.Calls })))
+	}
+	return append(line, wait), censored
+}
+
+func (s *section) writeRatios(w io.Writer, cells []*cell) {
+	fmt.Fprintf(w, "Paired ratios of the time of acquire + release, %s\n\n", s.rounds(cells))
+	t := table{head: []string{"goroutines", "of", "to", "ratio", "95 %", "", "rounds"}, left: 3}
+	before := cells[0].workload.(bench.Uncontended).Goroutines
+	for _, c := range cells {
+		if c.base == nil || len(c.base.rounds) == 0 {
+			continue
+		}
+		u, base := c.workload.(bench.Uncontended), c.base.workload.(bench.Uncontended)
+		if u.Goroutines != before {
+			t.gap()
+			before = u.Goroutines
+		}
+		list := bench.Ratios(c.base.perOp(), c.perOp())
+		r := bench.Median(list)
+		t.add(strconv.Itoa(u.Goroutines), label(u), label(base), fmt.Sprintf("%.3f", r.Center), interval(r, "%.3f"), tilde(r),
+			strconv.Itoa(len(list)))
+	}
+	t.write(w)
+	fmt.Fprintf(w, "\n  ratio: of the time of an op; above 1: slower. A copy is identical: what it strays is noise\n")
+	s.writeIntervals(w)
+}

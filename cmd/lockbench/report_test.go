@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/redigolock/redigolock/bench"
+)
+
+func fakeServer() *bench.Server {
+	return &bench.Server{Name: "redis", Version: "redis 7.0.15", URL: "redis://127.0.0.1:6379", Native: true}
+}
+
+// filled are the sections of a server, with figures that were made up.
+func filled(t *testing.T, rounds int, args ...string) []*section {
+	t.Helper()
+	args = append([]string{"-goroutines", "1,128", "-count", fmt.Sprint(rounds)}, args...)
+	o, err := parse(args, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := plan(fakeServer(), &o)
+	for _, sec := range sections {
+		i := 0
+		for _, group := range sec.groups {
+			for _, c := range group {
+				for r := range rounds {
+					c.rounds = append(c.rounds, madeUp(c, i, r))
+				}
+				i++
+			}
+		}
+	}
+	return sections
+}
+
+// madeUp is the figure of the i-th cell in its r-th round.
+func madeUp(c *cell, i, r int) bench.Result {
+	hist := hdrhistogram.New(1, time.Hour.Nanoseconds(), 3)
+	for n := range int64(100) {
+		_ = hist.RecordValue(int64(30000+4000*i) + n*n*int64(10*(i+1)))
+	}
+	res := bench.Result{Ops: int64(2000 - 31*i + 7*r*(i%3)), Elapsed: 80 * time.Millisecond, Latency: hist}
+	res.Allocs = float64(8 + i)
+	if w, ok := c.workload.(bench.Contention); ok {
+		res.Contest = &bench.Contest{Handoff: hist, Jain: 1 - float64(i)/4, Sent: 3.04 + float64(i), Calls: 5.1 + float64(i),
+			Longest: time.Duration(w.Waiters*(r+1)) * 7 * time.Millisecond, Censored: w.Waiters == 64}
+	}
+	return res
+}
+
+func TestTables(t *testing.T) {
+	for _, rounds := range []int{1, 6} {
+		for _, sec := range filled(t, rounds, "-workload", "all") {
+			var b bytes.Buffer
+			sec.table(&b)
+			golden(t, fmt.Sprintf("%s-%d", sec.name, rounds), b.String())
+		}
+	}
+}
+
+// After Ctrl-C in the first round some cells have a figure and some have none, perhaps not the first.
+func TestTableOfWhatThereIs(t *testing.T) {
+	for _, sec := range filled(t, 1, "-workload", "all") {
+		cells := sec.groups[0]
+		for i, c := range cells {
+			if i%2 == 0 {
+				c.rounds = nil
+			}
+		}
+		var b bytes.Buffer
+		sec.table(&b)
+		golden(t, sec.name+"-stopped", b.String())
+		for _, c := range sec.measured() {
+			c.rounds = nil
+		}
+		b.Reset()
+		if sec.table(&b); b.Len() > 0 {
+			t.Errorf("%s: a table of nothing: %s", sec.name, b.String())
+		}
+	}
+}
+
+func TestHead(t *testing.T) {
+	h := host{name: "box", cpu: "Abacus 2", goVersion: "go1.26.8", goos: "linux", goarch: "amd64", commit: "abc"}
+	h.cpus, h.procs = 4, 2
+	var b bytes.Buffer
+	writeHead(&b, fakeServer(), &options{url: "redis://x"}, h)
+	writeHead(&b, fakeServer(), &options{url: "redis://x", fromEnv: true}, h)
+	golden(t, "head", b.String())
+}
+
+func TestFiguresHaveThreeDigitsAndAUnit(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0", 1: "1 ns", 999: "999 ns", 1000: "1.00 µs", 41234: "41.2 µs", 412345: "412 µs", 999600: "1.00 ms",
+		12345678: "12.3 ms", 1500 * time.Millisecond: "1.50 s", 90 * time.Second: "90.0 s", 2 * time.Hour: "7200 s",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("%d: %q, want %q", d, got, want)
+		}
+	}
+	for v, want := range map[float64]string{0: "0", 999.4: "999", 1000: "1,000", 24120.4: "24,120", 1234567: "1,234,567"} {
+		if got := count(v); got != want {
+			t.Errorf("%v: %q, want %q", v, got, want)
+		}
+	}
+}
+
+func TestProgressIsForATerminalOnly(t *testing.T) {
+	var b bytes.Buffer
+	p := newProgress(&b, true, 4)
+	p.show("one")
+	p.show("two")
+	p.clear()
+	want := "\r\x1b[K  0 %  …  one\r\x1b[K 25 %  0s left  two\r\x1b[K"
+	if b.String() != want {
+		t.Errorf("got %q", b.String())
+	}
+	b.Reset()
+	p = newProgress(&b, false, 4)
+	p.show("one")
+	p.clear()
+	if b.Len() > 0 {
+		t.Errorf("no terminal, but %q", b.String())
+	}
+}
+
+func TestAPipeIsNoTerminal(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if isTerminal(w) || isTerminal(&strings.Builder{}) {
+		t.Error("a pipe passes for a terminal")
+	}
+}
