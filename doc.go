@@ -92,5 +92,100 @@ OpTimeout apart, that it is not there, or until its ttl must be over. [Locker.Cl
 
 A wait that ends with its context is both that context's cause and, if the lock was held, ErrHeld. The server's or the
 network's own error stays wrapped inside.
+
+# When the server cannot
+
+	condition        what you read                     Acquire       Release      Extend, KeepAlive
+	NOAUTH           NOAUTH                            ends at once  refused      tried until Deadline
+	WRONGPASS        WRONGPASS (when dialling)         ends at once  refused      tried until Deadline
+	NOPERM           NOPERM                            ends at once  refused      tried until Deadline
+	  in a script    ERR The user executing the        ends at once  refused      tried until Deadline
+	                 script…; ERR ACL failure in
+	                 script (Redis 8, Valkey 9)
+	OOM              OOM                               ends at once  works        work
+	WRONGTYPE        ErrConflict; TryAcquire with      ends at once  ErrConflict  ErrConflict; the context
+	                 SetNX: ErrHeld                                               ends with ErrLost
+	READONLY         READONLY                          tries again   refused      tried until Deadline
+	MASTERDOWN       MASTERDOWN; SetNX: READONLY       tries again   refused      tried until Deadline
+	LOADING          LOADING                           tries again   refused      tried until Deadline
+	BUSY             BUSY                              tries again   refused      tried until Deadline
+	MISCONF          MISCONF                           tries again   refused      tried until Deadline
+	NOREPLICAS       NOREPLICAS                        tries again   refused      tried until Deadline
+	refused          connection refused                tries again   refused      tried until Deadline
+	hung             ErrUnknown, i/o timeout           tries again   ErrUnknown   tried until Deadline
+	reply cut short  ErrUnknown, EOF                   tries again   ErrUnknown   tried until Deadline
+
+"Tries again" is until its context ends; it acquires as soon as the condition is over. "Tried until Deadline" is
+KeepAlive; Extend itself returns the error once, and Deadline stays. If the condition ends before Deadline, the lock is
+renewed and was never lost. A Release that was refused has used the handle up: the key goes with its TTL. A Release
+that is ErrUnknown may be carried out later. Each row is a test: TestServerErrors, TestServerErrorWrongType.
+
+After a restart of the server each idle connection of a pool fails once. NewPool tests those that were idle for 10 s.
+
+# The least rights
+
+	ACL SETUSER app reset on >password resetchannels ~lock:*
+	    +set +get +pttl +pexpire +del +eval +evalsha
+
+That is for a Locker as it is, with everything but Fence, and for one with SetNX. Besides:
+
+	NewPool                    +ping
+	SetNXScript                +setnx (+set is not needed then)
+	ReleaseTx                  +watch +multi +exec +discard
+	Fence                      +set +time ~{lock:*}:redigolock-fence ~redigolock-fence:lock:*
+	Guard                      +set +get +eval +evalsha ~guard:*
+	GuardDo                    as Guard, with the guarded command and its keys
+	SetNX, ReleaseTx alone     +set +watch +get +multi +del +exec +discard
+	SetNX, ReleaseNative alone +set +delifeq (Valkey), +set +delex (Redis 8.4)
+
+Code of one's own that gives connections back inside MULTI, inside WATCH or subscribed has redigo's Close send more:
+DISCARD, UNWATCH, or UNSUBSCRIBE, PUNSUBSCRIBE and ECHO. TestACLTheLeastRights takes each right away in turn.
+
+# Redis Cluster and other servers
+
+A lock is one key, so it works in a cluster through a pool whose connections are bound to the key by their Bind method,
+as those of mna/redisc. A fencing counter is in its lock's slot; the key of a lock that is to be fenced must not have a
+'}' without a hash tag. Redis from 6.2 and Valkey from 7.2 on will do; what needs more says so.
+
+# The articles, judged
+
+What Go developers copy, what goes wrong with it on a real server, and what is done here instead.
+
+	article  acquire                  release         what goes wrong                       here
+	A        SETNX, 10 s, one fixed   DEL             removes the next holder's lock        1
+	         value for all                            a compare would compare nothing       2
+	B1       SET NX EX                DEL             removes the next holder's lock        1
+	                                                  after a lost reply nobody holds it    3
+	B2       EVAL SETNX, EXPIRE       DEL             as B1; a refused EXPIRE (1.5, too     1 3 4
+	                                                  large, denied) leaves it for ever
+	C        SET NX EX                Lua compare,    deletes nobody else's; but a lost     5
+	                                  0 is success    lock is called success
+	D        SETNX Unix time, EXISTS  DEL, then not   EXISTS proves somebody's lock;        1 6
+	                                  EXISTS          after DEL it sees the next holder's   7
+	E        SET NX PX, GET           GET, MULTI,     no WATCH: deletes another's lock      8
+	                                  DEL, EXEC       the check costs a round trip          9
+	                                                  and narrows the gap only              10
+	E        the same, fixed value    Lua compare     the check and the compare are         2 6
+	                                                  worthless
+	(old)    SETNX, then EXPIRE       DEL             a client that dies between the two    1 11
+	                                                  leaves a lock for ever
+
+	 1  Release compares: ErrNotHeld        TestArticlesBareDelRemovesTheNextHoldersLock
+	 2  a token of one's own, NewToken      TestArticlesFixedValueMakesCompareAndDeleteWorthless
+	 3  TryAcquire looks again, or          TestArticleBLostReplyLeavesALockThatNobodyHolds
+	    ErrUnknown and a clean-up
+	 4  SetNXScript checks the ttl first,   TestArticleB2LeavesALockWithoutTTLWhenExpireFails
+	    and undoes the write
+	 5  ErrNotHeld                          TestArticleCReleaseCallsALostLockSuccess
+	 6  SetNXVerified compares the token    TestArticleDExistsProvesSomebodysLock
+	 7  done when deleted, no look after    TestArticleDReleaseSeesTheNextHoldersLockAndFails
+	 8  ReleaseTx watches                   TestArticleEMultiExecWithoutWatchDeletesAnothersLock
+	 9  one pipeline                        TestArticleEDoubleCheckCostsASecondRoundTrip
+	10  Lock.Deadline, Lock.Fence           TestArticleEDoubleCheckNarrowsTheGapButDoesNotCloseIt
+	11  one command or script sets both     TestArticleSetNXThenExpireLeavesALockWithoutTTL
+
+While the lease runs, all of them exclude: TestArticlesExcludeWhileTheLeaseRuns. ZooKeeper and etcd, which the articles
+recommend where reliability matters more, agree by consensus before they answer, which Redis does not; a lease of theirs
+can outlive its holder's patience just the same, so fencing is needed there, too.
 */
 package redigolock

@@ -149,8 +149,10 @@ var past, _ = context.WithDeadline(context.Background(), time.Unix(1, 0))
 // redigo's own way, DoContext, starts a goroutine and makes a channel for every command; and its goroutine still
 // uses the connection after DoContext has returned, which is a data race with Close. ReceiveContext with a context
 // that is past its deadline does one thing only: it closes the socket, under redigo's mutex. redigo does not promise
-// that, so TestCutOnCancelDoesNotRace pins it. Measured by BenchmarkCancellable with a cancellable context, against a
-// redis-server on a loopback socket: see there.
+// that, so TestCutOnCancelDoesNotRace pins it. Measured by BenchmarkCancellable, one SET to a redis-server 7.0.15 by TCP
+// over loopback: plain 25.6 µs and no allocation, this 30.1 µs and 5, DoContext 48.0 µs and 4. These are medians of 60
+// interleaved rounds on a busy machine of 2 cores. Paired within a round, this took 0.69 × DoContext (quartiles 0.54 to
+// 1.02) and 1.14 × plain (0.93 to 2.37: what it costs beside plain is less than the noise).
 func cutOnCancel(ctx context.Context, c redis.Conn) (end func()) {
 	if ctx.Done() == nil {
 		return func() {}

@@ -1,0 +1,35 @@
+# test     everything, with the race detector, on real servers; installs what is missing
+# lint     gofmt, staticcheck, go fix, go mod tidy; changes nothing
+# bench    go test -bench over the approaches, on miniredis and redis-server
+# results  measures again what results/ holds (about half an hour)
+# long     what takes long: all mutants, the tests twenty times over
+
+GO          ?= go
+STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FLAGS       ?=
+
+.PHONY: test lint bench results long importer
+
+test:
+	scripts/install.sh
+	$(GO) vet ./...
+	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race $(FLAGS) ./...
+
+lint:
+	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
+	$(GO) run $(STATICCHECK) ./...
+	@out=$$($(GO) fix -diff ./...); [ -z "$$out" ] || { echo "$$out"; exit 1; }
+	$(GO) mod tidy -diff
+	scripts/importer.sh
+
+bench:
+	scripts/install.sh
+	$(GO) test -run '^$$' -bench . ./bench/
+
+results:
+	scripts/results.sh
+
+long:
+	scripts/install.sh
+	$(GO) run ./internal/mutants
+	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race -count=20 -timeout 60m $(FLAGS) ./...

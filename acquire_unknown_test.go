@@ -1,0 +1,315 @@
+package redigolock_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// losses lose the reply of a request: carried out or not, at once or after OpTimeout.
+var losses = []struct {
+	name   string
+	action redistest.Action
+}{
+	{"drop", redistest.Drop()},
+	{"cut", redistest.Cut()},
+	{"swallow", redistest.Swallow()},
+	{"truncate", redistest.Truncate(1)},
+}
+
+// everyLoss runs f for each way to acquire and each way to lose its reply.
+func everyLoss(t *testing.T, f func(t *testing.T, r *rig, verb string, loss redistest.Action)) {
+	for _, a := range acquireWays {
+		for _, x := range losses {
+			t.Run(a.name+"/"+x.name, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t)
+				r.locker.AcquireWith, r.locker.OpTimeout = a.with, 250*time.Millisecond
+				f(t, r, a.verb, x.action)
+			})
+		}
+	}
+}
+
+func TestOneTokenServesAWholeAcquire(t *testing.T) {
+	everyLoss(t, func(t *testing.T, r *rig, verb string, loss redistest.Action) {
+		r.plan(map[string][]redistest.Action{verb: {loss, loss, redistest.Reply("-LOADING wait\r\n")}})
+		k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
+		for _, q := range r.sent(verb) {
+			if token := q.Args[tokenAt(verb)]; token != k.Token() {
+				t.Errorf("a try used the token %q, the handle has %q", token, k.Token())
+			}
+		}
+		if n := len(r.sent(verb)); n < 3 {
+			t.Errorf("%d tries, the first two were lost", n)
+		}
+		if r.get("key") != k.Token() {
+			t.Errorf("the key holds %q", r.get("key"))
+		}
+	})
+}
+
+// tokenAt is where the token stands in the arguments.
+func tokenAt(verb string) int {
+	if verb == "set" {
+		return 1
+	}
+	return 3
+}
+
+// The clock moves by 10 s whenever a request arrives, so that each send has a time of its own.
+func TestAdoptedTokenCountsFromAnExtendNeverFromTheLastTry(t *testing.T) {
+	everyLoss(t, func(t *testing.T, r *rig, verb string, loss redistest.Action) {
+		c := stopClock(r.locker)
+		first := c.now()
+		var extended time.Time
+		r.rule(func(v string, n int) redistest.Action {
+			defer c.add(10 * time.Second)
+			switch {
+			case v == verb && n == 1:
+				return loss
+			case v == "extend":
+				extended = c.now()
+			}
+			return redistest.Pass()
+		})
+		k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", 5*time.Minute))
+		safe := first
+		if !extended.IsZero() {
+			safe = extended
+		}
+		if late := k.Deadline().Sub(safe.Add(validFor(5 * time.Minute))); late > 0 {
+			t.Errorf("Deadline is %v later than what is known", late)
+		}
+		if k.Deadline().Before(first.Add(time.Minute)) {
+			t.Error("Deadline is no later than that of the lost try")
+		}
+	})
+}
+
+// The same in real time, judged by what the server has left.
+func TestAdoptedTokenIsValidNoLongerThanTheServersTTL(t *testing.T) {
+	for _, a := range acquireWays {
+		t.Run(a.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.locker.AcquireWith = a.with
+			r.locker.Retry = func(int, time.Duration) time.Duration { return 500 * time.Millisecond }
+			r.plan(map[string][]redistest.Action{a.verb: {redistest.Drop()}})
+			k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", 10*time.Second))
+			left := r.pttl("key")
+			if over := k.Deadline().Sub(time.Now().Add(left)); over > 0 {
+				t.Errorf("Deadline is %v after the key's end", over)
+			}
+		})
+	}
+}
+
+// SET was carried out, and only the GET behind it was refused: whose lock it is cannot be told by the next GET.
+func TestTokenThatWasSetButNotReadBackIsAdoptedSafely(t *testing.T) {
+	for _, word := range []string{"BUSY", "LOADING", "MASTERDOWN"} {
+		r := newRig(t)
+		c := stopClock(r.locker)
+		start := c.now()
+		var extended time.Time
+		r.rule(func(v string, n int) redistest.Action {
+			switch {
+			case v == "get" && n == 1:
+				return redistest.Reply("-" + word + " not now\r\n")
+			case v == "set" && n == 2:
+				c.add(20 * time.Second)
+			case v == "extend":
+				extended = c.now()
+			}
+			return redistest.Pass()
+		})
+		r.locker.Retry = func(int, time.Duration) time.Duration {
+			c.add(20 * time.Second)
+			return 0
+		}
+		k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
+		safe := start
+		if !extended.IsZero() {
+			safe = extended
+		}
+		if late := k.Deadline().Sub(safe.Add(validFor(time.Minute))); late > 0 {
+			t.Errorf("%s: Deadline is %v later than what is known", word, late)
+		}
+		r.ok(k.Release(bg))
+	}
+}
+
+func TestTokenThatWasSetButCannotBeReadBackIsCleanedUp(t *testing.T) {
+	r := newRig(t)
+	r.locker.OpTimeout = 200 * time.Millisecond
+	r.rule(func(v string, n int) redistest.Action {
+		if v == "get" {
+			return redistest.Reply("-NOPERM no\r\n")
+		}
+		return redistest.Pass()
+	})
+	r.locker.Retry = func(int, time.Duration) time.Duration {
+		t.Error("NOPERM was tried again")
+		return -1
+	}
+	k, err := r.locker.Acquire(bg, "key", time.Minute)
+	if k != nil || err == nil {
+		t.Errorf("lock %v, error %v", k, err)
+	}
+	eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+}
+
+func TestTryAcquireLooksOnceMoreOnAnotherConnection(t *testing.T) {
+	for _, a := range acquireWays {
+		for _, loss := range []redistest.Action{redistest.Drop(), redistest.Truncate(1), redistest.Swallow()} {
+			r := newRig(t)
+			r.locker.AcquireWith, r.locker.OpTimeout = a.with, 250*time.Millisecond
+			r.plan(map[string][]redistest.Action{a.verb: {loss}})
+			k, err := r.locker.TryAcquire(bg, "key", time.Minute)
+			if err != nil {
+				t.Errorf("%s: %v", a.name, err)
+				continue
+			}
+			first, look := r.sent(a.verb), r.sent("extend")
+			if len(first) != 1 || len(look) != 1 || first[0].Conn == look[0].Conn {
+				t.Errorf("%s: tries %v, looks %v", a.name, first, look)
+			}
+			if over := k.Deadline().Sub(time.Now().Add(r.pttl("key"))); over > 0 {
+				t.Errorf("%s: Deadline is %v after the key's end", a.name, over)
+			}
+			r.ok(k.Release(bg))
+		}
+	}
+}
+
+func TestTryAcquireThatCannotTellIsErrUnknownNeverSuccess(t *testing.T) {
+	everyLoss(t, func(t *testing.T, r *rig, verb string, loss redistest.Action) {
+		r.plan(map[string][]redistest.Action{verb: {loss}, "extend": {loss}})
+		k, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		wants(t, err, redigolock.ErrUnknown)
+		wantsNot(t, err, context.DeadlineExceeded, redigolock.ErrHeld)
+		if k != nil {
+			t.Error("an ambiguous outcome gave a handle")
+		}
+		eventually(t, "the key is cleaned up", func() bool { return r.get("key") == "" })
+	})
+}
+
+func TestTryAcquireWhoseSetWasNotCarriedOutIsErrUnknown(t *testing.T) {
+	r := newRig(t)
+	r.plan(map[string][]redistest.Action{"set": {redistest.Cut()}})
+	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+	wants(t, err, redigolock.ErrUnknown) // "not there" proves nothing: it may still be on its way
+}
+
+func TestContextThatEndsWhileItLooksOnceMoreIsInTheError(t *testing.T) {
+	r := newRig(t)
+	cause := errors.New("the cause")
+	ctx, cancel := context.WithCancelCause(bg)
+	r.rule(func(verb string, n int) redistest.Action {
+		switch verb {
+		case "set":
+			return redistest.Drop()
+		case "extend":
+			cancel(cause)
+			return redistest.Swallow()
+		}
+		return redistest.Pass()
+	})
+	_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
+	wants(t, err, redigolock.ErrUnknown, context.Canceled, cause)
+}
+
+func TestContextThatEndsDuringAUsersOwnCommandIsInTheError(t *testing.T) {
+	r := newRig(t)
+	r.locker.AcquireWith, r.locker.OpTimeout = plainSetNX, 250*time.Millisecond
+	cause := errors.New("the cause")
+	ctx, cancel := context.WithCancelCause(bg)
+	r.rule(func(verb string, n int) redistest.Action {
+		if verb == "set" {
+			cancel(cause)
+			return redistest.Swallow()
+		}
+		return redistest.Pass()
+	})
+	_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
+	wants(t, err, redigolock.ErrUnknown, context.Canceled, cause)
+}
+
+func TestDelayedReplyIsASuccess(t *testing.T) {
+	for _, a := range acquireWays {
+		r := newRig(t)
+		r.locker.AcquireWith = a.with
+		r.plan(map[string][]redistest.Action{a.verb: {redistest.Delay(100 * time.Millisecond)}})
+		start := time.Now()
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		if n := len(r.sent(a.verb)); n != 1 || len(r.sent("extend")) != 0 {
+			t.Errorf("%s: %d tries", a.name, n)
+		}
+		if k.Deadline().After(time.Now().Add(r.pttl("key"))) || time.Since(start) < 100*time.Millisecond {
+			t.Errorf("%s: Deadline is after the key's end", a.name)
+		}
+	}
+}
+
+// node-redlock blocked itself on its own token.
+func TestAcquireDoesNotBlockItselfOnItsOwnTokenLikeNodeRedlock(t *testing.T) {
+	for _, a := range acquireWays {
+		r := newRig(t)
+		r.locker.AcquireWith = a.with
+		r.plan(map[string][]redistest.Action{a.verb: {redistest.Drop()}})
+		k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Hour))
+		if r.get("key") != k.Token() || len(r.sent(a.verb)) > 3 {
+			t.Errorf("%s: %d tries", a.name, len(r.sent(a.verb)))
+		}
+	}
+}
+
+func TestAcquireThatLostAReplyAndThenFoundAnotherHolder(t *testing.T) {
+	r := newRig(t)
+	ctx, cancel := context.WithCancel(bg)
+	defer cancel()
+	r.rule(func(verb string, n int) redistest.Action {
+		if verb != "set" {
+			return redistest.Pass()
+		}
+		switch n {
+		case 1:
+			r.do("SET", "key", "another's", "PX", 60000)
+			return redistest.Cut()
+		case 3:
+			cancel()
+			return redistest.Swallow()
+		}
+		return redistest.Pass()
+	})
+	_, err := r.locker.Acquire(ctx, "key", time.Minute)
+	wants(t, err, redigolock.ErrHeld, redigolock.ErrUnknown, context.Canceled)
+	if r.get("key") != "another's" {
+		t.Error("another's lock was touched")
+	}
+}
+
+func TestAdoptedLockThatIsGoneWhenRenewedIsNoLock(t *testing.T) {
+	r := newRig(t)
+	r.rule(func(verb string, n int) redistest.Action {
+		switch {
+		case verb == "set" && n == 1:
+			return redistest.Drop()
+		case verb == "extend":
+			r.do("DEL", "key")
+		}
+		return redistest.Pass()
+	})
+	k, err := r.locker.Acquire(endsIn(t, 5*time.Second), "key", time.Minute)
+	if err == nil && r.get("key") != k.Token() {
+		t.Error("a lock that is gone was given")
+	}
+	if err != nil {
+		wants(t, err, redigolock.ErrExpired, redigolock.ErrUnknown)
+	}
+}

@@ -1,0 +1,56 @@
+package redigolock
+
+import "time"
+
+// SetClock replaces the clock that a Locker judges validity by. It must be called before the Locker is used.
+func SetClock(l *Locker, now func() time.Time) { l.clock = now }
+
+// Sibling, Drift and the limits, for property tests.
+var (
+	Sibling    = sibling
+	HasHashTag = hasHashTag
+	Drift      = drift
+)
+
+// ScriptNames tells by its hash which script an EVALSHA runs, for tests that look at the requests of a Proxy.
+var ScriptNames = map[any]string{
+	scriptSetNX.hash:   "setnx",
+	scriptVerify.hash:  "verify",
+	scriptExtend.hash:  "extend",
+	scriptRelease.hash: "release",
+	scriptFence.hash:   "fence",
+	scriptInspect.hash: "inspect",
+}
+
+// What the tests of the verbs look at from inside.
+var (
+	ScriptSetNX  = scriptSetNX.src.(string)
+	ScriptExtend = scriptExtend.src.(string)
+	ServerError  = serverError
+	Transient    = transient
+	HolderOf     = holderOf
+	DoCommand    = do
+	DialOwn      = dialOwn
+)
+
+// CleaningUp reports whether the Locker has a clean-up in the background.
+func CleaningUp(l *Locker) bool {
+	l.state.mu.Lock()
+	defer l.state.mu.Unlock()
+	return l.state.strays.stop != nil
+}
+
+// Renewing reports whether the goroutine of a KeepAlive runs.
+func Renewing(k *Lock) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.renewing == nil {
+		return false
+	}
+	select {
+	case <-k.renewing:
+		return false
+	default:
+		return true
+	}
+}

@@ -1,0 +1,139 @@
+// Mutants breaks each promise of the library on purpose, one at a time, and runs the tests that must notice.
+//
+//	go run ./internal/mutants [-short] [-run REGEXP]
+//
+// A mutant is a replacement in one file of the root package, given to the compiler as an overlay: no file of the tree is
+// changed. A mutant that survives its tests, or does not compile, makes the exit code 1. With -short only every fourth
+// is run.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+func main() {
+	short := flag.Bool("short", false, "run every fourth mutant only")
+	only := flag.String("run", "", "run the mutants whose name matches this regular expression")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	survived, err := run(ctx, os.Stdout, *short, *only)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+	}
+	if err != nil || survived > 0 {
+		stop()
+		os.Exit(1)
+	}
+}
+
+// run runs the chosen mutants and reports how many survived.
+func run(ctx context.Context, out io.Writer, short bool, only string) (survived int, err error) {
+	match, err := regexp.Compile(only)
+	if err != nil {
+		return 0, err
+	}
+	root, err := moduleRoot(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for i, m := range mutants {
+		if !match.MatchString(m.name) || short && i%4 != 0 {
+			continue
+		}
+		start := time.Now()
+		caught, output, err := m.run(ctx, root)
+		switch {
+		case ctx.Err() != nil:
+			return survived, ctx.Err()
+		case err != nil:
+			survived++
+			fmt.Fprintf(out, "BROKEN    %-42s %v\n", m.name, err)
+		case caught:
+			fmt.Fprintf(out, "caught    %-42s by %s (%.1f s)\n", m.name, m.tests, time.Since(start).Seconds())
+		default:
+			survived++
+			fmt.Fprintf(out, "SURVIVED  %-42s %s\n%s\n", m.name, m.tests, output)
+		}
+	}
+	return survived, nil
+}
+
+func moduleRoot(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	return strings.TrimSpace(string(out)), err
+}
+
+// run compiles the mutated package and runs the tests; caught is what is hoped for.
+func (m mutant) run(ctx context.Context, root string) (caught bool, output string, err error) {
+	dir, err := os.MkdirTemp("", "mutant")
+	if err != nil {
+		return false, "", err
+	}
+	defer os.RemoveAll(dir)
+	overlay, err := m.overlay(root, dir)
+	if err != nil {
+		return false, "", err
+	}
+	bin := filepath.Join(dir, "mutant.test")
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-o", bin, "-overlay", overlay, ".")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return false, "", fmt.Errorf("does not compile: %w\n%s", err, out)
+	}
+	test := exec.CommandContext(ctx, bin, "-test.run", "^("+m.tests+")$", "-test.count=1", "-test.timeout=120s", "-test.v")
+	test.Dir = root
+	test.Env = append(os.Environ(), "REDIGOLOCK_REAL=1")
+	out, err := test.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return false, "", err
+	}
+	if !strings.Contains(string(out), "=== RUN") {
+		return false, "", fmt.Errorf("no test has the name %s", m.tests)
+	}
+	return err != nil && ctx.Err() == nil, string(out), ctx.Err()
+}
+
+// overlay writes the mutated file and the compiler's overlay file into dir.
+func (m mutant) overlay(root, dir string) (string, error) {
+	path := filepath.Join(root, m.file)
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	mutated, err := m.apply(string(src))
+	if err != nil {
+		return "", err
+	}
+	copied := filepath.Join(dir, "mutated.go")
+	if err := os.WriteFile(copied, []byte(mutated), 0o600); err != nil {
+		return "", err
+	}
+	data, err := json.Marshal(map[string]map[string]string{"Replace": {path: copied}})
+	if err != nil {
+		return "", err
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	return overlay, os.WriteFile(overlay, data, 0o600)
+}
+
+// apply makes the replacement, which must be possible at exactly one place.
+func (m mutant) apply(src string) (string, error) {
+	if n := strings.Count(src, m.old); n != 1 {
+		return "", fmt.Errorf("%s has the text to be replaced %d times, not once:\n%s", m.file, n, m.old)
+	}
+	return strings.Replace(src, m.old, m.new, 1), nil
+}

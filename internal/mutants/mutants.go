@@ -1,0 +1,415 @@
+package main
+
+// A mutant breaks one promise: in file, old becomes new; tests are the names of the tests that must fail, joined by |.
+type mutant struct{ name, file, old, new, tests string }
+
+var mutants = []mutant{
+	{
+		name: "plain DEL", file: "luascript.go",
+		old:   "scriptRelease = newScript(1, luaMine+`",
+		new:   "scriptRelease = newScript(1, luaLock+`",
+		tests: "TestReleaseNeverTouchesAnothersLock",
+	},
+	{
+		name: "validity from after the reply", file: "lock.go",
+		old: `	err = b.outcome(ctx, verb, k.key, f(b))
+`,
+		new: `	err = b.outcome(ctx, verb, k.key, f(b))
+	start = l.now()
+`,
+		tests: "TestDeadlineDoesNotMoveWithTheReply",
+	},
+	{
+		name: "adoption with a full ttl", file: "acquire.go",
+		old:   "case err == nil && k.strayed.IsZero():",
+		new:   "case err == nil:",
+		tests: "TestAdoptedTokenIsValidNoLongerThanTheServersTTL|TestAdoptedTokenCountsFromAnExtendNeverFromTheLastTry",
+	},
+	{
+		name: "no drift", file: "lock.go",
+		old:   "return ttl/100 + 2*time.Millisecond",
+		new:   "return 0",
+		tests: "TestDeadlineIsTheTimeBeforeTheSendPlusTTLLessDrift",
+	},
+	{
+		name: "renew without compare", file: "luascript.go",
+		old:   "scriptExtend = newScript(1, luaTTL+luaLeft+`",
+		new:   "scriptExtend = newScript(1, luaTTL+luaLock+`\nlocal left = redis.call('PTTL', KEYS[1])",
+		tests: "TestTokensAreComparedWhole|TestRenewalUsesTheTTLOfTheAcquireAndComparesTheToken",
+	},
+	{
+		name: "prefix compare", file: "luascript.go",
+		old: `if v ~= ARGV[1] then
+  if type(v)`,
+		new: `if not v or type(v) == 'table' or string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then
+  if type(v)`,
+		tests: "TestTokensAreComparedWhole",
+	},
+	{
+		name: "extend that re-creates", file: "luascript.go",
+		old:   "scriptExtend = newScript(1, luaTTL+luaLeft+`",
+		new:   "scriptExtend = newScript(1, luaTTL+`\nredis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])`+luaLeft+`",
+		tests: "TestExtendNeverRecreates|TestExtendNeverCreatesTheKey",
+	},
+	{
+		name: "extend that lowers", file: "luascript.go",
+		old:   "if left >= ttl then return left end",
+		new:   "",
+		tests: "TestExtendLengthensAndNeverLowers",
+	},
+	{
+		name: "ttl rounded down to 0", file: "check.go",
+		old: `	case ttl < least || ttl > maxTTL:
+		return invalid(verb, "the ttl is %v, allowed is %v to %v", ttl, least, maxTTL)
+	case ttl%time.Millisecond != 0:`,
+		new: `	case ttl > maxTTL:
+		return invalid(verb, "the ttl is %v, allowed is %v to %v", ttl, least, maxTTL)
+	case ttl <= 0:`,
+		tests: "TestVerbsRefuseBadInputBeforeAnyIO",
+	},
+	{
+		name: "clean-up with the ended ctx", file: "strays.go",
+		old:   "context.WithCancel(context.Background())",
+		new:   "context.WithCancel(past)",
+		tests: "TestAcquireThatGivesUpIsCleanedUpThoughItsContextHasEnded",
+	},
+	{
+		name: "clean-up on the pool's connection", file: "strays.go",
+		old: "\treturn dialOwn(ctx, l.Pool)",
+		new: `	c := l.Pool.Get()
+	return c, c.Err()`,
+		tests: "TestCleanUpGoesAroundAnExhaustedPool",
+	},
+	{
+		name: "a new token per try", file: "acquire.go",
+		old: `	l := k.locker
+	start, err := k.exchangeOn(`,
+		new: `	l := k.locker
+	k.token = newToken(l.Owner)
+	k.conn.token = k.token
+	start, err := k.exchangeOn(`,
+		tests: "TestOneTokenServesAWholeAcquire",
+	},
+	{
+		name: "an unknown outcome taken as success", file: "acquire.go",
+		old: `		k.strayed = time.Now()
+		return err
+	case`,
+		new: `		return k.won(ctx, start)
+	case`,
+		tests: "TestTryAcquireThatCannotTellIsErrUnknownNeverSuccess",
+	},
+	{
+		name: "renewal that ends at the first error", file: "keepalive.go",
+		old:   "\t\t\t\twait = min(renewPause<<min(failures-1, 10), renewAtMost)",
+		new:   "\t\t\t\treturn",
+		tests: "TestRenewalAfterOneFailureGoesOn",
+	},
+	{
+		name: "renewal that outlives release", file: "lock.go",
+		old: `	k.endKeeping(nil)
+`,
+		new:   "",
+		tests: "TestReleaseStopsTheRenewalFirstAndWaitsForIt|TestKeepAliveEndsBeforeTheReleaseIsSent",
+	},
+	{
+		name: "ErrLost after Deadline", file: "keepalive.go",
+		old:   "left := min(k.deadline.Add(-k.early()).Sub(now), lossTick)",
+		new:   "left := lossTick",
+		tests: "TestHungServerEndsKeepAliveNoLaterThanDeadline",
+	},
+	{
+		name: "Fence to a non-holder", file: "luascript.go",
+		old:   "scriptFence = newScript(2, luaLeft+`",
+		new:   "scriptFence = newScript(2, luaLock+`",
+		tests: "TestFenceToAStrangerMakesNoCounter",
+	},
+	{
+		name: "Fence by plain INCR", file: "luascript.go",
+		old:   "math.max(tonumber(last or 0) + 1, now[1] * 1000000 + now[2])",
+		new:   "tonumber(last or 0) + 1",
+		tests: "TestFenceRisesWhateverHappensToTheCounter",
+	},
+	{
+		name: "Guard lax", file: "luascript.go",
+		old:   "if v and tonumber(v) > tonumber(ARGV[1]) then return v end",
+		new:   "",
+		tests: "TestGuardLetsOnlyTheNewestPass",
+	},
+	{
+		name: "ReleaseTx without WATCH", file: "release.go",
+		old:   `{"WATCH", args}`,
+		new:   `{"PING", nil}`,
+		tests: "TestReleaseTxNeverDeletesALockThatWasTakenMeanwhile",
+	},
+	{
+		name: "DEL sent before MULTI is known to stand", file: "release.go",
+		old: `	err := firstError(verb, key, replies[:])
+	if get`,
+		new: `	err := firstError(verb, key, replies[:2])
+	if get`,
+		tests: "TestReleaseTxWithoutARightDeletesNothing",
+	},
+	{
+		name: "script with a bad ttl writes", file: "luascript.go",
+		old:   "if not string.find(ARGV[2], '^%d+$') or #ARGV[2] > 8 or tonumber(ARGV[2]) < 1 or tonumber(ARGV[2]) > 86400000 then",
+		new:   "if false then",
+		tests: "TestScriptsRefuseABadTTLBeforeTheyWrite",
+	},
+	{
+		name: "refused PEXPIRE not undone", file: "luascript.go",
+		old: `  redis.call('DEL', KEYS[1])
+  return set`,
+		new:   "  return set",
+		tests: "TestSetNXScriptLeavesNoKeyWhenPexpireIsRefused",
+	},
+	{
+		name: "Guard forgets", file: "luascript.go",
+		old: `if v ~= ARGV[1] then
+  local set = redis.pcall('SET', KEYS[1], ARGV[1])`,
+		new: `if false then
+  local set = redis.pcall('SET', KEYS[1], ARGV[1])`,
+		tests: "TestGuardLetsOnlyTheNewestPass",
+	},
+	{
+		name: "NOSCRIPT not answered with EVAL", file: "luascript.go",
+		old:   `firstWord(re) == "NOSCRIPT"`,
+		new:   `firstWord(re) == "NEVER"`,
+		tests: "TestUnknownScriptIsSentOnceMoreAsText",
+	},
+	{
+		name: "QUEUED taken as an answer", file: "send.go",
+		old:   `ok && s == "QUEUED"`,
+		new:   `ok && s == "NEVER"`,
+		tests: "TestVerbsInsideMultiClaimNothing",
+	},
+	{
+		name: "double check ignored", file: "setnx.go",
+		old: `		if string(get) == token {
+			return nil
+		}
+		return &HeldError{Key: key, Holder: holderOf(string(get))}`,
+		new:   "\t\treturn nil",
+		tests: "TestSetNXVerifiedTruthTable",
+	},
+	{
+		name: "gone when read back taken as acquired", file: "setnx.go",
+		old: `	if err == nil {
+		return is(ErrExpired`,
+		new: `	if err != nil {
+		return is(ErrExpired`,
+		tests: "TestSetNXVerifiedTruthTable|TestSetNXVerifiedWhenTheKeyIsGoneMeanwhile",
+	},
+	{
+		name: "whole token shown", file: "errors.go",
+		old:   `return ownerOf(token) + "#" + hex.EncodeToString(sum[:4])`,
+		new:   "return token + hex.EncodeToString(sum[:0])",
+		tests: "TestHeldErrorNeverShowsATokenAndSetNXNeverLogsOne|TestHolderIsOwnerAndShortHash",
+	},
+	{
+		name: "password in the message", file: "pool.go",
+		old:   `invalid("new pool", "the URL cannot be parsed; `,
+		new:   `invalid("new pool", "the URL " + rawURL + " cannot be parsed; `,
+		tests: "TestNewPoolRefusesABadURLAndShowsNoPartOfIt",
+	},
+	{
+		name: "ended ctx not looked at", file: "send.go",
+		old: `	if ctx.Err() != nil {
+		return 0, failed(verb, key, contextError(ctx))
+	}
+`,
+		new:   "",
+		tests: "TestVerbsSendNothingAfterTheirContextEnded",
+	},
+	{
+		name: "cancellation not honoured while waiting", file: "send.go",
+		old: `		cut(cc)
+	})`,
+		new: `		_ = cc
+	})`,
+		tests: "TestContextThatEndsWhileAReplyIsAwaited",
+	},
+	{
+		name: "cause of the context lost", file: "errors.go",
+		old:   "\tif cause == nil || errors.Is(err, cause) {",
+		new:   "\tif cause == nil || err != nil {",
+		tests: "TestContextThatEndsWhileAReplyIsAwaited|TestVerbsSendNothingAfterTheirContextEnded",
+	},
+	{
+		name: "connection with a reply due given back", file: "send.go",
+		old:   "\t\tcut(cc) // a foreign connection that is not dead by itself: its reply is still due",
+		new:   "\t\t_ = cc",
+		tests: "TestConnectionThatFailsWithoutDyingIsCut",
+	},
+	{
+		name: "cancelled ctx stops release", file: "lock.go",
+		old: `	if ctx.Done() != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
+`,
+		new:   "",
+		tests: "TestReleaseWithEndedContextStillReleases",
+	},
+	{
+		name: "Deadline not latched", file: "lock.go",
+		old: `	k.gone = k.gone || passed(now, k.deadline)
+	return k.gone`,
+		new:   "\treturn k.gone || passed(now, k.deadline)",
+		tests: "TestPassedDeadlineIsLatched",
+	},
+	{
+		name: "wall clock ignored", file: "lock.go",
+		old:   "return !now.Before(t) || !now.Round(0).Before(t.Round(0))",
+		new:   "return !now.Before(t)",
+		tests: "TestEitherClockEndsALock",
+	},
+	{
+		name: "Deadline that moves back", file: "lock.go",
+		old:   "d.After(k.deadline)",
+		new:   "d != k.deadline",
+		tests: "TestExtendIsNeverTheShorterOfTwo|TestExtendWithAShorterTTLChangesNothing",
+	},
+	{
+		name: "late answer revives", file: "lock.go",
+		old:   "\tif err == nil && k.over(k.locker.now()) {",
+		new:   "\tif err == nil && k.gone {",
+		tests: "TestAnswerThatComesAfterDeadlineDoesNotReviveTheLock",
+	},
+	{
+		name: "lost lock released as success", file: "lock.go",
+		old:   "\tif late && !errors.Is(err, ErrNotHeld) {",
+		new:   "\tif late && err != nil && !errors.Is(err, ErrNotHeld) {",
+		tests: "TestPassedDeadlineIsLatched",
+	},
+	{
+		name: "second release counts as lost", file: "lock.go",
+		old:   "errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && !k.over(l.now())",
+		new:   "errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && k.over(l.now())",
+		tests: "TestReleaseTriesTwice",
+	},
+	{
+		name: "release not tried again", file: "lock.go",
+		old: `	if err == nil || !transient(err) {
+		return err
+	}
+	again`,
+		new: `	if err == nil || err != nil {
+		return err
+	}
+	again`,
+		tests: "TestReleaseTriesTwice",
+	},
+	{
+		name: "clean-up confirmed once only", file: "strays.go",
+		old:   "s.over, s.confirmed, s.failures = s.confirmed, true, 0",
+		new:   "s.over, s.confirmed, s.failures = true, true, 0",
+		tests: "TestSetThatIsCarriedOutAfterTheFirstConfirmationIsRemovedByTheSecond",
+	},
+	{
+		name: "clean-up gives up at the first failure", file: "strays.go",
+		old: `	case !transient(err):
+		s.over = true`,
+		new: `	case err != nil:
+		s.over = true`,
+		tests: "TestCleanUpIsTriedAgainUntilTheServerAnswers",
+	},
+	{
+		name: "no clean-up after a release", file: "lock.go",
+		old: `	if !k.strayed.IsZero() {
+		k.owe()
+	}
+`,
+		new:   "",
+		tests: "TestReleaseOfAnAdoptedLockRemovesALateSetToo",
+	},
+	{
+		name: "Close does not wait for the clean-up", file: "strays.go",
+		old: `	waitFor(most, done)
+`,
+		new:   "",
+		tests: "TestCloseWaitsForTheCleanUp",
+	},
+	{
+		name: "won too late kept", file: "acquire.go",
+		old: `	if !k.over(k.locker.now()) {
+		return nil
+	}`,
+		new: `	if true {
+		return nil
+	}`,
+		tests: "TestAcquireWonTooLateIsUndoneAndErrExpired",
+	},
+	{
+		name: "won too late not undone", file: "acquire.go",
+		old:   "\terr := k.release(context.WithoutCancel(ctx))",
+		new:   "\tvar err error",
+		tests: "TestAcquireWonTooLateIsUndoneAndErrExpired",
+	},
+	{
+		name: "the wait forgets that it was held", file: "acquire.go",
+		old:   "if h.err != nil && !errors.Is(err, ErrHeld) {",
+		new:   "if false {",
+		tests: "TestWaitThatEndsDuringATryIsErrHeldToo",
+	},
+	{
+		name: "conflict waited for", file: "acquire.go",
+		old: `	case errors.Is(err, ErrConflict):
+		return err
+	case err != nil`,
+		new:   "\tcase err != nil",
+		tests: "TestKeyThatIsNoLockEndsTheWaitWithErrConflict",
+	},
+	{
+		name: "what is refused for good waited for", file: "errors.go",
+		old:   `	return strings.HasPrefix(string(err), "ERR max number of clients")`,
+		new:   "\treturn true",
+		tests: "TestWhatIsTriedAgain|TestAcquireEndsAtOnceWhenRefusedForGood",
+	},
+	{
+		name: "LOADING ends the wait", file: "errors.go",
+		old:   `case "LOADING", "BUSY",`,
+		new:   `case "BUSY",`,
+		tests: "TestWhatIsTriedAgain",
+	},
+	{
+		name: "MaxHold ignored", file: "keepalive.go",
+		old:   "return most > 0 && !now.Before(k.acquired.Add(most))",
+		new:   "return false",
+		tests: "TestMaxHoldCountsFromTheAcquire",
+	},
+	{
+		name: "Close forgets the kept locks", file: "locker.go",
+		old:   "k.cancelKeeping(ErrClosed)",
+		new:   "k.cancelKeeping(nil)",
+		tests: "TestCloseEndsWaitersAndKeepAlives",
+	},
+	{
+		name: "panic skips the release", file: "locker.go",
+		old: `	defer func() {
+		k.loseIfOver()`,
+		new: `	defer func() {
+		if r := recover(); r != nil {
+			panic(r)
+		}
+		k.loseIfOver()`,
+		tests: "TestDoReleasesWhenFnPanics",
+	},
+	{
+		name: "wait for the pool not bounded", file: "locker.go",
+		old:   "\tif _, ok := l.Pool.(contextPool); !ok {",
+		new:   "\tif true {",
+		tests: "TestOpTimeoutBoundsTheWaitForThePool",
+	},
+	{
+		name: "read-only connection kept", file: "pool.go",
+		old:   "ok && err != nil && readOnly(err)",
+		new:   "ok && err != nil && false && readOnly(err)",
+		tests: "TestReadOnlyConnectionIsNotLentAgain",
+	},
+	{
+		name: "sibling of another slot", file: "check.go",
+		old:   `return "{" + key + "}:" + s, nil`,
+		new:   `return key + ":" + s, nil`,
+		tests: "TestSiblingIsInjectiveAndInTheSameSlot",
+	},
+}

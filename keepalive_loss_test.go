@@ -1,0 +1,170 @@
+package redigolock_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+func TestLostLockEndsKeepAliveAtOnce(t *testing.T) {
+	for name, x := range map[string]struct {
+		lose func(*rig)
+		want error
+	}{
+		"deleted": {func(r *rig) { r.do("DEL", "key") }, redigolock.ErrNotHeld},
+		"taken":   {func(r *rig) { r.do("SET", "key", "another's", "PX", 60000) }, redigolock.ErrNotHeld},
+		"overwritten": {func(r *rig) {
+			r.do("DEL", "key")
+			r.do("RPUSH", "key", "token")
+		}, redigolock.ErrConflict},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			k := r.dueAtOnce(r.locker, "key")[0]
+			x.lose(r)
+			kept := k.KeepAlive(bg)
+			receive(t, "the context ends", kept.Done())
+			wants(t, context.Cause(kept), redigolock.ErrLost, x.want)
+			if n := len(r.sent("extend")); n != 1 {
+				t.Errorf("%d renewals", n)
+			}
+			if time.Now().After(k.Deadline()) {
+				t.Error("it took until Deadline")
+			}
+			mustNotBeHeld(t, r, k)
+			wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		})
+	}
+}
+
+func TestAnyMethodThatFindsTheLockLostEndsKeepAlive(t *testing.T) {
+	for name, use := range lockUses() {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+			kept := k.KeepAlive(bg)
+			r.do("DEL", "key")
+			wants(t, use(bg, k), redigolock.ErrNotHeld)
+			receive(t, "the context ends", kept.Done())
+			wants(t, context.Cause(kept), redigolock.ErrLost, redigolock.ErrNotHeld)
+		})
+	}
+}
+
+// What counts is when the context ends, compared with Deadline. A control timer of the test's own, set for a little
+// after the moment at which the library must set its own, tells whether the machine could keep time at all.
+func TestHungServerEndsKeepAliveNoLaterThanDeadline(t *testing.T) {
+	r := newRig(t)
+	const locks = 32
+	r.rule(func(verb string, n int) redistest.Action {
+		if verb == "extend" {
+			return redistest.Swallow()
+		}
+		return redistest.Pass()
+	})
+	results := make(chan endOfKeeping, locks)
+	for i := range locks { // each ends at a moment of its own
+		ttl := time.Second + time.Duration(i)*50*time.Millisecond
+		k := r.must(r.locker.TryAcquire(bg, fmt.Sprint(i), ttl))
+		go func() { results <- watchKeeping(k, ttl) }()
+	}
+	judged := 0
+	for range locks {
+		x := receive(t, "all contexts end", results)
+		wants(t, x.cause, redigolock.ErrLost)
+		if x.early > x.ttl/4 {
+			t.Errorf("the context ended %v before Deadline, with a ttl of %v", x.early, x.ttl)
+		}
+		if !x.onTime {
+			continue
+		}
+		judged++
+		if x.early < 0 {
+			t.Errorf("the context ended %v after Deadline", -x.early)
+		}
+	}
+	if judged == 0 {
+		t.Skip("the machine was too busy to judge timers")
+	}
+}
+
+// endOfKeeping is how a KeepAlive context ended.
+type endOfKeeping struct {
+	ttl    time.Duration
+	cause  error
+	early  time.Duration // before Deadline
+	onTime bool          // the control timer could keep time
+}
+
+func watchKeeping(k *redigolock.Lock, ttl time.Duration) endOfKeeping {
+	kept := k.KeepAlive(bg)
+	deadline := k.Deadline()
+	control := make(chan time.Time, 1)
+	time.AfterFunc(time.Until(deadline)-20*time.Millisecond, func() { control <- time.Now() })
+	<-kept.Done()
+	ended := time.Now()
+	onTime := (<-control).Before(deadline.Add(-5 * time.Millisecond))
+	return endOfKeeping{ttl, context.Cause(kept), deadline.Sub(ended), onTime}
+}
+
+func TestLossIsSignalledThoughTheRenewalHangsInADialWithoutContext(t *testing.T) {
+	r := newRig(t)
+	dialer := newHangingDialer(t, r.server.Addr())
+	l := &redigolock.Locker{Pool: dialer.pool(), OpTimeout: 200 * time.Millisecond}
+	k := r.must(l.TryAcquire(bg, "key", 600*time.Millisecond))
+	dialer.hang()
+	kept := k.KeepAlive(bg)
+	receive(t, "the context ends", kept.Done())
+	wants(t, context.Cause(kept), redigolock.ErrLost)
+	if late := time.Since(k.Deadline()); late > 5*time.Second {
+		t.Errorf("%v after Deadline", late)
+	}
+	receive(t, "Release returns", inBackground(func() error { return k.Release(bg) }))
+}
+
+func TestMaxHoldCountsFromTheAcquire(t *testing.T) {
+	r := newRig(t)
+	r.locker.MaxHold = time.Hour
+	c := stopClock(r.locker)
+	k := r.must(r.locker.TryAcquire(bg, "key", 2*time.Hour))
+	c.add(time.Hour - 300*time.Millisecond)
+	kept := k.KeepAlive(bg) // late: 300 ms before
+	if kept.Err() != nil {
+		t.Fatalf("MaxHold is not yet reached: %v", context.Cause(kept))
+	}
+	c.add(300 * time.Millisecond)
+	receive(t, "MaxHold is reached", kept.Done())
+	wants(t, context.Cause(kept), redigolock.ErrLost)
+	wants(t, context.Cause(k.KeepAlive(bg)), redigolock.ErrLost)
+	r.ok(k.Verify(bg)) // it is the holder still
+	r.ok(k.Release(bg))
+}
+
+func TestMaxHoldEndsALockThatIsRenewedWell(t *testing.T) {
+	r := newRig(t)
+	r.locker.MaxHold = 700 * time.Millisecond
+	start := time.Now()
+	k := r.must(r.locker.TryAcquire(bg, "key", 400*time.Millisecond))
+	kept := k.KeepAlive(bg)
+	receive(t, "the context ends", kept.Done())
+	wants(t, context.Cause(kept), redigolock.ErrLost)
+	if took := time.Since(start); took < r.locker.MaxHold {
+		t.Errorf("it ended after %v: %v", took, context.Cause(kept))
+	}
+	k.Release(bg)
+}
+
+func TestSuspendedMachineLosesItsLocks(t *testing.T) { // the wall clock has gone on, the timers have not
+	r := newRig(t)
+	c := stopClock(r.locker)
+	k := r.must(r.locker.TryAcquire(bg, "key", time.Hour))
+	kept := k.KeepAlive(bg)
+	c.addWall(t, 2*time.Hour)
+	receive(t, "the loss is seen", kept.Done())
+	wants(t, context.Cause(kept), redigolock.ErrLost)
+	mustNotBeHeld(t, r, k)
+}

@@ -1,0 +1,284 @@
+package redigolock_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+func TestKeepAliveRenewsAtHalfOfTheTTL(t *testing.T) {
+	r := newRig(t)
+	const ttl = time.Second
+	k := r.must(r.locker.TryAcquire(bg, "key", ttl))
+	var arrived []time.Time
+	r.rule(func(verb string, n int) redistest.Action {
+		if verb == "extend" {
+			arrived = append(arrived, time.Now())
+		}
+		return redistest.Pass()
+	})
+	start := time.Now()
+	kept := k.KeepAlive(bg)
+	eventually(t, "three ttls pass", func() bool { return time.Since(start) > 3*ttl })
+	if kept.Err() != nil || time.Now().After(k.Deadline()) {
+		t.Errorf("the lock was lost: %v", context.Cause(kept))
+	}
+	r.ok(k.Release(bg))
+	r.proxy.Rule(nil) // from now on arrived belongs to the test
+	if n := len(arrived); n < 4 || n > 8 {
+		t.Errorf("%d renewals in three ttls, want one for each half", n)
+	}
+	if first := arrived[0].Sub(start); first < ttl/4 {
+		t.Errorf("the first renewal came after %v", first)
+	}
+}
+
+func TestRenewalUsesTheTTLOfTheAcquireAndComparesTheToken(t *testing.T) {
+	r := newRig(t)
+	k := r.must(r.locker.TryAcquire(bg, "key", 400*time.Millisecond))
+	k.KeepAlive(bg)
+	eventually(t, "a renewal", func() bool { return len(r.sent("extend")) > 0 })
+	r.ok(k.Release(bg))
+	if q := r.sent("extend")[0]; q.Args[3] != k.Token() || q.Args[4] != "400" {
+		t.Errorf("the renewal was %v", q)
+	}
+	for _, q := range r.proxy.Requests() {
+		if q.Name == "PEXPIRE" || q.Name == "EXPIRE" {
+			t.Errorf("%v compares nothing", q)
+		}
+	}
+}
+
+// dueWithRule makes a lock whose renewal is due as soon as KeepAlive is called; only then does f rule.
+func (r *rig) dueWithRule(f func(verb string, n int) redistest.Action) *redigolock.Lock {
+	k := r.dueAtOnce(r.locker, "key")[0]
+	r.rule(f)
+	return k
+}
+
+// Redisson had a renewal that outlived unlock.
+func TestReleaseStopsTheRenewalFirstAndWaitsForIt(t *testing.T) {
+	r := newRig(t)
+	renewing := make(chan struct{}, 100)
+	k := r.dueWithRule(func(verb string, n int) redistest.Action {
+		if verb == "extend" {
+			renewing <- struct{}{}
+			return redistest.Hold(nil)
+		}
+		return redistest.Pass()
+	})
+	kept := k.KeepAlive(bg)
+	receive(t, "the renewal is sent", renewing)
+	r.ok(k.Release(bg))
+	if kept.Err() == nil || context.Cause(kept) != context.Canceled {
+		t.Errorf("the context after Release: %v", context.Cause(kept))
+	}
+	if redigolock.Renewing(k) {
+		t.Error("the renewal outlives Release")
+	}
+	sent := r.proxy.Requests()
+	if last := verbOf(sent[len(sent)-1]); last != "release" {
+		t.Errorf("the last command is %s", last)
+	}
+	r.silent("a released lock", func() {
+		again := time.Now()
+		eventually(t, "some time passes", func() bool { return time.Since(again) > 100*time.Millisecond })
+	})
+}
+
+func TestReleaseIsNotSentWhileARenewalIsUnderWay(t *testing.T) {
+	r := newRig(t)
+	pool := newGatedPool(r.proxy.Pool())
+	r.locker.Pool, r.locker.OpTimeout = pool, time.Minute
+	k := r.dueAtOnce(r.locker, "key")[0]
+	pool.armed.Store(true)
+	k.KeepAlive(bg)
+	receive(t, "the renewal borrows", pool.waiting)
+	released := inBackground(func() error { return k.Release(bg) })
+	start := time.Now()
+	eventually(t, "some time passes", func() bool { return time.Since(start) > 200*time.Millisecond })
+	if n := len(r.sent("release")); n != 0 {
+		t.Error("the release was sent before the renewal had ended")
+	}
+	close(pool.open)
+	r.ok(receive(t, "Release returns", released))
+	if n := len(r.sent("extend")); n != 0 || redigolock.Renewing(k) {
+		t.Errorf("%d renewals were sent for a lock that is being released", n)
+	}
+}
+
+func TestKeepAliveEndsBeforeTheReleaseIsSent(t *testing.T) {
+	r := newRig(t)
+	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+	kept := k.KeepAlive(bg)
+	ended := make(chan error, 1)
+	r.rule(func(verb string, n int) redistest.Action {
+		if verb == "release" {
+			ended <- kept.Err()
+		}
+		return redistest.Pass()
+	})
+	r.ok(k.Release(bg))
+	if receive(t, "the release", ended) == nil {
+		t.Error("the work went on while the lock was released")
+	}
+}
+
+// Redisson had a renewal that never ran again after it had failed once.
+func TestRenewalAfterOneFailureGoesOn(t *testing.T) {
+	reply := redistest.Reply
+	for name, failures := range map[string][]redistest.Action{
+		"lost":      {redistest.Drop()},
+		"cut":       {redistest.Cut(), redistest.Cut(), redistest.Cut()},
+		"loading":   {reply("-LOADING a\r\n"), reply("-BUSY b\r\n"), reply("-READONLY c\r\n"), reply("-MISCONF d\r\n")},
+		"truncated": {redistest.Truncate(1)},
+		"hangs":     {redistest.Swallow()},
+		"refused":   {reply("-NOPERM e\r\n"), reply("-OOM f\r\n"), reply("?")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.locker.OpTimeout = 200 * time.Millisecond
+			k := r.must(r.locker.TryAcquire(bg, "key", 4*time.Second))
+			first := k.Deadline()
+			r.plan(map[string][]redistest.Action{"extend": failures})
+			kept := k.KeepAlive(bg)
+			eventually(t, "it is renewed", func() bool { return k.Deadline().After(first) || kept.Err() != nil })
+			if kept.Err() != nil {
+				t.Fatalf("lost: %v", context.Cause(kept))
+			}
+			if n := len(r.sent("extend")); n <= len(failures) {
+				t.Errorf("%d renewals were sent", n)
+			}
+			r.ok(k.Release(bg))
+		})
+	}
+}
+
+func TestRenewalThatHangsOnceIsTriedAgainThoughOpTimeoutIsLong(t *testing.T) {
+	r := newRig(t)
+	r.locker.OpTimeout = time.Minute
+	k := r.must(r.locker.TryAcquire(bg, "key", 3*time.Second))
+	first := k.Deadline()
+	r.plan(map[string][]redistest.Action{"extend": {redistest.Swallow()}})
+	kept := k.KeepAlive(bg)
+	eventually(t, "it is renewed", func() bool { return k.Deadline().After(first) || kept.Err() != nil })
+	if kept.Err() != nil {
+		t.Errorf("one hung connection cost the lock: %v", context.Cause(kept))
+	}
+	k.Release(bg)
+}
+
+func TestExhaustedPoolForAWhileDoesNotCostTheLock(t *testing.T) {
+	r := newRig(t)
+	pool := r.proxy.Pool()
+	pool.MaxActive, pool.Wait = 1, true
+	r.locker.Pool, r.locker.OpTimeout = pool, 100*time.Millisecond
+	k := r.dueAtOnce(r.locker, "key")[0]
+	first := k.Deadline()
+	busy := pool.Get()
+	r.ok(busy.Err())
+	kept := k.KeepAlive(bg)
+	eventually(t, "a renewal waits for the pool", func() bool { return running(").waitVacantConn(") })
+	busy.Close()
+	eventually(t, "it is renewed", func() bool { return k.Deadline().After(first) })
+	if kept.Err() != nil {
+		t.Error(context.Cause(kept))
+	}
+	r.ok(k.Release(bg))
+}
+
+func TestParentEndsKeepAliveAndTheLastOneEndsTheRenewals(t *testing.T) {
+	r := newRig(t)
+	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+	cause := errors.New("the parent's cause")
+	parent1, cancel1 := context.WithCancelCause(bg)
+	parent2, cancel2 := context.WithCancelCause(bg)
+	kept1, kept2 := k.KeepAlive(parent1), k.KeepAlive(parent2)
+	cancel1(cause)
+	receive(t, "the first context ends", kept1.Done())
+	if got := context.Cause(kept1); got != cause {
+		t.Errorf("its cause is %v", got)
+	}
+	if kept2.Err() != nil || !redigolock.Renewing(k) {
+		t.Error("the first parent ended the second context, or its renewals")
+	}
+	cancel2(cause)
+	eventually(t, "the renewals end", func() bool { return !redigolock.Renewing(k) })
+	r.ok(k.Verify(bg)) // it is still held
+
+	kept3 := k.KeepAlive(bg) // and can be kept alive again
+	if kept3.Err() != nil || !redigolock.Renewing(k) {
+		t.Error("it is not kept alive again")
+	}
+	r.ok(k.Release(bg))
+	receive(t, "the third context ends", kept3.Done())
+}
+
+func TestSecondKeepAliveSharesTheRenewals(t *testing.T) {
+	r := newRig(t)
+	k := r.must(r.locker.TryAcquire(bg, "key", time.Second))
+	first, second := k.KeepAlive(bg), k.KeepAlive(context.WithValue(bg, ctxKey{}, "value"))
+	if second.Value(ctxKey{}) != "value" {
+		t.Error("the context's values are gone")
+	}
+	start := time.Now()
+	eventually(t, "two ttls pass", func() bool { return time.Since(start) > 2*time.Second })
+	if n := len(r.sent("extend")); n < 2 || n > 6 {
+		t.Errorf("%d renewals in two ttls", n)
+	}
+	r.ok(k.Release(bg))
+	for _, kept := range []context.Context{first, second} {
+		receive(t, "the context ends", kept.Done())
+		if cause := context.Cause(kept); cause != context.Canceled {
+			t.Errorf("the cause is %v", cause)
+		}
+	}
+}
+
+type ctxKey struct{}
+
+func TestKeepAliveOfAnEndedParent(t *testing.T) {
+	r := newRig(t)
+	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+	cause := errors.New("the parent's cause")
+	parent, cancel := context.WithCancelCause(bg)
+	cancel(cause)
+	kept := k.KeepAlive(parent)
+	if kept.Err() == nil || context.Cause(kept) != cause {
+		t.Errorf("the cause is %v", context.Cause(kept))
+	}
+	eventually(t, "the renewals end", func() bool { return !redigolock.Renewing(k) })
+	r.ok(k.Release(bg))
+}
+
+func TestKeepAliveOfALockThatIsOverIsErrLost(t *testing.T) {
+	r := newRig(t)
+	c := stopClock(r.locker)
+	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+	c.add(time.Minute)
+	r.silent("KeepAlive", func() {
+		kept := k.KeepAlive(bg)
+		if kept.Err() == nil {
+			t.Fatal("an expired lock is kept alive")
+		}
+		wants(t, context.Cause(kept), redigolock.ErrLost)
+	})
+}
+
+func TestKeepAliveNeverLowersWhatIsLeft(t *testing.T) {
+	r := newRig(t)
+	k := r.must(r.locker.TryAcquire(bg, "key", 200*time.Millisecond))
+	k.KeepAlive(bg)
+	r.ok(k.Extend(bg, time.Hour))
+	start := time.Now()
+	eventually(t, "some ttls pass", func() bool { return time.Since(start) > 500*time.Millisecond })
+	if left := r.pttl("key"); left < 50*time.Minute {
+		t.Errorf("a renewal lowered it to %v", left)
+	}
+	r.ok(k.Release(bg))
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package redigolock_test
+
+const raceEnabled = false

@@ -1,0 +1,188 @@
+package redigolock_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+var errFn = errors.New("what fn returned")
+
+func TestDoHoldsTheLockWhileFnRuns(t *testing.T) {
+	r := newRig(t)
+	err := r.locker.Do(bg, "key", time.Minute, func(ctx context.Context, k *redigolock.Lock) error {
+		if r.get("key") != k.Token() {
+			t.Error("fn runs without the lock")
+		}
+		if ctx.Err() != nil || ctx.Done() == nil {
+			t.Error("fn's context has ended, or cannot end")
+		}
+		return nil
+	})
+	r.ok(err)
+	if r.get("key") != "" {
+		t.Error("Do left the lock")
+	}
+}
+
+func TestDoReturnsALoneErrorOfFnAsItIs(t *testing.T) {
+	r := newRig(t)
+	if err := r.locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { return errFn }); err != errFn {
+		t.Errorf("Do returned %#v", err)
+	}
+	if r.get("key") != "" {
+		t.Error("Do left the lock")
+	}
+}
+
+func TestDoRenewsWhileFnRuns(t *testing.T) {
+	r := newRig(t)
+	const ttl = 600 * time.Millisecond
+	r.ok(r.locker.Do(bg, "key", ttl, func(ctx context.Context, k *redigolock.Lock) error {
+		first := k.Deadline()
+		eventually(t, "fn outlives two ttls", func() bool {
+			return time.Since(first) > 2*ttl || ctx.Err() != nil
+		})
+		return context.Cause(ctx)
+	}))
+}
+
+func TestDoOfALostLockIsErrLostThoughFnReturnedNil(t *testing.T) {
+	for _, fnErr := range []error{nil, errFn} {
+		r := newRig(t)
+		err := r.locker.Do(bg, "key", 400*time.Millisecond, func(ctx context.Context, k *redigolock.Lock) error {
+			r.do("SET", "key", "another's", "PX", 60000)
+			receive(t, "the loss is seen", ctx.Done())
+			return fnErr
+		})
+		wants(t, err, redigolock.ErrLost, redigolock.ErrNotHeld)
+		if fnErr != nil {
+			wants(t, err, fnErr)
+		}
+		if r.get("key") != "another's" {
+			t.Error("another's lock was touched")
+		}
+	}
+}
+
+func TestDoOfALockThatOnlyTheReleaseFindsLostIsErrLost(t *testing.T) {
+	r := newRig(t)
+	err := r.locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error {
+		r.do("DEL", "key")
+		return nil
+	})
+	wants(t, err, redigolock.ErrLost, redigolock.ErrNotHeld)
+}
+
+func TestDoThatOutlivesItsLockAfterItsContextEndedIsErrLost(t *testing.T) {
+	r := newRig(t)
+	c := stopClock(r.locker)
+	ctx, cancel := context.WithCancel(bg)
+	err := r.locker.Do(ctx, "key", time.Minute, func(kept context.Context, k *redigolock.Lock) error {
+		cancel() // ends the renewals
+		receive(t, "fn's context ends", kept.Done())
+		c.add(2 * time.Minute)
+		return nil
+	})
+	wants(t, err, redigolock.ErrLost)
+}
+
+func TestDoWhoseFnReleasesItselfIsNoError(t *testing.T) {
+	r := newRig(t)
+	err := r.locker.Do(bg, "key", time.Minute, func(ctx context.Context, k *redigolock.Lock) error {
+		err := k.Release(ctx)
+		r.do("SET", "key", "another's", "PX", 60000)
+		return err
+	})
+	r.ok(err)
+	if n := len(r.sent("release")); n != 1 {
+		t.Errorf("%d releases were sent", n)
+	}
+	if r.get("key") != "another's" {
+		t.Error("another's lock was touched")
+	}
+}
+
+func TestDoReleasesWhenFnPanics(t *testing.T) {
+	r := newRig(t)
+	defer func() {
+		if p := recover(); p != "fn's panic" {
+			t.Errorf("recovered %v", p)
+		}
+		if r.get("key") != "" {
+			t.Error("a panic left the lock")
+		}
+	}()
+	r.locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { panic("fn's panic") })
+}
+
+func TestDoReleasesWhenFnEndsItsGoroutine(t *testing.T) {
+	r := newRig(t)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error {
+			runtime.Goexit()
+			return nil
+		})
+	}()
+	receive(t, "the goroutine ends", done)
+	if r.get("key") != "" {
+		t.Error("Goexit left the lock")
+	}
+}
+
+func TestDoReleasesThoughItsContextHasEnded(t *testing.T) {
+	r := newRig(t)
+	ctx, cancel := context.WithCancel(bg)
+	err := r.locker.Do(ctx, "key", time.Minute, func(kept context.Context, _ *redigolock.Lock) error {
+		cancel()
+		receive(t, "fn's context ends", kept.Done())
+		return kept.Err()
+	})
+	if err != context.Canceled {
+		t.Errorf("Do returned %v", err)
+	}
+	if r.get("key") != "" {
+		t.Error("a cancelled request left its lock")
+	}
+}
+
+func TestDoJoinsEveryError(t *testing.T) {
+	r := newRig(t)
+	r.plan(map[string][]redistest.Action{"release": {redistest.Drop(), redistest.Drop()}})
+	err := r.locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { return errFn })
+	wants(t, err, errFn, redigolock.ErrUnknown)
+	wantsNot(t, err, redigolock.ErrLost)
+}
+
+func TestDoReturnsWhyItGotNoLock(t *testing.T) {
+	r := newRig(t)
+	r.do("SET", "key", "another's", "PX", 60000)
+	ctx, cancel := context.WithCancel(bg)
+	r.locker.Retry = func(int, time.Duration) time.Duration {
+		cancel()
+		return time.Minute
+	}
+	err := r.locker.Do(ctx, "key", time.Minute, neverCalled(t))
+	wants(t, err, redigolock.ErrHeld, context.Canceled)
+}
+
+func TestDoOfMaxHoldIsErrLost(t *testing.T) {
+	r := newRig(t)
+	r.locker.MaxHold = 200 * time.Millisecond
+	err := r.locker.Do(bg, "key", time.Minute, func(ctx context.Context, _ *redigolock.Lock) error {
+		receive(t, "MaxHold is reached", ctx.Done())
+		return nil
+	})
+	wants(t, err, redigolock.ErrLost)
+	wantsNot(t, err, redigolock.ErrNotHeld) // it is still the holder, and releases
+	if r.get("key") != "" {
+		t.Error("the lock was left after MaxHold")
+	}
+}

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Installs what the tests need and this machine lacks: redis-server, and a C compiler for the race detector.
+# On Debian and its kin by apt, on macOS by brew; elsewhere it says what to install.
+set -eu
+
+want=
+command -v redis-server >/dev/null 2>&1 || want="$want redis-server"
+command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1 || want="$want gcc"
+[ -n "$want" ] || exit 0
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+if command -v apt-get >/dev/null 2>&1; then
+	case "$want" in *gcc*) want="$want libc6-dev" ;; esac
+	echo "installing$want (apt)"
+	export DEBIAN_FRONTEND=noninteractive
+	as_root apt-get update -qq
+	# The packages' own service is not wanted: the tests start their servers themselves.
+	# shellcheck disable=SC2086
+	as_root env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $want
+elif command -v brew >/dev/null 2>&1; then
+	case "$want" in *redis-server*) echo "installing redis (brew)"; brew install redis ;; esac
+	case "$want" in *gcc*) echo "please install the compiler: xcode-select --install" >&2; exit 1 ;; esac
+else
+	echo "please install:$want" >&2
+	exit 1
+fi

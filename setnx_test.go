@@ -1,0 +1,280 @@
+package redigolock_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// The three ways to acquire, and what each can see.
+var setNXWays = []struct {
+	verbCall
+	seesOwn      bool // its own token in the key is success
+	seesHolder   bool
+	seesTTL      bool
+	seesType     bool // another type is ErrConflict
+	seesUnending bool // a string without TTL is ErrConflict
+}{
+	{verbCall: allVerbs[0]},
+	{verbCall: allVerbs[1], seesOwn: true, seesHolder: true, seesType: true},
+	{verbCall: allVerbs[2], seesOwn: true, seesHolder: true, seesTTL: true, seesType: true, seesUnending: true},
+}
+
+func TestSetNXTakesAFreeKeyForTheTTL(t *testing.T) {
+	onEachServer(t, func(t *testing.T, s *verbSite) {
+		for _, v := range setNXWays {
+			if err := v.call(bg, s.dial(), v.name, "tok", minute); err != nil {
+				t.Errorf("%s: %v", v.name, err)
+			}
+			s.wantLock(v.name, "tok", minute)
+		}
+	})
+}
+
+func TestSetNXLeavesAnothersLockAlone(t *testing.T) {
+	// Tokens that differ in the end, in the length, in case and in bytes that C and Lua could stumble over.
+	others := [][2]string{
+		{"worker-1", "worker-10"}, {"worker-10", "worker-1"}, {"t", "T"}, {"t", "t\x00"}, {"1", "1.0"}, {"1", "01"},
+		{"t", " t"}, {"nil", "false"},
+	}
+	onEachServer(t, func(t *testing.T, s *verbSite) {
+		for _, v := range setNXWays {
+			c := s.dial()
+			for _, pair := range others {
+				own, other := pair[0], pair[1]
+				s.put("k", other, minute)
+				held := heldError(t, v.call(bg, c, "k", own, time.Hour))
+				wantHolder := ""
+				if v.seesHolder {
+					wantHolder = redigolock.HolderOf(other)
+				}
+				if held.Key != "k" || held.Holder != wantHolder {
+					t.Errorf("%s: %+v, want the holder %q", v.name, held, wantHolder)
+				}
+				if v.seesTTL && (held.TTL <= 40*time.Second || held.TTL > minute) || !v.seesTTL && held.TTL != 0 {
+					t.Errorf("%s: the holder's TTL is said to be %v", v.name, held.TTL)
+				}
+				s.wantLock("k", other, minute)
+			}
+		}
+	})
+}
+
+func TestSetNXRecognisesItsOwnTokenAndLeavesItsTTL(t *testing.T) {
+	onEachServer(t, func(t *testing.T, s *verbSite) {
+		for _, v := range setNXWays {
+			s.put("k", "tok", minute)
+			err := v.call(bg, s.dial(), "k", "tok", time.Hour)
+			if v.seesOwn && err != nil {
+				t.Errorf("%s: %v", v.name, err)
+			} else if !v.seesOwn {
+				heldError(t, err) // as its comment says
+			}
+			s.wantLock("k", "tok", minute)
+		}
+	})
+}
+
+func TestSetNXOnAnotherTypeIsConflictWhereItCanBeSeen(t *testing.T) {
+	onEachServer(t, func(t *testing.T, s *verbSite) {
+		for _, make := range [][]any{
+			{"RPUSH", "k", "tok"}, {"SADD", "k", "tok"}, {"HSET", "k", "tok", "tok"}, {"ZADD", "k", 1, "tok"},
+			{"XADD", "k", "*", "tok", "tok"},
+		} {
+			for _, v := range setNXWays {
+				s.do("DEL", "k")
+				s.do(make[0].(string), make[1:]...)
+				err := v.call(bg, s.dial(), "k", "tok", minute)
+				if v.seesType {
+					wants(t, err, redigolock.ErrConflict)
+					wantsNot(t, err, redigolock.ErrHeld)
+				} else if held := heldError(t, err); held.Holder != "" || held.TTL != 0 {
+					t.Errorf("%s of a %s: %+v", v.name, make[0], held)
+				}
+				if left := s.pttl("k"); left != -time.Millisecond {
+					t.Errorf("%s changed the TTL of a %s to %v", v.name, make[0], left)
+				}
+			}
+		}
+	})
+}
+
+func TestSetNXOnAStringWithoutTTLIsConflictWhereItCanBeSeen(t *testing.T) {
+	onEachServer(t, func(t *testing.T, s *verbSite) {
+		for _, v := range setNXWays {
+			for _, token := range []string{"other", "tok"} {
+				s.put("k", token, 0)
+				err := v.call(bg, s.dial(), "k", "tok", minute)
+				switch {
+				case v.seesUnending:
+					wants(t, err, redigolock.ErrConflict)
+					wantsNot(t, err, redigolock.ErrHeld)
+				case v.seesOwn && token == "tok":
+					if err != nil { // GET decides, and says "own token"
+						t.Errorf("%s: %v", v.name, err)
+					}
+				default:
+					heldError(t, err)
+				}
+				if got, left := s.value("k"), s.pttl("k"); got != token || left != -time.Millisecond {
+					t.Errorf("%s left %q for %v", v.name, got, left)
+				}
+			}
+		}
+	})
+}
+
+// setStates are what SET can have said, getStates what GET can have said, for TestSetNXVerifiedTruthTable.
+var (
+	errOOM      = redis.Error("OOM command not allowed when used memory > 'maxmemory'.")
+	errNoPerm   = redis.Error("NOPERM this user has no permissions to run the 'get' command")
+	errBadType  = redis.Error("WRONGTYPE Operation against a key holding the wrong kind of value")
+	verifiedSet = map[string]any{"OK": "OK", "refused": nil, "OOM": errOOM, "garbage": int64(1), "garbage status": "YES"}
+	verifiedGet = map[string]any{
+		"own": []byte("tok"), "other": []byte("tok2"), "nothing": nil, "wrongtype": errBadType, "noperm": errNoPerm,
+		"garbage status": "OK", "garbage number": int64(1), "garbage list": []any{[]byte("tok")}, "empty": []byte(""),
+	}
+)
+
+func TestSetNXVerifiedTruthTable(t *testing.T) {
+	for setSaid, set := range verifiedSet {
+		for getSaid, get := range verifiedGet {
+			t.Run("SET "+setSaid+"/GET "+getSaid, func(t *testing.T) {
+				c := &scriptedConn{replies: []any{set, get}}
+				err := redigolock.SetNXVerified(bg, c, "k", "tok", minute)
+				wantVerified(t, err, setSaid, getSaid)
+				if want := []string{"SET k tok NX PX 60000", "GET k"}; strings.Join(c.sent, "|") != strings.Join(want, "|") {
+					t.Errorf("sent %q, want %q", c.sent, want)
+				}
+			})
+		}
+	}
+}
+
+// wantVerified is the table in the comment of SetNXVerified, with the rows that only a broken server or proxy has.
+func wantVerified(t *testing.T, err error, set, get string) {
+	t.Helper()
+	switch {
+	case get == "own":
+		if err != nil {
+			t.Errorf("own token: %v", err)
+		}
+	case get == "other" || get == "empty":
+		token := map[string]string{"other": "tok2", "empty": ""}[get]
+		if held := heldError(t, err); held.Holder != redigolock.HolderOf(token) {
+			t.Errorf("got %+v", held)
+		}
+	case get == "wrongtype":
+		wants(t, err, redigolock.ErrConflict)
+	case get == "noperm":
+		wantReply(t, err, "NOPERM")
+	case get == "nothing" && set == "OK":
+		wants(t, err, redigolock.ErrExpired)
+		wantsNot(t, err, redigolock.ErrHeld, redigolock.ErrUnknown)
+	case get == "nothing" && set == "refused":
+		if held := heldError(t, err); held.Holder != "" || held.TTL != 0 {
+			t.Errorf("got %+v, want an unknown holder", held)
+		}
+	case get == "nothing" && set == "OOM":
+		wantReply(t, err, "OOM")
+	default: // garbage: anything but success or a claim about a holder
+		if err == nil || errors.Is(err, redigolock.ErrHeld) || errors.Is(err, redigolock.ErrExpired) {
+			t.Errorf("a reply that the protocol does not allow gives %v", err)
+		}
+	}
+}
+
+// The rows of the table that a real server shows only in a race, made by a proxy.
+func TestSetNXVerifiedWhenTheKeyIsGoneMeanwhile(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := redistest.NewProxy(t, server.Addr())
+	c := dialFor(t, proxy.Addr())
+	proxy.Rule(func(q redistest.Request) redistest.Action {
+		if q.Name == "GET" {
+			return redistest.Reply("$-1\r\n")
+		}
+		return redistest.Pass()
+	})
+	wants(t, redigolock.SetNXVerified(bg, c, "k", "tok", minute), redigolock.ErrExpired)
+	if held := heldError(t, redigolock.SetNXVerified(bg, c, "k", "tok", minute)); held.Holder != "" {
+		t.Errorf("got %+v", held)
+	}
+	if reply, err := c.Do("ECHO", "x"); err != nil || string(reply.([]byte)) != "x" {
+		t.Errorf("the connection answers %v, %v afterwards", reply, err)
+	}
+}
+
+// A full server refuses SET, but what GET says still decides.
+func TestSetNXVerifiedOnAFullServer(t *testing.T) {
+	s := newVerbSite(t, redistest.Start(t).Addr(), true)
+	s.put("own", "tok", minute)
+	s.put("other", "tok2", minute)
+	s.do("CONFIG", "SET", "maxmemory", 1)
+	c := s.dial()
+	if err := redigolock.SetNXVerified(bg, c, "own", "tok", minute); err != nil {
+		t.Error(err)
+	}
+	heldError(t, redigolock.SetNXVerified(bg, c, "other", "tok", minute))
+	for _, v := range setNXWays {
+		wantReply(t, v.call(bg, c, "free", "tok", minute), "OOM")
+	}
+	s.do("CONFIG", "SET", "maxmemory", 0)
+	s.wantKeys("own", "other")
+}
+
+func TestSetNXRepliesThatTheProtocolDoesNotAllowAreNoSuccess(t *testing.T) {
+	for _, reply := range []any{"QUEUED", "YES", "", int64(1), int64(0), []byte("OK"), []any{}, []any{"OK"}} {
+		c := &scriptedConn{replies: []any{reply}}
+		err := redigolock.SetNX(bg, c, "k", "tok", minute)
+		if err == nil || errors.Is(err, redigolock.ErrHeld) {
+			t.Errorf("reply %v gives %v", reply, err)
+		}
+	}
+}
+
+// A time.Duration argument would be sent as "1.5s" and refused.
+func TestSetNXSendsWholeMilliseconds(t *testing.T) {
+	for ttl, want := range map[time.Duration]string{
+		time.Millisecond: "1", 1500 * time.Millisecond: "1500", 24 * time.Hour: "86400000",
+	} {
+		c := &scriptedConn{replies: []any{"OK"}}
+		if err := redigolock.SetNX(bg, c, "k", "tok", ttl); err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprint("SET k tok NX PX ", want); c.sent[0] != want {
+			t.Errorf("sent %q, want %q", c.sent[0], want)
+		}
+	}
+}
+
+func TestHeldErrorNeverShowsATokenAndSetNXNeverLogsOne(t *testing.T) {
+	onEachServer(t, func(t *testing.T, s *verbSite) {
+		secret := redigolock.NewToken()
+		tokens := map[string]string{ // token in the key → readable prefix of the holder
+			secret:                  "",
+			"api-7|" + secret:       "api-7",
+			"hunter2|" + secret[1:]: "", // not one of our tokens: its prefix may be a secret
+			"hunter2":               "",
+		}
+		for token, owner := range tokens {
+			for _, v := range setNXWays[1:] {
+				s.put("k", token, minute)
+				err := v.call(bg, s.dial(), "k", "own", minute)
+				held := heldError(t, err)
+				if got, _, _ := strings.Cut(held.Holder, "#"); got != owner || len(held.Holder) != len(owner)+9 {
+					t.Errorf("%s shows the holder %q of %q, want the owner %q", v.name, held.Holder, token, owner)
+				}
+				if strings.Contains(err.Error(), secret[1:]) || strings.Contains(err.Error(), "hunter2") {
+					t.Errorf("%s shows a token: %v", v.name, err)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,335 @@
+package redigolock_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// giveUp has an acquire lose its reply and its context, and returns its error. What happens to the SET is action. rest
+// decides about all other requests, nil passes them.
+func (r *rig) giveUp(acquire func(context.Context, string, time.Duration) (*redigolock.Lock, error), verb string,
+	action redistest.Action, rest func(verb string, n int) redistest.Action) error {
+	r.t.Helper()
+	cause := errors.New("the caller has gone")
+	ctx, cancel := context.WithCancelCause(bg)
+	arrived := make(chan struct{})
+	r.rule(func(v string, n int) redistest.Action {
+		if v == verb && n == 1 {
+			close(arrived)
+			return action
+		}
+		if rest == nil {
+			return redistest.Pass()
+		}
+		return rest(v, n)
+	})
+	ended := inBackground(func() error {
+		_, err := acquire(ctx, "key", time.Minute)
+		return err
+	})
+	receive(r.t, "the acquire is sent", arrived)
+	cancel(cause)
+	err := receive(r.t, "the acquire returns", ended)
+	wants(r.t, err, redigolock.ErrUnknown, context.Canceled, cause)
+	return err
+}
+
+func TestAcquireThatGivesUpIsCleanedUpThoughItsContextHasEnded(t *testing.T) { // redsync cleans up with the ended ctx
+	for _, a := range acquireWays[:4] {
+		for _, action := range []redistest.Action{redistest.Swallow(), redistest.Hold(nil)} {
+			r := newRig(t)
+			r.locker.AcquireWith, r.locker.OpTimeout = a.with, 2*time.Second
+			for _, acquire := range []func(context.Context, string, time.Duration) (*redigolock.Lock, error){
+				r.locker.TryAcquire, r.locker.Acquire,
+			} {
+				start := time.Now()
+				r.giveUp(acquire, a.verb, action, nil)
+				if took := time.Since(start); took > r.locker.OpTimeout {
+					t.Errorf("%s: giving up took %v", a.name, took)
+				}
+				eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+			}
+		}
+	}
+}
+
+func TestCleanUpComparesTheToken(t *testing.T) {
+	r := newRig(t)
+	r.locker.OpTimeout = 100 * time.Millisecond
+	r.do("SET", "key", "another's", "PX", 60000)
+	r.giveUp(r.locker.TryAcquire, "set", redistest.Swallow(), nil)
+	r.noCleanUp()
+	if r.get("key") != "another's" {
+		t.Error("the clean-up removed another's lock")
+	}
+	if n := len(r.sent("del")); n != 0 {
+		t.Errorf("%d bare DELs", n)
+	}
+}
+
+func TestCleanUpGoesAroundAnExhaustedPool(t *testing.T) {
+	r := newRig(t)
+	pool := r.proxy.Pool()
+	pool.MaxActive, pool.Wait = 1, true
+	r.locker.Pool, r.locker.OpTimeout = pool, time.Second
+	var busy <-chan redis.Conn
+	r.locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+		busy = inBackground(pool.Get) // takes the only connection as soon as it comes back
+		return redigolock.SetNX(ctx, c, key, token, ttl)
+	}
+	r.giveUp(r.locker.TryAcquire, "set", redistest.Swallow(), nil)
+	c := receive(t, "the pool is exhausted", busy)
+	defer c.Close()
+	eventually(t, "the key is removed", func() bool { return r.get("key") == "" && len(r.sent("release")) > 0 })
+	if first, clean := r.sent("set")[0].Conn, r.sent("release")[0].Conn; first == clean {
+		t.Error("the clean-up took the connection whose reply was lost")
+	}
+}
+
+func TestCleanUpEndsAfterTwoConfirmationsAnOpTimeoutApart(t *testing.T) {
+	for _, action := range []redistest.Action{redistest.Swallow(), redistest.Cut()} {
+		r := newRig(t)
+		r.locker.OpTimeout = 300 * time.Millisecond
+		r.giveUpOrLose(action)
+		start := time.Now()
+		r.noCleanUp()
+		if took := time.Since(start); took < r.locker.OpTimeout*9/10 {
+			t.Errorf("the clean-up took %v, the two confirmations must be %v apart; %v", took, r.locker.OpTimeout, r.proxy.Requests())
+		}
+		if n := len(r.sent("release")); n != 2 {
+			t.Errorf("%d releases were sent, want 2", n)
+		}
+	}
+}
+
+// giveUpOrLose has a TryAcquire end with ErrUnknown.
+func (r *rig) giveUpOrLose(action redistest.Action) {
+	r.t.Helper()
+	r.plan(map[string][]redistest.Action{"set": {action}, "extend": {redistest.Cut()}})
+	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+	wants(r.t, err, redigolock.ErrUnknown)
+}
+
+// evals is how many scripts the server has run.
+func (r *rig) evals() int64 {
+	r.t.Helper()
+	calls, err := r.server.Calls()
+	r.ok(err)
+	return calls["evalsha"]
+}
+
+func TestSetThatIsCarriedOutAfterTheFirstConfirmationIsRemovedByTheSecond(t *testing.T) {
+	for _, a := range acquireWays[:4] {
+		t.Run(a.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.locker.AcquireWith, r.locker.OpTimeout = a.with, 2*time.Second
+			before := r.evals()
+			late := make(chan struct{})
+			r.giveUp(r.locker.TryAcquire, a.verb, redistest.Late(late), nil)
+			eventually(t, "the first confirmation", func() bool { return r.evals() == before+1 })
+			close(late)
+			eventually(t, "the SET is carried out", func() bool { return r.get("key") != "" })
+			eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+			if n := len(r.sent("release")); n != 2 {
+				t.Errorf("%d releases were sent", n)
+			}
+		})
+	}
+}
+
+func TestCleanUpIsTriedAgainUntilTheServerAnswers(t *testing.T) {
+	r := newRig(t)
+	r.locker.OpTimeout = 100 * time.Millisecond
+	busy, gone := redistest.Reply("-BUSY wait\r\n"), redistest.Cut()
+	r.plan(map[string][]redistest.Action{
+		"set": {redistest.Drop()}, "extend": {gone}, "release": {gone, busy, redistest.Swallow()},
+	})
+	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+	wants(t, err, redigolock.ErrUnknown)
+	eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+	r.noCleanUp()
+	if n := len(r.sent("release")); n != 5 {
+		t.Errorf("%d releases were sent, want 3 that failed and 2 that were confirmed", n)
+	}
+}
+
+func TestCleanUpEndsWhenTheTTLMustBeOver(t *testing.T) {
+	r := newRig(t)
+	r.locker.OpTimeout = 50 * time.Millisecond
+	r.plan(map[string][]redistest.Action{"set": {redistest.Drop()}, "extend": {redistest.Drop()}})
+	_, err := r.locker.TryAcquire(bg, "key", 200*time.Millisecond)
+	wants(t, err, redigolock.ErrUnknown)
+	r.server.Kill()
+	r.noCleanUp()
+}
+
+// The Extend that was to adopt it was carried out and lost, too: the key lives on from then.
+func TestCleanUpGoesOnUntilAnAdoptionThatWasLostMustBeOver(t *testing.T) {
+	r := newRig(t)
+	const ttl = 4 * time.Second
+	r.locker.OpTimeout = 100 * time.Millisecond
+	ctx, cancel := context.WithCancel(bg)
+	r.rule(func(verb string, n int) redistest.Action {
+		switch {
+		case verb == "set" && n == 1:
+			return redistest.Drop()
+		case verb == "extend":
+			cancel()
+			r.proxy.Refuse(true)
+			return redistest.Drop()
+		}
+		return redistest.Pass()
+	})
+	r.locker.Retry = func(int, time.Duration) time.Duration { return ttl - ttl/8 }
+	_, err := r.locker.Acquire(ctx, "key", ttl)
+	wants(t, err, redigolock.ErrUnknown, context.Canceled)
+	extended := time.Now()
+	eventually(t, "the ttl of the SET is over, that of the Extend is not", func() bool { return time.Since(extended) > ttl/4 })
+	r.proxy.Refuse(false)
+	eventually(t, "the clean-up goes on", func() bool { return len(r.sent("release")) > 0 || !redigolock.CleaningUp(r.locker) })
+	if len(r.sent("release")) == 0 {
+		t.Error("the clean-up ended before the Extend's ttl was over")
+	}
+	r.ok(r.locker.Close())
+}
+
+func TestManyStraysAreCleanedUpByOneGoroutine(t *testing.T) {
+	r := newRig(t)
+	r.locker.OpTimeout = 200 * time.Millisecond
+	r.rule(func(verb string, n int) redistest.Action {
+		switch verb {
+		case "set":
+			return redistest.Drop()
+		case "extend":
+			return redistest.Cut()
+		}
+		return redistest.Pass()
+	})
+	const n = 50
+	done := make(chan struct{}, n)
+	for i := range n {
+		go func() {
+			r.locker.TryAcquire(bg, string(rune('A'+i)), time.Minute)
+			done <- struct{}{}
+		}()
+	}
+	for range n {
+		receive(t, "all return", done)
+	}
+	r.noCleanUp()
+	if left := r.do("DBSIZE"); left != int64(0) {
+		t.Errorf("%v keys are left", left)
+	}
+}
+
+func TestCloseWaitsForTheCleanUp(t *testing.T) {
+	r := newRig(t)
+	r.locker.OpTimeout = 500 * time.Millisecond
+	r.giveUpOrLose(redistest.Drop())
+	r.ok(r.locker.Close())
+	if redigolock.CleaningUp(r.locker) || r.get("key") != "" || len(r.sent("release")) != 2 {
+		t.Errorf("Close returned after %d releases, the key holds %q", len(r.sent("release")), r.get("key"))
+	}
+}
+
+func TestCloseWaitsBoundedForADeadServer(t *testing.T) {
+	for name, kill := range map[string]func(*rig){
+		"killed": func(r *rig) { r.server.Kill() },
+		"hung":   func(r *rig) { r.server.Pause() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.locker.OpTimeout = 200 * time.Millisecond
+			r.giveUpOrLose(redistest.Drop())
+			kill(r)
+			start := time.Now()
+			r.ok(r.locker.Close())
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("Close took %v", took)
+			}
+			r.noCleanUp()
+		})
+	}
+}
+
+func TestCloseWaitsBoundedThoughTheCleanUpHangsInADialThatIgnoresItsContext(t *testing.T) {
+	r := newRig(t)
+	dialer := newHangingDialer(t, r.proxy.Addr())
+	r.locker.Pool = &redis.Pool{DialContext: func(context.Context) (redis.Conn, error) { return dialer.dial() }}
+	r.locker.OpTimeout = 200 * time.Millisecond
+	r.rule(func(verb string, n int) redistest.Action {
+		if verb == "extend" {
+			dialer.hang()
+			return redistest.Cut()
+		}
+		return redistest.Drop()
+	})
+	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+	wants(t, err, redigolock.ErrUnknown)
+	eventually(t, "the clean-up hangs", func() bool { return dialer.hanging() > 0 })
+	r.ok(receive(t, "Close returns", inBackground(r.locker.Close)))
+}
+
+func TestAcquireAfterCloseThatStraysIsStillCleanedUp(t *testing.T) {
+	r := newRig(t)
+	r.locker.OpTimeout = 200 * time.Millisecond
+	r.locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+		r.ok(r.locker.Close()) // while the acquire is under way
+		return redigolock.SetNX(ctx, c, key, token, ttl)
+	}
+	r.giveUpOrLose(redistest.Drop())
+	eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+	r.noCleanUp()
+}
+
+func TestReleaseOfAnAdoptedLockRemovesALateSetToo(t *testing.T) {
+	r := newRig(t)
+	r.locker.OpTimeout = time.Second
+	late := make(chan struct{})
+	r.plan(map[string][]redistest.Action{"set": {redistest.Late(late)}})
+	k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
+	before := r.evals()
+	r.ok(k.Release(bg))
+	eventually(t, "the release and the first confirmation", func() bool { return r.evals() >= before+2 })
+	close(late) // the first SET, of before the release
+	eventually(t, "it is carried out", func() bool { return r.get("key") != "" })
+	eventually(t, "it is removed", func() bool { return r.get("key") == "" })
+	r.noCleanUp()
+}
+
+func TestNothingIsCleanedUpWhereNothingWasLost(t *testing.T) { // redsync sends a release after every failed try
+	r := newRig(t)
+	r.do("SET", "key", "another's", "PX", 60000)
+	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+	wants(t, err, redigolock.ErrHeld)
+	wantsNot(t, err, redigolock.ErrUnknown)
+	ctx, cancel := context.WithCancel(bg)
+	r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+		if attempt == 5 {
+			cancel()
+		}
+		return time.Millisecond
+	}
+	_, err = r.locker.Acquire(ctx, "key", time.Minute)
+	wants(t, err, redigolock.ErrHeld, context.Canceled)
+	r.ok(r.locker.Close())
+	if n := len(r.sent("release")); n != 0 {
+		t.Errorf("%d releases were sent", n)
+	}
+}
+
+func TestCleanUpThroughAPoolThatOnlyLends(t *testing.T) {
+	r := newRig(t)
+	r.locker.Pool, r.locker.OpTimeout = getPool{r.proxy.Pool()}, 100*time.Millisecond
+	r.giveUpOrLose(redistest.Drop())
+	eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+	r.noCleanUp()
+}

@@ -1,0 +1,343 @@
+package redigolock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// What the tests of the verbs share: the servers, the table of all verbs, and connections that are not redigo's.
+
+const minute = time.Minute
+
+// A verbSite is a server to try the verbs on.
+type verbSite struct {
+	t    *testing.T
+	addr string
+	real bool       // redis-server, else miniredis
+	ctl  redis.Conn // to look and to prepare
+}
+
+// onEachServer runs f on miniredis and on redis-server.
+func onEachServer(t *testing.T, f func(t *testing.T, s *verbSite)) {
+	t.Run("miniredis", func(t *testing.T) { f(t, newVerbSite(t, redistest.StartMini(t).Addr(), false)) })
+	t.Run("redis-server", func(t *testing.T) { f(t, newVerbSite(t, redistest.Start(t).Addr(), true)) })
+}
+
+func newVerbSite(t *testing.T, addr string, isReal bool) *verbSite {
+	s := &verbSite{t: t, addr: addr, real: isReal}
+	s.ctl = s.dial()
+	return s
+}
+
+// dial opens a connection that is closed with the test.
+func (s *verbSite) dial(opts ...redis.DialOption) redis.Conn {
+	s.t.Helper()
+	return dialFor(s.t, s.addr, opts...)
+}
+
+// dialFor opens a connection whose every reply is bounded by 30 s, so that a promise of less is the library's.
+func dialFor(t testing.TB, addr string, opts ...redis.DialOption) redis.Conn {
+	t.Helper()
+	bounds := []redis.DialOption{redis.DialConnectTimeout(30 * time.Second), redis.DialReadTimeout(30 * time.Second)}
+	c, err := redis.Dial("tcp", addr, append(bounds, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// do prepares or looks.
+func (s *verbSite) do(cmd string, args ...any) any {
+	s.t.Helper()
+	reply, err := s.ctl.Do(cmd, args...)
+	if err != nil {
+		s.t.Fatalf("%s: %v", cmd, err)
+	}
+	return reply
+}
+
+// put leaves a token in the key; ttl 0 leaves a string without TTL.
+func (s *verbSite) put(key, token string, ttl time.Duration) {
+	s.t.Helper()
+	s.do("DEL", key)
+	s.do("SET", key, token)
+	if ttl > 0 {
+		s.do("PEXPIRE", key, ttl.Milliseconds())
+	}
+}
+
+// value is the string in the key, "" if there is none.
+func (s *verbSite) value(key string) string {
+	s.t.Helper()
+	v, err := redis.String(s.ctl.Do("GET", key))
+	if err != nil && !errors.Is(err, redis.ErrNil) {
+		s.t.Fatal(err)
+	}
+	return v
+}
+
+// pttl is what PTTL says: -1 ms for no TTL, -2 ms for no key.
+func (s *verbSite) pttl(key string) time.Duration {
+	s.t.Helper()
+	return time.Duration(s.do("PTTL", key).(int64)) * time.Millisecond
+}
+
+// wantTTL wants the PTTL of the key to be want, of which up to 20 s may have passed.
+func (s *verbSite) wantTTL(key string, want time.Duration) {
+	s.t.Helper()
+	if left := s.pttl(key); left > want || left < want-20*time.Second {
+		s.t.Errorf("PTTL of %.20q is %v, want nearly %v", key, left, want)
+	}
+}
+
+// wantLock wants the key to carry the token for nearly ttl.
+func (s *verbSite) wantLock(key, token string, ttl time.Duration) {
+	s.t.Helper()
+	if got := s.value(key); got != token {
+		s.t.Errorf("%.20q carries %.60q, want %.60q", key, got, token)
+	}
+	s.wantTTL(key, ttl)
+}
+
+// wantKeys wants exactly these keys to exist.
+func (s *verbSite) wantKeys(keys ...string) {
+	s.t.Helper()
+	got, err := redis.Strings(s.ctl.Do("KEYS", "*"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	slices.Sort(got)
+	slices.Sort(keys)
+	if !slices.Equal(got, keys) {
+		s.t.Errorf("the keys are %.200q, want %.200q", got, keys)
+	}
+}
+
+// wantPlain wants c to be neither inside MULTI nor watching key, which it overwrites.
+func (s *verbSite) wantPlain(c redis.Conn, key string) {
+	s.t.Helper()
+	if reply, err := c.Do("ECHO", "x"); err != nil || string(reply.([]byte)) != "x" {
+		s.t.Fatalf("the connection is not as before: ECHO answers %v, %v", reply, err)
+	}
+	s.do("SET", key, "touched")
+	c.Send("MULTI")
+	c.Send("ECHO", "y")
+	if reply, err := redis.Strings(c.Do("EXEC")); err != nil || len(reply) != 1 {
+		s.t.Fatalf("the connection still watches: EXEC answers %q, %v", reply, err)
+	}
+}
+
+// heldError wants err to be a *HeldError and returns it.
+func heldError(t *testing.T, err error) redigolock.HeldError {
+	t.Helper()
+	var held *redigolock.HeldError
+	if !errors.As(err, &held) || !errors.Is(err, redigolock.ErrHeld) {
+		t.Fatalf("got %v, want a *HeldError", err)
+	}
+	return *held
+}
+
+// wantReply wants err to carry an error reply that begins with word, and to be none of our sentinels.
+func wantReply(t *testing.T, err error, word string) {
+	t.Helper()
+	var re redis.Error
+	if !errors.As(err, &re) || !strings.HasPrefix(string(re), word) {
+		t.Errorf("got %v, want the server's %s", err, word)
+	}
+	wantsNot(t, err, redigolock.ErrHeld, redigolock.ErrNotHeld, redigolock.ErrUnknown, redigolock.ErrInvalid,
+		redigolock.ErrConflict, redigolock.ErrExpired, redigolock.ErrFenced)
+}
+
+// A verbCall is a call of one verb, with the arguments that verbs have in common.
+type verbCall struct {
+	name     string
+	commands []string // what it sends to a server that knows its script
+	token    bool     // it has a token
+	ttl      bool     // it has a ttl
+	call     func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error
+}
+
+// guardNumber is the fencing number in the calls of Guard and GuardDo.
+const guardNumber = 7
+
+var allVerbs = []verbCall{
+	{"SetNX", []string{"SET"}, true, true, redigolock.SetNX},
+	{"SetNXVerified", []string{"SET", "GET"}, true, true, redigolock.SetNXVerified},
+	{"SetNXScript", []string{"EVALSHA"}, true, true, redigolock.SetNXScript},
+	{"Extend", []string{"EVALSHA"}, true, true, redigolock.Extend},
+	{"Verify", []string{"EVALSHA"}, true, false,
+		func(ctx context.Context, c redis.Conn, key, token string, _ time.Duration) error {
+			_, err := redigolock.Verify(ctx, c, key, token)
+			return err
+		}},
+	{"Fence", []string{"EVALSHA"}, true, false,
+		func(ctx context.Context, c redis.Conn, key, token string, _ time.Duration) error {
+			_, err := redigolock.Fence(ctx, c, key, token)
+			return err
+		}},
+	{"Release", []string{"EVALSHA"}, true, false, asCall(redigolock.Release)},
+	{"ReleaseTx", []string{"WATCH", "GET", "MULTI", "DEL", "EXEC"}, true, false, asCall(redigolock.ReleaseTx)},
+	{"ReleaseNative", []string{"DELEX", "DELIFEQ"}, true, false, asCall(redigolock.ReleaseNative)},
+	{"Inspect", []string{"EVALSHA"}, false, false,
+		func(ctx context.Context, c redis.Conn, key, _ string, _ time.Duration) error {
+			_, err := redigolock.Inspect(ctx, c, key)
+			return err
+		}},
+	{"Guard", []string{"EVALSHA"}, false, false,
+		func(ctx context.Context, c redis.Conn, key, _ string, _ time.Duration) error {
+			return redigolock.Guard(ctx, c, key, guardNumber)
+		}},
+	{"GuardDo", []string{"EVALSHA"}, false, false,
+		func(ctx context.Context, c redis.Conn, key, _ string, _ time.Duration) error {
+			_, err := redigolock.GuardDo(ctx, c, key, guardNumber, "SET", "resource", "v")
+			return err
+		}},
+}
+
+func asCall(f redigolock.ReleaseFunc) func(context.Context, redis.Conn, string, string, time.Duration) error {
+	return func(ctx context.Context, c redis.Conn, key, token string, _ time.Duration) error {
+		return f(ctx, c, key, token)
+	}
+}
+
+// prepare makes the state in which the verb succeeds: the token in the key, or nothing for those that acquire.
+func (v verbCall) prepare(s *verbSite, key, token string) {
+	s.t.Helper()
+	switch {
+	case strings.HasPrefix(v.name, "SetNX"), strings.HasPrefix(v.name, "Guard"):
+		s.do("DEL", key)
+	default:
+		s.put(key, token, minute)
+	}
+}
+
+// supported reports whether the server of s has what the verb needs: redis-server 7 has no native compare-and-delete.
+func (v verbCall) supported(s *verbSite) bool { return v.name != "ReleaseNative" || !s.real }
+
+// knowScripts makes the server know all scripts, so that each verb sends what its table entry says.
+func (s *verbSite) knowScripts() {
+	s.t.Helper()
+	c := s.dial()
+	for _, v := range allVerbs {
+		if v.supported(s) {
+			v.prepare(s, "warm", "t")
+			if err := v.call(bg, c, "warm", "t", minute); err != nil {
+				s.t.Fatalf("%s: %v", v.name, err)
+			}
+		}
+	}
+	s.do("FLUSHDB")
+}
+
+// An untouchable connection fails the test when anything is done with it.
+type untouchable struct{ t *testing.T }
+
+func (u untouchable) touched(what string) error {
+	u.t.Helper()
+	u.t.Errorf("%s was called on the connection", what)
+	return errors.New("touched")
+}
+func (u untouchable) Close() error                         { return u.touched("Close") }
+func (u untouchable) Err() error                           { return u.touched("Err") }
+func (u untouchable) Do(cmd string, _ ...any) (any, error) { return nil, u.touched("Do " + cmd) }
+func (u untouchable) Send(cmd string, _ ...any) error      { return u.touched("Send " + cmd) }
+func (u untouchable) Flush() error                         { return u.touched("Flush") }
+func (u untouchable) Receive() (any, error)                { return nil, u.touched("Receive") }
+func (u untouchable) DoContext(context.Context, string, ...any) (any, error) {
+	return nil, u.touched("DoContext")
+}
+func (u untouchable) ReceiveContext(context.Context) (any, error) {
+	return nil, u.touched("ReceiveContext")
+}
+func (u untouchable) DoWithTimeout(time.Duration, string, ...any) (any, error) {
+	return nil, u.touched("DoWithTimeout")
+}
+func (u untouchable) ReceiveWithTimeout(time.Duration) (any, error) {
+	return nil, u.touched("ReceiveWithTimeout")
+}
+
+// A scriptedConn answers with the given replies in turn; a redis.Error among them is an error reply, another error
+// breaks the connection. It has neither timeouts nor contexts, and reads the arguments as late as it may, at Flush.
+type scriptedConn struct {
+	replies []any
+	onReply func(n int) // called after the n-th reply, from 1; nil: nothing
+	given   int
+	held    []scriptedCommand
+	sent    []string // the commands with their arguments, separated by spaces
+	broken  error
+}
+
+type scriptedCommand struct {
+	name string
+	args []any
+}
+
+func (c *scriptedConn) Close() error { return nil }
+func (c *scriptedConn) Err() error   { return c.broken }
+
+func (c *scriptedConn) Send(cmd string, args ...any) error {
+	c.held = append(c.held, scriptedCommand{cmd, args})
+	return nil
+}
+
+func (c *scriptedConn) Flush() error {
+	for _, h := range c.held {
+		words := []string{h.name}
+		for _, a := range h.args {
+			words = append(words, argString(a))
+		}
+		c.sent = append(c.sent, strings.Join(words, " "))
+	}
+	c.held = nil
+	return c.broken
+}
+
+func (c *scriptedConn) Receive() (any, error) {
+	if c.broken != nil {
+		return nil, c.broken
+	}
+	if c.given == len(c.replies) {
+		c.broken = errors.New("the script of replies is over")
+		return nil, c.broken
+	}
+	reply := c.replies[c.given]
+	c.given++
+	if c.onReply != nil {
+		c.onReply(c.given)
+	}
+	switch reply := reply.(type) {
+	case redis.Error:
+		return nil, reply
+	case error:
+		c.broken = reply
+		return nil, reply
+	}
+	return reply, nil
+}
+
+func (c *scriptedConn) Do(cmd string, args ...any) (any, error) {
+	c.Send(cmd, args...)
+	if err := c.Flush(); err != nil {
+		return nil, err
+	}
+	return c.Receive()
+}
+
+// argString is what an argument looks like on the wire.
+func argString(a any) string {
+	if b, ok := a.([]byte); ok {
+		return string(b)
+	}
+	return fmt.Sprint(a)
+}
