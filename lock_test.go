@@ -103,7 +103,7 @@ func TestAcquireWonTooLateIsUndoneAndErrExpired(t *testing.T) {
 			if k != nil || r.get("key") != "" {
 				t.Errorf("%s: handle %v, the key holds %q", a.name, k, r.get("key"))
 			}
-			_, err = r.locker.Acquire(bg, "key", time.Minute)
+			_, err = r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute)
 			wants(t, err, redigolock.ErrExpired)
 		}
 	}
