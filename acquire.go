@@ -61,7 +61,8 @@ func (k *Lock) adopt(ctx context.Context, held error) error {
 // does not carry the token, that proves nothing: the command may still be on its way.
 func (k *Lock) lookAgain(ctx context.Context, lost error) error {
 	var start time.Time
-	err := k.locker.onOwn(ctx, "acquire", k.key, k.token, func(c redis.Conn) error {
+	timeout := min(k.locker.opTimeout(), k.ttl)
+	err := k.locker.onOwn(ctx, "acquire", k.key, k.token, timeout, func(c redis.Conn) error {
 		start = k.locker.now()
 		return Extend(ctx, c, k.key, k.token, k.ttl)
 	})
@@ -179,9 +180,9 @@ func (h *holding) gaveUp(key string, attempts int, end, err error) error {
 	return fmt.Errorf("redigolock: acquire %s: gave up after %d tries: %w; the last one: %w", quote(key), attempts, end, err)
 }
 
-// onOwn runs f on a connection that is not the pool's, for at most OpTimeout, whose end is no end of the caller's ctx.
-func (l *Locker) onOwn(ctx context.Context, verb, key, token string, f func(redis.Conn) error) error {
-	limit, cancel := context.WithTimeout(ctx, l.opTimeout())
+// onOwn runs f on a connection that is not the pool's. The end of timeout is no end of the caller's ctx.
+func (l *Locker) onOwn(ctx context.Context, verb, key, token string, timeout time.Duration, f func(redis.Conn) error) error {
+	limit, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	c, err := dialOwn(limit, l.Pool)
 	if err != nil {

@@ -237,7 +237,7 @@ func (k *Lock) release(ctx context.Context) error {
 	if err == nil || !transient(err) {
 		return err
 	}
-	again := l.onOwn(ctx, "release", k.key, k.token, func(c redis.Conn) error {
+	again := l.onOwn(ctx, "release", k.key, k.token, l.opTimeout(), func(c redis.Conn) error {
 		return free(ctx, c, k.key, k.token)
 	})
 	k.mu.Lock()

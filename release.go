@@ -169,7 +169,9 @@ func nativeReply(verb, key string, replies [2]any) error {
 
 // An AcquireFunc tries once to put token into key for ttl: [SetNX], [SetNXVerified], [SetNXScript], or one's own.
 // It returns nil, an error that is [ErrHeld], or what went wrong; it is not called again with another token
-// within one acquire.
+// within one acquire. One's own must return an error that is [ErrUnknown] when the token may be in the key; a Locker sees
+// by itself that a reply was lost. A Locker's connection bounds each command by OpTimeout, but cancels only those of
+// this package's verbs.
 type AcquireFunc func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error
 
 // A ReleaseFunc removes token from key, and nothing else: [Release], [ReleaseTx], [ReleaseNative], or one's own.

@@ -93,7 +93,7 @@ func (m mutant) run(ctx context.Context, root string) (caught bool, output strin
 	if out, err := build.CombinedOutput(); err != nil {
 		return false, "", fmt.Errorf("does not compile: %w\n%s", err, out)
 	}
-	test := exec.CommandContext(ctx, bin, "-test.run", "^("+m.tests+")$", "-test.count=1", "-test.timeout=120s", "-test.v")
+	test := exec.CommandContext(ctx, bin, "-test.run", "^("+m.tests+")$", "-test.count=1", "-test.timeout=60s", "-test.v")
 	test.Dir = root
 	test.Env = append(os.Environ(), "REDIGOLOCK_REAL=1")
 	out, err := test.CombinedOutput()

@@ -110,7 +110,7 @@ var mutants = []mutant{
 		old: `	k.endKeeping(nil)
 `,
 		new:   "",
-		tests: "TestReleaseStopsTheRenewalFirstAndWaitsForIt|TestKeepAliveEndsBeforeTheReleaseIsSent",
+		tests: "TestReleaseIsNotSentWhileARenewalIsUnderWay|TestKeepAliveEndsBeforeTheReleaseIsSent",
 	},
 	{
 		name: "ErrLost after Deadline", file: "keepalive.go",
@@ -347,8 +347,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "the wait forgets that it was held", file: "acquire.go",
-		old:   "if h.err != nil && !errors.Is(err, ErrHeld) {",
-		new:   "if false {",
+		old:   "gave up after %d tries: %w; the last one: %w",
+		new:   "gave up after %d tries: %w; the last one: %v",
 		tests: "TestWaitThatEndsDuringATryIsErrHeldToo",
 	},
 	{
@@ -374,7 +374,7 @@ var mutants = []mutant{
 	{
 		name: "MaxHold ignored", file: "keepalive.go",
 		old:   "return most > 0 && !now.Before(k.acquired.Add(most))",
-		new:   "return false",
+		new:   "return most < 0 && !now.Before(k.acquired.Add(most))",
 		tests: "TestMaxHoldCountsFromTheAcquire",
 	},
 	{
