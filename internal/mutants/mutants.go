@@ -395,7 +395,7 @@ var mutants = []mutant{
 		tests: "TestDoReleasesWhenFnPanics",
 	},
 	{
-		name: "wait for the pool not bounded", file: "locker.go",
+		name: "wait for the pool not bounded", file: "limit.go",
 		old:   "\tif _, ok := l.Pool.(contextPool); !ok {",
 		new:   "\tif true {",
 		tests: "TestOpTimeoutBoundsTheWaitForThePool",

@@ -1,0 +1,123 @@
+package redigolock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// A boundConn is a borrowed connection with the time by which its exchange must be over, so that an AcquireFunc or
+// ReleaseFunc of the user's is bounded as well, and with the boxed arguments that a lock's commands share.
+type boundConn struct {
+	redis.Conn
+	deadline   time.Time
+	fresh      time.Duration // until deadline, as just measured, for the first command; 0: look at the clock
+	sent       bool          // something was written: without an answer the outcome is unknown
+	key, token any           // boxed once: each boxed string is an allocation
+	args       [6]any
+}
+
+// inner returns the connection that carries the commands of send.go. They have looked at b.deadline already.
+func inner(c redis.Conn) redis.Conn {
+	b, ok := c.(*boundConn)
+	if !ok {
+		return c
+	}
+	b.sent = true
+	return b.Conn
+}
+
+var errDeadline = fmt.Errorf("no time left before the operation's timeout: %w", os.ErrDeadlineExceeded)
+
+func (b *boundConn) left(timeout time.Duration) (time.Duration, error) {
+	left := time.Until(b.deadline)
+	if left <= 0 {
+		return 0, errDeadline
+	}
+	if timeout > 0 {
+		left = min(left, timeout)
+	}
+	return left, nil
+}
+
+func (b *boundConn) Do(cmd string, args ...any) (any, error) { return b.DoWithTimeout(0, cmd, args...) }
+
+func (b *boundConn) DoWithTimeout(timeout time.Duration, cmd string, args ...any) (any, error) {
+	left, err := b.left(timeout)
+	if err != nil {
+		return nil, err
+	}
+	b.sent = true
+	return doWithTimeout(b.Conn, left, cmd, args)
+}
+
+func (b *boundConn) DoContext(ctx context.Context, cmd string, args ...any) (any, error) {
+	ctx, cancel := context.WithDeadline(ctx, b.deadline)
+	defer cancel()
+	b.sent = true
+	return redis.DoContext(b.Conn, ctx, cmd, args...)
+}
+
+func (b *boundConn) Send(cmd string, args ...any) error {
+	b.sent = true
+	return b.Conn.Send(cmd, args...)
+}
+
+func (b *boundConn) Receive() (any, error) { return b.ReceiveWithTimeout(0) }
+
+func (b *boundConn) ReceiveWithTimeout(timeout time.Duration) (any, error) {
+	left, err := b.left(timeout)
+	if err != nil {
+		left = time.Microsecond // let redigo time out: it then closes the socket with the reply that is still due
+	}
+	return receive(b.Conn, left)
+}
+
+// ReceiveContext touches no field: cutOnCancel calls it from another goroutine.
+func (b *boundConn) ReceiveContext(ctx context.Context) (any, error) {
+	return redis.ReceiveContext(b.Conn, ctx)
+}
+
+// outcome is err, of a func that may be the user's own, or ErrUnknown if no answer came: something was sent, the
+// connection is dead, and err is no answer.
+func (b *boundConn) outcome(ctx context.Context, verb, key string, err error) error {
+	if err == nil || !b.sent || b.Err() == nil {
+		return err
+	}
+	for _, answer := range []error{ErrUnknown, ErrHeld, ErrNotHeld, ErrConflict, ErrExpired, ErrInvalid, ErrUnsupported} {
+		if errors.Is(err, answer) {
+			return err
+		}
+	}
+	var re redis.Error
+	if errors.As(err, &re) {
+		return err
+	}
+	return unknownOutcome(ctx, verb, key, err)
+}
+
+// boxed returns s as an argument, boxed already if it is the key or the token of the lock that c was borrowed for.
+func boxed(c redis.Conn, s string) any {
+	if b, ok := c.(*boundConn); ok {
+		if key, _ := b.key.(string); key == s {
+			return b.key
+		}
+		if token, _ := b.token.(string); token == s {
+			return b.token
+		}
+	}
+	return s
+}
+
+// argsOf returns room for n arguments, without an allocation where c was borrowed by a Locker. The commands of a
+// pipeline must share one such room: a connection may read the arguments as late as at Flush.
+func argsOf(c redis.Conn, n int) []any {
+	if b, ok := c.(*boundConn); ok && n <= len(b.args) {
+		return b.args[:n:n]
+	}
+	return make([]any, n)
+}
