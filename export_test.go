@@ -40,17 +40,16 @@ func CleaningUp(l *Locker) bool {
 	return l.state.strays.stop != nil
 }
 
-// Renewing reports whether the goroutine of a KeepAlive runs.
+// Renewing reports whether renewals of the lock go on, or one is still in flight.
 func Renewing(k *Lock) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.renewing == nil {
-		return false
-	}
-	select {
-	case <-k.renewing:
-		return false
-	default:
-		return true
-	}
+	k.locker.state.mu.Lock()
+	defer k.locker.state.mu.Unlock()
+	return k.keeper != nil || k.inFlight != nil
+}
+
+// Kept reports whether KeepAlive keeps the lock alive, whatever is in flight.
+func Kept(k *Lock) bool {
+	k.locker.state.mu.Lock()
+	defer k.locker.state.mu.Unlock()
+	return k.keeper != nil
 }

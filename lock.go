@@ -25,11 +25,12 @@ type Lock struct {
 
 	mu       sync.Mutex // protects what follows; taken for moments only, never while anything is sent
 	deadline time.Time
-	gone     bool          // the server said "not held", or Deadline was seen to have passed: never held again
-	released bool          // Release was called
-	strayed  time.Time     // when the last acquire was sent whose reply was lost; it may be carried out later still
-	keeper   *keeper       // nil: not kept alive
-	renewing chan struct{} // closed when the goroutine of the newest keeper has ended; nil: there never was one
+	gone     bool      // the server said "not held", or Deadline was seen to have passed: never held again
+	released bool      // Release was called
+	strayed  time.Time // when the last acquire was sent whose reply was lost; it may be carried out later still
+
+	keeper   *keeper // nil: not kept alive; protected by the Locker's state.mu
+	inFlight *batch  // with a renewal of this lock, after its keeper was taken away; protected in the same way
 }
 
 // Key returns the lock's key.
@@ -117,21 +118,26 @@ func (k *Lock) Extend(ctx context.Context, ttl time.Duration) error {
 	if err := checkTTL("extend", ttl, minLockerTTL); err != nil {
 		return err
 	}
-	return k.extend(ctx, ttl, k.locker.opTimeout())
+	return k.extend(ctx, ttl)
 }
 
-func (k *Lock) extend(ctx context.Context, ttl, timeout time.Duration) error {
+func (k *Lock) extend(ctx context.Context, ttl time.Duration) error {
 	if err := k.usable(ctx, "extend"); err != nil {
 		return err
 	}
 	var left time.Duration
-	start, err := k.exchange(ctx, "extend", timeout, func(c redis.Conn) (err error) {
+	start, err := k.exchange(ctx, "extend", k.locker.opTimeout(), func(c redis.Conn) (err error) {
 		left, err = extend(ctx, c, k.key, k.token, ttl)
 		return err
 	})
 	if err != nil {
 		return k.judge("extend", err)
 	}
+	return k.extended(start, ttl, left)
+}
+
+// extended moves Deadline after a reply said that the lock was extended by a command that was sent after start.
+func (k *Lock) extended(start time.Time, ttl, left time.Duration) error {
 	k.mu.Lock()
 	if k.over(k.locker.now()) { // looked at under the same mutex that Deadline moves under
 		k.mu.Unlock()
@@ -213,6 +219,7 @@ func (k *Lock) Release(ctx context.Context) error {
 		return is(ErrNotHeld, "release", k.key, "it was released")
 	}
 	k.endKeeping(nil)
+	k.awaitRenewal()
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}

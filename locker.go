@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,7 +47,7 @@ type lockerState struct {
 
 	mu      sync.Mutex    // protects what follows; taken for moments only, never while anything is sent
 	closing chan struct{} // closed by Close; nil until somebody needs it
-	kept    map[*Lock]struct{}
+	renewer renewer
 	strays  strays
 }
 
@@ -193,14 +194,15 @@ func (l *Locker) Close() error {
 	closing := l.closingChan()
 	l.state.mu.Lock()
 	close(closing)
-	kept := l.state.kept
-	l.state.kept = nil
+	kept := slices.Clone(l.state.renewer.loss)
+	sent := l.state.renewer.sent
 	l.state.mu.Unlock()
-	var renewals []<-chan struct{}
-	for k := range kept { // all of them before any wait: one hung renewal must not keep the others alive
-		renewals = append(renewals, k.cancelKeeping(ErrClosed))
+	for _, kp := range kept {
+		kp.k.endKeeping(ErrClosed)
 	}
-	waitFor(l.opTimeout(), renewals...)
+	if sent != nil {
+		waitFor(l.opTimeout(), sent)
+	}
 	l.closeStrays(3 * l.opTimeout())
 	return nil
 }

@@ -156,7 +156,7 @@ func TestCloseEndsAllKeepAlivesAtOnceWhenDialsHang(t *testing.T) {
 	for _, k := range locks {
 		kept = append(kept, k.KeepAlive(bg))
 	}
-	eventually(t, "all renewals hang in the dial", func() bool { return dialer.hanging() == len(locks) })
+	eventually(t, "the renewals hang in the dial", func() bool { return dialer.hanging() == 1 }) // one for all
 	start := time.Now()
 	r.ok(l.Close())
 	if took := time.Since(start); took > 5*time.Second {

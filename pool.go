@@ -236,6 +236,17 @@ func dialOwn(ctx context.Context, p Pool) (redis.Conn, error) {
 	return c, nil
 }
 
+// dials reports whether what dialOwn returns was dialled, and not lent by p.
+func dials(p Pool) bool {
+	if rp, ok := p.(*redis.Pool); ok {
+		return rp.DialContext != nil || rp.Dial != nil
+	}
+	_, ok := p.(interface {
+		DialContext(ctx context.Context) (redis.Conn, error)
+	})
+	return ok
+}
+
 // dialBounded leaves a dial that takes no context when ctx ends; the dial goes on by itself until its own timeout, and
 // what it brings is closed.
 func dialBounded(ctx context.Context, dial func() (redis.Conn, error)) (redis.Conn, error) {
