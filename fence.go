@@ -23,7 +23,8 @@ const fenceKept = 7 * 24 * time.Hour
 // counter is a key of its own in the lock's cluster slot, and expires 7 days after its last use.
 //
 // It returns [ErrNotHeld] if the key does not carry the token, [ErrConflict] if one of the two keys holds something
-// else, [ErrUnknown] if no reply came (a number may have been skipped), [ErrInvalid], also for a key that has a '}' but no
+// else, [ErrUnknown] if no reply came (a number may have been skipped), [ErrInvalid], also for a key that has a '}'
+// but no
 // hash tag, or what the server refused it with.
 func Fence(ctx context.Context, c redis.Conn, key, token string) (int64, error) {
 	const verb = "fence"
@@ -53,7 +54,8 @@ func Fence(ctx context.Context, c redis.Conn, key, token string) (int64, error) 
 }
 
 // Guard stands at the protected resource, which is on Redis too: it refuses a fencing number that is lower than one
-// already seen at the key guard, with [ErrFenced], and remembers a higher one. The same number passes any number of times.
+// already seen at the key guard, with [ErrFenced], and remembers a higher one. The same number passes any number of
+// times.
 // The guard key has no TTL: it is part of the resource, and must be kept as long as the resource is.
 //
 // Between Guard and the write that follows, the caller can stall, and a newer holder can write: use [GuardDo], or

@@ -43,7 +43,7 @@ type kept struct {
 //
 // All locks of a Locker are renewed in pipelines on one connection, which is not the pool's, by two goroutines, which end
 // with the last lock that is kept alive. A lock costs no goroutine, unless ctx is of a type that is not the standard
-// library's: package context then starts one for it.
+// library's: package context then starts two for it.
 func (k *Lock) KeepAlive(ctx context.Context) context.Context {
 	if ctx == nil {
 		kept, cancel := context.WithCancelCause(context.Background())

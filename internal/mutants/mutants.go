@@ -100,25 +100,6 @@ var mutants = []mutant{
 		tests: "TestTryAcquireThatCannotTellIsErrUnknownNeverSuccess",
 	},
 	{
-		name: "renewal that ends at the first error", file: "keepalive.go",
-		old:   "\t\t\t\twait = min(renewPause<<min(failures-1, 10), renewAtMost)",
-		new:   "\t\t\t\treturn",
-		tests: "TestRenewalAfterOneFailureGoesOn",
-	},
-	{
-		name: "renewal that outlives release", file: "lock.go",
-		old: `	k.endKeeping(nil)
-`,
-		new:   "",
-		tests: "TestReleaseIsNotSentWhileARenewalIsUnderWay|TestKeepAliveEndsBeforeTheReleaseIsSent",
-	},
-	{
-		name: "ErrLost after Deadline", file: "keepalive.go",
-		old:   "left := min(k.deadline.Add(-k.early()).Sub(now), lossTick)",
-		new:   "left := lossTick",
-		tests: "TestHungServerEndsKeepAliveNoLaterThanDeadline",
-	},
-	{
 		name: "Fence to a non-holder", file: "luascript.go",
 		old:   "scriptFence = newScript(2, luaLeft+`",
 		new:   "scriptFence = newScript(2, luaLock+`",
@@ -378,12 +359,6 @@ var mutants = []mutant{
 		tests: "TestMaxHoldCountsFromTheAcquire",
 	},
 	{
-		name: "Close forgets the kept locks", file: "locker.go",
-		old:   "k.cancelKeeping(ErrClosed)",
-		new:   "k.cancelKeeping(nil)",
-		tests: "TestCloseEndsWaitersAndKeepAlives",
-	},
-	{
 		name: "panic skips the release", file: "locker.go",
 		old: `	defer func() {
 		k.loseIfOver()`,
@@ -411,5 +386,133 @@ var mutants = []mutant{
 		old:   `return "{" + key + "}:" + s, nil`,
 		new:   `return key + ":" + s, nil`,
 		tests: "TestSiblingIsInjectiveAndInTheSameSlot",
+	},
+	{
+		name: "ErrLost after Deadline", file: "keepalive.go",
+		old:   "{ return min(25*time.Millisecond, k.ttl/20) }",
+		new:   "{ return -100 * time.Millisecond }",
+		tests: "TestHungServerEndsKeepAliveNoLaterThanDeadline",
+	},
+	{
+		name: "Close forgets the kept locks", file: "locker.go",
+		old: `		kp.k.endKeeping(ErrClosed)
+`,
+		new: `		_ = kp
+`,
+		tests: "TestCloseEndsWaitersAndKeepAlives",
+	},
+	{
+		name: "renewal outlives release: Release does not end it", file: "lock.go",
+		old:   "\tk.endKeeping(nil)\n",
+		new:   "",
+		tests: "TestReleaseStopsTheRenewalFirstAndWaitsForIt|TestKeepAliveEndsBeforeTheReleaseIsSent",
+	},
+	{
+		name: "renewal outlives release: put back after its batch", file: "renewer.go",
+		old:   "\tkp.over = true\n",
+		new:   "",
+		tests: "TestReleaseIsBoundedThoughTheBatchHangs",
+	},
+	{
+		name: "one error ends the renewals", file: "renewer.go",
+		old:   "\t\tif !kp.over {\n\t\t\theap",
+		new:   "\t\tif !kp.over && kp.failures == 0 {\n\t\t\theap",
+		tests: "TestRenewalAfterOneFailureGoesOn|TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain",
+	},
+	{
+		name: "a lock forgotten after a broken batch", file: "renewer.go",
+		old:   "\tfor _, kp := range b.keepers {\n\t\tkp.batch = nil\n",
+		new:   "\tif errors.Is(err, ErrUnknown) {\n\t\tb.keepers = b.keepers[:len(b.keepers)-1]\n\t}\n\tfor _, kp := range b.keepers {\n\t\tkp.batch = nil\n",
+		tests: "TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain",
+	},
+	{
+		name: "a reply judged for the wrong lock", file: "renewline.go",
+		old:   "k.judgeRenewal(start, n.replies[i])",
+		new:   "k.judgeRenewal(start, n.replies[max(i-1, 0)])",
+		tests: "TestRepliesOfABatchAreJudgedOneByOne",
+	},
+	{
+		name: "answered renewals of a broken batch thrown away", file: "renewline.go",
+		old:   "\tcase i < len(n.replies) && n.replies[i] != nil:",
+		new:   "\tcase err == nil && i < len(n.replies) && n.replies[i] != nil:",
+		tests: "TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain",
+	},
+	{
+		name: "basis taken after the replies", file: "renewer.go",
+		old:   "\tfor i, kp := range sent {\n",
+		new:   "\tstart = l.now()\n\tfor i, kp := range sent {\n",
+		tests: "TestBasisOfABatchIsTheTimeBeforeItsSend",
+	},
+	{
+		name: "Release does not wait for the batch in flight", file: "lock.go",
+		old:   "\tk.awaitRenewal()\n",
+		new:   "",
+		tests: "TestReleaseWaitsForTheBatchInFlight",
+	},
+	{
+		name: "Release waits for the newest keeper's batch only", file: "renewer.go",
+		old:   "\tif kp.batch != nil { // else",
+		new:   "\tif true { // else",
+		tests: "TestReleaseWaitsForTheBatchInFlight",
+	},
+	{
+		name: "sent although released while dialling", file: "renewer.go",
+		old:   "sent = l.stillKept(b.keepers) // the dial",
+		new:   "sent = b.keepers // the dial",
+		tests: "TestNothingIsSentForALockReleasedWhileTheRenewerDials",
+	},
+	{
+		name: "loss judged by the sender only", file: "renewer.go",
+		old:   "\t\tgo l.judgeLosses(now)\n",
+		new:   "\t\t_ = now\n",
+		tests: "TestLossIsSignalledThoughTheRenewalHangsInADialWithoutContext",
+	},
+	{
+		name: "the pool's connection used for renewals", file: "renewline.go",
+		old:   "\tif n.conn, err = dialOwn(ctx, l.Pool); err != nil {\n",
+		new:   "\tn.conn = l.Pool.Get()\n\tif err = n.conn.Err(); err != nil || ctx.Err() != nil {\n",
+		tests: "TestExhaustedPoolDoesNotCostTheLock",
+	},
+	{
+		name: "a dial for each retry of each lock", file: "renewer.go",
+		old:   "\t\tline.judge(l, err)\n",
+		new:   "",
+		tests: "TestDialsAreFewWhileTheServerCannotBeReached",
+	},
+	{
+		name: "a lent connection kept", file: "renewer.go",
+		old:   "\tif !dials(l.Pool) {",
+		new:   "\tif false {",
+		tests: "TestRenewerKeepsNoConnectionOfAPoolThatOnlyLends",
+	},
+	{
+		name: "losses by the monotonic clock only", file: "keepalive.go",
+		old:   "\treturn now.Add(min(at.Sub(now), at.Round(0).Sub(now.Round(0))))",
+		new:   "\treturn at",
+		tests: "TestShortSuspensionEndsKeepAliveByTheWallClock",
+	},
+	{
+		name: "no renewals sooner after a suspension", file: "loss.go",
+		old:   "at := kp.nextDue(now); at.Before(kp.due)",
+		new:   "at := kp.nextDue(now); false && at.Before(kp.due)",
+		tests: "TestShortSuspensionEndsKeepAliveByTheWallClock",
+	},
+	{
+		name: "a hung batch has all of OpTimeout", file: "renewline.go",
+		old:   "loss := l.state.renewer.loss; len(loss) > 0 {",
+		new:   "loss := l.state.renewer.loss; len(loss) > 1e9 {",
+		tests: "TestConnectionThatHangsCostsNoOtherLock",
+	},
+	{
+		name: "a write without bound", file: "renewline.go",
+		old:   "context.WithTimeout(context.Background(), most) // ends",
+		new:   "context.WithCancel(context.Background()) // ends",
+		tests: "TestWriteThatHangsDoesNotStopTheRenewals",
+	},
+	{
+		name: "no script text after NOSCRIPT in a batch", file: "renewline.go",
+		old:   "err == nil && firstWord(re) == \"NOSCRIPT\" {",
+		new:   "err == nil && firstWord(re) == \"NOSCRIPTS\" {",
+		tests: "TestBatchOnAServerThatForgotTheScript",
 	},
 }

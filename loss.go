@@ -1,0 +1,88 @@
+package redigolock
+
+import (
+	"container/heap"
+	"time"
+)
+
+// judgeLosses is the goroutine that signals losses. last is when the first lock was known to be held.
+func (l *Locker) judgeLosses(last time.Time) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		now := l.now()
+		suspended := now.Round(0).Sub(last.Round(0))-now.Sub(last) > time.Millisecond
+		last = now
+		next, end := l.loseDue(now, suspended)
+		if end {
+			return
+		}
+		timer.Reset(min(next.Sub(l.now()), suspendTick))
+		select {
+		case <-timer.C:
+		case <-l.state.renewer.wakeEnd:
+		}
+	}
+}
+
+// loseDue loses what must be lost by now, the earliest first, and returns when to look again. With all it looks at
+// every lock,
+// whatever the heap says.
+func (l *Locker) loseDue(now time.Time, all bool) (next time.Time, end bool) {
+	for {
+		lost, next, end := l.takeLost(now, all)
+		for _, x := range lost {
+			x.kp.end(x.cause)
+			l.Observer.lost(x.kp.k.key, x.cause)
+		}
+		if len(lost) == 0 {
+			return next, end
+		}
+		all = false
+	}
+}
+
+type lostLock struct {
+	kp    *keeper
+	cause error
+}
+
+// takeLost takes some of the lost locks off the heaps: not all in one go, so that the others are not kept waiting for
+// the lock.
+func (l *Locker) takeLost(now time.Time, all bool) (lost []lostLock, next time.Time, end bool) {
+	l.state.mu.Lock()
+	defer l.state.mu.Unlock()
+	r := &l.state.renewer
+	if all {
+		for _, kp := range r.loss {
+			kp.lossAt = now
+		}
+		for _, kp := range r.due {
+			if at := kp.nextDue(now); at.Before(kp.due) {
+				kp.due = at
+			}
+		}
+		heap.Init(&r.due)
+		wake(r.wakeDue)
+	}
+	for len(r.loss) > 0 && len(lost) < 100 && !r.loss[0].lossAt.After(now) {
+		kp := r.loss[0]
+		cause, lossAt := kp.k.lossCause(now, kp.lastErr)
+		if cause != nil {
+			r.remove(kp)
+			lost = append(lost, lostLock{kp, cause})
+			continue
+		}
+		if kp.lossAt = lossAt; !lossAt.After(now) {
+			kp.lossAt = now.Add(time.Millisecond)
+		}
+		heap.Fix(&r.loss, 0)
+	}
+	switch {
+	case len(r.loss) > 0:
+		next = r.loss[0].lossAt
+	case len(lost) == 0:
+		r.judging, end = false, true
+	}
+	return lost, next, end
+}
