@@ -3,6 +3,7 @@
 //   - [Uncontended]: acquire and release of distinct keys, over approach, release and number of goroutines.
 //   - [Verb]: one verb alone, on one connection.
 //   - [Contention]: waiters of one key; how a lock goes from one holder to the next.
+//   - [KeepAlive]: many locks that are kept alive; what a renewal costs, and how late it is.
 //   - [Compare]: two or more of them, interleaved round by round, as paired ratios with their interval.
 //
 // go test -bench . ./bench/ runs them inside package testing, cmd/lockbench outside. Each Run makes keys of its own,
@@ -51,11 +52,12 @@ type Workload interface {
 
 // A Result is what one Run has measured.
 type Result struct {
-	Ops     int64                   // acquire and release together are one
+	Ops     int64                   // acquire and release together are one; of a KeepAlive, each renewal
 	Elapsed time.Duration           // of all Ops, which run side by side where there are several goroutines
-	Latency *hdrhistogram.Histogram // ns of each op; of a Contention, of each hand-off
+	Latency *hdrhistogram.Histogram // ns of each op; of a Contention, of each hand-off; of a KeepAlive, its lateness
 	Allocs  float64                 // allocations of each op; negative where it is not known
 	Contest *Contest                // of a Contention only, else nil
+	Kept    *Kept                   // of a KeepAlive only, else nil
 }
 
 // PerOp is the time per op in ns, as go test -bench shows it: the elapsed time over the number of ops.
@@ -103,8 +105,31 @@ func (r Result) Metrics() []Metric {
 			Metric{c.Calls, "cmds/acq"},
 			Metric{float64(c.Longest), "longest-ns"})
 	}
+	list = append(list, r.keptMetrics()...)
 	if r.Allocs >= 0 {
 		list = append(list, Metric{r.Allocs, "allocs/op"})
 	}
 	return list
+}
+
+func (r Result) keptMetrics() []Metric {
+	k := r.Kept
+	if k == nil {
+		return nil
+	}
+	list := []Metric{{float64(r.Ops) / r.Elapsed.Seconds(), "renewals/s"}}
+	if k.ClientCPU >= 0 {
+		list = append(list,
+			Metric{float64(k.ClientCPU.Nanoseconds()) / float64(r.Ops), "cpu-ns/renewal"},
+			Metric{k.ClientCPU.Seconds() / r.Elapsed.Seconds(), "cores"})
+	}
+	if k.ServerCPU >= 0 {
+		list = append(list,
+			Metric{float64(k.ServerCPU.Nanoseconds()) / float64(r.Ops), "server-cpu-ns/renewal"},
+			Metric{k.ServerCPU.Seconds() / r.Elapsed.Seconds(), "server-cores"})
+	}
+	return append(list,
+		Metric{k.Bytes, "B/lock"},
+		Metric{float64(k.Goroutines), "goroutines"},
+		Metric{float64(k.Lost), "lost"})
 }

@@ -38,6 +38,12 @@ func TestBadConfigurationIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		"hold longer than ttl":       bench.Contention{Server: s, Hold: time.Second, TTL: time.Second},
 		"negative ops":               bench.Contention{Server: s, Ops: -1},
 		"contention without server":  bench.Contention{},
+		"no way":                     bench.KeepAlive{Server: s},
+		"unknown way":                bench.KeepAlive{Server: s, Way: "redsync"},
+		"negative locks":             bench.KeepAlive{Server: s, Way: "loop", Locks: -1},
+		"too many locks":             bench.KeepAlive{Server: s, Way: "loop", Locks: bench.MaxLocks + 1},
+		"time below the ttl":         bench.KeepAlive{Server: s, Way: "loop", TTL: time.Second, Time: short},
+		"keep alive without server":  bench.KeepAlive{Way: "locker"},
 	} {
 		before := s.Pool.Stats().ActiveCount + s.Counted().Stats().ActiveCount
 		if _, err := w.Run(context.Background()); !errors.Is(err, bench.ErrConfig) {
@@ -54,6 +60,7 @@ func TestNamesAreKeysAndValues(t *testing.T) {
 	setnx := bench.Uncontended{Server: s, Approach: "setnx"}
 	tx := bench.Uncontended{Server: s, Approach: "setnx", Release: "tx", Goroutines: 16}
 	again := bench.Uncontended{Server: s, Approach: "floor", Label: "floor-copy"}
+	fewer := bench.KeepAlive{Server: s, Way: "loop", Locks: 7, TTL: 10 * time.Second}
 	held := bench.Contention{Server: s, Waiters: 8, Hold: time.Millisecond}
 	for want, w := range map[string]bench.Workload{
 		"AcquireRelease/server=redis/approach=setnx/release=lua/goroutines=1":      setnx,
@@ -61,6 +68,8 @@ func TestNamesAreKeysAndValues(t *testing.T) {
 		"AcquireRelease/server=redis/approach=floor-copy/release=lua/goroutines=1": again,
 		"Verb/server=redis/verb=SetNX":                                             bench.Verb{Server: s, Verb: "SetNX"},
 		"Contention/server=redis/approach=locker/waiters=8/hold=1ms":               held,
+		"KeepAlive/server=redis/way=locker/locks=1000/ttl=30s":                     bench.KeepAlive{Server: s, Way: "locker"},
+		"KeepAlive/server=redis/way=loop/locks=7/ttl=10s":                          fewer,
 	} {
 		if got := w.Name(); got != want {
 			t.Errorf("got %s, want %s", got, want)

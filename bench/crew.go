@@ -58,12 +58,16 @@ func (c *crew) run(ctx context.Context) error {
 	}
 	c.clock(ctx, begin, &all)
 	if ctx.Err() != nil {
-		return fmt.Errorf("bench: the run was stopped: %w", context.Cause(ctx))
+		return stoppedRun(ctx)
 	}
 	if f := c.failure.Load(); f != nil {
 		return f.err
 	}
 	return nil
+}
+
+func stoppedRun(ctx context.Context) error {
+	return fmt.Errorf("bench: the run was stopped: %w", context.Cause(ctx))
 }
 
 func (c *crew) worker(w int, warm *sync.WaitGroup, begin <-chan struct{}) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,16 +37,7 @@ func (k *keys) counters() []string {
 
 // remove removes them, in the end of a run, whose error err becomes joined.
 func (k *keys) remove(ctx context.Context, s *Server, err *error) {
-	removeErr := s.administer(ctx, func(c redis.Conn, timeout time.Duration) error {
-		if ctx.Err() != nil {
-			// The connections may have been cut with commands on their way. When the server has answered once, it
-			// has also read those; what they have set is there for the second time.
-			if err := k.del(c, timeout); err != nil {
-				return err
-			}
-		}
-		return k.del(c, timeout)
-	})
+	removeErr := k.removeAll(ctx, s)
 	switch {
 	case removeErr == nil:
 	case *err == nil:
@@ -55,8 +47,29 @@ func (k *keys) remove(ctx context.Context, s *Server, err *error) {
 	}
 }
 
-func (k *keys) del(c redis.Conn, timeout time.Duration) error {
-	args := redis.Args{}.AddFlat(k.names).AddFlat(k.more)
-	_, err := redis.DoWithTimeout(c, timeout, "DEL", args...)
+// keysAtOnce is how many keys a command names, so that it takes milliseconds.
+const keysAtOnce = 10_000
+
+func (k *keys) removeAll(ctx context.Context, s *Server) error {
+	for chunk := range slices.Chunk(slices.Concat(k.names, k.more), keysAtOnce) {
+		err := s.administer(ctx, func(c redis.Conn, timeout time.Duration) error {
+			if ctx.Err() != nil {
+				// The connections may have been cut with commands on their way. When the server has answered once, it
+				// has also read those; what they have set is there for the second time.
+				if err := del(c, timeout, chunk); err != nil {
+					return err
+				}
+			}
+			return del(c, timeout, chunk)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func del(c redis.Conn, timeout time.Duration, names []string) error {
+	_, err := redis.DoWithTimeout(c, timeout, "DEL", redis.Args{}.AddFlat(names)...)
 	return err
 }

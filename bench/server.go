@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -171,6 +172,22 @@ func sumCalls(commandstats string) (sum int64) {
 		}
 	}
 	return sum
+}
+
+// usedCPU is what the server's process has used until now, in user mode and in the kernel for it; or false where it
+// does not tell.
+func (s *Server) usedCPU(ctx context.Context) (time.Duration, bool) {
+	var text string
+	err := s.administer(ctx, func(c redis.Conn, timeout time.Duration) (err error) {
+		text, err = redis.String(redis.DoWithTimeout(c, timeout, "INFO", "cpu"))
+		return err
+	})
+	user, userErr := strconv.ParseFloat(field(text, "used_cpu_user"), 64)
+	sys, sysErr := strconv.ParseFloat(field(text, "used_cpu_sys"), 64)
+	if err != nil || userErr != nil || sysErr != nil {
+		return 0, false
+	}
+	return time.Duration((user + sys) * float64(time.Second)), true
 }
 
 // administer lends a connection that is not the workload's. It goes on after ctx has ended, for a short time.

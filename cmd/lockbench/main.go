@@ -19,10 +19,13 @@
 //   - ratios: how much longer one takes than another, as the median of the ratios of many short rounds, with its
 //     interval: the Locker against redigo by hand, SetNXVerified against SetNX, and an identical copy as the control:
 //     what its ratio strays from 1 is noise.
+//   - keepalive: many locks that are kept alive, by one Locker and by a loop by hand, which has a goroutine and a
+//     ticker for each lock: what a renewal costs this process and the server, memory and goroutines for each lock,
+//     and how late renewals are. If a lock is lost there is no figure.
 //
-// The default is approaches,contention. Cells run round by round, in an order shuffled for each round. Where there are
-// 6 rounds or more, medians come with their 95 % interval; "~" marks a ratio whose interval contains 1, which is no
-// difference.
+// The default is approaches,contention; all is all but keepalive, which takes minutes. Cells run round by round, in an
+// order shuffled for each round. Where there are 6 rounds or more, medians come with their 95 % interval; "~" marks a
+// ratio whose interval contains 1, which is no difference.
 //
 // Keys begin with "lockbench:" and a random part (a fencing counter has that in braces, and more behind), have a TTL,
 // and are removed in the end, also after Ctrl-C, which stops it within a second and prints what there is.

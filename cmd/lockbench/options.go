@@ -20,8 +20,9 @@ type options struct {
 	workloads  []string
 	goroutines []int
 	waiters    []int
+	locks      []int // nil: those of the server
 	hold       time.Duration
-	ttl        time.Duration
+	ttl        time.Duration // 0: that of the workload
 	time       time.Duration // 0: that of the workload
 	count      int           // 0: that of the workload
 	out        string
@@ -34,13 +35,17 @@ type pace struct {
 }
 
 var (
-	allWorkloads = []string{"approaches", "verbs", "contention", "ratios"}
+	allWorkloads = []string{"approaches", "verbs", "contention", "ratios"} // that all means
+	workloads    = append(slices.Clone(allWorkloads), "keepalive")         // which takes minutes
 	paces        = map[string]pace{
 		"approaches": {80 * time.Millisecond, 6},
 		"verbs":      {80 * time.Millisecond, 6},
 		"contention": {600 * time.Millisecond, 3},
 		"ratios":     {30 * time.Millisecond, 200},
+		"keepalive":  {0, 1}, // its ttl
 	}
+	miniLocks = []int{1, 1000}
+	realLocks = []int{1, 1000, 10_000}
 )
 
 const usageText = `Lockbench measures the locks of redigolock on a Redis or Valkey server.
@@ -50,15 +55,17 @@ usage: go run ./cmd/lockbench [flags]
   -url URL          the server: redis://[user:password@]host[:port][/db], rediss://… (TLS) or unix:///path.
                     Default: REDIS_URL of the environment; without it a miniredis in this process, whose
                     figures compare the approaches only. The password may be in REDISCLI_AUTH instead.
-  -workload LIST    approaches, verbs, contention, ratios, or all (default approaches,contention)
+  -workload LIST    approaches, verbs, contention, ratios, keepalive, or all, which is all but keepalive
+                    (default approaches,contention)
   -goroutines LIST  for approaches and ratios (default 1,16,128)
   -waiters LIST     for contention (default 2,8,64)
   -hold DURATION    how long each holder holds, for contention (default 0s)
-  -ttl DURATION     of the locks (default 10s)
-  -time DURATION    how long each round of a cell takes
-                    (default approaches and verbs 80ms, contention 600ms, ratios 30ms)
+  -locks LIST       for keepalive (default 1,1000,10000; on miniredis 1,1000)
+  -ttl DURATION     of the locks (default 10s, keepalive 30s)
+  -time DURATION    how long each round of a cell takes; for keepalive the ttl at least
+                    (default approaches and verbs 80ms, contention 600ms, ratios 30ms, keepalive its ttl)
   -count N          how many rounds each cell has
-                    (default approaches and verbs 6, contention 3, ratios 200)
+                    (default approaches and verbs 6, contention 3, ratios 200, keepalive 1)
   -out FILE         write each round in the Go benchmark format, for go tool benchstat
   -h                show this
 
@@ -67,6 +74,7 @@ workloads:
   verbs        each verb alone, one goroutine on one connection
   contention   waiters of one key: release to next holder, acquisitions/s, fairness, longest wait
   ratios       paired ratios with interval: Locker against redigo by hand, double check against SetNX
+  keepalive    many locks kept alive: CPU for a renewal, memory, goroutines, lateness; takes minutes
 
 exit codes: 0 done, 1 failed, 2 bad flag, 3 server unreachable, 4 server denies a command, 130 stopped by Ctrl-C
 
@@ -74,17 +82,19 @@ examples:
   go run ./cmd/lockbench
   go run ./cmd/lockbench -url redis://localhost:6379 -time 1s -count 10 -out new.txt && go tool benchstat new.txt
   go run ./cmd/lockbench -url redis://localhost:6379 -workload ratios
+  go run ./cmd/lockbench -url redis://localhost:6379 -workload keepalive -locks 100000 -time 90s
 `
 
 // parse returns flag.ErrHelp for -h. No error shows the value of -url.
 func parse(args []string, getenv func(string) string) (options, error) {
-	o := options{goroutines: []int{1, 16, 128}, waiters: []int{2, 8, 64}, ttl: bench.DefaultTTL}
+	o := options{goroutines: []int{1, 16, 128}, waiters: []int{2, 8, 64}}
 	fs := flag.NewFlagSet("lockbench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	workloads := fs.String("workload", "approaches,contention", "")
 	fs.StringVar(&o.url, "url", "", "")
 	fs.Var((*intList)(&o.goroutines), "goroutines", "")
 	fs.Var((*intList)(&o.waiters), "waiters", "")
+	fs.Var((*intList)(&o.locks), "locks", "")
 	fs.Var((*duration)(&o.hold), "hold", "")
 	fs.Var((*duration)(&o.ttl), "ttl", "")
 	fs.Var((*duration)(&o.time), "time", "")
@@ -121,10 +131,14 @@ func (o *options) check(workloads string, given map[string]bool) error {
 		return fmt.Errorf("-goroutines: allowed are 1 to %d", bench.MaxWorkers)
 	case slices.Min(o.waiters) < 2 || slices.Max(o.waiters) > bench.MaxWorkers:
 		return fmt.Errorf("-waiters: allowed are 2 to %d", bench.MaxWorkers)
-	case o.ttl < bench.MinTTL || o.ttl > bench.MaxTTL || o.ttl%time.Millisecond != 0:
+	case given["locks"] && (slices.Min(o.locks) < 1 || slices.Max(o.locks) > bench.MaxLocks):
+		return fmt.Errorf("-locks: allowed are 1 to %d", bench.MaxLocks)
+	case given["ttl"] && (o.ttl < bench.MinTTL || o.ttl > bench.MaxTTL || o.ttl%time.Millisecond != 0):
 		return fmt.Errorf("-ttl %v: allowed are whole milliseconds from %v to %v", o.ttl, bench.MinTTL, bench.MaxTTL)
-	case o.hold < 0 || o.hold > o.ttl/2:
-		return fmt.Errorf("-hold %v: allowed is 0 to half of the ttl, %v", o.hold, o.ttl/2)
+	case o.hold < 0 || o.hold > o.ttlOf("contention")/2:
+		return fmt.Errorf("-hold %v: allowed is 0 to half of the ttl, %v", o.hold, o.ttlOf("contention")/2)
+	case o.time > 0 && o.time < o.ttlOf("keepalive") && slices.Contains(o.workloads, "keepalive"):
+		return fmt.Errorf("-time %v: keepalive needs its ttl at least, %v (-ttl)", o.time, o.ttlOf("keepalive"))
 	case given["time"] && o.time <= 0:
 		return fmt.Errorf("-time %v: must be above zero", o.time)
 	case given["count"] && o.count <= 0:
@@ -141,13 +155,13 @@ func readWorkloads(list string) ([]string, error) {
 		switch name = strings.TrimSpace(name); {
 		case name == "all":
 			names = append(names, allWorkloads...)
-		case slices.Contains(allWorkloads, name):
+		case slices.Contains(workloads, name):
 			names = append(names, name)
 		default:
-			return nil, fmt.Errorf("-workload %q: there are %s and all", name, strings.Join(allWorkloads, ", "))
+			return nil, fmt.Errorf("-workload %q: there are %s and all", name, strings.Join(workloads, ", "))
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(allWorkloads), func(name string) bool {
+	return slices.DeleteFunc(slices.Clone(workloads), func(name string) bool {
 		return !slices.Contains(names, name)
 	}), nil
 }
@@ -155,6 +169,9 @@ func readWorkloads(list string) ([]string, error) {
 // pace is what -time and -count say, or else the workload's own.
 func (o *options) pace(workload string) pace {
 	p := paces[workload]
+	if workload == "keepalive" {
+		p.time = o.ttlOf(workload)
+	}
 	if o.time > 0 {
 		p.time = o.time
 	}
@@ -162,6 +179,28 @@ func (o *options) pace(workload string) pace {
 		p.count = o.count
 	}
 	return p
+}
+
+// ttlOf is what -ttl says, or else the workload's own.
+func (o *options) ttlOf(workload string) time.Duration {
+	switch {
+	case o.ttl > 0:
+		return o.ttl
+	case workload == "keepalive":
+		return bench.DefaultKeepTTL
+	}
+	return bench.DefaultTTL
+}
+
+// locksOn is what -locks says, or else what the server can do in a few minutes.
+func (o *options) locksOn(s *bench.Server) []int {
+	switch {
+	case o.locks != nil:
+		return o.locks
+	case s.Embedded():
+		return miniLocks
+	}
+	return realLocks
 }
 
 // An intList is a flag as 1,16,128.

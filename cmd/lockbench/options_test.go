@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redigolock/redigolock/bench"
 )
 
 const secret = "s3cr3t-passw0rd"
@@ -25,8 +28,8 @@ func TestUsage(t *testing.T) {
 
 // The usage text is written by hand.
 func TestUsageListsFlagsThatExist(t *testing.T) {
-	values := map[string]string{"url": "redis://h", "workload": "all", "goroutines": "1", "waiters": "2", "hold": "1ms",
-		"ttl": "1s", "time": "1ms", "count": "1", "out": "x"}
+	values := map[string]string{"url": "redis://h", "workload": "all", "goroutines": "1", "waiters": "2", "locks": "1",
+		"hold": "1ms", "ttl": "1s", "time": "1ms", "count": "1", "out": "x"}
 	listed := regexp.MustCompile(`(?m)^  -(\w+) [A-Z]`).FindAllStringSubmatch(usageText, -1)
 	if len(listed) != len(values) {
 		t.Errorf("%d flags are listed, want %d", len(listed), len(values))
@@ -49,9 +52,15 @@ func TestBadFlagIsOneLineAndExitCode2(t *testing.T) {
 		{"-goroutines", "1,two"},
 		{"-goroutines", ""},
 		{"-waiters", "1"},
+		{"-locks", "0"},
+		{"-locks", "1000001"},
+		{"-locks", ""},
+		{"-workload", "keepalive", "-time", "29s"},
+		{"-workload", "keepalive", "-ttl", "2s", "-time", "1s"},
 		{"-hold", "-1s"},
 		{"-hold", "6s"},
 		{"-ttl", "9ms"},
+		{"-ttl", "0s"},
 		{"-ttl", "25h"},
 		{"-ttl", "10.5ms"},
 		{"-time", "5"},
@@ -84,6 +93,8 @@ func TestWorkloadsAreOneListWithoutDoubles(t *testing.T) {
 		"all":                   "approaches verbs contention ratios",
 		"verbs,all":             "approaches verbs contention ratios",
 		"verbs, verbs":          "verbs",
+		"keepalive":             "keepalive",
+		"keepalive,all":         "approaches verbs contention ratios keepalive",
 	} {
 		got, err := readWorkloads(in)
 		if err != nil || strings.Join(got, " ") != want {
@@ -104,6 +115,48 @@ func TestDefaultRunTakesHalfAMinute(t *testing.T) {
 	}
 	if sum < 15*time.Second || sum > 30*time.Second {
 		t.Errorf("the rounds alone take %v", sum)
+	}
+}
+
+func TestKeepAliveHasATTLAndATimeOfItsOwn(t *testing.T) {
+	for _, tt := range []struct {
+		args      []string
+		ttl, time time.Duration
+	}{
+		{nil, 30 * time.Second, 30 * time.Second},
+		{[]string{"-ttl", "1m"}, time.Minute, time.Minute},
+		{[]string{"-ttl", "1s", "-time", "3s"}, time.Second, 3 * time.Second},
+		{[]string{"-time", "90s"}, 30 * time.Second, 90 * time.Second},
+	} {
+		o, err := parse(append(tt.args, "-workload", "keepalive"), func(string) string { return "" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ttl, p := o.ttlOf("keepalive"), o.pace("keepalive"); ttl != tt.ttl || p.time != tt.time || p.count != 1 {
+			t.Errorf("%q: ttl %v, %+v", tt.args, ttl, p)
+		}
+		if got := o.ttlOf("verbs"); o.ttl == 0 && got != 10*time.Second {
+			t.Errorf("%q: verbs have a ttl of %v", tt.args, got)
+		}
+	}
+}
+
+func TestLocksDependOnTheServer(t *testing.T) {
+	mini, err := bench.OpenEmbedded(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mini.Close()
+	var o options
+	if got := o.locksOn(mini); !slices.Equal(got, []int{1, 1000}) {
+		t.Errorf("miniredis: %v", got)
+	}
+	if got := o.locksOn(fakeServer()); !slices.Equal(got, []int{1, 1000, 10_000}) {
+		t.Errorf("redis: %v", got)
+	}
+	o.locks = []int{7}
+	if got := o.locksOn(mini); !slices.Equal(got, []int{7}) {
+		t.Errorf("-locks 7: %v", got)
 	}
 }
 

@@ -98,3 +98,49 @@ func TestBenchstatReadsOut(t *testing.T) {
 		t.Errorf("benchstat misses rounds:\n%s", text)
 	}
 }
+
+func TestKeepAliveIsShownAndWrittenAndLeavesNoKey(t *testing.T) {
+	r := redistest.Start(t)
+	file := filepath.Join(t.TempDir(), "out.txt")
+	o := lockbench(context.Background(), nil,
+		"-url", r.URL(), "-workload", "keepalive", "-locks", "1,20", "-ttl", "1s", "-out", file)
+	if o.code != exitDone || o.stderr != "" {
+		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
+	}
+	for _, text := range []string{"Locks of 1s kept alive, 1 round of 1s", "CPU/renewal", "server CPU", "bytes/lock",
+		"late p50"} {
+		if !strings.Contains(o.stdout, text) {
+			t.Errorf("%q is not in\n%s", text, o.stdout)
+		}
+	}
+	names, last := readOut(t, file)
+	for i, want := range []string{"way=locker/locks=1/ttl=1s", "way=loop/locks=1/ttl=1s", "way=locker/locks=20/ttl=1s",
+		"way=loop/locks=20/ttl=1s"} {
+		if i >= len(names) || !strings.HasPrefix(names[i], "KeepAlive/server=redis/"+want) {
+			t.Errorf("line %d is not %s: %q", i, want, names)
+		}
+	}
+	for _, unit := range []string{"renewals/s", "B/lock", "goroutines", "server-cores", "lost"} {
+		if _, ok := last.Value(unit); !ok {
+			t.Errorf("no %s in %v", unit, last.Values)
+		}
+	}
+	if keys := keysOf(t, r); len(keys) > 0 {
+		t.Errorf("left %q", keys)
+	}
+}
+
+func TestCtrlCInKeepAliveLeavesNoKey(t *testing.T) {
+	r := redistest.Start(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan outcome)
+	go func() { ended <- lockbench(ctx, nil, "-url", r.URL(), "-workload", "keepalive", "-locks", "50") }()
+	eventually(t, "there are keys", func() bool { return len(keysOf(t, r)) == 50 })
+	cancel()
+	o := <-ended
+	o.wantLine(t, exitStopped, "stopped")
+	if keys := keysOf(t, r); len(keys) > 0 {
+		t.Errorf("left %q", keys)
+	}
+}

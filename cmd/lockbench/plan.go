@@ -38,6 +38,8 @@ func plan(s *bench.Server, o *options) []*section {
 			sec.groups = contention(s, o, sec.pace)
 		case "ratios":
 			sec.groups = ratios(s, o, sec.pace)
+		case "keepalive":
+			sec.groups = keepalive(s, o, sec.pace)
 		}
 		list = append(list, sec)
 	}
@@ -75,6 +77,20 @@ func contention(s *bench.Server, o *options, p pace) [][]*cell {
 		group = append(group, &cell{workload: w})
 	}
 	return [][]*cell{group}
+}
+
+// keepalive is a group for each number of locks.
+func keepalive(s *bench.Server, o *options, p pace) [][]*cell {
+	var groups [][]*cell
+	for _, n := range o.locksOn(s) {
+		var group []*cell
+		for _, way := range bench.Ways() {
+			w := bench.KeepAlive{Server: s, Way: way, Locks: n, TTL: o.ttlOf("keepalive"), Time: p.time}
+			group = append(group, &cell{workload: w})
+		}
+		groups = append(groups, group)
+	}
+	return groups
 }
 
 // ratios are two groups for each number of goroutines: fewer cells between two that are compared, less noise.

@@ -57,6 +57,8 @@ func (s *section) table(w io.Writer) {
 		s.writeContention(w, cells)
 	case "ratios":
 		s.writeRatios(w, cells)
+	case "keepalive":
+		s.writeKeepAlive(w, cells)
 	}
 	fmt.Fprintln(w)
 }

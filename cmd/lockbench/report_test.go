@@ -52,12 +52,19 @@ func madeUp(c *cell, i, r int) bench.Result {
 		res.Contest = &bench.Contest{Handoff: hist, Jain: 1 - float64(i)/4, Sent: 3.04 + float64(i), Calls: 5.1 + float64(i),
 			Longest: time.Duration(w.Waiters*(r+1)) * 7 * time.Millisecond, Censored: w.Waiters == 64}
 	}
+	if w, ok := c.workload.(bench.KeepAlive); ok {
+		res.Kept = &bench.Kept{ClientCPU: time.Duration(r+3*i+1) * 7 * time.Millisecond, ServerCPU: 9 * time.Millisecond,
+			Bytes: float64(401 + 5000*i), Goroutines: 2 + i%2*w.Locks}
+		for range 60 { // early
+			_ = hist.RecordValue(1)
+		}
+	}
 	return res
 }
 
 func TestTables(t *testing.T) {
 	for _, rounds := range []int{1, 6} {
-		for _, sec := range filled(t, rounds, "-workload", "all") {
+		for _, sec := range filled(t, rounds, "-workload", "all,keepalive") {
 			var b bytes.Buffer
 			sec.table(&b)
 			golden(t, fmt.Sprintf("%s-%d", sec.name, rounds), b.String())
@@ -67,7 +74,7 @@ func TestTables(t *testing.T) {
 
 // After Ctrl-C in the first round some cells have a figure and some have none, perhaps not the first.
 func TestTableOfWhatThereIs(t *testing.T) {
-	for _, sec := range filled(t, 1, "-workload", "all") {
+	for _, sec := range filled(t, 1, "-workload", "all,keepalive") {
 		cells := sec.groups[0]
 		for i, c := range cells {
 			if i%2 == 0 {

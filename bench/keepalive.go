@@ -1,0 +1,327 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/gomodule/redigo/redis"
+)
+
+// KeepAlive is a number of locks on one server that are kept alive while nothing else is done. An op is one renewal. If
+// a lock is lost, Run fails, and gives no figure.
+//
+// The locks are acquired first, as fast as 8 goroutines can, which must not take longer than half of the ttl. So all
+// are due again close together, as after the restart of a service.
+type KeepAlive struct {
+	Server *Server       // Required.
+	Locks  int           // 1 to 1,000,000. Zero: 1000.
+	TTL    time.Duration // 10 ms to 24 h in whole milliseconds. Zero: DefaultKeepTTL.
+	Time   time.Duration // How long a Run measures, the ttl at least; whole halves of the ttl are best. Zero: the ttl.
+	// Way is locker: Lock.KeepAlive of one Locker; loop: by hand, a goroutine and a ticker for each lock, a round trip
+	// for each renewal; or, with Open, whatever that does. Required.
+	Way string
+	// Open makes what another way needs. Nil: Way is one of ours.
+	Open func(*Keeping) (Keeper, error)
+}
+
+// What zero means in a KeepAlive, and what it may have.
+const (
+	DefaultKeepTTL = 30 * time.Second
+	defaultLocks   = 1000
+	MaxLocks       = 1_000_000
+)
+
+// keepConns bounds the pool that the locks share. Without a bound, a goroutine for each lock would mean a connection
+// for each when all are due at once.
+const keepConns = 64
+
+// keepCrew is how many goroutines acquire.
+const keepCrew = 8
+
+// A Keeper is one way to keep locks alive.
+type Keeper interface {
+	// Acquire obtains the lock. It is called by several goroutines, for a different lock each.
+	Acquire(i int) error
+	// Keep keeps it alive from now on. It is called in the same way, once all locks are acquired.
+	Keep(i int) error
+	// End ends all renewals, and returns when nothing more is sent. The keys may stay.
+	End()
+}
+
+// Keeping is what a Keeper works with.
+type Keeping struct {
+	Server *Server
+	Pool   *redis.Pool // of 64 connections, for which one waits
+	Keys   []string    // one for each lock, with its number behind the last colon; who has other keys replaces them
+	TTL    time.Duration
+	meter  *keepMeter
+}
+
+// Renewed tells that a lock was renewed just now, and that it had been due then: when half of its ttl was left.
+func (k *Keeping) Renewed(due time.Time) { k.meter.renewed(time.Since(due)) }
+
+// Lost tells that a lock was not renewed for good.
+func (k *Keeping) Lost(i int, err error) { k.meter.lose(fmt.Errorf("%s: %w", k.Keys[i], err)) }
+
+// Kept is what one Run of a KeepAlive has measured beside Result.
+type Kept struct {
+	// ClientCPU is what this process has used in the time; negative where it is not known, or is a miniredis's too.
+	ClientCPU time.Duration
+	// ServerCPU is what the server has used in the time, by INFO; negative where it does not tell.
+	ServerCPU time.Duration
+	// Bytes is what a lock takes beyond its handle while it is kept alive: heap and stacks after a garbage collection,
+	// at the end of the time, less the same before the first was kept. It contains what all share, as connections.
+	Bytes float64
+	// Goroutines are those at the end of the time, less those before the first was kept. A miniredis adds its own, one for
+	// each connection.
+	Goroutines int
+	// Lost is the number of locks that were lost. With one, there is no Result.
+	Lost int
+}
+
+func (k KeepAlive) withDefaults() KeepAlive {
+	if k.Locks == 0 {
+		k.Locks = defaultLocks
+	}
+	k.TTL = orDefault(k.TTL, DefaultKeepTTL)
+	k.Time = orDefault(k.Time, k.TTL)
+	return k
+}
+
+// Name is KeepAlive/server=…/way=…/locks=…/ttl=….
+func (k KeepAlive) Name() string {
+	k = k.withDefaults()
+	return fmt.Sprintf("KeepAlive/server=%s/way=%s/locks=%d/ttl=%v", k.Server.Name, k.Way, k.Locks, k.TTL)
+}
+
+func (k *KeepAlive) check() error {
+	if err := checkCommon(k.Server, k.TTL, k.Time); err != nil {
+		return err
+	}
+	switch {
+	case k.Locks < 1 || k.Locks > MaxLocks:
+		return badConfig("%d locks, allowed are 1 to %d", k.Locks, MaxLocks)
+	case k.Time < k.TTL:
+		return badConfig("a time of %v: locks of %v need at least as long to be renewed twice", k.Time, k.TTL)
+	case k.Open != nil:
+		return nil
+	}
+	if k.Open = ways[k.Way]; k.Open == nil {
+		return badConfig("unknown way %q, there are locker and loop", k.Way)
+	}
+	return nil
+}
+
+// Ways are the names of our own ways.
+func Ways() []string { return []string{"locker", "loop"} }
+
+// Run measures for Time. Result.Latency is how late the renewals were: from when half of the ttl was left until the
+// reply was there, zero for those that came before. With locker, it is half of the ttl before the Deadline until then;
+// with the others half of the ttl after the last send.
+func (k KeepAlive) Run(ctx context.Context) (res Result, err error) {
+	k = k.withDefaults()
+	if err := k.check(); err != nil {
+		return Result{}, err
+	}
+	if ctx.Err() != nil {
+		return Result{}, stoppedRun(ctx)
+	}
+	r := &keepRun{KeepAlive: k, meter: newKeepMeter(), keys: newKeys(k.Locks)}
+	pool := k.Server.bounded(keepConns)
+	defer pool.Close()
+	keeping := &Keeping{Server: k.Server, Pool: pool, Keys: r.keys.names, TTL: k.TTL, meter: r.meter}
+	if r.keeper, err = k.Open(keeping); err != nil {
+		return Result{}, err
+	}
+	r.keys.names = keeping.Keys
+	defer r.keys.remove(ctx, k.Server, &err)
+	defer func() { k.Server.endOrCut(ctx, r.keeper.End) }()
+	return r.run(ctx)
+}
+
+// bounded is a pool of at most n connections, for which one waits.
+func (s *Server) bounded(n int) *redis.Pool {
+	return &redis.Pool{
+		DialContext:         s.Pool.DialContext,
+		TestOnBorrowContext: s.Pool.TestOnBorrowContext,
+		MaxActive:           n, MaxIdle: n, Wait: true,
+	}
+}
+
+// A keepRun is a Run.
+type keepRun struct {
+	KeepAlive
+	keys   *keys
+	keeper Keeper
+	meter  *keepMeter
+}
+
+func (r *keepRun) run(ctx context.Context) (Result, error) {
+	began := time.Now()
+	if err := r.each(ctx, r.keeper.Acquire); err != nil {
+		return Result{}, err
+	}
+	if took := time.Since(began); took > r.TTL/2 {
+		return Result{}, fmt.Errorf("bench: it took %v to acquire %d locks, more than half of their ttl: choose a longer one",
+			took.Round(time.Millisecond), r.Locks)
+	}
+	_, _ = r.Server.usedCPU(ctx) // makes the connection
+	bytes, goroutines := memory(), runtime.NumGoroutine()
+	if err := r.each(ctx, r.keeper.Keep); err != nil {
+		return Result{}, err
+	}
+	res := r.clock(ctx)
+	if ctx.Err() != nil {
+		return Result{}, stoppedRun(ctx)
+	}
+	res.Kept.Goroutines = runtime.NumGoroutine() - goroutines
+	res.Kept.Bytes = float64(memory()-bytes) / float64(r.Locks)
+	if err := errors.Join(r.meter.loss(r.Locks), r.present(ctx)); err != nil {
+		return Result{}, err
+	}
+	if res.Ops == 0 {
+		return Result{}, errNoOps
+	}
+	return res, nil
+}
+
+// each calls f for each lock, by a few goroutines, until the first error.
+func (r *keepRun) each(ctx context.Context, f func(i int) error) error {
+	var next atomic.Int64
+	var failure atomic.Pointer[workerFailed]
+	var all sync.WaitGroup
+	work := func() {
+		defer all.Done()
+		for ctx.Err() == nil && failure.Load() == nil {
+			i := int(next.Add(1)) - 1
+			if i >= r.Locks {
+				return
+			}
+			if err := f(i); err != nil {
+				failure.CompareAndSwap(nil, &workerFailed{err})
+			}
+		}
+	}
+	all.Add(keepCrew)
+	for range keepCrew {
+		go work()
+	}
+	r.Server.endOrCut(ctx, all.Wait)
+	if ctx.Err() != nil {
+		return stoppedRun(ctx)
+	}
+	if f := failure.Load(); f != nil {
+		return f.err
+	}
+	return nil
+}
+
+// clock lets the time pass, and takes what must be taken at its both ends.
+func (r *keepRun) clock(ctx context.Context) Result {
+	server, serverKnown := r.Server.usedCPU(ctx)
+	client, clientKnown := ownCPU()
+	began := time.Now()
+	timer := time.NewTimer(r.Time)
+	defer timer.Stop()
+	r.meter.take()
+	select {
+	case <-timer.C:
+	case <-r.meter.failed:
+	case <-ctx.Done():
+	}
+	res := Result{Elapsed: time.Since(began), Allocs: -1, Kept: &Kept{ClientCPU: -1, ServerCPU: -1}}
+	res.Ops, res.Latency = r.meter.take()
+	if now, ok := ownCPU(); ok && clientKnown && !r.Server.Embedded() {
+		res.Kept.ClientCPU = now - client
+	}
+	if now, ok := r.Server.usedCPU(ctx); ok && serverKnown {
+		res.Kept.ServerCPU = now - server
+	}
+	return res
+}
+
+// memory is what the process has in use, less garbage. Two collections also empty the sync.Pools.
+func memory() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// present fails if a key is gone: a way that does not notice must not look good.
+func (r *keepRun) present(ctx context.Context) error {
+	gone := 0
+	for chunk := range slices.Chunk(r.keys.names, keysAtOnce) {
+		err := r.Server.administer(ctx, func(c redis.Conn, timeout time.Duration) error {
+			n, err := redis.Int(redis.DoWithTimeout(c, timeout, "EXISTS", redis.Args{}.AddFlat(chunk)...))
+			gone += len(chunk) - n
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("bench: look for the keys of a run: %w", err)
+		}
+	}
+	if gone > 0 {
+		return fmt.Errorf("bench: the keys of %d of %d locks were gone in the end, no figures", gone, r.Locks)
+	}
+	return nil
+}
+
+// A keepMeter collects what the renewals tell.
+type keepMeter struct {
+	mu      sync.Mutex // protects what follows
+	ops     int64
+	late    *hdrhistogram.Histogram
+	spare   *hdrhistogram.Histogram // allocated before memory is looked at
+	lost    int
+	lostErr error // of the first
+
+	failed chan struct{} // closed with the first loss
+}
+
+func newKeepMeter() *keepMeter {
+	return &keepMeter{late: newHistogram(), spare: newHistogram(), failed: make(chan struct{})}
+}
+
+func (m *keepMeter) renewed(late time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ops++
+	record(m.late, late)
+}
+
+func (m *keepMeter) lose(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lost++; m.lost == 1 {
+		m.lostErr = err
+		close(m.failed)
+	}
+}
+
+// take returns what was collected since the last time.
+func (m *keepMeter) take() (int64, *hdrhistogram.Histogram) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ops, late := m.ops, m.late
+	m.spare.Reset()
+	m.ops, m.late, m.spare = 0, m.spare, late
+	return ops, late
+}
+
+func (m *keepMeter) loss(locks int) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lost == 0 {
+		return nil
+	}
+	return fmt.Errorf("bench: %d of %d locks were lost, no figures; the first was %w", m.lost, locks, m.lostErr)
+}

@@ -1,0 +1,261 @@
+package bench_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/bench"
+)
+
+// kept is a KeepAlive that is over soon, and whose ttl is not too short for a busy machine.
+func kept(s *bench.Server, way string) bench.KeepAlive {
+	return bench.KeepAlive{Server: s, Way: way, Locks: 50, TTL: time.Second, Time: time.Second}
+}
+
+func TestKeepAliveFiguresBelongTogether(t *testing.T) {
+	s, r := realServer(t)
+	for _, way := range bench.Ways() {
+		res, err := kept(s, way).Run(context.Background())
+		if err != nil {
+			t.Fatalf("%s: %v", way, err)
+		}
+		if res.Ops < 50 || res.Latency.TotalCount() != res.Ops {
+			t.Errorf("%s: %d renewals of 50 locks, %d of them in the histogram", way, res.Ops, res.Latency.TotalCount())
+		}
+		if res.Elapsed < time.Second {
+			t.Errorf("%s: %v is below the time", way, res.Elapsed)
+		}
+		if worst := time.Duration(res.Latency.Max()); worst > 510*time.Millisecond {
+			t.Errorf("%s: none was lost, but one renewal was %v late", way, worst)
+		}
+		k := res.Kept
+		if k.ServerCPU < 0 || runtime.GOOS == "linux" && k.ClientCPU <= 0 || k.Lost != 0 {
+			t.Errorf("%s: %+v", way, *k)
+		}
+		if keys := keysOf(t, r); len(keys) > 0 {
+			t.Errorf("%s left %q", way, keys)
+		}
+	}
+}
+
+// A goroutine for each lock is what the loop is measured for, and what the Locker must not have.
+func TestKeepAliveCountsGoroutinesAndTheirStacks(t *testing.T) {
+	s, _ := realServer(t)
+	loop, locker := kept(s, "loop"), kept(s, "locker")
+	loop.Locks, locker.Locks = 1000, 1000
+	byLoop, err := loop.Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	byLocker, err := locker.Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := byLoop.Kept.Goroutines; n < 1000 {
+		t.Errorf("the loop has %d goroutines for 1000 locks", n)
+	}
+	if n := byLocker.Kept.Goroutines; n < 1 || n > 100 {
+		t.Errorf("the Locker has %d goroutines for 1000 locks", n)
+	}
+	if byLoop.Kept.Bytes < 2048 { // the smallest stack
+		t.Errorf("the loop has %.0f bytes for a lock", byLoop.Kept.Bytes)
+	}
+	if got, most := byLocker.Kept.Bytes, byLoop.Kept.Bytes; got <= 0 || got >= most {
+		t.Errorf("the Locker has %.0f bytes for a lock, the loop %.0f", got, most)
+	}
+}
+
+func TestKeepAliveOnMiniredisLeavesNoKeyAndHasNoCPUFigure(t *testing.T) {
+	s := miniServer(t)
+	for _, way := range bench.Ways() {
+		res, err := kept(s, way).Run(context.Background())
+		if err != nil {
+			t.Fatalf("%s: %v", way, err)
+		}
+		if res.Ops < 50 || res.Kept.ClientCPU >= 0 || res.Kept.ServerCPU >= 0 {
+			t.Errorf("%s: %d renewals, %+v", way, res.Ops, *res.Kept)
+		}
+		for _, m := range res.Metrics() {
+			if strings.Contains(m.Unit, "cpu") || strings.Contains(m.Unit, "cores") {
+				t.Errorf("%s: has %s, which is the embedded server's too", way, m.Unit)
+			}
+		}
+	}
+	c := s.Pool.Get()
+	defer c.Close()
+	if keys, err := redis.Strings(c.Do("KEYS", "*")); err != nil || len(keys) > 0 {
+		t.Errorf("left %q, %v", keys, err)
+	}
+}
+
+func TestCancelledKeepAliveSaysWhyAndLeavesNoKey(t *testing.T) {
+	cause := errors.New("enough")
+	s, r := realServer(t)
+	for _, way := range bench.Ways() {
+		k := kept(s, way)
+		k.Time = time.Hour
+		ctx, cancel := context.WithCancelCause(context.Background())
+		ended := make(chan error)
+		go func() {
+			_, err := k.Run(ctx)
+			ended <- err
+		}()
+		eventually(t, way+" has its keys", func() bool { return len(keysOf(t, r)) == k.Locks })
+		cancel(cause)
+		if err := <-ended; !errors.Is(err, cause) {
+			t.Errorf("%s: %v", way, err)
+		}
+		if keys := keysOf(t, r); len(keys) > 0 {
+			t.Errorf("%s left %q", way, keys)
+		}
+		if _, err := k.Run(ctx); !errors.Is(err, cause) {
+			t.Errorf("%s: with an ended context: %v", way, err)
+		}
+	}
+}
+
+// More keys than one command removes.
+func TestKeepAliveRemovesManyKeys(t *testing.T) {
+	s, r := realServer(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	const locks = 25_000
+	ended := make(chan error)
+	go func() {
+		_, err := bench.KeepAlive{Server: s, Way: "locker", Locks: locks, TTL: time.Hour}.Run(ctx)
+		ended <- err
+	}()
+	deadline := time.Now().Add(time.Minute)
+	for n := 0; n < locks; n, _ = redis.Int(r.Do("DBSIZE")) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d keys after a minute", n)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if n, err := redis.Int(r.Do("DBSIZE")); n != 0 || err != nil {
+		t.Errorf("left %d keys, %v", n, err)
+	}
+}
+
+func TestCancelStopsAKeepAliveAtAHungServer(t *testing.T) {
+	for _, way := range bench.Ways() {
+		s, r := realServer(t)
+		k := bench.KeepAlive{Server: s, Way: way, Locks: 200, TTL: 2 * time.Second, Time: time.Hour}
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		ended := make(chan error)
+		go func() {
+			_, err := k.Run(ctx)
+			ended <- err
+		}()
+		eventually(t, "there are keys", func() bool { return len(keysOf(t, r)) == k.Locks })
+		r.Pause()
+		cancel()
+		began := time.Now()
+		err := <-ended
+		r.Resume()
+		if took := time.Since(began); took > 2500*time.Millisecond {
+			t.Errorf("%s: it took %v to stop", way, took)
+		}
+		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "could not be removed") {
+			t.Errorf("%s: unexpected error: %v", way, err)
+		}
+	}
+}
+
+// Figures of locks that were lost are worse than none: here somebody deletes a key.
+func TestKeepAliveFailsWhenALockIsLost(t *testing.T) {
+	s, r := realServer(t)
+	for _, way := range bench.Ways() {
+		k := kept(s, way)
+		k.Time = time.Hour
+		ended := make(chan error)
+		go func() {
+			res, err := k.Run(context.Background())
+			if res.Ops != 0 || res.Kept != nil {
+				t.Errorf("%s: figures came with it: %+v", way, res)
+			}
+			ended <- err
+		}()
+		eventually(t, way+" has its keys", func() bool { return len(keysOf(t, r)) == k.Locks })
+		key, left := keysOf(t, r)[0], 0
+		eventually(t, way+" has renewed one", func() bool {
+			before := left
+			left, _ = redis.Int(r.Do("PTTL", key))
+			return before > 0 && left > before
+		})
+		if _, err := r.Do("DEL", key); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			if err == nil || !strings.Contains(err.Error(), "of 50 locks were lost") {
+				t.Errorf("%s: %v", way, err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%s: it has not noticed", way)
+		}
+	}
+}
+
+// A lazy keeper says that all goes well, and renews nothing.
+type lazyKeeper struct{ *bench.Keeping }
+
+func (l lazyKeeper) Acquire(i int) error {
+	c := l.Pool.Get()
+	defer c.Close()
+	_, err := c.Do("SET", l.Keys[i], "x", "PX", l.TTL.Milliseconds()/2)
+	return err
+}
+
+func (l lazyKeeper) Keep(int) error { l.Renewed(time.Now()); return nil }
+
+func (l lazyKeeper) End() {}
+
+func TestKeepAliveLooksForTheKeysItself(t *testing.T) {
+	s, _ := realServer(t)
+	k := kept(s, "lazy")
+	k.Open = func(k *bench.Keeping) (bench.Keeper, error) { return lazyKeeper{k}, nil }
+	res, err := k.Run(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "the keys of 50 of 50 locks were gone") {
+		t.Errorf("%d renewals, %v", res.Ops, err)
+	}
+}
+
+func TestKeepAliveSaysWhatAKeeperFailedWith(t *testing.T) {
+	s, r := realServer(t)
+	broken := errors.New("broken")
+	k := kept(s, "broken")
+	k.Open = func(*bench.Keeping) (bench.Keeper, error) { return nil, broken }
+	if _, err := k.Run(context.Background()); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+	if _, err := r.Do("CONFIG", "SET", "maxmemory", "1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, way := range bench.Ways() {
+		_, err := kept(s, way).Run(context.Background())
+		var refused redis.Error
+		if !errors.As(err, &refused) || !strings.HasPrefix(string(refused), "OOM") {
+			t.Errorf("%s: %v", way, err)
+		}
+	}
+}
+
+func TestKeyNumberIsBehindTheLastColon(t *testing.T) {
+	for key, want := range map[string]int{"lockbench:X:0": 0, "lockbench:X:12": 12, "lockbench:X:0:7": 7} {
+		if got := bench.KeyNumber(key); got != want {
+			t.Errorf("%s: %d", key, got)
+		}
+	}
+}
