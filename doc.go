@@ -61,7 +61,8 @@ With [SetNX] a waiting acquire cannot tell its own token, after a lost reply, fr
 
 The ttl is whole milliseconds, 1 ms to 24 h, from 10 ms for a Locker. Choose it longer than the longest pause that a
 process may have and be forgiven, not as long as the work: [Lock.KeepAlive] (and [Locker.Do], which uses it) renews the
-lock when half of the ttl is left, and ends its context when the lock is lost. A lock counts as over as soon as the
+lock when half of the ttl is left, and ends its context when the lock is lost. All locks of a Locker are renewed together,
+on one connection that is not the pool's: a hundred thousand of them cost two goroutines. A lock counts as over as soon as the
 monotonic or the wall clock says so, since the monotonic clock stands still while a machine is suspended.
 
 # Unknown outcomes

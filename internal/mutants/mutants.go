@@ -422,7 +422,7 @@ var mutants = []mutant{
 	{
 		name: "a lock forgotten after a broken batch", file: "renewer.go",
 		old:   "\tfor _, kp := range b.keepers {\n\t\tkp.batch = nil\n",
-		new:   "\tif errors.Is(err, ErrUnknown) {\n\t\tb.keepers = b.keepers[:len(b.keepers)-1]\n\t}\n\tfor _, kp := range b.keepers {\n\t\tkp.batch = nil\n",
+		new:   "\tif err != nil {\n\t\tb.keepers = b.keepers[:len(b.keepers)-1]\n\t}\n\tfor _, kp := range b.keepers {\n\t\tkp.batch = nil\n",
 		tests: "TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain",
 	},
 	{
