@@ -62,8 +62,8 @@ With [SetNX] a waiting acquire cannot tell its own token, after a lost reply, fr
 The ttl is whole milliseconds, 1 ms to 24 h, from 10 ms for a Locker. Choose it longer than the longest pause that a
 process may have and be forgiven, not as long as the work: [Lock.KeepAlive] (and [Locker.Do], which uses it) renews the
 lock when half of the ttl is left, and ends its context when the lock is lost. All locks of a Locker are renewed together,
-on one connection that is not the pool's: a hundred thousand of them cost two goroutines. A lock counts as over as soon as the
-monotonic or the wall clock says so, since the monotonic clock stands still while a machine is suspended.
+on one connection that is not the pool's: a hundred thousand of them cost two goroutines. A lock counts as over as soon
+as the monotonic or the wall clock says so, since the monotonic clock stands still while a machine is suspended.
 
 # Unknown outcomes
 
@@ -72,8 +72,8 @@ Cancelling does not help: a server that was stopped carries out all the commands
 
 A verb's caller closes the connection and decides: [Verify] or [Extend] with the same token on a new connection tells,
 but not for good while the command may still be on its way. A Locker uses one token for a whole Acquire and recognises it
-at the next try; it counts such a lock from the send of an Extend that confirmed it. A call that gives up returns at once, and a
-goroutine removes the token by compare-and-delete on connections of its own until the server has confirmed twice, an
+at the next try; it counts such a lock from the send of an Extend that confirmed it. A call that gives up returns at once,
+and a goroutine removes the token by compare-and-delete on connections of its own until the server has confirmed twice, an
 OpTimeout apart, that it is not there, or until its ttl must be over. [Locker.Close] waits for that.
 
 # Errors

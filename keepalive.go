@@ -169,7 +169,7 @@ func (k *Lock) lose(why error) {
 }
 
 // lossCause is why the lock counts as lost now, nil if it does not. lastErr is that of the newest renewal.
-func (k *Lock) lossCause(now time.Time, lastErr error) (cause error, lossAt time.Time) {
+func (k *Lock) lossCause(now time.Time, lastErr error) (lossAt time.Time, cause error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
@@ -181,7 +181,7 @@ func (k *Lock) lossCause(now time.Time, lastErr error) (cause error, lossAt time
 			cause = fmt.Errorf("%w: %w", cause, lastErr)
 		}
 	}
-	return cause, k.lossTime(now)
+	return k.lossTime(now), cause
 }
 
 // lossTime is when the loss is to be signalled if nothing happens until then. The caller holds k.mu.

@@ -67,7 +67,7 @@ func (l *Locker) takeLost(now time.Time, all bool) (lost []lostLock, next time.T
 	}
 	for len(r.loss) > 0 && len(lost) < 100 && !r.loss[0].lossAt.After(now) {
 		kp := r.loss[0]
-		cause, lossAt := kp.k.lossCause(now, kp.lastErr)
+		lossAt, cause := kp.k.lossCause(now, kp.lastErr)
 		if cause != nil {
 			r.remove(kp)
 			lost = append(lost, lostLock{kp, cause})
