@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -213,11 +214,8 @@ func TestBasisOfABatchIsTheTimeBeforeItsSend(t *testing.T) {
 // mentions returns the requests from index on that name the token.
 func (r *rig) mentions(index int, token string) (found []redistest.Request) {
 	for _, q := range r.proxy.Requests()[index:] {
-		for _, arg := range q.Args {
-			if arg == token {
-				found = append(found, q)
-				break
-			}
+		if slices.Contains(q.Args, token) {
+			found = append(found, q)
 		}
 	}
 	return found
