@@ -152,7 +152,9 @@ func TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain(t *testing.T) {
 				if kept[i].Err() != nil {
 					t.Errorf("%s: %v", k.Key(), context.Cause(kept[i]))
 				}
-				if n := sends[k.Token()]; answered[k.Token()] && n != 1 {
+				// A proxy that closes with requests unread resets the connection, and the kernel then throws replies away
+				// that were on their way: only without that it is known that the client had them.
+				if n := sends[k.Token()]; answered[k.Token()] && n != 1 && name == "swallow" || n > 2 {
 					t.Errorf("%s was answered, and sent %d times", k.Key(), n)
 				}
 			}
