@@ -1,7 +1,7 @@
 # test     everything, with the race detector, on real servers; installs what is missing
 # lint     gofmt, staticcheck, go fix, go mod tidy; changes nothing
 # bench    go test -bench over the approaches, on miniredis and redis-server
-# results  measures again what results/ holds (about half an hour)
+# results  measures again what results/ holds (about six minutes)
 # long     what takes long: all mutants, the tests twenty times over
 
 GO          ?= go
