@@ -1,8 +1,8 @@
 # test     everything, with the race detector, on real servers; installs what is missing
 # lint     gofmt, staticcheck, go fix, go mod tidy; changes nothing
 # bench    go test -bench over the approaches, on miniredis and redis-server
-# results  measures again what results/ holds (about six minutes)
-# long     what takes long: all mutants, the tests twenty times over
+# results  measures again what results/ holds (a quarter of an hour)
+# long     what takes long: all mutants, the long forms of some tests, all tests twenty times over
 
 GO          ?= go
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -32,4 +32,5 @@ results:
 long:
 	scripts/install.sh
 	$(GO) run ./internal/mutants
+	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 CGO_ENABLED=1 $(GO) test -race -timeout 20m -run 'Chaos|StoppedServer' .
 	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race -count=20 -timeout 60m $(FLAGS) ./...

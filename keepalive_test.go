@@ -3,6 +3,7 @@ package redigolock_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -281,4 +282,28 @@ func TestKeepAliveNeverLowersWhatIsLeft(t *testing.T) {
 		t.Errorf("a renewal lowered it to %v", left)
 	}
 	r.ok(k.Release(bg))
+}
+
+// A wake-up, a write and a read for each lock would cost several times the processor time.
+func TestRenewalsThatAreDueCloseTogetherTravelTogether(t *testing.T) {
+	r := newRig(t)
+	const ttl = 64 * time.Second // 1 s early is allowed
+	var locks []*redigolock.Lock
+	for i := range 100 {
+		key := fmt.Sprint("key", i)
+		left := ttl/2 + ttl/200 + 1200*time.Millisecond + time.Duration(i)*5*time.Millisecond
+		r.do("SET", key, "token", "PX", left.Milliseconds())
+		locks = append(locks, r.must(r.locker.Attach(bg, key, "token", ttl)))
+	}
+	before, batches := deadlines(locks), map[time.Time]bool{}
+	for _, k := range locks {
+		k.KeepAlive(bg)
+	}
+	r.renewedSince(locks, before)
+	for _, k := range locks {
+		batches[k.Deadline()] = true // it counts from the batch's send
+	}
+	if len(batches) > 10 {
+		t.Errorf("%d batches for 100 locks that were due within half a second", len(batches))
+	}
 }

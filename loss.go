@@ -48,7 +48,8 @@ type lostLock struct {
 }
 
 // takeLost takes some of the lost locks off the heaps: not all in one go, so that the others are not kept waiting for
-// the lock.
+// state.mu. Of the locks that a while ago would have been lost soon, most have been renewed since: it looks at those of the
+// next quarter of a ttl, so that it need not wake up for each.
 func (l *Locker) takeLost(now time.Time, all bool) (lost []lostLock, next time.Time, end bool) {
 	l.state.mu.Lock()
 	defer l.state.mu.Unlock()
@@ -65,18 +66,26 @@ func (l *Locker) takeLost(now time.Time, all bool) (lost []lostLock, next time.T
 		heap.Init(&r.due)
 		wake(r.wakeDue)
 	}
-	for len(r.loss) > 0 && len(lost) < 100 && !r.loss[0].lossAt.After(now) {
+	for len(r.loss) > 0 && len(lost) < 100 {
 		kp := r.loss[0]
+		if kp.lossAt.After(now.Add(kp.k.ttl / lookAhead)) {
+			break
+		}
 		lossAt, cause := kp.k.lossCause(now, kp.lastErr)
 		if cause != nil {
 			r.remove(kp)
 			lost = append(lost, lostLock{kp, cause})
 			continue
 		}
-		if kp.lossAt = lossAt; !lossAt.After(now) {
-			kp.lossAt = now.Add(time.Millisecond)
+		if !lossAt.After(now) {
+			lossAt = now.Add(time.Millisecond)
 		}
+		moved := lossAt.After(kp.lossAt)
+		kp.lossAt = lossAt
 		heap.Fix(&r.loss, 0)
+		if !moved { // it is in danger: wait for it
+			break
+		}
 	}
 	switch {
 	case len(r.loss) > 0:

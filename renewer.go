@@ -26,6 +26,7 @@ const (
 	renewPause  = 10 * time.Millisecond // before a failed renewal is sent again, doubling up to renewMost, jittered
 	renewMost   = 250 * time.Millisecond
 	suspendTick = time.Second
+	lookAhead   = 4 // of losses: ttl/4; they are renewed before that, at half of the ttl
 
 	leastPatience = 50 * time.Millisecond
 )
@@ -139,7 +140,8 @@ func (l *Locker) takeDue(notBefore time.Time) (b *batch, next time.Time, end boo
 			heap.Fix(&r.due, 0)
 			continue
 		}
-		if next = kp.takeAt(); next.After(now) {
+		if b == nil && kp.due.After(now) || kp.takeAt().After(now) {
+			next = kp.due
 			break
 		}
 		if b == nil {
@@ -183,14 +185,16 @@ func (l *Locker) renewBatch(line *renewLine, b *batch) {
 		err = line.extend(l, sent)
 		line.judge(l, err)
 	}
-	for i, kp := range sent {
-		l.renewed(kp, line.outcome(i, kp.k, start, err))
-	}
-	line.replies = line.replies[:0]
+	errs := line.outcomes(sent, start, err)
 	if !dials(l.Pool) {
 		line.close() // it is the pool's, and somebody else may wait for it
 	}
 	l.state.mu.Lock()
+	defer l.state.mu.Unlock()
+	now := l.now()
+	for i, kp := range sent {
+		kp.renewed(now, errs[i])
+	}
 	for _, kp := range b.keepers {
 		kp.batch = nil
 		if kp.k.inFlight == b {
@@ -200,7 +204,6 @@ func (l *Locker) renewBatch(line *renewLine, b *batch) {
 			heap.Push(&l.state.renewer.due, kp)
 		}
 	}
-	l.state.mu.Unlock()
 	close(b.done)
 }
 
@@ -229,17 +232,15 @@ func (k *Lock) judgeRenewal(start time.Time, reply any) error {
 	return k.extended(start, k.ttl, time.Duration(left)*time.Millisecond)
 }
 
-// renewed notes how a renewal went, and when the next is due.
-func (l *Locker) renewed(kp *keeper, err error) {
-	l.state.mu.Lock()
-	defer l.state.mu.Unlock()
+// renewed notes how a renewal went, and when the next is due. The caller holds state.mu.
+func (kp *keeper) renewed(now time.Time, err error) {
 	kp.lastErr = err
 	if err == nil {
 		kp.failures = 0
-		kp.due = kp.nextDue(l.now())
+		kp.due = kp.nextDue(now)
 		return
 	}
-	kp.due = l.now().Add(pauseAfter(kp.failures))
+	kp.due = now.Add(pauseAfter(kp.failures))
 	kp.failures++
 }
 

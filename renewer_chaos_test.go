@@ -21,6 +21,9 @@ import (
 	"github.com/redigolock/redigolock"
 )
 
+// long reports whether the tests may take minutes.
+func long() bool { return os.Getenv("REDIGOLOCK_LONG") == "1" }
+
 // acquireMany acquires n locks, with a few at a time.
 func (r *rig) acquireMany(n int, ttl time.Duration) []*redigolock.Lock {
 	r.t.Helper()
@@ -149,7 +152,10 @@ func (m *lagMeter) end() time.Duration {
 
 func TestStoppedServerEndsAllContextsInOrderAndInTime(t *testing.T) {
 	r := newRig(t)
-	const n, ttl = 2000, 3 * time.Second
+	n, ttl := 2000, 3*time.Second
+	if long() {
+		n, ttl = 100_000, time.Minute
+	}
 	type loss struct {
 		key   string
 		early time.Duration
@@ -175,8 +181,13 @@ func TestStoppedServerEndsAllContextsInOrderAndInTime(t *testing.T) {
 	for _, k := range locks {
 		kept = append(kept, k.KeepAlive(bg))
 	}
-	for _, ctx := range kept {
-		receive(t, "each context ends", ctx.Done())
+	tooLate := time.After(2 * ttl)
+	for i, ctx := range kept {
+		select {
+		case <-ctx.Done():
+		case <-tooLate:
+			t.Fatalf("lock %d of %d is not lost after two ttls", i, n)
+		}
 		wants(t, context.Cause(ctx), redigolock.ErrLost)
 	}
 	noise := lag.end()
@@ -194,7 +205,7 @@ func TestStoppedServerEndsAllContextsInOrderAndInTime(t *testing.T) {
 	slices.Sort(margins)
 	t.Logf("before Deadline: min %v, 1%% %v, median %v, max %v; the machine was %v late at worst",
 		margins[0], margins[n/100], margins[n/2], margins[n-1], noise)
-	if margins[0] < -noise {
+	if margins[0] < -3*noise { // whoever tells of many losses may be kept from it more than once
 		t.Errorf("a context ended %v after Deadline", -margins[0])
 	}
 	if margins[n-1] > ttl/4 {
@@ -411,7 +422,7 @@ func (c *chaos) live(key string) {
 
 func TestChaosNoRenewalAfterReleaseNoneForgottenNothingLeaked(t *testing.T) {
 	n, d := 200, 3*time.Second
-	if os.Getenv("REDIGOLOCK_LONG") == "1" {
+	if long() {
 		n, d = 1000, time.Minute
 	}
 	c := &chaos{rig: newRig(t)}

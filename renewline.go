@@ -19,6 +19,7 @@ type renewLine struct {
 	requests  []request
 	args      []any
 	replies   []any
+	errs      []error
 	ttl       time.Duration // boxed as ms
 	ms        any
 }
@@ -91,6 +92,16 @@ func (n *renewLine) extend(l *Locker, keepers []*keeper) error {
 		n.close() // a demoted master: dial anew, perhaps another one
 	}
 	return err
+}
+
+// outcomes is what became of each renewal of a batch that was sent after start and ended with err.
+func (n *renewLine) outcomes(sent []*keeper, start time.Time, err error) []error {
+	n.errs = n.errs[:0]
+	for i, kp := range sent {
+		n.errs = append(n.errs, n.outcome(i, kp.k, start, err))
+	}
+	n.replies = n.replies[:0]
+	return n.errs
 }
 
 // outcome is what became of the i-th renewal of a batch that was sent after start and ended with err.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures what results/ holds, on a redis-server that it starts and stops itself, on a loopback port. It takes about
-# six minutes; the machine should be idle.
+# a quarter of an hour; the machine should be idle.
 #
 #	scripts/results.sh [FOLDER]     default: results/ and today's date
 #
@@ -27,8 +27,8 @@ redis-cli -p $port ping >/dev/null || { cat "$tmp/log"; exit 1; }
 
 mkdir -p "$out/raw"
 go build -o "$tmp/lockbench" ./cmd/lockbench
-count=11 time=300ms contention=1s ratios=200
-[ -z "${SHORT:-}" ] || { count=2 time=20ms contention=200ms ratios=8; }
+count=11 time=300ms contention=1s ratios=200 locks=10000 ttl=10s
+[ -z "${SHORT:-}" ] || { count=2 time=20ms contention=200ms ratios=8 locks=500 ttl=1s; }
 bench() { # workload, flags
 	local workload=$1
 	shift
@@ -39,6 +39,9 @@ bench approaches -count $count -time $time
 bench verbs -count $count -time $time
 bench contention -count $count -time $contention
 bench ratios -count $ratios
+echo "== keepalive, also by the rivals in bench/peers"
+(cd bench/peers && go test -run '^$' -bench KeepAlive -benchtime 1x -count $count -timeout 1h -locks $locks -ttl $ttl -time $ttl) \
+	>"$out/raw/keepalive.txt"
 
 {
 	echo "date: $(date -u +%FT%TZ)"
@@ -57,6 +60,7 @@ stat approaches -filter '.unit:ns/op' -row /release,/goroutines -col '/approach@
 stat locker -filter '.unit:ns/op /release:lua' -row /goroutines -col '/approach@(floor locker locker-setnx)' "$out/raw/approaches.txt"
 stat verbs -filter '.unit:ns/op' -row /verb -col server "$out/raw/verbs.txt"
 stat contention -row /waiters -col server "$out/raw/contention.txt"
+stat keepalive -row /locks,/ttl -col /way "$out/raw/keepalive.txt"
 for f in "$out"/benchstat-*.txt; do
 	[ -s "$f" ] || { echo "$f is empty"; exit 1; }
 done

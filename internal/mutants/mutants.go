@@ -486,6 +486,12 @@ var mutants = []mutant{
 		tests: "TestRenewerKeepsNoConnectionOfAPoolThatOnlyLends",
 	},
 	{
+		name: "a batch for each lock that becomes due", file: "renewer.go",
+		old:   " || kp.takeAt().After(now) {",
+		new:   " || kp.due.After(now) {",
+		tests: "TestRenewalsThatAreDueCloseTogetherTravelTogether",
+	},
+	{
 		name: "losses by the monotonic clock only", file: "keepalive.go",
 		old:   "\treturn now.Add(min(at.Sub(now), at.Round(0).Sub(now.Round(0))))",
 		new:   "\treturn at",
