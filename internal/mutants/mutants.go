@@ -439,8 +439,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "basis taken after the replies", file: "renewer.go",
-		old:   "\tfor i, kp := range sent {\n",
-		new:   "\tstart = l.now()\n\tfor i, kp := range sent {\n",
+		old:   "\terrs := line.outcomes(",
+		new:   "\tstart = l.now()\n\terrs := line.outcomes(",
 		tests: "TestBasisOfABatchIsTheTimeBeforeItsSend",
 	},
 	{
