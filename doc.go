@@ -145,8 +145,10 @@ DISCARD, UNWATCH, or UNSUBSCRIBE, PUNSUBSCRIBE and ECHO. TestACLTheLeastRights t
 # Redis Cluster and other servers
 
 A lock is one key, so it works in a cluster through a pool whose connections are bound to the key by their Bind method,
-as those of mna/redisc. A fencing counter is in its lock's slot; the key of a lock that is to be fenced must not have a
-'}' without a hash tag. Redis from 6.2 and Valkey from 7.2 on will do; what needs more says so.
+as those of mna/redisc; KeepAlive then borrows one for each renewal. Elsewhere KeepAlive extends locks together, and one
+by one what a server or a proxy does not take together. A fencing counter is in its lock's slot; the key of a lock that
+is to be fenced must not have a '}' without a hash tag. Redis from 6.2 and Valkey from 7.2 on will do; what needs more
+says so.
 
 # The articles, judged
 

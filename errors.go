@@ -111,10 +111,7 @@ func notHeld(verb, key string) error {
 
 // serverError turns an error reply into the error of a verb. The first word decides: scripts append a suffix.
 func serverError(verb, key string, err redis.Error) error {
-	if m := raised.FindStringSubmatch(string(err)); m != nil {
-		err = redis.Error(m[1])
-	}
-	err = withoutArgs(err)
+	err = withoutArgs(bare(err))
 	switch word := firstWord(err); {
 	case word == "WRONGTYPE", strings.HasPrefix(string(err), "ERR Key should be of string type"): // so says DELEX
 		return fmt.Errorf("%w: %s %s: %w", ErrConflict, verb, quote(key), err)
@@ -139,6 +136,14 @@ func conflict(reason string) error {
 // raised finds the error that Redis 6.2 hides behind texts of its own in a script: one for an error that redis.call
 // raises, and one more, which redis.pcall returns too, for what is refused before it runs (OOM, READONLY, NOREPLICAS…).
 var raised = regexp.MustCompile(`^(?:ERR Error running script \(call to [^)]*\): )?(?:@user_script: ?\d+: )+-?(.*)$`)
+
+// bare is err without such texts.
+func bare(err redis.Error) redis.Error {
+	if m := raised.FindStringSubmatch(string(err)); m != nil {
+		return redis.Error(m[1])
+	}
+	return err
+}
 
 func firstWord(err redis.Error) string {
 	word, _, _ := strings.Cut(string(err), " ")

@@ -31,7 +31,11 @@ var (
 	HolderOf     = holderOf
 	DoCommand    = do
 	DialOwn      = dialOwn
+	IsPassing    = isPassing
 )
+
+// GroupMost is how many locks one request of the renewer extends.
+const GroupMost = groupMost
 
 // CleaningUp reports whether the Locker has a clean-up in the background.
 func CleaningUp(l *Locker) bool {

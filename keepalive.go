@@ -41,9 +41,10 @@ type kept struct {
 // [Lock.Deadline] itself. Called again, it returns another context of the same renewal. After an [Lock.Extend] with a
 // longer ttl, renewal pauses until half of the ttl of the acquire is left.
 //
-// All locks of a Locker are renewed in pipelines on one connection, which is not the pool's, by two goroutines, which end
-// with the last lock that is kept alive. A lock costs no goroutine, unless ctx is of a type that is not the standard
-// library's: package context then starts two for it.
+// All locks of a Locker are renewed in pipelines on one connection, which is not the pool's, by two goroutines, which
+// end with the last lock that is kept alive. A request extends up to 32 locks, unless the server does not take them
+// together, as one in cluster mode: then it is asked one by one. A lock costs no goroutine, unless ctx is of a type
+// that is not the standard library's: package context then starts two for it.
 func (k *Lock) KeepAlive(ctx context.Context) context.Context {
 	if ctx == nil {
 		kept, cancel := context.WithCancelCause(context.Background())

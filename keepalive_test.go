@@ -138,7 +138,7 @@ func TestRenewalAfterOneFailureGoesOn(t *testing.T) {
 		"loading":   {reply("-LOADING a\r\n"), reply("-BUSY b\r\n"), reply("-READONLY c\r\n"), reply("-MISCONF d\r\n")},
 		"truncated": {redistest.Truncate(1)},
 		"hangs":     {redistest.Swallow()},
-		"refused":   {reply("-NOPERM e\r\n"), reply("-OOM f\r\n"), reply("?")},
+		"refused":   {reply("-NOPERM e\r\n"), reply("-OOM f\r\n"), reply("$-1\r\n"), reply("?")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

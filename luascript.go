@@ -70,14 +70,25 @@ return 1
 return math.max(left, 1)
 `)
 
-	// KEYS lock; ARGV token, ttl in ms. Replies the PTTL after it, or 0: not held. Never lowers a PTTL: a late,
-	// shorter extend would end the lease under its holder.
-	scriptExtend = newScript(1, luaTTL+luaLeft+`
+	// KEYS locks; ARGV token, ttl in ms of each in turn. Replies the PTTL after it, or 0: not held; to more than one lock
+	// a list of that, or of its error, for each. Never lowers a PTTL: a late, shorter extend would end the lease under its
+	// holder.
+	scriptExtend = newScript(1, `
+local function extend(KEYS, ARGV)
+`+luaTTL+luaLeft+`
 local ttl = tonumber(ARGV[2])
 if left >= ttl then return left end
 local set = redis.pcall('PEXPIRE', KEYS[1], ARGV[2])
 if type(set) == 'table' then return set end
 return ttl
+end
+if #KEYS == 1 then return extend(KEYS, ARGV) end
+local lock, args, replies = {}, {}, {}
+for i, key in ipairs(KEYS) do
+  lock[1], args[1], args[2] = key, ARGV[2 * i - 1], ARGV[2 * i]
+  replies[i] = extend(lock, args)
+end
+return replies
 `)
 
 	// KEYS lock; ARGV token. Replies 1: deleted, or 0: not held. One's own lock without TTL is deleted too.

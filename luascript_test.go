@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 
@@ -39,6 +40,61 @@ func wantTTLRefused(t *testing.T, script, ttl string, reply any, err error) {
 	if err == nil || !strings.Contains(err.Error(), "ttl out of range") {
 		t.Errorf("the %s script with ttl %q answers %v, %v", script, ttl, reply, err)
 	}
+}
+
+// Redis does not roll back: what is wrong with one lock must neither be written for it nor keep the others from theirs.
+func TestExtendScriptJudgesEachOfManyLocksForItself(t *testing.T) {
+	type lock struct {
+		key, value string
+		left       time.Duration // before; 0: without TTL
+		ttl        any
+		want       any           // the PTTL of its reply, or what its error contains
+		leaves     time.Duration // after
+	}
+	locks := []lock{
+		{"shorter", "tok", minute, 120000, int64(120000), 2 * minute},
+		{"too long a ttl", "tok", minute, 86400001, "ttl out of range", minute},
+		{"no ttl", "tok", minute, 0, "ttl out of range", minute},
+		{"no number", "tok", minute, "1.5", "ttl out of range", minute},
+		{"gone", "", 0, 120000, int64(0), 0},
+		{"another's", "other", minute, 120000, int64(0), minute},
+		{"prefix", "tok2", minute, 120000, int64(0), minute},
+		{"a string", "other", 0, 120000, "CONFLICT a string without TTL", 0},
+		{"persisted", "tok", 0, 120000, "CONFLICT the lock has lost its TTL", 0},
+		{"a list", "", 0, 120000, "WRONGTYPE", 0},
+		{"its own ttl", "tok", minute, 180000, int64(180000), 3 * minute},
+	}
+	onEachServer(t, func(t *testing.T, s *verbSite) {
+		args, rest := []any{redigolock.ScriptExtend, len(locks)}, []any{}
+		for _, k := range locks {
+			if k.value != "" {
+				s.put(k.key, k.value, k.left)
+			}
+			args, rest = append(args, k.key), append(rest, "tok", k.ttl)
+		}
+		s.do("RPUSH", "a list", "tok")
+		replies, err := redis.Values(s.ctl.Do("EVAL", append(args, rest...)...))
+		if err != nil || len(replies) != len(locks) {
+			t.Fatalf("%d replies, %v", len(replies), err)
+		}
+		for i, k := range locks {
+			text, wantsError := k.want.(string)
+			re, isError := replies[i].(redis.Error)
+			if isError != wantsError || !strings.Contains(string(re), text) || !wantsError && replies[i] != k.want {
+				t.Errorf("%s: the reply is %#v, want %v", k.key, replies[i], k.want)
+			}
+			if k.value != "" {
+				s.wantLock(k.key, k.value, k.leaves)
+			}
+		}
+		s.do("PEXPIRE", "shorter", 300000)
+		s.do("EVAL", redigolock.ScriptExtend, 2, "its own ttl", "shorter", "tok", 60000, "tok", 60000)
+		s.wantLock("shorter", "tok", 5*minute)
+		s.wantLock("its own ttl", "tok", 3*minute)
+		if s.do("EXISTS", "gone") != int64(0) {
+			t.Error("the script made a key")
+		}
+	})
 }
 
 func TestScriptsTakeEveryTTLThatVerbsAllow(t *testing.T) {

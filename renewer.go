@@ -9,10 +9,12 @@ import (
 
 // Renewal of all the locks that a Locker keeps alive, by two goroutines that live while there are any.
 //
-// The one sends: it takes what is due, and what will be within a 64th of its ttl, up to maxBatch at a time, and extends them
-// in one pipeline on a connection that is not the pool's, so that an exhausted pool starves nobody. One batch is in flight
-// at most. Each reply is judged for itself; the basis of each Deadline is the time before the batch's first send. A batch
-// that breaks is unknown for those without a reply: they are sent again on a new connection, with a pause that doubles.
+// The one sends: it takes what is due, and what will be within a 64th of its ttl, up to maxBatch at a time, and extends
+// them in one pipeline of requests for up to groupMost locks each, on a connection that is not the pool's, so that an
+// exhausted pool starves nobody. One batch is in flight at most. A request for many extends locks, but ends none: what
+// it does not extend is sent again in the same batch, alone. Each reply is judged for itself; the basis of each
+// Deadline is the time before the batch's first send. A batch that breaks is unknown for those without a reply: they
+// are sent again on a new connection, alone, with a pause that doubles.
 //
 // The other signals losses. It sends nothing and waits for nothing but the clock, so it is in time whatever the first hangs
 // in. At least once a second it compares the clocks: after a suspend it looks at all locks.

@@ -1,6 +1,7 @@
 package redigolock_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -330,7 +332,7 @@ func (w *wire) pool(addr string) *redis.Pool {
 	}}
 }
 
-var extendOnWire = regexp.MustCompile("EVALSHA\r\n\\$40\r\n([0-9a-f]{40})\r\n\\$1\r\n1\r\n\\$[0-9]+\r\n[^\r]*\r\n\\$[0-9]+\r\n([^\r]*)\r\n")
+var scriptOnWire = regexp.MustCompile("EVALSHA\r\n\\$40\r\n([0-9a-f]{40})\r\n\\$[0-9]+\r\n([0-9]+)\r\n")
 
 // lastExtends returns the number of the last write that extended, by token.
 func (w *wire) lastExtends() map[string]int {
@@ -338,16 +340,41 @@ func (w *wire) lastExtends() map[string]int {
 	defer w.mu.Unlock()
 	last := map[string]int{}
 	for _, c := range w.conns {
-		for _, m := range extendOnWire.FindAllSubmatchIndex(c.text, -1) {
+		for _, m := range scriptOnWire.FindAllSubmatchIndex(c.text, -1) {
 			if redigolock.ScriptNames[any(string(c.text[m[2]:m[3]]))] != "extend" {
 				continue
 			}
-			token := string(c.text[m[4]:m[5]])
-			i, _ := slices.BinarySearch(c.ends, m[5]) // the write that holds the token's end
-			last[token] = max(last[token], c.order[i])
+			locks, _ := strconv.Atoi(string(c.text[m[4]:m[5]]))
+			at := m[1]
+			for i := range 3 * locks { // the keys, then a token and a ttl for each
+				from, to := bulk(c.text, at)
+				if to < 0 {
+					break // cut off
+				}
+				if i >= locks && (i-locks)%2 == 0 {
+					token := string(c.text[from:to])
+					write, _ := slices.BinarySearch(c.ends, to) // the write that holds the token's end
+					last[token] = max(last[token], c.order[write])
+				}
+				at = to + len("\r\n")
+			}
 		}
 	}
 	return last
+}
+
+// bulk is where the text of the bulk string is that begins at at; to is negative if it is not whole.
+func bulk(text []byte, at int) (from, to int) {
+	head := bytes.Index(text[min(at, len(text)):], []byte("\r\n"))
+	if head < 1 {
+		return 0, -1
+	}
+	n, err := strconv.Atoi(string(text[at+len("$") : at+head]))
+	from = at + head + len("\r\n")
+	if to = from + n; err != nil || to > len(text) {
+		return 0, -1
+	}
+	return from, to
 }
 
 // chaos is what the goroutines of the test below share.

@@ -28,6 +28,14 @@ func (r *rig) due(key string, ttl time.Duration) *redigolock.Lock {
 // another lock waits for its reply.
 func (r *rig) inOneBatch(locks []*redigolock.Lock, rule func(redistest.Request) redistest.Action) []context.Context {
 	r.t.Helper()
+	return r.inOneBatchAfter(func() {}, locks, rule)
+}
+
+// inOneBatchAfter calls wait before the batch.
+func (r *rig) inOneBatchAfter(
+	wait func(), locks []*redigolock.Lock, rule func(redistest.Request) redistest.Action,
+) []context.Context {
+	r.t.Helper()
 	decoy := r.due("decoy", 10*time.Minute)
 	open, arrived := make(chan struct{}), make(chan struct{}, 1)
 	r.proxy.Rule(func(q redistest.Request) redistest.Action {
@@ -43,6 +51,7 @@ func (r *rig) inOneBatch(locks []*redigolock.Lock, rule func(redistest.Request) 
 	for _, k := range locks {
 		kept = append(kept, k.KeepAlive(bg))
 	}
+	wait()
 	r.proxy.Rule(rule)
 	close(open)
 	return kept
@@ -127,15 +136,18 @@ func TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
-			locks := r.dueMany(50, func(int) time.Duration { return time.Minute })
+			const requests = 10
+			locks := r.dueMany(requests*redigolock.GroupMost, func(int) time.Duration { return time.Minute })
 			before, n := deadlines(locks), 0
 			answered := map[string]bool{} // by token
 			conn := 0
 			kept := r.inOneBatch(locks, func(q redistest.Request) redistest.Action {
-				if n++; n < 25 {
-					answered[q.Args[3]], conn = true, q.Conn
+				if n++; n < requests/2 {
+					for _, token := range tokensOf(q) {
+						answered[token], conn = true, q.Conn
+					}
 				}
-				if n == 25 {
+				if n == requests/2 {
 					return action
 				}
 				return redistest.Pass()
@@ -144,8 +156,10 @@ func TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain(t *testing.T) {
 			r.proxy.Rule(nil)
 			sends := map[string]int{}
 			for _, q := range r.sent("extend") {
-				if sends[q.Args[3]]++; sends[q.Args[3]] > 1 && q.Conn == conn {
-					t.Errorf("%v was sent again on the connection that broke", q)
+				for _, token := range tokensOf(q) {
+					if sends[token]++; sends[token] > 1 && q.Conn == conn {
+						t.Errorf("%v was sent again on the connection that broke", q)
+					}
 				}
 			}
 			for i, k := range locks {
@@ -158,36 +172,39 @@ func TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain(t *testing.T) {
 					t.Errorf("%s was answered, and sent %d times", k.Key(), n)
 				}
 			}
-			if len(answered) != 24 {
-				t.Errorf("%d were answered", len(answered))
+			if want := (requests/2 - 1) * redigolock.GroupMost; len(answered) != want {
+				t.Errorf("%d were answered, want %d", len(answered), want)
 			}
 		})
 	}
 }
 
 func TestBatchOnAServerThatForgotTheScript(t *testing.T) {
-	r := newRig(t)
-	locks := r.dueMany(50, func(int) time.Duration { return time.Minute })
-	before := deadlines(locks)
-	flushed := false
-	r.inOneBatch(locks, func(q redistest.Request) redistest.Action {
-		if !flushed {
-			flushed = true
-			if _, err := r.server.Do("SCRIPT", "FLUSH"); err != nil {
-				t.Error(err)
+	for name, first := range map[string]int{"before": 1, "in the middle of it": 2} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			const requests = 3
+			locks := r.dueMany(requests*redigolock.GroupMost, func(int) time.Duration { return time.Minute })
+			before, n := deadlines(locks), 0
+			r.inOneBatch(locks, func(redistest.Request) redistest.Action {
+				if n++; n == first {
+					if _, err := r.server.Do("SCRIPT", "FLUSH"); err != nil {
+						t.Error(err)
+					}
+				}
+				return redistest.Pass()
+			})
+			r.renewedSince(locks, before)
+			texts := 0
+			for _, q := range r.proxy.Requests() {
+				if q.Name == "EVAL" {
+					texts++
+				}
 			}
-		}
-		return redistest.Pass()
-	})
-	r.renewedSince(locks, before)
-	texts := 0
-	for _, q := range r.proxy.Requests() {
-		if q.Name == "EVAL" {
-			texts++
-		}
-	}
-	if n := len(r.sent("extend")); texts != 1 || n != 101 {
-		t.Errorf("%d texts of the script and %d calls of it were sent", texts, n)
+			if n := len(r.sent("extend")); texts != 1 || n != 1+2*requests {
+				t.Errorf("%d texts of the script and %d calls of it were sent", texts, n)
+			}
+		})
 	}
 }
 

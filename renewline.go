@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -14,14 +15,12 @@ import (
 type renewLine struct {
 	conn      redis.Conn
 	binds     bool      // the pool's connections lead to the node of one key each (Redis Cluster): nothing to share
+	alone     bool      // locks that were refused together have been extended one by one: so it will be from now on
 	notBefore time.Time // nothing before, for the last dials or batches failed
 	failures  int       // of dials and of batches without any reply, in a row
-	requests  []request
-	args      []any
-	replies   []any
+	replies   []any     // one for each keeper of the batch
 	errs      []error
-	ttl       time.Duration // boxed as ms
-	ms        any
+	renewRequests
 }
 
 func (n *renewLine) close() {
@@ -53,7 +52,7 @@ func (n *renewLine) ready(l *Locker) (err error) {
 // judge has the next dial wait after one that failed, or that led to a server that answered nothing: all the locks' own
 // pauses together would be a storm of dials.
 func (n *renewLine) judge(l *Locker, err error) {
-	if err == nil || len(n.replies) > 0 && n.replies[0] != nil {
+	if err == nil || len(n.replies) > 0 && isAnswer(n.replies[0]) {
 		n.failures = 0
 		return
 	}
@@ -67,31 +66,49 @@ func pauseAfter(failures int) time.Duration {
 	return pause/2 + rand.N(pause/2+1)
 }
 
-// extend sends the renewals of a batch and reads their replies. A server that does not know the script gets its text
-// once,
-// and then the batch again: nothing was executed.
+// extend sends the renewals of a batch and reads their replies. What is sent for many locks at once and not extended is
+// sent again for each alone, and only that answer counts. One lock that this client has no rights on has all of its
+// request refused; a server in cluster mode refuses keys of several slots; and a proxy that looks at the first key only
+// asks a server that does not have the others.
 func (n *renewLine) extend(l *Locker, keepers []*keeper) error {
 	if len(keepers) == 0 || n.binds {
 		return nil
 	}
-	n.fill(keepers)
 	most := l.patience()
 	b := &boundConn{Conn: n.conn, deadline: time.Now().Add(most)}
 	ctx, cancel := context.WithTimeout(context.Background(), most) // ends a write, too, that no timeout of the user's ends
 	defer cancel()
-	err := pipeline(ctx, b, "extend", keepers[0].k.key, n.requests, n.replies)
-	if re, ok := n.replies[0].(redis.Error); ok && err == nil && firstWord(re) == "NOSCRIPT" {
-		first := keepers[0].k
-		_, err = do(ctx, b, "extend", first.key, "EVAL", scriptExtend.src, scriptExtend.keys, first.key, first.token, n.requests[0].args[4])
-		if err == nil {
-			clear(n.replies)
-			err = pipeline(ctx, b, "extend", keepers[0].k.key, n.requests, n.replies)
-		}
+	n.pickAll(keepers)
+	err := n.exchange(ctx, b, keepers, n.size())
+	if n.pickRefused(); err == nil && len(n.picked) > 0 {
+		err = n.exchange(ctx, b, keepers, 1)
+		n.alone = !slices.ContainsFunc(n.picked, func(i int) bool { return !isExtended(n.replies[i]) })
 	}
-	if err == nil && readOnlyReply(n.replies) {
+	if err == nil && isReadOnly(n.replies[0]) {
 		n.close() // a demoted master: dial anew, perhaps another one
 	}
 	return err
+}
+
+// exchange sends the renewals of the picked keepers and reads their replies. A server that does not know the script
+// gets its text once, for one lock, and then all of them again: to extend a lock twice does no harm.
+func (n *renewLine) exchange(ctx context.Context, b *boundConn, keepers []*keeper, size int) error {
+	n.fill(keepers, size)
+	defer n.unpack()
+	key := keepers[n.picked[0]].k.key
+	err := pipeline(ctx, b, "extend", key, n.requests, n.answers)
+	i := slices.IndexFunc(n.answers, isNoScript)
+	if err != nil || i < 0 {
+		return err
+	}
+	args := n.requests[i].args
+	token := 2 + args[1].(int)
+	_, err = do(ctx, b, "extend", key, "EVAL", scriptExtend.src, scriptExtend.keys, args[2], args[token], args[token+1])
+	if _, isReply := err.(redis.Error); err != nil && !isReply { // a reply may be about the one lock
+		return err
+	}
+	n.answers = noAnswers(n.answers, len(n.requests))
+	return pipeline(ctx, b, "extend", key, n.requests, n.answers)
 }
 
 // outcomes is what became of each renewal of a batch that was sent after start and ended with err.
@@ -109,7 +126,7 @@ func (n *renewLine) outcome(i int, k *Lock, start time.Time, err error) error {
 	switch {
 	case n.binds && err == nil: // its own connection for each lock, bound to the node of the lock
 		return k.extend(context.Background(), k.ttl)
-	case i < len(n.replies) && n.replies[i] != nil:
+	case i < len(n.replies) && isAnswer(n.replies[i]):
 		return k.judgeRenewal(start, n.replies[i])
 	case errors.Is(err, ErrUnknown):
 		k.locker.Observer.unknown(k.key, "extend", err)
@@ -117,14 +134,8 @@ func (n *renewLine) outcome(i int, k *Lock, start time.Time, err error) error {
 	return err
 }
 
-func readOnlyReply(replies []any) bool {
-	re, ok := replies[0].(redis.Error)
-	return ok && readOnly(re)
-}
-
 // patience is how long a dial or a batch may take: half of the time until the first lock is lost, so that one
-// connection that
-// hangs costs none; but not so little that a server in good health is taken for one that hangs.
+// connection that hangs costs none; but not so little that a server in good health is taken for one that hangs.
 func (l *Locker) patience() time.Duration {
 	l.state.mu.Lock()
 	defer l.state.mu.Unlock()
@@ -133,23 +144,4 @@ func (l *Locker) patience() time.Duration {
 		most = min(most, max(loss[0].lossAt.Sub(l.now())/2, leastPatience))
 	}
 	return most
-}
-
-// fill builds the requests of a batch.
-func (n *renewLine) fill(keepers []*keeper) {
-	const perLock = 5
-	n.requests, n.args = n.requests[:0], n.args[:0]
-	if cap(n.args) < perLock*len(keepers) {
-		n.args = make([]any, 0, perLock*len(keepers))
-	}
-	for _, kp := range keepers {
-		k := kp.k
-		if k.ttl != n.ttl {
-			n.ttl, n.ms = k.ttl, k.ttl.Milliseconds()
-		}
-		at := len(n.args)
-		n.args = append(n.args, scriptExtend.hash, scriptExtend.keys, k.conn.key, k.conn.token, n.ms)
-		n.requests = append(n.requests, request{"EVALSHA", n.args[at : at+perLock : at+perLock]})
-	}
-	n.replies = append(n.replies[:0], make([]any, len(keepers))...)
 }

@@ -27,7 +27,11 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	server := redistest.Start(t)
+	return newRigOn(t, redistest.Start(t))
+}
+
+func newRigOn(t *testing.T, server *redistest.Server) *rig {
+	t.Helper()
 	proxy := redistest.NewProxy(t, server.Addr())
 	r := &rig{t: t, server: server, proxy: proxy, locker: &redigolock.Locker{Pool: proxy.Pool()}}
 	t.Cleanup(func() { r.locker.Close() })

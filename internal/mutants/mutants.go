@@ -33,8 +33,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "renew without compare", file: "luascript.go",
-		old:   "scriptExtend = newScript(1, luaTTL+luaLeft+`",
-		new:   "scriptExtend = newScript(1, luaTTL+luaLock+`\nlocal left = redis.call('PTTL', KEYS[1])",
+		old:   "`+luaTTL+luaLeft+`\nlocal ttl",
+		new:   "`+luaTTL+luaLock+`\nlocal left = redis.call('PTTL', KEYS[1])\nlocal ttl",
 		tests: "TestTokensAreComparedWhole|TestRenewalUsesTheTTLOfTheAcquireAndComparesTheToken",
 	},
 	{
@@ -47,8 +47,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "extend that re-creates", file: "luascript.go",
-		old:   "scriptExtend = newScript(1, luaTTL+luaLeft+`",
-		new:   "scriptExtend = newScript(1, luaTTL+`\nredis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])`+luaLeft+`",
+		old:   "`+luaTTL+luaLeft+`\nlocal ttl",
+		new:   "`+luaTTL+`\nredis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])`+luaLeft+`\nlocal ttl",
 		tests: "TestExtendNeverRecreates|TestExtendNeverCreatesTheKey",
 	},
 	{
@@ -433,8 +433,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "answered renewals of a broken batch thrown away", file: "renewline.go",
-		old:   "\tcase i < len(n.replies) && n.replies[i] != nil:",
-		new:   "\tcase err == nil && i < len(n.replies) && n.replies[i] != nil:",
+		old:   "\tcase i < len(n.replies) && isAnswer(n.replies[i]):",
+		new:   "\tcase err == nil && i < len(n.replies) && isAnswer(n.replies[i]):",
 		tests: "TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain",
 	},
 	{
@@ -517,8 +517,62 @@ var mutants = []mutant{
 	},
 	{
 		name: "no script text after NOSCRIPT in a batch", file: "renewline.go",
-		old:   "err == nil && firstWord(re) == \"NOSCRIPT\" {",
-		new:   "err == nil && firstWord(re) == \"NOSCRIPTS\" {",
+		old:   "\tif err != nil || i < 0 {",
+		new:   "\tif err != nil || i < 1000 {",
 		tests: "TestBatchOnAServerThatForgotTheScript",
+	},
+	{
+		name: "a reply of a request for many judged for the wrong lock", file: "renewrequests.go",
+		old:   "n.replies[i] = list[j]",
+		new:   "n.replies[i] = list[max(j-1, 0)]",
+		tests: "TestRepliesOfABatchAreJudgedOneByOne",
+	},
+	{
+		name: "a reply list of another length taken", file: "renewrequests.go",
+		old:   "\t\t\t\tn.replies[i] = nil\n",
+		new:   "\t\t\t\tn.replies[i] = append(list, answer)[0]\n",
+		tests: "TestRequestForManyThatGetsNoAnswerForEachIsSentForEachAlone",
+	},
+	{
+		name: "a reply to many taken as the last word", file: "renewrequests.go",
+		old:   "if size > 1 && !isExtended",
+		new:   "if size > 1000 && !isExtended",
+		tests: "TestRequestForManyThatGetsNoAnswerForEachIsSentForEachAlone",
+	},
+	{
+		name: "a reply to many taken as the last word of a broken batch", file: "renewline.go",
+		old:   "\tif n.pickRefused(); err == nil && len(n.picked) > 0 {",
+		new:   "\tif err != nil {\n\t\treturn err\n\t}\n\tif n.pickRefused(); len(n.picked) > 0 {",
+		tests: "TestWordOfABrokenBatchAboutOneOfManyEndsNoLock",
+	},
+	{
+		name: "many in a request tried for ever", file: "renewrequests.go",
+		old:   "\tif n.alone {",
+		new:   "\tif n.alone && n.picked == nil {",
+		tests: "TestServerInClusterModeIsAskedOneByOne",
+	},
+	{
+		name: "a lock without rights drags others along for ever", file: "renewrequests.go",
+		old:   " && keepers[left[0]].failures+keepers[left[of]].failures == 0 {",
+		new:   " {",
+		tests: "TestLockWithoutRightsCostsTheOthersOfItsRequestNothing",
+	},
+	{
+		name: "for one lock without rights all are sent alone", file: "renewline.go",
+		old:   "func(i int) bool { return !isExtended(n.replies[i]) })",
+		new:   "func(i int) bool { return n.replies[i] == nil })",
+		tests: "TestLockWithoutRightsCostsTheOthersOfItsRequestNothing",
+	},
+	{
+		name: "a script for many stops at the first that is not held", file: "luascript.go",
+		old:   "  replies[i] = extend(lock, args)\n",
+		new:   "  replies[i] = extend(lock, args)\n  if replies[i] == 0 then return replies end\n",
+		tests: "TestExtendScriptJudgesEachOfManyLocksForItself",
+	},
+	{
+		name: "a nil reply taken as a renewal", file: "renewrequests.go",
+		old:   "\treturn !none\n",
+		new:   "\treturn !none && reply != nil\n",
+		tests: "TestReplyThatSaysNothingIsAFailedRenewal",
 	},
 }
