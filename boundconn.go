@@ -18,7 +18,9 @@ type boundConn struct {
 	fresh      time.Duration // until deadline, as just measured, for the first command; 0: look at the clock
 	sent       bool          // something was written: without an answer the outcome is unknown
 	key, token any           // boxed once: each boxed string is an allocation
+	ttl        *boxedTTL     // nil: none
 	args       [6]any
+	mux        muxConn // what Conn is where the pool is a Mux
 }
 
 // inner returns the connection that carries the commands of send.go. They have looked at b.deadline already.
@@ -67,6 +69,19 @@ func (b *boundConn) Send(cmd string, args ...any) error {
 	return b.Conn.Send(cmd, args...)
 }
 
+// Flush has no timeout in redigo, where it only writes. A Mux carries out what was sent.
+func (b *boundConn) Flush() error {
+	c, ok := b.Conn.(*muxConn)
+	if !ok {
+		return b.Conn.Flush()
+	}
+	left, err := b.left(0)
+	if err != nil {
+		return err
+	}
+	return c.flush(left)
+}
+
 func (b *boundConn) Receive() (any, error) { return b.ReceiveWithTimeout(0) }
 
 func (b *boundConn) ReceiveWithTimeout(timeout time.Duration) (any, error) {
@@ -111,6 +126,22 @@ func boxed(c redis.Conn, s string) any {
 		}
 	}
 	return s
+}
+
+// A boxedTTL is a ttl in ms as an argument.
+type boxedTTL struct {
+	ttl time.Duration
+	ms  any
+}
+
+func boxTTL(ttl time.Duration) *boxedTTL { return &boxedTTL{ttl, ttl.Milliseconds()} }
+
+// millis returns the ttl as an argument, boxed already if it is that of the lock that c was borrowed for.
+func millis(c redis.Conn, ttl time.Duration) any {
+	if b, ok := c.(*boundConn); ok && b.ttl != nil && b.ttl.ttl == ttl {
+		return b.ttl.ms
+	}
+	return ttl.Milliseconds()
 }
 
 // argsOf returns room for n arguments, without an allocation where c was borrowed by a Locker. The commands of a

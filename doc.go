@@ -57,6 +57,18 @@ Locker with its defaults is right for most: SET NX PX and GET in one pipeline, c
 With [SetNX] a waiting acquire cannot tell its own token, after a lost reply, from another's; the Locker then asks by an
 [Extend]. All others cost the same number of round trips; see results/ for what they cost in time.
 
+# Many goroutines
+
+Each command is a system call or two on either side, and that is where the time goes when many goroutines lock at once. A
+[Mux] in front of the pool commits their commands in groups, over one connection or a few:
+
+	mux := &redigolock.Mux{Pool: pool}
+	locks := &redigolock.Locker{Pool: mux}
+
+From about ten goroutines at a time on, it is faster than any pool; a lone goroutine pays nothing for it. Use the pool for
+what needs a connection of its own ([ReleaseTx], WATCH, subscriptions), and another Mux, or more Conns, beside commands
+that take long. KeepAlive and clean-ups dial their own connections from the pool behind the Mux.
+
 # Time to live
 
 The ttl is whole milliseconds, 1 ms to 24 h, from 10 ms for a Locker. Choose it longer than the longest pause that a
@@ -87,9 +99,9 @@ OpTimeout apart, that it is not there, or until its ttl must be over. [Locker.Cl
 	ErrConflict     the key holds something that is no      choose another key, or DEL it by hand if it is a remnant;
 	                lock: another type, or no TTL           a lock without TTL would be held for ever
 	ErrUnsupported  the server, or a connection inside      use another verb, another connection
-	                MULTI, cannot do this
+	                MULTI or of a Mux, cannot do this
 	ErrFenced       Guard has seen a higher number          stop the work: there is a newer holder
-	ErrClosed       the Locker was closed                   -
+	ErrClosed       the Locker, or its Mux, was closed      -
 
 A wait that ends with its context is both that context's cause and, if the lock was held, ErrHeld. The server's or the
 network's own error stays wrapped inside.

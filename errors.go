@@ -40,8 +40,8 @@ var (
 	ErrFenced = errors.New("redigolock: fenced off by a higher number")
 	// ErrExpired: an acquire was won, but so late that no validity was left; it has been undone.
 	ErrExpired = errors.New("redigolock: acquired too late, already expired")
-	// ErrClosed: the Locker was closed.
-	ErrClosed = errors.New("redigolock: locker closed")
+	// ErrClosed: the Locker was closed, or the Mux that it works over.
+	ErrClosed = errors.New("redigolock: closed")
 )
 
 // A HeldError says who holds a key. [errors.Is] finds [ErrHeld] in it.

@@ -57,3 +57,28 @@ func Kept(k *Lock) bool {
 	defer k.locker.state.mu.Unlock()
 	return k.keeper != nil
 }
+
+// TokensOf is how a Locker makes tokens.
+func TokensOf(l *Locker) func() string { return l.newToken }
+
+// What a Mux does at a time.
+const (
+	MaxFlying = maxFlying
+	MaxGroup  = maxGroup
+)
+
+// MuxQueued is how many callers of the Mux wait for their turn.
+func MuxQueued(m *Mux) int {
+	m.state.mu.Lock()
+	defer m.state.mu.Unlock()
+	return len(m.state.queue.calls)
+}
+
+// AgeMux makes the connections of an idle Mux as old as if nothing had happened for d.
+func AgeMux(m *Mux, d time.Duration) {
+	m.state.mu.Lock()
+	defer m.state.mu.Unlock()
+	for _, ln := range m.state.lanes {
+		ln.used, ln.made = ln.used.Add(-d), ln.made.Add(-d)
+	}
+}

@@ -24,7 +24,7 @@ func extend(ctx context.Context, c redis.Conn, key, token string, ttl time.Durat
 		return 0, err
 	}
 	args := scriptExtend.room(c, 3)
-	args[2], args[3], args[4] = boxed(c, key), boxed(c, token), ttl.Milliseconds()
+	args[2], args[3], args[4] = boxed(c, key), boxed(c, token), millis(c, ttl)
 	reply, err := scriptExtend.run(ctx, c, verb, key, args)
 	if err != nil {
 		return 0, err

@@ -1,6 +1,7 @@
 package redigolock_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 )
@@ -15,4 +16,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// spawn runs f on a goroutine of the group.
+func spawn(wg *sync.WaitGroup, f func()) {
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		f()
+	}()
 }

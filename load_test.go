@@ -242,11 +242,17 @@ func TestAllocationsOfACycle(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
+	mux := &redigolock.Mux{Pool: pool}
+	defer mux.Close()
 	for name, x := range map[string]struct {
+		pool redigolock.Pool
 		with redigolock.AcquireFunc
 		most float64
-	}{"default": {nil, 10}, "SetNX": {redigolock.SetNX, 8}} {
-		l := &redigolock.Locker{Pool: pool, AcquireWith: x.with}
+	}{
+		"pool": {pool, nil, 7}, "pool, SetNX": {pool, redigolock.SetNX, 5},
+		"mux": {mux, nil, 5}, "mux, SetNX": {mux, redigolock.SetNX, 3},
+	} {
+		l := &redigolock.Locker{Pool: x.pool, AcquireWith: x.with}
 		n := testing.AllocsPerRun(500, func() {
 			k, err := l.TryAcquire(bg, "key", time.Minute)
 			if err == nil {

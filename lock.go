@@ -169,7 +169,7 @@ func (k *Lock) judge(verb string, err error) error {
 
 // exchange runs f on a connection of its own choice, and returns the time just before f sent anything.
 func (k *Lock) exchange(ctx context.Context, verb string, timeout time.Duration, f func(redis.Conn) error) (time.Time, error) {
-	b := &boundConn{key: k.conn.key, token: k.conn.token}
+	b := &boundConn{key: k.conn.key, token: k.conn.token, ttl: k.conn.ttl}
 	return k.exchangeOn(ctx, b, verb, timeout, f)
 }
 
@@ -189,7 +189,9 @@ func (k *Lock) exchangeOn(ctx context.Context, b *boundConn, verb string, timeou
 	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
 		return start, failed(verb, k.key, contextError(ctx))
 	}
-	start = l.now()
+	if start = now; l.clock != nil || !isMux(l.Pool) { // a Mux lends at once
+		start = l.now()
+	}
 	if l.clock == nil {
 		b.fresh = b.deadline.Sub(start)
 	}

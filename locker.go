@@ -44,6 +44,8 @@ type Locker struct {
 type lockerState struct {
 	closed atomic.Bool
 	limits [2]atomic.Pointer[sharedLimit]
+	ttl    atomic.Pointer[boxedTTL] // of the newest handle: most have the same
+	tokens tokens
 
 	mu      sync.Mutex    // protects what follows; taken for moments only, never while anything is sent
 	closing chan struct{} // closed by Close; nil until somebody needs it
@@ -221,7 +223,7 @@ func (l *Locker) newLock(ctx context.Context, verb, key string, ttl time.Duratio
 	if err := checkOwner(l.Owner); err != nil {
 		return nil, invalid(verb, "%v", err)
 	}
-	return l.handle(ctx, verb, key, newToken(l.Owner), ttl)
+	return l.handle(ctx, verb, key, l.newToken(), ttl)
 }
 
 func (l *Locker) handle(ctx context.Context, verb, key, token string, ttl time.Duration) (*Lock, error) {
@@ -230,15 +232,21 @@ func (l *Locker) handle(ctx context.Context, verb, key, token string, ttl time.D
 	}
 	k := &Lock{locker: l, key: key, token: token, ttl: ttl}
 	k.conn.key, k.conn.token = key, token
+	k.conn.ttl = l.state.ttl.Load()
+	if b := k.conn.ttl; b == nil || b.ttl != ttl {
+		k.conn.ttl = boxTTL(ttl)
+		l.state.ttl.Store(k.conn.ttl)
+	}
 	return k, nil
 }
 
 func (l *Locker) check(ctx context.Context, verb, key string, ttl time.Duration) error {
 	rp, isPool := l.Pool.(*redis.Pool)
+	m, isMux := l.Pool.(*Mux)
 	switch {
 	case ctx == nil:
 		return invalid(verb, "ctx is nil")
-	case l.Pool == nil, isPool && rp == nil:
+	case l.Pool == nil, isPool && rp == nil, isMux && m == nil:
 		return invalid(verb, "Locker.Pool is nil")
 	case l.OpTimeout < 0:
 		return invalid(verb, "Locker.OpTimeout is negative")

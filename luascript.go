@@ -190,7 +190,7 @@ func SetNXScript(ctx context.Context, c redis.Conn, key, token string, ttl time.
 		return err
 	}
 	args := scriptSetNX.room(c, 3)
-	args[2], args[3], args[4] = boxed(c, key), boxed(c, token), ttl.Milliseconds()
+	args[2], args[3], args[4] = boxed(c, key), boxed(c, token), millis(c, ttl)
 	reply, err := scriptSetNX.run(ctx, c, verb, key, args)
 	if err != nil {
 		return err

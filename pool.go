@@ -13,7 +13,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// A Pool lends connections: a *redis.Pool, or whatever else has its Get.
+// A Pool lends connections: a *redis.Pool, a *[Mux], or whatever else has its Get.
 //
 // Two methods are used where they are there. GetContext(ctx) (redis.Conn, error) of the pool bounds the wait for a
 // connection by ctx and by OpTimeout; a pool without it can make a call wait for longer. Bind(keys ...string) error of the
@@ -151,7 +151,11 @@ var errBusyPool = errors.New("no connection came free, or none could be made, wi
 func (b *boundConn) borrow(ctx context.Context, p Pool, limit context.Context, verb, key string) error {
 	var err error
 	cp, ok := p.(contextPool)
+	m, isMux := p.(*Mux)
 	switch {
+	case isMux:
+		b.mux = muxConn{mux: m}
+		b.Conn, err = &b.mux, m.check()
 	case !ok:
 		b.Conn = p.Get()
 	case dialsUnbounded(p):
@@ -212,6 +216,9 @@ func (b *boundConn) giveBack(err error) {
 // dialOwn makes a connection that is not the pool's, so that a clean-up neither waits for a connection nor gets a
 // broken one. A pool that cannot dial lends one, which its user closes as if it were dialled.
 func dialOwn(ctx context.Context, p Pool) (redis.Conn, error) {
+	if m, ok := p.(*Mux); ok {
+		return dialOwn(ctx, m.Pool)
+	}
 	if rp, ok := p.(*redis.Pool); ok {
 		switch {
 		case rp.DialContext != nil:
@@ -238,6 +245,9 @@ func dialOwn(ctx context.Context, p Pool) (redis.Conn, error) {
 
 // dials reports whether what dialOwn returns was dialled, and not lent by p.
 func dials(p Pool) bool {
+	if m, ok := p.(*Mux); ok {
+		return dials(m.Pool)
+	}
 	if rp, ok := p.(*redis.Pool); ok {
 		return rp.DialContext != nil || rp.Dial != nil
 	}

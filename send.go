@@ -2,6 +2,7 @@ package redigolock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -56,6 +57,9 @@ func pipeline(ctx context.Context, c redis.Conn, verb, key string, reqs []reques
 }
 
 func exchange(c redis.Conn, timeout time.Duration, reqs []request, replies []any) error {
+	if m, ok := c.(*muxConn); ok {
+		return m.exchange(timeout, reqs, replies)
+	}
 	start := time.Now()
 	for _, r := range reqs {
 		if err := c.Send(r.cmd, r.args...); err != nil {
@@ -177,6 +181,9 @@ func cut(cc redis.ConnWithContext) { _, _ = cc.ReceiveContext(past) }
 
 // unanswered is the error of a command that left without an answer.
 func unanswered(ctx context.Context, c redis.Conn, verb, key string, err error) error {
+	if errors.Is(err, errNotSent) {
+		return failed(verb, key, join(ended(ctx), err))
+	}
 	if cc, ok := c.(redis.ConnWithContext); ok && c.Err() == nil {
 		cut(cc) // a foreign connection that is not dead by itself: its reply is still due
 	}

@@ -33,7 +33,7 @@ func SetNX(ctx context.Context, c redis.Conn, key, token string, ttl time.Durati
 var nx, px any = "NX", "PX"
 
 func setArgs(c redis.Conn, args []any, key, token string, ttl time.Duration) []any {
-	args[0], args[1], args[2], args[3], args[4] = boxed(c, key), boxed(c, token), nx, px, ttl.Milliseconds()
+	args[0], args[1], args[2], args[3], args[4] = boxed(c, key), boxed(c, token), nx, px, millis(c, ttl)
 	return args
 }
 

@@ -1,7 +1,10 @@
 package redigolock
 
 import (
+	"crypto/rand"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/google/uuid"
 )
@@ -15,11 +18,48 @@ const maxOwner = 64 // bytes
 func NewToken() string { return uuid.NewString() }
 
 // newToken is NewToken with the owner in front, as Locker.Owner describes it.
-func newToken(owner string) string {
-	if owner == "" {
-		return uuid.NewString()
+func (l *Locker) newToken() string {
+	if l.Owner == "" {
+		return l.state.tokens.next()
 	}
-	return owner + "|" + uuid.NewString()
+	return l.Owner + "|" + l.state.tokens.next()
+}
+
+// tokens are made some at a time, from one look for randomness, as parts of one string. Those in stock are as secret as the
+// one that was handed out last: both are in this process's memory only.
+type tokens struct {
+	mu    sync.Mutex // protects stock
+	stock string
+}
+
+const (
+	tokenLen   = 36
+	tokenStock = 8 // one that is kept for long keeps 8 × 36 bytes
+)
+
+func (t *tokens) next() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stock == "" {
+		t.stock = newTokens()
+	}
+	token := t.stock[:tokenLen]
+	t.stock = t.stock[tokenLen:]
+	return token
+}
+
+// newTokens is uuid.NewString for all of a stock, without two allocations and a system call for each.
+func newTokens() string {
+	var random [tokenStock * len(uuid.UUID{})]byte
+	_, _ = rand.Read(random[:]) // never fails: it ends the process
+	text := make([]byte, 0, tokenStock*tokenLen)
+	for id := range slices.Chunk(random[:], len(uuid.UUID{})) {
+		id[6] = id[6]&0x0f | 0x40             // version 4
+		id[8] = id[8]&0x3f | 0x80             // variant of RFC 9562
+		hex, _ := uuid.UUID(id).MarshalText() // never fails
+		text = append(text, hex...)
+	}
+	return string(text)
 }
 
 // checkOwner allows up to 64 bytes of printable ASCII without space and '|', so that an owner can be told from

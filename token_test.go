@@ -13,6 +13,16 @@ import (
 
 // The articles that use one fixed value for everybody make compare-and-delete worthless.
 func TestNewTokenIsARandomUUIDAndNeverTheSame(t *testing.T) {
+	randomUUIDs(t, redigolock.NewToken)
+}
+
+// A Locker makes several at a time.
+func TestTokensOfALockerAreRandomUUIDsAndNeverTheSame(t *testing.T) {
+	randomUUIDs(t, redigolock.TokensOf(&redigolock.Locker{}))
+}
+
+func randomUUIDs(t *testing.T, newToken func() string) {
+	t.Helper()
 	const goroutines, each = 8, 1000
 	seen := make(map[string]bool, goroutines*each)
 	var mu sync.Mutex // protects seen
@@ -22,9 +32,9 @@ func TestNewTokenIsARandomUUIDAndNeverTheSame(t *testing.T) {
 		go func() {
 			defer wg.Done()
 			for range each {
-				token := redigolock.NewToken()
+				token := newToken()
 				id, err := uuid.Parse(token)
-				if err != nil || id.Version() != 4 || id.String() != token {
+				if err != nil || id.Version() != 4 || id.Variant() != uuid.RFC4122 || id.String() != token {
 					t.Errorf("%q is no UUID of version 4 in its usual form: %v", token, err)
 				}
 				mu.Lock()

@@ -371,7 +371,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "wait for the pool not bounded", file: "limit.go",
-		old:   "\tif _, ok := l.Pool.(contextPool); !ok {",
+		old:   "\tif _, waits := l.Pool.(contextPool); !waits || isMux(l.Pool) {",
 		new:   "\tif true {",
 		tests: "TestOpTimeoutBoundsTheWaitForThePool",
 	},
@@ -574,5 +574,151 @@ var mutants = []mutant{
 		old:   "\treturn !none\n",
 		new:   "\treturn !none && reply != nil\n",
 		tests: "TestReplyThatSaysNothingIsAFailedRenewal",
+	},
+	{
+		name: "a reply skipped when its caller has left", file: "muxlead.go",
+		old: `		for j := range x.replies {
+`,
+		new: `		for j := range x.replies {
+			if x.stage.Load() == stageLeft {
+				continue
+			}
+`,
+		tests: "TestMuxFollowerLeavesAndTheOthersGetTheirReplies",
+	},
+	{
+		name: "a batch cut by its leader's cancel", file: "muxlane.go",
+		old:   "	alone := c.stage.Load() == stageLeading && len(c.batch) == 1 && (w == nil || len(w.flights) == 1)",
+		new:   "	alone := c.stage.Load() == stageLeading",
+		tests: "TestMuxLeaderWithFollowersStaysWithThem",
+	},
+	{
+		name: "a follower's arguments used after it has left", file: "muxcall.go",
+		old: `	if c.stage.CompareAndSwap(stageSent, stageLeft) {
+		c.end(stageLeft, why)
+`,
+		new: `	if c.stage.CompareAndSwap(stageSent, stageLeft) || c.stage.CompareAndSwap(stageWriting, stageLeft) {
+		c.end(stageLeft, why)
+`,
+		tests: "TestMuxFollowerLeavesWhileItIsWrittenOnlyWhenItsArgumentsAreFree",
+	},
+	{
+		name: "a caller that left the queue is unknown", file: "muxcall.go",
+		old: `		c.end(stageLeft, errMuxBusy)
+		return
+`,
+		new: `		c.end(stageLeft, why)
+		return
+`,
+		tests: "TestMuxQueuedCallerLeavesAndSendsNothing",
+	},
+	{
+		name: "a wire used on after a reply was not read", file: "muxlead.go",
+		old: `	return w.patience, w.broken
+`,
+		new: `	return w.patience, nil
+`,
+		tests: "TestMuxForeignConnectionThatFailsOrPanicsWithoutDyingGivesNobodyAWrongReply",
+	},
+	{
+		name: "a dial that failed is unknown", file: "muxlead.go",
+		old: `			return fmt.Errorf("%w: %w", errNotSent, err)
+`,
+		new: `			return fmt.Errorf("%w", err)
+`,
+		tests: "TestMuxDialThatFailsOrPanicsIsDefiniteAndTheNextDialsAnew",
+	},
+	{
+		name: "the newest leader reads first", file: "muxlane.go",
+		old: `		c = w.turns[0]
+		w.turns = slices.Delete(w.turns, 0, 1)
+`,
+		new: `		c = w.turns[len(w.turns)-1]
+		w.turns = w.turns[:len(w.turns)-1]
+`,
+		tests: "TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder",
+	},
+	{
+		name: "WATCH shared", file: "muxrefuse.go",
+		old:   `"WATCH": true, `,
+		new:   "",
+		tests: "TestMuxRefusesWhatNeedsAConnectionOfItsOwnAndSendsNothing|TestReleaseTxOverAMuxSaysThatItNeedsThePool",
+	},
+	{
+		name: "a group called streams hides BLOCK", file: "muxrefuse.go",
+		old: `			i += 2
+`,
+		new: `			i += 0
+`,
+		tests: "TestMuxRefusesWhatNeedsAConnectionOfItsOwnAndSendsNothing",
+	},
+	{
+		name: "everybody travels alone", file: "muxcall.go",
+		old:   "	n = min(n, len(q.calls))\n",
+		new:   "	n = min(n, len(q.calls), 1)\n",
+		tests: "TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder",
+	},
+	{
+		name: "newcomers overtake the queue", file: "mux.go",
+		old:   "	s.queue.calls = append(s.queue.calls, c)",
+		new:   "	s.queue.calls = append([]*call{c}, s.queue.calls...)",
+		tests: "TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder",
+	},
+	{
+		name: "a short timeout cuts those that come after", file: "muxlane.go",
+		old:   "c.timeout > 0 && c.timeout <= 2*w.patience",
+		new:   "true",
+		tests: "TestMuxShortTimeoutsDoTheOthersNoHarm",
+	},
+	{
+		name: "a follower's timeout is its leader's", file: "muxlane.go",
+		old: `	if a == 0 || b == 0 {
+		return 0
+	}
+`,
+		new:   "",
+		tests: "TestMuxShortTimeoutsDoTheOthersNoHarm",
+	},
+	{
+		name: "each slow reply has the whole timeout", file: "muxlead.go",
+		old:   "if patience > 0 && i+j > 0 {",
+		new:   "if false {",
+		tests: "TestMuxBatchOfSlowCommandsIsBoundedAsAWhole",
+	},
+	{
+		name: "followers wait for their leader's dial", file: "muxcall.go",
+		old:   "	if c.mux.unqueue(c) {",
+		new:   "	if c.stage.Load() == stageQueued && c.mux.unqueue(c) {",
+		tests: "TestMuxDialThatHangsLetsFollowersAndLoneLeadersLeave",
+	},
+	{
+		name: "a dial has a time of its own", file: "muxdial.go",
+		old:   "c.patience -= time.Since(now); c.patience <= 0",
+		new:   "false",
+		tests: "TestMuxDialTakesFromTheCommandsTime",
+	},
+	{
+		name: "READONLY does not matter to a Mux", file: "muxlead.go",
+		old:   "				if readOnly(re) {",
+		new:   "				if false {",
+		tests: "TestMuxDialsAnewAfterREADONLY",
+	},
+	{
+		name: "an idle Mux is not tested", file: "muxdial.go",
+		old:   "	return idle >= poolTestAfter || ",
+		new:   "	return ",
+		tests: "TestMuxTestsAConnectionThatWasIdleForLong|TestMuxFindsAfterAPauseThatTheServerWasStartedAnew",
+	},
+	{
+		name: "a closed Mux keeps its queue", file: "mux.go",
+		old:   "		c.end(stageDone, errMuxClosed)",
+		new:   "		_ = c",
+		tests: "TestMuxCloseAtEachStage",
+	},
+	{
+		name: "a slow lane taken", file: "muxlane.go",
+		old:   "time.Since(ln.progress) < slowLane",
+		new:   "true",
+		tests: "TestMuxSlowCommandHoldsUpItsConnectionOnly",
 	},
 }

@@ -1,0 +1,37 @@
+package redigolock_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+func TestLockerOverMux(t *testing.T) {
+	s := redistest.Start(t)
+	m := &redigolock.Mux{Pool: s.Pool()}
+	t.Cleanup(func() { m.Close() })
+	l := &redigolock.Locker{Pool: m}
+	var wg sync.WaitGroup
+	for w := range 128 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for i := range 200 {
+				k, err := l.TryAcquire(bg, fmt.Sprint("key", w), time.Minute)
+				if err != nil {
+					t.Error(i, err)
+					return
+				}
+				if err := k.Release(bg); err != nil {
+					t.Error(i, err)
+					return
+				}
+			}
+		}()
+	}
+	wg.Wait()
+}

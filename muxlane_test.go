@@ -1,0 +1,458 @@
+package redigolock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+func TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder(t *testing.T) {
+	r := newMuxRig(t, 0)
+	var w wire
+	pool := w.pool(r.proxy.Addr())
+	t.Cleanup(func() { pool.Close() })
+	r.mux = newMux(t, pool, 0)
+	let := r.fill()
+	const n = redigolock.MaxGroup + 100
+	var all []<-chan echo
+	for i := range n {
+		all = append(all, r.queue(bg, 0, fmt.Sprint(i)))
+	}
+	before := w.now()
+	let()
+	for i, ch := range all {
+		r.answered(fmt.Sprint(i), ch)
+	}
+	if writes := w.now() - before; writes > 6 { // two batches, and perhaps the first one's buffer in parts
+		t.Errorf("%d writes for %d callers", writes, n)
+	}
+	for i, q := range r.sent("echo")[redigolock.MaxFlying:] {
+		if q.Args[0] != fmt.Sprint(i) {
+			t.Fatalf("%s came as number %d", q.Args[0], i)
+		}
+	}
+}
+
+func TestMuxSlowCommandHoldsUpItsConnectionOnly(t *testing.T) {
+	r := newMuxRig(t, 2)
+	slow := r.echo(bg, 0, "hold")
+	r.arrived("hold")
+	r.answered("second lane", r.echo(bg, 0, "second lane"))
+	start := time.Now()
+	eventually(t, "it is slow", func() bool { return time.Since(start) > 50*time.Millisecond })
+	var wg sync.WaitGroup
+	for range 16 {
+		spawn(&wg, func() {
+			for range 50 {
+				if text, err := redis.String(redis.DoWithTimeout(r.mux.Get(), 5*time.Second, "ECHO", "fast")); text != "fast" {
+					t.Error(text, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	r.let("hold")
+	r.answered("hold", slow)
+	if n := r.proxy.Conns(); n != 2 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+func TestMuxUsesNoMoreThanConnsConnections(t *testing.T) {
+	for _, c := range []struct{ conns, want int }{{0, 1}, {1, 1}, {4, 4}} {
+		r := newMuxRig(t, c.conns)
+		var all []<-chan echo
+		for i := range 40 {
+			all = append(all, r.echo(bg, 0, fmt.Sprint("hold ", i)))
+		}
+		eventually(t, "all connections are used", func() bool { return r.proxy.Conns() >= c.want })
+		for i := range all {
+			r.let(fmt.Sprint("hold ", i))
+		}
+		for i, ch := range all {
+			r.answered(fmt.Sprint("hold ", i), ch)
+		}
+		if n := r.proxy.Conns(); n != c.want {
+			t.Errorf("Conns %d: %d connections", c.conns, n)
+		}
+		r.ok(r.mux.Close())
+		eventually(t, "none is left", func() bool { return r.proxy.Conns() == 0 })
+	}
+}
+
+func TestMuxCloseAtEachStage(t *testing.T) {
+	r := newMuxRig(t, 0)
+	let := r.fill()
+	queued := r.queue(bg, 0, "queued")
+	r.ok(r.mux.Close())
+	got := receive(t, "the queued", queued)
+	wants(t, got.err, redigolock.ErrClosed)
+	let() // those in flight are answered
+	for _, q := range r.sent("echo") {
+		if q.Args[0] == "queued" {
+			t.Error("sent after Close")
+		}
+	}
+	_, err := r.mux.GetContext(bg)
+	wants(t, err, redigolock.ErrClosed)
+	_, err = got.conn.Do("ECHO", "x")
+	wants(t, err, redigolock.ErrClosed)
+	_, err = r.locker.TryAcquire(bg, "key", time.Minute)
+	wants(t, err, redigolock.ErrClosed)
+	wantsNot(t, err, redigolock.ErrUnknown)
+	r.ok(r.mux.Close())
+	eventually(t, "no connection is left", func() bool { return r.proxy.Conns() == 0 })
+}
+
+func TestMuxConnectionThatBreaksIsUnknownForAllInFlightAndTheRestGoOn(t *testing.T) {
+	r := newMuxRig(t, 0)
+	r.proxy.Rule(func(redistest.Request) redistest.Action { return redistest.Swallow() })
+	var all []<-chan error
+	for i := range redigolock.MaxFlying {
+		all = append(all, inBackground(func() error {
+			c := r.mux.Get()
+			defer c.Close()
+			return redigolock.SetNX(bg, c, fmt.Sprint(i), "token", time.Minute)
+		}))
+		eventually(t, "it is sent", func() bool { return len(r.sent("set")) == i+1 })
+	}
+	r.proxy.Rule(nil)
+	queued := r.queue(bg, 0, "queued")
+	r.proxy.CutAll()
+	for _, ch := range all {
+		wants(t, receive(t, "a broken one", ch), redigolock.ErrUnknown)
+	}
+	r.answered("queued", queued)
+}
+
+// A ownDialer dials as dial says.
+type ownDialer struct {
+	dial func(ctx context.Context) (redis.Conn, error)
+}
+
+func (p *ownDialer) Get() redis.Conn { panic("to be dialled") }
+
+func (p *ownDialer) DialContext(ctx context.Context) (redis.Conn, error) { return p.dial(ctx) }
+
+func TestMuxDialThatHangsLetsFollowersAndLoneLeadersLeave(t *testing.T) {
+	r := newMuxRig(t, 0)
+	inner := r.proxy.Pool()
+	var hang atomic.Bool
+	dialing, dialled := make(chan struct{}, 1), make(chan error, 1)
+	r.mux = newMux(t, &ownDialer{func(ctx context.Context) (redis.Conn, error) {
+		if hang.Load() {
+			dialing <- struct{}{}
+			<-ctx.Done()
+			dialled <- ctx.Err()
+			return nil, ctx.Err()
+		}
+		return redis.Dial("tcp", r.proxy.Addr())
+	}}, 0)
+	inner.Close()
+	var flying []<-chan echo
+	for i := range redigolock.MaxFlying {
+		flying = append(flying, r.echo(bg, 0, fmt.Sprint("hold ", i)))
+		r.arrived(fmt.Sprint("hold ", i))
+	}
+	leaderCtx, cancelLeader := context.WithCancel(bg)
+	leader := r.queue(leaderCtx, 0, "leader")
+	ctx, cancel := context.WithCancel(bg)
+	cancelled, late := r.queue(ctx, 0, "cancelled"), r.queue(bg, time.Second/2, "late")
+	hang.Store(true)
+	r.proxy.CutAll()
+	receive(t, "the dial", dialing)
+	cancelLeader() // it has followers
+	cancel()
+	wants(t, receive(t, "a cancelled follower", cancelled).err, context.Canceled)
+	got := receive(t, "a late follower", late)
+	if got.err == nil || got.conn.Err() != nil {
+		t.Error("nothing was sent:", got.err, got.conn.Err())
+	}
+	wants(t, receive(t, "the leader, alone by now", leader).err, context.Canceled)
+	wants(t, receive(t, "the dial ends", dialled), context.Canceled)
+	for _, ch := range flying {
+		if receive(t, "the cut ones", ch).err == nil {
+			t.Error("no error")
+		}
+	}
+	hang.Store(false)
+	r.answered("next", r.echo(bg, 0, "next"))
+}
+
+func TestMuxDialTakesFromTheCommandsTime(t *testing.T) {
+	r := newMuxRig(t, 0)
+	r.mux = newMux(t, &ownDialer{func(ctx context.Context) (redis.Conn, error) {
+		<-ctx.Done() // it comes, but at the last moment
+		return redis.Dial("tcp", r.proxy.Addr())
+	}}, 0)
+	r.locker.Pool, r.locker.OpTimeout = r.mux, 50*time.Millisecond
+	r.silent("a command whose time is over", func() {
+		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		if err == nil || !redigolock.Transient(err) {
+			t.Error(err)
+		}
+		wantsNot(t, err, redigolock.ErrUnknown, context.DeadlineExceeded)
+	})
+}
+
+func TestMuxDialThatFailsOrPanicsIsDefiniteAndTheNextDialsAnew(t *testing.T) {
+	r := newMuxRig(t, 0)
+	var how func() error
+	r.mux = newMux(t, &ownDialer{func(context.Context) (redis.Conn, error) {
+		if how != nil {
+			return nil, how()
+		}
+		return redis.Dial("tcp", r.proxy.Addr())
+	}}, 0)
+	r.locker.Pool = r.mux
+	refused := errors.New("refused")
+	how = func() error { return refused }
+	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+	wants(t, err, refused)
+	wantsNot(t, err, redigolock.ErrUnknown)
+	how = func() error { panic("a dial of the user's own") }
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		_, _ = r.mux.Get().Do("ECHO", "x")
+	}()
+	how = nil
+	r.answered("next", r.echo(bg, 0, "next"))
+}
+
+// A moodyConn panics or fails in one Receive, without dying, and has the reply still due.
+type moodyConn struct {
+	redis.Conn
+	mood *atomic.Int32 // 1: fail, 2: panic, 3: panic, and in Close too
+}
+
+func (c moodyConn) Receive() (any, error) {
+	switch c.mood.Load() {
+	case 1:
+		c.mood.Store(0)
+		return nil, errors.New("moody")
+	case 2:
+		c.mood.Store(0)
+		panic("moody")
+	case 3:
+		panic("moody")
+	}
+	return c.Conn.Receive()
+}
+
+func (c moodyConn) Close() error {
+	if c.mood.CompareAndSwap(3, 0) {
+		defer panic("moody too")
+	}
+	return c.Conn.Close()
+}
+
+func TestMuxForeignConnectionThatFailsOrPanicsWithoutDyingGivesNobodyAWrongReply(t *testing.T) {
+	for mood := range int32(3) {
+		r := newMuxRig(t, 0)
+		m := &atomic.Int32{}
+		r.mux = newMux(t, &ownDialer{func(context.Context) (redis.Conn, error) {
+			c, err := redis.Dial("tcp", r.proxy.Addr())
+			return moodyConn{c, m}, err
+		}}, 0)
+		ask := func(text string) <-chan echo {
+			return inBackground(func() (e echo) {
+				defer func() {
+					if p := recover(); p != nil {
+						e = echo{err: fmt.Errorf("%v", p)}
+					}
+				}()
+				text, err := redis.String(r.mux.Get().Do("ECHO", text))
+				return echo{text: text, err: err}
+			})
+		}
+		r.answered("first", ask("first"))
+		let := r.fillBy(ask)
+		leader, follower := r.queueBy(ask, "leader"), r.queueBy(ask, "follower")
+		m.Store(mood + 1)
+		let()
+		for text, ch := range map[string]<-chan echo{"leader": leader, "follower": follower} {
+			if got := receive(t, text, ch); got.err == nil && got.text != text {
+				t.Errorf("%s got %q", text, got.text)
+			}
+		}
+		r.answered("next", ask("next"))
+	}
+}
+
+// fillBy is fill, where the replies may also be errors.
+func (r *muxRig) fillBy(ask func(text string) <-chan echo) (let func()) {
+	r.t.Helper()
+	var all []<-chan echo
+	var texts []string
+	for i := range redigolock.MaxFlying {
+		text := fmt.Sprint("hold fill ", i)
+		texts, all = append(texts, text), append(all, ask(text))
+		r.arrived(text)
+	}
+	return func() {
+		r.t.Helper()
+		r.let(texts...)
+		for i, ch := range all {
+			if got := receive(r.t, texts[i], ch); got.err == nil && got.text != texts[i] {
+				r.t.Errorf("%s got %q", texts[i], got.text)
+			}
+		}
+	}
+}
+
+func (r *muxRig) queueBy(ask func(text string) <-chan echo, text string) <-chan echo {
+	r.t.Helper()
+	n := redigolock.MuxQueued(r.mux)
+	ch := ask(text)
+	eventually(r.t, text+" is queued", func() bool { return redigolock.MuxQueued(r.mux) == n+1 })
+	return ch
+}
+
+func TestMuxWorksOverEveryKindOfConnectionAndPool(t *testing.T) {
+	server := redistest.Start(t)
+	dial := func(wrap func(redis.Conn) redis.Conn) redigolock.Pool {
+		return &ownDialer{func(context.Context) (redis.Conn, error) {
+			c, err := server.Dial()
+			return wrap(c), err
+		}}
+	}
+	for name, pool := range map[string]redigolock.Pool{
+		"plain":      dial(func(c redis.Conn) redis.Conn { return plainConn{c} }),
+		"timeouts":   dial(func(c redis.Conn) redis.Conn { return timeoutConn{c} }),
+		"only Get":   getPool{server.Pool()},
+		"GetContext": &countingPool{Pool: server.Pool()},
+		"plain, from a pool": getPool{&redis.Pool{Dial: func() (redis.Conn, error) {
+			c, err := server.Dial()
+			return plainConn{c}, err
+		}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &muxStorm{mux: newMux(t, pool, 2)}
+			var wg sync.WaitGroup
+			for w := range 32 {
+				spawn(&wg, func() {
+					for i := range 30 {
+						if err := s.ask(bg, (w+i)%3); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+func TestMuxRefusesAClustersPool(t *testing.T) {
+	server := redistest.StartMini(t)
+	closed := false
+	m := newMux(t, &ownDialer{func(context.Context) (redis.Conn, error) {
+		return &bindsConn{server.Pool().Get(), &closed}, nil
+	}}, 0)
+	_, err := (&redigolock.Locker{Pool: m}).TryAcquire(bg, "key", time.Minute)
+	wants(t, err, redigolock.ErrInvalid)
+	wantsNot(t, err, redigolock.ErrUnknown)
+	if !closed {
+		t.Error("the connection is left")
+	}
+}
+
+type bindsConn struct {
+	redis.Conn
+	closed *bool
+}
+
+func (*bindsConn) Bind(...string) error { return nil }
+
+func (c *bindsConn) Close() error {
+	*c.closed = true
+	return c.Conn.Close()
+}
+
+func TestMuxDialsAnewAfterREADONLY(t *testing.T) {
+	r := newMuxRig(t, 0)
+	r.answered("first", r.echo(bg, 0, "first"))
+	old := r.sent("echo")[0].Conn
+	r.proxy.Rule(func(q redistest.Request) redistest.Action {
+		if q.Conn == old {
+			return redistest.Reply("-READONLY You can't write against a read only replica.\r\n")
+		}
+		return redistest.Pass()
+	})
+	ctx, cancel := context.WithTimeout(bg, 5*time.Second)
+	defer cancel()
+	k := r.must(r.locker.Acquire(ctx, "key", time.Minute))
+	r.ok(k.Release(bg))
+}
+
+func TestMuxTestsAConnectionThatWasIdleForLong(t *testing.T) {
+	now, idle := time.Second, 11*time.Second
+	for _, c := range []struct {
+		name        string
+		change      func(*redis.Pool, *atomic.Int64)
+		idle        time.Duration
+		dials, asks int64
+	}{
+		{"not idle", func(*redis.Pool, *atomic.Int64) {}, now, 1, 0},
+		{"by PING", func(*redis.Pool, *atomic.Int64) {}, idle, 1, 1},
+		{"IdleTimeout", func(p *redis.Pool, _ *atomic.Int64) { p.IdleTimeout = 500 * time.Millisecond }, now, 2, 0},
+		{"MaxConnLifetime", func(p *redis.Pool, _ *atomic.Int64) { p.MaxConnLifetime = 500 * time.Millisecond }, now, 2, 0},
+		{"TestOnBorrow", func(p *redis.Pool, asked *atomic.Int64) {
+			p.TestOnBorrow = func(c redis.Conn, used time.Time) error {
+				if time.Since(used) < 10*time.Second {
+					return errors.New("it was told another time")
+				}
+				asked.Add(1)
+				return nil
+			}
+		}, idle, 1, 1},
+		{"TestOnBorrowContext that refuses", func(p *redis.Pool, asked *atomic.Int64) {
+			p.TestOnBorrowContext = func(context.Context, redis.Conn, time.Time) error { asked.Add(1); return errors.New("bad") }
+		}, idle, 2, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newMuxRig(t, 0)
+			var dials, asked atomic.Int64
+			pool := &redis.Pool{Dial: func() (redis.Conn, error) {
+				dials.Add(1)
+				return redis.Dial("tcp", r.proxy.Addr())
+			}}
+			c.change(pool, &asked)
+			r.mux = newMux(t, pool, 0)
+			r.answered("first", r.echo(bg, 0, "first"))
+			redigolock.AgeMux(r.mux, c.idle)
+			r.answered("second", r.echo(bg, 0, "second"))
+			r.answered("third", r.echo(bg, 0, "third"))
+			asked.Add(int64(len(r.sent("ping"))))
+			if dials.Load() != c.dials || asked.Load() != c.asks {
+				t.Errorf("%d dials and %d tests, want %d and %d", dials.Load(), asked.Load(), c.dials, c.asks)
+			}
+			eventually(t, "one connection is left", func() bool { return r.proxy.Conns() == 1 })
+		})
+	}
+}
+
+func TestMuxFindsAfterAPauseThatTheServerWasStartedAnew(t *testing.T) {
+	r := newMuxRig(t, 0)
+	r.mux = newMux(t, r.server.Pool(), 2)
+	r.locker.Pool = r.mux
+	r.must(r.locker.TryAcquire(bg, "one", time.Minute))
+	r.ok(r.server.Restart())
+	redigolock.AgeMux(r.mux, time.Minute)
+	r.must(r.locker.TryAcquire(bg, "two", time.Minute))
+}
