@@ -1,6 +1,8 @@
 // Package bench holds the workloads that measure the locks of this project: configurations with a Run.
 //
-//   - [Uncontended]: acquire and release of distinct keys, over approach, release and number of goroutines.
+//   - [Uncontended]: acquire and release of distinct keys, over approach, release, kind of pool and number of
+//     goroutines; with the processor time of client and server.
+//   - [Load]: the same in an open loop: its latency at a rate of arrivals that does not depend on the server.
 //   - [Verb]: one verb alone, on one connection.
 //   - [Contention]: waiters of one key; how a lock goes from one holder to the next.
 //   - [KeepAlive]: many locks that are kept alive; what a renewal costs, and how late it is.
@@ -37,7 +39,8 @@ const (
 
 // What a configuration may have.
 const (
-	MaxWorkers = 4096 // goroutines, or waiters
+	MaxWorkers = 4096 // goroutines, or waiters, or connections of a pool
+	MaxLanes   = 64   // connections of a Mux
 	MinTTL     = 10 * time.Millisecond
 	MaxTTL     = 24 * time.Hour
 )
@@ -56,8 +59,10 @@ type Result struct {
 	Elapsed time.Duration           // of all Ops, which run side by side where there are several goroutines
 	Latency *hdrhistogram.Histogram // ns of each op; of a Contention, of each hand-off; of a KeepAlive, its lateness
 	Allocs  float64                 // allocations of each op; negative where it is not known
+	CPU     *CPU                    // of all Ops together; of an Uncontended, a Contention and a Load, else nil
 	Contest *Contest                // of a Contention only, else nil
 	Kept    *Kept                   // of a KeepAlive only, else nil
+	Loaded  *Loaded                 // of a Load only, else nil
 }
 
 // PerOp is the time per op in ns, as go test -bench shows it: the elapsed time over the number of ops.
@@ -106,10 +111,26 @@ func (r Result) Metrics() []Metric {
 			Metric{float64(c.Longest), "longest-ns"})
 	}
 	list = append(list, r.keptMetrics()...)
+	list = append(list, r.loadedMetrics()...)
+	list = append(list, r.CPU.metrics(r.Ops)...)
 	if r.Allocs >= 0 {
 		list = append(list, Metric{r.Allocs, "allocs/op"})
 	}
 	return list
+}
+
+func (r Result) loadedMetrics() []Metric {
+	l := r.Loaded
+	if l == nil {
+		return nil
+	}
+	return []Metric{
+		{float64(r.Latency.ValueAtPercentile(99.9)), "p99.9-ns"},
+		{float64(r.Ops) / r.Elapsed.Seconds(), "goodput/s"},
+		{float64(l.Unserved), "unserved"},
+		{float64(l.Late.ValueAtPercentile(50)), "generator-p50-ns"},
+		{float64(l.Late.ValueAtPercentile(99)), "generator-p99-ns"},
+	}
 }
 
 func (r Result) keptMetrics() []Metric {

@@ -152,6 +152,35 @@ func contention(b *testing.B, c bench.Contention) {
 	}
 }
 
+func BenchmarkLoad(b *testing.B) {
+	onServers(b, func(b *testing.B, s *bench.Server) {
+		for _, approach := range []string{"floor", "locker"} {
+			for _, lanes := range append([]int{0}, bench.Lanes()...) {
+				for _, rate := range []float64{500, 2000, 8000} {
+					l := bench.Load{Of: bench.Uncontended{Server: s, Approach: approach, Lanes: lanes}, Rate: rate}
+					if approach == "locker" || lanes == 0 {
+						b.Run(tail(l), func(b *testing.B) { load(b, l) })
+					}
+				}
+			}
+		}
+	})
+}
+
+// load runs until b.N have arrived on average, but never so short that none does.
+func load(b *testing.B, l bench.Load) {
+	b.ReportAllocs()
+	l.Of.Time = max(time.Duration(float64(b.N)/l.Rate*float64(time.Second)), 50*time.Millisecond)
+	r, err := l.Run(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(r.PerOp(), "ns/op")
+	for _, m := range r.Metrics() {
+		b.ReportMetric(m.Value, m.Unit)
+	}
+}
+
 func ExampleCompare() {
 	ctx := context.Background()
 	server, err := bench.OpenEmbedded(ctx)

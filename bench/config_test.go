@@ -3,6 +3,7 @@ package bench_test
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -27,6 +28,18 @@ func TestBadConfigurationIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		"long ttl":                   bench.Uncontended{Server: s, Approach: "setnx", TTL: 25 * time.Hour},
 		"broken ttl":                 bench.Uncontended{Server: s, Approach: "setnx", TTL: 10500 * time.Microsecond},
 		"negative time":              bench.Uncontended{Server: s, Approach: "setnx", Time: -1},
+		"negative pool":              bench.Uncontended{Server: s, Approach: "floor", PoolSize: -1},
+		"too large a pool":           bench.Uncontended{Server: s, Approach: "floor", PoolSize: bench.MaxWorkers + 1},
+		"pool of a verb":             bench.Uncontended{Server: s, Approach: "setnx", PoolSize: 1},
+		"negative lanes":             bench.Uncontended{Server: s, Approach: "locker", Lanes: -1},
+		"too many lanes":             bench.Uncontended{Server: s, Approach: "locker", Lanes: bench.MaxLanes + 1},
+		"lanes of a verb":            bench.Uncontended{Server: s, Approach: "setnx", Lanes: 1},
+		"lanes of the floor":         bench.Uncontended{Server: s, Approach: "floor", Lanes: 1},
+		"lanes over a bounded pool":  bench.Uncontended{Server: s, Approach: "locker", Lanes: 1, PoolSize: 1},
+		"load without server":        bench.Load{Of: bench.Uncontended{Approach: "floor"}, Rate: 1},
+		"load of nothing":            bench.Load{Of: bench.Uncontended{Server: s}, Rate: 1},
+		"no rate":                    bench.Load{Of: bench.Uncontended{Server: s, Approach: "floor"}},
+		"rate that is no number":     bench.Load{Of: bench.Uncontended{Server: s, Approach: "floor"}, Rate: math.NaN()},
 		"no verb":                    bench.Verb{Server: s},
 		"unknown verb":               bench.Verb{Server: s, Verb: "Del"},
 		"verb without server":        bench.Verb{Verb: "SetNX"},
@@ -44,6 +57,8 @@ func TestBadConfigurationIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		"too many locks":             bench.KeepAlive{Server: s, Way: "loop", Locks: bench.MaxLocks + 1},
 		"time below the ttl":         bench.KeepAlive{Server: s, Way: "loop", TTL: time.Second, Time: short},
 		"keep alive without server":  bench.KeepAlive{Way: "locker"},
+		"too many arrivals": bench.Load{
+			Of: bench.Uncontended{Server: s, Approach: "floor", Time: time.Hour}, Rate: 1e5},
 	} {
 		before := s.Pool.Stats().ActiveCount + s.Counted().Stats().ActiveCount
 		if _, err := w.Run(context.Background()); !errors.Is(err, bench.ErrConfig) {
@@ -60,16 +75,21 @@ func TestNamesAreKeysAndValues(t *testing.T) {
 	setnx := bench.Uncontended{Server: s, Approach: "setnx"}
 	tx := bench.Uncontended{Server: s, Approach: "setnx", Release: "tx", Goroutines: 16}
 	again := bench.Uncontended{Server: s, Approach: "floor", Label: "floor-copy"}
+	pooled := bench.Uncontended{Server: s, Approach: "floor", PoolSize: 16, Goroutines: 2}
+	lanes := bench.Uncontended{Server: s, Approach: "locker", Lanes: 2}
 	fewer := bench.KeepAlive{Server: s, Way: "loop", Locks: 7, TTL: 10 * time.Second}
 	held := bench.Contention{Server: s, Waiters: 8, Hold: time.Millisecond}
 	for want, w := range map[string]bench.Workload{
-		"AcquireRelease/server=redis/approach=setnx/release=lua/goroutines=1":      setnx,
-		"AcquireRelease/server=redis/approach=setnx/release=tx/goroutines=16":      tx,
-		"AcquireRelease/server=redis/approach=floor-copy/release=lua/goroutines=1": again,
-		"Verb/server=redis/verb=SetNX":                                             bench.Verb{Server: s, Verb: "SetNX"},
-		"Contention/server=redis/approach=locker/waiters=8/hold=1ms":               held,
-		"KeepAlive/server=redis/way=locker/locks=1000/ttl=30s":                     bench.KeepAlive{Server: s, Way: "locker"},
-		"KeepAlive/server=redis/way=loop/locks=7/ttl=10s":                          fewer,
+		"AcquireRelease/server=redis/approach=setnx/release=lua/goroutines=1":        setnx,
+		"AcquireRelease/server=redis/approach=setnx/release=tx/goroutines=16":        tx,
+		"AcquireRelease/server=redis/approach=floor-copy/release=lua/goroutines=1":   again,
+		"AcquireRelease/server=redis/approach=floor-pool16/release=lua/goroutines=2": pooled,
+		"AcquireRelease/server=redis/approach=locker-mux2/release=lua/goroutines=1":  lanes,
+		"Load/server=redis/approach=locker-mux2/rate=12000":                          bench.Load{Of: lanes, Rate: 12000},
+		"Verb/server=redis/verb=SetNX":                                               bench.Verb{Server: s, Verb: "SetNX"},
+		"Contention/server=redis/approach=locker/waiters=8/hold=1ms":                 held,
+		"KeepAlive/server=redis/way=locker/locks=1000/ttl=30s":                       bench.KeepAlive{Server: s, Way: "locker"},
+		"KeepAlive/server=redis/way=loop/locks=7/ttl=10s":                            fewer,
 	} {
 		if got := w.Name(); got != want {
 			t.Errorf("got %s, want %s", got, want)

@@ -248,7 +248,7 @@ func (r *contest) result(sent, calls int64) (Result, error) {
 		}
 	}
 	con.Jain = Jain(counts)
-	res := Result{Ops: ops, Elapsed: r.crew.ran, Latency: r.last.lat, Contest: con}
+	res := Result{Ops: ops, Elapsed: r.crew.ran, Latency: r.last.lat, CPU: &r.crew.cpu, Contest: con}
 	return res.withAllocs(r.Server, r.crew.allocs)
 }
 

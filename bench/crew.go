@@ -26,6 +26,7 @@ type crew struct {
 	ran     time.Duration                // from the start to the stop
 	elapsed time.Duration                // from the start to the end of the last
 	allocs  uint64                       // meanwhile, of the whole process
+	cpu     CPU                          // meanwhile
 	failure atomic.Pointer[workerFailed] // the first
 	failed  chan struct{}                // closed with it
 }
@@ -88,7 +89,12 @@ func (c *crew) worker(w int, warm *sync.WaitGroup, begin <-chan struct{}) {
 // clock starts the workers, stops them, and waits for their end.
 func (c *crew) clock(ctx context.Context, begin chan<- struct{}, all *sync.WaitGroup) {
 	var before, after runtime.MemStats
+	cpu := cpuMeter{server: c.server}
+	if c.sound(ctx) {
+		cpu.ask(ctx)
+	}
 	runtime.ReadMemStats(&before)
+	cpu.start()
 	timer := time.NewTimer(c.time)
 	defer timer.Stop()
 	began := time.Now()
@@ -106,9 +112,16 @@ func (c *crew) clock(ctx context.Context, begin chan<- struct{}, all *sync.WaitG
 	}
 	c.settle(ctx, all)
 	c.elapsed = time.Since(began)
+	c.cpu = cpu.stop()
 	runtime.ReadMemStats(&after)
 	c.allocs = after.Mallocs - before.Mallocs
+	if c.sound(ctx) {
+		cpu.askAgain(ctx, &c.cpu)
+	}
 }
+
+// sound says that there is something to measure, at a server that answers.
+func (c *crew) sound(ctx context.Context) bool { return ctx.Err() == nil && c.failure.Load() == nil }
 
 // settle waits for goroutines whose number is bounded, as waitOrCut does.
 func (c *crew) settle(ctx context.Context, wg *sync.WaitGroup) { c.server.endOrCut(ctx, wg.Wait) }

@@ -5,6 +5,7 @@ package bench
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 )
@@ -24,6 +25,21 @@ func (s *Server) Counted() *redis.Pool { return s.counted }
 // Sent is what it has counted.
 func (s *Server) Sent() int64 { return s.sent.Load() }
 
+// Bounded is the pool of n connections.
+func (s *Server) Bounded(n int) *redis.Pool { return s.pool(n) }
+
+// Arrivals are when they come.
+func (l Load) Arrivals() []time.Duration { return l.arrivals() }
+
+// NewPacer is what an open loop waits with.
+func NewPacer() (until func(time.Time) error, stop func(), err error) {
+	p, err := newPacer()
+	if err != nil {
+		return nil, nil, err
+	}
+	return p.until, p.stop, nil
+}
+
 // CutAll cuts the connections, as a run does that is stopped while the server hangs.
 func (s *Server) CutAll() { s.conns.cut() }
 
@@ -42,7 +58,10 @@ func (u Uncontended) Op(tb testing.TB) (func(key string) error, []string) {
 	for _, c := range lent {
 		c.Close()
 	}
-	op, end := u.op()
+	op, end, err := u.op()
+	if err != nil {
+		tb.Fatal(err)
+	}
 	tb.Cleanup(func() {
 		end()
 		var err error

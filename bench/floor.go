@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -14,6 +15,8 @@ if redis.call("get",KEYS[1]) == ARGV[1] then
 else
   return 0
 end`)
+
+var errFloorNotHeld = errors.New("bench: floor: not held")
 
 // floor is what somebody writes by hand with redigo: a connection of the pool for SET key token NX PX ttl, and one for
 // EVALSHA. It is right as long as nothing goes wrong; the Locker's price is measured against it.

@@ -146,15 +146,6 @@ func (k KeepAlive) Run(ctx context.Context) (res Result, err error) {
 	return r.run(ctx)
 }
 
-// bounded is a pool of at most n connections, for which one waits.
-func (s *Server) bounded(n int) *redis.Pool {
-	return &redis.Pool{
-		DialContext:         s.Pool.DialContext,
-		TestOnBorrowContext: s.Pool.TestOnBorrowContext,
-		MaxActive:           n, MaxIdle: n, Wait: true,
-	}
-}
-
 // A keepRun is a Run.
 type keepRun struct {
 	KeepAlive
@@ -225,8 +216,9 @@ func (r *keepRun) each(ctx context.Context, f func(i int) error) error {
 
 // clock lets the time pass, and takes what must be taken at its both ends.
 func (r *keepRun) clock(ctx context.Context) Result {
-	server, serverKnown := r.Server.usedCPU(ctx)
-	client, clientKnown := ownCPU()
+	cpu := cpuMeter{server: r.Server}
+	cpu.ask(ctx)
+	cpu.start()
 	began := time.Now()
 	timer := time.NewTimer(r.Time)
 	defer timer.Stop()
@@ -236,14 +228,13 @@ func (r *keepRun) clock(ctx context.Context) Result {
 	case <-r.meter.failed:
 	case <-ctx.Done():
 	}
-	res := Result{Elapsed: time.Since(began), Allocs: -1, Kept: &Kept{ClientCPU: -1, ServerCPU: -1}}
+	res := Result{Elapsed: time.Since(began), Allocs: -1}
 	res.Ops, res.Latency = r.meter.take()
-	if now, ok := ownCPU(); ok && clientKnown && !r.Server.Embedded() {
-		res.Kept.ClientCPU = now - client
+	used := cpu.stop()
+	if ctx.Err() == nil { // else nobody wants to wait for a server that may hang
+		cpu.askAgain(ctx, &used)
 	}
-	if now, ok := r.Server.usedCPU(ctx); ok && serverKnown {
-		res.Kept.ServerCPU = now - server
-	}
+	res.Kept = &Kept{ClientCPU: used.Client, ServerCPU: used.Server}
 	return res
 }
 

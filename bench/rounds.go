@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"math/rand/v2"
+	"time"
 
 	"golang.org/x/perf/benchmath"
 )
@@ -56,6 +57,23 @@ func Ratios(base, other []float64) []float64 {
 		ratios[i] = other[i] / base[i]
 	}
 	return ratios
+}
+
+// RatioMetrics compare one round with a round of base: the time of an op, and the processor time of an op where both
+// know it.
+func RatioMetrics(r, base Result) []Metric {
+	list := []Metric{{r.PerOp() / base.PerOp(), "ratio"}}
+	if r.CPU == nil || base.CPU == nil {
+		return list
+	}
+	add := func(unit string, used, baseUsed time.Duration) {
+		if used > 0 && baseUsed > 0 {
+			list = append(list, Metric{float64(used) / float64(r.Ops) / (float64(baseUsed) / float64(base.Ops)), unit})
+		}
+	}
+	add("cpu-ratio", r.CPU.Client, base.CPU.Client)
+	add("server-cpu-ratio", r.CPU.Server, base.CPU.Server)
+	return list
 }
 
 // Median is the median with its 95 % interval by order statistics, which assumes nothing about the distribution. With

@@ -3,6 +3,7 @@ package bench_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,16 @@ func allWorkloads(s *bench.Server, d time.Duration) []bench.Workload {
 	for _, name := range bench.Verbs(s) {
 		list = append(list, bench.Verb{Server: s, Verb: name, Time: d})
 	}
+	bounded := bench.Uncontended{Server: s, Approach: "floor", PoolSize: 2, Goroutines: 4, Time: d}
+	list = append(list, bounded, bench.Load{Of: bounded, Rate: 500})
 	return append(list, bench.Contention{Server: s, Waiters: 8, Time: d})
+}
+
+func unserved(r bench.Result) int64 {
+	if r.Loaded == nil {
+		return 0
+	}
+	return r.Loaded.Unserved
 }
 
 // eventually polls until ok returns true, for ten seconds at most.
@@ -60,8 +70,11 @@ func TestRunMeasuresAndLeavesNoKey(t *testing.T) {
 		if res.Ops < 1 || res.Elapsed <= 0 || res.PerOp() <= 0 {
 			t.Errorf("%s: %d ops in %v", w.Name(), res.Ops, res.Elapsed)
 		}
-		if _, contest := w.(bench.Contention); !contest && res.Latency.TotalCount() != res.Ops {
+		if _, contest := w.(bench.Contention); !contest && res.Latency.TotalCount() != res.Ops+unserved(res) {
 			t.Errorf("%s: %d latencies of %d ops", w.Name(), res.Latency.TotalCount(), res.Ops)
+		}
+		if _, verb := w.(bench.Verb); !verb && (res.CPU.Server < 0 || runtime.GOOS == "linux" && res.CPU.Client <= 0) {
+			t.Errorf("%s: %+v", w.Name(), *res.CPU)
 		}
 		if keys := keysOf(t, r); len(keys) > 0 {
 			t.Errorf("%s left %q", w.Name(), keys)
@@ -81,6 +94,11 @@ func TestRunOnMiniredisMeasuresAndLeavesNoKey(t *testing.T) {
 		}
 		if res.Allocs >= 0 {
 			t.Errorf("%s: %v allocs/op, which are the embedded server's too", w.Name(), res.Allocs)
+		}
+		for _, m := range res.Metrics() {
+			if strings.Contains(m.Unit, "cpu") {
+				t.Errorf("%s: has %s, which is the embedded server's too", w.Name(), m.Unit)
+			}
 		}
 	}
 	c := s.Pool.Get()
@@ -129,13 +147,15 @@ func TestRunWithEndedContextMakesNoKey(t *testing.T) {
 
 // A command that waits for a hung server would hold the run for the 3 s of the read timeout.
 func TestCancelStopsARunAtAHungServer(t *testing.T) {
-	for _, name := range []string{"setnx", "locker", "contention", "verb"} {
+	for _, name := range []string{"setnx", "locker", "contention", "verb", "load"} {
 		t.Run(name, func(t *testing.T) {
 			s, r := realServer(t)
 			var w bench.Workload = bench.Uncontended{Server: s, Approach: name, Goroutines: 4, Time: time.Hour}
 			switch name {
 			case "contention":
 				w = bench.Contention{Server: s, Waiters: 4, Time: time.Hour}
+			case "load":
+				w = bench.Load{Of: bench.Uncontended{Server: s, Approach: "floor", Goroutines: 4, Time: time.Hour}, Rate: 500}
 			case "verb":
 				w = bench.Verb{Server: s, Verb: "SetNX", Time: time.Hour}
 			}

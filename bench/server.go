@@ -24,9 +24,9 @@ const (
 )
 
 // A Server is what the workloads run against. Its pool is unbounded, as that of the hand-written redigo that the Locker
-// is compared with: a bounded one would measure the wait for a connection.
+// is compared with: a bounded one, which an Uncontended can have too, measures the wait for a connection.
 type Server struct {
-	Name    string // as in benchmark names: "redis", "valkey", "miniredis"
+	Name    string // as in benchmark names: "redis", "valkey", "miniredis"; "redis-unix" where that is the socket
 	Version string // "redis 7.0.15"; "redis, version unknown" where INFO is denied
 	URL     string // where it is, without user and password
 	Native  bool   // it has a command for ReleaseNative, and allows it
@@ -35,8 +35,10 @@ type Server struct {
 	counted *redis.Pool // as Pool; counts what is sent
 	sent    atomic.Int64
 	admin   *redis.Pool // for what is no part of a workload
-	conns   conns       // of Pool and counted
+	conns   conns       // of Pool, counted and the bounded ones
 	mini    *redistest.Mini
+
+	boundedPools boundedPools
 }
 
 // Open reaches the server at rawURL, whose forms are those of redigolock.NewPool; opts win over what the URL says. It
@@ -83,6 +85,7 @@ func (s *Server) Close() {
 	for _, p := range []*redis.Pool{s.Pool, s.counted, s.admin} {
 		_ = p.Close()
 	}
+	s.boundedPools.close()
 	if s.mini != nil {
 		s.mini.Stop()
 	}
@@ -119,6 +122,9 @@ func (s *Server) probe(ctx context.Context) error {
 	s.Version = "redis, version unknown"
 	if text, err := redis.String(redis.DoWithTimeout(c, adminTimeout, "INFO", "server")); err == nil {
 		s.Name, s.Version = versionOf(text)
+	}
+	if strings.HasPrefix(s.URL, "unix:") {
+		s.Name += "-unix"
 	}
 	err = lock.ReleaseNative(ctx, c, newKeys(1).names[0], lock.NewToken())
 	s.Native = err == nil || errors.Is(err, lock.ErrNotHeld)

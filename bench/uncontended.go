@@ -5,10 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/gomodule/redigo/redis"
-
-	lock "github.com/redigolock/redigolock"
 )
 
 // Uncontended is the acquire and release of distinct keys, one for each goroutine. An op takes a new token and borrows
@@ -16,8 +12,15 @@ import (
 type Uncontended struct {
 	Server *Server // Required.
 	// Approach is setnx, setnx-verified or script: the verbs; locker: TryAcquire and Release of a Locker with its
-	// defaults; locker-setnx: of a Locker with SetNX; floor: redigo by hand. Required.
+	// defaults; locker-setnx: of a Locker with SetNX; floor: redigo by hand; or, with Open, what that does. Required.
 	Approach string
+	// Open makes the op of another approach, which several goroutines call, each with a key of its own, and a func that
+	// ends what it needs. Nil: Approach is one of ours.
+	Open func(Uncontended) (op func(key string) error, end func(), err error)
+	// PoolSize bounds the pool of a floor or a Locker, who then wait for a connection. Zero: it is unbounded.
+	PoolSize int
+	// Lanes is how many connections the Mux has through which a Locker works. Zero: there is none, but a pool.
+	Lanes int
 	// Release is lua, tx or native. Lockers and the floor have lua only. Empty: lua.
 	Release string
 	// Goroutines work side by side, 1 to 4096. Zero: 1.
@@ -26,29 +29,12 @@ type Uncontended struct {
 	TTL time.Duration
 	// Time is how long a Run measures. Zero: DefaultTime.
 	Time time.Duration
-	// Label is what names call the approach. Empty: Approach. A copy needs another name than its original.
+	// Label is what names call the approach. Empty: Approach, with -pool16 behind it for a PoolSize, and -mux2 for
+	// Lanes. A copy needs another name than its original.
 	Label string
 }
 
-// An opFunc is one acquire + release.
-type opFunc func(key string) error
-
-var acquireVerbs = map[string]lock.AcquireFunc{
-	"setnx":          lock.SetNX,
-	"setnx-verified": lock.SetNXVerified,
-	"script":         lock.SetNXScript,
-}
-
-var releaseVerbs = map[string]lock.ReleaseFunc{
-	"lua":    lock.Release,
-	"tx":     lock.ReleaseTx,
-	"native": lock.ReleaseNative,
-}
-
-var (
-	errFloorNotHeld = errors.New("bench: floor: not held")
-	errNoOps        = errors.New("bench: not one op was done in the time: choose a longer one")
-)
+var errNoOps = errors.New("bench: not one op was done in the time: choose a longer one")
 
 // Approaches are all pairs of approach and release that the server has, at one number of goroutines; the first is what
 // the others are compared with.
@@ -64,8 +50,15 @@ func Approaches(s *Server, goroutines int) []Uncontended {
 	for _, approach := range []string{"locker", "locker-setnx", "floor"} {
 		list = append(list, Uncontended{Server: s, Approach: approach, Release: "lua", Goroutines: goroutines})
 	}
+	for _, lanes := range Lanes() {
+		u := Uncontended{Server: s, Approach: "locker", Release: "lua", Goroutines: goroutines, Lanes: lanes}
+		list = append(list, u)
+	}
 	return list
 }
+
+// Lanes are the numbers of connections that a Mux is measured with.
+func Lanes() []int { return []int{1, 2, 4} }
 
 func (u Uncontended) withDefaults() Uncontended {
 	if u.Release == "" {
@@ -74,11 +67,22 @@ func (u Uncontended) withDefaults() Uncontended {
 	if u.Goroutines == 0 {
 		u.Goroutines = 1
 	}
-	if u.Label == "" {
-		u.Label = u.Approach
-	}
+	u.Label = u.Called()
 	u.TTL, u.Time = orDefault(u.TTL, DefaultTTL), orDefault(u.Time, DefaultTime)
 	return u
+}
+
+// Called is what names call the approach.
+func (u Uncontended) Called() string {
+	switch {
+	case u.Label != "":
+		return u.Label
+	case u.PoolSize != 0:
+		return fmt.Sprintf("%s-pool%d", u.Approach, u.PoolSize)
+	case u.Lanes != 0:
+		return fmt.Sprintf("%s-mux%d", u.Approach, u.Lanes)
+	}
+	return u.Approach
 }
 
 // Name is AcquireRelease/server=…/approach=…/release=…/goroutines=….
@@ -95,6 +99,16 @@ func (u Uncontended) check() error {
 	if u.Goroutines < 1 || u.Goroutines > MaxWorkers {
 		return badConfig("%d goroutines, allowed are 1 to %d", u.Goroutines, MaxWorkers)
 	}
+	if u.Open != nil {
+		return nil
+	}
+	if err := u.checkApproach(); err != nil {
+		return err
+	}
+	return u.checkConns()
+}
+
+func (u Uncontended) checkApproach() error {
 	if _, ok := releaseVerbs[u.Release]; !ok {
 		return badConfig("unknown release %q, there are lua, tx and native", u.Release)
 	}
@@ -114,49 +128,19 @@ func (u Uncontended) check() error {
 	return nil
 }
 
-// op makes the op, and a func that ends what it needs.
-func (u Uncontended) op() (op opFunc, end func()) {
-	pool := u.Server.Pool
-	nothing := func() {}
-	switch u.Approach {
-	case "floor":
-		return floor(pool, u.TTL), nothing
-	case "locker", "locker-setnx":
-		l := &lock.Locker{Pool: pool}
-		if u.Approach == "locker-setnx" {
-			l.AcquireWith = lock.SetNX
-		}
-		return lockerOp(l, u.TTL), func() { _ = l.Close() }
+func (u Uncontended) checkConns() error {
+	_, verb := acquireVerbs[u.Approach]
+	switch {
+	case u.PoolSize < 0 || u.PoolSize > MaxWorkers:
+		return badConfig("a pool of %d connections, allowed are 1 to %d", u.PoolSize, MaxWorkers)
+	case u.Lanes < 0 || u.Lanes > MaxLanes:
+		return badConfig("a Mux of %d lanes, allowed are 1 to %d", u.Lanes, MaxLanes)
+	case u.PoolSize > 0 && (verb || u.Lanes > 0):
+		return badConfig("a bounded pool is for a floor, or a Locker without Mux")
+	case u.Lanes > 0 && (verb || u.Approach == "floor"):
+		return badConfig("a Mux is for a Locker")
 	}
-	return verbsOp(pool, acquireVerbs[u.Approach], releaseVerbs[u.Release], u.TTL), nothing
-}
-
-func lockerOp(l *lock.Locker, ttl time.Duration) opFunc {
-	ctx := context.Background()
-	return func(key string) error {
-		k, err := l.TryAcquire(ctx, key, ttl)
-		if err != nil {
-			return err
-		}
-		return k.Release(ctx)
-	}
-}
-
-func verbsOp(pool *redis.Pool, acquire lock.AcquireFunc, release lock.ReleaseFunc, ttl time.Duration) opFunc {
-	ctx := context.Background()
-	return func(key string) error {
-		token := lock.NewToken()
-		c := pool.Get()
-		err := acquire(ctx, c, key, token, ttl)
-		_ = c.Close()
-		if err != nil {
-			return err
-		}
-		c = pool.Get()
-		err = release(ctx, c, key, token)
-		_ = c.Close()
-		return err
-	}
+	return nil
 }
 
 // Run measures for Time.
@@ -167,7 +151,10 @@ func (u Uncontended) Run(ctx context.Context) (res Result, err error) {
 	}
 	k := newKeys(u.Goroutines)
 	defer k.remove(ctx, u.Server, &err)
-	op, end := u.op()
+	op, end, err := u.op()
+	if err != nil {
+		return Result{}, err
+	}
 	defer u.Server.endOrCut(ctx, end)
 	lat := latencies{hist: newHistogram()}
 	meters := make([]*meter, u.Goroutines)
@@ -175,12 +162,12 @@ func (u Uncontended) Run(ctx context.Context) (res Result, err error) {
 		meters[w] = lat.meter()
 	}
 	c := crew{server: u.Server, workers: u.Goroutines, time: u.Time}
-	c.warm = func(w int) error { return op(k.names[w]) }
+	c.warm = func(w int) error { return u.warm(w, op, k.names[w]) }
 	c.work = func(w int) error { return repeat(&c, op, k.names[w], meters[w]) }
 	if err := c.run(ctx); err != nil {
 		return Result{}, err
 	}
-	res = Result{Elapsed: c.elapsed, Latency: lat.hist}
+	res = Result{Elapsed: c.elapsed, Latency: lat.hist, CPU: &c.cpu}
 	for _, m := range meters {
 		m.flush()
 		res.Ops += m.n

@@ -15,7 +15,8 @@ trap 'kill "$server" 2>/dev/null || true; rm -rf "$tmp"' EXIT
 
 for _ in 1 2 3 4 5; do
 	port=$((11000 + RANDOM % 10000))
-	redis-server --bind 127.0.0.1 --port $port --dir "$tmp" --save '' --appendonly no >"$tmp/log" 2>&1 &
+	redis-server --bind 127.0.0.1 --port $port --unixsocket "$tmp/socket" --dir "$tmp" --save '' --appendonly no \
+		>"$tmp/log" 2>&1 &
 	server=$!
 	for _ in $(seq 50); do
 		redis-cli -p $port ping >/dev/null 2>&1 && break 2
@@ -27,21 +28,49 @@ redis-cli -p $port ping >/dev/null || { cat "$tmp/log"; exit 1; }
 
 mkdir -p "$out/raw"
 go build -o "$tmp/lockbench" ./cmd/lockbench
-count=11 time=300ms contention=1s ratios=200 locks=10000 ttl=10s
-[ -z "${SHORT:-}" ] || { count=2 time=20ms contention=200ms ratios=8 locks=500 ttl=1s; }
-bench() { # workload, flags
-	local workload=$1
-	shift
-	echo "== $workload"
-	"$tmp/lockbench" -url "redis://127.0.0.1:$port" -workload "$workload" -out "$out/raw/$workload.txt" "$@" >"$out/$workload.txt"
+tcp=redis://127.0.0.1:$port unix=unix://$tmp/socket all=1,2,16,128,1024
+steps=${STEPS:-approaches verbs contention ratios keepalive limit mux load peers}
+count=11 time=300ms contention=1s ratios=200 many=50 load=10 round=30ms commands=50000 locks=10000 ttl=10s
+[ -z "${SHORT:-}" ] || { count=2 time=20ms contention=200ms ratios=8 many=2 load=1 round=10ms commands=5000 locks=500 ttl=1s; }
+wanted() { case " $steps " in *" $1 "*) echo "== $1, $(date +%T)" ;; *) return 1 ;; esac }
+bench() { # name of the files, url, workload, flags
+	local name=$1 url=$2 workload=$3
+	shift 3
+	"$tmp/lockbench" -url "$url" -workload "$workload" -out "$out/raw/$name.txt" "$@" >"$out/$name.txt"
 }
-bench approaches -count $count -time $time
-bench verbs -count $count -time $time
-bench contention -count $count -time $contention
-bench ratios -count $ratios
-echo "== keepalive, also by the rivals in bench/peers"
-(cd bench/peers && go test -run '^$' -bench KeepAlive -benchtime 1x -count $count -timeout 1h -locks $locks -ttl $ttl -time $ttl) \
-	>"$out/raw/keepalive.txt"
+peers() { # name of the file, flags of go test
+	local name=$1
+	shift
+	(cd bench/peers && REDIGOLOCK_REAL=1 go test -run '^$' -benchtime 1x -timeout 2h "$@" .) >"$tmp/peers.txt" ||
+		{ cat "$tmp/peers.txt"; exit 1; }
+	cat "$tmp/peers.txt" >>"$out/raw/$name.txt"
+}
+wanted approaches && bench approaches $tcp approaches -goroutines $all -count $count -time $time
+wanted verbs && bench verbs $tcp verbs -count $count -time $time
+wanted contention && bench contention $tcp contention -count $count -time $contention
+wanted ratios && bench ratios $tcp ratios -count $ratios
+if wanted keepalive; then
+	rm -f "$out/raw/keepalive.txt"
+	peers keepalive -bench KeepAlive -count $count -locks $locks -ttl $ttl -time $ttl
+fi
+if wanted limit; then
+	scripts/limit.sh "$port" $count $commands >"$out/raw/limit.txt"
+	scripts/limit.sh "$tmp/socket" $count $commands >"$out/raw/limit-unix.txt"
+fi
+if wanted mux; then
+	bench mux $tcp mux -count $ratios
+	bench mux-unix "$unix" mux -count $ratios
+fi
+wanted load && bench load $tcp load -count $load
+if wanted peers; then
+	for transport in "" -unix; do
+		socket=${transport:+-socket}
+		rm -f "$out/raw/peers$transport.txt"
+		peers "peers$transport" -bench AcquireRelease -count $count -round $time $socket
+		peers "peers$transport" -bench Ratio -count $ratios -round $round -goroutines 1,2,16,128 $socket
+		peers "peers$transport" -bench Ratio -count $many -round $round -goroutines 1024 $socket
+	done
+fi
 
 {
 	echo "date: $(date -u +%FT%TZ)"
@@ -56,11 +85,25 @@ stat() { # report, flags
 	shift
 	go tool benchstat "$@" >"$out/benchstat-$report.txt"
 }
-stat approaches -filter '.unit:ns/op' -row /release,/goroutines -col '/approach@(setnx setnx-verified script)' "$out/raw/approaches.txt"
-stat locker -filter '.unit:ns/op /release:lua' -row /goroutines -col '/approach@(floor locker locker-setnx)' "$out/raw/approaches.txt"
-stat verbs -filter '.unit:ns/op' -row /verb -col server "$out/raw/verbs.txt"
-stat contention -row /waiters -col server "$out/raw/contention.txt"
-stat keepalive -row /locks,/ttl -col /way "$out/raw/keepalive.txt"
+ratio() { # report, raw file: medians of the ratios
+	stat "$1" -filter '.unit:(ratio OR cpu-ratio OR server-cpu-ratio)' -row /goroutines,/of -col /to "$2"
+}
+raw=$out/raw
+if [ -e "$raw/approaches.txt" ]; then
+	stat approaches -filter '.unit:ns/op' -row /release,/goroutines -col '/approach@(setnx setnx-verified script)' "$raw/approaches.txt"
+	stat locker -filter '.unit:(ns/op OR allocs/op OR cpu-ns/op OR server-cpu-ns/op) /release:lua' -row /goroutines \
+		-col '/approach@(floor locker locker-setnx locker-mux1 locker-mux2 locker-mux4)' "$raw/approaches.txt"
+fi
+[ ! -e "$raw/verbs.txt" ] || stat verbs -filter '.unit:ns/op' -row /verb -col server "$raw/verbs.txt"
+[ ! -e "$raw/contention.txt" ] || stat contention -row /waiters -col server "$raw/contention.txt"
+[ ! -e "$raw/limit.txt" ] || stat limit -row .name -col server "$raw/limit.txt" "$raw/limit-unix.txt"
+[ ! -e "$raw/load.txt" ] || stat load -filter '.name:Load .unit:(p50-ns OR p99-ns OR p99.9-ns OR goodput/s)' \
+	-row /rate -col /approach "$raw/load.txt"
+[ ! -e "$raw/keepalive.txt" ] || stat keepalive -row /locks,/ttl -col /way "$raw/keepalive.txt"
+for transport in "" -unix; do
+	[ ! -e "$raw/mux$transport.txt" ] || ratio "mux$transport" "$raw/mux$transport.txt"
+	[ ! -e "$raw/peers$transport.txt" ] || ratio "peers$transport" "$raw/peers$transport.txt"
+done
 for f in "$out"/benchstat-*.txt; do
 	[ -s "$f" ] || { echo "$f is empty"; exit 1; }
 done

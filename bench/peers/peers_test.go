@@ -3,6 +3,7 @@ package peers_test
 import (
 	"context"
 	"flag"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,6 +21,10 @@ var (
 	locks  = flag.String("locks", "1000,10000", "how many `locks` are kept alive")
 	ttl    = flag.Duration("ttl", 10*time.Second, "of the locks")
 	length = flag.Duration("time", 20*time.Second, "how long each is measured")
+
+	goroutines = flag.String("goroutines", "1,2,16,128,1024", "how many `goroutines` acquire and release")
+	round      = flag.Duration("round", 30*time.Millisecond, "how long a round of acquire and release is")
+	socket     = flag.Bool("socket", false, "go through the server's unix socket")
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,7 +32,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func server(tb testing.TB) (*bench.Server, *redistest.Server) {
 	tb.Helper()
 	r := redistest.Start(tb)
-	s, err := bench.Open(context.Background(), r.URL())
+	url := r.URL()
+	if *socket {
+		url = "unix://" + r.Socket()
+	}
+	s, err := bench.Open(context.Background(), url)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -52,40 +61,176 @@ func TestEachWayRenewsAndLeavesNoKey(t *testing.T) {
 	}
 }
 
-// BenchmarkKeepAlive runs all ways interleaved, -count rounds, and only then reports them one by one.
-func BenchmarkKeepAlive(b *testing.B) {
-	s, _ := server(b)
-	rounds, _ := strconv.Atoi(flag.Lookup("test.count").Value.String())
-	for field := range strings.SplitSeq(*locks, ",") {
+// Each rival sends what it is measured for, on both transports, and leaves nothing.
+func TestEachPeerAcquiresAndReleases(t *testing.T) {
+	for _, unix := range []bool{false, true} {
+		*socket = unix
+		s, r := server(t)
+		for _, u := range peers.Uncontended(bench.Uncontended{Server: s, Goroutines: 4, Time: 50 * time.Millisecond}) {
+			before, err := r.Calls()
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := u.Run(context.Background())
+			if err != nil {
+				t.Fatalf("%s: %v", u.Name(), err)
+			}
+			after, err := r.Calls()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Ops < 4 || res.Latency.TotalCount() != res.Ops || res.CPU.Client <= 0 || res.CPU.Server < 0 {
+				t.Errorf("%s: %d ops, %d in the histogram, %+v", u.Name(), res.Ops, res.Latency.TotalCount(), *res.CPU)
+			}
+			for _, name := range []string{"set", "evalsha"} { // 4 to warm up; a script may be unknown until then
+				if n := after[name] - before[name]; n < res.Ops+4 || n > res.Ops+8 {
+					t.Errorf("%s: %d %s for %d ops", u.Name(), n, name, res.Ops)
+				}
+			}
+			if n, err := redis.Int(r.Do("DBSIZE")); n != 0 || err != nil {
+				t.Errorf("%s: left %d keys, %v", u.Name(), n, err)
+			}
+		}
+	}
+	*socket = false
+}
+
+// A rival must not be faster because it does not look at the replies.
+func TestEachPeerFailsIfTheLockIsHeldOrLost(t *testing.T) {
+	s, r := server(t)
+	for _, u := range peers.Uncontended(bench.Uncontended{Server: s, TTL: time.Minute}) {
+		if u.Open == nil {
+			continue
+		}
+		op, end, err := u.Open(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(t, r, "SET", "held", "x")
+		if err := op("held"); err == nil {
+			t.Errorf("%s: the key was held, and it did not fail", u.Name())
+		}
+		do(t, r, "DEL", "held")
+		ctx, cancel := context.WithCancel(t.Context())
+		saboteur := make(chan struct{})
+		go func() {
+			defer close(saboteur)
+			for ctx.Err() == nil {
+				_, _ = r.Do("DEL", "lost")
+			}
+		}()
+		for deadline := time.Now().Add(20 * time.Second); op("lost") == nil; {
+			if time.Now().After(deadline) {
+				t.Errorf("%s: the key was deleted again and again, and it did not fail", u.Name())
+				break
+			}
+		}
+		cancel()
+		<-saboteur
+		end()
+		if n, err := redis.Int(r.Do("DBSIZE")); n != 0 || err != nil {
+			t.Errorf("%s: left %d keys, %v", u.Name(), n, err)
+		}
+	}
+}
+
+func do(t *testing.T, r *redistest.Server, cmd string, args ...any) {
+	t.Helper()
+	if _, err := r.Do(cmd, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func numbers(b *testing.B, list string) []int {
+	b.Helper()
+	var all []int
+	for field := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(field)
 		if err != nil {
 			b.Fatal(err)
 		}
-		list := peers.KeepAlive(bench.KeepAlive{Server: s, Locks: n, TTL: *ttl, Time: *length})
-		results := make([][]bench.Result, len(list))
-		err = bench.Rounds(b.Context(), max(rounds, 1), list, nil, func(i int, r bench.Result) error {
-			results[i] = append(results[i], r)
-			return nil
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		for i, w := range list {
-			_, name, _ := strings.Cut(w.Name(), "/")
-			next := 0
-			b.Run(name, func(b *testing.B) {
-				if b.N == 1 && next < len(results[i]) { // testing begins each count with one
-					next++
-				}
-				report(b, results[i][next-1])
-			})
-		}
+		all = append(all, n)
 	}
+	return all
+}
+
+// interleaved runs all, -count rounds, of which report then reports one by one.
+func interleaved[W bench.Workload](b *testing.B, list []W) [][]bench.Result {
+	b.Helper()
+	rounds, _ := strconv.Atoi(flag.Lookup("test.count").Value.String())
+	results, workloads := make([][]bench.Result, len(list)), make([]bench.Workload, len(list))
+	for i, w := range list {
+		workloads[i] = w
+	}
+	err := bench.Rounds(b.Context(), max(rounds, 1), workloads, nil, func(i int, r bench.Result) error {
+		results[i] = append(results[i], r)
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return results
+}
+
+// reportEach calls report with the number of each round, under the workload's name without its beginning.
+func reportEach(b *testing.B, name string, rounds int, report func(b *testing.B, round int)) {
+	_, name, _ = strings.Cut(name, "/")
+	next := 0
+	b.Run(name, func(b *testing.B) {
+		if b.N == 1 && next < rounds { // testing begins each count with one
+			next++
+		}
+		report(b, next-1)
+	})
 }
 
 func report(b *testing.B, r bench.Result) {
 	b.ReportMetric(r.PerOp(), "ns/op")
 	for _, m := range r.Metrics() {
 		b.ReportMetric(m.Value, m.Unit)
+	}
+}
+
+// BenchmarkKeepAlive runs all ways interleaved, -count rounds, and only then reports them one by one.
+func BenchmarkKeepAlive(b *testing.B) {
+	s, _ := server(b)
+	for _, n := range numbers(b, *locks) {
+		list := peers.KeepAlive(bench.KeepAlive{Server: s, Locks: n, TTL: *ttl, Time: *length})
+		for i, results := range interleaved(b, list) {
+			reportEach(b, list[i].Name(), len(results), func(b *testing.B, round int) { report(b, results[round]) })
+		}
+	}
+}
+
+// BenchmarkAcquireRelease are the figures of each.
+func BenchmarkAcquireRelease(b *testing.B) {
+	s, _ := server(b)
+	for _, n := range numbers(b, *goroutines) {
+		list := peers.Uncontended(bench.Uncontended{Server: s, Goroutines: n, Time: *round})
+		for i, results := range interleaved(b, list) {
+			reportEach(b, list[i].Name(), len(results), func(b *testing.B, round int) { report(b, results[round]) })
+		}
+	}
+}
+
+// BenchmarkRatio are paired ratios to the first two of them, raw rueidis. Above 128 goroutines a round is longer, as
+// lockbench has it, or the end of each would be a good part of it.
+func BenchmarkRatio(b *testing.B) {
+	s, _ := server(b)
+	for _, n := range numbers(b, *goroutines) {
+		length := *round * time.Duration(max(n, 128)) / 128
+		list := peers.Uncontended(bench.Uncontended{Server: s, Goroutines: n, Time: length})
+		all := interleaved(b, list)
+		for i, u := range list {
+			for base := range min(i, 2) {
+				name := fmt.Sprintf("Ratio/server=%s/of=%s/to=%s/goroutines=%d", s.Name, u.Called(), list[base].Called(), n)
+				reportEach(b, name, len(all[i]), func(b *testing.B, round int) {
+					b.ReportMetric(0, "ns/op") // not shown
+					for _, m := range bench.RatioMetrics(all[i][round], all[base][round]) {
+						b.ReportMetric(m.Value, m.Unit)
+					}
+				})
+			}
+		}
 	}
 }

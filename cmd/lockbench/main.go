@@ -10,8 +10,9 @@
 // # Workloads
 //
 //   - approaches: acquire + release of distinct keys, over how to acquire (setnx, setnx-verified, script: the verbs;
-//     locker: a Locker with its defaults; locker-setnx: one with SetNX; floor: redigo by hand), how to release (lua,
-//     tx, and native where the server has it) and the number of goroutines.
+//     locker: a Locker with its defaults; locker-setnx: one with SetNX; locker-mux2: a Locker through a Mux of 2
+//     connections; floor: redigo by hand), how to release (lua, tx, and native where the server has it) and the number
+//     of goroutines. With allocations, and processor time of this process and of the server.
 //   - verbs: each verb alone, by one goroutine on one connection.
 //   - contention: waiters of one key, by Locker.Acquire and Release: the time from just before a release until
 //     another waiter has the lock, acquisitions per second, Jain's index of fairness, commands for each acquisition,
@@ -22,8 +23,14 @@
 //   - keepalive: many locks that are kept alive, by one Locker and by a loop by hand, which has a goroutine and a
 //     ticker for each lock: what a renewal costs this process and the server, memory and goroutines for each lock,
 //     and how late renewals are. If a lock is lost there is no figure.
+//   - mux: paired ratios, as above, of a Locker through a Mux to one on a pool, to redigo by hand on an unbounded pool,
+//     and to the same on the best bounded pool, which is looked for first, in rounds of its own. -at-128 is the same
+//     with 128 goroutines, to see whether more of them cost more.
+//   - load: an open loop: acquire + release of distinct keys that arrive at a rate, whatever the server does; latency
+//     from the moment at which each was to arrive (there is no coordinated omission), and goodput. The rates are
+//     shares of what the fastest approach does in a closed loop, which is measured first.
 //
-// The default is approaches,contention; all is all but keepalive, which takes minutes. Cells run round by round, in an
+// The default is approaches,contention; all is the first four; the others take minutes. Cells run round by round, in an
 // order shuffled for each round. Where there are 6 rounds or more, medians come with their 95 % interval; "~" marks a
 // ratio whose interval contains 1, which is no difference.
 //

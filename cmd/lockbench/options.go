@@ -18,7 +18,11 @@ type options struct {
 	fromEnv    bool // url comes from REDIS_URL
 	password   string
 	workloads  []string
-	goroutines []int
+	goroutines []int // nil: those of the workload
+	pools      []int
+	rates      []int // nil: loads
+	loads      []int // in percent
+	served     int
 	waiters    []int
 	locks      []int // nil: those of the server
 	hold       time.Duration
@@ -35,17 +39,20 @@ type pace struct {
 }
 
 var (
-	allWorkloads = []string{"approaches", "verbs", "contention", "ratios"} // that all means
-	workloads    = append(slices.Clone(allWorkloads), "keepalive")         // which takes minutes
+	allWorkloads = []string{"approaches", "verbs", "contention", "ratios"}        // that all means
+	workloads    = append(slices.Clone(allWorkloads), "keepalive", "mux", "load") // which take minutes
 	paces        = map[string]pace{
 		"approaches": {80 * time.Millisecond, 6},
 		"verbs":      {80 * time.Millisecond, 6},
 		"contention": {600 * time.Millisecond, 3},
 		"ratios":     {30 * time.Millisecond, 200},
 		"keepalive":  {0, 1}, // its ttl
+		"mux":        {30 * time.Millisecond, 200},
+		"load":       {time.Second, 3},
 	}
-	miniLocks = []int{1, 1000}
-	realLocks = []int{1, 1000, 10_000}
+	goroutines = map[string][]int{"approaches": {1, 16, 128}, "ratios": {1, 16, 128}, "mux": {1, 2, 16, 128, 1024}}
+	miniLocks  = []int{1, 1000}
+	realLocks  = []int{1, 1000, 10_000}
 )
 
 const usageText = `Lockbench measures the locks of redigolock on a Redis or Valkey server.
@@ -55,17 +62,23 @@ usage: go run ./cmd/lockbench [flags]
   -url URL          the server: redis://[user:password@]host[:port][/db], rediss://… (TLS) or unix:///path.
                     Default: REDIS_URL of the environment; without it a miniredis in this process, whose
                     figures compare the approaches only. The password may be in REDISCLI_AUTH instead.
-  -workload LIST    approaches, verbs, contention, ratios, keepalive, or all, which is all but keepalive
+  -workload LIST    approaches, verbs, contention, ratios, or all, which is these; keepalive, mux, load
                     (default approaches,contention)
-  -goroutines LIST  for approaches and ratios (default 1,16,128)
+  -goroutines LIST  for approaches, ratios and mux (default 1,16,128; mux 1,2,16,128,1024)
+  -pools LIST       sizes of bounded pools, for mux and load (default 1,2,4,8,16,32,64)
+  -loads LIST       for load: arrivals as percent of what the fastest can do in a closed loop
+                    (default 10,25,50,70,80,90,95)
+  -rates LIST       for load, instead of -loads: arrivals a second
+  -served N         for load: how many are served at once (default 256)
   -waiters LIST     for contention (default 2,8,64)
   -hold DURATION    how long each holder holds, for contention (default 0s)
   -locks LIST       for keepalive (default 1,1000,10000; on miniredis 1,1000)
   -ttl DURATION     of the locks (default 10s, keepalive 30s)
   -time DURATION    how long each round of a cell takes; for keepalive the ttl at least
-                    (default approaches and verbs 80ms, contention 600ms, ratios 30ms, keepalive its ttl)
+                    (default approaches and verbs 80ms, contention 600ms, ratios and mux 30ms, load 1s,
+                    keepalive its ttl)
   -count N          how many rounds each cell has
-                    (default approaches and verbs 6, contention 3, ratios 200, keepalive 1)
+                    (default approaches and verbs 6, contention and load 3, ratios and mux 200, keepalive 1)
   -out FILE         write each round in the Go benchmark format, for go tool benchstat
   -h                show this
 
@@ -75,6 +88,9 @@ workloads:
   contention   waiters of one key: release to next holder, acquisitions/s, fairness, longest wait
   ratios       paired ratios with interval: Locker against redigo by hand, double check against SetNX
   keepalive    many locks kept alive: CPU for a renewal, memory, goroutines, lateness; takes minutes
+  mux          paired ratios: Locker through a Mux against a pool, and redigo by hand over an unbounded and
+               over the best bounded pool, which it looks for first; takes minutes
+  load         open loop: latency (p50, p99, p99.9) at a rate of arrivals, goodput; takes minutes
 
 exit codes: 0 done, 1 failed, 2 bad flag, 3 server unreachable, 4 server denies a command, 130 stopped by Ctrl-C
 
@@ -83,16 +99,22 @@ examples:
   go run ./cmd/lockbench -url redis://localhost:6379 -time 1s -count 10 -out new.txt && go tool benchstat new.txt
   go run ./cmd/lockbench -url redis://localhost:6379 -workload ratios
   go run ./cmd/lockbench -url redis://localhost:6379 -workload keepalive -locks 100000 -time 90s
+  go run ./cmd/lockbench -url unix:///run/redis.sock -workload mux -goroutines 128 -out mux.txt
+  go run ./cmd/lockbench -url redis://localhost:6379 -workload load -rates 1000,10000 -time 10s
 `
 
 // parse returns flag.ErrHelp for -h. No error shows the value of -url.
 func parse(args []string, getenv func(string) string) (options, error) {
-	o := options{goroutines: []int{1, 16, 128}, waiters: []int{2, 8, 64}}
+	o := options{waiters: []int{2, 8, 64}, pools: []int{1, 2, 4, 8, 16, 32, 64}, loads: []int{10, 25, 50, 70, 80, 90, 95}}
 	fs := flag.NewFlagSet("lockbench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	workloads := fs.String("workload", "approaches,contention", "")
 	fs.StringVar(&o.url, "url", "", "")
 	fs.Var((*intList)(&o.goroutines), "goroutines", "")
+	fs.Var((*intList)(&o.pools), "pools", "")
+	fs.Var((*intList)(&o.loads), "loads", "")
+	fs.Var((*intList)(&o.rates), "rates", "")
+	fs.IntVar(&o.served, "served", 256, "")
 	fs.Var((*intList)(&o.waiters), "waiters", "")
 	fs.Var((*intList)(&o.locks), "locks", "")
 	fs.Var((*duration)(&o.hold), "hold", "")
@@ -101,13 +123,7 @@ func parse(args []string, getenv func(string) string) (options, error) {
 	fs.IntVar(&o.count, "count", 0, "")
 	fs.StringVar(&o.out, "out", "", "")
 	if err := fs.Parse(args); err != nil {
-		if !errors.Is(err, flag.ErrHelp) && strings.Contains(err.Error(), "://") {
-			err = errors.New("a flag has a URL as its value that belongs to -url")
-		}
-		if text, ok := strings.CutSuffix(err.Error(), "parse error"); ok {
-			err = errors.New(text + "it is no number")
-		}
-		return o, err
+		return o, plain(err)
 	}
 	if fs.NArg() > 0 {
 		return o, errors.New("there is an argument without a flag; a server's URL goes behind -url")
@@ -121,18 +137,36 @@ func parse(args []string, getenv func(string) string) (options, error) {
 	return o, o.check(*workloads, given)
 }
 
+// plain is an error of package flag that does not show a URL.
+func plain(err error) error {
+	if !errors.Is(err, flag.ErrHelp) && strings.Contains(err.Error(), "://") {
+		return errors.New("a flag has a URL as its value that belongs to -url")
+	}
+	if text, ok := strings.CutSuffix(err.Error(), "parse error"); ok {
+		return errors.New(text + "it is no number")
+	}
+	return err
+}
+
 func (o *options) check(workloads string, given map[string]bool) error {
 	var err error
 	if o.workloads, err = readWorkloads(workloads); err != nil {
 		return err
 	}
+	for _, l := range []struct {
+		flag        string
+		list        []int
+		least, most int
+	}{
+		{"goroutines", o.goroutines, 1, bench.MaxWorkers}, {"waiters", o.waiters, 2, bench.MaxWorkers},
+		{"locks", o.locks, 1, bench.MaxLocks}, {"pools", o.pools, 1, bench.MaxWorkers}, {"loads", o.loads, 1, 200},
+		{"rates", o.rates, 1, 1_000_000}, {"served", []int{o.served}, 1, bench.MaxWorkers},
+	} {
+		if len(l.list) > 0 && (slices.Min(l.list) < l.least || slices.Max(l.list) > l.most) {
+			return fmt.Errorf("-%s: allowed are %d to %d", l.flag, l.least, l.most)
+		}
+	}
 	switch {
-	case slices.Min(o.goroutines) < 1 || slices.Max(o.goroutines) > bench.MaxWorkers:
-		return fmt.Errorf("-goroutines: allowed are 1 to %d", bench.MaxWorkers)
-	case slices.Min(o.waiters) < 2 || slices.Max(o.waiters) > bench.MaxWorkers:
-		return fmt.Errorf("-waiters: allowed are 2 to %d", bench.MaxWorkers)
-	case given["locks"] && (slices.Min(o.locks) < 1 || slices.Max(o.locks) > bench.MaxLocks):
-		return fmt.Errorf("-locks: allowed are 1 to %d", bench.MaxLocks)
 	case given["ttl"] && (o.ttl < bench.MinTTL || o.ttl > bench.MaxTTL || o.ttl%time.Millisecond != 0):
 		return fmt.Errorf("-ttl %v: allowed are whole milliseconds from %v to %v", o.ttl, bench.MinTTL, bench.MaxTTL)
 	case o.hold < 0 || o.hold > o.ttlOf("contention")/2:
@@ -179,6 +213,22 @@ func (o *options) pace(workload string) pace {
 		p.count = o.count
 	}
 	return p
+}
+
+// goroutinesOf is what -goroutines says, or else the workload's own.
+func (o *options) goroutinesOf(workload string) []int {
+	if o.goroutines != nil {
+		return o.goroutines
+	}
+	return goroutines[workload]
+}
+
+// shares are in percent; none if there are rates.
+func (o *options) shares() []int {
+	if o.rates != nil {
+		return nil
+	}
+	return o.loads
 }
 
 // ttlOf is what -ttl says, or else the workload's own.

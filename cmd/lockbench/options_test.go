@@ -29,7 +29,8 @@ func TestUsage(t *testing.T) {
 // The usage text is written by hand.
 func TestUsageListsFlagsThatExist(t *testing.T) {
 	values := map[string]string{"url": "redis://h", "workload": "all", "goroutines": "1", "waiters": "2", "locks": "1",
-		"hold": "1ms", "ttl": "1s", "time": "1ms", "count": "1", "out": "x"}
+		"pools": "1", "loads": "50", "rates": "1000", "served": "9", "hold": "1ms", "ttl": "1s",
+		"time": "1ms", "count": "1", "out": "x"}
 	listed := regexp.MustCompile(`(?m)^  -(\w+) [A-Z]`).FindAllStringSubmatch(usageText, -1)
 	if len(listed) != len(values) {
 		t.Errorf("%d flags are listed, want %d", len(listed), len(values))
@@ -57,6 +58,14 @@ func TestBadFlagIsOneLineAndExitCode2(t *testing.T) {
 		{"-locks", ""},
 		{"-workload", "keepalive", "-time", "29s"},
 		{"-workload", "keepalive", "-ttl", "2s", "-time", "1s"},
+		{"-pools", "0"},
+		{"-pools", "5000"},
+		{"-loads", "0"},
+		{"-loads", "201"},
+		{"-rates", "0"},
+		{"-rates", "2000000"},
+		{"-served", "0"},
+		{"-served", "5000"},
 		{"-hold", "-1s"},
 		{"-hold", "6s"},
 		{"-ttl", "9ms"},
@@ -95,6 +104,7 @@ func TestWorkloadsAreOneListWithoutDoubles(t *testing.T) {
 		"verbs, verbs":          "verbs",
 		"keepalive":             "keepalive",
 		"keepalive,all":         "approaches verbs contention ratios keepalive",
+		"load,mux":              "mux load",
 	} {
 		got, err := readWorkloads(in)
 		if err != nil || strings.Join(got, " ") != want {
@@ -157,6 +167,27 @@ func TestLocksDependOnTheServer(t *testing.T) {
 	o.locks = []int{7}
 	if got := o.locksOn(mini); !slices.Equal(got, []int{7}) {
 		t.Errorf("-locks 7: %v", got)
+	}
+}
+
+func TestGoroutinesAreThoseOfTheWorkload(t *testing.T) {
+	for _, tt := range []struct {
+		args     []string
+		workload string
+		want     []int
+	}{
+		{nil, "approaches", []int{1, 16, 128}},
+		{nil, "ratios", []int{1, 16, 128}},
+		{nil, "mux", []int{1, 2, 16, 128, 1024}},
+		{[]string{"-goroutines", "7"}, "mux", []int{7}},
+	} {
+		o, err := parse(tt.args, noEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := o.goroutinesOf(tt.workload); !slices.Equal(got, tt.want) {
+			t.Errorf("%q, %s: %v", tt.args, tt.workload, got)
+		}
 	}
 }
 

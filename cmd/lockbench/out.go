@@ -54,11 +54,15 @@ func (o *output) write(name string, r bench.Result) error {
 }
 
 // writeRatio writes one round of a pair.
-func (o *output) writeRatio(name string, ops int64, ratio float64) error {
+func (o *output) writeRatio(name string, r, base bench.Result) error {
 	if o == nil {
 		return nil
 	}
-	return o.line(name, int(ops), []benchfmt.Value{{Value: ratio, Unit: "ratio"}})
+	var values []benchfmt.Value
+	for _, m := range bench.RatioMetrics(r, base) {
+		values = append(values, benchfmt.Value{Value: m.Value, Unit: m.Unit})
+	}
+	return o.line(name, int(r.Ops), values)
 }
 
 func (o *output) line(name string, ops int, values []benchfmt.Value) error {

@@ -130,6 +130,54 @@ func TestKeepAliveIsShownAndWrittenAndLeavesNoKey(t *testing.T) {
 	}
 }
 
+// On a unix socket, as an open loop and the Mux are also measured.
+func TestMuxAndLoadAreShownAndWrittenAndLeaveNoKey(t *testing.T) {
+	r := redistest.Start(t)
+	file := filepath.Join(t.TempDir(), "out.txt")
+	o := lockbench(context.Background(), nil, "-url", "unix://"+r.Socket(), "-workload", "mux,load", "-goroutines", "2,8",
+		"-pools", "1,4", "-rates", "200,400", "-served", "8", "-time", "50ms", "-count", "1", "-out", file)
+	if o.code != exitDone || o.stderr != "" {
+		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
+	}
+	for _, text := range []string{"Redigo by hand over bounded pools", "locker-mux2-at-2", "Closed loop of 8 goroutines",
+		"Open loop", "goodput/s", "p99.9", "server CPU"} {
+		if !strings.Contains(o.stdout, text) {
+			t.Errorf("%q is not in\n%s", text, o.stdout)
+		}
+	}
+	names, last := readOut(t, file)
+	for _, want := range []string{
+		"AcquireRelease/server=redis-unix/approach=floor-pool4/release=lua/goroutines=8",
+		"Ratio/server=redis-unix/of=locker-mux1/to=floor/goroutines=8",
+		"Ratio/server=redis-unix/of=floor-copy/to=floor/goroutines=2",
+		"AcquireRelease/server=redis-unix/approach=locker-mux4/release=lua/goroutines=8",
+		"Load/server=redis-unix/approach=locker/rate=200",
+	} {
+		if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, want) }) {
+			t.Errorf("%s is not in %q", want, names)
+		}
+	}
+	for _, unit := range []string{"p99.9-sec", "goodput/s", "unserved", "generator-p99-sec", "server-cpu-sec/op"} {
+		if _, ok := last.Value(unit); !ok {
+			t.Errorf("no %s in %v", unit, last.Values)
+		}
+	}
+	if keys := keysOf(t, r); len(keys) > 0 {
+		t.Errorf("left %q", keys)
+	}
+}
+
+func TestMuxAndLoadOnMiniredisSayNothingOfCPU(t *testing.T) {
+	o := lockbench(context.Background(), nil, "-workload", "mux,load", "-goroutines", "2", "-pools", "2", "-rates", "100",
+		"-served", "4", "-time", "50ms", "-count", "1")
+	if o.code != exitDone || o.stderr != "" || !strings.Contains(o.stdout, "Open loop") {
+		t.Fatalf("exit code %d, stderr %q\n%s", o.code, o.stderr, o.stdout)
+	}
+	if strings.Contains(o.stdout, "CPU/op") || strings.Contains(o.stdout, "  CPU") {
+		t.Errorf("it shows processor time, which is the embedded server's too\n%s", o.stdout)
+	}
+}
+
 func TestCtrlCInKeepAliveLeavesNoKey(t *testing.T) {
 	r := redistest.Start(t)
 	ctx, cancel := context.WithCancel(context.Background())

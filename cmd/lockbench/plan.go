@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -14,13 +15,20 @@ import (
 type section struct {
 	name   string
 	pace   pace
-	groups [][]*cell // the cells of a group run interleaved
+	groups []group
+}
+
+// A group is cells that run interleaved.
+type group struct {
+	cells []*cell
+	count int  // of rounds; 0: those of the section's pace
+	first bool // what the others depend on, and nothing else
 }
 
 // A cell is a line of a table, with what its rounds have measured.
 type cell struct {
 	workload bench.Workload
-	base     *cell // that its ratios are of; nil: none
+	bases    []*cell // that its ratios are of
 	rounds   []bench.Result
 }
 
@@ -28,157 +36,145 @@ type cell struct {
 func plan(s *bench.Server, o *options) []*section {
 	var list []*section
 	for _, name := range o.workloads {
-		sec := &section{name: name, pace: o.pace(name)}
-		switch name {
-		case "approaches":
-			sec.groups = approaches(s, o, sec.pace)
-		case "verbs":
-			sec.groups = verbs(s, o, sec.pace)
-		case "contention":
-			sec.groups = contention(s, o, sec.pace)
-		case "ratios":
-			sec.groups = ratios(s, o, sec.pace)
-		case "keepalive":
-			sec.groups = keepalive(s, o, sec.pace)
-		}
-		list = append(list, sec)
+		p := o.pace(name)
+		list = append(list, &section{name: name, pace: p, groups: planners[name](s, o, p)})
 	}
 	return list
 }
 
-func approaches(s *bench.Server, o *options, p pace) [][]*cell {
-	var group []*cell
-	for _, n := range o.goroutines {
-		var first *cell
+var planners = map[string]func(*bench.Server, *options, pace) []group{
+	"approaches": approaches, "verbs": verbs, "contention": contention, "ratios": ratios,
+	"keepalive": keepalive, "mux": mux, "load": load,
+}
+
+func approaches(s *bench.Server, o *options, p pace) []group {
+	var cells []*cell
+	for _, n := range o.goroutinesOf("approaches") {
+		var first []*cell
 		for _, u := range bench.Approaches(s, n) {
 			u.TTL, u.Time = o.ttl, p.time
-			c := &cell{workload: u, base: first}
+			c := &cell{workload: u, bases: first}
 			if first == nil {
-				first = c
+				first = []*cell{c}
 			}
-			group = append(group, c)
+			cells = append(cells, c)
 		}
 	}
-	return [][]*cell{group}
+	return []group{{cells: cells}}
 }
 
-func verbs(s *bench.Server, o *options, p pace) [][]*cell {
-	var group []*cell
+func verbs(s *bench.Server, o *options, p pace) []group {
+	var cells []*cell
 	for _, name := range bench.Verbs(s) {
-		group = append(group, &cell{workload: bench.Verb{Server: s, Verb: name, TTL: o.ttl, Time: p.time}})
+		cells = append(cells, &cell{workload: bench.Verb{Server: s, Verb: name, TTL: o.ttl, Time: p.time}})
 	}
-	return [][]*cell{group}
+	return []group{{cells: cells}}
 }
 
-func contention(s *bench.Server, o *options, p pace) [][]*cell {
-	var group []*cell
+func contention(s *bench.Server, o *options, p pace) []group {
+	var cells []*cell
 	for _, n := range o.waiters {
 		w := bench.Contention{Server: s, Waiters: n, Hold: o.hold, TTL: o.ttl, Time: p.time}
-		group = append(group, &cell{workload: w})
+		cells = append(cells, &cell{workload: w})
 	}
-	return [][]*cell{group}
+	return []group{{cells: cells}}
 }
 
 // keepalive is a group for each number of locks.
-func keepalive(s *bench.Server, o *options, p pace) [][]*cell {
-	var groups [][]*cell
+func keepalive(s *bench.Server, o *options, p pace) []group {
+	var groups []group
 	for _, n := range o.locksOn(s) {
-		var group []*cell
+		var cells []*cell
 		for _, way := range bench.Ways() {
 			w := bench.KeepAlive{Server: s, Way: way, Locks: n, TTL: o.ttlOf("keepalive"), Time: p.time}
-			group = append(group, &cell{workload: w})
+			cells = append(cells, &cell{workload: w})
 		}
-		groups = append(groups, group)
-	}
-	return groups
-}
-
-// ratios are two groups for each number of goroutines: fewer cells between two that are compared, less noise.
-func ratios(s *bench.Server, o *options, p pace) [][]*cell {
-	var groups [][]*cell
-	for _, n := range o.goroutines {
-		for _, approaches := range [][]string{{"floor", "locker", "locker-setnx"}, {"setnx", "setnx-verified"}} {
-			base := bench.Uncontended{Server: s, Approach: approaches[0], Goroutines: n, TTL: o.ttl, Time: p.time}
-			again := base
-			again.Label = base.Approach + "-copy"
-			first := &cell{workload: base}
-			group := []*cell{first, {workload: again, base: first}}
-			for _, approach := range approaches[1:] {
-				u := base
-				u.Approach = approach
-				group = append(group, &cell{workload: u, base: first})
-			}
-			groups = append(groups, group)
-		}
+		groups = append(groups, group{cells: cells})
 	}
 	return groups
 }
 
 // runs is how many there are, for the progress.
 func (s *section) runs() (n int) {
-	for _, group := range s.groups {
-		n += len(group) * s.pace.count
+	for _, g := range s.groups {
+		n += len(g.cells) * s.countOf(g)
 	}
 	return n
+}
+
+func (s *section) countOf(g group) int {
+	if g.count > 0 {
+		return g.count
+	}
+	return s.pace.count
 }
 
 // run measures all, round by round. What a round has brought is written in the order of the table, whatever the order
 // of the runs was.
 func (s *section) run(ctx context.Context, out *output, p *progress) error {
-	for _, group := range s.groups {
-		workloads := make([]bench.Workload, len(group))
-		for i, c := range group {
+	for _, g := range s.groups {
+		workloads := make([]bench.Workload, len(g.cells))
+		for i, c := range g.cells {
 			workloads[i] = c.workload
 		}
+		count := s.countOf(g)
 		begin := func(round, i int) {
-			p.show(fmt.Sprintf("round %d of %d: %s", round+1, s.pace.count, workloads[i].Name()))
+			p.show(fmt.Sprintf("round %d of %d: %s", round+1, count, workloads[i].Name()))
 		}
 		runs := 0
 		done := func(i int, r bench.Result) error {
-			group[i].rounds = append(group[i].rounds, r)
-			if runs++; runs%len(group) != 0 {
+			g.cells[i].rounds = append(g.cells[i].rounds, r)
+			if runs++; runs%len(g.cells) != 0 {
 				return nil
 			}
-			return s.write(out, group, runs/len(group))
+			return s.write(out, g.cells, runs/len(g.cells))
 		}
-		if err := bench.Rounds(ctx, s.pace.count, workloads, begin, done); err != nil {
-			return errors.Join(err, s.write(out, group, runs/len(group)+1))
+		if err := bench.Rounds(ctx, count, workloads, begin, done); err != nil {
+			return errors.Join(err, s.write(out, g.cells, runs/len(g.cells)+1))
 		}
 	}
 	return nil
 }
 
-// write writes a round, which counts from 1, of the cells that have it; of ratios, the ratios.
-func (s *section) write(out *output, group []*cell, round int) error {
-	for _, c := range group {
+// write writes a round, which counts from 1, of the cells that have it; of cells that are compared, the ratios.
+func (s *section) write(out *output, cells []*cell, round int) error {
+	pairs := slices.ContainsFunc(cells, func(c *cell) bool { return s.paired() && len(c.bases) > 0 })
+	for _, c := range cells {
 		if len(c.rounds) < round {
 			continue
 		}
-		r := c.rounds[round-1]
-		var err error
-		switch {
-		case s.name != "ratios":
-			err = out.write(c.workload.Name(), r)
-		case c.base != nil && len(c.base.rounds) >= round:
-			err = out.writeRatio(ratioName(c), r.Ops, r.PerOp()/c.base.rounds[round-1].PerOp())
+		if !pairs {
+			if err := out.write(c.workload.Name(), c.rounds[round-1]); err != nil {
+				return err
+			}
+			continue
 		}
-		if err != nil {
-			return err
+		for _, base := range c.bases {
+			if len(base.rounds) < round {
+				continue
+			}
+			if err := out.writeRatio(ratioName(c, base), c.rounds[round-1], base.rounds[round-1]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func ratioName(c *cell) string {
-	u, base := c.workload.(bench.Uncontended), c.base.workload.(bench.Uncontended)
-	return fmt.Sprintf("Ratio/server=%s/of=%s/to=%s/goroutines=%d", u.Server.Name, label(u), label(base), u.Goroutines)
+// paired says that the section is about ratios, not about what they are of.
+func (s *section) paired() bool { return s.name == "ratios" || s.name == "mux" }
+
+func ratioName(c, base *cell) string {
+	u, b := c.uncontended(), base.uncontended()
+	return fmt.Sprintf("Ratio/server=%s/of=%s/to=%s/goroutines=%d", u.Server.Name, u.Called(), b.Called(), u.Goroutines)
 }
 
-func label(u bench.Uncontended) string {
-	if u.Label != "" {
-		return u.Label
+// uncontended is the workload of a cell that has such a one, or will have.
+func (c *cell) uncontended() bench.Uncontended {
+	if best, ok := c.workload.(bestOf); ok {
+		return best.pick()
 	}
-	return u.Approach
+	return c.workload.(bench.Uncontended)
 }
 
 // figures are the values of one figure, round by round.

@@ -59,13 +59,25 @@ func (s *section) table(w io.Writer) {
 		s.writeRatios(w, cells)
 	case "keepalive":
 		s.writeKeepAlive(w, cells)
+	case "mux":
+		s.writeMux(w, cells)
+	case "load":
+		s.writeLoad(w, cells)
 	}
 	fmt.Fprintln(w)
 }
 
 // measured are the cells that have a round.
 func (s *section) measured() []*cell {
-	return slices.DeleteFunc(slices.Concat(s.groups...), func(c *cell) bool { return len(c.rounds) == 0 })
+	return slices.DeleteFunc(s.cells(), func(c *cell) bool { return len(c.rounds) == 0 })
+}
+
+func (s *section) cells() []*cell {
+	var all []*cell
+	for _, g := range s.groups {
+		all = append(all, g.cells...)
+	}
+	return all
 }
 
 // rounds describes the rounds; after Ctrl-C there are fewer.
@@ -79,10 +91,17 @@ func (s *section) rounds(cells []*cell) string {
 		what = "round"
 	}
 	text := fmt.Sprintf("%d %s of %v a cell in shuffled order", s.pace.count, what, s.pace.time)
-	if least < s.pace.count || len(cells) < len(slices.Concat(s.groups...)) {
+	if s.stopped() {
 		text = fmt.Sprintf("stopped early, at least %d of ", least) + text
 	}
 	return text
+}
+
+// stopped says that there are fewer rounds than there were to be.
+func (s *section) stopped() bool {
+	return slices.ContainsFunc(s.groups, func(g group) bool {
+		return slices.ContainsFunc(g.cells, func(c *cell) bool { return len(c.rounds) < s.countOf(g) })
+	})
 }
 
 func (s *section) writeApproaches(w io.Writer, cells []*cell) {
@@ -92,7 +111,7 @@ func (s *section) writeApproaches(w io.Writer, cells []*cell) {
 	t.head = []string{"goroutines", "approach", "release", "ops/s", "±", "p50", "p99", "time", "95 %", ""}
 	withAllocs := !first.Server.Embedded()
 	if withAllocs {
-		t.head = append(t.head, "allocs")
+		t.head = append(t.head, "allocs", "CPU", "server CPU")
 	}
 	before := first.Goroutines
 	for _, c := range cells {
@@ -105,6 +124,9 @@ func (s *section) writeApproaches(w io.Writer, cells []*cell) {
 	}
 	t.write(w)
 	fmt.Fprintf(w, "\n  time: of an op, as a multiple of that of setnx + lua at as many goroutines; below 1: faster\n")
+	if withAllocs {
+		fmt.Fprintf(w, "  allocs, CPU, server CPU: for each op, of this process, and of the server\n")
+	}
 	s.writeIntervals(w)
 }
 
@@ -126,19 +148,20 @@ func approachLine(c *cell, u bench.Uncontended, withAllocs bool) []string {
 	speed, lat := bench.Median(c.figures(perSecond)), c.latency()
 	ratio, span, same := "", "", "" // after Ctrl-C there may be no base
 	switch {
-	case c.base == nil:
+	case len(c.bases) == 0:
 		ratio = "1.00"
-	case len(c.base.rounds) > 0:
-		r := bench.Median(bench.Ratios(c.base.perOp(), c.perOp()))
+	case len(c.bases[0].rounds) > 0:
+		r := bench.Median(bench.Ratios(c.bases[0].perOp(), c.perOp()))
 		ratio, span, same = fmt.Sprintf("%.2f", r.Center), interval(r, "%.2f"), tilde(r)
 	}
 	line := []string{
-		strconv.Itoa(u.Goroutines), label(u), u.Release, count(speed.Center), plusMinus(speed.PctRangeString()),
+		strconv.Itoa(u.Goroutines), u.Called(), u.Release, count(speed.Center), plusMinus(speed.PctRangeString()),
 		short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))), ratio, span, same,
 	}
 	if withAllocs {
 		allocs := bench.Median(c.figures(func(r bench.Result) float64 { return r.Allocs }))
-		line = append(line, fmt.Sprintf("%.0f", allocs.Center))
+		client, server := c.cpu()
+		line = append(line, fmt.Sprintf("%.0f", allocs.Center), client, server)
 	}
 	return line
 }
@@ -215,27 +238,4 @@ func contentionLine(c *cell) (line []string, censored bool) {
 		line = append(line, fmt.Sprintf("%.1f", figure(func(c *bench.Contest) float64 { return c.Calls })))
 	}
 	return append(line, wait), censored
-}
-
-func (s *section) writeRatios(w io.Writer, cells []*cell) {
-	fmt.Fprintf(w, "Paired ratios of the time of acquire + release, %s\n\n", s.rounds(cells))
-	t := table{head: []string{"goroutines", "of", "to", "ratio", "95 %", "", "rounds"}, left: 3}
-	before := cells[0].workload.(bench.Uncontended).Goroutines
-	for _, c := range cells {
-		if c.base == nil || len(c.base.rounds) == 0 {
-			continue
-		}
-		u, base := c.workload.(bench.Uncontended), c.base.workload.(bench.Uncontended)
-		if u.Goroutines != before {
-			t.gap()
-			before = u.Goroutines
-		}
-		list := bench.Ratios(c.base.perOp(), c.perOp())
-		r := bench.Median(list)
-		t.add(strconv.Itoa(u.Goroutines), label(u), label(base), fmt.Sprintf("%.3f", r.Center), interval(r, "%.3f"), tilde(r),
-			strconv.Itoa(len(list)))
-	}
-	t.write(w)
-	fmt.Fprintf(w, "\n  ratio: of the time of an op; above 1: slower. A copy is identical: what it strays is noise\n")
-	s.writeIntervals(w)
 }

@@ -20,20 +20,17 @@ func fakeServer() *bench.Server {
 // filled are the sections of a server, with figures that were made up.
 func filled(t *testing.T, rounds int, args ...string) []*section {
 	t.Helper()
-	args = append([]string{"-goroutines", "1,128", "-count", fmt.Sprint(rounds)}, args...)
+	few := []string{"-goroutines", "1,128", "-count", fmt.Sprint(rounds), "-pools", "4,16", "-loads", "50,90"}
+	args = append(few, args...)
 	o, err := parse(args, func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)
 	}
 	sections := plan(fakeServer(), &o)
 	for _, sec := range sections {
-		i := 0
-		for _, group := range sec.groups {
-			for _, c := range group {
-				for r := range rounds {
-					c.rounds = append(c.rounds, madeUp(c, i, r))
-				}
-				i++
+		for i, c := range sec.cells() {
+			for r := range rounds {
+				c.rounds = append(c.rounds, madeUp(c, i, r))
 			}
 		}
 	}
@@ -48,9 +45,14 @@ func madeUp(c *cell, i, r int) bench.Result {
 	}
 	res := bench.Result{Ops: int64(2000 - 31*i + 7*r*(i%3)), Elapsed: 80 * time.Millisecond, Latency: hist}
 	res.Allocs = float64(8 + i)
+	ms := time.Millisecond
+	res.CPU = &bench.CPU{Client: time.Duration(r+30-i%9) * ms, Server: time.Duration(50-i%7) * ms}
 	if w, ok := c.workload.(bench.Contention); ok {
 		res.Contest = &bench.Contest{Handoff: hist, Jain: 1 - float64(i)/4, Sent: 3.04 + float64(i), Calls: 5.1 + float64(i),
 			Longest: time.Duration(w.Waiters*(r+1)) * 7 * time.Millisecond, Censored: w.Waiters == 64}
+	}
+	if _, ok := c.workload.(offered); ok {
+		res.Loaded = &bench.Loaded{Arrived: res.Ops + int64(i), Unserved: int64(i), Late: hist}
 	}
 	if w, ok := c.workload.(bench.KeepAlive); ok {
 		res.Kept = &bench.Kept{ClientCPU: time.Duration(r+3*i+1) * 7 * time.Millisecond, ServerCPU: 9 * time.Millisecond,
@@ -64,7 +66,7 @@ func madeUp(c *cell, i, r int) bench.Result {
 
 func TestTables(t *testing.T) {
 	for _, rounds := range []int{1, 6} {
-		for _, sec := range filled(t, rounds, "-workload", "all,keepalive") {
+		for _, sec := range filled(t, rounds, "-workload", "all,keepalive,mux,load") {
 			var b bytes.Buffer
 			sec.table(&b)
 			golden(t, fmt.Sprintf("%s-%d", sec.name, rounds), b.String())
@@ -74,8 +76,8 @@ func TestTables(t *testing.T) {
 
 // After Ctrl-C in the first round some cells have a figure and some have none, perhaps not the first.
 func TestTableOfWhatThereIs(t *testing.T) {
-	for _, sec := range filled(t, 1, "-workload", "all,keepalive") {
-		cells := sec.groups[0]
+	for _, sec := range filled(t, 1, "-workload", "all,keepalive,mux,load") {
+		cells := sec.groups[0].cells
 		for i, c := range cells {
 			if i%2 == 0 {
 				c.rounds = nil

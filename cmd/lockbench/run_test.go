@@ -50,7 +50,7 @@ func TestRunOnARealServerLeavesNoKey(t *testing.T) {
 // It stops, says what it has, and leaves no key.
 func TestCtrlCPrintsWhatThereIs(t *testing.T) {
 	r := redistest.Start(t)
-	for _, workload := range allWorkloads {
+	for _, workload := range append([]string{"mux", "load"}, allWorkloads...) {
 		ctx, cancel := context.WithCancel(context.Background())
 		file := filepath.Join(t.TempDir(), "out.txt")
 		ended := make(chan outcome)

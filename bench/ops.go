@@ -1,0 +1,95 @@
+package bench
+
+import (
+	"context"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	lock "github.com/redigolock/redigolock"
+)
+
+// An opFunc is one acquire + release.
+type opFunc = func(key string) error
+
+var acquireVerbs = map[string]lock.AcquireFunc{
+	"setnx":          lock.SetNX,
+	"setnx-verified": lock.SetNXVerified,
+	"script":         lock.SetNXScript,
+}
+
+var releaseVerbs = map[string]lock.ReleaseFunc{
+	"lua":    lock.Release,
+	"tx":     lock.ReleaseTx,
+	"native": lock.ReleaseNative,
+}
+
+// op makes the op, and a func that ends what it needs.
+func (u Uncontended) op() (op opFunc, end func(), err error) {
+	if u.Open != nil {
+		return u.Open(u)
+	}
+	nothing := func() {}
+	switch u.Approach {
+	case "floor":
+		return floor(u.Server.pool(u.PoolSize), u.TTL), nothing, nil
+	case "locker", "locker-setnx":
+		op, end := u.locker()
+		return op, end, nil
+	}
+	return verbsOp(u.Server.Pool, acquireVerbs[u.Approach], releaseVerbs[u.Release], u.TTL), nothing, nil
+}
+
+func (u Uncontended) locker() (op opFunc, end func()) {
+	l := &lock.Locker{Pool: u.Server.pool(u.PoolSize)}
+	end = func() { _ = l.Close() }
+	if u.Lanes > 0 {
+		mux := &lock.Mux{Pool: u.Server.Pool, Conns: u.Lanes}
+		l.Pool = mux
+		end = func() {
+			_ = l.Close()
+			_ = mux.Close()
+		}
+	}
+	if u.Approach == "locker-setnx" {
+		l.AcquireWith = lock.SetNX
+	}
+	return lockerOp(l, u.TTL), end
+}
+
+// warm is a worker's first op. One of them also makes all connections of a bounded pool, as an unbounded one gets them
+// by itself.
+func (u Uncontended) warm(worker int, op opFunc, key string) error {
+	if worker == 0 && u.PoolSize > 0 && u.Open == nil {
+		fill(u.Server.pool(u.PoolSize))
+	}
+	return op(key)
+}
+
+func lockerOp(l *lock.Locker, ttl time.Duration) opFunc {
+	ctx := context.Background()
+	return func(key string) error {
+		k, err := l.TryAcquire(ctx, key, ttl)
+		if err != nil {
+			return err
+		}
+		return k.Release(ctx)
+	}
+}
+
+func verbsOp(pool *redis.Pool, acquire lock.AcquireFunc, release lock.ReleaseFunc, ttl time.Duration) opFunc {
+	ctx := context.Background()
+	return func(key string) error {
+		token := lock.NewToken()
+		c := pool.Get()
+		err := acquire(ctx, c, key, token, ttl)
+		_ = c.Close()
+		if err != nil {
+			return err
+		}
+		c = pool.Get()
+		err = release(ctx, c, key, token)
+		_ = c.Close()
+		return err
+	}
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"math"
+	"slices"
+
+	"github.com/redigolock/redigolock/bench"
+)
+
+// load is a closed loop first, which finds the best bounded pool and what the fastest can do at most, and then a group
+// for each rate of arrivals: that which -rates says, or a share of that most. All have the same rates.
+func load(s *bench.Server, o *options, p pace) []group {
+	u := bench.Uncontended{Server: s, Approach: "floor", Goroutines: o.served, TTL: o.ttl, Time: p.time}
+	sizes := poolSizes(u, o.pools)
+	floor, best := &cell{workload: u}, bestOf{sizes}
+	u.Approach = "locker"
+	closed, list := []*cell{floor, {workload: u}}, []bench.Workload{floor.workload, best, u}
+	for _, u.Lanes = range bench.Lanes() {
+		closed, list = append(closed, &cell{workload: u}), append(list, u)
+	}
+	closed = slices.Concat(closed[:1], sizes, closed[1:])
+	groups := []group{{closed, min(p.count, closedRounds), true}}
+	for _, rate := range o.rates {
+		groups = append(groups, loadCells(list, func() float64 { return float64(rate) }))
+	}
+	for _, percent := range o.shares() {
+		share := float64(percent) / 100
+		groups = append(groups, loadCells(list, func() float64 { return twoDigits(share * saturation(closed)) }))
+	}
+	return groups
+}
+
+// closedRounds are enough to find the most within a few percent.
+const closedRounds = 6
+
+func loadCells(list []bench.Workload, rate func() float64) group {
+	var cells []*cell
+	for _, w := range list {
+		cells = append(cells, &cell{workload: offered{w, rate}})
+	}
+	return group{cells: cells}
+}
+
+// saturation is what the fastest has done in a second; without any figure, one.
+func saturation(closed []*cell) float64 {
+	most := 1.0
+	for _, c := range closed {
+		if len(c.rounds) > 0 {
+			most = max(most, bench.Median(c.figures(perSecond)).Center)
+		}
+	}
+	return most
+}
+
+// twoDigits makes rates that can be read, and that are found again in another run.
+func twoDigits(v float64) float64 {
+	unit := math.Pow(10, math.Floor(math.Log10(v))-1)
+	return math.Round(v/unit) * unit
+}
+
+// An offered is a Load whose rate, and whose bounded pool, depend on what was measured before.
+type offered struct {
+	of   bench.Workload // a bestOf or an Uncontended
+	rate func() float64
+}
+
+func (f offered) load() bench.Load {
+	c := cell{workload: f.of}
+	return bench.Load{Of: c.uncontended(), Rate: f.rate()}
+}
+
+func (f offered) Name() string { return f.load().Name() }
+
+func (f offered) Run(ctx context.Context) (bench.Result, error) { return f.load().Run(ctx) }

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/redigolock/redigolock/bench"
+)
+
+func (s *section) writeLoad(w io.Writer, cells []*cell) {
+	closed, open := loops(cells)
+	if len(closed) > 0 {
+		first := closed[0].uncontended()
+		fmt.Fprintf(w, "Closed loop of %d goroutines, %s\n\n", first.Goroutines, s.rounds(closed))
+		s.writeClosed(w, closed)
+	}
+	if len(open) == 0 {
+		return
+	}
+	served := open[0].workload.(offered).load().Of
+	fmt.Fprintf(w, "\nOpen loop: acquire + release of distinct keys that arrive at a rate, at most %d served at once\n\n",
+		served.Goroutines)
+	t := table{left: 2}
+	t.head = []string{"arrivals/s", "approach", "goodput/s", "p50", "p99", "p99.9", "unserved", "late p99", "CPU/op",
+		"server CPU"}
+	before := 0.0
+	for _, c := range open {
+		l := c.workload.(offered).load()
+		if before > 0 && l.Rate != before {
+			t.gap()
+		}
+		before = l.Rate
+		t.add(loadLine(c, l)...)
+	}
+	t.write(w)
+	fmt.Fprintf(w, "\n  latency: of all rounds together, from when each was to arrive; arrivals are a Poisson process\n")
+	fmt.Fprintf(w, "  late: how late lockbench itself was with them, which is part of the latency\n")
+	fmt.Fprintf(w, "  unserved: still waited when the time was up, and count with what they had waited until then\n")
+	if !served.Server.Embedded() {
+		fmt.Fprintf(w, "  CPU: for each op, of this process with its making of arrivals, and of the server\n")
+	}
+}
+
+// loops parts the cells.
+func loops(cells []*cell) (closed, open []*cell) {
+	for _, c := range cells {
+		if _, ok := c.workload.(offered); ok {
+			open = append(open, c)
+		} else {
+			closed = append(closed, c)
+		}
+	}
+	return closed, open
+}
+
+// generatorLate is the p99 of what lockbench was late, median of the rounds.
+func generatorLate(c *cell) string {
+	return late(int64(bench.Median(c.figures(func(r bench.Result) float64 {
+		return float64(r.Loaded.Late.ValueAtPercentile(99))
+	})).Center))
+}
+
+func loadLine(c *cell, l bench.Load) []string {
+	lat := c.latency()
+	var unserved int64
+	for _, r := range c.rounds {
+		unserved += r.Loaded.Unserved
+	}
+	client, server := c.cpu()
+	return []string{count(l.Rate), l.Of.Called(), count(bench.Median(c.figures(perSecond)).Center),
+		short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))),
+		short(time.Duration(lat.ValueAtPercentile(99.9))), count(float64(unserved)), generatorLate(c), client, server}
+}
+
+// writeClosed is the table of what is only measured to know what comes next.
+func (s *section) writeClosed(w io.Writer, cells []*cell) {
+	t := table{head: []string{"goroutines", "approach", "ops/s", "±", "p50", "p99", "CPU/op", "server CPU"}, left: 2}
+	before := cells[0].uncontended().Goroutines
+	for _, c := range cells {
+		u := c.uncontended()
+		if u.Goroutines != before {
+			t.gap()
+			before = u.Goroutines
+		}
+		speed, lat := bench.Median(c.figures(perSecond)), c.latency()
+		client, server := c.cpu()
+		t.add(strconv.Itoa(u.Goroutines), u.Called(), count(speed.Center), plusMinus(speed.PctRangeString()),
+			short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))), client, server)
+	}
+	t.write(w)
+}
+
+// cpu is what an op has used of the client and of the server, median of the rounds; "" where it is not known.
+func (c *cell) cpu() (client, server string) {
+	each := func(of func(*bench.CPU) time.Duration) string {
+		used := bench.Median(c.figures(func(r bench.Result) float64 { return float64(of(r.CPU)) / float64(r.Ops) })).Center
+		if used < 0 {
+			return ""
+		}
+		return short(time.Duration(used))
+	}
+	return each(func(u *bench.CPU) time.Duration { return u.Client }),
+		each(func(u *bench.CPU) time.Duration { return u.Server })
+}
