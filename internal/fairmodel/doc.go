@@ -47,7 +47,7 @@
 //	             quitting  wait for QUIT's answer, then serve
 //	TryAcquire   any       own token t, TRY t, never w; granted → h = t (an older h is latched), held → ErrHeld;
 //	                       unknown → owe t, the REL confirmed twice, an OpTimeout apart
-//	give-up      any       the waiter leaves fifo and returns at once. Not the last one: nothing else, the next inherits w
+//	give-up      any       the waiter leaves fifo and returns at once. Not the last: nothing else, the next inherits w
 //	             entering  the last one: → quitting: await the command naming w (bounded), then QUIT w;
 //	                       TRY answered held, ENTER answered nosub: nothing to quit. Granted: owe w instead of QUIT
 //	             queued    the last one: → quitting: await a POKE in flight (bounded), QUIT w
@@ -96,8 +96,8 @@
 //
 // Message "t is granted"
 //
-//	t == w       entering, queued, held+w: D = basis + the ttl in w's entry − drift. D leaves ttl/2 of the head's ttl or
-//	             more: adopt(t, D). Less: POKE w first and go by its reply (one in flight already: await it)
+//	t == w       entering, queued, held+w: D = basis + the ttl in w's entry − drift. D leaves half of the head's ttl
+//	             or more: adopt(t, D). Less: POKE w first and go by its reply (one in flight already: await it)
 //	t == h, t in owed      ignore (passing on h would release a live holder)
 //	quitting t   ignore: the QUIT passes it on
 //	else         (also: t in dead) owe t: the REL passes it on

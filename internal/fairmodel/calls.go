@@ -1,0 +1,139 @@
+package fairmodel
+
+// acquire is the next Acquire call of p.
+func (m *machine) acquire(p int) {
+	l := &m.slots[p]
+	l.waiting |= 1 << l.joined
+	l.joined++
+	if behind := l.waiting&(l.waiting-1) != 0; behind || l.left > 0 || l.quit != none {
+		m.startSub(p)
+	}
+	m.tend(p)
+}
+
+// tryAcquire is a TryAcquire call of p, beside the slot's own w.
+func (m *machine) tryAcquire(p int) {
+	m.send(command{verb: verbTryOnce, proc: uint8(p), tok: m.fresh(p), ttl: m.cfg.TTLs[p][0]})
+}
+
+// giveUp ends the wait of one local waiter.
+func (m *machine) giveUp(p, waiter int) {
+	l := &m.slots[p]
+	l.waiting &^= 1 << waiter
+	if l.waiting == 0 {
+		m.quitW(p)
+		l.poll = false
+	}
+	m.tend(p)
+}
+
+func (m *machine) quitW(p int) {
+	l := &m.slots[p]
+	if l.w == none {
+		return
+	}
+	t := l.w
+	m.dropW(p)
+	if m.is(GiveUpWithoutQuit) {
+		return
+	}
+	l.quit = t
+	if m.is(QuitBesideEnter) {
+		m.send(command{verb: verbQuit, proc: uint8(p), tok: t})
+	}
+}
+
+// release is Release of the handle that the slot holds.
+func (m *machine) release(p int) {
+	l := &m.slots[p]
+	if m.pass(p, l.h, l.left) {
+		return
+	}
+	t, left := l.h, l.left
+	l.h, l.left = none, 0
+	m.rel(p, t, left)
+}
+
+// rel releases t, with the next local waiter's entry where T3 allows it.
+func (m *machine) rel(p int, t token, left uint8) {
+	l := &m.slots[p]
+	c := command{verb: verbRel, proc: uint8(p), tok: t}
+	if m.is(ReuseAfterUnknown) {
+		c.left = left
+	}
+	switch {
+	case l.waiting == 0, l.w != none && !m.is(Entry2WhileWaiting), l.quit != none && !m.is(EnqueueDuringQuit),
+		l.sub != subConfirmed && !m.is(Entry2Unsubscribed):
+		m.send(c)
+	default:
+		m.carry(p, c)
+	}
+	m.tend(p)
+}
+
+// pass is the cohort pass: the next local waiter gets a new handle of the same token.
+func (m *machine) pass(p int, t token, left uint8) bool {
+	l := &m.slots[p]
+	if !m.cfg.Cohort || l.waiting == 0 || l.w != none {
+		return false
+	}
+	if ttl := m.ttlOf(p); left == 0 || 3*left < ttl {
+		if !m.is(PassWithoutLease) {
+			return false
+		}
+		left = ttl
+	}
+	m.leave(p)
+	l.h, l.left = t, left
+	m.tend(p)
+	return true
+}
+
+// releaseOld is Release of a handle that was latched and is no longer the slot's.
+func (m *machine) releaseOld(p, i int) {
+	l := &m.slots[p]
+	t := l.old[i]
+	l.old[i] = none
+	if m.is(OldReleaseAsNew) && l.h != none {
+		t = l.h
+	}
+	m.owe(t)
+	m.tend(p)
+}
+
+func (m *machine) extend(p int, ttl uint8) {
+	m.send(command{verb: verbExtend, proc: uint8(p), tok: m.slots[p].h, ttl: ttl})
+}
+
+// close ends every wait of p for good; what it holds stays with its handles.
+func (m *machine) close(p int) {
+	l := &m.slots[p]
+	l.closed, l.waiting, l.poll = true, 0, false
+	if m.is(CloseWithoutQuit) {
+		m.dropW(p)
+	}
+	m.quitW(p)
+	m.tend(p)
+}
+
+// crash ends process p; what it sent may still be executed.
+func (m *machine) crash(p int, halfOpen bool) {
+	m.loseMessages(p)
+	heard := m.slots[p].heard && halfOpen
+	m.slots[p] = slot{crashed: true, joined: uint8(len(m.cfg.TTLs[p])), heard: heard}
+	for i := int(m.cmdLen) - 1; i >= 0; i-- {
+		switch c := &m.cmds[i]; {
+		case int(c.proc) != p:
+		case c.phase == sent:
+			m.abandon(i)
+		case c.phase == replied:
+			m.removeCommand(i)
+		}
+	}
+}
+
+// abandon makes a ghost of a command: nobody waits for it any more.
+func (m *machine) abandon(i int) {
+	c := &m.cmds[i]
+	c.phase, c.age, c.subOK, c.left = ghost, 0, false, 0
+}

@@ -1,0 +1,81 @@
+package fairmodel
+
+import (
+	"fmt"
+	"strings"
+)
+
+var stepNames = [...]string{"a tick passes", "Acquire", "a waiter gives up", "TryAcquire", "Release", "Release of a latched handle",
+	"Extend", "Close", "crash", "crash, its connections half open", "executed", "executed, and once more later",
+	"executed late", "executed, reply lost", "reply read", "lost", "no reply, may be executed late", "reply lost", "message read",
+	"message lost", "timer", "polls", "subscription confirmed", "subscription broken", "break noticed",
+	"idle subscription ended", "a foreign client sets K", "the foreign client deletes K", "Q is deleted"}
+
+// tell takes the step and says in words what it did.
+func (m *machine) tell(s step) string {
+	what := stepNames[s.kind]
+	var who string
+	switch s.kind {
+	case stepTick, stepForeignSet, stepForeignDel, stepDropQueue:
+	case stepExecute, stepExecuteTwice, stepExecuteUnheard, stepReply, stepExecuteGhost, stepLoseCommand, stepDelayCommand, stepLoseReply:
+		who = m.cmds[s.a].String()
+	case stepMessage, stepLoseMessage:
+		who = m.msgs[s.a].String()
+	default:
+		who = fmt.Sprintf("p%d", s.a)
+	}
+	m.apply(s)
+	return fmt.Sprintf("%-58s %s", strings.TrimSpace(who+" "+what), m.String())
+}
+
+func (c *command) String() string {
+	text := fmt.Sprintf("p%d %v %v", c.proc, c.verb, c.tok)
+	if c.tok2 != none {
+		text += fmt.Sprintf("+%v", c.tok2)
+	}
+	if c.phase == replied {
+		text += fmt.Sprintf(" (%s)", outcomeNames[c.res])
+	}
+	return text
+}
+
+// String is the state in one line: K with its ttl, Q, and for each process what is not empty of its slot.
+func (s *state) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "K %v/%d Q", s.k, s.kTTL)
+	for _, e := range s.q[:s.qLen] {
+		fmt.Fprintf(&b, " %v", e.tok)
+	}
+	for p := range s.slots {
+		if text := s.slots[p].String(); text != "" {
+			fmt.Fprintf(&b, " | p%d%s", p, text)
+		}
+	}
+	return b.String()
+}
+
+func (l *slot) String() string {
+	var b strings.Builder
+	if l.crashed {
+		return " crashed"
+	}
+	if l.w != none {
+		fmt.Fprintf(&b, " w %v", l.w)
+		if !l.wQueued {
+			b.WriteString(" entering")
+		}
+	}
+	if l.h != none {
+		fmt.Fprintf(&b, " h %v/%d", l.h, l.left)
+	}
+	if l.quit != none {
+		fmt.Fprintf(&b, " quitting %v", l.quit)
+	}
+	if l.waiting != 0 {
+		fmt.Fprintf(&b, " fifo %02b", l.waiting)
+	}
+	if l.sub == subMaking {
+		b.WriteString(" subscribing")
+	}
+	return b.String()
+}

@@ -1,0 +1,222 @@
+package fairmodel
+
+// reply lets the process of c read c's reply.
+func (m *machine) reply(c command) {
+	p := int(c.proc)
+	l := &m.slots[p]
+	switch c.verb {
+	case verbTry:
+		m.replyTry(p, c)
+	case verbTryOnce:
+		m.replyTryOnce(p, c)
+	case verbEnter:
+		m.replyW(p, c, c.tok)
+	case verbPoke:
+		m.replyW(p, c, c.tok)
+	case verbRel, verbRelPoke:
+		if c.tok2 != none {
+			m.replyW(p, c, c.tok2)
+		}
+	case verbQuit:
+		if l.quit == c.tok {
+			l.quit = none
+		}
+	case verbExtend:
+		m.replyExtend(p, c)
+	}
+	if t := c.holder; t.ours() && t.owner() == p && !m.knows(t) {
+		m.owe(t)
+	}
+	m.tend(p)
+}
+
+func (m *machine) replyTry(p int, c command) {
+	l := &m.slots[p]
+	if c.res == granted {
+		m.onGranted(p, c)
+		return
+	}
+	if l.quit == c.tok {
+		l.quit = none
+	}
+	if l.w == c.tok {
+		m.dropW(p)
+		m.startSub(p)
+	}
+}
+
+func (m *machine) replyTryOnce(p int, c command) {
+	if c.res != granted {
+		return
+	}
+	if left := c.valid; left > 0 {
+		m.hold(p, c.tok, left)
+	} else {
+		m.owe(c.tok)
+	}
+}
+
+// replyW is what a reply says about w.
+func (m *machine) replyW(p int, c command, t token) {
+	l := &m.slots[p]
+	switch c.res {
+	case granted:
+		if c.tok2 != none {
+			c.tok = c.tok2
+		}
+		m.onGranted(p, c)
+	case queued:
+		if t == l.w || m.is(LateQueuedOverwrites) && m.lateQueued(p, t) {
+			l.w, l.wQueued, l.wUnseen, l.basis = t, true, false, c.age
+		}
+	case nosub:
+		m.onNosub(p, c.verb, t)
+	case gone:
+		if l.quit == t {
+			l.quit = none
+		}
+		if l.w == t {
+			m.dropW(p)
+		}
+	}
+}
+
+// lateQueued is the mutant that takes a late "queued" for the newest word about t.
+func (m *machine) lateQueued(p int, t token) bool {
+	l := &m.slots[p]
+	if l.w == none && l.waiting != 0 && t == l.h {
+		l.wTTL = m.ttlOf(p)
+		return true
+	}
+	return false
+}
+
+func (m *machine) onNosub(p int, v verb, t token) {
+	l := &m.slots[p]
+	if l.sub == subConfirmed {
+		l.sub = subMaking
+	}
+	if v != verbEnter {
+		return
+	}
+	if l.quit == t {
+		l.quit = none
+	}
+	if l.w == t {
+		m.dropW(p)
+		l.poll = true
+	}
+}
+
+func (m *machine) onGranted(p int, c command) {
+	l := &m.slots[p]
+	t, left := c.tok, c.valid
+	switch {
+	case t == l.w:
+		if m.is(FullTTLFromSend) && left > 0 {
+			left = less(m.ttlOf(p), c.age)
+		}
+		m.adopt(p, t, left)
+	case t == l.h || m.owed(t):
+	default:
+		if t == l.quit {
+			l.quit = none
+		}
+		if !m.is(GrantForgotten) {
+			m.owe(t)
+		}
+	}
+}
+
+func (m *machine) replyExtend(p int, c command) {
+	l := &m.slots[p]
+	if l.h != c.tok || l.left == 0 {
+		return
+	}
+	if c.res == notMine {
+		l.left = 0
+	} else {
+		l.left = max(l.left, c.valid)
+	}
+}
+
+// message lets the owner of t hear that t was granted.
+func (m *machine) message(t token) {
+	p := t.owner()
+	l := &m.slots[p]
+	switch {
+	case t == l.w && !l.wUnseen:
+		m.messageW(p)
+	case t == l.h && m.is(PassOnHeld):
+		m.owe(t)
+	case t == l.h || t == l.quit || m.owed(t):
+	case m.is(GhostDropped):
+	default:
+		m.owe(t)
+	}
+	m.tend(p)
+}
+
+func (m *machine) messageW(p int) {
+	l := &m.slots[p]
+	ttl, age := l.wTTL, l.basis
+	if m.is(ValidityFromMessage) {
+		age = 0
+	}
+	if m.is(HeirsTTL) {
+		ttl = m.ttlOf(p)
+	}
+	if m.is(BasisFromPoke) {
+		for _, c := range m.cmds[:m.cmdLen] {
+			if c.phase != ghost && c.verb == verbPoke && c.tok == l.w {
+				age = min(age, c.age)
+			}
+		}
+	}
+	left := less(ttl, age)
+	if left == 0 || 2*left < m.ttlOf(p) {
+		l.pokeDue = true
+		return
+	}
+	m.adopt(p, l.w, left)
+}
+
+// unknown tells the process of c that no reply will come.
+func (m *machine) unknown(c command) {
+	p := int(c.proc)
+	l := &m.slots[p]
+	switch c.verb {
+	case verbTry, verbEnter, verbPoke:
+		if l.w == c.tok {
+			l.pokeDue = true
+		}
+	case verbTryOnce:
+		m.owe(c.tok)
+	case verbRel, verbRelPoke:
+		m.unknownRel(p, c)
+	case verbQuit:
+		if m.is(QuitAbandoned) && l.quit == c.tok {
+			l.quit = none
+		}
+	}
+	m.tend(p)
+}
+
+func (m *machine) unknownRel(p int, c command) {
+	l := &m.slots[p]
+	again := command{verb: verbRel, proc: c.proc, tok: c.tok}
+	switch {
+	case m.is(ReuseAfterUnknown) && c.left > c.age && l.waiting != 0 && l.w == none && l.h == none:
+		m.adopt(p, c.tok, less(c.left, c.age))
+		return
+	case m.is(OwedAbandoned):
+		return
+	case c.tok2 != none && c.tok2 == l.w && !m.carried(c.tok2):
+		again.verb, again.tok2, again.ttl, again.heir = verbRelPoke, c.tok2, l.wTTL, m.ttlOf(p)
+		if m.is(Entry2Twice) {
+			again.verb = verbRel
+		}
+		l.pokeDue = false
+	}
+	m.send(again)
+}
