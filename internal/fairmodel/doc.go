@@ -99,7 +99,7 @@
 //	t == w       entering, queued, held+w: D = basis + the ttl in w's entry − drift. D leaves half of the head's ttl
 //	             or more: adopt(t, D). Less: POKE w first and go by its reply (one in flight already: await it)
 //	t == h, t in owed      ignore (passing on h would release a live holder)
-//	quitting t   ignore: the QUIT passes it on
+//	quitting t   owe t, and QUIT goes on: it may have run already, before a late ENTER that this grant is for
 //	else         (also: t in dead) owe t: the REL passes it on
 //
 // Time and the subscription

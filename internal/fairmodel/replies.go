@@ -149,7 +149,7 @@ func (m *machine) message(t token) {
 		m.messageW(p)
 	case t == l.h && m.is(PassOnHeld):
 		m.owe(t)
-	case t == l.h || t == l.quit || m.owed(t):
+	case t == l.h || m.owed(t):
 	case m.is(GhostDropped):
 	default:
 		m.owe(t)
