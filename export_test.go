@@ -20,6 +20,23 @@ var ScriptNames = map[any]string{
 	scriptRelease.hash: "release",
 	scriptFence.hash:   "fence",
 	scriptInspect.hash: "inspect",
+
+	scriptTry.hash:        "try",
+	scriptEnter.hash:      "enter",
+	scriptRel.hash:        "rel",
+	scriptPoke.hash:       "poke",
+	scriptQuit.hash:       "quit",
+	scriptFairExtend.hash: "fairextend",
+}
+
+// FairScripts are the texts of the scripts of Locker.Fair.
+var FairScripts = map[string]string{
+	"try":    scriptTry.src.(string),
+	"enter":  scriptEnter.src.(string),
+	"rel":    scriptRel.src.(string),
+	"poke":   scriptPoke.src.(string),
+	"quit":   scriptQuit.src.(string),
+	"extend": scriptFairExtend.src.(string),
 }
 
 // What the tests of the verbs look at from inside.
@@ -52,4 +69,19 @@ func Kept(k *Lock) bool {
 	k.locker.state.mu.Lock()
 	defer k.locker.state.mu.Unlock()
 	return k.keeper != nil
+}
+
+// A FairReply is what the scripts of Locker.Fair reply.
+type FairReply struct {
+	Was    bool
+	Said   int64
+	Holder string
+	Left   time.Duration
+	Deaf   error
+}
+
+// ReadFair reads such a reply.
+func ReadFair(reply any) (FairReply, bool) {
+	r, ok := readFair(reply)
+	return FairReply{r.was, r.said, r.holder, r.left, r.deaf}, ok
 }

@@ -73,15 +73,15 @@ func (n *renewLine) extend(l *Locker, keepers []*keeper) error {
 	if len(keepers) == 0 || n.binds {
 		return nil
 	}
-	n.fill(keepers)
+	n.fill(l, keepers)
 	most := l.patience()
 	b := &boundConn{Conn: n.conn, deadline: time.Now().Add(most)}
 	ctx, cancel := context.WithTimeout(context.Background(), most) // ends a write, too, that no timeout of the user's ends
 	defer cancel()
 	err := pipeline(ctx, b, "extend", keepers[0].k.key, n.requests, n.replies)
 	if re, ok := n.replies[0].(redis.Error); ok && err == nil && firstWord(re) == "NOSCRIPT" {
-		first := keepers[0].k
-		_, err = do(ctx, b, "extend", first.key, "EVAL", scriptExtend.src, scriptExtend.keys, first.key, first.token, n.requests[0].args[4])
+		first := append([]any{l.extendScript().src}, n.requests[0].args[1:]...)
+		_, err = do(ctx, b, "extend", keepers[0].k.key, "EVAL", first...)
 		if err == nil {
 			clear(n.replies)
 			err = pipeline(ctx, b, "extend", keepers[0].k.key, n.requests, n.replies)
@@ -125,8 +125,12 @@ func (l *Locker) patience() time.Duration {
 }
 
 // fill builds the requests of a batch.
-func (n *renewLine) fill(keepers []*keeper) {
-	const perLock = 5
+func (n *renewLine) fill(l *Locker, keepers []*keeper) {
+	perLock := 5
+	script := l.extendScript()
+	if l.Fair {
+		perLock = 7
+	}
 	n.requests, n.args = n.requests[:0], n.args[:0]
 	if cap(n.args) < perLock*len(keepers) {
 		n.args = make([]any, 0, perLock*len(keepers))
@@ -137,7 +141,12 @@ func (n *renewLine) fill(keepers []*keeper) {
 			n.ttl, n.ms = k.ttl, k.ttl.Milliseconds()
 		}
 		at := len(n.args)
-		n.args = append(n.args, scriptExtend.hash, scriptExtend.keys, k.conn.key, k.conn.token, n.ms)
+		n.args = append(n.args, script.hash, script.keys, k.conn.key)
+		if l.Fair {
+			queue, _ := sibling("extend", k.key, queueName) // checkFair has asked
+			n.args = append(n.args, queue, l.shard())
+		}
+		n.args = append(n.args, k.conn.token, n.ms)
 		n.requests = append(n.requests, request{"EVALSHA", n.args[at : at+perLock : at+perLock]})
 	}
 	n.replies = append(n.replies[:0], make([]any, len(keepers))...)
