@@ -2,10 +2,12 @@ package fairmodel
 
 import "hash/maphash"
 
-// maxCalm bounds the steps of a run without faults, maxCalmTicks its time: far more than any such run needs.
+// maxCalm bounds the steps of a run without faults, maxCalmTicks its time: far more than any such run needs. maxTold
+// is how much of a run that does not end is told.
 const (
 	maxCalm      = 400
 	maxCalmTicks = 40
+	maxTold      = 60
 )
 
 // calm runs on from s without faults, everything prompt and timers last, and says what is wrong with where that ends:
@@ -36,9 +38,10 @@ func (e *explorer) calm(s state, told *[]string) (bad string) {
 			ticks++
 		}
 		if n > maxCalm || ticks > maxCalmTicks {
-			return "lost wake-up: without any further fault somebody waits for ever"
+			m.violate("lost wake-up: without any further fault somebody waits for ever")
+			return m.bad
 		}
-		if told != nil {
+		if told != nil && len(*told) < maxTold {
 			*told = append(*told, m.tell(next))
 		} else {
 			m.apply(next)

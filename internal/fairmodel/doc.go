@@ -71,7 +71,7 @@
 //	held, p      TRY       w = none (it never was in Q), sub is started, when confirmed: new w, ENTER.
 //	                       nosub was what led to TRY: pause, then TRY again with a new token
 //	nosub        ENTER     w was never queued: w = none, sub is renewed at this node; meanwhile TRY
-//	             POKE      queued, entering: w is kept, basis is kept, sub is renewed, then POKE
+//	             POKE      entering, queued: w is in Q: state queued, basis is kept, sub is renewed, and only then POKE
 //	gone         t == w    drop w; serve (a new token). quitting: nothing left to do. Else ignore
 //	holder dead  any       any reply whose holder is in dead (not any own token): owe that holder again, REL at once
 //	PTTL −1      any       held or queued behind a string without TTL: waiters get ErrConflict, w → QUIT (quitting)

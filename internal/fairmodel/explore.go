@@ -14,7 +14,8 @@ type Config struct {
 	Cohort    bool
 	Warm      bool // the subscriptions stand already
 	Mutant    Mutant
-	MaxStates int // 0: no bound
+	Only      string // the one property to look at, as its violations begin; empty: all
+	MaxStates int    // 0: no bound
 }
 
 // Result is what an exploration found.
@@ -40,8 +41,6 @@ type explorer struct {
 	result Result
 }
 
-var dbg func([]open)
-
 type open struct {
 	state state
 	id    int32
@@ -63,9 +62,6 @@ func Explore(cfg Config) Result {
 			}
 		}
 		layer = next
-		if dbg != nil && (len(e.nodes) >= cfg.MaxStates) {
-			dbg(layer)
-		}
 	}
 	e.result.States = len(e.nodes)
 	return e.result

@@ -41,10 +41,11 @@ const (
 	HeirsTTL                    // a message counts with the ttl of the local head, not with the entry's
 	NosubWithoutPump            // ENTER answers nosub before it pumps
 	ExtendWithoutPump           // EXTEND answers "not mine" before it pumps
-	RelOfTryInFlight            // a holder is ours and unknown to the slot: it is released, though a TryAcquire waits for it
+	RelOfTryInFlight            // a holder of ours that the slot does not know is released, a TRY in flight too
 	QuitAbandoned               // a QUIT without an answer is not repeated
 	CloseWithoutQuit            // Close leaves w in the queue
 	RebuiltEntry                // POKE carries an entry with the ttl of the local head
+	IgnoredWhileQuitting        // a message for a token whose QUIT is not answered is ignored
 	mutants
 )
 
@@ -56,7 +57,16 @@ var mutantNames = [...]string{
 	"NotMineForgetsNext", "NoPoke", "HeadAsleep", "GiveUpWithoutQuit", "QuitBesideEnter", "GhostDropped",
 	"GrantForgotten", "OwedAbandoned", "NoLivenessTest", "ExtendLowers", "Entry2WhileWaiting",
 	"OldReleaseAsNew", "Entry2Twice", "HeirsTTL", "NosubWithoutPump", "ExtendWithoutPump",
-	"RelOfTryInFlight", "QuitAbandoned", "CloseWithoutQuit", "RebuiltEntry",
+	"RelOfTryInFlight", "QuitAbandoned", "CloseWithoutQuit", "RebuiltEntry", "IgnoredWhileQuitting",
 }
 
 func (x Mutant) String() string { return mutantNames[x] }
+
+// Mutants lists all but Correct.
+func Mutants() []Mutant {
+	var all []Mutant
+	for x := Correct + 1; x < mutants; x++ {
+		all = append(all, x)
+	}
+	return all
+}

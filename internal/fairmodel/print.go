@@ -5,11 +5,38 @@ import (
 	"strings"
 )
 
-var stepNames = [...]string{"a tick passes", "Acquire", "a waiter gives up", "TryAcquire", "Release", "Release of a latched handle",
-	"Extend", "Close", "crash", "crash, its connections half open", "executed", "executed, and once more later",
-	"executed late", "executed, reply lost", "reply read", "lost", "no reply, may be executed late", "reply lost", "message read",
-	"message lost", "timer", "polls", "subscription confirmed", "subscription broken", "break noticed",
-	"idle subscription ended", "a foreign client sets K", "the foreign client deletes K", "Q is deleted"}
+var stepNames = map[stepKind]string{
+	stepTick:           "a tick passes",
+	stepAcquire:        "Acquire",
+	stepGiveUp:         "a waiter gives up",
+	stepTryAcquire:     "TryAcquire",
+	stepRelease:        "Release",
+	stepReleaseOld:     "Release of a latched handle",
+	stepExtend:         "Extend",
+	stepClose:          "Close",
+	stepCrash:          "crash",
+	stepCrashHalfOpen:  "crash, its connections half open",
+	stepExecute:        "executed",
+	stepExecuteTwice:   "executed, and perhaps again later",
+	stepExecuteGhost:   "executed late",
+	stepExecuteUnheard: "executed, reply lost",
+	stepRefuse:         "refused with an error",
+	stepReply:          "reply read",
+	stepLoseCommand:    "lost",
+	stepDelayCommand:   "no reply, perhaps executed later",
+	stepLoseReply:      "reply lost",
+	stepMessage:        "message read",
+	stepLoseMessage:    "message lost",
+	stepPoke:           "timer",
+	stepPollTry:        "polls",
+	stepSubscribed:     "subscription confirmed",
+	stepBreak:          "subscription broken",
+	stepNotice:         "broken subscription noticed",
+	stepUnsubscribe:    "idle subscription ended",
+	stepForeignSet:     "a foreign client sets K",
+	stepForeignDel:     "the foreign client deletes K",
+	stepDropQueue:      "Q is deleted",
+}
 
 // tell takes the step and says in words what it did.
 func (m *machine) tell(s step) string {
@@ -17,7 +44,8 @@ func (m *machine) tell(s step) string {
 	var who string
 	switch s.kind {
 	case stepTick, stepForeignSet, stepForeignDel, stepDropQueue:
-	case stepExecute, stepExecuteTwice, stepExecuteUnheard, stepReply, stepExecuteGhost, stepLoseCommand, stepDelayCommand, stepLoseReply:
+	case stepExecute, stepExecuteTwice, stepExecuteUnheard, stepRefuse, stepReply, stepExecuteGhost, stepLoseCommand,
+		stepDelayCommand, stepLoseReply:
 		who = m.cmds[s.a].String()
 	case stepMessage, stepLoseMessage:
 		who = m.msgs[s.a].String()

@@ -7,7 +7,8 @@ func (m *machine) checkBelief() {
 	for p := range m.slots {
 		l := &m.slots[p]
 		if l.left > 0 && m.k != l.h {
-			m.violate(fmt.Sprintf("exclusion: p%d believes that it holds %v for %d more ticks, but K is %v", p, l.h, l.left, m.k))
+			m.violate(fmt.Sprintf("exclusion: p%d believes that it holds %v for %d more ticks, but K is %v",
+				p, l.h, l.left, m.k))
 		}
 	}
 }

@@ -97,6 +97,7 @@ func (m *machine) onNosub(p int, v verb, t token) {
 		l.sub = subMaking
 	}
 	if v != verbEnter {
+		l.wQueued = l.wQueued || l.w == t // it is in Q; the poke comes when the subscription is confirmed
 		return
 	}
 	if l.quit == t {
@@ -150,7 +151,7 @@ func (m *machine) message(t token) {
 	case t == l.h && m.is(PassOnHeld):
 		m.owe(t)
 	case t == l.h || m.owed(t):
-	case m.is(GhostDropped):
+	case m.is(GhostDropped), m.is(IgnoredWhileQuitting) && t == l.quit:
 	default:
 		m.owe(t)
 	}
@@ -219,4 +220,41 @@ func (m *machine) unknownRel(p int, c command) {
 		l.pokeDue = false
 	}
 	m.send(again)
+}
+
+// refused tells the process of c that the server refused it: nothing was done.
+func (m *machine) refused(c command) {
+	p := int(c.proc)
+	l := &m.slots[p]
+	switch c.verb {
+	case verbTry, verbEnter:
+		if l.w == c.tok {
+			m.dropW(p)
+			m.leave(p)
+		}
+		if l.quit == c.tok {
+			l.quit = none
+		}
+	case verbPoke:
+		m.refusedPoke(p, c.tok)
+	case verbRel, verbRelPoke:
+		switch {
+		case c.verb == verbRelPoke:
+			m.refusedPoke(p, c.tok2)
+		case l.w == c.tok2:
+			m.dropW(p)
+		case l.quit == c.tok2:
+			l.quit = none
+		}
+		m.send(command{verb: verbRel, proc: c.proc, tok: c.tok})
+	}
+	m.tend(p)
+}
+
+// refusedPoke: every waiter gets the error, and w leaves the queue.
+func (m *machine) refusedPoke(p int, t token) {
+	if m.slots[p].w == t {
+		m.slots[p].waiting = 0
+		m.quitW(p)
+	}
 }

@@ -1,5 +1,7 @@
 package fairmodel
 
+import "strings"
+
 // machine is a state while a step is applied to it.
 type machine struct {
 	state
@@ -11,7 +13,7 @@ type machine struct {
 func (m *machine) is(x Mutant) bool { return m.cfg.Mutant == x }
 
 func (m *machine) violate(property string) {
-	if m.bad == "" {
+	if m.bad == "" && strings.HasPrefix(property, m.cfg.Only) {
 		m.bad = property
 	}
 }

@@ -140,6 +140,7 @@ type slot struct {
 type Budget struct {
 	Slow        uint8 // ticks that pass while something is on its way
 	Unknown     uint8 // a command or its reply is lost, or the command is executed late
+	Refused     uint8 // a command gets a definite error (ACL, type, out of memory) and does nothing
 	Repeat      uint8 // a command that may be repeated is executed twice
 	LostMessage uint8
 	Break       uint8 // the server ends a subscription

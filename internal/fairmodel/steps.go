@@ -19,6 +19,7 @@ const (
 	stepExecuteTwice
 	stepExecuteGhost
 	stepExecuteUnheard
+	stepRefuse
 	stepReply
 	stepLoseCommand
 	stepDelayCommand
@@ -125,6 +126,7 @@ func (m *machine) commandSteps(i int, add func(bool, stepKind, int, int)) {
 		add(b.Repeat > 0 && c.repeatable(), stepExecuteTwice, i, 0)
 		add(b.Unknown > 0, stepLoseCommand, i, 0)
 		add(b.Unknown > 0, stepDelayCommand, i, 0)
+		add(b.Refused > 0, stepRefuse, i, 0)
 		add(b.Unknown > 0 && c.verb == verbRel && c.tok2 == none, stepExecuteUnheard, i, 0)
 	case replied:
 		add(true, stepReply, i, 0)
@@ -154,7 +156,8 @@ func (m *machine) apply(s step) {
 			m.budget.Slow--
 		}
 		m.passTime()
-	case stepExecute, stepExecuteTwice, stepExecuteGhost, stepExecuteUnheard, stepReply, stepLoseCommand, stepDelayCommand, stepLoseReply:
+	case stepExecute, stepExecuteTwice, stepExecuteGhost, stepExecuteUnheard, stepRefuse, stepReply, stepLoseCommand,
+		stepDelayCommand, stepLoseReply:
 		m.applyCommand(s.kind, i)
 	case stepMessage:
 		m.message(m.removeMessage(i))
@@ -237,6 +240,9 @@ func (m *machine) applyCommand(kind stepKind, i int) {
 		c := m.removeCommand(i)
 		m.execute(&c, false)
 		m.unknown(c)
+	case stepRefuse:
+		m.budget.Refused--
+		m.refused(m.removeCommand(i))
 	case stepReply:
 		m.reply(m.removeCommand(i))
 	case stepLoseCommand, stepLoseReply:
