@@ -82,13 +82,14 @@
 //	done         QUIT      t leaves owed: quitting ends, serve
 //	w's part     REL with entry2, REL+POKE: was or not mine for the old token and, for w, as ENTER or POKE above
 //	error        definite (ACL, type, OOM). TRY, ENTER: w = none, the head gets the error, serve. POKE: w → quitting,
-//	             waiters get it. REL: stays owed, retried bare; its entry2: drop w, serve. QUIT: stays owed, retried
+//	             waiters get it. REL: stays owed, retried bare; its entry2: drop w, serve. REL+POKE: w as with POKE.
+//	             QUIT: stays owed, retried. EXTEND: no cohort pass
 //
 // Unknown outcome (transport error, OpTimeout): always on a fresh connection, with backoff
 //
 //	TRY, ENTER   t == w    state stays entering, basis stays that send; POKE w. The same token is never sent again (T1)
 //	POKE         t == w    basis stays (an unanswered poke renews nothing); POKE w
-//	TRY, ENTER, POKE       quitting: QUIT w
+//	TRY, ENTER, POKE       quitting: QUIT w. REL(entry2), REL+POKE: bare REL, QUIT w
 //	REL(entry2)  any       old token: owed. token2 == w and nothing else names it: REL+POKE; else bare REL
 //	REL+POKE     any       the same again
 //	REL, QUIT    any       the same again: REL until its lease must be over, QUIT until answered or Close
@@ -109,4 +110,19 @@
 //	confirmed    sub       idle: serve. w: POKE w at once (one in flight: when it is answered)
 //	broken       sub       redial with backoff while somebody waits; a new ENTER waits for it, w stays
 //	ttl over     dead      the token leaves dead. owed REL: retried until its lease must be over
+//
+// # What the model leaves out
+//
+// Time is counted in ticks, a ttl is two to four of them, and drift is none: clocks agree. A tick while something is
+// on its way is a budget (Slow), since nothing else bounds how many commands a stalled process may have left behind.
+// Timers may fire at any time from one tick on. The reply to a bare REL is read when it is executed, or lost. An owed
+// REL is sent again at once until it is answered, and a dead token is never forgotten while anything names it. A token
+// that nothing names any more is used again. The server never loses K before its time, so a failover and a restart
+// without data are not explored, but for the loss of Q. Ghosts (commands whose client has given up on them) are
+// executed at any time later, or never.
+//
+// What is checked: whoever believes to hold, holds (exclusion); K is never taken past an entry that is heard, and no
+// entry of a live process is dropped (skip); a process has one place (twice); after each script K is held or Q is empty
+// (I1); and from every state, when no further fault happens, every waiter is served (lost wake-up), and what is then
+// at the server is known to the process that put it there (leak).
 package fairmodel
