@@ -21,6 +21,8 @@ var ScriptNames = map[any]string{
 	scriptFence.hash:   "fence",
 	scriptInspect.hash: "inspect",
 
+	scriptInspectFair.hash: "inspectfair",
+
 	scriptTry.hash:        "try",
 	scriptEnter.hash:      "enter",
 	scriptRel.hash:        "rel",
