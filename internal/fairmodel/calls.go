@@ -46,11 +46,22 @@ func (m *machine) quitW(p int) {
 // release is Release of the handle that the slot holds.
 func (m *machine) release(p int) {
 	l := &m.slots[p]
-	if m.pass(p, l.h, l.left) {
-		return
+	switch {
+	case !m.passable(p):
+		m.relHeld(p)
+	case 3*l.left >= m.ttlOf(p) || m.is(PassWithoutLease):
+		m.pass(p)
+	default:
+		l.passing = true
+		m.send(command{verb: verbExtend, proc: uint8(p), tok: l.h, ttl: m.ttlOf(p), pass: true})
 	}
+}
+
+// relHeld ends the holding of h at the server.
+func (m *machine) relHeld(p int) {
+	l := &m.slots[p]
 	t, left := l.h, l.left
-	l.h, l.left = none, 0
+	l.h, l.left, l.passing = none, 0, false
 	m.rel(p, t, left)
 }
 
@@ -71,22 +82,32 @@ func (m *machine) rel(p int, t token, left uint8) {
 	m.tend(p)
 }
 
-// pass is the cohort pass: the next local waiter gets a new handle of the same token.
-func (m *machine) pass(p int, t token, left uint8) bool {
+// passable: the cohort allows a pass, if the lease is long enough.
+func (m *machine) passable(p int) bool {
 	l := &m.slots[p]
-	if !m.cfg.Cohort || l.waiting == 0 || l.w != none {
-		return false
-	}
-	if ttl := m.ttlOf(p); left == 0 || 3*left < ttl {
-		if !m.is(PassWithoutLease) {
-			return false
-		}
-		left = ttl
+	return m.cfg.Cohort && l.waiting != 0 && l.w == none && l.left > 0
+}
+
+// pass is the cohort pass: the next local waiter gets a new handle of the same token.
+func (m *machine) pass(p int) {
+	l := &m.slots[p]
+	if ttl := m.ttlOf(p); 3*l.left < ttl {
+		l.left = ttl // only in a mutant
 	}
 	m.leave(p)
-	l.h, l.left = t, left
+	l.passing = false
 	m.tend(p)
-	return true
+}
+
+// extended goes on with a Release that asked for more lease first.
+func (m *machine) extended(p int, known bool) {
+	l := &m.slots[p]
+	long := m.passable(p) && 3*l.left >= m.ttlOf(p)
+	if m.passable(p) && (known && long || !known && m.is(PassUnextended)) {
+		m.pass(p)
+	} else {
+		m.relHeld(p)
+	}
 }
 
 // releaseOld is Release of a handle that was latched and is no longer the slot's.

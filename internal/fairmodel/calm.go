@@ -77,7 +77,7 @@ func (m *machine) calmStep() (step, bool) {
 	waits := false
 	for p := range m.cfg.TTLs {
 		l := &m.slots[p]
-		if l.left > 0 {
+		if l.left > 0 && !l.passing {
 			return step{stepRelease, uint8(p), 0}, true
 		}
 		if l.w != none && l.wQueued && l.basis > 0 && m.timerDue(p) {

@@ -1,5 +1,7 @@
 package fairmodel
 
+import "slices"
+
 // ttlOf is the ttl of the local head's Acquire.
 func (m *machine) ttlOf(p int) uint8 {
 	return m.cfg.TTLs[p][m.head(p)]
@@ -163,17 +165,20 @@ func (m *machine) hold(p int, t token, left uint8) {
 	if l.left > 0 {
 		m.violate("exclusion: two handles of one process are valid")
 	}
-	if l.h != none && l.h != t {
-		switch none {
-		case l.old[0]:
-			l.old[0] = l.h
-		case l.old[1]:
-			l.old[1] = l.h
-		default:
+	before := l.h
+	l.h, l.left = t, left
+	switch {
+	case before == none || before == t:
+	case l.passing: // its Release waits
+		m.owe(before)
+	default:
+		if i := slices.Index(l.old[:], none); i >= 0 {
+			l.old[i] = before
+		} else {
 			m.overflow = true
 		}
 	}
-	l.h, l.left = t, left
+	l.passing = false
 }
 
 func (m *machine) leave(p int) {

@@ -45,6 +45,7 @@ const (
 	QuitAbandoned               // a QUIT without an answer is not repeated
 	CloseWithoutQuit            // Close leaves w in the queue
 	RebuiltEntry                // POKE carries an entry with the ttl of the local head
+	PassUnextended              // a cohort pass goes on though its EXTEND has no answer
 	IgnoredWhileQuitting        // a message for a token whose QUIT is not answered is ignored
 	mutants
 )
@@ -57,7 +58,7 @@ var mutantNames = [...]string{
 	"NotMineForgetsNext", "NoPoke", "HeadAsleep", "GiveUpWithoutQuit", "QuitBesideEnter", "GhostDropped",
 	"GrantForgotten", "OwedAbandoned", "NoLivenessTest", "ExtendLowers", "Entry2WhileWaiting",
 	"OldReleaseAsNew", "Entry2Twice", "HeirsTTL", "NosubWithoutPump", "ExtendWithoutPump",
-	"RelOfTryInFlight", "QuitAbandoned", "CloseWithoutQuit", "RebuiltEntry", "IgnoredWhileQuitting",
+	"RelOfTryInFlight", "QuitAbandoned", "CloseWithoutQuit", "RebuiltEntry", "PassUnextended", "IgnoredWhileQuitting",
 }
 
 func (x Mutant) String() string { return mutantNames[x] }

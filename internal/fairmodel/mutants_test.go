@@ -101,6 +101,8 @@ var mutations = []mutation{
 	{"QUIT abandoned", fairmodel.QuitAbandoned, leak, twoSingles, false, false, fairmodel.Budget{Unknown: 1, GiveUp: 1}},
 	{"Close without QUIT", fairmodel.CloseWithoutQuit, leak, twoSingles, false, false, fairmodel.Budget{Close: 1}},
 	{"POKE with a rebuilt entry", fairmodel.RebuiltEntry, twice, longHeir, false, false, fairmodel.Budget{GiveUp: 1}},
+	{"pass after an unknown EXTEND", fairmodel.PassUnextended, exclusion, muchLonger, false, true,
+		fairmodel.Budget{Unknown: 1}},
 	{"a message ignored while QUIT is out", fairmodel.IgnoredWhileQuitting, leak, twoSingles, false, false,
 		fairmodel.Budget{Unknown: 1, GiveUp: 1}},
 }

@@ -1,6 +1,9 @@
 package fairmodel
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // checkBelief is exclusion, told one step before two processes could believe: whoever believes to hold, holds.
 func (m *machine) checkBelief() {
@@ -67,7 +70,7 @@ func (m *machine) checkNoOrphan() {
 func (m *machine) knows(t token) bool {
 	p := t.owner()
 	l := &m.slots[p]
-	if t == l.w && !l.wUnseen || t == l.h || t == l.quit || t == l.old[0] || t == l.old[1] || m.owed(t) {
+	if t == l.w && !l.wUnseen || t == l.h || t == l.quit || slices.Contains(l.old[:], t) || m.owed(t) {
 		return true
 	}
 	for _, c := range m.cmds[:m.cmdLen] {

@@ -131,13 +131,17 @@ func (m *machine) onGranted(p int, c command) {
 
 func (m *machine) replyExtend(p int, c command) {
 	l := &m.slots[p]
-	if l.h != c.tok || l.left == 0 {
+	if l.h != c.tok {
 		return
 	}
-	if c.res == notMine {
+	switch {
+	case c.res == notMine:
 		l.left = 0
-	} else {
+	case l.left > 0:
 		l.left = max(l.left, c.valid)
+	}
+	if c.pass && l.passing {
+		m.extended(p, true)
 	}
 }
 
@@ -199,6 +203,10 @@ func (m *machine) unknown(c command) {
 		if m.is(QuitAbandoned) && l.quit == c.tok {
 			l.quit = none
 		}
+	case verbExtend:
+		if c.pass && l.passing && c.tok == l.h {
+			m.extended(p, false)
+		}
 	}
 	m.tend(p)
 }
@@ -247,6 +255,10 @@ func (m *machine) refused(c command) {
 			l.quit = none
 		}
 		m.send(command{verb: verbRel, proc: c.proc, tok: c.tok})
+	case verbExtend:
+		if c.pass && l.passing && c.tok == l.h {
+			m.relHeld(p)
+		}
 	}
 	m.tend(p)
 }

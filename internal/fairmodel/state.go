@@ -9,7 +9,7 @@ import (
 // Limits of one state. A step that would need more is dropped and counted in Result.Overflow.
 const (
 	maxProcs    = 3
-	maxOld      = 2
+	maxOld      = 3
 	maxEntries  = 6
 	maxCommands = 9
 	maxMessages = 5
@@ -92,6 +92,7 @@ type command struct {
 	heir   uint8 // POKE, REL+POKE: the ttl that the local head asks for
 	age    uint8 // ticks since it was sent
 	subOK  bool  // the subscription was confirmed when it was sent
+	pass   bool  // EXTEND before a cohort pass
 	left   uint8 // REL: what the lease had left when it was sent
 	res    outcome
 	valid  uint8 // what remains of a grant's validity, counted from the send
@@ -130,6 +131,7 @@ type slot struct {
 	poll            bool // nosub: TRY while the subscription is renewed
 	h               token
 	left            uint8 // until the Deadline of h; 0 is latched
+	passing         bool  // Release of h waits for the EXTEND before a cohort pass
 	old             [maxOld]token
 	quit            token
 	sub             subscription
@@ -198,9 +200,9 @@ func compareCommands(a, b command) int {
 	return bytes.Compare(ka[:], kb[:])
 }
 
-func (c *command) key() [13]byte {
-	return [13]byte{byte(c.proc), byte(c.verb), byte(c.phase), byte(c.res), c.age, c.valid, byte(c.tok), byte(c.tok2),
-		byte(c.holder), c.ttl, c.heir, c.left, bit(c.subOK)}
+func (c *command) key() [14]byte {
+	return [14]byte{byte(c.proc), byte(c.verb), byte(c.phase), byte(c.res), c.age, c.valid, byte(c.tok), byte(c.tok2),
+		byte(c.holder), c.ttl, c.heir, c.left, bit(c.subOK), bit(c.pass)}
 }
 
 func bit(b bool) byte {

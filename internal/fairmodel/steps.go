@@ -89,12 +89,12 @@ func (m *machine) callSteps(p int, add func(bool, stepKind, int, int)) {
 		add(l.waiting&(1<<i) != 0 && b.GiveUp > 0, stepGiveUp, p, i)
 	}
 	add(b.Try > 0 && !l.closed, stepTryAcquire, p, 0)
-	add(l.h != none, stepRelease, p, 0)
+	add(l.h != none && !l.passing, stepRelease, p, 0)
 	for i := range l.old {
 		add(l.old[i] != none, stepReleaseOld, p, i)
 	}
 	for i := range m.cfg.TTLs[p] {
-		add(l.left > 0 && b.Extend > 0, stepExtend, p, i)
+		add(l.left > 0 && !l.passing && b.Extend > 0, stepExtend, p, i)
 	}
 	add(b.Close > 0 && !l.closed, stepClose, p, 0)
 	add(b.Crash > 0, stepCrash, p, 0)
