@@ -87,3 +87,35 @@ func ReadFair(reply any) (FairReply, bool) {
 	r, ok := readFair(reply)
 	return FairReply{r.was, r.said, r.holder, r.left, r.deaf}, ok
 }
+
+// LocalWaiters is how many calls of Acquire wait for the key.
+func LocalWaiters(l *Locker, key string) (n int) {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	if s := l.state.fair.slots[key]; s != nil {
+		for x := s.head; x != nil; x = x.next {
+			n++
+		}
+	}
+	return n
+}
+
+// FairSlots is how many keys a fair Locker knows of.
+func FairSlots(l *Locker) int {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	return len(l.state.fair.slots)
+}
+
+// Subscribed reports whether a fair Locker's subscription lives.
+func Subscribed(l *Locker) bool {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	return l.state.fair.line.done != nil
+}
+
+// Shard has a fair Locker use sharded messages. It must be called before the Locker is used.
+func Shard(l *Locker) { l.state.fair.sharded = true }
+
+// ChannelOf is the channel of a key.
+var ChannelOf = channelOf
