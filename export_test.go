@@ -119,3 +119,13 @@ func Shard(l *Locker) { l.state.fair.sharded = true }
 
 // ChannelOf is the channel of a key.
 var ChannelOf = channelOf
+
+// WaitingEntry is the entry of a fair Locker's token that waits for the key, "" if there is none.
+func WaitingEntry(l *Locker, key string) string {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	if s := l.state.fair.slots[key]; s != nil && s.w != nil {
+		return s.w.entry
+	}
+	return ""
+}
