@@ -71,6 +71,7 @@ func (r *fairRig) allVerbs(came <-chan struct{}) {
 		r.t.Error("two hold the lock")
 	}
 	waiter := waits(bg, r.locker, r.key, fairTestTTL) // perhaps POKE
+	eventually(r.t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
 	eventually(r.t, "it waits at the server", func() bool {
 		for _, e := range r.entries() {
 			if redigolock.WaitingEntry(r.locker, r.key) == e {
@@ -182,6 +183,31 @@ func TestFairMessageOvertakesTheReply(t *testing.T) {
 	k = r.got("the other Locker", other)
 	r.ok(k.Release(bg))
 	r.ok(r.got("the one behind", behind).Release(bg))
+	r.gone()
+}
+
+// A waiter that may ask at once, since there is a subscription, gets the lock by the message all the same.
+func TestFairMessageOvertakesTheReplyToTheOnlyWaiter(t *testing.T) {
+	r := newFairRig(t)
+	r.locker.OpTimeout = time.Minute
+	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+	ctx, cancel := context.WithCancel(bg)
+	first := waits(ctx, r.locker, r.key, fairTestTTL)
+	r.queued(1)
+	cancel()
+	if a := receive(t, "it gives up", first); a.err == nil {
+		t.Fatal("it got the lock")
+	}
+	r.queued(0)
+	eventually(t, "QUIT is answered", func() bool { return redigolock.WaitingEntry(r.locker, r.key) == "" })
+	release := make(chan struct{})
+	r.once("enter", 1, redistest.Hold(release))
+	waiter := waits(bg, r.locker, r.key, fairTestTTL)
+	r.queued(1)
+	r.ok(k.Release(bg))
+	k = r.got("the waiter, by the message alone", waiter)
+	close(release)
+	r.ok(k.Release(bg))
 	r.gone()
 }
 

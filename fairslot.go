@@ -163,9 +163,10 @@ func (s *slot) failAll(err error) {
 	}
 }
 
-// first claims what a waiter that has just come may send itself.
+// first claims the TRY that a waiter that has just come sends itself. It does not send an ENTER: the message that it has the
+// lock may come long before the reply.
 func (s *slot) first(x *waiter) command {
-	if s.head != x || s.w != nil || s.quit != nil || s.working {
+	if s.head != x || s.w != nil || s.quit != nil || s.working || s.sub == confirmed {
 		return command{}
 	}
 	cmd, _ := s.nextEntry(time.Now())
