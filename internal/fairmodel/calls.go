@@ -20,26 +20,20 @@ func (m *machine) tryAcquire(p int) {
 func (m *machine) giveUp(p, waiter int) {
 	l := &m.slots[p]
 	l.waiting &^= 1 << waiter
-	if l.waiting == 0 {
-		m.quitW(p)
-		l.poll = false
-	}
 	m.tend(p)
 }
 
+// quitW gives up w, for which nobody waits any more and that no command in flight names.
 func (m *machine) quitW(p int) {
 	l := &m.slots[p]
-	if l.w == none {
-		return
-	}
-	t := l.w
+	t, byTry := l.w, l.wTry
 	m.dropW(p)
-	if m.is(GiveUpWithoutQuit) {
-		return
-	}
-	l.quit = t
-	if m.is(QuitBesideEnter) {
-		m.send(command{verb: verbQuit, proc: uint8(p), tok: t})
+	switch {
+	case m.is(GiveUpWithoutQuit), l.closed && m.is(CloseWithoutQuit):
+	case byTry:
+		m.owe(t)
+	default:
+		l.quit = t
 	}
 }
 
@@ -129,11 +123,7 @@ func (m *machine) extend(p int, ttl uint8) {
 // close ends every wait of p for good; what it holds stays with its handles.
 func (m *machine) close(p int) {
 	l := &m.slots[p]
-	l.closed, l.waiting, l.poll = true, 0, false
-	if m.is(CloseWithoutQuit) {
-		m.dropW(p)
-	}
-	m.quitW(p)
+	l.closed, l.waiting = true, 0
 	m.tend(p)
 }
 

@@ -64,14 +64,17 @@ func (m *machine) tend(p int) {
 	if l.crashed {
 		return
 	}
+	if l.w != none && l.waiting == 0 && (!m.carried(l.w) || m.is(QuitBesideEnter)) {
+		m.quitW(p)
+	}
 	if l.w != none && (l.pokeDue || !l.wQueued) && !m.carried(l.w) {
 		m.pokeNow(p)
 	}
-	if l.quit != none && !m.carried(l.quit) && !m.quitting(l.quit) {
+	if l.quit != none && !m.quitting(l.quit) {
 		m.send(command{verb: verbQuit, proc: uint8(p), tok: l.quit})
 	}
 	m.serve(p)
-	if l.closed && l.quit == none && l.sub != subNone {
+	if l.closed && l.w == none && l.quit == none && l.sub != subNone {
 		l.sub, l.heard = subNone, false
 		m.loseMessages(p)
 	}
@@ -124,7 +127,7 @@ func (m *machine) carry(p int, c command) {
 	l := &m.slots[p]
 	t := m.fresh(p)
 	l.w, l.wTTL, l.wQueued, l.wUnseen = t, m.ttlOf(p), false, m.is(RegisterAfterReply)
-	l.basis, l.pokeDue = 0, false
+	l.basis, l.pokeDue, l.wTry = 0, false, c.verb == verbTry
 	c.proc, c.ttl = uint8(p), l.wTTL
 	if c.verb == verbRel {
 		c.tok2 = t
@@ -136,7 +139,7 @@ func (m *machine) carry(p int, c command) {
 
 func (m *machine) dropW(p int) {
 	l := &m.slots[p]
-	l.w, l.wTTL, l.wQueued, l.wUnseen, l.basis, l.pokeDue = none, 0, false, false, 0, false
+	l.w, l.wTTL, l.wQueued, l.wTry, l.wUnseen, l.basis, l.pokeDue = none, 0, false, false, false, 0, false
 }
 
 // owe releases t at once, and again until that is answered.

@@ -25,8 +25,8 @@
 //	held      h, no w; before its Deadline or after it
 //	held+w    h past its Deadline and not released, and w entering or queued for the local head
 //	          (also: a TryAcquire was granted while w was entering)
-//	quitting  w was given up: its last command is awaited (bounded), then QUIT runs until answered. No w, no ENTER, no
-//	          TRY by Acquire, no entry2 meanwhile. May go along with held
+//	quitting  w was given up, no command names it any more, and its QUIT runs until answered. No w, no ENTER, no TRY by
+//	          Acquire, no entry2 meanwhile. May go along with held
 //	owed      token t: REL (or QUIT) sent or due; t is dead for ever (T2)
 //
 // # Table
@@ -48,9 +48,9 @@
 //	TryAcquire   any       own token t, TRY t, never w; granted → h = t (an older h is latched), held → ErrHeld;
 //	                       unknown → owe t, the REL confirmed twice, an OpTimeout apart
 //	give-up      any       the waiter leaves fifo and returns at once. Not the last: nothing else, the next inherits w
-//	             entering  the last one: → quitting: await the command naming w (bounded), then QUIT w;
-//	                       TRY answered held, ENTER answered nosub: nothing to quit. Granted: owe w instead of QUIT
-//	             queued    the last one: → quitting: await a POKE in flight (bounded), QUIT w
+//	             entering  the last one: w stays until the command that names it is answered, or its outcome is unknown;
+//	                       whoever comes meanwhile inherits it. Then QUIT w: quitting (sent by TRY: owe w instead)
+//	             queued    the last one: the same, if a POKE is in flight; else QUIT w at once
 //	             held+w    the last one: as entering or queued; h stays
 //	Release      held      of h: latch, stop renewal and wait for it, owe h. By fifo and T3:
 //	                       cohort allows and V-rules of the pass hold → no command: h stays, new handle for the head
@@ -65,14 +65,14 @@
 //
 //	granted, p   t == w    entering, queued, held+w: adopt(t, s + p − drift)
 //	             t == h    ignore (the message was first). t in owed: ignore, its REL is due or on its way
-//	             else      t unknown, not of a TryAcquire: owe t. quitting t: owe t, no QUIT needed
+//	             else      t unknown, not of a TryAcquire: owe t
 //	queued, p    t == w    entering, queued, held+w: basis = s, state queued, timer = min(p + jitter, cap)
 //	             else      ignore (a late queued does not undo a grant that a message brought)
-//	held, p      TRY       w = none (it never was in Q), sub is started, when confirmed: new w, ENTER.
-//	                       nosub was what led to TRY: pause, then TRY again with a new token
+//	held, p      TRY       w = none (it never was in Q), sub is started, when confirmed: new w, ENTER. Until then: pause,
+//	                       and TRY again with a new token
 //	nosub        ENTER     w was never queued: w = none, sub is renewed at this node; meanwhile TRY
 //	             POKE      entering, queued: w is in Q: state queued, basis is kept, sub is renewed, and only then POKE
-//	gone         t == w    drop w; serve (a new token). quitting: nothing left to do. Else ignore
+//	gone         t == w    drop w (sent by TRY: owe it, it may still be on its way); serve (a new token). Else ignore
 //	holder dead  any       any reply whose holder is in dead (not any own token): owe that holder again, REL at once
 //	PTTL −1      any       held or queued behind a string without TTL: waiters get ErrConflict, w → QUIT (quitting)
 //	was          REL       t leaves owed, Release says nil
@@ -89,8 +89,9 @@
 //
 //	TRY, ENTER   t == w    state stays entering, basis stays that send; POKE w. The same token is never sent again (T1)
 //	POKE         t == w    basis stays (an unanswered poke renews nothing); POKE w
-//	TRY, ENTER, POKE       quitting: QUIT w. REL(entry2), REL+POKE: bare REL, QUIT w
-//	REL(entry2)  any       old token: owed. token2 == w and nothing else names it: REL+POKE; else bare REL
+//	any of these t == w    nobody waits any more: QUIT w (sent by TRY: owe w)
+//	REL(entry2)  any       old token: owed, a bare REL again; token2 == w: POKE w. The two may go as one REL+POKE, if no
+//	                       other command names w
 //	REL+POKE     any       the same again
 //	REL, QUIT    any       the same again: REL until its lease must be over, QUIT until answered or Close
 //	EXTEND       any       no cohort pass; renewal tries again before Deadline

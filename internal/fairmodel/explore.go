@@ -12,6 +12,7 @@ type Config struct {
 	TTLs      [][]uint8 // in ticks, for each process and each of its Acquire calls
 	Budget    Budget
 	Cohort    bool
+	RelPoke   bool // a REL without an answer is repeated as REL+POKE; else REL and POKE go apart, as in the implementation
 	Warm      bool // the subscriptions stand already
 	Mutant    Mutant
 	Only      string // the one property to look at, as its violations begin; empty: all

@@ -98,6 +98,7 @@ func TestProtocolKeepsItsPromisesAfterAnyFault(t *testing.T) {
 				{TTLs: twoSingles, Budget: budgetOf(1, fault), Warm: true},
 				{TTLs: oneProcess, Budget: budgetOf(2, fault), Cohort: true},
 				{TTLs: muchLonger, Budget: budgetOf(1, fault), Cohort: true},
+				{TTLs: twoAndOne, Budget: budgetOf(0, fault, "Unknown"), Warm: true, RelPoke: true},
 				{TTLs: longHeir, Budget: budgetOf(0, fault), Warm: true},
 				{TTLs: threeSingle, Budget: budgetOf(0, fault), Warm: true},
 			} {

@@ -36,9 +36,6 @@ func (m *machine) replyTry(p int, c command) {
 		m.onGranted(p, c)
 		return
 	}
-	if l.quit == c.tok {
-		l.quit = none
-	}
 	if l.w == c.tok {
 		m.dropW(p)
 		m.startSub(p)
@@ -72,11 +69,12 @@ func (m *machine) replyW(p int, c command, t token) {
 	case nosub:
 		m.onNosub(p, c.verb, t)
 	case gone:
-		if l.quit == t {
-			l.quit = none
-		}
 		if l.w == t {
+			byTry := l.wTry
 			m.dropW(p)
+			if byTry { // it may still be on its way
+				m.owe(t)
+			}
 		}
 	}
 }
@@ -100,12 +98,8 @@ func (m *machine) onNosub(p int, v verb, t token) {
 		l.wQueued = l.wQueued || l.w == t // it is in Q; the poke comes when the subscription is confirmed
 		return
 	}
-	if l.quit == t {
-		l.quit = none
-	}
 	if l.w == t {
 		m.dropW(p)
-		l.poll = true
 	}
 }
 
@@ -120,9 +114,6 @@ func (m *machine) onGranted(p int, c command) {
 		m.adopt(p, t, left)
 	case t == l.h || m.owed(t):
 	default:
-		if t == l.quit {
-			l.quit = none
-		}
 		if !m.is(GrantForgotten) {
 			m.owe(t)
 		}
@@ -220,7 +211,7 @@ func (m *machine) unknownRel(p int, c command) {
 		return
 	case m.is(OwedAbandoned):
 		return
-	case c.tok2 != none && c.tok2 == l.w && !m.carried(c.tok2):
+	case c.tok2 != none && c.tok2 == l.w && l.waiting != 0 && !m.carried(c.tok2) && (m.cfg.RelPoke || m.is(Entry2Twice)):
 		again.verb, again.tok2, again.ttl, again.heir = verbRelPoke, c.tok2, l.wTTL, m.ttlOf(p)
 		if m.is(Entry2Twice) {
 			again.verb = verbRel
@@ -240,9 +231,6 @@ func (m *machine) refused(c command) {
 			m.dropW(p)
 			m.leave(p)
 		}
-		if l.quit == c.tok {
-			l.quit = none
-		}
 	case verbPoke:
 		m.refusedPoke(p, c.tok)
 	case verbRel, verbRelPoke:
@@ -251,8 +239,6 @@ func (m *machine) refused(c command) {
 			m.refusedPoke(p, c.tok2)
 		case l.w == c.tok2:
 			m.dropW(p)
-		case l.quit == c.tok2:
-			l.quit = none
 		}
 		m.send(command{verb: verbRel, proc: c.proc, tok: c.tok})
 	case verbExtend:

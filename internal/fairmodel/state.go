@@ -125,10 +125,10 @@ type slot struct {
 	w               token
 	wTTL            uint8
 	wQueued         bool  // queued, else entering
+	wTry            bool  // sent by TRY: it is in no queue
 	wUnseen         bool  // only in a mutant: w is not registered yet
 	basis           uint8 // age
 	pokeDue         bool
-	poll            bool // nosub: TRY while the subscription is renewed
 	h               token
 	left            uint8 // until the Deadline of h; 0 is latched
 	passing         bool  // Release of h waits for the EXTEND before a cohort pass

@@ -105,7 +105,7 @@ func (m *machine) callSteps(p int, add func(bool, stepKind, int, int)) {
 func (m *machine) slotSteps(p int, add func(bool, stepKind, int, int)) {
 	l, b := &m.slots[p], &m.budget
 	add(l.w != none && l.wQueued && l.basis > 0 && !m.is(NoPoke) && !m.carried(l.w), stepPoke, p, 0)
-	add(l.poll && m.pollable(p), stepPollTry, p, 0)
+	add(m.pollable(p), stepPollTry, p, 0)
 	add(l.sub == subMaking, stepSubscribed, p, 0)
 	add(l.heard && b.Break > 0, stepBreak, p, 0)
 	add(l.sub == subConfirmed && !l.heard, stepNotice, p, 0)
@@ -274,7 +274,7 @@ func (m *machine) applySlot(kind stepKind, p int) {
 	case stepPollTry:
 		m.carry(p, command{verb: verbTry})
 	case stepSubscribed:
-		l.sub, l.heard, l.poll = subConfirmed, true, false
+		l.sub, l.heard = subConfirmed, true
 		l.pokeDue = l.w != none
 	case stepBreak:
 		m.budget.Break--
