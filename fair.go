@@ -27,7 +27,7 @@ import (
 // explores it.
 //
 // Whoever has the mutex decides what is sent next, and marks it as in flight; it is sent without the mutex, by the waiter
-// that has just come, by the releaser, or by a goroutine that each slot has while something is due. At most one command that
+// that has just come, by the releaser, or by a goroutine that lives for this one command. At most one command that
 // names the slot's waiting token is in flight.
 type fair struct {
 	mu      sync.Mutex // protects this and all slots; taken for moments only, never while anything is sent

@@ -125,6 +125,28 @@ func (r *fairRig) afterFault() {
 	r.ok(k.Release(bg))
 	r.ok(r.locker.Close())
 	r.gone()
+	r.oncePerToken()
+}
+
+// oncePerToken checks that no entry was ever sent by two commands that queue it.
+func (r *fairRig) oncePerToken() {
+	r.t.Helper()
+	seen := map[string]bool{}
+	for _, q := range r.proxy.Requests() {
+		entry := ""
+		switch verb := verbOf(q); {
+		case verb == "enter":
+			entry = q.Args[5]
+		case verb == "rel" && len(q.Args) > 6:
+			entry = q.Args[6]
+		default:
+			continue
+		}
+		if seen[entry] {
+			r.t.Errorf("the entry %q was sent twice", entry)
+		}
+		seen[entry] = true
+	}
 }
 
 // What gives up while its command is unanswered says so, and leaves nothing behind.
@@ -309,6 +331,7 @@ func TestFairHeirHasItsOwnTTL(t *testing.T) {
 		if a := receive(t, "the first gives up", first); a.err == nil {
 			t.Fatal("it got the lock")
 		}
+		r.poked()
 		for _, q := range r.proxy.Requests()[sent:] {
 			if verb := verbOf(q); verb != "poke" && verb != "ping" {
 				t.Errorf("the heir sent %s", verb)
@@ -502,4 +525,162 @@ func TestFairReleaseIsRepeated(t *testing.T) {
 			r.gone()
 		})
 	}
+}
+
+// What a POKE says is left counts, not the ttl that was asked for.
+func TestFairPokeTellsWhatIsLeft(t *testing.T) {
+	r := newFairRig(t)
+	r.locker.OpTimeout = 20 * time.Second // or the line would be cut for its silence
+	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+	ctx, cancel := context.WithCancel(bg)
+	first := waits(ctx, r.locker, r.key, 6*time.Second)
+	r.queued(1)
+	heir := waits(bg, r.locker, r.key, time.Second)
+	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 2 })
+	cancel()
+	if a := receive(t, "the first gives up", first); a.err == nil {
+		t.Fatal("it got the lock")
+	}
+	letGo := r.messagesHeld()
+	r.poked() // so that the next one is a second away
+	r.ok(k.Release(bg))
+	r.ok(r.got("the heir, by a poke", heir).Release(bg))
+	letGo()
+}
+
+// A release takes nobody along whom no message could reach.
+func TestFairReleaseTakesNobodyAlongWithoutSubscription(t *testing.T) {
+	r := newFairRig(t)
+	k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+	r.proxy.Refuse(true)
+	waiter := waits(bg, r.locker, r.key, fairTestTTL)
+	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+	r.ok(k.Release(bg))
+	for _, q := range r.sent("rel") {
+		if len(q.Args) != 6 {
+			t.Errorf("%q was sent", q.Args)
+		}
+	}
+	r.proxy.Refuse(false)
+	r.ok(r.got("the waiter", waiter).Release(bg))
+	r.gone()
+}
+
+// Nothing is queued while a QUIT is unanswered: the process would stand in the queue twice.
+func TestFairNothingIsQueuedDuringQuit(t *testing.T) {
+	r := newFairRig(t)
+	r.locker.OpTimeout = time.Minute
+	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+	ctx, cancel := context.WithCancel(bg)
+	first := waits(ctx, r.locker, r.key, fairTestTTL)
+	r.queued(1)
+	release := make(chan struct{})
+	came := r.once("quit", 1, redistest.Late(release))
+	cancel()
+	if a := receive(t, "it gives up", first); a.err == nil {
+		t.Fatal("it got the lock")
+	}
+	<-came
+	waiter := waits(bg, r.locker, r.key, fairTestTTL)
+	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+	enters, tries := len(r.sent("enter")), len(r.sent("try"))
+	begin := time.Now()
+	eventually(t, "some time passes", func() bool { return time.Since(begin) > 100*time.Millisecond })
+	if len(r.sent("enter")) != enters || len(r.sent("try")) != tries {
+		t.Error("something was sent during QUIT")
+	}
+	close(release)
+	r.queued(1)
+	r.ok(k.Release(bg))
+	r.ok(r.got("the waiter", waiter).Release(bg))
+	r.gone()
+}
+
+// A grant that nobody wants any more is passed on.
+func TestFairGrantForNobodyIsPassedOn(t *testing.T) {
+	r := newFairRig(t)
+	r.locker.OpTimeout = time.Minute
+	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+	release := make(chan struct{})
+	defer close(release)
+	r.once("enter", 1, redistest.Hold(release))
+	ctx, cancel := context.WithCancel(bg)
+	first := waits(ctx, r.locker, r.key, time.Minute)
+	r.queued(1)
+	behind := waits(bg, r.other(), r.key, fairTestTTL)
+	r.queued(2)
+	cancel()
+	a := receive(t, "it gives up", first)
+	wants(t, a.err, context.Canceled, redigolock.ErrUnknown) // its ENTER is not answered
+	r.ok(k.Release(bg))
+	r.ok(r.got("the one behind", behind).Release(bg))
+	r.gone()
+}
+
+// A QUIT is not abandoned: the entry goes while somebody else holds the lock.
+func TestFairQuitIsRepeated(t *testing.T) {
+	r := newFairRig(t)
+	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+	ctx, cancel := context.WithCancel(bg)
+	first := waits(ctx, r.locker, r.key, fairTestTTL)
+	r.queued(1)
+	r.rule(func(verb string, n int) redistest.Action {
+		if verb == "quit" && n <= 3 {
+			return redistest.Cut()
+		}
+		return redistest.Pass()
+	})
+	cancel()
+	if a := receive(t, "it gives up", first); a.err == nil {
+		t.Fatal("it got the lock")
+	}
+	r.queued(0)
+	r.ok(k.Release(bg))
+	r.gone()
+}
+
+// A holder that slept past its Deadline, whose Locker waits in the queue meanwhile, does not queue it a second time.
+func TestFairLateReleaseBehindAQueuedToken(t *testing.T) {
+	r := newFairRig(t)
+	k := r.must(r.locker.Acquire(bg, r.key, 200*time.Millisecond))
+	r.do("SET", r.key, "foreign", "PX", 60000)
+	a, b := waits(bg, r.locker, r.key, fairTestTTL), waits(bg, r.locker, r.key, fairTestTTL)
+	r.queued(1)
+	wants(t, k.Release(bg), redigolock.ErrNotHeld)
+	if n := len(r.entries()); n != 1 {
+		t.Errorf("%d entries", n)
+	}
+	r.do("DEL", r.key)
+	for range 2 {
+		select {
+		case x := <-a:
+			r.ok(x.err)
+			r.ok(x.k.Release(bg))
+		case x := <-b:
+			r.ok(x.err)
+			r.ok(x.k.Release(bg))
+		case <-time.After(10 * time.Second):
+			t.Fatal("nobody gets the lock")
+		}
+	}
+	r.gone()
+}
+
+// A message that was lost with the connection is found by the poke that follows the next subscription, not by the timer.
+func TestFairResubscriptionIsFollowedByAPoke(t *testing.T) {
+	r := newFairRig(t)
+	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+	waiter := waits(bg, r.locker, r.key, fairTestTTL)
+	r.queued(1)
+	r.poked() // so that the timer's is a second away
+	begin := time.Now()
+	n := len(r.sent("poke"))
+	r.do("CLIENT", "KILL", "TYPE", "pubsub")
+	eventually(t, "it subscribes again", func() bool { return len(r.sent("subscribe")) >= 2 })
+	eventually(t, "it pokes", func() bool { return len(r.sent("poke")) > n })
+	if took := time.Since(begin); took > 900*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
+	r.ok(k.Release(bg))
+	r.ok(r.got("the waiter", waiter).Release(bg))
 }

@@ -46,21 +46,14 @@ type fairReply struct {
 	deaf   error         // the lock was handed on, but nobody could be told
 }
 
-// work is a slot's goroutine: it sends what is due, and ends.
+// work is a goroutine that sends one command in the background. A command that hangs must not keep the others waiting.
 func (l *Locker) work(s *slot, cmd command) {
+	l.perform(context.Background(), s, cmd, nil)
 	f := &l.state.fair
-	for {
-		l.perform(context.Background(), s, cmd, nil)
-		f.mu.Lock()
-		cmd, _ = s.next(time.Now())
-		if cmd.kind == nothing {
-			s.working = false
-			s.settle()
-			f.mu.Unlock()
-			return
-		}
-		f.mu.Unlock()
-	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.users--
+	s.settle()
 }
 
 // perform sends a command, on b or a borrowed connection, and has the slot go by the reply.

@@ -36,8 +36,7 @@ type slot struct {
 	tryAt     time.Time // of the next
 
 	passing bool // Release asks whether the lease is long enough to pass on
-	working bool // the slot's goroutine lives
-	users   int  // that have sent, or will send, something for the slot outside of its FIFO
+	users   int  // goroutines and calls that send something for the slot
 	timer   *time.Timer
 	timerAt time.Time // zero: it does not run
 	removed bool
@@ -109,8 +108,10 @@ func channelOf(id, key string) string {
 }
 
 // newTicket makes a ticket with a new token, for a token is queued only once.
-func (s *slot) newTicket(ttl time.Duration) *ticket {
-	t := &ticket{token: newToken(s.l.Owner), ttl: ttl, busy: true}
+func (s *slot) newTicket(ttl time.Duration) *ticket { return s.ticketOf(newToken(s.l.Owner), ttl) }
+
+func (s *slot) ticketOf(token string, ttl time.Duration) *ticket {
+	t := &ticket{token: token, ttl: ttl, busy: true}
 	var b strings.Builder
 	b.WriteString(strconv.FormatInt(ttl.Milliseconds(), 10))
 	b.WriteByte(' ')
@@ -166,7 +167,7 @@ func (s *slot) failAll(err error) {
 // first claims the TRY that a waiter that has just come sends itself. It does not send an ENTER: the message that it has the
 // lock may come long before the reply.
 func (s *slot) first(x *waiter) command {
-	if s.head != x || s.w != nil || s.quit != nil || s.working || s.sub == confirmed {
+	if s.head != x || s.w != nil || s.quit != nil || s.sub == confirmed {
 		return command{}
 	}
 	cmd, _ := s.nextEntry(time.Now())
@@ -295,15 +296,13 @@ func (s *slot) settle() {
 	if s.sub == deaf && s.mustHear() && !f.closed {
 		f.line.want(s, now)
 	}
-	if !s.working {
-		cmd, at := s.next(now)
-		switch {
-		case cmd.kind != nothing:
-			s.working = true
-			go s.l.work(s, cmd)
-		case !at.IsZero():
-			s.wakeAt(at, now)
-		}
+	cmd, at := s.next(now)
+	for ; cmd.kind != nothing; cmd, at = s.next(now) {
+		s.users++
+		go s.l.work(s, cmd)
+	}
+	if !at.IsZero() {
+		s.wakeAt(at, now)
 	}
 	if !s.busy() && s.sub == deaf && (len(s.dead) == 0 || f.closed) && (s.h == nil || s.h.isOver()) {
 		if s.timer != nil {
@@ -323,7 +322,7 @@ func (s *slot) mustHear() bool {
 
 // busy says that something is left to do.
 func (s *slot) busy() bool {
-	return s.head != nil || s.w != nil || s.quit != nil || len(s.owed) > 0 || s.working || s.users > 0
+	return s.head != nil || s.w != nil || s.quit != nil || len(s.owed) > 0 || s.users > 0
 }
 
 func (s *slot) wakeAt(at, now time.Time) {
