@@ -91,7 +91,7 @@ func TestFairWaitersGiveUpAtRandom(t *testing.T) {
 	served, inside := 0, 0
 	end := time.Now().Add(3 * time.Second)
 	for i := range waiters {
-		wg.Go(func() {
+		spawn(&wg, func() {
 			for time.Now().Before(end) {
 				ctx, cancel := context.WithTimeout(bg, rand.N(30*time.Millisecond))
 				k, err := all[i%lockers].Acquire(ctx, r.key, fairTestTTL)
@@ -136,7 +136,7 @@ func TestFairManyKeysLeaveNothing(t *testing.T) {
 	l, other := r.other(), r.other()
 	var wg sync.WaitGroup
 	for i := range 4 {
-		wg.Go(func() {
+		spawn(&wg, func() {
 			for n := range 500 {
 				key := "key-" + string(rune('a'+n%26)) + strings.Repeat("x", n/26)
 				for _, locker := range []*redigolock.Locker{l, other}[i%2:] {
@@ -279,7 +279,7 @@ func TestFairDo(t *testing.T) {
 	var wg sync.WaitGroup
 	n := 0 // protected by the lock
 	for range 20 {
-		wg.Go(func() {
+		spawn(&wg, func() {
 			err := l.Do(bg, "k", fairTestTTL, func(context.Context, *redigolock.Lock) error {
 				n++
 				return nil
