@@ -72,7 +72,9 @@
 //	                       and TRY again with a new token
 //	nosub        ENTER     w was never queued: w = none, sub is renewed at this node; meanwhile TRY
 //	             POKE      entering, queued: w is in Q: state queued, basis is kept, sub is renewed, and only then POKE
-//	gone         t == w    drop w (sent by TRY: owe it, it may still be on its way); serve (a new token). Else ignore
+//	gone         t == w    drop w (sent by TRY: owe it, it may still be on its way); serve (a new token). Else ignore.
+//	                       But if a POKE is due already (a message for w came after this one was sent: a late ENTER was
+//	                       granted), w is kept and that POKE decides
 //	holder dead  any       any reply whose holder is in dead (not any own token): owe that holder again, REL at once
 //	PTTL −1      any       held or queued behind a string without TTL: waiters get ErrConflict, w → QUIT (quitting)
 //	was          REL       t leaves owed, Release says nil

@@ -98,7 +98,6 @@ func TestProtocolKeepsItsPromisesAfterAnyFault(t *testing.T) {
 				{TTLs: twoSingles, Budget: budgetOf(1, fault), Warm: true},
 				{TTLs: oneProcess, Budget: budgetOf(2, fault), Cohort: true},
 				{TTLs: muchLonger, Budget: budgetOf(1, fault), Cohort: true},
-				{TTLs: twoAndOne, Budget: budgetOf(0, fault, "Unknown"), Warm: true, RelPoke: true},
 				{TTLs: longHeir, Budget: budgetOf(0, fault), Warm: true},
 				{TTLs: threeSingle, Budget: budgetOf(0, fault), Warm: true},
 			} {
@@ -135,6 +134,14 @@ func TestProtocolKeepsItsPromisesAfterAnyTwoFaults(t *testing.T) {
 				keeps(t, fairmodel.Config{TTLs: oneProcess, Budget: budgetOf(slow, a, b), Cohort: true})
 			})
 		}
+	}
+}
+
+func TestProtocolKeepsItsPromisesWhenRelAndPokeGoTogether(t *testing.T) {
+	t.Parallel()
+	keeps(t, fairmodel.Config{TTLs: twoAndOne, Budget: budgetOf(0, "Unknown"), Warm: true, RelPoke: true})
+	if long {
+		keeps(t, fairmodel.Config{TTLs: twoAndOne, Budget: budgetOf(1, "Unknown", "GiveUp"), Warm: true, RelPoke: true})
 	}
 }
 

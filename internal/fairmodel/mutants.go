@@ -46,6 +46,7 @@ const (
 	CloseWithoutQuit            // Close leaves w in the queue
 	RebuiltEntry                // POKE carries an entry with the ttl of the local head
 	PassUnextended              // a cohort pass goes on though its EXTEND has no answer
+	GoneForgetsMessage          // a POKE answered gone drops w, though a message for w came after it was sent
 	IgnoredWhileQuitting        // a message for a token whose QUIT is not answered is ignored
 	mutants
 )
@@ -58,7 +59,7 @@ var mutantNames = [...]string{
 	"NotMineForgetsNext", "NoPoke", "HeadAsleep", "GiveUpWithoutQuit", "QuitBesideEnter", "GhostDropped",
 	"GrantForgotten", "OwedAbandoned", "NoLivenessTest", "ExtendLowers", "Entry2WhileWaiting",
 	"OldReleaseAsNew", "Entry2Twice", "HeirsTTL", "NosubWithoutPump", "ExtendWithoutPump",
-	"RelOfTryInFlight", "QuitAbandoned", "CloseWithoutQuit", "RebuiltEntry", "PassUnextended", "IgnoredWhileQuitting",
+	"RelOfTryInFlight", "QuitAbandoned", "CloseWithoutQuit", "RebuiltEntry", "PassUnextended", "GoneForgetsMessage", "IgnoredWhileQuitting",
 }
 
 func (x Mutant) String() string { return mutantNames[x] }

@@ -103,6 +103,8 @@ var mutations = []mutation{
 	{"POKE with a rebuilt entry", fairmodel.RebuiltEntry, twice, longHeir, false, false, fairmodel.Budget{GiveUp: 1}},
 	{"pass after an unknown EXTEND", fairmodel.PassUnextended, exclusion, muchLonger, false, true,
 		fairmodel.Budget{Unknown: 1}},
+	{"gone after a message drops w", fairmodel.GoneForgetsMessage, leak, twoSingles, false, false,
+		fairmodel.Budget{Unknown: 1, GiveUp: 1, Slow: 2}},
 	{"a message ignored while QUIT is out", fairmodel.IgnoredWhileQuitting, leak, twoSingles, false, false,
 		fairmodel.Budget{Unknown: 1, GiveUp: 1}},
 }

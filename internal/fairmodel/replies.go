@@ -69,7 +69,7 @@ func (m *machine) replyW(p int, c command, t token) {
 	case nosub:
 		m.onNosub(p, c.verb, t)
 	case gone:
-		if l.w == t {
+		if l.w == t && (!l.pokeDue || m.is(GoneForgetsMessage)) { // else the next POKE decides: a message came meanwhile
 			byTry := l.wTry
 			m.dropW(p)
 			if byTry { // it may still be on its way
