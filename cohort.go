@@ -40,8 +40,7 @@ func (s *slot) passOn(ctx context.Context, k *Lock) bool {
 			return false
 		}
 	}
-	s.deliver(s.head, k.token, d)
-	s.h.most = k.longest()
+	s.deliver(s.head, k.token, d, k.longest())
 	s.passes++
 	return true
 }

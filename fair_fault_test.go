@@ -581,14 +581,11 @@ func TestFairNothingIsQueuedDuringQuit(t *testing.T) {
 		t.Fatal("it got the lock")
 	}
 	<-came
-	waiter := waits(bg, r.locker, r.key, fairTestTTL)
-	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
-	enters, tries := len(r.sent("enter")), len(r.sent("try"))
-	begin := time.Now()
-	eventually(t, "some time passes", func() bool { return time.Since(begin) > 100*time.Millisecond })
-	if len(r.sent("enter")) != enters || len(r.sent("try")) != tries {
-		t.Error("something was sent during QUIT")
-	}
+	var waiter <-chan acquired
+	r.sendsNone("during QUIT", func() {
+		waiter = waits(bg, r.locker, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+	}, "enter", "try")
 	close(release)
 	r.queued(1)
 	r.ok(k.Release(bg))
@@ -683,4 +680,42 @@ func TestFairResubscriptionIsFollowedByAPoke(t *testing.T) {
 	}
 	r.ok(k.Release(bg))
 	r.ok(r.got("the waiter", waiter).Release(bg))
+}
+
+// sendsNone checks that f, and the tenth of a second after it, sends none of these verbs.
+func (r *fairRig) sendsNone(when string, f func(), verbs ...string) {
+	r.t.Helper()
+	before := map[string]int{}
+	for _, verb := range verbs {
+		before[verb] = len(r.sent(verb))
+	}
+	f()
+	begin := time.Now()
+	eventually(r.t, "some time passes", func() bool { return time.Since(begin) > 100*time.Millisecond })
+	for _, verb := range verbs {
+		if n := len(r.sent(verb)) - before[verb]; n != 0 {
+			r.t.Errorf("%s: %s was sent", when, verb)
+		}
+	}
+}
+
+// QUIT waits for the ENTER that it is to undo: overtaking it, it would leave the entry behind.
+func TestFairQuitDoesNotOvertakeItsEnter(t *testing.T) {
+	r := newFairRig(t)
+	r.locker.OpTimeout = time.Minute
+	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+	release := make(chan struct{})
+	came := r.once("enter", 1, redistest.Late(release))
+	ctx, cancel := context.WithCancel(bg)
+	waiter := waits(ctx, r.locker, r.key, fairTestTTL)
+	<-came
+	r.sendsNone("with ENTER on its way", func() {
+		cancel()
+		wants(t, receive(t, "it gives up", waiter).err, context.Canceled, redigolock.ErrUnknown)
+	}, "quit")
+	close(release)
+	eventually(t, "QUIT", func() bool { return len(r.sent("quit")) == 1 })
+	r.queued(0)
+	r.ok(k.Release(bg))
+	r.gone()
 }

@@ -68,6 +68,9 @@ func (s *slot) forgo(o *debt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	o.busy, o.kept = false, false
+	if f.closed { // nobody is left who would try again
+		s.settled(o)
+	}
 	s.settle()
 }
 

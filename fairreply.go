@@ -124,14 +124,14 @@ func (s *slot) granted(t *ticket, d time.Time, cmd command) {
 		t.placed, t.due, t.again = true, time.Now(), t.busy
 	default:
 		s.w = nil
-		s.deliver(x, t.token, d)
+		s.deliver(x, t.token, d, max(t.ttl, cmd.ttl))
 		s.passes, s.since = 0, now
 	}
 }
 
-// deliver makes a handle for x, and ends its wait.
-func (s *slot) deliver(x *waiter, token string, d time.Time) {
-	k := &Lock{locker: s.l, key: s.key, token: token, ttl: x.ttl, acquired: s.l.now(), deadline: d}
+// deliver makes a handle for x, and ends its wait. most is the longest ttl that was asked of the server for the token.
+func (s *slot) deliver(x *waiter, token string, d time.Time, most time.Duration) {
+	k := &Lock{locker: s.l, key: s.key, token: token, ttl: x.ttl, most: most, acquired: s.l.now(), deadline: d}
 	k.conn.key, k.conn.token = s.keyArg, token
 	s.h, s.held = k, nil
 	s.remove(x)

@@ -124,7 +124,7 @@ var fairMutants = []mutant{
 		name: "fair: QUIT beside its ENTER", file: "fairslot.go",
 		old:   "case t.busy: // the next waiter may yet inherit it",
 		new:   "case t.busy && s.head != nil:",
-		tests: "TestFairGiveUpWhileACommandIsInFlight",
+		tests: "TestFairQuitDoesNotOvertakeItsEnter",
 	},
 	{
 		name: "fair: QUIT abandoned", file: "fairreply.go",
@@ -141,7 +141,7 @@ var fairMutants = []mutant{
 	{
 		name: "fair: Close without QUIT", file: "fair.go",
 		old:   "	waitFor(most, idle)\n",
-		new:   "	f.closed = true\n",
+		new:   "	_, f.closed = idle, true\n",
 		tests: "TestFairGivenUpWaitSaysWhy",
 	},
 	{
@@ -177,7 +177,7 @@ var fairMutants = []mutant{
 	{
 		name: "fair: a dead holder is waited for", file: "fairreply.go",
 		old:   "case isDead && !s.owes(r.holder):",
-		new:   "case false:",
+		new:   "case isDead && false:",
 		tests: "TestFairLateCommandOfADeadToken",
 	},
 	{
