@@ -129,3 +129,11 @@ func WaitingEntry(l *Locker, key string) string {
 	}
 	return ""
 }
+
+// PokesAgain reports whether a fair Locker will POKE once more as soon as what is in flight for the key is answered.
+func PokesAgain(l *Locker, key string) bool {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	s := l.state.fair.slots[key]
+	return s != nil && s.w != nil && s.w.again
+}

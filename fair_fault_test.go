@@ -3,6 +3,7 @@ package redigolock_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -716,6 +717,59 @@ func TestFairQuitDoesNotOvertakeItsEnter(t *testing.T) {
 	close(release)
 	eventually(t, "QUIT", func() bool { return len(r.sent("quit")) == 1 })
 	r.queued(0)
+	r.ok(k.Release(bg))
+	r.gone()
+}
+
+// A token that quits may be granted all the same, by an ENTER that is carried out after the QUIT. The message passes it on,
+// before the QUIT is answered.
+func TestFairMessageForATokenThatQuits(t *testing.T) {
+	r := newFairRig(t)
+	r.locker.OpTimeout = time.Minute
+	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+	ctx, cancel := context.WithCancel(bg)
+	first := waits(ctx, r.locker, r.key, time.Minute)
+	r.queued(1)
+	entry := r.entries()[0]
+	release := make(chan struct{})
+	defer close(release)
+	came := r.once("quit", 1, redistest.Hold(release))
+	cancel()
+	wants(t, receive(t, "it gives up", first).err, context.Canceled)
+	<-came
+	r.queued(0)
+	r.do("RPUSH", r.queue, entry) // as a late ENTER would
+	r.ok(k.Release(bg))
+	r.gone()
+}
+
+// A "gone" may be older than the message that the token was granted: then one more poke decides.
+func TestFairGoneMayBeOlderThanAMessage(t *testing.T) {
+	const ttl = 3 * time.Second
+	r := newFairRig(t)
+	r.locker.OpTimeout = time.Minute
+	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+	release := make(chan struct{})
+	came := r.once("poke", 1, redistest.Hold(release))
+	waiter := waits(bg, r.locker, r.key, ttl)
+	r.queued(1)
+	enter := time.Now()
+	entry := r.entries()[0]
+	r.do("DEL", r.queue)
+	<-came
+	eventually(t, "POKE is carried out", func() bool {
+		calls, err := r.server.Calls()
+		return err == nil && calls["lpos"] > 0
+	})
+	r.do("RPUSH", r.queue, entry) // as a late ENTER would
+	eventually(t, "half of the ttl is over", func() bool { return time.Since(enter) > ttl*2/3 })
+	r.ok(k.Release(bg))
+	eventually(t, "the message has come", func() bool { return redigolock.PokesAgain(r.locker, r.key) })
+	close(release)
+	k = r.got("the waiter", waiter)
+	if !strings.HasSuffix(entry, k.Token()) {
+		t.Errorf("it has %q, want what was granted to %q", k.Token(), entry)
+	}
 	r.ok(k.Release(bg))
 	r.gone()
 }

@@ -192,7 +192,8 @@ func TestFairRightsThatAreMissing(t *testing.T) {
 // The channel of a key is heard by one Locker for that key only, is in the key's cluster slot, and begins with the prefix.
 func TestFairChannelsAreInjectiveAndShareTheSlot(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := keyGen.Draw(t, "a"), keyGen.Draw(t, "b")
+		a := keyGen.Draw(t, "a")
+		b := rapid.OneOf(keyGen, rapid.Just("{"+a+"}"), rapid.Just("{"+a), rapid.Just(a+"}")).Draw(t, "b")
 		if _, err := redigolock.Sibling("", a, "redigolock-q1"); err != nil {
 			return // such a key has no queue
 		}

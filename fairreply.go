@@ -94,6 +94,8 @@ func (s *slot) told(cmd command, start time.Time, r fairReply) {
 	case r.said == saysNoSub: // it is queued; its basis stays, for what is not heard here is passed over
 		t.placed, t.due = true, now.Add(pokeCap)
 		s.misheard(now)
+	case t.again: // gone, when this was sent; since then a message has said that it was granted
+		t.due = now
 	default: // gone
 		s.w = nil
 		s.bury(t)
@@ -224,8 +226,8 @@ func (s *slot) message(token string) {
 	case t != nil && t.token == token:
 		s.granted(t, deadline(t.basis, t.ttl), command{})
 	case s.h != nil && s.h.token == token: // to pass it on would release a lock that is held
-	case s.quit != nil && s.quit.token == token, s.owes(token): // it is being released
-	default:
+	case s.owes(token): // it is being released
+	default: // also of a token that quits: its QUIT may have been carried out before the late ENTER that was granted
 		g, isDead := s.dead[token]
 		if !isDead {
 			g.ttl = time.Minute

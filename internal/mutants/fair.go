@@ -175,6 +175,18 @@ var fairMutants = []mutant{
 		tests: "TestFairLateCommandOfADeadToken",
 	},
 	{
+		name: "fair: a message for a token that quits is dropped", file: "fairreply.go",
+		old:   "	case s.owes(token): // it is",
+		new:   "	case s.owes(token), s.quit != nil && s.quit.token == token: // it is",
+		tests: "TestFairMessageForATokenThatQuits",
+	},
+	{
+		name: "fair: an old gone counts", file: "fairreply.go",
+		old:   "	case t.again: // gone",
+		new:   "	case false: // gone",
+		tests: "TestFairGoneMayBeOlderThanAMessage",
+	},
+	{
 		name: "fair: a dead holder is waited for", file: "fairreply.go",
 		old:   "case isDead && !s.owes(r.holder):",
 		new:   "case isDead && false:",
