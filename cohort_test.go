@@ -150,6 +150,22 @@ func TestCohortDoesNotPassALostLock(t *testing.T) {
 	r.gone()
 }
 
+// What is over by the local clock is not passed on, though the server would still extend it.
+func TestCohortDoesNotPassPastTheDeadline(t *testing.T) {
+	r := newCohortRig(t, 10, 24*time.Hour)
+	c := stopClock(r.locker)
+	k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
+	waiter := r.local(fairTestTTL)
+	c.add(time.Hour)
+	wants(t, k.Release(bg), redigolock.ErrNotHeld)
+	next := receive(t, "the next", waiter)
+	r.ok(next.err)
+	if next.k.Token() == k.Token() {
+		t.Error("it was passed on")
+	}
+	r.ok(next.k.Release(bg))
+}
+
 // Fencing numbers rise from handle to handle, and KeepAlive goes from one to the next.
 func TestCohortFencesAndKeepsAlive(t *testing.T) {
 	const ttl = 300 * time.Millisecond

@@ -14,7 +14,8 @@ import (
 // hands the key to the next of them in its own script, which also queues the releasing Locker's next waiter.
 //
 //	fair.go         acquire, and what a Locker keeps for it
-//	fairslot.go     a slot: what a Locker knows of one key, and what is to be done next
+//	fairslot.go     a slot: what a Locker knows of one key
+//	fairnext.go     what is to be sent next for it
 //	fairreply.go    what each reply, message and failure does to a slot
 //	fairsend.go     sends the scripts, and reads their replies
 //	fairrelease.go  release

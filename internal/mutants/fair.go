@@ -14,7 +14,7 @@ var fairMutants = []mutant{
 		tests: "TestFairLostMessageIsFoundByAPoke",
 	},
 	{
-		name: "fair: the same token queued twice", file: "fairslot.go",
+		name: "fair: the same token queued twice", file: "fairnext.go",
 		old:   "return command{kind: poke, t: t,",
 		new:   "return command{kind: enter, t: t,",
 		tests: "TestFairUnknownOutcomes",
@@ -62,7 +62,7 @@ var fairMutants = []mutant{
 		tests: "TestFairMessageOvertakesTheReplyToTheOnlyWaiter",
 	},
 	{
-		name: "fair: the only waiter sends its ENTER itself", file: "fairslot.go",
+		name: "fair: the only waiter sends its ENTER itself", file: "fairnext.go",
 		old:   "|| s.quit != nil || s.sub == confirmed {",
 		new:   "|| s.quit != nil {",
 		tests: "TestFairMessageOvertakesTheReplyToTheOnlyWaiter",
@@ -103,7 +103,7 @@ var fairMutants = []mutant{
 		tests: "TestFairUnknownOutcomes",
 	},
 	{
-		name: "fair: ENTER during QUIT", file: "fairslot.go",
+		name: "fair: ENTER during QUIT", file: "fairnext.go",
 		old: `	case t == nil:
 		return s.nextEntry(now)
 	case t.busy:
@@ -115,13 +115,13 @@ var fairMutants = []mutant{
 		tests: "TestFairNothingIsQueuedDuringQuit",
 	},
 	{
-		name: "fair: TRY during QUIT", file: "fairslot.go",
+		name: "fair: TRY during QUIT", file: "fairnext.go",
 		old:   "|| s.quit != nil || s.sub == confirmed {",
 		new:   "{",
 		tests: "TestFairNothingIsQueuedDuringQuit",
 	},
 	{
-		name: "fair: QUIT beside its ENTER", file: "fairslot.go",
+		name: "fair: QUIT beside its ENTER", file: "fairnext.go",
 		old:   "case t.busy: // the next waiter may yet inherit it",
 		new:   "case t.busy && s.head != nil:",
 		tests: "TestFairQuitDoesNotOvertakeItsEnter",
@@ -145,7 +145,7 @@ var fairMutants = []mutant{
 		tests: "TestFairGivenUpWaitSaysWhy",
 	},
 	{
-		name: "fair: no poke", file: "fairslot.go",
+		name: "fair: no poke", file: "fairnext.go",
 		old:   "	case t.due.After(now):\n		return cmd, t.due\n	default:",
 		new:   "	case true:\n		return cmd, at\n	default:",
 		tests: "TestFairHolderThatDied|TestFairLostMessageIsFoundByAPoke",
@@ -157,7 +157,7 @@ var fairMutants = []mutant{
 		tests: "TestFairResubscriptionIsFollowedByAPoke",
 	},
 	{
-		name: "fair: asleep behind a lost holder", file: "fairslot.go",
+		name: "fair: asleep behind a lost holder", file: "fairnext.go",
 		old:   "if s.h != nil && !s.h.isOver() { // its Release",
 		new:   "if s.h != nil { // its Release",
 		tests: "TestFairLocalHolderThatNeverReleases",
@@ -214,7 +214,7 @@ var fairMutants = []mutant{
 		name: "fair: pass past the Deadline", file: "cohort.go",
 		old:   "!s.l.state.closed.Load() && !k.isOver() &&",
 		new:   "!s.l.state.closed.Load() &&",
-		tests: "TestCohortDoesNotPassALostLock",
+		tests: "TestCohortDoesNotPassPastTheDeadline",
 	},
 	{
 		name: "fair: pass after an extend that failed", file: "cohort.go",
