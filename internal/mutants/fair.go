@@ -123,7 +123,7 @@ var fairMutants = []mutant{
 	{
 		name: "fair: QUIT beside its ENTER", file: "fairnext.go",
 		old:   "case t.busy: // the next waiter may yet inherit it",
-		new:   "case t.busy && s.head != nil:",
+		new:   "case t.busy && s.head == nil:\n\t\tt.busy = false\n\t\ts.giveUp(t)\n\tcase t.busy:",
 		tests: "TestFairQuitDoesNotOvertakeItsEnter",
 	},
 	{
