@@ -118,7 +118,7 @@ func TestProtocolKeepsItsPromisesAfterAnyFault(t *testing.T) {
 				return
 			}
 			for _, ttls := range [][][]uint8{twoSingles, twoAndOne, longHeir, shortHeir, threeSingle} {
-				keeps(t, fairmodel.Config{TTLs: ttls, Budget: budgetOf(1, fault), Cohort: true})
+				keeps(t, fairmodel.Config{TTLs: ttls, Budget: budgetOf(slowWith(fault), fault), Cohort: true})
 			}
 		})
 	}
