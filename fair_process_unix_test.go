@@ -18,6 +18,11 @@ func TestFairStoppedWaiterCostsItsTTL(t *testing.T) {
 	behind := waits(bg, r.other(), r.key, time.Minute)
 	r.queued(2)
 	r.ok(c.cmd.Process.Signal(syscall.SIGSTOP))
+	eventually(t, "it stands still", func() bool {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(c.cmd.Process.Pid, &status, syscall.WUNTRACED|syscall.WNOHANG, nil)
+		return err == nil && pid == c.cmd.Process.Pid && status.Stopped()
+	})
 	begin := time.Now()
 	r.ok(k.Release(bg))
 	k = r.got("the one behind", behind)

@@ -28,7 +28,14 @@ func TestFairSurvivesTheServer(t *testing.T) {
 		"flushall":         {nil, func(r *fairRig) { r.do("FLUSHALL") }, true},
 		"restart, no data": {nil, func(r *fairRig) { r.ok(r.server.Restart()) }, true},
 		"restart, its data": {[]string{"--appendonly", "yes", "--appendfsync", "always"},
-			func(r *fairRig) { r.ok(r.server.Restart()) }, false},
+			func(r *fairRig) {
+				r.ok(r.server.Restart())
+				eventually(r.t, "it has loaded its data", func() bool { _, err := r.server.Do("GET", r.key); return err == nil })
+			}, false},
+		"hangs for a while": {nil, func(r *fairRig) {
+			r.server.Pause()
+			time.AfterFunc(300*time.Millisecond, r.server.Resume)
+		}, false},
 		"queue deleted": {nil, func(r *fairRig) { r.do("DEL", r.queue) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -254,6 +261,58 @@ func TestFairKeepAlive(t *testing.T) {
 	}
 	r.ok(k.Release(bg))
 	r.ok(r.got("the waiter", waiter).Release(bg))
+	r.gone()
+}
+
+// A server that has forgotten the scripts is told them again by a renewal, too.
+func TestFairKeepAliveAfterScriptFlush(t *testing.T) {
+	const ttl = 300 * time.Millisecond
+	r := newFairRig(t)
+	k := r.must(r.locker.Acquire(bg, r.key, ttl))
+	kept := k.KeepAlive(bg)
+	r.do("SCRIPT", "FLUSH")
+	deadline := k.Deadline()
+	eventually(t, "it is renewed", func() bool { return k.Deadline().After(deadline) })
+	r.ok(kept.Err())
+	r.valid(k)
+	r.ok(k.Release(bg))
+	r.gone()
+}
+
+// A lock that was obtained elsewhere is released as any other: it is handed over.
+func TestFairAttachedLockIsHandedOver(t *testing.T) {
+	r := newFairRig(t)
+	r.do("SET", r.key, "token", "PX", 60000)
+	k := r.must(r.locker.Attach(bg, r.key, "token", fairTestTTL))
+	waiter := waits(bg, r.other(), r.key, fairTestTTL)
+	own := waits(bg, r.locker, r.key, fairTestTTL)
+	r.queued(2)
+	r.ok(k.Release(bg))
+	for range 2 {
+		select {
+		case x := <-waiter:
+			r.ok(x.err)
+			r.ok(x.k.Release(bg))
+		case x := <-own:
+			r.ok(x.err)
+			r.ok(x.k.Release(bg))
+		case <-time.After(10 * time.Second):
+			t.Fatal("nobody gets the lock")
+		}
+	}
+	r.gone()
+}
+
+// A pool whose connections are bound to a node has no subscription yet: whoever must wait is told.
+func TestFairOnABindingPool(t *testing.T) {
+	r := newFairRig(t)
+	l := r.fair(bindingPool{Pool: r.server.Pool(), t: t})
+	k := r.must(l.Acquire(bg, r.key, fairTestTTL))
+	r.ok(k.Release(bg))
+	k = r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+	_, err := l.Acquire(bg, r.key, fairTestTTL)
+	wants(t, err, redigolock.ErrUnsupported)
+	r.ok(k.Release(bg))
 	r.gone()
 }
 
