@@ -224,7 +224,8 @@ func (l *Locker) concludeTry(s *slot, k *Lock, start time.Time, left time.Durati
 		s.owe(k.token, k.ttl)
 		return tooLate("try acquire", k.key, k.ttl)
 	}
-	s.h, s.passes, s.since = k, 0, l.now()
+	s.hold(k)
+	s.passes, s.since = 0, l.now()
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package redigolock_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -174,5 +175,25 @@ func TestFairLateReleaseBehindAQueuedToken(t *testing.T) {
 			t.Fatal("nobody gets the lock")
 		}
 	}
+	r.gone()
+}
+
+// A Locker that is granted a lock anew, since somebody has deleted it, knows that the holder before has lost it.
+func TestFairNewHolderEndsTheOneBefore(t *testing.T) {
+	r := newFairRig(t)
+	k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
+	kept := k.KeepAlive(bg)
+	r.do("DEL", r.key)
+	next := r.must(r.locker.TryAcquire(bg, r.key, fairTestTTL))
+	receive(t, "the context ends", kept.Done())
+	wants(t, context.Cause(kept), redigolock.ErrLost)
+	r.silent("a handle that has lost its lock", func() {
+		for _, use := range lockUses() {
+			wants(t, use(bg, k), redigolock.ErrNotHeld)
+		}
+	})
+	wants(t, k.Release(bg), redigolock.ErrNotHeld)
+	r.valid(next)
+	r.ok(next.Release(bg))
 	r.gone()
 }

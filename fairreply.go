@@ -135,10 +135,26 @@ func (s *slot) granted(t *ticket, d time.Time, cmd command) {
 func (s *slot) deliver(x *waiter, token string, d time.Time, most time.Duration) {
 	k := &Lock{locker: s.l, key: s.key, token: token, ttl: x.ttl, most: most, acquired: s.l.now(), deadline: d}
 	k.conn.key, k.conn.token = s.keyArg, token
-	s.h, s.held = k, nil
+	s.hold(k)
 	s.remove(x)
 	x.lock = k
 	close(x.done)
+}
+
+// hold makes k the slot's handle. If there is one with another token whose time is not over, somebody has deleted its lock.
+func (s *slot) hold(k *Lock) {
+	if old := s.h; old != nil && old.token != k.token && !old.isOver() {
+		old.latch()
+		go old.lose(notHeld("acquire", s.key)) // it calls the user, who may call the Locker
+	}
+	s.h, s.held = k, nil
+}
+
+// latch ends the handle: it says ErrNotHeld from now on.
+func (k *Lock) latch() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.gone = true
 }
 
 // unanswered goes by a command that names a ticket and has no reply of its own.

@@ -40,8 +40,8 @@
 // Local calls
 //
 //	Acquire      any       ctx is looked at first; the waiter joins fifo. Is it the head (else nothing but sub):
-//	             idle      sub none → new w, register w and basis, TRY: entering. sub making → wait for it.
-//	                       sub confirmed → new w, register w and basis, ENTER: entering
+//	             idle      sub none → new w, register w and basis, TRY: entering. sub making → wait for it,
+//	                       but for a TRY after each pause. sub confirmed → new w, register w and basis, ENTER: entering
 //	             held      before Deadline: wait for Release or the Deadline; past it: as idle, giving held+w.
 //	                       Whoever waits behind a holder starts sub
 //	             quitting  wait for QUIT's answer, then serve
@@ -85,7 +85,8 @@
 //	w's part     REL with entry2, REL+POKE: was or not mine for the old token and, for w, as ENTER or POKE above
 //	error        definite (ACL, type, OOM). TRY, ENTER: w = none, the head gets the error, serve. POKE: w → quitting,
 //	             waiters get it. REL: stays owed, retried bare; its entry2: drop w, serve. REL+POKE: w as with POKE.
-//	             QUIT: stays owed, retried. EXTEND: no cohort pass
+//	             QUIT: waiters get it; stays owed, retried, but given up a minute after its ttl if nobody waits (its
+//	             channel is heard no longer then, so its entry is passed over). EXTEND: no cohort pass
 //
 // Unknown outcome (transport error, OpTimeout): always on a fresh connection, with backoff
 //
