@@ -83,6 +83,7 @@ func (l *Locker) TryAcquire(ctx context.Context, key string, ttl time.Duration) 
 // Acquire tries to acquire the lock for ttl, as [Locker.TryAcquire] does, until ctx ends. It pauses between tries as Retry
 // says. What the server or the network cannot do now (LOADING, BUSY, READONLY, MISCONF, NOREPLICAS…, connection refused
 // or broken) is tried again, too; what is refused for good (NOAUTH, WRONGPASS, NOPERM, WRONGTYPE, OOM…) ends it at once.
+// With Fair it does not pause: it waits in the queue until the lock is handed to it.
 //
 // Once ctx has ended, errors.Is finds context.Cause(ctx) in the error; and ErrHeld if the lock was held by another;
 // and ErrUnknown if a reply was lost, and then what it may have got is removed in the background.
