@@ -38,6 +38,12 @@ var fairMutants = []mutant{
 		tests: "TestFairMessageValidityCountsFromAnAnsweredSend",
 	},
 	{
+		name: "fair: a message is forgotten", file: "fairreply.go",
+		old:   "		s.granted(t, deadline(t.basis, t.ttl), command{})\n",
+		new:   "",
+		tests: "TestFairMessageOvertakesTheReplyToTheOnlyWaiter",
+	},
+	{
 		name: "fair: the ttl of the heir", file: "fairreply.go",
 		old:   "s.granted(t, deadline(t.basis, t.ttl), command{})",
 		new:   "s.granted(t, deadline(t.basis, s.head.ttl), command{})",
