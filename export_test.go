@@ -137,3 +137,15 @@ func PokesAgain(l *Locker, key string) bool {
 	s := l.state.fair.slots[key]
 	return s != nil && s.w != nil && s.w.again
 }
+
+// FairOwes reports whether the release of some token is not confirmed yet.
+func FairOwes(l *Locker) bool {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	for _, s := range l.state.fair.slots {
+		if len(s.owed) > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -179,7 +179,7 @@ func (l *Locker) tryFair(ctx context.Context, key string, ttl time.Duration) (*L
 	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
 		start, r.left, err = l.lookAgainFair(ctx, k, err)
 	}
-	err = l.concludeTry(s, k, start, r.left, err)
+	err = l.concludeTry(s, k, cmd.t, start, r.left, err)
 	if err != nil {
 		k.observeHeld(err)
 		return nil, err
@@ -207,14 +207,14 @@ func (l *Locker) lookAgainFair(ctx context.Context, k *Lock, lost error) (start 
 }
 
 // concludeTry makes a lock that was obtained the slot's, and leaves one that may have been to the clean-up.
-func (l *Locker) concludeTry(s *slot, k *Lock, start time.Time, left time.Duration, err error) error {
+func (l *Locker) concludeTry(s *slot, k *Lock, t *ticket, start time.Time, left time.Duration, err error) error {
 	f := &l.state.fair
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.users--
 	defer s.settle()
 	if errors.Is(err, ErrUnknown) {
-		s.owe(k.token, k.ttl).confirm = 2
+		s.oweLate(t)
 	}
 	if err != nil {
 		return err

@@ -47,7 +47,7 @@ func (s *slot) nextOfWaiting(now time.Time) (cmd command, at time.Time) {
 	case t.busy: // the next waiter may yet inherit it
 	case s.head == nil && t.tried:
 		s.w = nil
-		s.owe(t.token, t.ttl).confirm = 2
+		s.oweLate(t)
 		return s.next(now)
 	case s.head == nil:
 		s.giveUp(t)

@@ -236,6 +236,13 @@ func (s *slot) owe(token string, ttl time.Duration) *debt {
 	return o
 }
 
+// oweLate has the token of a lost TRY released, which may still be on its way: by a REL that must be confirmed twice. If the
+// TRY is carried out later still, the next reply names a token that is remembered as dead.
+func (s *slot) oweLate(t *ticket) {
+	s.owe(t.token, t.ttl).confirm = 2
+	s.bury(t)
+}
+
 func (s *slot) owes(token string) bool {
 	for _, o := range s.owed {
 		if o.token == token {
