@@ -52,6 +52,8 @@ const (
 	pokeCap = time.Second
 	// linger is how long a subscription lives after the last wait.
 	linger = 3 * time.Second
+	// lookAtDead is how often a slot looks which tokens it need not remember any longer.
+	lookAtDead = time.Second
 )
 
 // A waiter is one call of Acquire.

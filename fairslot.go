@@ -22,6 +22,7 @@ type slot struct {
 	h      *Lock            // the newest holder; it may have passed its Deadline, or hand the lock on at this moment
 	owed   []*debt          // tokens whose REL is not confirmed
 	dead   map[string]grave // tokens dropped or given up
+	deadAt time.Time        // when to look next which of them can be forgotten
 	sub    hearing
 	asked  bool       // SUBSCRIBE was sent on the present connection
 	held   *HeldError // what the newest reply said of the holder; nil: nobody, or no reply yet
@@ -171,11 +172,7 @@ func (s *slot) settle() {
 		return
 	}
 	f, now := &s.l.state.fair, time.Now()
-	for token, g := range s.dead {
-		if now.After(g.until) {
-			delete(s.dead, token)
-		}
-	}
+	s.forgetDead(now)
 	if s.sub == deaf && s.mustHear() && !f.closed {
 		f.line.want(s, now)
 	}
@@ -195,6 +192,20 @@ func (s *slot) settle() {
 		delete(f.slots, s.key)
 	}
 	f.checkIdle()
+}
+
+// forgetDead forgets the dead whose ttl is over. It looks at all of them, so not at every change: waiters that give up may
+// have left thousands.
+func (s *slot) forgetDead(now time.Time) {
+	if len(s.dead) == 0 || now.Before(s.deadAt) {
+		return
+	}
+	s.deadAt = now.Add(lookAtDead)
+	for token, g := range s.dead {
+		if now.After(g.until) {
+			delete(s.dead, token)
+		}
+	}
 }
 
 // mustHear says that somebody waits, but for one who just tries.
