@@ -2,6 +2,7 @@ package redigolock_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,45 @@ func TestFairTryCarriedOutAfterItsCleanUp(t *testing.T) {
 			close(release)
 			eventually(t, "it is carried out", func() bool { return r.get(r.key) != "" })
 			r.ok(r.got("the next waiter", waits(bg, r.locker, r.key, fairTestTTL)).Release(bg))
+			r.gone()
+		})
+	}
+}
+
+// What is retried in the background with long pauses is retried soon when somebody comes who waits for it.
+func TestFairComerDoesNotWaitForALongPause(t *testing.T) {
+	const failures = 10 // the pause after them is 5 s
+	for _, verb := range []string{"quit", "rel"} {
+		t.Run(verb, func(t *testing.T) {
+			t.Parallel()
+			r := newFairRig(t)
+			var away atomic.Bool
+			away.Store(true)
+			r.rule(func(v string, n int) redistest.Action {
+				if v == verb && away.Load() {
+					return redistest.Cut()
+				}
+				return redistest.Pass()
+			})
+			if verb == "quit" {
+				k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+				ctx, cancel := context.WithCancel(bg)
+				waiter := waits(ctx, r.locker, r.key, time.Minute)
+				r.queued(1)
+				cancel()
+				wants(t, receive(t, "it gives up", waiter).err, context.Canceled)
+				r.ok(k.Release(bg))
+			} else {
+				k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
+				wants(t, k.Release(bg), redigolock.ErrUnknown)
+			}
+			eventually(t, "the pauses are long", func() bool { return len(r.sent(verb)) >= failures })
+			away.Store(false)
+			begin := time.Now()
+			r.ok(r.got("who came", waits(bg, r.locker, r.key, time.Minute)).Release(bg))
+			if took := time.Since(begin); took > 2500*time.Millisecond {
+				t.Errorf("it took %v", took)
+			}
 			r.gone()
 		})
 	}

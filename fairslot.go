@@ -130,10 +130,24 @@ func (s *slot) push(x *waiter) {
 	s.waited = time.Now()
 	if s.tail == nil {
 		s.head, s.tail = x, x
+		s.hurry(s.waited)
 		return
 	}
 	x.prev, s.tail.next = s.tail, x
 	s.tail = x
+}
+
+// hurry ends the long pauses of what is retried in the background: somebody has come who waits for it.
+func (s *slot) hurry(now time.Time) {
+	soon := now.Add(renewMost)
+	if t := s.quit; t != nil && t.due.After(soon) {
+		t.due = soon
+	}
+	for _, o := range s.owed {
+		if o.failures > 0 && o.next.After(soon) {
+			o.next = soon
+		}
+	}
 }
 
 // remove takes a waiter out of the FIFO.
