@@ -149,3 +149,11 @@ func FairOwes(l *Locker) bool {
 	}
 	return false
 }
+
+// Placed reports whether a reply has said that the fair Locker's token is queued for the key.
+func Placed(l *Locker, key string) bool {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	s := l.state.fair.slots[key]
+	return s != nil && s.w != nil && s.w.placed
+}

@@ -399,6 +399,7 @@ func TestFairGivenUpWaitSaysWhy(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(bg)
 	waiter := waits(ctx, r.locker, r.key, fairTestTTL)
 	r.queued(1)
+	eventually(t, "it is told so", func() bool { return redigolock.Placed(r.locker, r.key) })
 	cancel(cause)
 	a := receive(t, "the waiter returns", waiter)
 	wants(t, a.err, cause, context.Canceled, redigolock.ErrHeld)
