@@ -37,7 +37,7 @@ type fair struct {
 	slots   map[string]*slot
 	sweepAt int // as many slots as make the next look for those that are no longer used
 	line    line
-	idle    chan struct{} // closed when nothing is left to do; nil until Close waits for it
+	idle    chan struct{} // closed when nothing is left to do; nil unless Close waits for it
 	closed  bool          // nothing is sent any more in the background
 }
 
@@ -239,16 +239,16 @@ func tooLate(verb, key string, ttl time.Duration) error {
 func (l *Locker) closeFair(most time.Duration) {
 	f := &l.state.fair
 	f.mu.Lock()
-	f.idle = make(chan struct{})
 	for _, s := range f.slots {
 		s.settle()
 	}
+	idle := make(chan struct{})
+	f.idle = idle
 	f.checkIdle()
-	idle := f.idle
 	f.mu.Unlock()
 	waitFor(most, idle)
 	f.mu.Lock()
-	f.closed = true
+	f.closed, f.idle = true, nil
 	done := f.line.end()
 	for _, s := range f.slots {
 		s.settle()
@@ -269,9 +269,6 @@ func (f *fair) checkIdle() {
 			return
 		}
 	}
-	select {
-	case <-f.idle:
-	default:
-		close(f.idle)
-	}
+	close(f.idle)
+	f.idle = nil // or each slot that is settled would look at all others
 }
