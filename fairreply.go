@@ -90,10 +90,13 @@ func (s *slot) told(cmd command, start time.Time, r fairReply) {
 		}
 	case r.said == saysNoSub && cmd.kind == enter: // it was not queued
 		s.w = nil
-		s.misheard(now)
+		s.misheard(start, now)
 	case r.said == saysNoSub: // it is queued; its basis stays, for what is not heard here is passed over
 		t.placed, t.due = true, now.Add(pokeCap)
-		s.misheard(now)
+		if t.again {
+			t.due = now
+		}
+		s.misheard(start, now)
 	case t.again: // gone, when this was sent; since then a message has said that it was granted
 		t.due = now
 	default: // gone
@@ -105,10 +108,13 @@ func (s *slot) told(cmd command, start time.Time, r fairReply) {
 	}
 }
 
-// misheard has the subscription renewed. Until it stands TRY asks, which is first come, first served no more.
-func (s *slot) misheard(now time.Time) {
-	s.tryAt = now.Add(pauseAfter(s.tries))
-	s.l.state.fair.line.renew(s)
+// misheard has the subscription renewed. Until it stands TRY asks, which is first come, first served no more. A command that
+// was sent at start, before the present subscription stood, says nothing of it: to renew that would cost all slots theirs.
+func (s *slot) misheard(start, now time.Time) {
+	if start.After(s.heardAt) {
+		s.tryAt = now.Add(pauseAfter(s.tries))
+		s.l.state.fair.line.renew(s)
+	}
 }
 
 // granted gives the lock to the head, with d as its Deadline. cmd is the command whose reply told, none for a message.
@@ -254,7 +260,7 @@ func (s *slot) message(token string) {
 
 // heardNow says that the subscription stands, anew or for the first time: a message may have been missed.
 func (s *slot) heardNow() {
-	s.sub, s.tries = confirmed, 0
+	s.sub, s.tries, s.heardAt = confirmed, 0, s.l.now()
 	if t := s.w; t != nil {
 		t.due, t.again = time.Now(), t.busy
 	}

@@ -17,17 +17,18 @@ type slot struct {
 	head, tail *waiter   // the FIFO
 	waited     time.Time // when somebody last came or left
 
-	w      *ticket          // waits at the server; an entry belongs to the slot, and the next waiter inherits it
-	quit   *ticket          // was given up, and its QUIT is not answered yet: until then nothing is queued
-	h      *Lock            // the newest holder; it may have passed its Deadline, or hand the lock on at this moment
-	owed   []*debt          // tokens whose REL is not confirmed
-	dead   map[string]grave // tokens dropped or given up
-	deadAt time.Time        // when to look next which of them can be forgotten
-	sub    hearing
-	asked  bool       // SUBSCRIBE was sent on the present connection
-	held   *HeldError // what the newest reply said of the holder; nil: nobody, or no reply yet
-	passes int        // since the server granted h's token
-	since  time.Time  // when that was
+	w       *ticket          // waits at the server; an entry belongs to the slot, and the next waiter inherits it
+	quit    *ticket          // was given up, and its QUIT is not answered yet: until then nothing is queued
+	h       *Lock            // the newest holder; it may have passed its Deadline, or hand the lock on at this moment
+	owed    []*debt          // tokens whose REL is not confirmed
+	dead    map[string]grave // tokens dropped or given up
+	deadAt  time.Time        // when to look next which of them can be forgotten
+	sub     hearing
+	asked   bool       // SUBSCRIBE was sent on the present connection
+	heardAt time.Time  // when it was last confirmed
+	held    *HeldError // what the newest reply said of the holder; nil: nobody, or no reply yet
+	passes  int        // since the server granted h's token
+	since   time.Time  // when that was
 
 	trouble   error // why the newest command failed; nil: it did not
 	fresh     bool  // the next command needs a connection of its own
