@@ -128,7 +128,7 @@ func (s *slot) granted(t *ticket, d time.Time, cmd command) {
 		if x != nil && (cmd.kind == try || cmd.kind == enter) {
 			s.fail(x, tooLate("acquire", s.key, x.ttl))
 		}
-	case d.Sub(now) < x.ttl/2 && cmd.ttl < x.ttl: // POKE refreshes it, and tells how long it is good for
+	case passed(now.Add(x.ttl/2), d) && cmd.ttl < x.ttl: // POKE refreshes it, and tells how long it is good for
 		t.placed, t.due, t.again = true, time.Now(), t.busy
 	default:
 		s.w = nil

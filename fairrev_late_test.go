@@ -80,3 +80,19 @@ func TestFairComerDoesNotWaitForALongPause(t *testing.T) {
 		})
 	}
 }
+
+// A machine that was suspended while it waited finds a message whose time is over by the wall clock only: POKE refreshes it.
+func TestFairMessageAfterASuspend(t *testing.T) {
+	r := newFairRig(t)
+	clock := stopClock(r.locker)
+	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+	waiter := waits(bg, r.locker, r.key, fairTestTTL)
+	r.queued(1)
+	clock.addWall(t, 2*fairTestTTL)
+	r.ok(k.Release(bg))
+	a := receive(t, "the waiter", waiter)
+	r.ok(a.err)
+	r.ok(a.k.Verify(bg))
+	r.ok(a.k.Release(bg))
+	r.gone()
+}
