@@ -57,9 +57,33 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: nobody is told of a short rest", file: "fairreply.go",
-		old:   "case d.Sub(now) < x.ttl/2 && cmd.ttl < x.ttl:",
+		old:   "case passed(now.Add(x.ttl/2), d) && cmd.ttl < x.ttl:",
 		new:   "case false:",
 		tests: "TestFairLongWaitIsRefreshed|TestFairHeirHasItsOwnTTL",
+	},
+	{
+		name: "fair: a short rest by the monotonic clock only", file: "fairreply.go",
+		old:   "case passed(now.Add(x.ttl/2), d) && cmd.ttl < x.ttl:",
+		new:   "case d.Sub(now) < x.ttl/2 && cmd.ttl < x.ttl:",
+		tests: "TestFairMessageAfterASuspend",
+	},
+	{
+		name: "fair: a lost TRY is forgotten", file: "fairslot.go",
+		old:   "	s.owe(t.token, t.ttl).confirm = 2\n	s.bury(t)\n",
+		new:   "	s.owe(t.token, t.ttl).confirm = 2\n",
+		tests: "TestFairTryCarriedOutAfterItsCleanUp",
+	},
+	{
+		name: "fair: who comes waits for a long pause", file: "fairslot.go",
+		old:   "		s.hurry(s.waited)\n",
+		new:   "",
+		tests: "TestFairComerDoesNotWaitForALongPause",
+	},
+	{
+		name: "fair: an old nosub ends a new subscription", file: "fairreply.go",
+		old:   "if start.After(s.heardAt) {",
+		new:   "if true {",
+		tests: "TestFairOldNoSubDoesNotEndTheNewSubscription",
 	},
 	{
 		name: "fair: registered after the reply", file: "fairsend.go",
