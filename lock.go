@@ -106,7 +106,11 @@ func (k *Lock) Fence(ctx context.Context) (int64, error) {
 		n, err = Fence(ctx, c, k.key, k.token)
 		return err
 	})
-	if err = k.judge("fence", err); err != nil {
+	err = k.judge("fence", err)
+	if err == nil && k.isReleased() { // a cohort's next holder has the same token: this number may be higher than its own
+		err = is(ErrNotHeld, "fence", k.key, "it was released meanwhile")
+	}
+	if err != nil {
 		return 0, err
 	}
 	return n, nil
