@@ -34,9 +34,10 @@ func (s *slot) passOn(ctx context.Context, k *Lock) bool {
 	if !s.mayPass(k) {
 		return false
 	}
-	d, ok := k.leaseFor(s.head.ttl)
-	if !ok {
-		if d, ok = s.extendForNext(ctx, k); !ok || !s.mayPass(k) {
+	d := k.Deadline()
+	if !s.lasts(d, k) {
+		var ok bool
+		if d, ok = s.extendForNext(ctx, k); !ok || !s.mayPass(k) || !s.lasts(d, k) { // the head may be another by now
 			return false
 		}
 	}
@@ -52,10 +53,9 @@ func (s *slot) mayPass(k *Lock) bool {
 		s.passes < c.Passes && s.l.now().Sub(s.since) < c.slice()
 }
 
-// leaseFor returns Deadline, and whether enough is left of it for a lock of ttl.
-func (k *Lock) leaseFor(ttl time.Duration) (time.Time, bool) {
-	d := k.Deadline()
-	return d, d.Sub(k.locker.now()) >= max(k.ttl, ttl)/3
+// lasts says whether enough is left until d, by both clocks, for the head to take over k.
+func (s *slot) lasts(d time.Time, k *Lock) bool {
+	return !passed(s.l.now().Add(max(k.ttl, s.head.ttl)/3), d)
 }
 
 // extendForNext extends the lease for the head. If the reply is lost, or says that the lock is not held, there is no hand-off.
