@@ -176,7 +176,7 @@ func (l *Locker) tryFair(ctx context.Context, key string, ttl time.Duration) (*L
 	cmd := command{kind: try, t: &ticket{token: k.token, ttl: ttl}}
 	start, r, err := l.send(ctx, s, cmd, &k.conn)
 	if err == nil && r.said != saysGranted {
-		err = s.heldError(r)
+		err = s.heldBy(r)
 	}
 	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
 		start, r.left, err = l.lookAgainFair(ctx, k, err)

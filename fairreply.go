@@ -59,8 +59,12 @@ func (s *slot) lookAtHolder(r fairReply) {
 	s.held = &HeldError{Key: s.key, Holder: holderOf(r.holder), TTL: max(r.left, 0)}
 }
 
-// heldError is the error of a TRY that was told who has the lock.
-func (s *slot) heldError(r fairReply) error {
+// heldBy is the error of a TryAcquire that was told who has the lock. Here f.mu is not held, and concludeTry settles.
+func (s *slot) heldBy(r fairReply) error {
+	f := &s.l.state.fair
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.lookAtHolder(r)
 	return &HeldError{Key: s.key, Holder: holderOf(r.holder), TTL: max(r.left, 0)}
 }
 
