@@ -236,8 +236,8 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: pass without lease", file: "cohort.go",
-		old:   "return d, d.Sub(k.locker.now()) >= max(k.ttl, ttl)/3",
-		new:   "return d, true",
+		old:   "return !passed(s.l.now().Add(max(k.ttl, s.head.ttl)/3), d)",
+		new:   "return true",
 		tests: "TestCohortExtendsAShortLease",
 	},
 	{
@@ -248,9 +248,21 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: pass after an extend that failed", file: "cohort.go",
-		old:   "if d, ok = s.extendForNext(ctx, k); !ok || !s.mayPass(k) {",
-		new:   "if d, ok = s.extendForNext(ctx, k); !s.mayPass(k) {",
+		old:   "if d, ok = s.extendForNext(ctx, k); !ok || !s.mayPass(k) || !s.lasts(d, k) {",
+		new:   "if d, ok = s.extendForNext(ctx, k); !ok && !s.mayPass(k) {",
 		tests: "TestCohortDoesNotPassALostLock",
+	},
+	{
+		name: "fair: pass to another head without lease", file: "cohort.go",
+		old:   "|| !s.mayPass(k) || !s.lasts(d, k) {",
+		new:   "|| !s.mayPass(k) {",
+		tests: "TestCohortHeadLeavesWhileTheLeaseIsExtended",
+	},
+	{
+		name: "fair: a late Fence of the old holder", file: "lock.go",
+		old:   "if err == nil && k.isReleased() {",
+		new:   "if false {",
+		tests: "TestCohortLateFenceOfTheOldHolder",
 	},
 	{
 		name: "fair: passes without number", file: "cohort.go",
