@@ -36,6 +36,8 @@ var aclSets = []aclSet{
 	{"Locker with SetNXScript", aclLocker + "setnx", "~lock:*", useLocker(redigolock.SetNXScript, nil)},
 	{"Locker with ReleaseTx", aclLocker + "set watch multi exec discard", "~lock:*", useLocker(nil, redigolock.ReleaseTx)},
 	{"Fence", "set get pttl time eval evalsha", "~lock:* ~{lock:*}:redigolock-fence ~redigolock-fence:lock:*", useFence},
+	{"Locker.Fair", aclLocker + "set lpop rpush lrem lpos llen publish pubsub|numsub subscribe",
+		"~lock:* ~{lock:*}:redigolock-q1 &redigolock:*", useFair},
 	{"Guard", "set get eval evalsha", "~guard:*", useGuard},
 	{"GuardDo", "set get eval evalsha hset", "~guard:* ~account:*", useGuardDo},
 	{"SetNX and ReleaseTx alone", "set watch get multi del exec discard", "~lock:*", useWithoutScripts},
@@ -145,6 +147,51 @@ func all(steps ...func() error) error {
 
 func useLocker(acquire redigolock.AcquireFunc, release redigolock.ReleaseFunc) func(*aclSite) error {
 	return func(s *aclSite) error { return s.useLockerWith(acquire, release) }
+}
+
+// useFair has one Locker wait behind another, give up, and wait again until its channel and its place are lost.
+func useFair(s *aclSite) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	holder, waiter := &redigolock.Locker{Pool: s.pool, Fair: true}, &redigolock.Locker{Pool: s.pool, Fair: true}
+	defer holder.Close()
+	defer waiter.Close()
+	lock, err := holder.Acquire(ctx, aclKey, 30*time.Second)
+	if err != nil {
+		return err
+	}
+	short, stop := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer stop()
+	if _, err := waiter.Acquire(short, aclKey, 30*time.Second); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if err := waiter.Close(); err != nil { // its QUIT is answered, or not
+		return err
+	}
+	if n, err := s.admin.Do("LLEN", "{"+aclKey+"}:redigolock-q1"); err != nil || n != int64(0) {
+		return fmt.Errorf("%v entries are left, %w", n, err)
+	}
+	waiter = &redigolock.Locker{Pool: s.pool, Fair: true}
+	got := make(chan error, 1)
+	go func() {
+		k, err := waiter.Acquire(ctx, aclKey, 30*time.Second)
+		if err == nil {
+			err = k.Release(ctx)
+		}
+		got <- err
+	}()
+	pokes, err := s.pokes()
+	for n := pokes; err == nil && n == pokes && len(got) == 0 && ctx.Err() == nil; n, err = s.pokes() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	err = errors.Join(err, lock.Extend(ctx, time.Minute), lock.Release(ctx), <-got)
+	return errors.Join(err, waiter.Close())
+}
+
+// pokes counts what only a POKE does.
+func (s *aclSite) pokes() (int64, error) {
+	calls, err := s.srv.Calls()
+	return calls["lpos"], err
 }
 
 // useLockerWith goes through all that a Locker does.

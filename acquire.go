@@ -153,7 +153,7 @@ func (h *holding) look(ctx context.Context, c redis.Conn, key string, err error,
 }
 
 func (h *holding) inspect(ctx context.Context, c redis.Conn, key string, held *HeldError, now time.Time) error {
-	info, err := Inspect(ctx, c, key)
+	info, err := inspectLock(ctx, c, key)
 	switch {
 	case errors.Is(err, ErrConflict):
 		return err

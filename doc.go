@@ -38,7 +38,7 @@ number with [Lock.Fence] and compare it where the write happens, on Redis with [
 Redis replicates asynchronously. A failover can lose the newest writes, and with them a lock; two can hold it until the
 older one's Deadline. A server's clock that steps forward, eviction (use noeviction: every other policy may drop a lock)
 and FLUSHALL have the same effect. Fencing numbers keep rising through all of these as long as the server's clock does
-not also step back. Locks that wait are not served in order of arrival.
+not also step back. Without Locker.Fair, locks that wait are not served in order of arrival.
 
 # Choosing
 
@@ -68,6 +68,36 @@ Each command is a system call or two on either side, and that is where the time 
 From about ten goroutines at a time on, it is faster than any pool; a lone goroutine pays nothing for it. Use the pool for
 what needs a connection of its own ([ReleaseTx], WATCH, subscriptions), and another Mux, or more Conns, beside commands
 that take long. KeepAlive and clean-ups dial their own connections from the pool behind the Mux.
+
+# First come, first served
+
+With Locker.Fair the waiters of a key queue on the server, and a release hands the lock to the next of them in its own script.
+Nobody polls, nobody overtakes, and a contended cycle is one script, whatever the number of waiters.
+
+	locks := &redigolock.Locker{Pool: pool, Fair: true}
+
+The queue has one entry for each Locker that waits, and behind it the Locker has a queue of its own: the order is that of
+arrival among the entries, and among the waiters inside each Locker. An entry that its last waiter gives up is taken out; the
+entry of a process that died is passed over by the release that comes to it. So use one Locker for all waiters of a process.
+Locker.Cohort lets a Locker hand the lock to its own next waiter without any command, within bounds of number, time and lease.
+
+A waiting Locker subscribes to a channel for each key, on one connection of its own that is not the pool's and lives for some
+seconds after the last wait. A message is a hint that the lock was granted; what is lost with it costs time, not the lock:
+
+	a message is lost, or the subscription breaks    a second, or the rest of the holder's TTL if that is less
+	the holder's process dies                        the rest of its ttl, and up to a tenth of the waiter's, at most 250 ms
+	a waiting process dies                           nothing; its machine does: the ttl of its grant
+	a waiting process stands still                   the ttl of its grant
+	the key is deleted, or released by a client or   up to a second: they hand nothing over
+	Locker that is not fair
+	the server restarts without its data             a second; the order is lost
+	no subscription can be had for now               waiters try, with pauses: not in the order of arrival
+
+A fair Locker shares its keys with all others: they exclude each other as ever, but those that are not fair may overtake the
+queue in the moment in which a lock expires. [Locker.TryAcquire] gets a lock only if nobody waits for it. All processes must
+subscribe on the server that runs their scripts: a replica will not do, nor may the connections repeat commands by themselves.
+A pool whose connections are bound to the node of a key (Redis Cluster) is [ErrUnsupported] as soon as somebody must wait.
+Keys with a '}' but no hash tag are [ErrInvalid].
 
 # Time to live
 
@@ -145,6 +175,9 @@ That is for a Locker as it is, with everything but Fence, and for one with SetNX
 	NewPool                    +ping
 	SetNXScript                +setnx (+set is not needed then)
 	ReleaseTx                  +watch +multi +exec +discard
+	Locker.Fair                +set +lpop +rpush +lrem +lpos +llen +publish +pubsub|numsub +subscribe
+	                           ~{lock:*}:redigolock-q1 ~redigolock-q1:lock:* &redigolock:*
+	                           and +unsubscribe +ping, or its connection hears all keys until it ends
 	Fence                      +set +time ~{lock:*}:redigolock-fence ~redigolock-fence:lock:*
 	Guard                      +set +get +eval +evalsha ~guard:*
 	GuardDo                    as Guard, with the guarded command and its keys

@@ -194,3 +194,33 @@ func ExampleLocker_Attach() {
 	// in time: true
 	// released: <nil>
 }
+
+// Waiters are served in the order in which they came.
+func ExampleLocker_fair() {
+	pool, stop := newPool()
+	defer stop()
+	ctx := context.Background()
+	locks := &redigolock.Locker{Pool: pool, Fair: true}
+	defer locks.Close()
+
+	lock, err := locks.Acquire(ctx, "lock:report", 30*time.Second)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	served := make(chan string)
+	go func() {
+		err := locks.Do(ctx, "lock:report", 30*time.Second, func(context.Context, *redigolock.Lock) error {
+			served <- "the one who waited"
+			return nil
+		})
+		served <- fmt.Sprint("done: ", err)
+	}()
+	fmt.Println("released:", lock.Release(ctx))
+	fmt.Println(<-served)
+	fmt.Println(<-served)
+	// Output:
+	// released: <nil>
+	// the one who waited
+	// done: <nil>
+}

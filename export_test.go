@@ -20,6 +20,25 @@ var ScriptNames = map[any]string{
 	scriptRelease.hash: "release",
 	scriptFence.hash:   "fence",
 	scriptInspect.hash: "inspect",
+
+	scriptInspectFair.hash: "inspectfair",
+
+	scriptTry.hash:        "try",
+	scriptEnter.hash:      "enter",
+	scriptRel.hash:        "rel",
+	scriptPoke.hash:       "poke",
+	scriptQuit.hash:       "quit",
+	scriptFairExtend.hash: "fairextend",
+}
+
+// FairScripts are the texts of the scripts of Locker.Fair.
+var FairScripts = map[string]string{
+	"try":    scriptTry.src.(string),
+	"enter":  scriptEnter.src.(string),
+	"rel":    scriptRel.src.(string),
+	"poke":   scriptPoke.src.(string),
+	"quit":   scriptQuit.src.(string),
+	"extend": scriptFairExtend.src.(string),
 }
 
 // What the tests of the verbs look at from inside.
@@ -81,4 +100,89 @@ func AgeMux(m *Mux, d time.Duration) {
 	for _, ln := range m.state.lanes {
 		ln.used, ln.made = ln.used.Add(-d), ln.made.Add(-d)
 	}
+}
+
+// A FairReply is what the scripts of Locker.Fair reply.
+type FairReply struct {
+	Was    bool
+	Said   int64
+	Holder string
+	Left   time.Duration
+	Deaf   error
+}
+
+// ReadFair reads such a reply.
+func ReadFair(reply any) (FairReply, bool) {
+	r, ok := readFair(reply)
+	return FairReply{r.was, r.said, r.holder, r.left, r.deaf}, ok
+}
+
+// LocalWaiters is how many calls of Acquire wait for the key.
+func LocalWaiters(l *Locker, key string) (n int) {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	if s := l.state.fair.slots[key]; s != nil {
+		for x := s.head; x != nil; x = x.next {
+			n++
+		}
+	}
+	return n
+}
+
+// FairSlots is how many keys a fair Locker knows of.
+func FairSlots(l *Locker) int {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	return len(l.state.fair.slots)
+}
+
+// Subscribed reports whether a fair Locker's subscription lives.
+func Subscribed(l *Locker) bool {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	return l.state.fair.line.done != nil
+}
+
+// Shard has a fair Locker use sharded messages. It must be called before the Locker is used.
+func Shard(l *Locker) { l.state.fair.sharded = true }
+
+// ChannelOf is the channel of a key.
+var ChannelOf = channelOf
+
+// WaitingEntry is the entry of a fair Locker's token that waits for the key, "" if there is none.
+func WaitingEntry(l *Locker, key string) string {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	if s := l.state.fair.slots[key]; s != nil && s.w != nil {
+		return s.w.entry
+	}
+	return ""
+}
+
+// PokesAgain reports whether a fair Locker will POKE once more as soon as what is in flight for the key is answered.
+func PokesAgain(l *Locker, key string) bool {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	s := l.state.fair.slots[key]
+	return s != nil && s.w != nil && s.w.again
+}
+
+// FairOwes reports whether the release of some token is not confirmed yet.
+func FairOwes(l *Locker) bool {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	for _, s := range l.state.fair.slots {
+		if len(s.owed) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Placed reports whether a reply has said that the fair Locker's token is queued for the key.
+func Placed(l *Locker, key string) bool {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	s := l.state.fair.slots[key]
+	return s != nil && s.w != nil && s.w.placed
 }

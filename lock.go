@@ -25,9 +25,10 @@ type Lock struct {
 
 	mu       sync.Mutex // protects what follows; taken for moments only, never while anything is sent
 	deadline time.Time
-	gone     bool      // the server said "not held", or Deadline was seen to have passed: never held again
-	released bool      // Release was called
-	strayed  time.Time // when the last acquire was sent whose reply was lost; it may be carried out later still
+	gone     bool          // the server said "not held", or Deadline was seen to have passed: never held again
+	released bool          // Release was called
+	most     time.Duration // the longest ttl that an Extend has asked for, with Fair
+	strayed  time.Time     // when the last acquire was sent whose reply was lost; it may be carried out later still
 
 	keeper   *keeper // nil: not kept alive; protected by the Locker's state.mu
 	inFlight *batch  // with a renewal of this lock, after its keeper was taken away; protected in the same way
@@ -105,7 +106,11 @@ func (k *Lock) Fence(ctx context.Context) (int64, error) {
 		n, err = Fence(ctx, c, k.key, k.token)
 		return err
 	})
-	if err = k.judge("fence", err); err != nil {
+	err = k.judge("fence", err)
+	if err == nil && k.isReleased() { // a cohort's next holder has the same token: this number may be higher than its own
+		err = is(ErrNotHeld, "fence", k.key, "it was released meanwhile")
+	}
+	if err != nil {
 		return 0, err
 	}
 	return n, nil
@@ -125,9 +130,12 @@ func (k *Lock) extend(ctx context.Context, ttl time.Duration) error {
 	if err := k.usable(ctx, "extend"); err != nil {
 		return err
 	}
+	if k.locker.Fair {
+		k.asked(ttl)
+	}
 	var left time.Duration
 	start, err := k.exchange(ctx, "extend", k.locker.opTimeout(), func(c redis.Conn) (err error) {
-		left, err = extend(ctx, c, k.key, k.token, ttl)
+		left, err = k.extendOn(ctx, c, ttl)
 		return err
 	})
 	if err != nil {
@@ -163,6 +171,9 @@ func (k *Lock) judge(verb string, err error) error {
 	k.mu.Unlock()
 	if lost {
 		k.lose(err)
+		if k.locker.Fair {
+			k.lostFair()
+		}
 	}
 	return err
 }
@@ -173,21 +184,24 @@ func (k *Lock) exchange(ctx context.Context, verb string, timeout time.Duration,
 	return k.exchangeOn(ctx, b, verb, timeout, f)
 }
 
-func (k *Lock) exchangeOn(ctx context.Context, b *boundConn, verb string, timeout time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
-	l := k.locker
+func (k *Lock) exchangeOn(ctx context.Context, b *boundConn, verb string, timeout time.Duration, f func(redis.Conn) error) (time.Time, error) {
+	return k.locker.exchangeOn(ctx, b, verb, k.key, timeout, f)
+}
+
+func (l *Locker) exchangeOn(ctx context.Context, b *boundConn, verb, key string, timeout time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
 	if ctx.Err() != nil {
-		return start, failed(verb, k.key, contextError(ctx))
+		return start, failed(verb, key, contextError(ctx))
 	}
 	now := time.Now()
 	limit, cancel := l.limit(ctx, now, timeout)
 	defer cancel()
 	b.deadline, b.fresh, b.sent = now.Add(timeout), 0, false
-	if err := b.borrow(ctx, l.Pool, limit, verb, k.key); err != nil {
+	if err := b.borrow(ctx, l.Pool, limit, verb, key); err != nil {
 		return start, err
 	}
 	defer func() { b.giveBack(err) }()
 	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
-		return start, failed(verb, k.key, contextError(ctx))
+		return start, failed(verb, key, contextError(ctx))
 	}
 	if start = now; l.clock != nil || !isMux(l.Pool) { // a Mux lends at once
 		start = l.now()
@@ -195,9 +209,9 @@ func (k *Lock) exchangeOn(ctx context.Context, b *boundConn, verb string, timeou
 	if l.clock == nil {
 		b.fresh = b.deadline.Sub(start)
 	}
-	err = b.outcome(ctx, verb, k.key, f(b))
+	err = b.outcome(ctx, verb, key, f(b))
 	if errors.Is(err, ErrUnknown) {
-		l.Observer.unknown(k.key, verb, err)
+		l.Observer.unknown(key, verb, err)
 	}
 	return start, err
 }
@@ -225,7 +239,11 @@ func (k *Lock) Release(ctx context.Context) error {
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	err := k.release(ctx)
+	free := k.release
+	if k.locker.Fair {
+		free = k.releaseFair
+	}
+	err := free(ctx)
 	if late && !errors.Is(err, ErrNotHeld) {
 		err = join(is(ErrNotHeld, "release", k.key, "its time was over"), err)
 	}

@@ -26,6 +26,12 @@ type Locker struct {
 	ReleaseWith ReleaseFunc
 	// Retry says how long Acquire pauses between tries. Nil: DefaultRetry.
 	Retry RetryFunc
+	// Fair makes Acquire wait in a queue: first come, first served, see the manual. AcquireWith, ReleaseWith and Retry must
+	// then be nil. False: whoever tries first after a release gets the lock.
+	Fair bool
+	// Cohort, with Fair, hands the lock from one waiter of this Locker to the next without any command, within bounds.
+	// Zero: never.
+	Cohort Cohort
 	// Owner is a readable prefix of the tokens, shown by Inspect and HeldError, and so no secret: at most 64 bytes of
 	// printable ASCII without space and '|'. Empty: none.
 	Owner string
@@ -46,6 +52,7 @@ type lockerState struct {
 	limits [2]atomic.Pointer[sharedLimit]
 	ttl    atomic.Pointer[boxedTTL] // of the newest handle: most have the same
 	tokens tokens
+	fair   fair
 
 	mu      sync.Mutex    // protects what follows; taken for moments only, never while anything is sent
 	closing chan struct{} // closed by Close; nil until somebody needs it
@@ -60,6 +67,9 @@ type lockerState struct {
 // then removes what it may have got in the background; [ErrExpired], [ErrConflict], [ErrInvalid], [ErrClosed]; the context's
 // error and cause; or what the server or the network refused it with.
 func (l *Locker) TryAcquire(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
+	if l.Fair {
+		return l.tryFair(ctx, key, ttl)
+	}
 	k, err := l.newLock(ctx, "try acquire", key, ttl)
 	if err != nil {
 		return nil, err
@@ -75,10 +85,14 @@ func (l *Locker) TryAcquire(ctx context.Context, key string, ttl time.Duration) 
 // Acquire tries to acquire the lock for ttl, as [Locker.TryAcquire] does, until ctx ends. It pauses between tries as Retry
 // says. What the server or the network cannot do now (LOADING, BUSY, READONLY, MISCONF, NOREPLICAS…, connection refused
 // or broken) is tried again, too; what is refused for good (NOAUTH, WRONGPASS, NOPERM, WRONGTYPE, OOM…) ends it at once.
+// With Fair it does not pause: it waits in the queue until the lock is handed to it.
 //
 // Once ctx has ended, errors.Is finds context.Cause(ctx) in the error; and ErrHeld if the lock was held by another;
 // and ErrUnknown if a reply was lost, and then what it may have got is removed in the background.
 func (l *Locker) Acquire(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
+	if l.Fair {
+		return l.acquireFair(ctx, key, ttl)
+	}
 	k, err := l.newLock(ctx, "acquire", key, ttl)
 	if err != nil {
 		return nil, err
@@ -205,6 +219,9 @@ func (l *Locker) Close() error {
 	if sent != nil {
 		waitFor(l.opTimeout(), sent)
 	}
+	if l.Fair {
+		l.closeFair(3 * l.opTimeout())
+	}
 	l.closeStrays(3 * l.opTimeout())
 	return nil
 }
@@ -257,6 +274,9 @@ func (l *Locker) check(ctx context.Context, verb, key string, ttl time.Duration)
 		return err
 	}
 	if err := checkTTL(verb, ttl, minLockerTTL); err != nil {
+		return err
+	}
+	if err := l.checkFair(verb, key); err != nil {
 		return err
 	}
 	if l.state.closed.Load() {

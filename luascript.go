@@ -132,6 +132,15 @@ return {reply}
 if not v then return false end
 return {v, redis.call('PTTL', KEYS[1])}
 `)
+
+	// KEYS lock, queue. Replies {waiters} if the lock is free; else its token, its PTTL and the waiters; 0 where the user may
+	// not look at the queue, or it is none.
+	scriptInspectFair = newScript(2, luaLock+`
+local waiters = redis.pcall('LLEN', KEYS[2])
+if type(waiters) == 'table' then waiters = 0 end
+if not v then return {waiters} end
+return {v, redis.call('PTTL', KEYS[1]), waiters}
+`)
 )
 
 // luaGuard goes on only if ARGV[1] is no lower than the number in KEYS[1], which it raises. Both are below 2^53.
@@ -207,7 +216,7 @@ func SetNXScript(ctx context.Context, c redis.Conn, key, token string, ttl time.
 // tokenAndTTL reads a reply of token and PTTL.
 func tokenAndTTL(reply any) (token string, left time.Duration, ok bool) {
 	list, _ := reply.([]any)
-	if len(list) != 2 {
+	if len(list) < 2 {
 		return "", 0, false
 	}
 	value, isString := list[0].([]byte)

@@ -79,7 +79,7 @@ func (n *renewLine) extend(l *Locker, keepers []*keeper) error {
 	ctx, cancel := context.WithTimeout(context.Background(), most) // ends a write, too, that no timeout of the user's ends
 	defer cancel()
 	n.pickAll(keepers)
-	err := n.exchange(ctx, b, keepers, n.size())
+	err := n.exchange(ctx, b, keepers, n.size(l))
 	if n.pickRefused(); err == nil && len(n.picked) > 0 {
 		err = n.exchange(ctx, b, keepers, 1)
 		n.alone = !slices.ContainsFunc(n.picked, func(i int) bool { return !isExtended(n.replies[i]) })
@@ -91,24 +91,23 @@ func (n *renewLine) extend(l *Locker, keepers []*keeper) error {
 }
 
 // exchange sends the renewals of the picked keepers and reads their replies. A server that does not know the script
-// gets its text once, for one lock, and then all of them again: to extend a lock twice does no harm.
+// gets its text once, with one of the requests, and then all of them again: to extend a lock twice does no harm.
 func (n *renewLine) exchange(ctx context.Context, b *boundConn, keepers []*keeper, size int) error {
 	n.fill(keepers, size)
 	defer n.unpack()
-	key := keepers[n.picked[0]].k.key
-	err := pipeline(ctx, b, "extend", key, n.requests, n.answers)
+	first := keepers[n.picked[0]].k
+	err := pipeline(ctx, b, "extend", first.key, n.requests, n.answers)
 	i := slices.IndexFunc(n.answers, isNoScript)
 	if err != nil || i < 0 {
 		return err
 	}
-	args := n.requests[i].args
-	token := 2 + args[1].(int)
-	_, err = do(ctx, b, "extend", key, "EVAL", scriptExtend.src, scriptExtend.keys, args[2], args[token], args[token+1])
-	if _, isReply := err.(redis.Error); err != nil && !isReply { // a reply may be about the one lock
+	args := append([]any{first.locker.extendScript().src}, n.requests[i].args[1:]...)
+	_, err = do(ctx, b, "extend", first.key, "EVAL", args...)
+	if _, isReply := err.(redis.Error); err != nil && !isReply { // a reply may be about those locks
 		return err
 	}
 	n.answers = noAnswers(n.answers, len(n.requests))
-	return pipeline(ctx, b, "extend", key, n.requests, n.answers)
+	return pipeline(ctx, b, "extend", first.key, n.requests, n.answers)
 }
 
 // outcomes is what became of each renewal of a batch that was sent after start and ended with err.

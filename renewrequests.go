@@ -37,10 +37,9 @@ func noAnswers(replies []any, n int) []any {
 	return replies
 }
 
-// size is how many locks a request is for at most. A Locker whose locks another script extends has 1, as one whose
-// server takes no more.
-func (n *renewLine) size() int {
-	if n.alone {
+// size is how many locks a request is for at most. The script of a fair Locker takes one, as some servers do.
+func (n *renewLine) size(l *Locker) int {
+	if n.alone || l.Fair {
 		return 1
 	}
 	return groupMost
@@ -88,10 +87,19 @@ func (n *renewLine) fill(keepers []*keeper, size int) {
 
 // add builds the request for the keepers at these places.
 func (n *renewLine) add(keepers []*keeper, places []int) {
-	at := len(n.args)
-	n.args = append(n.args, scriptExtend.hash, len(places))
+	at, l := len(n.args), keepers[places[0]].k.locker
+	script, keys := l.extendScript(), any(len(places))
+	if l.Fair {
+		keys = script.keys
+	}
+	n.args = append(n.args, script.hash, keys)
 	for _, i := range places {
-		n.args = append(n.args, keepers[i].k.conn.key)
+		k := keepers[i].k
+		n.args = append(n.args, k.conn.key)
+		if l.Fair {
+			queue, _ := sibling("extend", k.key, queueName) // checkFair has asked
+			n.args = append(n.args, queue, l.shard())
+		}
 	}
 	for _, i := range places {
 		k := keepers[i].k

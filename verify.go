@@ -2,6 +2,7 @@ package redigolock
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -37,23 +38,65 @@ type Info struct {
 	Owner   string        // the Owner of the Locker that made the token, "" if none or not ours
 	Held    bool          // the key carries a token and has a TTL
 	TTL     time.Duration // what is left of it
-	Waiters int           // processes queued for the lock; always 0 for a lock that is not fair
+	Waiters int           // Lockers queued for the lock, each with one or more waiters; 0 for a lock that is not fair
 }
 
-// Inspect tells who holds a lock. A free lock is no error. It returns [ErrConflict] if the key holds another type, or
-// a string without TTL, which is still shown in Info; [ErrUnknown], [ErrInvalid], or what the server refused it with.
+// Inspect tells who holds a lock, and how many wait for it in a fair queue. A free lock is no error. Where the user has no
+// right to the queue's key, it asks once more without it, and Waiters is 0.
+//
+// It returns [ErrConflict] if the key holds another type, or a string without TTL, which is still shown in Info;
+// [ErrUnknown], [ErrInvalid], or what the server refused it with.
 func Inspect(ctx context.Context, c redis.Conn, key string) (Info, error) {
 	const verb = "inspect"
-	info := Info{Key: key}
 	if err := checkCall(ctx, c, verb, key); err != nil {
-		return info, err
+		return Info{Key: key}, err
 	}
+	queue, err := sibling(verb, key, queueName)
+	if err != nil { // there can be no queue
+		return inspectLock(ctx, c, key)
+	}
+	args := scriptInspectFair.room(c, 2)
+	args[2], args[3] = boxed(c, key), queue
+	reply, err := scriptInspectFair.run(ctx, c, verb, key, args)
+	var re redis.Error
+	switch {
+	case errors.As(err, &re) && firstWord(re) == "NOPERM":
+		return inspectLock(ctx, c, key)
+	case err != nil:
+		return Info{Key: key}, err
+	}
+	list, _ := reply.([]any)
+	if len(list) != 1 && len(list) != 3 {
+		return Info{Key: key}, unexpected(verb, key, reply)
+	}
+	waiters, ok := list[len(list)-1].(int64)
+	if !ok {
+		return Info{Key: key}, unexpected(verb, key, reply)
+	}
+	if len(list) == 1 {
+		return Info{Key: key, Waiters: int(waiters)}, nil
+	}
+	info, err := infoOf(key, reply)
+	info.Waiters = int(waiters)
+	return info, err
+}
+
+// inspectLock is Inspect without the queue.
+func inspectLock(ctx context.Context, c redis.Conn, key string) (Info, error) {
+	const verb = "inspect"
 	args := scriptInspect.room(c, 1)
 	args[2] = boxed(c, key)
 	reply, err := scriptInspect.run(ctx, c, verb, key, args)
 	if err != nil || reply == nil {
-		return info, err
+		return Info{Key: key}, err
 	}
+	return infoOf(key, reply)
+}
+
+// infoOf reads a reply of token and PTTL.
+func infoOf(key string, reply any) (info Info, err error) {
+	const verb = "inspect"
+	info.Key = key
 	var ok bool
 	if info.Token, info.TTL, ok = tokenAndTTL(reply); !ok {
 		return Info{Key: key}, unexpected(verb, key, reply)

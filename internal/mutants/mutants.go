@@ -12,9 +12,9 @@ var mutants = []mutant{
 	},
 	{
 		name: "validity from after the reply", file: "lock.go",
-		old: `	err = b.outcome(ctx, verb, k.key, f(b))
+		old: `	err = b.outcome(ctx, verb, key, f(b))
 `,
-		new: `	err = b.outcome(ctx, verb, k.key, f(b))
+		new: `	err = b.outcome(ctx, verb, key, f(b))
 	start = l.now()
 `,
 		tests: "TestDeadlineDoesNotMoveWithTheReply",

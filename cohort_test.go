@@ -1,0 +1,203 @@
+package redigolock_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock"
+)
+
+// cohortOf makes the rig's Locker hand its locks on.
+func newCohortRig(t *testing.T, passes int, slice time.Duration) *fairRig {
+	r := newFairRig(t)
+	r.locker.Cohort = redigolock.Cohort{Passes: passes, Slice: slice}
+	return r
+}
+
+// local queues a waiter of the rig's own Locker.
+func (r *fairRig) local(ttl time.Duration) <-chan acquired {
+	r.t.Helper()
+	n := redigolock.LocalWaiters(r.locker, r.key)
+	ch := waits(bg, r.locker, r.key, ttl)
+	eventually(r.t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == n+1 })
+	return ch
+}
+
+// scripts counts what the rig's Locker has sent but for pings and subscriptions.
+func (r *fairRig) scripts() (n int) {
+	for _, q := range r.proxy.Requests() {
+		if q.Name == "EVALSHA" {
+			n++
+		}
+	}
+	return n
+}
+
+// A pass within the process sends nothing, keeps the token and the lease, and ends the handle before.
+func TestCohortPassesWithoutACommand(t *testing.T) {
+	r := newCohortRig(t, 3, time.Hour)
+	k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+	waiter := r.local(fairTestTTL)
+	sent := r.scripts()
+	r.ok(k.Release(bg))
+	next := r.got("the next", waiter)
+	if n := r.scripts() - sent; n != 0 {
+		t.Errorf("%d scripts were sent", n)
+	}
+	if next.Token() != k.Token() || !next.Deadline().Equal(k.Deadline()) {
+		t.Errorf("token %q, Deadline %v; want %q, %v", next.Token(), next.Deadline(), k.Token(), k.Deadline())
+	}
+	for name, use := range lockUses() {
+		wants(t, use(bg, k), redigolock.ErrNotHeld)
+		if t.Failed() {
+			t.Fatal("the old handle can ", name)
+		}
+	}
+	wants(t, k.Release(bg), redigolock.ErrNotHeld)
+	r.valid(next)
+	r.ok(next.Release(bg))
+	r.gone()
+}
+
+// After so many passes the lock goes to whoever is first in the queue.
+func TestCohortEndsAfterItsPasses(t *testing.T) {
+	const passes = 2
+	r := newCohortRig(t, passes, time.Hour)
+	k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+	other := waits(bg, r.other(), r.key, fairTestTTL)
+	r.queued(1)
+	var own []<-chan acquired
+	for range passes + 1 {
+		own = append(own, r.local(fairTestTTL))
+	}
+	for i := range passes {
+		r.ok(k.Release(bg))
+		k = r.got("the next of the cohort", own[i])
+	}
+	r.ok(k.Release(bg))
+	k = r.got("the other Locker", other)
+	r.ok(k.Release(bg))
+	r.ok(r.got("the last of the cohort", own[passes]).Release(bg))
+	r.gone()
+}
+
+// When its time is over the lock goes to whoever is first in the queue, too.
+func TestCohortEndsAfterItsSlice(t *testing.T) {
+	for _, slice := range []time.Duration{0, 20 * time.Millisecond} { // 0: 5 ms
+		r := newCohortRig(t, 1000, slice)
+		k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+		begin := time.Now()
+		other := waits(bg, r.other(), r.key, fairTestTTL)
+		r.queued(1)
+		own := r.local(fairTestTTL)
+		eventually(t, "the slice is over", func() bool { return time.Since(begin) > 25*time.Millisecond })
+		r.ok(k.Release(bg))
+		r.ok(r.got("the other Locker", other).Release(bg))
+		r.ok(r.got("the one of the cohort", own).Release(bg))
+		r.gone()
+	}
+}
+
+// A lease of which less than a third is left is extended first, by as much as the next holder wants.
+func TestCohortExtendsAShortLease(t *testing.T) {
+	const ttl = 900 * time.Millisecond
+	r := newCohortRig(t, 10, time.Hour)
+	k := r.must(r.locker.Acquire(bg, r.key, ttl))
+	waiter := r.local(ttl)
+	eventually(t, "less than a third is left", func() bool { return time.Until(k.Deadline()) < ttl*3/10 })
+	r.ok(k.Release(bg))
+	k = r.got("the next", waiter)
+	if left := time.Until(k.Deadline()); left < ttl/3 {
+		t.Errorf("only %v is left", left)
+	}
+	if n := len(r.sent("fairextend")); n != 1 {
+		t.Errorf("%d extends were sent", n)
+	}
+	longer := r.local(time.Minute)
+	r.ok(k.Release(bg))
+	k = r.got("the next, with a longer ttl", longer)
+	if left := time.Until(k.Deadline()); left < 20*time.Second {
+		t.Errorf("only %v is left", left)
+	}
+	r.ok(k.Release(bg))
+	r.gone()
+}
+
+// What is lost is not passed on: neither past its Deadline, nor when the server says so.
+func TestCohortDoesNotPassALostLock(t *testing.T) {
+	const ttl = 300 * time.Millisecond
+	r := newCohortRig(t, 10, time.Hour)
+	k := r.must(r.locker.Acquire(bg, r.key, ttl))
+	waiter := r.local(fairTestTTL) // a third of its ttl is more than is left: the lease is extended first
+	r.do("DEL", r.key)
+	wants(t, k.Release(bg), redigolock.ErrNotHeld)
+	next := r.got("the next", waiter)
+	if next.Token() == k.Token() {
+		t.Error("a lock that was lost is passed on")
+	}
+	r.ok(next.Release(bg))
+
+	k = r.must(r.locker.Acquire(bg, r.key, ttl))
+	r.do("SET", r.key, "foreign", "PX", 1000)
+	waiter = r.local(ttl)
+	eventually(t, "Deadline has passed", func() bool { return time.Now().After(k.Deadline()) })
+	wants(t, k.Release(bg), redigolock.ErrNotHeld)
+	next = r.got("the next", waiter)
+	if next.Token() == k.Token() {
+		t.Error("a lock that is over is passed on")
+	}
+	r.ok(next.Release(bg))
+	r.gone()
+}
+
+// What is over by the local clock is not passed on, though the server would still extend it.
+func TestCohortDoesNotPassPastTheDeadline(t *testing.T) {
+	r := newCohortRig(t, 10, 24*time.Hour)
+	c := stopClock(r.locker)
+	k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
+	waiter := r.local(fairTestTTL)
+	c.add(time.Hour)
+	wants(t, k.Release(bg), redigolock.ErrNotHeld)
+	next := receive(t, "the next", waiter)
+	r.ok(next.err)
+	if next.k.Token() == k.Token() {
+		t.Error("it was passed on")
+	}
+	r.ok(next.k.Release(bg))
+}
+
+// Fencing numbers rise from handle to handle, and KeepAlive goes from one to the next.
+func TestCohortFencesAndKeepsAlive(t *testing.T) {
+	const ttl = 300 * time.Millisecond
+	r := newCohortRig(t, 1000, time.Hour)
+	var last int64
+	k := r.must(r.locker.Acquire(bg, r.key, ttl))
+	for i := range 4 {
+		n, err := k.Fence(bg)
+		r.ok(err)
+		if n <= last {
+			t.Errorf("number %d after %d", n, last)
+		}
+		last = n
+		kept := k.KeepAlive(bg)
+		token, waiter := k.Token(), r.local(ttl)
+		if i == 1 {
+			deadline := k.Deadline()
+			eventually(t, "it is renewed", func() bool { return k.Deadline().After(deadline.Add(ttl / 4)) })
+		}
+		r.ok(k.Release(bg))
+		receive(t, "the context ends", kept.Done())
+		if k = r.got("the next", waiter); k.Token() != token {
+			t.Error("it was not passed on")
+		}
+	}
+	r.ok(k.Release(bg))
+}
+
+// Among Lockers with cohorts nobody starves, and no two hold the lock.
+func TestCohortContention(t *testing.T) {
+	r := newCohortRig(t, 64, 5*time.Millisecond)
+	r.cohort = r.locker.Cohort
+	r.contend(3, 24, time.Second)
+	r.gone()
+}

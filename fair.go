@@ -1,0 +1,274 @@
+package redigolock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// Locker.Fair: the waiters of a key queue in Redis, one entry for each Locker with a local FIFO behind it, and a release
+// hands the key to the next of them in its own script, which also queues the releasing Locker's next waiter.
+//
+//	fair.go         acquire, and what a Locker keeps for it
+//	fairslot.go     a slot: what a Locker knows of one key
+//	fairnext.go     what is to be sent next for it
+//	fairreply.go    what each reply, message and failure does to a slot
+//	fairsend.go     sends the scripts, and reads their replies
+//	fairrelease.go  release
+//	fairline.go     the subscription
+//	cohort.go       hand-offs without any command
+//	luafair.go      the scripts
+//
+// A slot is idle, entering (its token was sent), queued (a reply said so), held, held+w (its holder is lost, and a token
+// waits), or quitting; each of its tokens may be owed. internal/fairmodel has the table of these states and all events, and
+// explores it.
+//
+// Whoever has the mutex decides what is sent next, and marks it as in flight; it is sent without the mutex, by the waiter
+// that has just come, by the releaser, or by a goroutine that lives for this one command. At most one command that
+// names the slot's waiting token is in flight.
+type fair struct {
+	mu      sync.Mutex // protects this and all slots; taken for moments only, never while anything is sent
+	id      string     // of this Locker, in its channels
+	sharded bool       // messages are sharded (Redis Cluster); set before the first use, for the cluster work to switch on
+	slots   map[string]*slot
+	sweepAt int // as many slots as make the next look for those that are no longer used
+	line    line
+	idle    chan struct{} // closed when nothing is left to do; nil unless Close waits for it
+	closed  bool          // nothing is sent any more in the background
+}
+
+const (
+	// channelPrefix begins the name of every channel, for the sake of ACLs.
+	channelPrefix = "redigolock:"
+	// queueName makes the queue's key. The number is that of the entries' format: versions of this package that do not
+	// read each other's entries must not share a queue.
+	queueName = "redigolock-q1"
+	// pokeCap is how long a waiting Locker goes without asking. It bounds what a foreign DEL costs, and a plain Locker's
+	// release, which do not hand over.
+	pokeCap = time.Second
+	// linger is how long a subscription lives after the last wait.
+	linger = 3 * time.Second
+	// lookAtDead is how often a slot looks which tokens it need not remember any longer.
+	lookAtDead = time.Second
+)
+
+// A waiter is one call of Acquire.
+type waiter struct {
+	ttl  time.Duration
+	done chan struct{} // closed when lock or err is set
+	lock *Lock
+	err  error
+	prev *waiter // in the slot's FIFO
+	next *waiter
+}
+
+// checkFair is what a fair Locker needs besides.
+func (l *Locker) checkFair(verb, key string) error {
+	switch c := l.Cohort; {
+	case c.Passes < 0 || c.Slice < 0:
+		return invalid(verb, "Locker.Cohort is negative")
+	case !l.Fair && c != Cohort{}:
+		return invalid(verb, "Locker.Cohort needs Locker.Fair")
+	case !l.Fair:
+		return nil
+	case l.AcquireWith != nil || l.ReleaseWith != nil || l.Retry != nil:
+		return invalid(verb, "a fair Locker acquires, releases and waits in its own way: AcquireWith, ReleaseWith and Retry must be nil")
+	}
+	_, err := sibling(verb, key, queueName)
+	return err
+}
+
+// acquireFair is Acquire.
+func (l *Locker) acquireFair(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
+	if err := checkOwner(l.Owner); err != nil {
+		return nil, invalid("acquire", "%v", err)
+	}
+	if err := l.check(ctx, "acquire", key, ttl); err != nil {
+		return nil, err
+	}
+	begin := l.beginning()
+	x := &waiter{ttl: ttl, done: make(chan struct{})}
+	f := &l.state.fair
+	f.mu.Lock()
+	if l.state.closed.Load() { // Close may have looked at the slots already
+		f.mu.Unlock()
+		return nil, fmt.Errorf("%w: acquire %s", ErrClosed, quote(key))
+	}
+	s := l.slotOf(key)
+	s.push(x)
+	cmd := s.first(x)
+	s.settle()
+	f.mu.Unlock()
+	if cmd.kind != nothing {
+		l.perform(ctx, s, cmd, nil)
+	}
+	k, err := l.wait(ctx, s, x)
+	if err == nil && l.Observer != nil {
+		l.Observer.acquired(key, l.now().Sub(begin))
+	}
+	return k, err
+}
+
+// wait returns when x has its lock or its error, or has given up. A lock that came in the same moment is returned.
+func (l *Locker) wait(ctx context.Context, s *slot, x *waiter) (*Lock, error) {
+	var end error
+	select {
+	case <-x.done:
+		return x.lock, x.err
+	case <-ctx.Done():
+		end = contextError(ctx)
+	case <-l.closingChan():
+		end = ErrClosed
+	}
+	f := &l.state.fair
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case <-x.done:
+		return x.lock, x.err
+	default:
+	}
+	s.remove(x)
+	err := s.gaveUp(end)
+	s.settle()
+	return nil, err
+}
+
+// gaveUp is the error of a waiter that has left the FIFO for the reason end.
+func (s *slot) gaveUp(end error) error {
+	err := fmt.Errorf("redigolock: acquire %s: gave up: %w", quote(s.key), end)
+	if held := s.heldNow(); held != nil {
+		err = fmt.Errorf("%w; %w", err, held)
+	}
+	if s.trouble != nil {
+		err = fmt.Errorf("%w; and before: %w", err, s.trouble)
+	}
+	if s.head == nil && s.w != nil && !s.w.placed && !errors.Is(err, ErrUnknown) {
+		err = fmt.Errorf("%w; %w: its last command was not answered", err, ErrUnknown)
+	}
+	return err
+}
+
+// heldNow is what is known of the holder, nil if it is not known that there is one.
+func (s *slot) heldNow() *HeldError {
+	if k := s.h; k != nil && !k.isOver() {
+		return &HeldError{Key: s.key, Holder: holderOf(k.token), TTL: k.Deadline().Sub(s.l.now())}
+	}
+	return s.held
+}
+
+// tryFair is TryAcquire. Its token is not that of the slot, for it never waits.
+func (l *Locker) tryFair(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
+	k, err := l.newLock(ctx, "try acquire", key, ttl)
+	if err != nil {
+		return nil, err
+	}
+	begin := l.beginning()
+	f := &l.state.fair
+	f.mu.Lock()
+	s := l.slotOf(key)
+	s.users++ // so that it is not thrown away meanwhile
+	f.mu.Unlock()
+	cmd := command{kind: try, t: &ticket{token: k.token, ttl: ttl}}
+	start, r, err := l.send(ctx, s, cmd, &k.conn)
+	if err == nil && r.said != saysGranted {
+		err = s.heldBy(r)
+	}
+	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
+		start, r.left, err = l.lookAgainFair(ctx, k, err)
+	}
+	err = l.concludeTry(s, k, cmd.t, start, r.left, err)
+	if err != nil {
+		k.observeHeld(err)
+		return nil, err
+	}
+	if l.Observer != nil {
+		l.Observer.acquired(key, l.now().Sub(begin))
+	}
+	return k, nil
+}
+
+// lookAgainFair is lookAgain for a fair Locker.
+func (l *Locker) lookAgainFair(ctx context.Context, k *Lock, lost error) (start time.Time, left time.Duration, err error) {
+	err = l.onOwn(ctx, "acquire", k.key, k.token, min(l.opTimeout(), k.ttl), func(c redis.Conn) (err error) {
+		start = l.now()
+		left, err = k.extendOn(ctx, c, k.ttl)
+		return err
+	})
+	if err == nil {
+		return start, left, nil
+	}
+	if ctxErr := ended(ctx); ctxErr != nil {
+		return start, 0, fmt.Errorf("%w (%w)", lost, ctxErr)
+	}
+	return start, 0, lost
+}
+
+// concludeTry makes a lock that was obtained the slot's, and leaves one that may have been to the clean-up.
+func (l *Locker) concludeTry(s *slot, k *Lock, t *ticket, start time.Time, left time.Duration, err error) error {
+	f := &l.state.fair
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.users--
+	defer s.settle()
+	if errors.Is(err, ErrUnknown) {
+		s.oweLate(t)
+	}
+	if err != nil {
+		return err
+	}
+	k.acquired, k.deadline = start, deadline(start, left)
+	if k.over(l.now()) {
+		s.owe(k.token, k.ttl)
+		return tooLate("try acquire", k.key, k.ttl)
+	}
+	s.hold(k)
+	s.passes, s.since = 0, l.now()
+	return nil
+}
+
+func tooLate(verb, key string, ttl time.Duration) error {
+	return is(ErrExpired, verb, key, fmt.Sprintf("the answer took longer than the ttl of %v is good for", ttl))
+}
+
+// closeFair waits until what was given up is out of the queue, for so long at most; then it ends the subscription.
+func (l *Locker) closeFair(most time.Duration) {
+	f := &l.state.fair
+	f.mu.Lock()
+	for _, s := range f.slots {
+		s.settle()
+	}
+	idle := make(chan struct{})
+	f.idle = idle
+	f.checkIdle()
+	f.mu.Unlock()
+	waitFor(most, idle)
+	f.mu.Lock()
+	f.closed, f.idle = true, nil
+	done := f.line.end()
+	for _, s := range f.slots {
+		s.settle()
+	}
+	f.mu.Unlock()
+	if done != nil {
+		waitFor(l.opTimeout(), done)
+	}
+}
+
+// checkIdle tells Close when nothing is left to do.
+func (f *fair) checkIdle() {
+	if f.idle == nil {
+		return
+	}
+	for _, s := range f.slots {
+		if s.busy() {
+			return
+		}
+	}
+	close(f.idle)
+	f.idle = nil // or each slot that is settled would look at all others
+}

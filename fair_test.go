@@ -1,0 +1,435 @@
+package redigolock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// A fairRig is a rig whose Locker is fair, with Lockers of other processes, so to speak, that have no proxy before them.
+type fairRig struct {
+	*rig
+	key, queue string
+	cohort     redigolock.Cohort // of contend's Lockers
+}
+
+const fairTestTTL = 10 * time.Second
+
+func newFairRig(t *testing.T, args ...string) *fairRig {
+	t.Helper()
+	server := redistest.Start(t, args...)
+	proxy := redistest.NewProxy(t, server.Addr())
+	r := &fairRig{rig: &rig{t: t, server: server, proxy: proxy}, key: fairKey, queue: fairQueue}
+	r.locker = r.fair(proxy.Pool())
+	r.loadScripts()
+	return r
+}
+
+// loadScripts makes each command one request.
+func (r *fairRig) loadScripts() {
+	for _, src := range redigolock.FairScripts {
+		r.do("SCRIPT", "LOAD", src)
+	}
+}
+
+// fair makes a fair Locker that is closed with the test.
+func (r *fairRig) fair(pool redigolock.Pool) *redigolock.Locker {
+	l := &redigolock.Locker{Pool: pool, Fair: true}
+	r.t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func (r *fairRig) other() *redigolock.Locker { return r.fair(r.server.Pool()) }
+
+// An acquired is what an Acquire returned.
+type acquired struct {
+	k   *redigolock.Lock
+	err error
+}
+
+// waits has a Locker acquire in the background.
+func waits(ctx context.Context, l *redigolock.Locker, key string, ttl time.Duration) <-chan acquired {
+	return inBackground(func() acquired {
+		k, err := l.Acquire(ctx, key, ttl)
+		return acquired{k, err}
+	})
+}
+
+// queued waits until so many entries stand in the queue.
+func (r *fairRig) queued(n int) {
+	r.t.Helper()
+	eventually(r.t, fmt.Sprintf("%d wait in the queue", n), func() bool { return r.do("LLEN", r.queue) == int64(n) })
+}
+
+// got waits for an acquire that must succeed, and checks that its Deadline is not later than the server's.
+func (r *fairRig) got(what string, ch <-chan acquired) *redigolock.Lock {
+	r.t.Helper()
+	a := receive(r.t, what, ch)
+	r.ok(a.err)
+	r.valid(a.k)
+	return a.k
+}
+
+// valid checks that the server keeps the lock longer than its Deadline.
+func (r *fairRig) valid(k *redigolock.Lock) {
+	r.t.Helper()
+	token, left := r.get(k.Key()), r.pttl(k.Key())
+	if now := time.Now(); token != k.Token() {
+		r.t.Errorf("the server has token %q, the handle %q", token, k.Token())
+	} else if k.Deadline().After(now.Add(left)) {
+		r.t.Errorf("Deadline is %v after the server's end", k.Deadline().Sub(now.Add(left)))
+	}
+}
+
+// gone checks that nothing is left on the server.
+func (r *fairRig) gone() {
+	r.t.Helper()
+	eventually(r.t, "no key is left", func() bool {
+		keys, err := redis.Strings(r.server.Do("KEYS", "*"))
+		return err == nil && len(keys) == 0
+	})
+}
+
+func TestFairCheck(t *testing.T) {
+	mini := redistest.StartMini(t)
+	cohort := redigolock.Cohort{Passes: 1}
+	for name, l := range map[string]*redigolock.Locker{
+		"AcquireWith":           {Fair: true, AcquireWith: redigolock.SetNX},
+		"ReleaseWith":           {Fair: true, ReleaseWith: redigolock.Release},
+		"Retry":                 {Fair: true, Retry: redigolock.DefaultRetry},
+		"negative Passes":       {Fair: true, Cohort: redigolock.Cohort{Passes: -1}},
+		"negative Slice":        {Fair: true, Cohort: redigolock.Cohort{Passes: 1, Slice: -1}},
+		"Cohort without Fair":   {Cohort: cohort},
+		"a key without sibling": {Fair: true},
+	} {
+		l.Pool = mini.Pool()
+		_, err := l.Acquire(bg, "k}", time.Minute)
+		wants(t, err, redigolock.ErrInvalid)
+		_, tryErr := l.TryAcquire(bg, "k}", time.Minute)
+		wants(t, tryErr, redigolock.ErrInvalid)
+		if err == nil || tryErr == nil {
+			t.Error(name)
+		}
+	}
+}
+
+// A contended cycle is one EVALSHA, whatever the number of waiters, in one process and in four.
+func TestFairOneScriptForEachContendedCycle(t *testing.T) {
+	for _, lockers := range []int{1, 4} {
+		for _, waiters := range []int{8, 128} {
+			t.Run(fmt.Sprintf("%d waiters in %d Lockers", waiters, lockers), func(t *testing.T) {
+				r := newFairRig(t)
+				before, err := r.server.Calls()
+				r.ok(err)
+				cycles := r.contend(lockers, waiters, time.Second)
+				after, err := r.server.Calls()
+				r.ok(err)
+				sent := after["evalsha"] - before["evalsha"]
+				if most := cycles + cycles/20 + int64(10*lockers); sent > most {
+					t.Errorf("%d EVALSHA for %d cycles, want at most %d", sent, cycles, most)
+				}
+				r.gone()
+			})
+		}
+	}
+}
+
+// spawn is WaitGroup.Go of newer Go versions.
+func spawn(wg *sync.WaitGroup, f func()) {
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		f()
+	}()
+}
+
+// contend has waiters take the lock in turn for d, and returns how often. No two of them hold it at a time, and none of them
+// starves.
+func (r *fairRig) contend(lockers, waiters int, d time.Duration) int64 {
+	r.t.Helper()
+	var all []*redigolock.Locker
+	for range lockers {
+		l := r.other()
+		l.Cohort = r.cohort
+		all = append(all, l)
+	}
+	var wg sync.WaitGroup
+	var inside, cycles atomic.Int64
+	counts := make([]int64, waiters)
+	end := time.Now().Add(d)
+	for i := range waiters {
+		spawn(&wg, func() {
+			for time.Now().Before(end) {
+				k, err := all[i%lockers].Acquire(bg, r.key, fairTestTTL)
+				if err != nil {
+					r.t.Error(err)
+					return
+				}
+				if inside.Add(1) != 1 {
+					r.t.Error("two hold the lock")
+				}
+				counts[i]++
+				inside.Add(-1)
+				if err := k.Release(bg); err != nil {
+					r.t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	least, most := counts[0], counts[0]
+	for _, n := range counts {
+		cycles.Add(n)
+		least, most = min(least, n), max(most, n)
+	}
+	if most > 2*least+10+4*int64(r.cohort.Passes) {
+		r.t.Errorf("one waiter had the lock %d times, another %d times", most, least)
+	}
+	for _, l := range all {
+		r.ok(l.Close())
+	}
+	return cycles.Load()
+}
+
+// Whoever comes first is served first: among the Lockers by the server's queue, within a Locker by its own.
+func TestFairServesInTheOrderOfArrival(t *testing.T) {
+	r := newFairRig(t)
+	first := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+	var chans []<-chan acquired
+	for i := range 5 {
+		chans = append(chans, waits(bg, r.other(), r.key, fairTestTTL))
+		r.queued(i + 1)
+	}
+	r.ok(first.Release(bg))
+	for i, ch := range chans {
+		k := r.got(fmt.Sprintf("the waiter %d of another Locker", i), ch)
+		r.ok(k.Release(bg))
+	}
+	l := r.other()
+	first = r.must(l.Acquire(bg, r.key, fairTestTTL))
+	chans = chans[:0]
+	for i := range 5 {
+		chans = append(chans, waits(bg, l, r.key, fairTestTTL))
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == i+1 })
+	}
+	for i, ch := range chans {
+		r.ok(first.Release(bg))
+		first = r.got(fmt.Sprintf("the waiter %d of the same Locker", i), ch)
+	}
+	r.ok(first.Release(bg))
+	r.gone()
+}
+
+// Nobody overtakes the queue: neither TryAcquire, nor an Acquire that has just come, when the lock was deleted by hand.
+func TestFairNobodyOvertakesTheQueue(t *testing.T) {
+	for name, acquire := range map[string]func(*redigolock.Locker, context.Context, string) error{
+		"TryAcquire": func(l *redigolock.Locker, ctx context.Context, key string) error {
+			_, err := l.TryAcquire(ctx, key, fairTestTTL)
+			return err
+		},
+		"Acquire": func(l *redigolock.Locker, ctx context.Context, key string) error {
+			ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+			defer cancel()
+			_, err := l.Acquire(ctx, key, fairTestTTL)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newFairRig(t)
+			r.do("SET", r.key, "foreign", "PX", 60000)
+			waiter := waits(bg, r.other(), r.key, fairTestTTL)
+			r.queued(1)
+			r.do("DEL", r.key)
+			wants(t, acquire(r.locker, bg, r.key), redigolock.ErrHeld)
+			r.ok(r.got("the one that waited", waiter).Release(bg))
+			r.gone()
+		})
+	}
+}
+
+// Without contention a cycle is two scripts, and there is no subscription.
+func TestFairUncontendedCostsNoSubscription(t *testing.T) {
+	r := newFairRig(t)
+	for range 3 {
+		r.ok(r.must(r.locker.Acquire(bg, r.key, fairTestTTL)).Release(bg))
+		r.ok(r.must(r.locker.TryAcquire(bg, r.key, fairTestTTL)).Release(bg))
+	}
+	for _, q := range r.proxy.Requests() {
+		if verb := verbOf(q); verb != "try" && verb != "rel" {
+			t.Errorf("%s was sent", verb)
+		}
+	}
+	if n := len(r.proxy.Requests()); n != 12 {
+		t.Errorf("%d requests for 6 cycles", n)
+	}
+	if n := redigolock.FairSlots(r.locker); n != 0 {
+		t.Errorf("%d slots are left", n)
+	}
+}
+
+// The subscription ends by itself some seconds after the last wait, and with it all goroutines.
+func TestFairSubscriptionEndsByItself(t *testing.T) {
+	r := newFairRig(t)
+	l := &redigolock.Locker{Pool: r.server.Pool(), Fair: true} // never closed
+	k := r.must(l.Acquire(bg, r.key, fairTestTTL))
+	waiter := waits(bg, l, r.key, fairTestTTL)
+	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == 1 })
+	r.ok(k.Release(bg))
+	r.ok(r.got("the waiter", waiter).Release(bg))
+	eventually(t, "the subscription ends", func() bool { return !redigolock.Subscribed(l) && redigolock.FairSlots(l) == 0 })
+}
+
+// Where messages are sharded everything goes through their commands.
+func TestFairSharded(t *testing.T) {
+	r := newFairRig(t)
+	a, b := r.other(), r.other()
+	redigolock.Shard(a)
+	redigolock.Shard(b)
+	k := r.must(a.Acquire(bg, r.key, fairTestTTL))
+	waiter := waits(bg, b, r.key, fairTestTTL)
+	r.queued(1)
+	r.ok(k.Release(bg))
+	k = r.got("the waiter", waiter)
+	r.ok(k.Extend(bg, 2*fairTestTTL))
+	r.ok(k.Release(bg))
+	calls, err := r.server.Calls()
+	r.ok(err)
+	if calls["spublish"] != 1 || calls["publish"] != 0 || calls["ssubscribe"] == 0 || calls["subscribe"] != 0 {
+		t.Errorf("spublish %d, publish %d, ssubscribe %d, subscribe %d", calls["spublish"], calls["publish"], calls["ssubscribe"], calls["subscribe"])
+	}
+}
+
+// Keys of all forms have queues of their own.
+func TestFairKeysDoNotShareAQueue(t *testing.T) {
+	r := newFairRig(t)
+	l, other := r.other(), r.other()
+	keys := []string{"a", "{a}", "a{", "{a}b", "b{a}", "\x00\xff \n"}
+	var held []*redigolock.Lock
+	var chans []<-chan acquired
+	for _, key := range keys {
+		held = append(held, r.must(l.Acquire(bg, key, fairTestTTL)))
+		chans = append(chans, waits(bg, other, key, fairTestTTL))
+	}
+	c := r.server.Pool().Get()
+	defer c.Close()
+	for i, key := range keys {
+		eventually(t, "one waits for each key", func() bool {
+			info, err := redigolock.Inspect(bg, c, key)
+			return err == nil && info.Waiters == 1 && info.Token == held[i].Token()
+		})
+	}
+	for i := range keys {
+		select {
+		case a := <-chans[i]:
+			t.Fatalf("%q was handed over early: %v", keys[i], a.err)
+		default:
+		}
+		r.ok(held[i].Release(bg))
+		r.ok(r.got(keys[i], chans[i]).Release(bg))
+	}
+	r.gone()
+}
+
+// Inspect counts the Lockers that wait, and says 0 where the user has no right to the queue.
+func TestFairInspectShowsTheWaiters(t *testing.T) {
+	onFairServers(t, func(t *testing.T, pool *redis.Pool) {
+		l, other := &redigolock.Locker{Pool: pool, Fair: true}, &redigolock.Locker{Pool: pool, Fair: true}
+		defer l.Close()
+		defer other.Close()
+		k, err := l.Acquire(bg, "k", fairTestTTL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiter := waits(bg, other, "k", fairTestTTL)
+		c := pool.Get()
+		defer c.Close()
+		eventually(t, "one waits", func() bool {
+			info, err := redigolock.Inspect(bg, c, "k")
+			return err == nil && info.Waiters == 1 && info.Held && info.Token == k.Token()
+		})
+		if err := k.Release(bg); err != nil {
+			t.Fatal(err)
+		}
+		a := receive(t, "the waiter gets it", waiter)
+		if a.err != nil {
+			t.Fatal(a.err)
+		}
+		if info, err := redigolock.Inspect(bg, c, "k"); err != nil || info.Waiters != 0 || info.Token != a.k.Token() {
+			t.Errorf("%+v, %v", info, err)
+		}
+		if err := a.k.Release(bg); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The Observer is told what happens.
+func TestFairObserver(t *testing.T) {
+	r := newFairRig(t)
+	var got, contended, released atomic.Int64
+	r.locker.Observer = &redigolock.Observer{
+		Acquired:  func(string, time.Duration) { got.Add(1) },
+		Contended: func(_ string, held *redigolock.HeldError) { contended.Add(1) },
+		Released:  func(string, time.Duration, error) { released.Add(1) },
+	}
+	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+	waiter := waits(bg, r.locker, r.key, fairTestTTL)
+	r.queued(1)
+	r.ok(k.Release(bg))
+	r.ok(r.got("the waiter", waiter).Release(bg))
+	if got.Load() != 1 || released.Load() != 1 || contended.Load() == 0 {
+		t.Errorf("acquired %d, contended %d, released %d", got.Load(), contended.Load(), released.Load())
+	}
+}
+
+// A wait that ends with its context is that context's cause, and ErrHeld; one that ends with Close is ErrClosed.
+func TestFairGivenUpWaitSaysWhy(t *testing.T) {
+	r := newFairRig(t)
+	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+	cause := errors.New("no longer needed")
+	ctx, cancel := context.WithCancelCause(bg)
+	waiter := waits(ctx, r.locker, r.key, fairTestTTL)
+	r.queued(1)
+	eventually(t, "it is told so", func() bool { return redigolock.Placed(r.locker, r.key) })
+	cancel(cause)
+	a := receive(t, "the waiter returns", waiter)
+	wants(t, a.err, cause, context.Canceled, redigolock.ErrHeld)
+	wantsNot(t, a.err, redigolock.ErrUnknown)
+	r.queued(0)
+	waiter = waits(bg, r.locker, r.key, fairTestTTL)
+	r.queued(1)
+	r.ok(r.locker.Close())
+	a = receive(t, "the waiter returns", waiter)
+	wants(t, a.err, redigolock.ErrClosed, redigolock.ErrHeld)
+	r.queued(0)
+	_, err := r.locker.Acquire(bg, r.key, fairTestTTL)
+	wants(t, err, redigolock.ErrClosed)
+	r.ok(k.Release(bg))
+	r.gone()
+}
+
+// Close lets held locks be: their Release still hands them over.
+func TestFairCloseKeepsWhatIsHeld(t *testing.T) {
+	r := newFairRig(t)
+	k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+	own := waits(bg, r.locker, r.key, fairTestTTL)
+	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+	waiter := waits(bg, r.other(), r.key, fairTestTTL)
+	r.queued(1)
+	r.ok(r.locker.Close())
+	wants(t, receive(t, "the local waiter returns", own).err, redigolock.ErrClosed)
+	r.valid(k)
+	r.ok(k.Verify(bg))
+	r.ok(k.Release(bg))
+	r.ok(r.got("the waiter", waiter).Release(bg))
+	r.gone()
+}

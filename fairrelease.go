@@ -1,0 +1,108 @@
+package redigolock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// releaseFair is release for a fair Locker: the next local waiter's entry goes along, and the server hands the lock to the
+// first that waits.
+func (k *Lock) releaseFair(ctx context.Context) error {
+	l := k.locker
+	f := &l.state.fair
+	f.mu.Lock()
+	s := l.slotOf(k.key)
+	if l.Cohort.Passes > 0 && s.passOn(ctx, k) {
+		s.settle()
+		f.mu.Unlock()
+		return nil
+	}
+	cmd := s.leaving(k)
+	s.settle()
+	f.mu.Unlock()
+	r, err := l.perform(ctx, s, cmd, &k.conn)
+	if err == nil {
+		return k.releasedFair(r, err)
+	}
+	defer s.forgo(cmd.o)
+	if !transient(err) {
+		return err
+	}
+	cmd.t, cmd.fresh = nil, true // an entry is queued by one command only: the slot asks what became of it
+	r, again := l.perform(ctx, s, cmd, nil)
+	again = k.releasedFair(r, again)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case again == nil:
+		return nil
+	case errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && !k.over(l.now()):
+		return nil // the first try did it, and only its reply was lost
+	case errors.Is(again, ErrNotHeld):
+		return again
+	}
+	return fmt.Errorf("%w; and on a new connection: %w", err, again)
+}
+
+// leaving takes the handle out of its slot, and makes the REL. The next waiter's entry goes along only if the handle is the
+// slot's, no other entry of the slot can be queued, and the channel is heard.
+func (s *slot) leaving(k *Lock) command {
+	o := s.owe(k.token, k.longest())
+	o.busy, o.kept = true, true
+	cmd := command{kind: rel, o: o}
+	if s.h != k {
+		return cmd
+	}
+	s.h = nil
+	if s.head != nil && s.w == nil && s.quit == nil && s.sub == confirmed && !s.l.state.closed.Load() {
+		s.w = s.newTicket(s.head.ttl)
+		cmd.t = s.w
+	}
+	return cmd
+}
+
+// forgo leaves a debt to the slot: Release does not try again.
+func (s *slot) forgo(o *debt) {
+	f := &s.l.state.fair
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o.busy, o.kept = false, false
+	if f.closed { // nobody is left who would try again
+		s.settled(o)
+	}
+	s.settle()
+}
+
+// releasedFair is what Release returns.
+func (k *Lock) releasedFair(r fairReply, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case r.deaf != nil && r.was:
+		return fmt.Errorf("redigolock: release %s: it was handed on, but nobody could be told: %w", quote(k.key), r.deaf)
+	case r.was:
+		return nil
+	case r.holder != "" && r.left < 0:
+		return is(ErrConflict, "release", k.key, "a string without TTL")
+	}
+	return notHeld("release", k.key)
+}
+
+// lostFair has the next local waiter go for the lock when its local holder has lost it.
+func (k *Lock) lostFair() {
+	f := &k.locker.state.fair
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.slots[k.key]; s != nil && s.h == k {
+		s.h = nil
+		s.settle()
+	}
+}
+
+// isOver reports whether the lock is gone or its Deadline has passed.
+func (k *Lock) isOver() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.over(k.locker.now())
+}

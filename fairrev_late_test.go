@@ -1,0 +1,97 @@
+package redigolock_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// A TRY that is carried out after its clean-up was confirmed has left a lock to nobody. Who asks next finds it, and frees it.
+func TestFairTryCarriedOutAfterItsCleanUp(t *testing.T) {
+	for name, acquire := range map[string]func(*redigolock.Locker, context.Context, string) error{
+		"TryAcquire": func(l *redigolock.Locker, ctx context.Context, key string) error {
+			_, err := l.TryAcquire(ctx, key, time.Minute)
+			return err
+		},
+		"Acquire": func(l *redigolock.Locker, ctx context.Context, key string) error {
+			_, err := l.Acquire(ctx, key, time.Minute)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newFairRig(t)
+			r.locker.OpTimeout = 50 * time.Millisecond
+			release := make(chan struct{})
+			came := r.once("try", 1, redistest.Late(release))
+			ctx, cancel := context.WithCancel(bg)
+			gaveUp := inBackground(func() error { return acquire(r.locker, ctx, r.key) })
+			<-came
+			cancel()
+			wants(t, receive(t, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
+			eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) >= 2 && !redigolock.FairOwes(r.locker) })
+			close(release)
+			eventually(t, "it is carried out", func() bool { return r.get(r.key) != "" })
+			eventually(t, "the next gets it, with the same verb", func() bool { return acquire(r.locker, bg, r.key) == nil })
+		})
+	}
+}
+
+// What is retried in the background with long pauses is retried soon when somebody comes who waits for it.
+func TestFairComerDoesNotWaitForALongPause(t *testing.T) {
+	const failures = 10 // the pause after them is 5 s
+	for _, verb := range []string{"quit", "rel"} {
+		t.Run(verb, func(t *testing.T) {
+			t.Parallel()
+			r := newFairRig(t)
+			var away atomic.Bool
+			away.Store(true)
+			r.rule(func(v string, n int) redistest.Action {
+				if v == verb && away.Load() {
+					return redistest.Cut()
+				}
+				return redistest.Pass()
+			})
+			if verb == "quit" {
+				k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+				ctx, cancel := context.WithCancel(bg)
+				waiter := waits(ctx, r.locker, r.key, time.Minute)
+				r.queued(1)
+				cancel()
+				wants(t, receive(t, "it gives up", waiter).err, context.Canceled)
+				r.ok(k.Release(bg))
+			} else {
+				k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
+				wants(t, k.Release(bg), redigolock.ErrUnknown)
+			}
+			eventually(t, "the pauses are long", func() bool { return len(r.sent(verb)) >= failures })
+			away.Store(false)
+			begin := time.Now()
+			r.ok(r.got("who came", waits(bg, r.locker, r.key, time.Minute)).Release(bg))
+			if took := time.Since(begin); took > 2500*time.Millisecond {
+				t.Errorf("it took %v", took)
+			}
+			r.gone()
+		})
+	}
+}
+
+// A machine that was suspended while it waited finds a message whose time is over by the wall clock only: POKE refreshes it.
+func TestFairMessageAfterASuspend(t *testing.T) {
+	r := newFairRig(t)
+	clock := stopClock(r.locker)
+	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+	waiter := waits(bg, r.locker, r.key, fairTestTTL)
+	r.queued(1)
+	clock.addWall(t, 2*fairTestTTL)
+	r.ok(k.Release(bg))
+	a := receive(t, "the waiter", waiter)
+	r.ok(a.err)
+	r.ok(a.k.Verify(bg))
+	r.ok(a.k.Release(bg))
+	r.gone()
+}

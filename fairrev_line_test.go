@@ -1,0 +1,51 @@
+package redigolock_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// An answer that the channel is not heard, given before it was subscribed to anew, is no reason to hang up once more.
+func TestFairOldNoSubDoesNotEndTheNewSubscription(t *testing.T) {
+	r := newFairRig(t)
+	r.locker.OpTimeout = 20 * time.Second
+	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+	waiter := waits(bg, r.locker, r.key, time.Minute)
+	r.queued(1)
+	subscribe, answer, poked := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	held := false
+	subscribed := len(r.sent("subscribe"))
+	r.rule(func(verb string, n int) redistest.Action {
+		switch {
+		case verb == "subscribe" && n == 1:
+			return redistest.Late(subscribe)
+		case verb == "poke" && !held && len(r.heard()) == 0:
+			held = true
+			close(poked)
+			return redistest.Hold(answer)
+		}
+		return redistest.Pass()
+	})
+	r.do("CLIENT", "KILL", "TYPE", "pubsub")
+	<-poked
+	eventually(t, "it is carried out", func() bool { calls, err := r.server.Calls(); return err == nil && calls["lpos"] > 0 })
+	close(subscribe)
+	eventually(t, "it is heard again", func() bool { return len(r.heard()) == 1 })
+	close(answer)
+	pokes := len(r.sent("poke"))
+	eventually(t, "POKE", func() bool { return len(r.sent("poke")) > pokes })
+	if n := len(r.sent("subscribe")) - subscribed; n != 1 {
+		t.Errorf("SUBSCRIBE was sent %d times", n)
+	}
+	r.ok(k.Release(bg))
+	r.ok(r.got("the waiter", waiter).Release(bg))
+}
+
+// heard are the channels that are heard at the server.
+func (r *fairRig) heard() []any {
+	channels, _ := r.server.Do("PUBSUB", "CHANNELS")
+	list, _ := channels.([]any)
+	return list
+}

@@ -1,0 +1,293 @@
+package redigolock
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A slot is what a Locker knows of one key. Locker.state.fair.mu protects it.
+type slot struct {
+	l                *Locker
+	key              string
+	keyArg, queueArg any    // boxed once
+	channel          string // heard by this Locker, for this key only; in the key's cluster slot
+
+	head, tail *waiter   // the FIFO
+	waited     time.Time // when somebody last came or left
+
+	w       *ticket          // waits at the server; an entry belongs to the slot, and the next waiter inherits it
+	quit    *ticket          // was given up, and its QUIT is not answered yet: until then nothing is queued
+	h       *Lock            // the newest holder; it may have passed its Deadline, or hand the lock on at this moment
+	owed    []*debt          // tokens whose REL is not confirmed
+	dead    map[string]grave // tokens dropped or given up
+	deadAt  time.Time        // when to look next which of them can be forgotten
+	sub     hearing
+	asked   bool       // SUBSCRIBE was sent on the present connection
+	heardAt time.Time  // when it was last confirmed
+	held    *HeldError // what the newest reply said of the holder; nil: nobody, or no reply yet
+	passes  int        // since the server granted h's token
+	since   time.Time  // when that was
+
+	trouble   error // why the newest command failed; nil: it did not
+	fresh     bool  // the next command needs a connection of its own
+	failures  int   // of ENTER and TRY in a row
+	notBefore time.Time
+	tries     int       // of TRY in a row, while there is no subscription
+	tryAt     time.Time // of the next
+
+	passing bool // Release asks whether the lease is long enough to pass on
+	users   int  // goroutines and calls that send something for the slot
+	timer   *time.Timer
+	timerAt time.Time // zero: it does not run
+	removed bool
+}
+
+// A ticket is a token that waits, or is about to.
+type ticket struct {
+	token    string
+	entry    string        // as it stands in the queue, byte for byte
+	ttl      time.Duration // as the entry says
+	basis    time.Time     // a message's validity counts from it: the newest send that was answered "queued", or the first send
+	tried    bool          // it was sent by a TRY: it is in no queue
+	placed   bool          // a reply has told its place
+	busy     bool          // a command that names it is in flight
+	again    bool          // POKE as soon as that one is answered
+	due      time.Time     // of the next POKE or QUIT
+	failures int           // of these, in a row
+	until    time.Time     // of a QUIT: then it is given up
+}
+
+// A debt is a token whose REL is not confirmed yet.
+type debt struct {
+	token    string
+	until    time.Time // its lease is over
+	next     time.Time // of the next REL
+	busy     bool      // one is in flight
+	kept     bool      // by Release, which tries again itself
+	confirm  int       // how often the server must confirm
+	failures int       // in a row
+}
+
+// hearing is the state of the subscription to a slot's channel.
+type hearing int
+
+const (
+	deaf hearing = iota
+	making
+	confirmed
+)
+
+// slotOf returns the slot of a key. The caller holds f.mu.
+func (l *Locker) slotOf(key string) *slot {
+	f := &l.state.fair
+	if s := f.slots[key]; s != nil {
+		return s
+	}
+	if f.slots == nil {
+		f.slots, f.id, f.sweepAt = map[string]*slot{}, NewToken(), 64
+		f.line.l = l
+	}
+	if len(f.slots) >= f.sweepAt {
+		for _, s := range f.slots {
+			s.settle()
+		}
+		f.sweepAt = 2*len(f.slots) + 64
+	}
+	queue, _ := sibling("", key, queueName) // checkFair has asked
+	s := &slot{l: l, key: key, keyArg: key, queueArg: queue, channel: channelOf(f.id, key)}
+	f.slots[key] = s
+	return s
+}
+
+// channelOf is a channel that hashes to the key's cluster slot. No two keys share one: what follows the id differs.
+func channelOf(id, key string) string {
+	if hasHashTag(key) {
+		return channelPrefix + id + ":" + key
+	}
+	return channelPrefix + id + ".{" + key + "}"
+}
+
+// newTicket makes a ticket with a new token, for a token is queued only once.
+func (s *slot) newTicket(ttl time.Duration) *ticket { return s.ticketOf(s.l.newToken(), ttl) }
+
+func (s *slot) ticketOf(token string, ttl time.Duration) *ticket {
+	t := &ticket{token: token, ttl: ttl, busy: true}
+	var b strings.Builder
+	b.WriteString(strconv.FormatInt(ttl.Milliseconds(), 10))
+	b.WriteByte(' ')
+	b.WriteString(strconv.Itoa(len(s.channel)))
+	b.WriteByte(' ')
+	b.WriteString(s.channel)
+	b.WriteByte(' ')
+	b.WriteString(t.token)
+	t.entry = b.String()
+	return t
+}
+
+// push lets a waiter join the FIFO.
+func (s *slot) push(x *waiter) {
+	s.waited = time.Now()
+	if s.tail == nil {
+		s.head, s.tail = x, x
+		s.hurry(s.waited)
+		return
+	}
+	x.prev, s.tail.next = s.tail, x
+	s.tail = x
+}
+
+// hurry ends the long pauses of what is retried in the background: somebody has come who waits for it.
+func (s *slot) hurry(now time.Time) {
+	soon := now.Add(renewMost)
+	if t := s.quit; t != nil && t.due.After(soon) {
+		t.due = soon
+	}
+	for _, o := range s.owed {
+		if o.failures > 0 && o.next.After(soon) {
+			o.next = soon
+		}
+	}
+}
+
+// remove takes a waiter out of the FIFO.
+func (s *slot) remove(x *waiter) {
+	if x.prev == nil {
+		s.head = x.next
+	} else {
+		x.prev.next = x.next
+	}
+	if x.next == nil {
+		s.tail = x.prev
+	} else {
+		x.next.prev = x.prev
+	}
+	x.prev, x.next = nil, nil
+	s.waited = time.Now()
+}
+
+// fail ends a waiter.
+func (s *slot) fail(x *waiter, err error) {
+	s.remove(x)
+	x.err = err
+	close(x.done)
+}
+
+func (s *slot) failAll(err error) {
+	for s.head != nil {
+		s.fail(s.head, err)
+	}
+}
+
+// settle does what follows from a change: it subscribes, sends what is due, sets the timer, or throws the slot away. Whoever
+// changes a slot calls it before the mutex is given back.
+func (s *slot) settle() {
+	if s.removed {
+		return
+	}
+	f, now := &s.l.state.fair, time.Now()
+	s.forgetDead(now)
+	if s.sub == deaf && s.mustHear() && !f.closed {
+		f.line.want(s, now)
+	}
+	cmd, at := s.next(now)
+	for ; cmd.kind != nothing; cmd, at = s.next(now) {
+		s.users++
+		go s.l.work(s, cmd)
+	}
+	if !at.IsZero() {
+		s.wakeAt(at, now)
+	}
+	if !s.busy() && s.sub == deaf && (len(s.dead) == 0 || f.closed) && (s.h == nil || s.h.isOver()) {
+		if s.timer != nil {
+			s.timer.Stop()
+		}
+		s.removed = true
+		delete(f.slots, s.key)
+	}
+	f.checkIdle()
+}
+
+// forgetDead forgets the dead whose ttl is over. It looks at all of them, so not at every change: waiters that give up may
+// have left thousands.
+func (s *slot) forgetDead(now time.Time) {
+	if len(s.dead) == 0 || now.Before(s.deadAt) {
+		return
+	}
+	s.deadAt = now.Add(lookAtDead)
+	for token, g := range s.dead {
+		if now.After(g.until) {
+			delete(s.dead, token)
+		}
+	}
+}
+
+// mustHear says that somebody waits, but for one who just tries.
+func (s *slot) mustHear() bool {
+	alone := s.h == nil && s.head == s.tail && s.w != nil && s.w.tried && s.w.busy
+	return s.head != nil && !alone && !s.l.state.closed.Load()
+}
+
+// busy says that something is left to do.
+func (s *slot) busy() bool {
+	return s.head != nil || s.w != nil || s.quit != nil || len(s.owed) > 0 || s.users > 0
+}
+
+func (s *slot) wakeAt(at, now time.Time) {
+	if !s.timerAt.IsZero() && !at.Before(s.timerAt) {
+		return
+	}
+	s.timerAt = at
+	if s.timer == nil {
+		s.timer = time.AfterFunc(at.Sub(now), s.wakeUp)
+		return
+	}
+	s.timer.Reset(at.Sub(now))
+}
+
+func (s *slot) wakeUp() {
+	f := &s.l.state.fair
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.timerAt = time.Time{}
+	s.settle()
+}
+
+// owe has the token released, by a REL that is repeated until it is confirmed or the lease of at most ttl must be over.
+func (s *slot) owe(token string, ttl time.Duration) *debt {
+	now := time.Now()
+	o := &debt{token: token, until: now.Add(ttl + s.l.opTimeout()), next: now, confirm: 1}
+	s.owed = append(s.owed, o)
+	return o
+}
+
+// oweLate has the token of a lost TRY released, which may still be on its way: by a REL that must be confirmed twice. If the
+// TRY is carried out later still, the next reply names a token that is remembered as dead.
+func (s *slot) oweLate(t *ticket) {
+	s.owe(t.token, t.ttl).confirm = 2
+	s.bury(t)
+}
+
+func (s *slot) owes(token string) bool {
+	for _, o := range s.owed {
+		if o.token == token {
+			return true
+		}
+	}
+	return false
+}
+
+// bury remembers a token that will not be used any more, for a ttl.
+func (s *slot) bury(t *ticket) {
+	if s.dead == nil {
+		s.dead = map[string]grave{}
+	}
+	s.dead[t.token] = grave{t.ttl, time.Now().Add(t.ttl + s.l.opTimeout())}
+}
+
+// pokeIn is when to ask again after a reply that the holder has left.
+func pokeIn(left, ttl time.Duration) time.Duration {
+	jitter := rand.N(min(ttl/10, 250*time.Millisecond) + 1)
+	return min(max(left, 0)+jitter, pokeCap)
+}

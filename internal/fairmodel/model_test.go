@@ -1,0 +1,169 @@
+package fairmodel_test
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redigolock/redigolock/internal/fairmodel"
+)
+
+// long asks for the large explorations: minutes, and gigabytes. With the race detector only the smallest are made.
+var long = os.Getenv("REDIGOLOCK_LONG") != ""
+
+// keeps explores cfg to its end and fails with the trace of the first broken property.
+func keeps(t *testing.T, cfg fairmodel.Config) {
+	t.Helper()
+	r := fairmodel.Explore(cfg)
+	if r.Violation != "" {
+		t.Fatalf("%+v: %s", cfg, r.Violation)
+	}
+	if r.Overflow > 0 {
+		t.Fatalf("%+v: %d steps were left out: a state has too little room", cfg, r.Overflow)
+	}
+	t.Logf("%d states, %d steps deep", r.States, r.Depth)
+}
+
+// budgetOf names the fields of a Budget that are to be 1, or more where a name comes again.
+func budgetOf(slow int, names ...string) fairmodel.Budget {
+	b := fairmodel.Budget{Slow: uint8(slow)}
+	for _, name := range names {
+		f := reflect.ValueOf(&b).Elem().FieldByName(name)
+		f.SetUint(f.Uint() + 1)
+	}
+	return b
+}
+
+// faults are the names of all fields of a Budget but Slow.
+func faults() []string {
+	var names []string
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[fairmodel.Budget]()) {
+		if f.Name != "Slow" {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// slowWith is how slow a short exploration may be: a TryAcquire makes for ten times as many states.
+func slowWith(faults ...string) int {
+	if slices.Contains(faults, "Try") {
+		return 0
+	}
+	return 1
+}
+
+func TestProtocolKeepsItsPromisesWhenSlow(t *testing.T) {
+	for _, x := range []struct {
+		name string
+		ttls [][]uint8
+		slow int
+		long bool
+	}{
+		{"two processes", twoSingles, 4, false},
+		{"one process, two waiters", oneProcess, 4, false},
+		{"two processes, three waiters", twoAndOne, 1, false},
+		{"a heir with a longer ttl", longHeir, 1, false},
+		{"a heir with a shorter ttl", shortHeir, 1, false},
+		{"a cohort whose next ttl is much longer", muchLonger, 4, false},
+		{"three processes", threeSingle, 1, false},
+		{"two processes, four waiters", twoPairs, 0, false},
+		{"two processes, three waiters, slower", twoAndOne, 2, true},
+		{"three processes, slower", threeSingle, 2, true},
+		{"two processes, four waiters, slower", twoPairs, 1, true},
+	} {
+		for _, cohort := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, cohort %v", x.name, cohort), func(t *testing.T) {
+				if x.long && !long {
+					t.Skip("only with REDIGOLOCK_LONG")
+				}
+				t.Parallel()
+				if raceEnabled {
+					x.slow = min(x.slow, 1)
+				}
+				for _, warm := range []bool{false, true} {
+					keeps(t, fairmodel.Config{TTLs: x.ttls, Cohort: cohort, Warm: warm, Budget: budgetOf(x.slow)})
+				}
+			})
+		}
+	}
+}
+
+func TestProtocolKeepsItsPromisesAfterAnyFault(t *testing.T) {
+	for _, fault := range faults() {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			keeps(t, fairmodel.Config{TTLs: oneProcess, Budget: budgetOf(1, fault), Warm: true})
+			keeps(t, fairmodel.Config{TTLs: twoSingles, Budget: budgetOf(0, fault), Warm: true})
+			if raceEnabled {
+				return
+			}
+			for _, cfg := range []fairmodel.Config{
+				{TTLs: twoSingles, Budget: budgetOf(slowWith(fault), fault)},
+				{TTLs: twoSingles, Budget: budgetOf(1, fault), Warm: true},
+				{TTLs: oneProcess, Budget: budgetOf(2, fault), Cohort: true},
+				{TTLs: muchLonger, Budget: budgetOf(1, fault), Cohort: true},
+				{TTLs: longHeir, Budget: budgetOf(0, fault), Warm: true},
+			} {
+				keeps(t, cfg)
+			}
+			if fault != "Try" {
+				keeps(t, fairmodel.Config{TTLs: threeSingle, Budget: budgetOf(0, fault), Warm: true})
+			}
+			if !long {
+				return
+			}
+			for _, ttls := range [][][]uint8{twoSingles, twoAndOne, longHeir, shortHeir, threeSingle} {
+				keeps(t, fairmodel.Config{TTLs: ttls, Budget: budgetOf(slowWith(fault), fault), Cohort: true})
+			}
+		})
+	}
+}
+
+func TestProtocolKeepsItsPromisesAfterAnyTwoFaults(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector slows it down and has nothing to find: there is one goroutine")
+	}
+	names := faults()
+	for i, a := range names {
+		for _, b := range names[i:] {
+			t.Run(a+" and "+b, func(t *testing.T) {
+				t.Parallel()
+				slow := slowWith(a, b)
+				if long {
+					slow++
+				}
+				keeps(t, fairmodel.Config{TTLs: twoSingles, Budget: budgetOf(slow, a, b), Warm: true})
+				keeps(t, fairmodel.Config{TTLs: twoSingles, Budget: budgetOf(max(slow-1, 0), a, b)})
+				keeps(t, fairmodel.Config{TTLs: oneProcess, Budget: budgetOf(slow, a, b), Cohort: true})
+			})
+		}
+	}
+}
+
+func TestProtocolKeepsItsPromisesWhenRelAndPokeGoTogether(t *testing.T) {
+	t.Parallel()
+	keeps(t, fairmodel.Config{TTLs: twoAndOne, Budget: budgetOf(0, "Unknown"), Warm: true, RelPoke: true})
+	if long {
+		keeps(t, fairmodel.Config{TTLs: twoAndOne, Budget: budgetOf(1, "Unknown", "GiveUp"), Warm: true, RelPoke: true})
+	}
+}
+
+func TestTraceTellsEveryStep(t *testing.T) {
+	r := fairmodel.Explore(fairmodel.Config{TTLs: twoSingles, Mutant: fairmodel.PassOnHeld, Warm: true})
+	trace, calm, _ := strings.Cut(strings.TrimSpace(r.Violation), "and without any further fault\n")
+	lines := strings.Split(strings.TrimSpace(trace), "\n")
+	if len(lines) != r.Depth+2 { // the property, and one step more than the last whole layer has
+		t.Fatalf("%d steps deep, but the trace has %d lines:\n%s", r.Depth, len(lines), r.Violation)
+	}
+	step := regexp.MustCompile(`^ +(\d+|-) +\S.* K \S+ Q`)
+	for _, line := range append(lines[1:], strings.Split(calm, "\n")...) {
+		if !step.MatchString(line) {
+			t.Errorf("not a step and the state after it: %q", line)
+		}
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package fairmodel_test
+
+const raceEnabled = false

@@ -1,0 +1,109 @@
+package fairmodel
+
+import (
+	"fmt"
+	"strings"
+)
+
+var stepNames = map[stepKind]string{
+	stepTick:           "a tick passes",
+	stepAcquire:        "Acquire",
+	stepGiveUp:         "a waiter gives up",
+	stepTryAcquire:     "TryAcquire",
+	stepRelease:        "Release",
+	stepReleaseOld:     "Release of a latched handle",
+	stepExtend:         "Extend",
+	stepClose:          "Close",
+	stepCrash:          "crash",
+	stepCrashHalfOpen:  "crash, its connections half open",
+	stepExecute:        "executed",
+	stepExecuteTwice:   "executed, and perhaps again later",
+	stepExecuteGhost:   "executed late",
+	stepExecuteUnheard: "executed, reply lost",
+	stepRefuse:         "refused with an error",
+	stepReply:          "reply read",
+	stepLoseCommand:    "lost",
+	stepDelayCommand:   "no reply, perhaps executed later",
+	stepLoseReply:      "reply lost",
+	stepMessage:        "message read",
+	stepLoseMessage:    "message lost",
+	stepPoke:           "timer",
+	stepPollTry:        "polls",
+	stepSubscribed:     "subscription confirmed",
+	stepBreak:          "subscription broken",
+	stepNotice:         "broken subscription noticed",
+	stepUnsubscribe:    "idle subscription ended",
+	stepForeignSet:     "a foreign client sets K",
+	stepForeignDel:     "the foreign client deletes K",
+	stepDropQueue:      "Q is deleted",
+}
+
+// tell takes the step and says in words what it did.
+func (m *machine) tell(s step) string {
+	what := stepNames[s.kind]
+	var who string
+	switch s.kind {
+	case stepTick, stepForeignSet, stepForeignDel, stepDropQueue:
+	case stepExecute, stepExecuteTwice, stepExecuteUnheard, stepRefuse, stepReply, stepExecuteGhost, stepLoseCommand,
+		stepDelayCommand, stepLoseReply:
+		who = m.cmds[s.a].String()
+	case stepMessage, stepLoseMessage:
+		who = m.msgs[s.a].String()
+	default:
+		who = fmt.Sprintf("p%d", s.a)
+	}
+	m.apply(s)
+	return fmt.Sprintf("%-58s %s", strings.TrimSpace(who+" "+what), m.String())
+}
+
+func (c *command) String() string {
+	text := fmt.Sprintf("p%d %v %v", c.proc, c.verb, c.tok)
+	if c.tok2 != none {
+		text += fmt.Sprintf("+%v", c.tok2)
+	}
+	if c.phase == replied {
+		text += fmt.Sprintf(" (%s)", outcomeNames[c.res])
+	}
+	return text
+}
+
+// String is the state in one line: K with its ttl, Q, and for each process what is not empty of its slot.
+func (s *state) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "K %v/%d Q", s.k, s.kTTL)
+	for _, e := range s.q[:s.qLen] {
+		fmt.Fprintf(&b, " %v", e.tok)
+	}
+	for p := range s.slots {
+		if text := s.slots[p].String(); text != "" {
+			fmt.Fprintf(&b, " | p%d%s", p, text)
+		}
+	}
+	return b.String()
+}
+
+func (l *slot) String() string {
+	var b strings.Builder
+	if l.crashed {
+		return " crashed"
+	}
+	if l.w != none {
+		fmt.Fprintf(&b, " w %v", l.w)
+		if !l.wQueued {
+			b.WriteString(" entering")
+		}
+	}
+	if l.h != none {
+		fmt.Fprintf(&b, " h %v/%d", l.h, l.left)
+	}
+	if l.quit != none {
+		fmt.Fprintf(&b, " quitting %v", l.quit)
+	}
+	if l.waiting != 0 {
+		fmt.Fprintf(&b, " fifo %02b", l.waiting)
+	}
+	if l.sub == subMaking {
+		b.WriteString(" subscribing")
+	}
+	return b.String()
+}

@@ -1,0 +1,234 @@
+package fairmodel
+
+import "strings"
+
+// machine is a state while a step is applied to it.
+type machine struct {
+	state
+	cfg      *Config
+	bad      string // the first property that the step broke
+	overflow bool   // the step needs more than a state has room for
+}
+
+func (m *machine) is(x Mutant) bool { return m.cfg.Mutant == x }
+
+func (m *machine) violate(property string) {
+	if m.bad == "" && strings.HasPrefix(property, m.cfg.Only) {
+		m.bad = property
+	}
+}
+
+// execute runs a command's script and fills in its reply. late: a ghost runs.
+func (m *machine) execute(c *command, late bool) {
+	switch c.verb {
+	case verbTry, verbTryOnce:
+		m.scriptTry(c, late)
+	case verbEnter:
+		m.scriptEnter(c, late)
+	case verbRel:
+		m.scriptRel(c, late)
+	case verbRelPoke:
+		m.releaseK(c)
+		m.scriptPoke(c, c.tok2, late)
+	case verbPoke:
+		m.scriptPoke(c, c.tok, late)
+	case verbQuit:
+		m.scriptQuit(c)
+	case verbExtend:
+		m.scriptExtend(c)
+	}
+	if c.res == granted || c.verb == verbExtend && c.res == done {
+		c.valid = less(m.kTTL, c.age)
+	} else if m.k.ours() && m.k.owner() == int(c.proc) {
+		c.holder = m.k
+	}
+	if c.res != granted && c.res != queued && c.verb != verbExtend {
+		c.age = 0
+	}
+	m.checkPumped()
+}
+
+// pump hands K to the first entry that is heard; mine is told by the reply.
+func (m *machine) pump(mine token, late bool) {
+	for m.k == none && m.qLen > 0 {
+		e := m.removeEntry(0)
+		l := &m.slots[e.tok.owner()]
+		switch {
+		case e.tok == mine:
+			m.k, m.kTTL, m.kExcused = e.tok, e.ttl, late
+		case l.heard || m.is(NoLivenessTest):
+			m.k, m.kTTL, m.kExcused = e.tok, e.ttl, false
+			m.publish(e.tok)
+			if !l.heard {
+				m.violate("K was handed to an entry that nobody hears")
+			}
+		default:
+			m.checkDropped(e)
+			if m.is(PublishToDropped) && l.sub == subConfirmed {
+				m.publish(e.tok)
+			}
+		}
+	}
+}
+
+func (m *machine) publish(t token) {
+	if m.slots[t.owner()].crashed {
+		return
+	}
+	if m.msgLen == maxMessages {
+		m.overflow = true
+		return
+	}
+	m.msgs[m.msgLen] = t
+	m.msgLen++
+}
+
+// take gives the free K to t outside of the pump.
+func (m *machine) take(t token, ttl uint8, late bool) {
+	m.checkNotSkipped()
+	m.k, m.kTTL, m.kExcused = t, ttl, late
+}
+
+func (m *machine) push(c *command, t token, late bool) {
+	if m.qLen == maxEntries {
+		m.overflow = true
+		return
+	}
+	unheard := c.subOK && !m.slots[t.owner()].heard
+	m.q[m.qLen] = entry{tok: t, ttl: c.ttl, late: late, broken: unheard && c.verb == verbRel}
+	m.qLen++
+	m.checkEnqueuedOnce(int(c.proc))
+}
+
+func (m *machine) scriptTry(c *command, late bool) {
+	c.res = held
+	if m.k != none {
+		return
+	}
+	if !m.is(BargeInTry) {
+		m.pump(none, late)
+	}
+	if m.k == none {
+		m.take(c.tok, c.ttl, late)
+		c.res = granted
+	}
+}
+
+func (m *machine) scriptEnter(c *command, late bool) {
+	if !m.slots[c.proc].heard && !m.is(NoNosubTest) {
+		if m.k == none && !m.is(NosubWithoutPump) {
+			m.pump(none, late)
+		}
+		c.res = nosub
+		return
+	}
+	if m.k == none && m.is(BargeInEnter) {
+		m.take(c.tok, c.ttl, late)
+		c.res = granted
+		return
+	}
+	m.push(c, c.tok, late)
+	if m.k == none && !m.is(EnterWithoutPump) {
+		m.pump(c.tok, late)
+	}
+	c.res = m.grantedOrQueued(c.tok)
+}
+
+func (m *machine) grantedOrQueued(t token) outcome {
+	if m.k == t {
+		return granted
+	}
+	return queued
+}
+
+// releaseK deletes K if it is the command's token.
+func (m *machine) releaseK(c *command) (was bool) {
+	if m.k == none || m.k != c.tok && !m.is(UnconditionalRelease) {
+		return false
+	}
+	m.k, m.kTTL, m.kExcused = none, 0, false
+	return true
+}
+
+func (m *machine) scriptRel(c *command, late bool) {
+	was := m.releaseK(c)
+	c.res = done
+	if !was && m.is(NotMineForgetsNext) {
+		return
+	}
+	if c.tok2 != none {
+		m.push(c, c.tok2, late)
+	}
+	if m.k == none && !m.is(RelWithoutPump) {
+		m.pump(c.tok2, late)
+	}
+	if c.tok2 != none {
+		c.res = m.grantedOrQueued(c.tok2)
+	}
+}
+
+func (m *machine) scriptPoke(c *command, t token, late bool) {
+	if m.k == none {
+		m.pokeFree(c, t, late)
+	}
+	if m.k == t {
+		m.kTTL = max(m.kTTL, c.heir)
+		c.res = granted
+		return
+	}
+	i := m.find(t, c.ttl)
+	switch {
+	case i < 0:
+		c.res = gone
+	case !m.slots[c.proc].heard && !m.is(NoNosubTest):
+		c.res = nosub
+	default:
+		c.res = queued
+	}
+}
+
+func (m *machine) pokeFree(c *command, t token, late bool) {
+	if i := m.find(t, c.ttl); m.is(BargeInPoke) && i >= 0 {
+		m.removeEntry(i)
+		m.take(t, c.ttl, late)
+		return
+	}
+	m.pump(t, late)
+}
+
+// find is the place of the entry in Q, compared byte for byte: so with its ttl.
+func (m *machine) find(t token, ttl uint8) int {
+	for i, e := range m.q[:m.qLen] {
+		if e.tok == t && e.ttl == ttl {
+			return i
+		}
+	}
+	return -1
+}
+
+func (m *machine) scriptQuit(c *command) {
+	for i := int(m.qLen) - 1; i >= 0; i-- {
+		if m.q[i].tok == c.tok {
+			m.removeEntry(i)
+		}
+	}
+	m.releaseK(c)
+	if m.k == none {
+		m.pump(none, false)
+	}
+	c.res = done
+}
+
+func (m *machine) scriptExtend(c *command) {
+	switch {
+	case m.k == c.tok && m.is(ExtendLowers):
+		m.kTTL, c.res = c.ttl, done
+	case m.k == c.tok:
+		m.kTTL, c.res = max(m.kTTL, c.ttl), done
+	default:
+		if m.k == none && !m.is(ExtendWithoutPump) {
+			m.pump(none, false)
+		}
+		c.res = notMine
+	}
+}

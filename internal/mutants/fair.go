@@ -1,0 +1,333 @@
+package main
+
+// The mutants of Locker.Fair.
+
+func init() { mutants = append(mutants, fairMutants...) }
+
+const inEachState = "TestFairScriptsInEachState"
+
+var fairMutants = []mutant{
+	{
+		name: "fair: a held token's message is passed on", file: "fairreply.go",
+		old:   "case s.h != nil && s.h.token == token: // to pass",
+		new:   "case false: // to pass",
+		tests: "TestFairLostMessageIsFoundByAPoke",
+	},
+	{
+		name: "fair: the same token queued twice", file: "fairnext.go",
+		old:   "return command{kind: poke, t: t,",
+		new:   "return command{kind: enter, t: t,",
+		tests: "TestFairUnknownOutcomes",
+	},
+	{
+		name: "fair: a full ttl from the send", file: "fairreply.go",
+		old:   "s.granted(t, deadline(start, r.left), cmd)",
+		new:   "s.granted(t, deadline(start, t.ttl), cmd)",
+		tests: "TestFairPokeTellsWhatIsLeft",
+	},
+	{
+		name: "fair: validity from the message", file: "fairreply.go",
+		old:   "s.granted(t, deadline(t.basis, t.ttl), command{})",
+		new:   "s.granted(t, deadline(s.l.now(), t.ttl), command{})",
+		tests: "TestFairMessageValidityCountsFromAnAnsweredSend",
+	},
+	{
+		name: "fair: validity from an unanswered poke", file: "fairsend.go",
+		old:   "cmd.t == nil || cmd.kind == poke ||",
+		new:   "cmd.t == nil ||",
+		tests: "TestFairMessageValidityCountsFromAnAnsweredSend",
+	},
+	{
+		name: "fair: a message is forgotten", file: "fairreply.go",
+		old:   "		s.granted(t, deadline(t.basis, t.ttl), command{})\n",
+		new:   "",
+		tests: "TestFairMessageOvertakesTheReplyToTheOnlyWaiter",
+	},
+	{
+		name: "fair: the ttl of the heir", file: "fairreply.go",
+		old:   "s.granted(t, deadline(t.basis, t.ttl), command{})",
+		new:   "s.granted(t, deadline(t.basis, s.head.ttl), command{})",
+		tests: "TestFairHeirHasItsOwnTTL",
+	},
+	{
+		name: "fair: a poke with a rebuilt entry", file: "fairsend.go",
+		old:   "args = append(args, cmd.t.entry, cmd.ttl.Milliseconds())",
+		new:   "args = append(args, s.ticketOf(cmd.t.token, cmd.ttl).entry, cmd.ttl.Milliseconds())",
+		tests: "TestFairHeirHasItsOwnTTL",
+	},
+	{
+		name: "fair: nobody is told of a short rest", file: "fairreply.go",
+		old:   "case passed(now.Add(x.ttl/2), d) && cmd.ttl < x.ttl:",
+		new:   "case false:",
+		tests: "TestFairLongWaitIsRefreshed|TestFairHeirHasItsOwnTTL",
+	},
+	{
+		name: "fair: a short rest by the monotonic clock only", file: "fairreply.go",
+		old:   "case passed(now.Add(x.ttl/2), d) && cmd.ttl < x.ttl:",
+		new:   "case d.Sub(now) < x.ttl/2 && cmd.ttl < x.ttl:",
+		tests: "TestFairMessageAfterASuspend",
+	},
+	{
+		name: "fair: a lost TRY is forgotten", file: "fairslot.go",
+		old:   "	s.owe(t.token, t.ttl).confirm = 2\n	s.bury(t)\n",
+		new:   "	s.owe(t.token, t.ttl).confirm = 2\n",
+		tests: "TestFairTryCarriedOutAfterItsCleanUp",
+	},
+	{
+		name: "fair: who comes waits for a long pause", file: "fairslot.go",
+		old:   "		s.hurry(s.waited)\n",
+		new:   "",
+		tests: "TestFairComerDoesNotWaitForALongPause",
+	},
+	{
+		name: "fair: an old nosub ends a new subscription", file: "fairreply.go",
+		old:   "if start.After(s.heardAt) {",
+		new:   "if true {",
+		tests: "TestFairOldNoSubDoesNotEndTheNewSubscription",
+	},
+	{
+		name: "fair: registered after the reply", file: "fairsend.go",
+		old:   "	cmd.t.basis = start\n",
+		new:   "",
+		tests: "TestFairMessageOvertakesTheReplyToTheOnlyWaiter",
+	},
+	{
+		name: "fair: the only waiter sends its ENTER itself", file: "fairnext.go",
+		old:   "|| s.quit != nil || s.sub == confirmed {",
+		new:   "|| s.quit != nil {",
+		tests: "TestFairMessageOvertakesTheReplyToTheOnlyWaiter",
+	},
+	{
+		name: "fair: a late queued undoes a grant", file: "fairreply.go",
+		old: `	case s.w != t && r.said != saysGranted: // a late "queued" does not undo a grant that a message brought
+`,
+		new: `	case s.w != t && r.said == saysHeld: s.w = t
+`,
+		tests: "TestFairMessageOvertakesTheReply",
+	},
+	{
+		name: "fair: an entry goes along without a subscription", file: "fairrelease.go",
+		old:   "&& s.quit == nil && s.sub == confirmed &&",
+		new:   "&& s.quit == nil &&",
+		tests: "TestFairReleaseTakesNobodyAlongWithoutSubscription",
+	},
+	{
+		name: "fair: an entry goes along while one waits", file: "fairrelease.go",
+		old:   "s.head != nil && s.w == nil && s.quit == nil",
+		new:   "s.head != nil && s.quit == nil",
+		tests: "TestFairLateReleaseBehindAQueuedToken",
+	},
+	{
+		name: "fair: an old handle takes somebody along", file: "fairrelease.go",
+		old: `	if s.h != k {
+		return cmd
+	}
+`,
+		new:   "",
+		tests: "TestFairLocalHolderThatNeverReleases",
+	},
+	{
+		name: "fair: the entry of a release is sent twice", file: "fairrelease.go",
+		old:   "cmd.t, cmd.fresh = nil, true",
+		new:   "cmd.fresh = true",
+		tests: "TestFairUnknownOutcomes",
+	},
+	{
+		name: "fair: ENTER during QUIT", file: "fairnext.go",
+		old: `	case t == nil:
+		return s.nextEntry(now)
+	case t.busy:
+		return cmd, at
+`,
+		new: `	case t == nil || t.busy:
+		return s.nextEntry(now)
+`,
+		tests: "TestFairNothingIsQueuedDuringQuit",
+	},
+	{
+		name: "fair: TRY during QUIT", file: "fairnext.go",
+		old:   "|| s.quit != nil || s.sub == confirmed {",
+		new:   "{",
+		tests: "TestFairNothingIsQueuedDuringQuit",
+	},
+	{
+		name: "fair: QUIT beside its ENTER", file: "fairnext.go",
+		old:   "case t.busy: // the next waiter may yet inherit it",
+		new:   "case t.busy && s.head == nil:\n\t\tt.busy = false\n\t\ts.giveUp(t)\n\tcase t.busy:",
+		tests: "TestFairQuitDoesNotOvertakeItsEnter",
+	},
+	{
+		name: "fair: QUIT abandoned", file: "fairreply.go",
+		old: `	t.busy = false
+	if err == nil {
+		s.quit = nil
+`,
+		new: `	t.busy = false
+	if true {
+		s.quit = nil
+`,
+		tests: "TestFairQuitIsRepeated",
+	},
+	{
+		name: "fair: Close without QUIT", file: "fair.go",
+		old:   "	waitFor(most, idle)\n",
+		new:   "	_, f.closed = idle, true\n",
+		tests: "TestFairGivenUpWaitSaysWhy",
+	},
+	{
+		name: "fair: no poke", file: "fairnext.go",
+		old:   "	case t.due.After(now):\n		return cmd, t.due\n	default:",
+		new:   "	case true:\n		return cmd, at\n	default:",
+		tests: "TestFairHolderThatDied|TestFairLostMessageIsFoundByAPoke",
+	},
+	{
+		name: "fair: no poke after a new subscription", file: "fairreply.go",
+		old:   "		t.due, t.again = time.Now(), t.busy\n	}\n}",
+		new:   "	}\n}",
+		tests: "TestFairResubscriptionIsFollowedByAPoke",
+	},
+	{
+		name: "fair: asleep behind a lost holder", file: "fairnext.go",
+		old:   "if s.h != nil && !s.h.isOver() { // its Release",
+		new:   "if s.h != nil { // its Release",
+		tests: "TestFairLocalHolderThatNeverReleases",
+	},
+	{
+		name: "fair: a grant for nobody is dropped", file: "fairreply.go",
+		old:   "		s.w = nil\n		s.owe(t.token, t.ttl)\n		s.bury(t)\n		if x != nil",
+		new:   "		s.w = nil\n		if x != nil",
+		tests: "TestFairGrantForNobodyIsPassedOn",
+	},
+	{
+		name: "fair: a ghost's message is dropped", file: "fairreply.go",
+		old:   "		s.owe(token, g.ttl)\n",
+		new:   "",
+		tests: "TestFairLateCommandOfADeadToken",
+	},
+	{
+		name: "fair: a message for a token that quits is dropped", file: "fairreply.go",
+		old:   "	case s.owes(token): // it is",
+		new:   "	case s.owes(token), s.quit != nil && s.quit.token == token: // it is",
+		tests: "TestFairMessageForATokenThatQuits",
+	},
+	{
+		name: "fair: an old gone counts", file: "fairreply.go",
+		old:   "	case t.again: // gone",
+		new:   "	case false: // gone",
+		tests: "TestFairGoneMayBeOlderThanAMessage",
+	},
+	{
+		name: "fair: a dead holder is waited for", file: "fairreply.go",
+		old:   "case isDead && !s.owes(r.holder):",
+		new:   "case isDead && false:",
+		tests: "TestFairLateCommandOfADeadToken",
+	},
+	{
+		name: "fair: an owed release is abandoned", file: "fairreply.go",
+		old:   "case o.confirm <= 0, now.After(o.until):",
+		new:   "case true:",
+		tests: "TestFairReleaseIsRepeated",
+	},
+	{
+		name: "fair: the local FIFO is a stack", file: "fairreply.go",
+		old:   "now, x := s.l.now(), s.head",
+		new:   "now, x := s.l.now(), s.tail",
+		tests: "TestFairServesInTheOrderOfArrival",
+	},
+	{
+		name: "fair: pass without lease", file: "cohort.go",
+		old:   "return !passed(s.l.now().Add(max(k.ttl, s.head.ttl)/3), d)",
+		new:   "return true",
+		tests: "TestCohortExtendsAShortLease",
+	},
+	{
+		name: "fair: pass past the Deadline", file: "cohort.go",
+		old:   "!s.l.state.closed.Load() && !k.isOver() &&",
+		new:   "!s.l.state.closed.Load() &&",
+		tests: "TestCohortDoesNotPassPastTheDeadline",
+	},
+	{
+		name: "fair: pass after an extend that failed", file: "cohort.go",
+		old:   "if d, ok = s.extendForNext(ctx, k); !ok || !s.mayPass(k) || !s.lasts(d, k) {",
+		new:   "if d, ok = s.extendForNext(ctx, k); !ok && !s.mayPass(k) {",
+		tests: "TestCohortDoesNotPassALostLock",
+	},
+	{
+		name: "fair: pass to another head without lease", file: "cohort.go",
+		old:   "|| !s.mayPass(k) || !s.lasts(d, k) {",
+		new:   "|| !s.mayPass(k) {",
+		tests: "TestCohortHeadLeavesWhileTheLeaseIsExtended",
+	},
+	{
+		name: "fair: a late Fence of the old holder", file: "lock.go",
+		old:   "if err == nil && k.isReleased() {",
+		new:   "if false {",
+		tests: "TestCohortLateFenceOfTheOldHolder",
+	},
+	{
+		name: "fair: passes without number", file: "cohort.go",
+		old:   "s.passes < c.Passes && ",
+		new:   "",
+		tests: "TestCohortEndsAfterItsPasses",
+	},
+	{
+		name: "fair: passes without end", file: "cohort.go",
+		old:   " && s.l.now().Sub(s.since) < c.slice()",
+		new:   "",
+		tests: "TestCohortEndsAfterItsSlice",
+	},
+	{
+		name: "fair: keys share a channel", file: "fairslot.go",
+		old:   `return channelPrefix + id + ".{" + key + "}"`,
+		new:   `return channelPrefix + id + ":{" + key + "}"`,
+		tests: "TestFairChannelsAreInjectiveAndShareTheSlot",
+	},
+
+	{name: "fair: publish to a dropped entry", file: "luafair.go", tests: inEachState,
+		old: "if token and (e == mine or heard(channel)) then",
+		new: "if token and redis.call(publish, channel, token) and (e == mine or heard(channel)) then"},
+	{name: "fair: no liveness test", file: "luafair.go", tests: inEachState,
+		old: "if token and (e == mine or heard(channel)) then", new: "if token then"},
+	{name: "fair: release without compare", file: "luafair.go", tests: inEachState,
+		old: "if holder == ARGV[2] then\n  local deleted", new: "if holder then\n  local deleted"},
+	{name: "fair: TRY barges", file: "luafair.go", tests: inEachState,
+		old: "no = pump()\nif no then return no end\nif not holder then\n  local set", new: "if not holder then\n  local set"},
+	{name: "fair: ENTER barges", file: "luafair.go", tests: inEachState,
+		old: "local pushed = redis.pcall('RPUSH', KEYS[2], ARGV[2])", new: "local pushed = redis.pcall('LPUSH', KEYS[2], ARGV[2])"},
+	{name: "fair: POKE barges", file: "luafair.go", tests: inEachState,
+		old: "no = pump(ARGV[2])\nif no then return no end\nif holder == token then\n  local left",
+		new: "if not holder then redis.call('SET', KEYS[1], token, 'PX', ttl) holder = token end\nif holder == token then\n  local left"},
+	{name: "fair: ENTER without pump", file: "luafair.go", tests: inEachState,
+		old: "no = pump(ARGV[2])\nif no then return no end\nreturn tell(0, holder == token and 1 or 2)",
+		new: "return tell(0, holder == token and 1 or 2)"},
+	{name: "fair: nosub without pump", file: "luafair.go", tests: inEachState,
+		old: "  no = pump()\n  if no then return no end\n  return tell(0, 3)", new: "  return tell(0, 3)"},
+	{name: "fair: no nosub test", file: "luafair.go", tests: inEachState,
+		old: "if not heard(channel) then\n", new: "if false then\n"},
+	{name: "fair: REL without pump", file: "luafair.go", tests: inEachState,
+		old: "no = pump(ARGV[3])\nif no then return no end\n", new: ""},
+	{name: "fair: REL not mine forgets the next", file: "luafair.go", tests: inEachState,
+		old: "if token then\n  local pushed = redis.pcall('RPUSH', KEYS[2], ARGV[3])",
+		new: "if token and was == 1 then\n  local pushed = redis.pcall('RPUSH', KEYS[2], ARGV[3])"},
+	{name: "fair: QUIT without pump", file: "luafair.go", tests: inEachState,
+		old: "no = pump()\nif no then return no end\nreturn tell(was, 0)", new: "return tell(was, 0)"},
+	{name: "fair: EXTEND without pump", file: "luafair.go", tests: inEachState,
+		old: "local no = refused() or pump()", new: "local no = refused()"},
+	{name: "fair: EXTEND lowers", file: "luafair.go", tests: inEachState,
+		old: "if left >= ttl then return left end\nlocal set", new: "local set"},
+	{name: "fair: POKE lowers", file: "luafair.go", tests: inEachState,
+		old: "if left < tonumber(ARGV[3]) then", new: "if true then"},
+	{name: "fair: the queue's TTL is forgotten", file: "luafair.go", tests: inEachState,
+		old: "if kept ~= -2 and kept < left + 60000 then", new: "if false then"},
+	{name: "fair: the queue's TTL is lowered", file: "luafair.go", tests: "TestFairTTLOfQueueIsNotLowered",
+		old: "if kept ~= -2 and kept < left + 60000 then", new: "if kept ~= -2 then"},
+	{name: "fair: SET after PUBLISH", file: "luafair.go", tests: "TestFairSetComesBeforePublish",
+		old: "      local set = redis.pcall('SET', KEYS[1], token, 'PX', ttl)\n",
+		new: "      if e ~= mine then redis.pcall(publish, channel, token) end\n      local set = redis.pcall('SET', KEYS[1], token, 'PX', ttl)\n"},
+	{name: "fair: no rights probe", file: "luafair.go", tests: "TestFairScriptsWithoutRights",
+		old: "if right.err then return right end", new: ""},
+	{name: "fair: no type check of the queue", file: "luafair.go", tests: "TestFairScriptsRefuseBeforeTheyWrite",
+		old: "if type(n) == 'table' then return n end", new: ""},
+	{name: "fair: two keys share a queue", file: "check.go", tests: "TestFairKeysDoNotShareAQueue",
+		old: `return "{" + key + "}:" + s, nil`, new: `return s + ":{" + key + "}", nil`},
+}
