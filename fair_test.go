@@ -143,15 +143,6 @@ func TestFairOneScriptForEachContendedCycle(t *testing.T) {
 	}
 }
 
-// spawn is WaitGroup.Go of newer Go versions.
-func spawn(wg *sync.WaitGroup, f func()) {
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
-		f()
-	}()
-}
-
 // contend has waiters take the lock in turn for d, and returns how often. No two of them hold it at a time, and none of them
 // starves.
 func (r *fairRig) contend(lockers, waiters int, d time.Duration) int64 {

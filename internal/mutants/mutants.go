@@ -547,7 +547,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "many in a request tried for ever", file: "renewrequests.go",
-		old:   "\tif n.alone {",
+		old:   "\tif n.alone || l.Fair {",
 		new:   "\tif n.alone && n.picked == nil {",
 		tests: "TestServerInClusterModeIsAskedOneByOne",
 	},
