@@ -4,7 +4,7 @@
 //     goroutines; with the processor time of client and server.
 //   - [Load]: the same in an open loop: its latency at a rate of arrivals that does not depend on the server.
 //   - [Verb]: one verb alone, on one connection.
-//   - [Contention]: waiters of one key; how a lock goes from one holder to the next.
+//   - [Contention]: waiters of one key, in one process or in several; how a lock goes from one holder to the next.
 //   - [KeepAlive]: many locks that are kept alive; what a renewal costs, and how late it is.
 //   - [Compare]: two or more of them, interleaved round by round, as paired ratios with their interval.
 //
@@ -102,14 +102,7 @@ func (r Result) Metrics() []Metric {
 			Metric{float64(r.Latency.ValueAtPercentile(50)), "p50-ns"},
 			Metric{float64(r.Latency.ValueAtPercentile(99)), "p99-ns"})
 	}
-	if c := r.Contest; c != nil {
-		list = append(list,
-			Metric{float64(r.Ops) / r.Elapsed.Seconds(), "acq/s"},
-			Metric{c.Jain, "jain"},
-			Metric{c.Sent, "sent/acq"},
-			Metric{c.Calls, "cmds/acq"},
-			Metric{float64(c.Longest), "longest-ns"})
-	}
+	list = append(list, r.contestMetrics()...)
 	list = append(list, r.keptMetrics()...)
 	list = append(list, r.loadedMetrics()...)
 	list = append(list, r.CPU.metrics(r.Ops)...)
@@ -117,6 +110,33 @@ func (r Result) Metrics() []Metric {
 		list = append(list, Metric{r.Allocs, "allocs/op"})
 	}
 	return list
+}
+
+func (r Result) contestMetrics() []Metric {
+	c := r.Contest
+	if c == nil {
+		return nil
+	}
+	list := []Metric{{float64(r.Ops) / r.Elapsed.Seconds(), "acq/s"}, {c.Jain, "jain"}, {c.Again, "again"},
+		{c.Sent, "sent/acq"}, {c.Calls, "cmds/acq"}}
+	if c.EvalSha >= 0 {
+		list = append(list, Metric{c.EvalSha, "evalsha/acq"})
+	}
+	if c.Handoff.TotalCount() > 0 {
+		list = append(list, Metric{float64(c.Handoff.Max()), "max-ns"})
+	}
+	for _, part := range []struct {
+		unit string
+		hist *hdrhistogram.Histogram
+	}{{"inside-p50-ns", c.Inside}, {"across-p50-ns", c.Across}} {
+		if part.hist.TotalCount() > 0 {
+			list = append(list, Metric{float64(part.hist.ValueAtPercentile(50)), part.unit})
+		}
+	}
+	p99, round := float64(c.Wait.ValueAtPercentile(99)), float64(c.Round)
+	return append(list, Metric{p99, "wait-p99-ns"}, Metric{p99 / round, "wait-p99-rounds"},
+		Metric{float64(c.Longest), "longest-ns"}, Metric{float64(c.Longest) / round, "longest-rounds"},
+		Metric{float64(c.Waiting), "waiting"})
 }
 
 func (r Result) loadedMetrics() []Metric {

@@ -51,6 +51,13 @@ func TestBadConfigurationIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		"hold longer than ttl":       bench.Contention{Server: s, Hold: time.Second, TTL: time.Second},
 		"negative ops":               bench.Contention{Server: s, Ops: -1},
 		"contention without server":  bench.Contention{},
+		"unknown way to contend":     bench.Contention{Server: s, Way: "FAIR"},
+		"negative lanes of waiters":  bench.Contention{Server: s, Lanes: -1},
+		"lanes of the ring":          bench.Contention{Server: s, Way: "floor", Lanes: 1},
+		"negative processes":         bench.Contention{Server: s, Processes: -1},
+		"more processes than they":   bench.Contention{Server: s, Waiters: 2, Processes: 3},
+		"too many processes":         bench.Contention{Server: s, Waiters: 99, Processes: 65},
+		"ops of many processes":      bench.Contention{Server: s, Processes: 2, Ops: 1},
 		"no way":                     bench.KeepAlive{Server: s},
 		"unknown way":                bench.KeepAlive{Server: s, Way: "redsync"},
 		"negative locks":             bench.KeepAlive{Server: s, Way: "loop", Locks: -1},
@@ -79,6 +86,8 @@ func TestNamesAreKeysAndValues(t *testing.T) {
 	lanes := bench.Uncontended{Server: s, Approach: "locker", Lanes: 2}
 	fewer := bench.KeepAlive{Server: s, Way: "loop", Locks: 7, TTL: 10 * time.Second}
 	held := bench.Contention{Server: s, Waiters: 8, Hold: time.Millisecond}
+	many := bench.Contention{Server: s, Way: "fair", Waiters: 64, Processes: 4}
+	muxed := bench.Contention{Server: s, Way: "cohort", Lanes: 2}
 	for want, w := range map[string]bench.Workload{
 		"AcquireRelease/server=redis/approach=setnx/release=lua/goroutines=1":        setnx,
 		"AcquireRelease/server=redis/approach=setnx/release=tx/goroutines=16":        tx,
@@ -87,7 +96,9 @@ func TestNamesAreKeysAndValues(t *testing.T) {
 		"AcquireRelease/server=redis/approach=locker-mux2/release=lua/goroutines=1":  lanes,
 		"Load/server=redis/approach=locker-mux2/rate=12000":                          bench.Load{Of: lanes, Rate: 12000},
 		"Verb/server=redis/verb=SetNX":                                               bench.Verb{Server: s, Verb: "SetNX"},
-		"Contention/server=redis/approach=locker/waiters=8/hold=1ms":                 held,
+		"Contention/server=redis/way=polling/waiters=8/processes=1/hold=1ms":         held,
+		"Contention/server=redis/way=fair/waiters=64/processes=4/hold=0s":            many,
+		"Contention/server=redis/way=cohort-mux2/waiters=2/processes=1/hold=0s":      muxed,
 		"KeepAlive/server=redis/way=locker/locks=1000/ttl=30s":                       bench.KeepAlive{Server: s, Way: "locker"},
 		"KeepAlive/server=redis/way=loop/locks=7/ttl=10s":                            fewer,
 	} {

@@ -116,9 +116,9 @@ func TestHandoffDoesNotCountTheHold(t *testing.T) {
 
 func TestSumCallsLeavesOurAskingOut(t *testing.T) {
 	info := "# Commandstats\r\ncmdstat_get:calls=3,usec=9,usec_per_call=3.00\r\ncmdstat_info:calls=100,usec=1\r\n" +
-		"cmdstat_client|list:calls=2,usec=1\r\n"
-	if got := bench.SumCalls(info); got != 5 {
-		t.Errorf("got %d, want 5", got)
+		"cmdstat_client|list:calls=2,usec=1\r\ncmdstat_evalsha:calls=7,usec=1\r\n"
+	if all, evalsha := bench.SumCalls(info); all != 12 || evalsha != 7 {
+		t.Errorf("got %d, %d of EVALSHA, want 12 and 7", all, evalsha)
 	}
 }
 

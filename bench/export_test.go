@@ -11,10 +11,15 @@ import (
 )
 
 var (
-	SumCalls    = sumCalls
 	VersionOf   = versionOf
 	WithoutUser = withoutUser
 )
+
+// SumCalls sums up INFO commandstats.
+func SumCalls(commandstats string) (all, evalsha int64) {
+	c := sumCalls(commandstats)
+	return c.all, c.evalsha
+}
 
 // Turn is how many ops a verb does before what it needs is restored.
 const Turn = turn

@@ -32,6 +32,7 @@ type Server struct {
 	Native  bool   // it has a command for ReleaseNative, and allows it
 	Pool    *redis.Pool
 
+	rawURL  string      // for the processes of a Contention
 	counted *redis.Pool // as Pool; counts what is sent
 	sent    atomic.Int64
 	admin   *redis.Pool // for what is no part of a workload
@@ -44,7 +45,7 @@ type Server struct {
 // Open reaches the server at rawURL, whose forms are those of redigolock.NewPool; opts win over what the URL says. It
 // waits for at most 3 s. A URL that cannot be used is redigolock.ErrInvalid. The caller calls Close.
 func Open(ctx context.Context, rawURL string, opts ...redis.DialOption) (*Server, error) {
-	s := &Server{Name: "redis", URL: withoutUser(rawURL)}
+	s := &Server{Name: "redis", URL: withoutUser(rawURL), rawURL: rawURL}
 	var err error
 	tracked := append([]redis.DialOption{redis.DialContextFunc(s.conns.dial)}, opts...)
 	if s.Pool, err = newPool(rawURL, tracked); err != nil {
@@ -156,9 +157,11 @@ func field(info, name string) string {
 	return ""
 }
 
-// calls is how many commands the server has executed, those that scripts call included, and those of other clients; or
-// false where it does not tell.
-func (s *Server) calls(ctx context.Context) (int64, bool) {
+// calls are commands that the server has executed, those that scripts call included, and those of other clients.
+type calls struct{ all, evalsha int64 }
+
+// calls returns false where the server does not tell.
+func (s *Server) calls(ctx context.Context) (calls, bool) {
 	var text string
 	err := s.administer(ctx, func(c redis.Conn, timeout time.Duration) (err error) {
 		text, err = redis.String(redis.DoWithTimeout(c, timeout, "INFO", "commandstats"))
@@ -168,13 +171,17 @@ func (s *Server) calls(ctx context.Context) (int64, bool) {
 }
 
 // sumCalls leaves INFO out, which is our asking.
-func sumCalls(commandstats string) (sum int64) {
+func sumCalls(commandstats string) (sum calls) {
 	for line := range strings.Lines(commandstats) {
 		name, rest, _ := strings.Cut(strings.TrimSpace(line), ":calls=")
 		n, _, _ := strings.Cut(rest, ",")
-		var calls int64
-		if _, err := fmt.Sscan(n, &calls); err == nil && name != "cmdstat_info" {
-			sum += calls
+		var count int64
+		if _, err := fmt.Sscan(n, &count); err != nil || name == "cmdstat_info" {
+			continue
+		}
+		sum.all += count
+		if name == "cmdstat_evalsha" {
+			sum.evalsha = count
 		}
 	}
 	return sum

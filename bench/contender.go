@@ -1,0 +1,151 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	lock "github.com/redigolock/redigolock"
+)
+
+// A contender is a way to contend, for the waiters of one process, which are numbered from 0.
+type contender struct {
+	warm    func(w int) error
+	acquire func(w int) (release func() error, err error)
+	ended   func(error) error // nil for the error of a wait that ended because the time was up
+	close   func()            // ends all waits
+}
+
+func newContender(p *part) (contender, error) {
+	if p.Way == "floor" {
+		return newRing(p)
+	}
+	return newLockers(p), nil
+}
+
+// cohort is that of the way with this name.
+var cohort = lock.Cohort{Passes: 64, Slice: 5 * time.Millisecond}
+
+func newLockers(p *part) contender {
+	l := &lock.Locker{Pool: p.server.counted, Fair: p.Way != "polling"}
+	if p.Way == "cohort" {
+		l.Cohort = cohort
+	}
+	end := func() { _ = l.Close() }
+	if p.Lanes > 0 {
+		mux := &lock.Mux{Pool: p.server.counted, Conns: p.Lanes}
+		l.Pool = mux
+		end = func() {
+			_ = l.Close()
+			_ = mux.Close()
+		}
+	}
+	own := lockerOp(l, p.TTL)
+	return contender{
+		warm: func(w int) error {
+			if w > 0 && l.Fair {
+				return nil // the others will not need a connection, nor a slot
+			}
+			return own(p.Own[w])
+		},
+		acquire: func(int) (func() error, error) {
+			k, err := l.Acquire(bg, p.Key, p.TTL)
+			if err != nil {
+				return nil, err
+			}
+			return func() error { return k.Release(bg) }, nil
+		},
+		ended: func(err error) error {
+			if !l.Fair && errors.Is(err, lock.ErrUnknown) {
+				return err
+			}
+			return endOfWait(err)
+		},
+		close: end,
+	}
+}
+
+// A ring is the floor: waiter i of all wakes waiter i+1, which is in the next process, and the last wakes the first.
+type ring struct {
+	*part
+	wake []chan struct{}
+	c    redis.Conn // belongs to whoever is awake
+	sub  redis.PubSubConn
+}
+
+var errRingEnds = errors.New("bench: the time is up")
+
+var ringScript = redis.NewScript(1, `return redis.call("publish",KEYS[1],ARGV[1])`)
+
+func newRing(p *part) (contender, error) {
+	r := &ring{part: p, c: p.server.counted.Get()}
+	for range p.Own {
+		r.wake = append(r.wake, make(chan struct{}, 1))
+	}
+	r.sub.Conn = p.server.Pool.Get()
+	if err := r.sub.Subscribe(r.channel(p.Process)); err != nil {
+		return contender{}, err
+	}
+	if err, ok := r.sub.ReceiveWithTimeout(openTimeout).(error); ok {
+		return contender{}, err
+	}
+	if err := ringScript.Load(r.c); err != nil {
+		return contender{}, err
+	}
+	heard := make(chan struct{})
+	go r.hear(heard)
+	if p.Process == 0 {
+		r.wake[0] <- struct{}{}
+	}
+	end := func() {
+		_ = r.sub.Unsubscribe() // which ends hear
+		<-heard
+		_ = r.sub.Close()
+		_ = r.c.Close()
+	}
+	ended := func(err error) error {
+		if errors.Is(err, errRingEnds) {
+			return nil
+		}
+		return err
+	}
+	return contender{func(int) error { return nil }, r.acquire, ended, end}, nil
+}
+
+func (r *ring) channel(process int) string { return r.Key + ":" + strconv.Itoa(process) }
+
+func (r *ring) hear(heard chan<- struct{}) {
+	defer close(heard)
+	for {
+		switch m := r.sub.ReceiveWithTimeout(0).(type) {
+		case redis.Message:
+			if w, err := strconv.Atoi(string(m.Data)); err == nil && w < len(r.wake) {
+				r.wake[w] <- struct{}{}
+			}
+		case redis.Subscription:
+			return
+		case error:
+			r.crew.fail(fmt.Errorf("bench: floor: %w", m))
+			return
+		}
+	}
+}
+
+func (r *ring) acquire(w int) (func() error, error) {
+	select {
+	case <-r.stop:
+		return nil, errRingEnds
+	case <-r.wake[w]:
+	}
+	next := (w*r.Processes + r.Process + 1) % r.Waiters
+	return func() error {
+		n, err := redis.Int(ringScript.Do(r.c, r.channel(next%r.Processes), next/r.Processes))
+		if err == nil && n != 1 && !r.crew.stopped.Load() {
+			err = fmt.Errorf("bench: floor: %d have heard a message", n)
+		}
+		return err
+	}, nil
+}

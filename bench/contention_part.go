@@ -1,0 +1,177 @@
+package bench
+
+import (
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	lock "github.com/redigolock/redigolock"
+)
+
+// A part is what a child does for its job.
+type part struct {
+	job
+	server *Server
+	crew   crew
+	clock  sharedClock
+	way    contender
+	out    *gob.Encoder // belongs to whoever says something; only do says what is not of crew.start
+
+	owner  atomic.Int64 // the waiter that holds, counted from 1; 0: none of this process
+	cycles [][]cycle    // each belongs to its waiter until all have ended
+	counts atomic.Int64 // ops count that were acquired since this moment; 0: none yet
+	ops    atomic.Int64
+	marks  []mark        // belongs to the goroutine that takes orders
+	begun  chan struct{} // closed by the order to begin
+	stop   chan struct{} // closed by the order to stop
+}
+
+// do does the job.
+func (j job) do(in *gob.Decoder, out *gob.Encoder) error {
+	s, err := Open(bg, j.URL)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	p := &part{
+		job: j, server: s, clock: newSharedClock(), out: out, cycles: make([][]cycle, len(j.Own)),
+		begun: make(chan struct{}), stop: make(chan struct{}),
+	}
+	if p.way, err = newContender(p); err != nil {
+		return err
+	}
+	go p.takeOrders(in)
+	p.crew = crew{server: s, workers: len(j.Own), time: forever, warm: p.way.warm, work: p.wait, full: p.stop}
+	p.crew.start = func() {
+		if err := out.Encode(news{Ready: true}); err != nil {
+			p.crew.fail(err)
+			return
+		}
+		<-p.begun
+	}
+	closed := make(chan struct{})
+	// Closing ends the waits at once, and lets the tries be that are on their way: a context would cut those, and leave
+	// their connections dead and their tokens to be cleaned up.
+	p.crew.stop = func() {
+		go func() {
+			defer close(closed)
+			p.way.close()
+		}()
+	}
+	err = p.crew.run(bg)
+	<-closed
+	if err != nil {
+		return err
+	}
+	return out.Encode(news{Report: &report{Process: j.Process, Cycles: p.cycles, Marks: p.marks}})
+}
+
+const forever = 1000 * time.Hour
+
+// takeOrders is a goroutine that lives as long as the process.
+func (p *part) takeOrders(in *gob.Decoder) {
+	for {
+		var o order
+		if err := in.Decode(&o); err != nil {
+			os.Exit(1) // the parent is gone, or wants no figures any more
+		}
+		switch o {
+		case orderBegin:
+			close(p.begun)
+		case orderMark:
+			p.mark()
+		case orderStop:
+			close(p.stop)
+		}
+	}
+}
+
+// mark notes what was used. The first one begins to count.
+func (p *part) mark() {
+	var m mark
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	m.CPU, m.CPUOK = ownCPU()
+	m.Allocs, m.Sent = mem.Mallocs, p.server.sent.Load()
+	p.marks = append(p.marks, m)
+	p.counts.CompareAndSwap(0, p.clock.now())
+}
+
+// wait is what a waiter does.
+func (p *part) wait(w int) error {
+	for !p.crew.stopped.Load() {
+		c := cycle{Asked: p.clock.now()}
+		release, err := p.way.acquire(w)
+		if err != nil {
+			p.cycles[w] = append(p.cycles[w], c)
+			return p.way.ended(err)
+		}
+		c.Got = p.clock.now()
+		if err := p.enter(w, c.Got); err != nil {
+			return err
+		}
+		p.hold()
+		c.Left = p.clock.now()
+		p.cycles[w] = append(p.cycles[w], c)
+		if err := p.leave(w); err != nil {
+			return err
+		}
+		if err := release(); err != nil {
+			return fmt.Errorf("bench: the lock did not hold until its release, no figures: %w", err)
+		}
+	}
+	return nil
+}
+
+// enter finds at once what the stamps would show in the end, for the waiters of this process.
+func (p *part) enter(w int, got int64) error {
+	id := int64(w) + 1
+	if !p.owner.CompareAndSwap(0, id) {
+		return fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: waiter %d got the lock that waiter %d holds, no figures",
+			id, p.owner.Load())
+	}
+	if from := p.counts.Load(); p.Ops > 0 && from > 0 && got >= from && p.ops.Add(1) == p.Ops {
+		return p.out.Encode(news{Full: true})
+	}
+	return nil
+}
+
+// leave must be called before the release is sent: the next holder may be there before its answer.
+func (p *part) leave(w int) error {
+	id := int64(w) + 1
+	if !p.owner.CompareAndSwap(id, 0) {
+		return fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: waiter %d found waiter %d in its lock, no figures",
+			id, p.owner.Load())
+	}
+	return nil
+}
+
+func (p *part) hold() {
+	if p.Hold == 0 {
+		return
+	}
+	timer := time.NewTimer(p.Hold)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.stop:
+	}
+}
+
+// endOfWait is nil for a wait that has ended because the time was up, and after nothing worse than that the lock was
+// held. A fair waiter leaves at once whatever is on its way, which is then ErrUnknown, and is cleaned up by Close.
+func endOfWait(err error) error {
+	var refused redis.Error
+	var broken net.Error
+	if errors.Is(err, lock.ErrClosed) && !errors.As(err, &refused) && !errors.As(err, &broken) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,125 @@
+package bench
+
+import (
+	"context"
+	"time"
+)
+
+// A team is the processes of a Run, as their parent sees them.
+type team struct {
+	Contention
+	clock         sharedClock
+	children      []*child
+	events        chan event
+	before, after snapshot
+	reports       []*report // of the children that have ended
+}
+
+// A snapshot is what the server has done until some moment.
+type snapshot struct {
+	at      int64 // on the shared clock
+	cpu     time.Duration
+	cpuOK   bool // cpu is known
+	calls   calls
+	callsOK bool
+}
+
+// start starts the processes. Waiter i is in process i modulo Processes.
+func (t *team) start(key string, own []string) error {
+	t.events = make(chan event, t.Processes*newsOfChild)
+	for p := range t.Processes {
+		j := job{
+			URL: t.Server.rawURL, Key: key, Way: t.Way, Lanes: t.Lanes, Process: p, Processes: t.Processes,
+			Waiters: t.Waiters, Hold: t.Hold, TTL: t.TTL, Ops: t.Ops,
+		}
+		for i := p; i < t.Waiters; i += t.Processes {
+			j.Own = append(j.Own, own[i])
+		}
+		c, err := startChild(j, t.events)
+		if err != nil {
+			return err
+		}
+		t.children = append(t.children, c)
+	}
+	return nil
+}
+
+// end kills what still runs, and waits for it.
+func (t *team) end() {
+	for _, c := range t.children {
+		c.end()
+	}
+}
+
+func (t *team) run(ctx context.Context) error {
+	_, _ = t.Server.calls(ctx) // makes the connection
+	ready := 0
+	if err := t.listen(ctx, nil, func(n news) bool {
+		if n.Ready {
+			ready++
+		}
+		return ready == t.Processes
+	}); err != nil {
+		return err
+	}
+	t.tell(orderBegin)
+	if err := t.listenFor(ctx, t.lead()); err != nil {
+		return err
+	}
+	t.before.cpu, t.before.cpuOK = t.Server.usedCPU(ctx)
+	t.look(ctx, &t.before)
+	t.tell(orderMark)
+	if err := t.listenFor(ctx, t.Time); err != nil {
+		return err
+	}
+	t.look(ctx, &t.after)
+	t.tell(orderMark)
+	t.after.cpu, t.after.cpuOK = t.Server.usedCPU(ctx)
+	t.tell(orderStop)
+	return t.listen(ctx, nil, func(n news) bool {
+		if n.Report != nil {
+			t.reports = append(t.reports, n.Report)
+		}
+		return len(t.reports) == t.Processes
+	})
+}
+
+// look takes the command counts, and the moment of it, as nearly as one can say.
+func (t *team) look(ctx context.Context, s *snapshot) {
+	before := t.clock.now()
+	s.calls, s.callsOK = t.Server.calls(ctx)
+	s.at = before + (t.clock.now()-before)/2
+}
+
+// tell gives an order to all. What hinders it is heard by listen.
+func (t *team) tell(o order) {
+	for _, c := range t.children {
+		c.tell(o)
+	}
+}
+
+// listenFor listens for so long, or until there are enough ops.
+func (t *team) listenFor(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	return t.listen(ctx, timer.C, func(n news) bool { return n.Full })
+}
+
+// listen returns at the end of the time, or when until says so, or with what went wrong.
+func (t *team) listen(ctx context.Context, end <-chan time.Time, until func(news) bool) error {
+	for {
+		select {
+		case e := <-t.events:
+			if e.err != nil {
+				return e.err
+			}
+			if until(e.news) {
+				return nil
+			}
+		case <-end:
+			return nil
+		case <-ctx.Done():
+			return stoppedRun(ctx)
+		}
+	}
+}

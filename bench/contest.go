@@ -1,0 +1,176 @@
+package bench
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// A Contest is what one Run of a Contention has measured beside Result.
+type Contest struct {
+	// Handoff is in ns, from just before the holder sends its release until the Acquire of another waiter returns.
+	// Handoffs to the same waiter are left out: they would flatter a lock that lets its holder come back. Inside are
+	// those to a waiter of the same process, Across those to one of another.
+	Handoff, Inside, Across *hdrhistogram.Histogram
+	// Again is the share of the acquisitions by the waiter that has just released.
+	Again float64
+	// Wait is in ns, from the call of Acquire until it returned. Those who still waited when the time was up, Waiting
+	// in number, count with what they had waited until then.
+	Wait    *hdrhistogram.Histogram
+	Waiting int
+	// Longest is the longest wait; if it is that of one who still waited, Censored is true, and it is a lower bound.
+	Longest  time.Duration
+	Censored bool
+	// Round is the time in which as many acquisitions were made as there are waiters: that of a full round of a queue.
+	Round time.Duration
+	// Jain is Jain's index of fairness over the acquisitions of the waiters: 1 if all have the same, 1/waiters if one
+	// has all.
+	Jain float64
+	// Sent is the number of commands that the clients sent for each acquisition.
+	Sent float64
+	// Calls is the number of commands that the server executed for each acquisition, by INFO commandstats: with
+	// those that scripts call, and those of others who use the server. EvalSha is how many of them were EVALSHA, and so
+	// sent. On a server that does not tell, Calls is Sent, and EvalSha is negative.
+	Calls, EvalSha float64
+}
+
+// A tenure is a cycle with who had it.
+type tenure struct {
+	cycle
+	waiter, process int
+}
+
+// turns are all acquisitions, in order.
+func (t *team) turns() []tenure {
+	var list []tenure
+	for _, r := range t.reports {
+		for w, cycles := range r.Cycles {
+			for _, c := range cycles {
+				if c.Got > 0 {
+					list = append(list, tenure{c, w*t.Processes + r.Process, r.Process})
+				}
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b tenure) int { return int(a.Got - b.Got) })
+	return list
+}
+
+// overlap fails if two have held at the same time. Nobody knows when a lock was really free, but each says when it had
+// it for sure: from when its Acquire returned until before its release was sent.
+func overlap(turns []tenure) error {
+	for i := 1; i < len(turns); i++ {
+		if a, b := turns[i-1], turns[i]; b.Got < a.Left {
+			return fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: waiter %d of process %d got the lock %v before waiter %d "+
+				"of process %d released it, no figures", b.waiter, b.process, time.Duration(a.Left-b.Got), a.waiter, a.process)
+		}
+	}
+	return nil
+}
+
+// result is nil, and an error, if the lock did not hold.
+func (t *team) result() (Result, error) {
+	turns := t.turns()
+	if err := overlap(turns); err != nil {
+		return Result{}, err
+	}
+	con := &Contest{Handoff: newHistogram(), Inside: newHistogram(), Across: newHistogram(), Wait: newHistogram()}
+	counts := make([]int64, t.Waiters)
+	var ops, again int64
+	for i, c := range turns {
+		if !t.counts(c.Got) {
+			continue
+		}
+		ops++
+		counts[c.waiter]++
+		con.waited(time.Duration(c.Got-c.Asked), false)
+		if i > 0 && turns[i-1].waiter == c.waiter {
+			again++
+		} else if i > 0 {
+			con.handedOver(turns[i-1], c)
+		}
+	}
+	if ops == 0 {
+		return Result{}, errNoOps
+	}
+	t.waiting(con)
+	res := Result{Ops: ops, Elapsed: time.Duration(t.after.at - t.before.at), Latency: con.Handoff, Contest: con}
+	con.Jain, con.Again = Jain(counts), float64(again)/float64(ops)
+	con.Round = res.Elapsed * time.Duration(t.Waiters) / time.Duration(ops)
+	return t.used(res)
+}
+
+// counts says that the moment is within the time.
+func (t *team) counts(at int64) bool { return at >= t.before.at && at < t.after.at }
+
+func (con *Contest) handedOver(from, to tenure) {
+	took := time.Duration(to.Got - from.Left)
+	record(con.Handoff, took)
+	if from.process == to.process {
+		record(con.Inside, took)
+	} else {
+		record(con.Across, took)
+	}
+}
+
+func (con *Contest) waited(wait time.Duration, still bool) {
+	record(con.Wait, wait)
+	if wait > con.Longest {
+		con.Longest, con.Censored = wait, still
+	}
+}
+
+// waiting adds those who still waited when the time was up.
+func (t *team) waiting(con *Contest) {
+	for _, r := range t.reports {
+		for _, cycles := range r.Cycles {
+			for _, c := range cycles {
+				if c.Asked < t.after.at && (c.Got == 0 || c.Got >= t.after.at) {
+					con.Waiting++
+					con.waited(time.Duration(t.after.at-c.Asked), true)
+				}
+			}
+		}
+	}
+}
+
+// used adds what was used by the clients and by the server.
+func (t *team) used(res Result) (Result, error) {
+	con, ops := res.Contest, float64(res.Ops)
+	res.CPU = &CPU{Server: -1}
+	var sent int64
+	var allocs uint64
+	for _, r := range t.reports {
+		from, to := r.Marks[0], r.Marks[1]
+		sent += to.Sent - from.Sent
+		allocs += to.Allocs - from.Allocs
+		if res.CPU.Client += to.CPU - from.CPU; !to.CPUOK || t.Server.Embedded() {
+			res.CPU.Client = -1
+		}
+	}
+	if t.before.cpuOK && t.after.cpuOK {
+		res.CPU.Server = t.after.cpu - t.before.cpu
+	}
+	con.Sent, con.EvalSha = float64(sent)/ops, -1
+	con.Calls = con.Sent
+	if t.before.callsOK && t.after.callsOK {
+		con.Calls = float64(t.after.calls.all-t.before.calls.all) / ops
+		con.EvalSha = float64(t.after.calls.evalsha-t.before.calls.evalsha) / ops
+	}
+	return res.withAllocs(t.Server, allocs)
+}
+
+// Jain is Jain's index of fairness of what several have got: (Σx)² / (n Σx²). It is 0 if nobody has got anything.
+func Jain(counts []int64) float64 {
+	var sum, squares float64
+	for _, n := range counts {
+		sum += float64(n)
+		squares += float64(n) * float64(n)
+	}
+	if squares == 0 {
+		return 0
+	}
+	return sum * sum / (float64(len(counts)) * squares)
+}
