@@ -39,10 +39,11 @@ const (
 
 // What a configuration may have.
 const (
-	MaxWorkers = 4096 // goroutines, or waiters, or connections of a pool
-	MaxLanes   = 64   // connections of a Mux
-	MinTTL     = 10 * time.Millisecond
-	MaxTTL     = 24 * time.Hour
+	MaxWorkers   = 4096 // goroutines, or waiters, or connections of a pool
+	MaxLanes     = 64   // connections of a Mux
+	MaxProcesses = 64
+	MinTTL       = 10 * time.Millisecond
+	MaxTTL       = 24 * time.Hour
 )
 
 // A Workload can be run any number of times. Each Run is one round of about its Time.

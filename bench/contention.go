@@ -27,8 +27,6 @@ type Contention struct {
 	Ops  int64 // Ends a Run after so many acquisitions, for one process only. Zero: Time alone decides.
 }
 
-const maxProcesses = 64
-
 // ContentionWays are those of a Contention.
 func ContentionWays() []string { return []string{"floor", "polling", "fair", "cohort"} }
 
@@ -75,8 +73,8 @@ func (c Contention) check() error {
 		return badConfig("the floor has one connection")
 	case c.Waiters < 2 || c.Waiters > MaxWorkers:
 		return badConfig("%d waiters, allowed are 2 to %d", c.Waiters, MaxWorkers)
-	case c.Processes < 1 || c.Processes > min(c.Waiters, maxProcesses):
-		return badConfig("%d processes of %d waiters, allowed are 1 to as many, and %d", c.Processes, c.Waiters, maxProcesses)
+	case c.Processes < 1 || c.Processes > min(c.Waiters, MaxProcesses):
+		return badConfig("%d processes of %d waiters, allowed are 1 to as many, and %d", c.Processes, c.Waiters, MaxProcesses)
 	case c.Hold < 0 || c.Hold > c.TTL/2:
 		return badConfig("a hold time of %v, allowed is 0 to half of the ttl, %v", c.Hold, c.TTL/2)
 	case c.Ops < 0:

@@ -70,6 +70,7 @@ const (
 // news are what a child says, each at most once.
 type news struct {
 	Ready  bool
+	First  bool // the first acquisition that counts
 	Full   bool // there are enough ops
 	Failed *failure
 	Report *report

@@ -67,6 +67,7 @@ func (j job) do(in *gob.Decoder, out *gob.Encoder) error {
 	}
 	err = p.crew.run(bg)
 	<-closed
+	p.way.end()
 	if err != nil {
 		return err
 	}
@@ -137,8 +138,15 @@ func (p *part) enter(w int, got int64) error {
 		return fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: waiter %d got the lock that waiter %d holds, no figures",
 			id, p.owner.Load())
 	}
-	if from := p.counts.Load(); p.Ops > 0 && from > 0 && got >= from && p.ops.Add(1) == p.Ops {
+	from := p.counts.Load()
+	if from == 0 || got < from {
+		return nil
+	}
+	switch p.ops.Add(1) {
+	case p.Ops:
 		return p.out.Encode(news{Full: true})
+	case 1:
+		return p.out.Encode(news{First: true})
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ type team struct {
 	children      []*child
 	events        chan event
 	before, after snapshot
+	any           bool      // acquisition that counts
 	reports       []*report // of the children that have ended
 }
 
@@ -72,6 +73,11 @@ func (t *team) run(ctx context.Context) error {
 	if err := t.listenFor(ctx, t.Time); err != nil {
 		return err
 	}
+	if !t.any { // a slow op is a figure too
+		if err := t.listen(ctx, nil, func(n news) bool { return n.First || n.Full }); err != nil {
+			return err
+		}
+	}
 	t.look(ctx, &t.after)
 	t.tell(orderMark)
 	t.after.cpu, t.after.cpuOK = t.Server.usedCPU(ctx)
@@ -113,6 +119,7 @@ func (t *team) listen(ctx context.Context, end <-chan time.Time, until func(news
 			if e.err != nil {
 				return e.err
 			}
+			t.any = t.any || e.First || e.Full
 			if until(e.news) {
 				return nil
 			}

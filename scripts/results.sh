@@ -30,8 +30,8 @@ mkdir -p "$out/raw"
 go build -o "$tmp/lockbench" ./cmd/lockbench
 tcp=redis://127.0.0.1:$port unix=unix://$tmp/socket all=1,2,16,128,1024
 steps=${STEPS:-approaches verbs contention ratios keepalive limit mux load peers}
-count=11 time=300ms contention=1s ratios=60 many=20 load=10 round=30ms commands=50000 locks=10000 ttl=10s
-[ -z "${SHORT:-}" ] || { count=2 time=20ms contention=200ms ratios=8 many=2 load=1 round=10ms commands=5000 locks=500 ttl=1s; }
+count=11 time=300ms contests=10 contention=300ms waiters=2,8,64,512 ratios=60 many=20 load=10 round=30ms commands=50000 locks=10000 ttl=5s
+[ -z "${SHORT:-}" ] || { count=2 time=20ms contests=2 contention=20ms waiters=2,8 ratios=8 many=2 load=1 round=10ms commands=5000 locks=500 ttl=1s; }
 wanted() { case " $steps " in *" $1 "*) echo "== $1, $(date +%T)" ;; *) return 1 ;; esac }
 bench() { # name of the files, url, workload, flags
 	local name=$1 url=$2 workload=$3
@@ -47,7 +47,12 @@ peers() { # name of the file, flags of go test
 }
 wanted approaches && bench approaches $tcp approaches -goroutines $all -count $count -time $time
 wanted verbs && bench verbs $tcp verbs -count $count -time $time
-wanted contention && bench contention $tcp contention -count $count -time $contention
+if wanted contention; then
+	bench contention $tcp contention -count $contests -time $contention -waiters $waiters -processes 1,4 -hold 0s,1ms \
+		-ways floor,polling,fair,cohort
+	bench contention-mux $tcp contention -count $contests -time $contention -waiters 64 -processes 1,4 \
+		-ways fair,fair-mux1,cohort,cohort-mux1
+fi
 wanted ratios && bench ratios $tcp ratios -count $ratios
 if wanted keepalive; then
 	rm -f "$out/raw/keepalive.txt"
@@ -95,7 +100,11 @@ if [ -e "$raw/approaches.txt" ]; then
 		-col '/approach@(floor locker locker-setnx locker-mux1 locker-mux2 locker-mux4)' "$raw/approaches.txt"
 fi
 [ ! -e "$raw/verbs.txt" ] || stat verbs -filter '.unit:ns/op' -row /verb -col server "$raw/verbs.txt"
-[ ! -e "$raw/contention.txt" ] || stat contention -row /waiters -col server "$raw/contention.txt"
+[ ! -e "$raw/contention.txt" ] || stat contention -row /hold,/waiters,/processes \
+	-filter '.unit:(acq/s OR p50-ns OR jain OR wait-p99-rounds OR evalsha/acq OR server-cpu-ns/op)' \
+	-col '/way@(floor polling fair cohort)' "$raw/contention.txt"
+[ ! -e "$raw/contention-mux.txt" ] || stat contention-mux -row /processes -filter '.unit:(acq/s OR p50-ns OR cpu-ns/op)' \
+	-col '/way@(fair fair-mux1 cohort cohort-mux1)' "$raw/contention-mux.txt"
 [ ! -e "$raw/limit.txt" ] || stat limit -row .name -col server "$raw/limit.txt" "$raw/limit-unix.txt"
 [ ! -e "$raw/load.txt" ] || stat load -filter '.name:Load .unit:(p50-ns OR p99-ns OR p99.9-ns OR goodput/s)' \
 	-row /rate -col /approach "$raw/load.txt"

@@ -14,9 +14,12 @@
 //     connections; floor: redigo by hand), how to release (lua, tx, and native where the server has it) and the number
 //     of goroutines. With allocations, and processor time of this process and of the server.
 //   - verbs: each verb alone, by one goroutine on one connection.
-//   - contention: waiters of one key, by Locker.Acquire and Release: the time from just before a release until
-//     another waiter has the lock, acquisitions per second, Jain's index of fairness, commands for each acquisition,
-//     and the longest wait. Mutual exclusion is checked all the while; if it is violated there is no figure.
+//   - contention: waiters of one key, in one process or in several, which lockbench starts; by a polling Locker, a fair
+//     one, and a fair one with a Cohort of 64 within 5 ms (fair-mux2: through a Mux of 2 connections). The floor is no
+//     lock, but an EVALSHA that publishes to the next. The time from just before a release until another waiter has the
+//     lock, acquisitions per second, Jain's index of fairness, how often the releaser gets it again, EVALSHAs and
+//     commands for each acquisition, and waits. Mutual exclusion is checked from the histories of all processes, on the
+//     machine's monotonic clock; if it is violated there is no figure.
 //   - ratios: how much longer one takes than another, as the median of the ratios of many short rounds, with its
 //     interval: the Locker against redigo by hand, SetNXVerified against SetNX, and an identical copy as the control:
 //     what its ratio strays from 1 is noise.
@@ -57,9 +60,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/redigolock/redigolock/bench"
 )
 
 func main() {
+	bench.Join()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C kills
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))

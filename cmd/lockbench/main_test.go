@@ -13,6 +13,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 	"go.uber.org/goleak"
 
+	"github.com/redigolock/redigolock/bench"
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
@@ -20,6 +21,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestMain lets a test start this binary as lockbench.
 func TestMain(m *testing.M) {
+	bench.Join()
 	if os.Getenv("LOCKBENCH_TEST_MAIN") == "1" {
 		main()
 		return
@@ -42,7 +44,7 @@ func lockbench(ctx context.Context, env map[string]string, args ...string) outco
 
 // quick are the flags of a run that is over soon.
 func quick(args ...string) []string {
-	return append([]string{"-time", "20ms", "-count", "1", "-goroutines", "1,4", "-waiters", "2"}, args...)
+	return append([]string{"-time", "20ms", "-count", "1", "-goroutines", "1,4", "-waiters", "2", "-processes", "1,2"}, args...)
 }
 
 // wantLine checks the exit code, and that stderr is one line that contains all the texts.

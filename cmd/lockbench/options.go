@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -24,8 +23,10 @@ type options struct {
 	loads      []int // in percent
 	served     int
 	waiters    []int
-	locks      []int // nil: those of the server
-	hold       time.Duration
+	processes  []int
+	ways       []string // as those of bench.Contention are called
+	holds      []time.Duration
+	locks      []int         // nil: those of the server
 	ttl        time.Duration // 0: that of the workload
 	time       time.Duration // 0: that of the workload
 	count      int           // 0: that of the workload
@@ -44,7 +45,7 @@ var (
 	paces        = map[string]pace{
 		"approaches": {80 * time.Millisecond, 6},
 		"verbs":      {80 * time.Millisecond, 6},
-		"contention": {600 * time.Millisecond, 3},
+		"contention": {150 * time.Millisecond, 3},
 		"ratios":     {30 * time.Millisecond, 200},
 		"keepalive":  {0, 1}, // its ttl
 		"mux":        {30 * time.Millisecond, 200},
@@ -70,13 +71,16 @@ usage: go run ./cmd/lockbench [flags]
                     (default 10,25,50,70,80,90,95)
   -rates LIST       for load, instead of -loads: arrivals a second
   -served N         for load: how many are served at once (default 256)
-  -waiters LIST     for contention (default 2,8,64)
-  -hold DURATION    how long each holder holds, for contention (default 0s)
+  -waiters LIST     for contention: of all processes together (default 8,64)
+  -processes LIST   for contention: in how many processes they are, at most one for each waiter (default 1,4)
+  -ways LIST        for contention: floor, polling, fair, cohort; fair-mux2: through a Mux of 2 connections
+                    (default floor,polling,fair,cohort)
+  -hold LIST        for contention: how long each holder holds (default 0s)
   -locks LIST       for keepalive (default 1,1000,10000; on miniredis 1,1000)
   -ttl DURATION     of the locks (default 10s, keepalive 30s)
   -time DURATION    how long each round of a cell takes; for keepalive the ttl at least
-                    (default approaches and verbs 80ms, contention 600ms, ratios and mux 30ms, load 1s,
-                    keepalive its ttl)
+                    (default approaches and verbs 80ms, contention 150ms, ratios and mux 30ms, load 1s,
+                    keepalive its ttl); contention with a hold: six turns of each waiter at least
   -count N          how many rounds each cell has
                     (default approaches and verbs 6, contention and load 3, ratios and mux 200, keepalive 1)
   -out FILE         write each round in the Go benchmark format, for go tool benchstat
@@ -85,7 +89,7 @@ usage: go run ./cmd/lockbench [flags]
 workloads:
   approaches   acquire + release of distinct keys: approach x release x goroutines
   verbs        each verb alone, one goroutine on one connection
-  contention   waiters of one key: release to next holder, acquisitions/s, fairness, longest wait
+  contention   waiters of one key, in several processes: release to next holder, acquisitions/s, fairness, waits
   ratios       paired ratios with interval: Locker against redigo by hand, double check against SetNX
   keepalive    many locks kept alive: CPU for a renewal, memory, goroutines, lateness; takes minutes
   mux          paired ratios: Locker through a Mux against a pool, and redigo by hand over an unbounded and
@@ -98,6 +102,7 @@ examples:
   go run ./cmd/lockbench
   go run ./cmd/lockbench -url redis://localhost:6379 -time 1s -count 10 -out new.txt && go tool benchstat new.txt
   go run ./cmd/lockbench -url redis://localhost:6379 -workload ratios
+  go run ./cmd/lockbench -url redis://localhost:6379 -workload contention -waiters 2,512 -ways floor,fair
   go run ./cmd/lockbench -url redis://localhost:6379 -workload keepalive -locks 100000 -time 90s
   go run ./cmd/lockbench -url unix:///run/redis.sock -workload mux -goroutines 128 -out mux.txt
   go run ./cmd/lockbench -url redis://localhost:6379 -workload load -rates 1000,10000 -time 10s
@@ -105,7 +110,8 @@ examples:
 
 // parse returns flag.ErrHelp for -h. No error shows the value of -url.
 func parse(args []string, getenv func(string) string) (options, error) {
-	o := options{waiters: []int{2, 8, 64}, pools: []int{1, 2, 4, 8, 16, 32, 64}, loads: []int{10, 25, 50, 70, 80, 90, 95}}
+	o := options{waiters: []int{8, 64}, processes: []int{1, 4}, ways: bench.ContentionWays(), holds: []time.Duration{0},
+		pools: []int{1, 2, 4, 8, 16, 32, 64}, loads: []int{10, 25, 50, 70, 80, 90, 95}}
 	fs := flag.NewFlagSet("lockbench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	workloads := fs.String("workload", "approaches,contention", "")
@@ -117,7 +123,9 @@ func parse(args []string, getenv func(string) string) (options, error) {
 	fs.IntVar(&o.served, "served", 256, "")
 	fs.Var((*intList)(&o.waiters), "waiters", "")
 	fs.Var((*intList)(&o.locks), "locks", "")
-	fs.Var((*duration)(&o.hold), "hold", "")
+	fs.Var((*intList)(&o.processes), "processes", "")
+	fs.Var((*wayList)(&o.ways), "ways", "")
+	fs.Var((*durationList)(&o.holds), "hold", "")
 	fs.Var((*duration)(&o.ttl), "ttl", "")
 	fs.Var((*duration)(&o.time), "time", "")
 	fs.IntVar(&o.count, "count", 0, "")
@@ -159,7 +167,7 @@ func (o *options) check(workloads string, given map[string]bool) error {
 		least, most int
 	}{
 		{"goroutines", o.goroutines, 1, bench.MaxWorkers}, {"waiters", o.waiters, 2, bench.MaxWorkers},
-		{"locks", o.locks, 1, bench.MaxLocks}, {"pools", o.pools, 1, bench.MaxWorkers}, {"loads", o.loads, 1, 200},
+		{"processes", o.processes, 1, bench.MaxProcesses}, {"locks", o.locks, 1, bench.MaxLocks}, {"pools", o.pools, 1, bench.MaxWorkers}, {"loads", o.loads, 1, 200},
 		{"rates", o.rates, 1, 1_000_000}, {"served", []int{o.served}, 1, bench.MaxWorkers},
 	} {
 		if len(l.list) > 0 && (slices.Min(l.list) < l.least || slices.Max(l.list) > l.most) {
@@ -169,8 +177,8 @@ func (o *options) check(workloads string, given map[string]bool) error {
 	switch {
 	case given["ttl"] && (o.ttl < bench.MinTTL || o.ttl > bench.MaxTTL || o.ttl%time.Millisecond != 0):
 		return fmt.Errorf("-ttl %v: allowed are whole milliseconds from %v to %v", o.ttl, bench.MinTTL, bench.MaxTTL)
-	case o.hold < 0 || o.hold > o.ttlOf("contention")/2:
-		return fmt.Errorf("-hold %v: allowed is 0 to half of the ttl, %v", o.hold, o.ttlOf("contention")/2)
+	case slices.Min(o.holds) < 0 || slices.Max(o.holds) > o.ttlOf("contention")/2:
+		return fmt.Errorf("-hold: allowed is 0 to half of the ttl, %v", o.ttlOf("contention")/2)
 	case o.time > 0 && o.time < o.ttlOf("keepalive") && slices.Contains(o.workloads, "keepalive"):
 		return fmt.Errorf("-time %v: keepalive needs its ttl at least, %v (-ttl)", o.time, o.ttlOf("keepalive"))
 	case given["time"] && o.time <= 0:
@@ -251,38 +259,4 @@ func (o *options) locksOn(s *bench.Server) []int {
 		return miniLocks
 	}
 	return realLocks
-}
-
-// An intList is a flag as 1,16,128.
-type intList []int
-
-func (l *intList) String() string { return "" }
-
-func (l *intList) Set(s string) error {
-	var list []int
-	for field := range strings.SplitSeq(s, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(field))
-		if err != nil {
-			return errors.New("allowed are numbers, separated by commas")
-		}
-		if !slices.Contains(list, n) {
-			list = append(list, n)
-		}
-	}
-	*l = list
-	return nil
-}
-
-// A duration is a flag as 80ms, whose error says how one looks.
-type duration time.Duration
-
-func (d *duration) String() string { return "" }
-
-func (d *duration) Set(s string) error {
-	parsed, err := time.ParseDuration(s)
-	if err != nil {
-		return errors.New("a duration has a unit, as 80ms")
-	}
-	*d = duration(parsed)
-	return nil
 }

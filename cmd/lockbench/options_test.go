@@ -29,7 +29,7 @@ func TestUsage(t *testing.T) {
 // The usage text is written by hand.
 func TestUsageListsFlagsThatExist(t *testing.T) {
 	values := map[string]string{"url": "redis://h", "workload": "all", "goroutines": "1", "waiters": "2", "locks": "1",
-		"pools": "1", "loads": "50", "rates": "1000", "served": "9", "hold": "1ms", "ttl": "1s",
+		"pools": "1", "loads": "50", "rates": "1000", "served": "9", "hold": "0s,1ms", "processes": "1", "ways": "fair,cohort-mux2", "ttl": "1s",
 		"time": "1ms", "count": "1", "out": "x"}
 	listed := regexp.MustCompile(`(?m)^  -(\w+) [A-Z]`).FindAllStringSubmatch(usageText, -1)
 	if len(listed) != len(values) {
@@ -68,6 +68,15 @@ func TestBadFlagIsOneLineAndExitCode2(t *testing.T) {
 		{"-served", "5000"},
 		{"-hold", "-1s"},
 		{"-hold", "6s"},
+		{"-hold", "0s,1"},
+		{"-processes", "0"},
+		{"-processes", "65"},
+		{"-ways", ""},
+		{"-ways", "locker"},
+		{"-ways", "fair-mux"},
+		{"-ways", "fair-mux0"},
+		{"-ways", "fair-mux65"},
+		{"-ways", "floor-mux1"},
 		{"-ttl", "9ms"},
 		{"-ttl", "0s"},
 		{"-ttl", "25h"},

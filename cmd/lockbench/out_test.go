@@ -76,7 +76,8 @@ func TestOutHasALineForEachRoundInTheOrderOfTheTable(t *testing.T) {
 func TestBenchstatReadsOut(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "out.txt")
 	o := lockbench(context.Background(), nil,
-		"-workload", "all", "-time", "20ms", "-count", "6", "-goroutines", "1", "-waiters", "2", "-out", file)
+		"-workload", "all", "-time", "20ms", "-count", "6", "-goroutines", "1", "-waiters", "2",
+		"-processes", "1", "-ways", "polling,fair", "-out", file)
 	if o.code != exitDone {
 		t.Fatal(o.stderr)
 	}
@@ -87,7 +88,7 @@ func TestBenchstatReadsOut(t *testing.T) {
 	text := string(out)
 	for _, want := range []string{
 		"server: miniredis", "AcquireRelease/server=miniredis/approach=setnx/release=lua/goroutines=1",
-		"Verb/server=miniredis/verb=Fence", "Contention/server=miniredis/approach=locker/waiters=2/hold=0s",
+		"Verb/server=miniredis/verb=Fence", "Contention/server=miniredis/way=fair/waiters=2/processes=1/hold=0s",
 		"Ratio/server=miniredis/of=locker/to=floor/goroutines=1", "sec/op", "p99-sec", "jain", "acq/s", "cmds/acq", "ratio",
 	} {
 		if !strings.Contains(text, want) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -71,14 +72,40 @@ func verbs(s *bench.Server, o *options, p pace) []group {
 	return []group{{cells: cells}}
 }
 
+// contention has one group, so that all ways run interleaved. The floor does not hold.
 func contention(s *bench.Server, o *options, p pace) []group {
 	var cells []*cell
-	for _, n := range o.waiters {
-		w := bench.Contention{Server: s, Waiters: n, Hold: o.hold, TTL: o.ttl, Time: p.time}
-		cells = append(cells, &cell{workload: w})
+	for _, hold := range o.holds {
+		for _, n := range o.waiters {
+			for _, processes := range processesFor(n, o.processes) {
+				for _, name := range o.ways {
+					way, lanes := wayOf(name)
+					w := bench.Contention{Server: s, Way: way, Lanes: lanes, Waiters: n, Processes: processes, Hold: hold, TTL: o.ttl}
+					w.Time = max(p.time, turns*time.Duration(n)*hold)
+					if way != "floor" || hold == 0 {
+						cells = append(cells, &cell{workload: w})
+					}
+				}
+			}
+		}
 	}
 	return []group{{cells: cells}}
 }
+
+// processesFor are no more than the waiters.
+func processesFor(waiters int, list []int) []int {
+	var some []int
+	for _, n := range list {
+		if n = min(n, waiters); !slices.Contains(some, n) {
+			some = append(some, n)
+		}
+	}
+	return some
+}
+
+// turns is how often each waiter gets the lock at least, if all get the same: an index of fairness of fewer would
+// show that some have one turn more than others.
+const turns = 6
 
 // keepalive is a group for each number of locks.
 func keepalive(s *bench.Server, o *options, p pace) []group {

@@ -118,3 +118,35 @@ func TestMuxComparesWithAllFloors(t *testing.T) {
 		t.Errorf("%d pairs", n)
 	}
 }
+
+// The floor does not hold, there are not more processes than waiters, and a round is long enough for six turns of each.
+func TestContentionHasTheCellsThatMakeSense(t *testing.T) {
+	o, err := parse([]string{"-workload", "contention", "-waiters", "2,512", "-processes", "1,4", "-ways", "floor,cohort-mux2",
+		"-hold", "0s,1ms", "-time", "300ms"}, noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]time.Duration{}
+	for _, c := range plan(fakeServer(), &o)[0].cells() {
+		got[c.workload.Name()] = c.workload.(bench.Contention).Time
+	}
+	ms := time.Millisecond
+	want := map[string]time.Duration{
+		"floor/waiters=2/processes=1/hold=0s": 300 * ms, "cohort-mux2/waiters=2/processes=1/hold=0s": 300 * ms,
+		"floor/waiters=2/processes=2/hold=0s": 300 * ms, "cohort-mux2/waiters=2/processes=2/hold=0s": 300 * ms,
+		"floor/waiters=512/processes=1/hold=0s": 300 * ms, "cohort-mux2/waiters=512/processes=1/hold=0s": 300 * ms,
+		"floor/waiters=512/processes=4/hold=0s": 300 * ms, "cohort-mux2/waiters=512/processes=4/hold=0s": 300 * ms,
+		"cohort-mux2/waiters=2/processes=1/hold=1ms":   300 * ms,
+		"cohort-mux2/waiters=2/processes=2/hold=1ms":   300 * ms,
+		"cohort-mux2/waiters=512/processes=1/hold=1ms": 3072 * ms,
+		"cohort-mux2/waiters=512/processes=4/hold=1ms": 3072 * ms,
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d cells, want %d: %v", len(got), len(want), got)
+	}
+	for name, d := range want {
+		if got["Contention/server=redis/way="+name] != d {
+			t.Errorf("%s: %v, want %v", name, got["Contention/server=redis/way="+name], d)
+		}
+	}
+}

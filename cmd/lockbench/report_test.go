@@ -20,7 +20,8 @@ func fakeServer() *bench.Server {
 // filled are the sections of a server, with figures that were made up.
 func filled(t *testing.T, rounds int, args ...string) []*section {
 	t.Helper()
-	few := []string{"-goroutines", "1,128", "-count", fmt.Sprint(rounds), "-pools", "4,16", "-loads", "50,90"}
+	few := []string{"-goroutines", "1,128", "-count", fmt.Sprint(rounds), "-pools", "4,16", "-loads", "50,90",
+		"-hold", "0s,1ms", "-processes", "1,4", "-waiters", "64", "-ways", "floor,cohort,fair-mux2"}
 	args = append(few, args...)
 	o, err := parse(args, func(string) string { return "" })
 	if err != nil {
@@ -48,8 +49,13 @@ func madeUp(c *cell, i, r int) bench.Result {
 	ms := time.Millisecond
 	res.CPU = &bench.CPU{Client: time.Duration(r+30-i%9) * ms, Server: time.Duration(50-i%7) * ms}
 	if w, ok := c.workload.(bench.Contention); ok {
-		res.Contest = &bench.Contest{Handoff: hist, Jain: 1 - float64(i)/4, Sent: 3.04 + float64(i), Calls: 5.1 + float64(i),
-			Longest: time.Duration(w.Waiters*(r+1)) * 7 * time.Millisecond, Censored: w.Waiters == 64}
+		res.Contest = &bench.Contest{Handoff: hist, Inside: hist, Across: hdrhistogram.New(1, time.Hour.Nanoseconds(), 3),
+			Again: 0.5 - float64(i)/64, Wait: hist, Waiting: i, Round: 5 * ms, Jain: 1 - float64(i)/64, Sent: 3.04 + float64(i),
+			Calls: 5.1 + float64(i), EvalSha: 1.0004 + float64(i), Censored: w.Waiters == 64,
+			Longest: time.Duration(w.Waiters*(r+1)) * 7 * time.Millisecond}
+		if w.Processes > 1 {
+			res.Contest.Across = hist
+		}
 	}
 	if _, ok := c.workload.(offered); ok {
 		res.Loaded = &bench.Loaded{Arrived: res.Ops + int64(i), Unserved: int64(i), Late: hist}

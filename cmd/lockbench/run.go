@@ -8,8 +8,6 @@ import (
 	"io"
 	"net/url"
 
-	"github.com/gomodule/redigo/redis"
-
 	"github.com/redigolock/redigolock/bench"
 )
 
@@ -67,11 +65,20 @@ func open(ctx context.Context, o *options) (*bench.Server, error) {
 	if o.url == "" {
 		return bench.OpenEmbedded(ctx)
 	}
-	var opts []redis.DialOption
 	if o.password != "" && !hasPassword(o.url) {
-		opts = append(opts, redis.DialPassword(o.password))
+		return bench.Open(ctx, withPassword(o.url, o.password))
 	}
-	return bench.Open(ctx, o.url, opts...)
+	return bench.Open(ctx, o.url)
+}
+
+// withPassword puts the password into the URL, as the only thing that all processes of a Contention are told.
+func withPassword(rawURL, password string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return rawURL
+	}
+	u.User = url.UserPassword(u.User.Username(), password)
+	return u.String()
 }
 
 // hasPassword reports whether the URL has a password, which goes before REDISCLI_AUTH. A user alone is the password, as

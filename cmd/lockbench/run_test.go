@@ -34,7 +34,7 @@ func TestRunOnARealServerLeavesNoKey(t *testing.T) {
 	if o.code != exitDone || o.stderr != "" {
 		t.Errorf("exit code %d, stderr %q", o.code, o.stderr)
 	}
-	for _, text := range []string{r.Version() + " at " + r.URL() + " (from REDIS_URL)", "allocs", "executed"} {
+	for _, text := range []string{r.Version() + " at " + r.URL() + " (from REDIS_URL)", "allocs", "evalsha"} {
 		if !strings.Contains(o.stdout, text) {
 			t.Errorf("%q is not in\n%s", text, o.stdout)
 		}
@@ -56,6 +56,7 @@ func TestCtrlCPrintsWhatThereIs(t *testing.T) {
 		ended := make(chan outcome)
 		go func() {
 			ended <- lockbench(ctx, nil, "-url", r.URL(), "-workload", workload, "-goroutines", "4", "-waiters", "2",
+				"-ways", "polling,fair",
 				"-time", "20ms", "-count", "100000", "-out", file)
 		}()
 		eventually(t, workload+" has written a round", func() bool {
