@@ -91,28 +91,35 @@ func (c Contention) check() error {
 func (c Contention) lead() time.Duration { return min(max(c.Time/5, 50*time.Millisecond), time.Second) }
 
 // Run measures for Time, or Ops.
-func (c Contention) Run(ctx context.Context) (res Result, err error) {
-	c = c.withDefaults()
-	if err := c.check(); err != nil {
+func (c Contention) Run(ctx context.Context) (Result, error) {
+	t, err := c.contend(ctx)
+	if err != nil {
 		return Result{}, err
 	}
+	return t.result()
+}
+
+// contend returns the team that has contended, and has ended.
+func (c Contention) contend(ctx context.Context) (t *team, err error) {
+	c = c.withDefaults()
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	if ctx.Err() != nil {
-		return Result{}, stoppedRun(ctx)
+		return nil, stoppedRun(ctx)
 	}
 	k := newKeys(1 + c.Waiters)
 	key := k.names[c.Waiters]
 	k.more = []string{"{" + key + "}:redigolock-q1"} // what is left of the queue if a process is killed
 	defer k.remove(ctx, c.Server, &err)
-	t := &team{Contention: c, clock: newSharedClock()}
+	t = &team{Contention: c, clock: newSharedClock()}
 	defer t.end()
 	if err := t.start(key, k.names[:c.Waiters]); err != nil {
-		return Result{}, err
+		return nil, err
 	}
-	if err := t.run(ctx); err != nil {
-		if ctx.Err() != nil {
-			return Result{}, stoppedRun(ctx)
-		}
-		return Result{}, err
+	err = t.run(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = stoppedRun(ctx)
 	}
-	return t.result()
+	return t, err
 }

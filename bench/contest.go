@@ -42,8 +42,8 @@ type tenure struct {
 	waiter, process int
 }
 
-// turns are all acquisitions, in order.
-func (t *team) turns() []tenure {
+// tenures are all acquisitions, in order.
+func (t *team) tenures() []tenure {
 	var list []tenure
 	for _, r := range t.reports {
 		for w, cycles := range r.Cycles {
@@ -60,9 +60,9 @@ func (t *team) turns() []tenure {
 
 // overlap fails if two have held at the same time. Nobody knows when a lock was really free, but each says when it had
 // it for sure: from when its Acquire returned until before its release was sent.
-func overlap(turns []tenure) error {
-	for i := 1; i < len(turns); i++ {
-		if a, b := turns[i-1], turns[i]; b.Got < a.Left {
+func overlap(tenures []tenure) error {
+	for i := 1; i < len(tenures); i++ {
+		if a, b := tenures[i-1], tenures[i]; b.Got < a.Left {
 			return fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: waiter %d of process %d got the lock %v before waiter %d "+
 				"of process %d released it, no figures", b.waiter, b.process, time.Duration(a.Left-b.Got), a.waiter, a.process)
 		}
@@ -72,24 +72,24 @@ func overlap(turns []tenure) error {
 
 // result is nil, and an error, if the lock did not hold.
 func (t *team) result() (Result, error) {
-	turns := t.turns()
-	if err := overlap(turns); err != nil {
+	tenures := t.tenures()
+	if err := overlap(tenures); err != nil {
 		return Result{}, err
 	}
 	con := &Contest{Handoff: newHistogram(), Inside: newHistogram(), Across: newHistogram(), Wait: newHistogram()}
 	counts := make([]int64, t.Waiters)
 	var ops, again int64
-	for i, c := range turns {
+	for i, c := range tenures {
 		if !t.counts(c.Got) {
 			continue
 		}
 		ops++
 		counts[c.waiter]++
 		con.waited(time.Duration(c.Got-c.Asked), false)
-		if i > 0 && turns[i-1].waiter == c.waiter {
+		if i > 0 && tenures[i-1].waiter == c.waiter {
 			again++
 		} else if i > 0 {
-			con.handedOver(turns[i-1], c)
+			con.handedOver(tenures[i-1], c)
 		}
 	}
 	if ops == 0 {

@@ -21,6 +21,46 @@ func SumCalls(commandstats string) (all, evalsha int64) {
 	return c.all, c.evalsha
 }
 
+// A Tenure is an acquisition of a Contention, by the shared clock.
+type Tenure struct {
+	Asked, Got, Left int64
+	Waiter, Process  int
+}
+
+// Tenures are all acquisitions, in order, by the processes of a Contention that runs.
+func (c Contention) Tenures(ctx context.Context) ([]Tenure, error) {
+	t, err := c.contend(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []Tenure
+	for _, x := range t.tenures() {
+		list = append(list, Tenure{x.Asked, x.Got, x.Left, x.waiter, x.process})
+	}
+	return list, nil
+}
+
+// Judge is what comes of two waiters in a process each, who have done this in the time from 0 to 1 s; Got is 0 for who still
+// waits.
+func (c Contention) Judge(cycles [2][]Tenure) (Result, error) {
+	t := &team{Contention: c.withDefaults(), after: snapshot{at: 1e9}}
+	t.Processes = 2
+	for p, list := range cycles {
+		r := &report{Process: p, Cycles: make([][]cycle, 1), Marks: make([]mark, 2)}
+		for _, x := range list {
+			r.Cycles[0] = append(r.Cycles[0], cycle{x.Asked, x.Got, x.Left})
+		}
+		t.reports = append(t.reports, r)
+	}
+	return t.result()
+}
+
+// SetJoined makes it so that Join was called, or was not.
+func SetJoined(yes bool) { joined.Store(yes) }
+
+// NewClock is the clock that processes share.
+func NewClock() func() int64 { return newSharedClock().now }
+
 // Turn is how many ops a verb does before what it needs is restored.
 const Turn = turn
 
