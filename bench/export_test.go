@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -54,6 +55,38 @@ func (c Contention) Judge(cycles [2][]Tenure) (Result, error) {
 	}
 	return t.result()
 }
+
+// A Peer is a process with one fair waiter of a key, which does not release.
+type Peer struct {
+	Child  *os.Process
+	child  *child
+	events chan event
+}
+
+// StartPeer starts one, and has it acquire.
+func StartPeer(tb testing.TB, url, key string, ttl time.Duration) *Peer {
+	tb.Helper()
+	p := &Peer{events: make(chan event, newsOfChild)}
+	j := job{URL: url, Key: key, Own: []string{key + ":own"}, Way: "fair", Waiters: 1, Processes: 1, Hold: forever, TTL: ttl}
+	var err error
+	if p.child, err = startChild(j, p.events); err != nil {
+		tb.Fatal(err)
+	}
+	p.Child = p.child.cmd.Process
+	select {
+	case e := <-p.events:
+		if !e.Ready {
+			tb.Fatalf("the process is not ready: %v", e.err)
+		}
+	case <-time.After(time.Minute):
+		tb.Fatal("the process is not ready within a minute")
+	}
+	p.child.tell(orderBegin)
+	return p
+}
+
+// Kill kills it, and returns when it has ended.
+func (p *Peer) Kill() { p.child.end() }
 
 // SetJoined makes it so that Join was called, or was not.
 func SetJoined(yes bool) { joined.Store(yes) }
