@@ -96,7 +96,12 @@ func newRing(p *part) (contender, error) {
 		return contender{}, err
 	}
 	heard := make(chan struct{})
-	go r.hear(heard)
+	warm := func(w int) error {
+		if w == 0 {
+			go r.hear(heard)
+		}
+		return nil
+	}
 	if p.Process == 0 {
 		r.wake[0] <- struct{}{}
 	}
@@ -112,7 +117,7 @@ func newRing(p *part) (contender, error) {
 		}
 		return err
 	}
-	return contender{func(int) error { return nil }, r.acquire, ended, func() {}, end}, nil
+	return contender{warm, r.acquire, ended, func() {}, end}, nil
 }
 
 func (r *ring) channel(process int) string { return r.Key + ":" + strconv.Itoa(process) }

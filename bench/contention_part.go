@@ -22,7 +22,7 @@ type part struct {
 	crew   crew
 	clock  sharedClock
 	way    contender
-	out    *gob.Encoder // belongs to whoever says something; only do says what is not of crew.start
+	out    *gob.Encoder // safe for concurrent use
 
 	owner  atomic.Int64 // the waiter that holds, counted from 1; 0: none of this process
 	cycles [][]cycle    // each belongs to its waiter until all have ended

@@ -53,17 +53,9 @@ func (t *team) end() {
 }
 
 func (t *team) run(ctx context.Context) error {
-	_, _ = t.Server.calls(ctx) // makes the connection
-	ready := 0
-	if err := t.listen(ctx, nil, func(n news) bool {
-		if n.Ready {
-			ready++
-		}
-		return ready == t.Processes
-	}); err != nil {
+	if err := t.begin(ctx); err != nil {
 		return err
 	}
-	t.tell(orderBegin)
 	if err := t.listenFor(ctx, t.lead()); err != nil {
 		return err
 	}
@@ -82,6 +74,25 @@ func (t *team) run(ctx context.Context) error {
 	t.tell(orderMark)
 	t.after.cpu, t.after.cpuOK = t.Server.usedCPU(ctx)
 	t.tell(orderStop)
+	return t.collect(ctx)
+}
+
+// begin waits until all are ready, and has them begin.
+func (t *team) begin(ctx context.Context) error {
+	_, _ = t.Server.calls(ctx) // makes the connection
+	ready := 0
+	err := t.listen(ctx, nil, func(n news) bool {
+		if n.Ready {
+			ready++
+		}
+		return ready == t.Processes
+	})
+	t.tell(orderBegin)
+	return err
+}
+
+// collect waits for the reports.
+func (t *team) collect(ctx context.Context) error {
 	return t.listen(ctx, nil, func(n news) bool {
 		if n.Report != nil {
 			t.reports = append(t.reports, n.Report)

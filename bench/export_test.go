@@ -88,6 +88,44 @@ func StartPeer(tb testing.TB, url, key string, ttl time.Duration) *Peer {
 // Kill kills it, and returns when it has ended.
 func (p *Peer) Kill() { p.child.end() }
 
+// GapAfterKill kills the last process of a Contention that runs, and returns the longest time after that for which none of
+// the others held, of those that began within the time d.
+func (c Contention) GapAfterKill(ctx context.Context, pause, d time.Duration) (longest time.Duration, err error) {
+	c = c.withDefaults()
+	k := newKeys(1 + c.Waiters)
+	defer k.remove(ctx, c.Server, &err)
+	t := &team{Contention: c, clock: newSharedClock()}
+	defer t.end()
+	if err := t.start(k.names[c.Waiters], k.names[:c.Waiters]); err != nil {
+		return 0, err
+	}
+	last := t.children[c.Processes-1]
+	if err := t.begin(ctx); err != nil {
+		return 0, err
+	}
+	if err := t.listenFor(ctx, pause); err != nil {
+		return 0, err
+	}
+	killed := t.clock.now()
+	last.end()
+	<-t.events // of its end
+	if err := t.listenFor(ctx, d); err != nil {
+		return 0, err
+	}
+	t.tell(orderStop)
+	t.Processes--
+	if err := t.collect(ctx); err != nil {
+		return 0, err
+	}
+	tenures := t.tenures()
+	for i := 1; i < len(tenures); i++ {
+		if gap := time.Duration(tenures[i].Got - tenures[i-1].Left); tenures[i].Got > killed {
+			longest = max(longest, gap)
+		}
+	}
+	return longest, overlap(tenures)
+}
+
 // SetJoined makes it so that Join was called, or was not.
 func SetJoined(yes bool) { joined.Store(yes) }
 

@@ -167,7 +167,8 @@ func (o *options) check(workloads string, given map[string]bool) error {
 		least, most int
 	}{
 		{"goroutines", o.goroutines, 1, bench.MaxWorkers}, {"waiters", o.waiters, 2, bench.MaxWorkers},
-		{"processes", o.processes, 1, bench.MaxProcesses}, {"locks", o.locks, 1, bench.MaxLocks}, {"pools", o.pools, 1, bench.MaxWorkers}, {"loads", o.loads, 1, 200},
+		{"processes", o.processes, 1, bench.MaxProcesses}, {"locks", o.locks, 1, bench.MaxLocks},
+		{"pools", o.pools, 1, bench.MaxWorkers}, {"loads", o.loads, 1, 200},
 		{"rates", o.rates, 1, 1_000_000}, {"served", []int{o.served}, 1, bench.MaxWorkers},
 	} {
 		if len(l.list) > 0 && (slices.Min(l.list) < l.least || slices.Max(l.list) > l.most) {

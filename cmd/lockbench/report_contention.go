@@ -15,8 +15,8 @@ func (s *section) writeContention(w io.Writer, cells []*cell) {
 	first := cells[0].workload.(bench.Contention)
 	fmt.Fprintf(w, "One key, acquire + release in a loop, %s\n\n", s.rounds(cells))
 	t := table{left: 4}
-	t.head = []string{"hold", "waiters", "processes", "way", "acq/s", "handoff p50", "p99", "max", "inside p50", "across p50",
-		"again", "Jain", "wait p99", "rounds", "longest", "evalsha", "commands", "CPU", "server CPU"}
+	t.head = []string{"hold", "waiters", "processes", "way", "acq/s", "handoff p50", "p99", "max", "inside p50",
+		"across p50", "again", "Jain", "wait p99", "rounds", "longest", "evalsha", "commands", "CPU", "server CPU"}
 	before := first
 	for _, c := range cells {
 		n := c.workload.(bench.Contention)
