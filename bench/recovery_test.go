@@ -265,7 +265,7 @@ func restartedServer(h *harm) gap {
 func TestRecoveryInContention(t *testing.T) {
 	times := 2
 	if os.Getenv("REDIGOLOCK_LONG") != "" {
-		times = 40
+		times = 20
 	}
 	for _, hold := range []time.Duration{0, 5 * time.Millisecond} {
 		s, _ := realServer(t)
@@ -274,7 +274,7 @@ func TestRecoveryInContention(t *testing.T) {
 		over := 0
 		for range times {
 			pause := 50*time.Millisecond + rand.N(20*time.Millisecond)
-			gap, err := c.GapAfterKill(context.Background(), pause, peerTTL+2*poke)
+			gap, err := c.GapAfterKill(context.Background(), pause, peerTTL+poke)
 			if err != nil {
 				t.Fatal(err)
 			}

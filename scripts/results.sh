@@ -50,7 +50,7 @@ wanted verbs && bench verbs $tcp verbs -count $count -time $time
 if wanted contention; then
 	bench contention $tcp contention -count $contests -time $contention -waiters $waiters -processes 1,4 -hold 0s,1ms \
 		-ways floor,polling,fair,cohort
-	bench contention-mux $tcp contention -count $contests -time $contention -waiters 64 -processes 1,4 \
+	bench contention-mux $tcp contention -count $contests -time $contention -waiters 64 -processes 4 \
 		-ways fair,fair-mux1,cohort,cohort-mux1
 fi
 wanted ratios && bench ratios $tcp ratios -count $ratios
