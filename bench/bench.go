@@ -12,6 +12,9 @@
 // "lockbench:<random>:…", and removes them, also when its context is cancelled. Each first does everything once
 // before its clock starts, so that neither dialling nor loading a script is measured.
 //
+// REDIGOLOCK_LONG=1 go test -run Recovery -v -parallel 8 ./bench/ shows how long a fair lock stands still when a process
+// is killed or stopped, a connection cut, scripts flushed, or the server restarted.
+//
 // Figures of miniredis compare the approaches with each other; they say nothing about Redis.
 package bench
 

@@ -132,8 +132,10 @@ func verb(b *testing.B, v bench.Verb) {
 func BenchmarkContention(b *testing.B) {
 	onServers(b, func(b *testing.B, s *bench.Server) {
 		for _, n := range []int{2, 8, 64} {
-			c := bench.Contention{Server: s, Waiters: n, Time: time.Minute}
-			b.Run(tail(c), func(b *testing.B) { contention(b, c) })
+			for _, way := range bench.ContentionWays() {
+				c := bench.Contention{Server: s, Way: way, Waiters: n, Time: time.Minute}
+				b.Run(tail(c), func(b *testing.B) { contention(b, c) })
+			}
 		}
 	})
 }

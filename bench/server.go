@@ -43,7 +43,8 @@ type Server struct {
 }
 
 // Open reaches the server at rawURL, whose forms are those of redigolock.NewPool; opts win over what the URL says. It
-// waits for at most 3 s. A URL that cannot be used is redigolock.ErrInvalid. The caller calls Close.
+// waits for at most 3 s. A URL that cannot be used is redigolock.ErrInvalid. The processes of a Contention are told the
+// URL, and none of opts. The caller calls Close.
 func Open(ctx context.Context, rawURL string, opts ...redis.DialOption) (*Server, error) {
 	s := &Server{Name: "redis", URL: withoutUser(rawURL), rawURL: rawURL}
 	var err error
