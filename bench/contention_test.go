@@ -3,6 +3,7 @@ package bench_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -33,6 +34,12 @@ func TestJain(t *testing.T) {
 
 // A figure of a lock that did not hold is worse than none: here somebody deletes the key under its holders.
 func TestContentionFailsWhenTheLockDoesNotHold(t *testing.T) {
+	for _, processes := range []int{1, 8} { // 8: each has one waiter, and sees no other's
+		t.Run(fmt.Sprint(processes), func(t *testing.T) { contendsWithSaboteur(t, processes) })
+	}
+}
+
+func contendsWithSaboteur(t *testing.T, processes int) {
 	s, r := realServer(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	saboteur := make(chan struct{})
@@ -45,7 +52,8 @@ func TestContentionFailsWhenTheLockDoesNotHold(t *testing.T) {
 			}
 		}
 	}()
-	res, err := bench.Contention{Server: s, Waiters: 8, Hold: 2 * time.Millisecond, Time: 20 * time.Second}.Run(ctx)
+	c := bench.Contention{Server: s, Waiters: 8, Processes: processes, Hold: 2 * time.Millisecond, Time: 20 * time.Second}
+	res, err := c.Run(ctx)
 	cancel()
 	<-saboteur
 	if err == nil {
