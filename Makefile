@@ -14,6 +14,7 @@ test:
 	scripts/install.sh
 	$(GO) vet ./...
 	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race $(FLAGS) ./...
+	$(GO) test ./internal/fairmodel
 
 lint:
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
@@ -33,4 +34,5 @@ long:
 	scripts/install.sh
 	$(GO) run ./internal/mutants
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 CGO_ENABLED=1 $(GO) test -race -timeout 20m -run 'Chaos|StoppedServer' .
+	REDIGOLOCK_LONG=1 $(GO) test -timeout 30m ./internal/fairmodel
 	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race -count=20 -timeout 60m $(FLAGS) ./...

@@ -86,7 +86,9 @@ seconds after the last wait. A message is a hint that the lock was granted; what
 
 	a message is lost, or the subscription breaks    a second, or the rest of the holder's TTL if that is less
 	the holder's process dies                        the rest of its ttl, and up to a tenth of the waiter's, at most 250 ms
-	a waiting process dies                           nothing; its machine does: the ttl of its grant
+	a waiting process dies                           nothing once the server has seen its connection close; if
+	                                                 it is granted the lock before that, the ttl of its grant,
+	                                                 at most a second where others wait
 	a waiting process stands still                   the ttl of its grant
 	the key is deleted, or released by a client or   up to a second: they hand nothing over
 	Locker that is not fair
