@@ -3,7 +3,7 @@
 //	go run ./internal/mutants [-short] [-run REGEXP]
 //
 // A mutant is a replacement in one file of the root package, given to the compiler as an overlay: no file of the tree is
-// changed. A mutant that survives its tests, or does not compile, makes the exit code 1. With -short only every eighth
+// changed. A mutant that survives its tests, or does not compile, makes the exit code 1. With -short only every sixteenth
 // is run.
 package main
 
@@ -24,7 +24,7 @@ import (
 )
 
 func main() {
-	short := flag.Bool("short", false, "run every eighth mutant only")
+	short := flag.Bool("short", false, "run every sixteenth mutant only")
 	only := flag.String("run", "", "run the mutants whose name matches this regular expression")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -50,7 +50,7 @@ func run(ctx context.Context, out io.Writer, short bool, only string) (survived 
 		return 0, err
 	}
 	for i, m := range mutants {
-		if !match.MatchString(m.name) || short && i%8 != 0 {
+		if !match.MatchString(m.name) || short && i%16 != 0 {
 			continue
 		}
 		start := time.Now()
