@@ -30,7 +30,7 @@ mkdir -p "$out/raw"
 go build -o "$tmp/lockbench" ./cmd/lockbench
 tcp=redis://127.0.0.1:$port unix=unix://$tmp/socket all=1,2,16,128,1024
 steps=${STEPS:-approaches verbs contention ratios keepalive limit mux load peers}
-count=11 time=300ms contests=10 contention=300ms waiters=2,8,64,512 ratios=60 many=20 load=10 round=30ms commands=50000 locks=10000 ttl=5s
+count=11 time=300ms contests=10 contention=300ms waiters=2,8,64,512 ratios=60 many=20 load=3 round=30ms commands=50000 locks=10000 ttl=5s
 [ -z "${SHORT:-}" ] || { count=2 time=20ms contests=2 contention=20ms waiters=2,8 ratios=8 many=2 load=1 round=10ms commands=5000 locks=500 ttl=1s; }
 wanted() { case " $steps " in *" $1 "*) echo "== $1, $(date +%T)" ;; *) return 1 ;; esac }
 bench() { # name of the files, url, workload, flags
@@ -66,7 +66,7 @@ if wanted mux; then
 	bench mux $tcp mux -count $ratios
 	bench mux-unix "$unix" mux -count $ratios
 fi
-wanted load && bench load $tcp load -count $load -loads 20,50,80,90,95
+wanted load && bench load $tcp load -count $load -loads 20,50,80,95
 if wanted peers; then
 	for transport in "" -unix; do
 		socket=${transport:+-socket}
