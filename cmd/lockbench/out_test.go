@@ -77,7 +77,7 @@ func TestBenchstatReadsOut(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "out.txt")
 	o := lockbench(context.Background(), nil,
 		"-workload", "all", "-time", "20ms", "-count", "6", "-goroutines", "1", "-waiters", "2",
-		"-processes", "1", "-ways", "polling,fair", "-out", file)
+		"-processes", "1", "-ways", "fair", "-out", file) // a round of polling may have no hand-off at all
 	if o.code != exitDone {
 		t.Fatal(o.stderr)
 	}
