@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures what results/ holds, on a redis-server that it starts and stops itself, on a loopback port. It takes about
-# a quarter of an hour; the machine should be idle.
+# forty minutes; the machine should be idle.
 #
 #	scripts/results.sh [FOLDER]     default: results/ and today's date
 #
