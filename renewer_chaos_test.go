@@ -455,6 +455,7 @@ func TestChaosNoRenewalAfterReleaseNoneForgottenNothingLeaked(t *testing.T) {
 	c := &chaos{rig: newRig(t)}
 	pool := c.wire.pool(c.proxy.Addr())
 	defer pool.Close()
+	pool.MaxActive, pool.MaxIdle, pool.Wait = 64, 64, true // else each cut makes a dial for each goroutine, and little else is done
 	c.locker.Pool, c.locker.OpTimeout = pool, 500*time.Millisecond
 	c.locker.Observer = &redigolock.Observer{Extended: func(string, time.Duration) { c.extended.Add(1) }}
 	end := time.Now().Add(d)
