@@ -95,3 +95,13 @@ func TestFairMessageAfterASuspend(t *testing.T) {
 	r.ok(a.k.Release(bg))
 	r.gone()
 }
+
+// A queue of another type has REL refused before it deletes anything: the lock is released when the queue is mended.
+func TestFairReleaseThatWasRefusedForTheQueueIsRepeated(t *testing.T) {
+	r := newFairRig(t)
+	k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
+	r.do("SET", r.queue, "no list")
+	wants(t, k.Release(bg), redigolock.ErrConflict)
+	r.do("DEL", r.queue)
+	r.gone()
+}

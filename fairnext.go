@@ -55,7 +55,7 @@ func (s *slot) nextOfWaiting(now time.Time) (cmd command, at time.Time) {
 	case t.due.After(now):
 		return cmd, t.due
 	default:
-		t.busy, t.again = true, false
+		t.busy, t.again, t.most = true, false, max(t.most, s.head.ttl)
 		return command{kind: poke, t: t, ttl: s.head.ttl, fresh: s.fresh}, at
 	}
 	return cmd, at
@@ -65,7 +65,7 @@ func (s *slot) nextOfWaiting(now time.Time) (cmd command, at time.Time) {
 func (s *slot) giveUp(t *ticket) {
 	s.w, s.quit = nil, t
 	now := time.Now()
-	t.due, t.failures, t.until = now, 0, now.Add(t.ttl+time.Minute)
+	t.due, t.failures, t.until = now, 0, now.Add(t.longest()+time.Minute)
 	s.bury(t)
 }
 

@@ -2,7 +2,6 @@ package redigolock
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
 
@@ -31,18 +30,7 @@ func (k *Lock) releaseFair(ctx context.Context) error {
 	}
 	cmd.t, cmd.fresh = nil, true // an entry is queued by one command only: the slot asks what became of it
 	r, again := l.perform(ctx, s, cmd, nil)
-	again = k.releasedFair(r, again)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	switch {
-	case again == nil:
-		return nil
-	case errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && !k.over(l.now()):
-		return nil // the first try did it, and only its reply was lost
-	case errors.Is(again, ErrNotHeld):
-		return again
-	}
-	return fmt.Errorf("%w; and on a new connection: %w", err, again)
+	return k.releasedAgain(err, k.releasedFair(r, again))
 }
 
 // leaving takes the handle out of its slot, and makes the REL. The next waiter's entry goes along only if the handle is the

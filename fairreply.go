@@ -11,7 +11,7 @@ import (
 
 // A grave is what is remembered of a token that is not used any more.
 type grave struct {
-	ttl   time.Duration // of its entry
+	ttl   time.Duration // the longest that was asked for
 	until time.Time     // remembered
 }
 
@@ -76,7 +76,7 @@ func (s *slot) told(cmd command, start time.Time, r fairReply) {
 	case s.w != t && r.said != saysGranted: // a late "queued" does not undo a grant that a message brought
 	case s.w != t:
 		if (s.h == nil || s.h.token != t.token) && !s.owes(t.token) {
-			s.owe(t.token, t.ttl)
+			s.owe(t.token, t.longest())
 			s.bury(t)
 		}
 	case r.said == saysGranted:
@@ -107,7 +107,7 @@ func (s *slot) told(cmd command, start time.Time, r fairReply) {
 		s.w = nil
 		s.bury(t)
 		if t.tried { // its TRY may still be on its way
-			s.owe(t.token, t.ttl).next = now.Add(s.l.opTimeout())
+			s.owe(t.token, t.longest()).next = now.Add(s.l.opTimeout())
 		}
 	}
 }
@@ -127,7 +127,7 @@ func (s *slot) granted(t *ticket, d time.Time, cmd command) {
 	switch {
 	case x == nil, cmd.kind != nothing && passed(now, d):
 		s.w = nil
-		s.owe(t.token, t.ttl)
+		s.owe(t.token, t.longest())
 		s.bury(t)
 		if x != nil && (cmd.kind == try || cmd.kind == enter) {
 			s.fail(x, tooLate("acquire", s.key, x.ttl))
@@ -136,7 +136,7 @@ func (s *slot) granted(t *ticket, d time.Time, cmd command) {
 		t.placed, t.due, t.again = true, time.Now(), t.busy
 	default:
 		s.w = nil
-		s.deliver(x, t.token, d, max(t.ttl, cmd.ttl))
+		s.deliver(x, t.token, d, t.longest())
 		s.passes, s.since = 0, now
 	}
 }
@@ -194,10 +194,11 @@ func (s *slot) unanswered(ctx context.Context, cmd command, err error) {
 	}
 }
 
-// freed goes by what became of a REL.
+// freed goes by what became of a REL. ErrConflict frees nothing: where the queue is of another type, the token is still in the
+// lock.
 func (s *slot) freed(o *debt, err error) {
 	now := time.Now()
-	if err == nil || errors.Is(err, ErrConflict) { // there is no token in it, in each case
+	if err == nil {
 		o.confirm--
 	}
 	switch {

@@ -49,6 +49,7 @@ type ticket struct {
 	token    string
 	entry    string        // as it stands in the queue, byte for byte
 	ttl      time.Duration // as the entry says
+	most     time.Duration // the longest that a POKE has asked for, for an heir
 	basis    time.Time     // a message's validity counts from it: the newest send that was answered "queued", or the first send
 	tried    bool          // it was sent by a TRY: it is in no queue
 	placed   bool          // a reply has told its place
@@ -58,6 +59,9 @@ type ticket struct {
 	failures int           // of these, in a row
 	until    time.Time     // of a QUIT: then it is given up
 }
+
+// longest is how long the server may keep the token at most.
+func (t *ticket) longest() time.Duration { return max(t.ttl, t.most) }
 
 // A debt is a token whose REL is not confirmed yet.
 type debt struct {
@@ -265,7 +269,7 @@ func (s *slot) owe(token string, ttl time.Duration) *debt {
 // oweLate has the token of a lost TRY released, which may still be on its way: by a REL that must be confirmed twice. If the
 // TRY is carried out later still, the next reply names a token that is remembered as dead.
 func (s *slot) oweLate(t *ticket) {
-	s.owe(t.token, t.ttl).confirm = 2
+	s.owe(t.token, t.longest()).confirm = 2
 	s.bury(t)
 }
 
@@ -283,7 +287,7 @@ func (s *slot) bury(t *ticket) {
 	if s.dead == nil {
 		s.dead = map[string]grave{}
 	}
-	s.dead[t.token] = grave{t.ttl, time.Now().Add(t.ttl + s.l.opTimeout())}
+	s.dead[t.token] = grave{t.longest(), time.Now().Add(t.longest() + s.l.opTimeout())}
 }
 
 // pokeIn is when to ask again after a reply that the holder has left.

@@ -267,12 +267,17 @@ func (k *Lock) release(ctx context.Context) error {
 	again := l.onOwn(ctx, "release", k.key, k.token, l.opTimeout(), func(c redis.Conn) error {
 		return free(ctx, c, k.key, k.token)
 	})
+	return k.releasedAgain(err, again)
+}
+
+// releasedAgain is what Release returns after two tries.
+func (k *Lock) releasedAgain(err, again error) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
 	case again == nil:
 		return nil
-	case errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && !k.over(l.now()):
+	case errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && !k.over(k.locker.now()):
 		return nil // the first try did it, and only its reply was lost
 	case errors.Is(again, ErrNotHeld):
 		return again

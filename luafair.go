@@ -1,5 +1,7 @@
 package redigolock
 
+import "strings"
+
 // The scripts of Locker.Fair. Besides the rules of luascript.go:
 //   - KEYS is lock, queue; ARGV[1] is "S" where messages are sharded (Redis Cluster), "" elsewhere.
 //   - After each of them the lock is held, or the queue is empty. So each that may find the lock free ends with pump.
@@ -70,13 +72,10 @@ if holder and redis.call('PTTL', KEYS[1]) == -1 then return redis.error_reply('C
 local ttl, channel, token = parse(ARGV[2])
 if not token then return redis.error_reply('ERR bad entry') end
 `
-	// luaFairTTL is luaTTL for ARGV[3].
-	luaFairTTL = `
-if not string.find(ARGV[3], '^%d+$') or #ARGV[3] > 8 or tonumber(ARGV[3]) < 1 or tonumber(ARGV[3]) > 86400000 then
-  return redis.error_reply('ERR ttl out of range')
-end
-`
 )
+
+// luaFairTTL is luaTTL for ARGV[3].
+var luaFairTTL = strings.ReplaceAll(luaTTL, "ARGV[2]", "ARGV[3]")
 
 var (
 	// TRY. ARGV token, ttl in ms. Takes the lock if it is free and nobody waits. Says granted or held.

@@ -69,8 +69,8 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: a lost TRY is forgotten", file: "fairslot.go",
-		old:   "	s.owe(t.token, t.ttl).confirm = 2\n	s.bury(t)\n",
-		new:   "	s.owe(t.token, t.ttl).confirm = 2\n",
+		old:   "	s.owe(t.token, t.longest()).confirm = 2\n	s.bury(t)\n",
+		new:   "	s.owe(t.token, t.longest()).confirm = 2\n",
 		tests: "TestFairTryCarriedOutAfterItsCleanUp",
 	},
 	{
@@ -78,6 +78,12 @@ var fairMutants = []mutant{
 		old:   "		s.hurry(s.waited)\n",
 		new:   "",
 		tests: "TestFairComerDoesNotWaitForALongPause",
+	},
+	{
+		name: "fair: a refused REL counts as done", file: "fairreply.go",
+		old:   "\tif err == nil {\n\t\to.confirm--\n",
+		new:   "\tif err == nil || errors.Is(err, ErrConflict) {\n\t\to.confirm--\n",
+		tests: "TestFairReleaseThatWasRefusedForTheQueueIsRepeated",
 	},
 	{
 		name: "fair: an old nosub ends a new subscription", file: "fairreply.go",
@@ -194,7 +200,7 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: a grant for nobody is dropped", file: "fairreply.go",
-		old:   "		s.w = nil\n		s.owe(t.token, t.ttl)\n		s.bury(t)\n		if x != nil",
+		old:   "		s.w = nil\n		s.owe(t.token, t.longest())\n		s.bury(t)\n		if x != nil",
 		new:   "		s.w = nil\n		if x != nil",
 		tests: "TestFairGrantForNobodyIsPassedOn",
 	},
