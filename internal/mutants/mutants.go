@@ -265,7 +265,7 @@ var mutants = []mutant{
 	{
 		name: "second release counts as lost", file: "lock.go",
 		old:   "errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && !k.over(k.locker.now())",
-		new:   "errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && k.over(l.now())",
+		new:   "errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && k.over(k.locker.now())",
 		tests: "TestReleaseTriesTwice",
 	},
 	{
