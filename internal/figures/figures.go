@@ -1,0 +1,193 @@
+// Package figures reads measured figures, files in the Go benchmark format, for the tables, reports and charts that show
+// them. It sums up by golang.org/x/perf, and refuses what would silently make a table of nothing: a file that is
+// missing or empty, a line that cannot be read, rounds that cannot be paired.
+package figures
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/perf/benchfmt"
+	"golang.org/x/perf/benchmath"
+)
+
+// A Set is the cells of some files, in the order in which they first come.
+type Set struct {
+	Cells  []*Cell
+	byName map[string]*Cell
+}
+
+// A Cell is one benchmark with the values of its rounds.
+type Cell struct {
+	Name   string            // "Contention/server=redis/way=fair", without "Benchmark" and GOMAXPROCS
+	Kind   string            // "Contention"
+	Keys   []Key             // server=redis, way=fair
+	Config map[string]string // of the file: cpu, commit, redis-version…
+	values map[string][]float64
+}
+
+// A Key is a part of a benchmark's name.
+type Key struct{ Name, Value string }
+
+// A Summary is a median with its interval at a confidence of 95 %, which is infinite for fewer than 6 values.
+type Summary struct {
+	Center, Low, High float64
+	Rounds            int
+}
+
+// Read reads the files. A cell that is in several of them has the values of all.
+func Read(paths ...string) (*Set, error) {
+	s := &Set{byName: map[string]*Cell{}}
+	for _, path := range paths {
+		if err := s.read(path); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Set) read(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("figures: %w", err)
+	}
+	defer f.Close()
+	found := false
+	for r := benchfmt.NewReader(f, path); ; {
+		if !r.Scan() {
+			if r.Err() == nil && !found {
+				return fmt.Errorf("figures: %s has no benchmark", path)
+			}
+			return r.Err()
+		}
+		switch line := r.Result().(type) {
+		case *benchfmt.Result:
+			found = true
+			s.add(line)
+		case *benchfmt.SyntaxError:
+			return fmt.Errorf("figures: %w", line)
+		}
+	}
+}
+
+func (s *Set) add(r *benchfmt.Result) {
+	full, parts := r.Name.Parts()
+	name := string(full)
+	c := &Cell{Kind: name, Config: map[string]string{}, values: map[string][]float64{}}
+	for _, part := range parts {
+		if part[0] != '/' { // GOMAXPROCS
+			continue
+		}
+		name += string(part)
+		key, value, _ := strings.Cut(string(part[1:]), "=")
+		c.Keys = append(c.Keys, Key{key, value})
+	}
+	c.Name = name
+	if known := s.byName[name]; known != nil {
+		c = known
+	} else {
+		s.byName[name], s.Cells = c, append(s.Cells, c)
+	}
+	for _, config := range r.Config {
+		c.Config[config.Key] = string(config.Value)
+	}
+	for _, v := range r.Values {
+		c.values[v.Unit] = append(c.values[v.Unit], v.Value)
+	}
+}
+
+// Key is the value of a part of the name, "" if it has none of that name.
+func (c *Cell) Key(name string) string {
+	for _, k := range c.Keys {
+		if k.Name == name {
+			return k.Value
+		}
+	}
+	return ""
+}
+
+// Number is the value of a part of the name that is a number.
+func (c *Cell) Number(name string) (float64, error) {
+	n, err := strconv.ParseFloat(c.Key(name), 64)
+	if err != nil {
+		return 0, fmt.Errorf("figures: %s: %s is no number", c.Name, name)
+	}
+	return n, nil
+}
+
+// Values are those of all rounds, in their order. The units are those of benchfmt, which turns ns into seconds: sec/op,
+// p99-sec, acq/s.
+func (c *Cell) Values(unit string) []float64 { return c.values[unit] }
+
+// Units are those that the cell has, sorted.
+func (c *Cell) Units() []string {
+	var list []string
+	for unit := range c.values {
+		list = append(list, unit)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// Summary sums a unit up; false where the cell does not have it.
+func (c *Cell) Summary(unit string) (Summary, bool) {
+	values := c.values[unit]
+	return summarize(values), len(values) > 0
+}
+
+func summarize(values []float64) Summary {
+	if len(values) == 0 {
+		return Summary{}
+	}
+	sample := benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds) // it sorts what it is given
+	sum := benchmath.AssumeNothing.Summary(sample, 0.95)
+	return Summary{sum.Center, sum.Lo, sum.Hi, len(values)}
+}
+
+// Find are the cells of a kind whose names have all of where, each "key=value".
+func (s *Set) Find(kind string, where ...string) []*Cell {
+	var list []*Cell
+	for _, c := range s.Cells {
+		if c.Kind == kind && c.matches(where) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// One is the only cell that Find finds.
+func (s *Set) One(kind string, where ...string) (*Cell, error) {
+	list := s.Find(kind, where...)
+	if len(list) != 1 {
+		return nil, fmt.Errorf("figures: %d cells are %s with %q, one is wanted", len(list), kind, where)
+	}
+	return list[0], nil
+}
+
+func (c *Cell) matches(where []string) bool {
+	for _, w := range where {
+		name, value, _ := strings.Cut(w, "=")
+		if c.Key(name) != value {
+			return false
+		}
+	}
+	return true
+}
+
+// Ratio is what a unit of c is to that of base, round by round: the rounds were interleaved, so that a slow moment of
+// the machine hits both. It fails if one has more rounds than the other.
+func Ratio(c, base *Cell, unit string) (Summary, error) {
+	a, b := c.values[unit], base.values[unit]
+	if len(a) == 0 || len(a) != len(b) {
+		return Summary{}, fmt.Errorf("figures: %s: %d rounds of %s cannot be paired with %d rounds of %s",
+			unit, len(a), c.Name, len(b), base.Name)
+	}
+	ratios := make([]float64, len(a))
+	for i := range a {
+		ratios[i] = a[i] / b[i]
+	}
+	return summarize(ratios), nil
+}

@@ -1,0 +1,80 @@
+package figures_test
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redigolock/redigolock/internal/figures"
+)
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "raw.txt")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const raw = `cpu: x
+BenchmarkContention/server=redis/way=fair/waiters=64-2 10 1000 ns/op 3 acq/s
+BenchmarkContention/server=redis/way=polling/waiters=64-2 10 4000 ns/op 1 acq/s
+BenchmarkContention/server=redis/way=fair/waiters=64-2 10 3000 ns/op 5 acq/s
+BenchmarkContention/server=redis/way=polling/waiters=64-2 10 6000 ns/op 1 acq/s
+BenchmarkContention/server=redis/way=fair/waiters=64-2 10 2000 ns/op 4 acq/s
+BenchmarkContention/server=redis/way=polling/waiters=64-2 10 8000 ns/op 1 acq/s
+`
+
+func TestRoundsOfACellAreSummedUpAndPaired(t *testing.T) {
+	s, err := figures.Read(write(t, raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Cells) != 2 || s.Cells[0].Name != "Contention/server=redis/way=fair/waiters=64" {
+		t.Fatalf("cells are %+v", s.Cells)
+	}
+	fair, err := s.One("Contention", "way=fair", "waiters=64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := fair.Number("waiters"); n != 64 || err != nil || fair.Key("server") != "redis" || fair.Config["cpu"] != "x" {
+		t.Errorf("waiters %v, %v; %+v", n, err, fair)
+	}
+	if sum, ok := fair.Summary("sec/op"); !ok || math.Abs(sum.Center-2e-6) > 1e-12 || sum.Rounds != 3 || !math.IsInf(sum.High, 1) {
+		t.Errorf("sec/op is %+v, %v", sum, ok)
+	}
+	if got := fair.Values("acq/s"); len(got) != 3 || got[0] != 3 || got[1] != 5 {
+		t.Errorf("the rounds are not in order: %v", got)
+	}
+	polling := s.Find("Contention", "way=polling")[0]
+	if ratio, err := figures.Ratio(fair, polling, "sec/op"); err != nil || ratio.Center != 0.25 {
+		t.Errorf("the median of 1/4, 3/6 and 2/8 is %+v, %v", ratio, err)
+	}
+}
+
+func TestWhatWouldMakeATableOfNothingIsRefused(t *testing.T) {
+	for name, path := range map[string]string{
+		"no such file": filepath.Join(t.TempDir(), "none.txt"),
+		"no benchmark": write(t, "PASS\n"),
+		"a torn line":  write(t, raw+"BenchmarkContention/server=redis/way=fair 10 100\n"),
+	} {
+		if _, err := figures.Read(path); err == nil || !strings.Contains(err.Error(), "figures: ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s, err := figures.Read(write(t, raw+"BenchmarkContention/server=redis/way=fair/waiters=64-2 10 2000 ns/op\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := figures.Ratio(s.Cells[0], s.Cells[1], "sec/op"); err == nil {
+		t.Error("4 rounds were paired with 3")
+	}
+	for _, where := range []string{"server=redis", "server=none"} {
+		if c, err := s.One("Contention", where); err == nil {
+			t.Errorf("%s: found %s", where, c.Name)
+		}
+	}
+}
