@@ -25,6 +25,9 @@ func newContender(p *part) (contender, error) {
 	if p.Way == "floor" {
 		return newRing(p)
 	}
+	if kind, ok := rivalNamed(p.Way); ok {
+		return newRival(p, kind)
+	}
 	return newLockers(p), nil
 }
 

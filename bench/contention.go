@@ -14,7 +14,8 @@ type Contention struct {
 	Server *Server // Required.
 	// Way is how they acquire: "polling", a Locker with its defaults; "fair", one with Fair; "cohort", one with Fair and
 	// Cohort {64, 5 ms}. "floor" is no lock: each waiter wakes the next, in another process where there is one, by an
-	// EVALSHA that publishes on a channel, to which that process has subscribed. Zero: "polling".
+	// EVALSHA that publishes on a channel, to which that process has subscribed. Or the name of a RivalKind. Zero:
+	// "polling".
 	Way       string
 	Lanes     int           // Connections of a Mux that each Locker goes through. Zero: an unbounded pool.
 	Waiters   int           // Of all processes together, 2 to 4096. Zero: 2.
@@ -27,7 +28,7 @@ type Contention struct {
 	Ops  int64 // Ends a Run after so many acquisitions, for one process only. Zero: Time alone decides.
 }
 
-// ContentionWays are those of a Contention.
+// ContentionWays are those of a Contention, besides the rivals.
 func ContentionWays() []string { return []string{"floor", "polling", "fair", "cohort"} }
 
 func (c Contention) withDefaults() Contention {
@@ -57,20 +58,23 @@ func (c Contention) Called() string {
 func (c Contention) Name() string {
 	c = c.withDefaults()
 	return fmt.Sprintf("Contention/server=%s/way=%s/waiters=%d/processes=%d/hold=%v",
-		c.Server.Name, c.Called(), c.Waiters, c.Processes, c.Hold)
+		c.Server.serverOf(c.Way), c.Called(), c.Waiters, c.Processes, c.Hold)
 }
 
 func (c Contention) check() error {
 	if err := checkCommon(c.Server, c.TTL, c.Time); err != nil {
 		return err
 	}
+	kind, rival := rivalNamed(c.Way)
 	switch {
-	case !slices.Contains(ContentionWays(), c.Way):
-		return badConfig("way %q, there are %q", c.Way, ContentionWays())
+	case !rival && !slices.Contains(ContentionWays(), c.Way):
+		return badConfig("way %q, there are %q", c.Way, slices.Concat(ContentionWays(), Rivals()))
+	case kind.OneTry:
+		return badConfig("way %q: it cannot wait for a lock", c.Way)
 	case c.Lanes < 0 || c.Lanes > MaxLanes:
 		return badConfig("%d lanes, allowed are 0 to %d", c.Lanes, MaxLanes)
-	case c.Lanes > 0 && c.Way == "floor":
-		return badConfig("the floor has one connection")
+	case c.Lanes > 0 && (rival || c.Way == "floor"):
+		return badConfig("way %q: a Mux is for a Locker", c.Way)
 	case c.Waiters < 2 || c.Waiters > MaxWorkers:
 		return badConfig("%d waiters, allowed are 2 to %d", c.Waiters, MaxWorkers)
 	case c.Processes < 1 || c.Processes > min(c.Waiters, MaxProcesses):

@@ -59,7 +59,8 @@ func (t *team) run(ctx context.Context) error {
 	if err := t.listenFor(ctx, t.lead()); err != nil {
 		return err
 	}
-	t.before.cpu, t.before.cpuOK = t.Server.usedCPU(ctx)
+	usedCPU := t.Server.cpuOf(t.Way)
+	t.before.cpu, t.before.cpuOK = usedCPU(ctx)
 	t.look(ctx, &t.before)
 	t.tell(orderMark)
 	if err := t.listenFor(ctx, t.Time); err != nil {
@@ -72,7 +73,7 @@ func (t *team) run(ctx context.Context) error {
 	}
 	t.look(ctx, &t.after)
 	t.tell(orderMark)
-	t.after.cpu, t.after.cpuOK = t.Server.usedCPU(ctx)
+	t.after.cpu, t.after.cpuOK = usedCPU(ctx)
 	t.tell(orderStop)
 	return t.collect(ctx)
 }

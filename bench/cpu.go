@@ -14,20 +14,21 @@ type CPU struct {
 // A cpuMeter finds what is used between its start and its stop. The server is asked outside of the two, so that the
 // asking is not the client's.
 type cpuMeter struct {
-	server                   *Server
+	used                     func(context.Context) (time.Duration, bool) // by the server
+	embedded                 bool
 	clientBefore, before     time.Duration
 	clientKnown, serverKnown bool
 }
 
 // ask must come before start.
-func (m *cpuMeter) ask(ctx context.Context) { m.before, m.serverKnown = m.server.usedCPU(ctx) }
+func (m *cpuMeter) ask(ctx context.Context) { m.before, m.serverKnown = m.used(ctx) }
 
 func (m *cpuMeter) start() { m.clientBefore, m.clientKnown = ownCPU() }
 
 // stop is the client's part.
 func (m *cpuMeter) stop() CPU {
 	used := CPU{Client: -1, Server: -1}
-	if now, ok := ownCPU(); ok && m.clientKnown && !m.server.Embedded() {
+	if now, ok := ownCPU(); ok && m.clientKnown && !m.embedded {
 		used.Client = now - m.clientBefore
 	}
 	return used
@@ -35,7 +36,7 @@ func (m *cpuMeter) stop() CPU {
 
 // askAgain adds the server's part.
 func (m *cpuMeter) askAgain(ctx context.Context, used *CPU) {
-	if now, ok := m.server.usedCPU(ctx); ok && m.serverKnown {
+	if now, ok := m.used(ctx); ok && m.serverKnown {
 		used.Server = now - m.before
 	}
 }

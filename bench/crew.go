@@ -15,6 +15,7 @@ const grace = 150 * time.Millisecond
 // A crew is a number of goroutines that do the same for a while, after each has done it once. It leaves none behind.
 type crew struct {
 	server  *Server
+	way     string // that the workers go, whose server's time is measured
 	workers int
 	time    time.Duration
 	warm    func(worker int) error       // once each, before the clock starts
@@ -89,7 +90,7 @@ func (c *crew) worker(w int, warm *sync.WaitGroup, begin <-chan struct{}) {
 // clock starts the workers, stops them, and waits for their end.
 func (c *crew) clock(ctx context.Context, begin chan<- struct{}, all *sync.WaitGroup) {
 	var before, after runtime.MemStats
-	cpu := cpuMeter{server: c.server}
+	cpu := cpuMeter{used: c.server.cpuOf(c.way), embedded: c.server.Embedded()}
 	if c.sound(ctx) {
 		cpu.ask(ctx)
 	}

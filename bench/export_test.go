@@ -5,6 +5,7 @@ package bench
 import (
 	"context"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,6 +16,11 @@ var (
 	VersionOf   = versionOf
 	WithoutUser = withoutUser
 )
+
+// RemoveRival makes a rival unknown.
+func RemoveRival(name string) {
+	rivals = slices.DeleteFunc(rivals, func(k RivalKind) bool { return k.Name == name })
+}
 
 // SumCalls sums up INFO commandstats.
 func SumCalls(commandstats string) (all, evalsha int64) {

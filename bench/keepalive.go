@@ -216,7 +216,7 @@ func (r *keepRun) each(ctx context.Context, f func(i int) error) error {
 
 // clock lets the time pass, and takes what must be taken at its both ends.
 func (r *keepRun) clock(ctx context.Context) Result {
-	cpu := cpuMeter{server: r.Server}
+	cpu := cpuMeter{used: r.Server.usedCPU, embedded: r.Server.Embedded()}
 	cpu.ask(ctx)
 	cpu.start()
 	began := time.Now()

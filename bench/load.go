@@ -48,7 +48,7 @@ func (l Load) withDefaults() Load {
 // Name is Load/server=…/approach=…/rate=….
 func (l Load) Name() string {
 	l = l.withDefaults()
-	return fmt.Sprintf("Load/server=%s/approach=%s/rate=%.0f", l.Of.Server.Name, l.Of.Label, l.Rate)
+	return fmt.Sprintf("Load/server=%s/approach=%s/rate=%.0f", l.Of.Server.serverOf(l.Of.Approach), l.Of.Label, l.Rate)
 }
 
 func (l Load) check() error {
@@ -119,7 +119,7 @@ func (l Load) start(op opFunc, keys []string) (*loadRun, error) {
 		return nil, err
 	}
 	last := len(keys)
-	r.crew = crew{server: l.Of.Server, workers: last + 1, time: l.Of.Time, stop: r.pacer.stop}
+	r.crew = crew{server: l.Of.Server, way: l.Of.Approach, workers: last + 1, time: l.Of.Time, stop: r.pacer.stop}
 	r.crew.warm = func(w int) error {
 		if w == last {
 			return nil

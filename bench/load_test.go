@@ -14,9 +14,9 @@ import (
 )
 
 // made is a Load of an op that was made up.
-func made(s *bench.Server, rate float64, op func(key string) error) bench.Load {
-	open := func(bench.Uncontended) (func(string) error, func(), error) { return op, func() {}, nil }
-	return bench.Load{Of: bench.Uncontended{Server: s, Approach: "made-up", Open: open}, Rate: rate}
+func made(t *testing.T, s *bench.Server, rate float64, op func(key string) error) bench.Load {
+	addRival(t, bench.RivalKind{Name: "made-up", Open: func(bench.RivalConfig) (bench.Rival, error) { return madeUp{op}, nil }})
+	return bench.Load{Of: bench.Uncontended{Server: s, Approach: "made-up"}, Rate: rate}
 }
 
 func TestLoadFiguresBelongTogether(t *testing.T) {
@@ -58,7 +58,7 @@ func TestLoadCountsThoseThatComeWhileTheServerHangs(t *testing.T) {
 	var paused atomic.Bool
 	var n atomic.Int64
 	floor := make(chan struct{}, 1)
-	l := made(s, 500, func(key string) error {
+	l := made(t, s, 500, func(key string) error {
 		if n.Add(1) > 100 && paused.CompareAndSwap(false, true) {
 			r.Pause()
 			time.AfterFunc(time.Second, func() { r.Resume(); floor <- struct{}{} })
@@ -88,7 +88,7 @@ func TestLoadCountsThoseThatComeWhileTheServerHangs(t *testing.T) {
 // One that takes 20 ms, two at a time: 100 a second, however many arrive.
 func TestLoadBeyondSaturationTellsWhoWasNotServed(t *testing.T) {
 	s := miniServer(t)
-	l := made(s, 1000, func(string) error { time.Sleep(20 * time.Millisecond); return nil })
+	l := made(t, s, 1000, func(string) error { time.Sleep(20 * time.Millisecond); return nil })
 	l.Of.Goroutines, l.Of.Time = 2, time.Second
 	began := time.Now()
 	res, err := l.Run(context.Background())
@@ -129,7 +129,7 @@ func TestLoadEndsWithTheErrorOfAnOp(t *testing.T) {
 	s := miniServer(t)
 	broken := errors.New("broken")
 	var n atomic.Int64
-	l := made(s, 1000, func(string) error {
+	l := made(t, s, 1000, func(string) error {
 		if n.Add(1) > 50 {
 			return broken
 		}
@@ -139,7 +139,8 @@ func TestLoadEndsWithTheErrorOfAnOp(t *testing.T) {
 	if _, err := l.Run(context.Background()); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
 	}
-	l.Of.Open = func(bench.Uncontended) (func(string) error, func(), error) { return nil, nil, broken }
+	addRival(t, bench.RivalKind{Name: "broken", Open: func(bench.RivalConfig) (bench.Rival, error) { return nil, broken }})
+	l.Of.Approach = "broken"
 	if _, err := l.Run(context.Background()); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
 	}

@@ -26,10 +26,14 @@ var releaseVerbs = map[string]lock.ReleaseFunc{
 
 // op makes the op, and a func that ends what it needs.
 func (u Uncontended) op() (op opFunc, end func(), err error) {
-	if u.Open != nil {
-		return u.Open(u)
-	}
 	nothing := func() {}
+	if kind, ok := rivalNamed(u.Approach); ok {
+		r, err := kind.Open(RivalConfig{Server: u.Server, TTL: u.TTL, Goroutines: u.Goroutines})
+		if err != nil {
+			return nil, nothing, err
+		}
+		return rivalOp(r), r.Close, nil
+	}
 	switch u.Approach {
 	case "floor":
 		return floor(u.Server.pool(u.PoolSize), u.TTL), nothing, nil
@@ -60,7 +64,7 @@ func (u Uncontended) locker() (op opFunc, end func()) {
 // warm is a worker's first op. One of them also makes all connections of a bounded pool, as an unbounded one gets them
 // by itself.
 func (u Uncontended) warm(worker int, op opFunc, key string) error {
-	if worker == 0 && u.PoolSize > 0 && u.Open == nil {
+	if worker == 0 && u.PoolSize > 0 {
 		fill(u.Server.pool(u.PoolSize))
 	}
 	return op(key)

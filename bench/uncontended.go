@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -12,11 +13,8 @@ import (
 type Uncontended struct {
 	Server *Server // Required.
 	// Approach is setnx, setnx-verified or script: the verbs; locker: TryAcquire and Release of a Locker with its
-	// defaults; locker-setnx: of a Locker with SetNX; floor: redigo by hand; or, with Open, what that does. Required.
+	// defaults; locker-setnx: of a Locker with SetNX; floor: redigo by hand; or the name of a RivalKind. Required.
 	Approach string
-	// Open makes the op of another approach, which several goroutines call, each with a key of its own, and a func that
-	// ends what it needs. Nil: Approach is one of ours.
-	Open func(Uncontended) (op func(key string) error, end func(), err error)
 	// PoolSize bounds the pool of a floor or a Locker, who then wait for a connection. Zero: it is unbounded.
 	PoolSize int
 	// Lanes is how many connections the Mux has through which a Locker works. Zero: there is none, but a pool.
@@ -33,6 +31,8 @@ type Uncontended struct {
 	// Lanes. A copy needs another name than its original.
 	Label string
 }
+
+var ownApproaches = []string{"setnx", "setnx-verified", "script", "locker", "locker-setnx", "floor"}
 
 var errNoOps = errors.New("bench: not one op was done in the time: choose a longer one")
 
@@ -89,7 +89,7 @@ func (u Uncontended) Called() string {
 func (u Uncontended) Name() string {
 	u = u.withDefaults()
 	return fmt.Sprintf("AcquireRelease/server=%s/approach=%s/release=%s/goroutines=%d",
-		u.Server.Name, u.Label, u.Release, u.Goroutines)
+		u.Server.serverOf(u.Approach), u.Label, u.Release, u.Goroutines)
 }
 
 func (u Uncontended) check() error {
@@ -98,9 +98,6 @@ func (u Uncontended) check() error {
 	}
 	if u.Goroutines < 1 || u.Goroutines > MaxWorkers {
 		return badConfig("%d goroutines, allowed are 1 to %d", u.Goroutines, MaxWorkers)
-	}
-	if u.Open != nil {
-		return nil
 	}
 	if err := u.checkApproach(); err != nil {
 		return err
@@ -115,29 +112,27 @@ func (u Uncontended) checkApproach() error {
 	if u.Release == "native" && !u.Server.Native {
 		return badConfig("release native: the server has no command for it, or denies it")
 	}
-	switch u.Approach {
-	case "setnx", "setnx-verified", "script":
-	case "locker", "locker-setnx", "floor":
-		if u.Release != "lua" {
-			return badConfig("approach %s has release lua only", u.Approach)
-		}
-	default:
-		return badConfig("unknown approach %q, there are setnx, setnx-verified, script, locker, locker-setnx and floor",
-			u.Approach)
+	known := slices.Concat(ownApproaches, Rivals())
+	switch _, verb := acquireVerbs[u.Approach]; {
+	case !slices.Contains(known, u.Approach):
+		return badConfig("unknown approach %q, there are %q", u.Approach, known)
+	case !verb && u.Release != "lua":
+		return badConfig("approach %s has release lua only", u.Approach)
 	}
 	return nil
 }
 
 func (u Uncontended) checkConns() error {
+	_, rival := rivalNamed(u.Approach)
 	_, verb := acquireVerbs[u.Approach]
 	switch {
 	case u.PoolSize < 0 || u.PoolSize > MaxWorkers:
 		return badConfig("a pool of %d connections, allowed are 1 to %d", u.PoolSize, MaxWorkers)
 	case u.Lanes < 0 || u.Lanes > MaxLanes:
 		return badConfig("a Mux of %d lanes, allowed are 1 to %d", u.Lanes, MaxLanes)
-	case u.PoolSize > 0 && (verb || u.Lanes > 0):
+	case u.PoolSize > 0 && (verb || rival || u.Lanes > 0):
 		return badConfig("a bounded pool is for a floor, or a Locker without Mux")
-	case u.Lanes > 0 && (verb || u.Approach == "floor"):
+	case u.Lanes > 0 && (verb || rival || u.Approach == "floor"):
 		return badConfig("a Mux is for a Locker")
 	}
 	return nil
@@ -161,7 +156,7 @@ func (u Uncontended) Run(ctx context.Context) (res Result, err error) {
 	for w := range meters {
 		meters[w] = lat.meter()
 	}
-	c := crew{server: u.Server, workers: u.Goroutines, time: u.Time}
+	c := crew{server: u.Server, way: u.Approach, workers: u.Goroutines, time: u.Time}
 	c.warm = func(w int) error { return u.warm(w, op, k.names[w]) }
 	c.work = func(w int) error { return repeat(&c, op, k.names[w], meters[w]) }
 	if err := c.run(ctx); err != nil {

@@ -1,0 +1,123 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A Rival is another lock library, or a lock written by hand, as the goroutines of one process use it.
+type Rival interface {
+	// TryAcquire tries once. release fails if the lock was not held until then, where the library can tell.
+	TryAcquire(key string) (release func() error, err error)
+	// Acquire waits until it has the lock, or ctx ends.
+	Acquire(ctx context.Context, key string) (release func() error, err error)
+	// Close ends what it has started. Nobody holds or waits by then.
+	Close()
+}
+
+// A RivalConfig is what a Rival is made for.
+type RivalConfig struct {
+	Server     *Server
+	TTL        time.Duration
+	Goroutines int // that use it side by side
+}
+
+// A RivalKind is a Rival that can be measured: as the Approach of an Uncontended or a Load, and as the Way of a
+// Contention.
+type RivalKind struct {
+	Name string
+	Open func(RivalConfig) (Rival, error)
+	// OneTry says that it has TryAcquire only: a client without a lock of its own.
+	OneTry bool
+	// Server is the name of the server that it uses instead of the run's, such as "etcd". Empty: the run's.
+	Server string
+	// ServerCPU is the processor time that the other server has used until now; false where that is not known.
+	ServerCPU func() (time.Duration, bool)
+}
+
+var rivals []RivalKind
+
+// AddRivals makes rivals known. A program calls it before Join: the processes of a Contention are to know them too. It
+// panics if a name is taken.
+func AddRivals(kinds ...RivalKind) {
+	for _, k := range kinds {
+		if k.Name == "" || slices.Contains(slices.Concat(ownApproaches, ContentionWays(), Rivals()), k.Name) {
+			panic(fmt.Sprintf("bench: the rival's name %q is taken", k.Name))
+		}
+		rivals = append(rivals, k)
+	}
+}
+
+// Rivals are the names of those that are known.
+func Rivals() []string {
+	var names []string
+	for _, k := range rivals {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+func rivalNamed(name string) (RivalKind, bool) {
+	i := slices.IndexFunc(rivals, func(k RivalKind) bool { return k.Name == name })
+	if i < 0 {
+		return RivalKind{}, false
+	}
+	return rivals[i], true
+}
+
+// serverOf is what names call the server of an approach or a way.
+func (s *Server) serverOf(way string) string {
+	if k, ok := rivalNamed(way); ok && k.Server != "" {
+		return k.Server
+	}
+	return s.Name
+}
+
+// cpuOf finds the processor time of the server of an approach or a way.
+func (s *Server) cpuOf(way string) func(context.Context) (time.Duration, bool) {
+	k, ok := rivalNamed(way)
+	switch {
+	case !ok || k.Server == "":
+		return s.usedCPU
+	case k.ServerCPU == nil:
+		return func(context.Context) (time.Duration, bool) { return 0, false }
+	}
+	return func(context.Context) (time.Duration, bool) { return k.ServerCPU() }
+}
+
+// rivalOp is the op of an Uncontended.
+func rivalOp(r Rival) opFunc {
+	return func(key string) error {
+		release, err := r.TryAcquire(key)
+		if err != nil {
+			return err
+		}
+		return release()
+	}
+}
+
+func newRival(p *part, kind RivalKind) (contender, error) {
+	r, err := kind.Open(RivalConfig{Server: p.server, TTL: p.TTL, Goroutines: len(p.Own)})
+	if err != nil {
+		return contender{}, err
+	}
+	ctx, cancel := context.WithCancel(bg)
+	own := rivalOp(r)
+	return contender{
+		warm:    func(w int) error { return own(p.Own[w]) },
+		acquire: func(int) (func() error, error) { return r.Acquire(ctx, p.Key) },
+		ended: func(err error) error {
+			if ctx.Err() != nil {
+				return nil // whatever a library says of a wait that it was told to end
+			}
+			return err
+		},
+		close: cancel,
+		end: func() {
+			cancel()
+			r.Close()
+		},
+	}, nil
+}

@@ -1,0 +1,100 @@
+package bench_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock/bench"
+)
+
+// addRival makes a rival known until the end of the test.
+func addRival(t *testing.T, kind bench.RivalKind) {
+	t.Helper()
+	bench.AddRivals(kind)
+	t.Cleanup(func() { bench.RemoveRival(kind.Name) })
+}
+
+// A madeUp does op for an acquire, and nothing for a release.
+type madeUp struct{ op func(key string) error }
+
+func (m madeUp) TryAcquire(key string) (func() error, error) {
+	return func() error { return nil }, m.op(key)
+}
+
+func (m madeUp) Acquire(_ context.Context, key string) (func() error, error) {
+	return m.TryAcquire(key)
+}
+
+func (m madeUp) Close() {}
+
+func TestRivalIsCalledByTheServerThatItUses(t *testing.T) {
+	s, _ := realServer(t)
+	open := func(bench.RivalConfig) (bench.Rival, error) { return madeUp{func(string) error { return nil }}, nil }
+	used := time.Duration(0)
+	addRival(t, bench.RivalKind{Name: "elsewhere", Open: open, Server: "other", ServerCPU: func() (time.Duration, bool) {
+		used += time.Hour
+		return used, true
+	}})
+	u := bench.Uncontended{Server: s, Approach: "elsewhere", Time: 10 * time.Millisecond}
+	c := bench.Contention{Server: s, Way: "elsewhere"}
+	l := bench.Load{Of: u, Rate: 100}
+	for _, w := range []bench.Workload{u, c, l} {
+		if !strings.Contains(w.Name(), "/server=other/") {
+			t.Errorf("is called %s", w.Name())
+		}
+	}
+	res, err := u.Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.CPU.Server != time.Hour {
+		t.Errorf("the other server has used %v", res.CPU.Server)
+	}
+}
+
+func TestRivalIsRefusedWhatItCannotDo(t *testing.T) {
+	s := miniServer(t)
+	open := func(bench.RivalConfig) (bench.Rival, error) { return madeUp{func(string) error { return nil }}, nil }
+	addRival(t, bench.RivalKind{Name: "once", Open: open, OneTry: true})
+	if !slices.Contains(bench.Rivals(), "once") {
+		t.Fatalf("rivals are %q", bench.Rivals())
+	}
+	for _, w := range []bench.Workload{
+		bench.Contention{Server: s, Way: "once"},
+		bench.Contention{Server: s, Way: "unknown"},
+		bench.Uncontended{Server: s, Approach: "unknown"},
+		bench.Uncontended{Server: s, Approach: "once", PoolSize: 1},
+		bench.Uncontended{Server: s, Approach: "once", Lanes: 1},
+		bench.Uncontended{Server: s, Approach: "once", Release: "tx"},
+	} {
+		if _, err := w.Run(context.Background()); !errors.Is(err, bench.ErrConfig) {
+			t.Errorf("%s: %v", w.Name(), err)
+		}
+	}
+}
+
+// A library that lets two hold must not have a figure.
+func TestRivalThatDoesNotExcludeHasNoFigures(t *testing.T) {
+	s := miniServer(t)
+	_, err := bench.Contention{Server: s, Way: "no-lock", Waiters: 4, Processes: 2, Hold: time.Millisecond}.Run(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "MUTUAL EXCLUSION VIOLATED") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestRivalsAreAddedOnce(t *testing.T) {
+	for _, name := range []string{"", "fair", "locker", "no-lock"} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%q was taken", name)
+				}
+			}()
+			bench.AddRivals(bench.RivalKind{Name: name})
+		}()
+	}
+}
