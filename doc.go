@@ -86,15 +86,17 @@ A waiting Locker subscribes to a channel for each key, on one connection of its 
 seconds after the last wait. A message is a hint that the lock was granted; what is lost with it costs time, not the lock:
 
 	a message is lost, or the subscription breaks    a second, or the rest of the holder's TTL if that is less
-	the holder's process dies                        the rest of its ttl, and up to a tenth of the waiter's, at most 250 ms
+	the holder's process dies                        the rest of its ttl, and up to a tenth of the waiter's, at most 250 ms;
+	                                                 or up to a second, if that is more
 	a waiting process dies                           nothing once the server has seen its connection close; if
-	                                                 it is granted the lock before that, the ttl of its grant,
-	                                                 at most a second where others wait
-	a waiting process stands still                   the ttl of its grant
+	                                                 it is granted the lock before that: as a holder that died
+	a waiting process stands still                   once it is granted the lock: as a holder that died
 	the key is deleted, or released by a client or   up to a second: they hand nothing over
 	Locker that is not fair
 	the server restarts without its data             a second; the order is lost
 	no subscription can be had for now               waiters try, with pauses: not in the order of arrival
+
+A lease is never cut short: on the server a holder that died looks like one that lives and whose subscription broke.
 
 A fair Locker shares its keys with all others: they exclude each other as ever, but those that are not fair may overtake the
 queue in the moment in which a lock expires. [Locker.TryAcquire] gets a lock only if nobody waits for it. All processes must

@@ -22,11 +22,18 @@ import (
 //
 //	REDIGOLOCK_LONG=1 go test -run Recovery -v -parallel 8 ./bench/
 
-// peerTTL is of the process that comes to harm, so that a case that has to wait for it is over soon.
-const peerTTL = 300 * time.Millisecond
+// peerTTL is of the process that comes to harm, so that a case that has to wait for it is over soon. longPeerTTL is longer
+// than fair waiters go without asking.
+const (
+	peerTTL     = 300 * time.Millisecond
+	longPeerTTL = 3 * time.Second
+)
 
 // poke is how long a fair Locker waits at most before it asks, and its jitter.
 const poke = 1250 * time.Millisecond
+
+// jitter is how long after the end of a lease that it has seen coming it asks, at most.
+const jitter = 250 * time.Millisecond
 
 // A harm has a server, a fair Locker that holds, and another that waits.
 type harm struct {
@@ -48,7 +55,8 @@ var harms = []struct {
 	sleeps bool          // mostly, so that several can run side by side
 }{
 	{"waiting process killed", killedWaiter, 20 * time.Millisecond, 250 * time.Millisecond, false},
-	{"waiting process killed at the release", killedAtRelease, poke, 2 * poke, true},
+	{"waiting process killed at the release", killedAtRelease(peerTTL), poke, 2 * poke, true},
+	{"waiting process killed at the release, a long ttl", killedAtRelease(longPeerTTL), jitter, 2 * poke, true},
 	{"holding process killed", killedHolder, poke, 2 * poke, true},
 	{"waiting process stopped", stoppedWaiter, poke, 2 * poke, true},
 	{"subscriber's connection cut", cutSubscriber, poke, 2 * poke, false},
@@ -168,14 +176,14 @@ func (h *harm) release(k *redigolock.Lock) time.Time {
 	return began
 }
 
-func (h *harm) peer() *bench.Peer {
-	p := bench.StartPeer(h.t, h.server.URL(), h.key, peerTTL)
+func (h *harm) peer(ttl time.Duration) *bench.Peer {
+	p := bench.StartPeer(h.t, h.server.URL(), h.key, ttl)
 	h.t.Cleanup(p.Kill)
 	return p
 }
 
 func killedWaiter(h *harm) gap {
-	k, p := h.hold(), h.peer()
+	k, p := h.hold(), h.peer(peerTTL)
 	h.queued(1)
 	got := h.wait()
 	h.queued(2)
@@ -184,19 +192,22 @@ func killedWaiter(h *harm) gap {
 	return gap{all: (<-got).Sub(began)}
 }
 
-// killedAtRelease is a release that may come before the server knows of the end.
-func killedAtRelease(h *harm) gap {
-	k, p := h.hold(), h.peer()
-	h.queued(1)
-	got := h.wait()
-	h.queued(2)
-	h.ok(p.Child.Kill())
-	began := h.release(k)
-	return gap{(<-got).Sub(began), peerTTL}
+// killedAtRelease is a release that may come before the server knows of the end. Then a dead process holds the lock, and
+// nothing tells it from one that lives and whose subscription has broken: its lease must run out.
+func killedAtRelease(ttl time.Duration) func(*harm) gap {
+	return func(h *harm) gap {
+		k, p := h.hold(), h.peer(ttl)
+		h.queued(1)
+		got := h.wait()
+		h.queued(2)
+		h.ok(p.Child.Kill())
+		began := h.release(k)
+		return gap{(<-got).Sub(began), ttl}
+	}
 }
 
 func killedHolder(h *harm) gap {
-	p := h.peer()
+	p := h.peer(peerTTL)
 	eventually(h.t, "it holds", func() bool {
 		n, err := redis.Int(h.server.Do("EXISTS", h.key))
 		return err == nil && n == 1
@@ -214,7 +225,7 @@ func killedHolder(h *harm) gap {
 }
 
 func stoppedWaiter(h *harm) gap {
-	k, p := h.hold(), h.peer()
+	k, p := h.hold(), h.peer(peerTTL)
 	h.queued(1)
 	got := h.wait()
 	h.queued(2)

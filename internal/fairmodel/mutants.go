@@ -48,6 +48,7 @@ const (
 	PassUnextended              // a cohort pass goes on though its EXTEND has no answer
 	GoneForgetsMessage          // a POKE answered gone drops w, though a message for w came after it was sent
 	IgnoredWhileQuitting        // a message for a token whose QUIT is not answered is ignored
+	TakeFromUnheard             // POKE takes K from a holder that a message told, and whose channel nobody hears any more
 	mutants
 )
 
@@ -59,7 +60,8 @@ var mutantNames = [...]string{
 	"NotMineForgetsNext", "NoPoke", "HeadAsleep", "GiveUpWithoutQuit", "QuitBesideEnter", "GhostDropped",
 	"GrantForgotten", "OwedAbandoned", "NoLivenessTest", "ExtendLowers", "Entry2WhileWaiting",
 	"OldReleaseAsNew", "Entry2Twice", "HeirsTTL", "NosubWithoutPump", "ExtendWithoutPump",
-	"RelOfTryInFlight", "QuitAbandoned", "CloseWithoutQuit", "RebuiltEntry", "PassUnextended", "GoneForgetsMessage", "IgnoredWhileQuitting",
+	"RelOfTryInFlight", "QuitAbandoned", "CloseWithoutQuit", "RebuiltEntry", "PassUnextended", "GoneForgetsMessage",
+	"IgnoredWhileQuitting", "TakeFromUnheard",
 }
 
 func (x Mutant) String() string { return mutantNames[x] }

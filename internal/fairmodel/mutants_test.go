@@ -107,6 +107,8 @@ var mutations = []mutation{
 		fairmodel.Budget{Unknown: 1, GiveUp: 1, Slow: 2}},
 	{"a message ignored while QUIT is out", fairmodel.IgnoredWhileQuitting, leak, twoSingles, false, false,
 		fairmodel.Budget{Unknown: 1, GiveUp: 1}},
+	{"the lease of a holder that is not heard ends early", fairmodel.TakeFromUnheard, exclusion, twoSingles, false, false,
+		fairmodel.Budget{Break: 1, Foreign: 1}},
 }
 
 func (x *mutation) config() fairmodel.Config {

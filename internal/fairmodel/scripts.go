@@ -59,6 +59,9 @@ func (m *machine) pump(mine token, late bool) {
 		case l.heard || m.is(NoLivenessTest):
 			m.k, m.kTTL, m.kExcused = e.tok, e.ttl, false
 			m.publish(e.tok)
+			if m.is(TakeFromUnheard) {
+				m.kTold = e.tok
+			}
 			if !l.heard {
 				m.violate("K was handed to an entry that nobody hears")
 			}
@@ -168,6 +171,11 @@ func (m *machine) scriptRel(c *command, late bool) {
 }
 
 func (m *machine) scriptPoke(c *command, t token, late bool) {
+	if k := m.k; m.is(TakeFromUnheard) && k != none && k == m.kTold {
+		if p := k.owner(); p != int(c.proc) && !m.slots[p].heard {
+			m.k, m.kTTL = none, 0
+		}
+	}
 	if m.k == none {
 		m.pokeFree(c, t, late)
 	}

@@ -160,7 +160,8 @@ type Budget struct {
 type state struct {
 	k        token
 	kTTL     uint8
-	kExcused bool // a ghost took K, or the message of the grant was lost: nobody may know of it until it expires
+	kExcused bool  // a ghost took K, or the message of the grant was lost: nobody may know of it until it expires
+	kTold    token // only in a mutant: the newest that was granted by a message
 	q        [maxEntries]entry
 	qLen     uint8
 	slots    [maxProcs]slot
@@ -224,6 +225,7 @@ func (s *state) eachToken(visit func(*token)) {
 		}
 	}
 	visit(&s.k)
+	visit(&s.kTold)
 	for i := range s.q[:s.qLen] {
 		visit(&s.q[i].tok)
 	}
