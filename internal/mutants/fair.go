@@ -74,6 +74,18 @@ var fairMutants = []mutant{
 		tests: "TestFairTryCarriedOutAfterItsCleanUp",
 	},
 	{
+		name: "fair: an heir's longer ttl is forgotten", file: "fairslot.go",
+		old:   "return max(t.ttl, t.most) }",
+		new:   "return t.ttl }",
+		tests: "TestFairReleaseOfAnHeirsGrantIsRepeatedForTheHeirsTTL",
+	},
+	{
+		name: "fair: a longer ttl of Extend is forgotten", file: "cohort.go",
+		old:   "return max(k.ttl, k.most)",
+		new:   "return k.ttl",
+		tests: "TestFairReleaseOfAnExtendedLockIsRepeatedForThatTTL",
+	},
+	{
 		name: "fair: who comes waits for a long pause", file: "fairslot.go",
 		old:   "		s.hurry(s.waited)\n",
 		new:   "",
