@@ -38,7 +38,7 @@ type fair struct {
 	sweepAt int // as many slots as make the next look for those that are no longer used
 	line    line
 	idle    chan struct{} // closed when nothing is left to do; nil unless Close waits for it
-	closed  bool          // nothing is sent any more in the background
+	closed  bool          // Close has returned: what comes to be owed or given up now is tried once
 }
 
 const (
@@ -235,7 +235,8 @@ func tooLate(verb, key string, ttl time.Duration) error {
 	return is(ErrExpired, verb, key, fmt.Sprintf("the answer took longer than the ttl of %v is good for", ttl))
 }
 
-// closeFair waits until what was given up is out of the queue, for so long at most; then it ends the subscription.
+// closeFair waits until what was given up is out of the queue, for so long at most; then it ends the subscription, and gives
+// up what it has tried until then.
 func (l *Locker) closeFair(most time.Duration) {
 	f := &l.state.fair
 	f.mu.Lock()
@@ -251,6 +252,7 @@ func (l *Locker) closeFair(most time.Duration) {
 	f.closed, f.idle = true, nil
 	done := f.line.end()
 	for _, s := range f.slots {
+		s.owed, s.quit = nil, nil
 		s.settle()
 	}
 	f.mu.Unlock()

@@ -16,9 +16,6 @@ func (s *slot) first(x *waiter) command {
 
 // next claims the next command, or says when there may be one.
 func (s *slot) next(now time.Time) (cmd command, at time.Time) {
-	if s.l.state.fair.closed {
-		return command{}, at
-	}
 	for _, o := range s.owed {
 		switch {
 		case o.busy:

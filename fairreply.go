@@ -202,7 +202,7 @@ func (s *slot) freed(o *debt, err error) {
 		o.confirm--
 	}
 	switch {
-	case o.confirm <= 0, now.After(o.until):
+	case o.confirm <= 0, now.After(o.until), s.l.state.fair.closed && !o.kept:
 		s.settled(o)
 		return
 	case err == nil:
@@ -227,7 +227,7 @@ func (s *slot) settled(o *debt) {
 // quitted goes by what became of a QUIT. Any reply but an error says that nothing is left of the token.
 func (s *slot) quitted(ctx context.Context, t *ticket, err error) {
 	t.busy = false
-	if err == nil {
+	if err == nil || s.l.state.fair.closed {
 		s.quit = nil
 		return
 	}

@@ -177,7 +177,7 @@ var fairMutants = []mutant{
 	{
 		name: "fair: QUIT abandoned", file: "fairreply.go",
 		old: `	t.busy = false
-	if err == nil {
+	if err == nil || s.l.state.fair.closed {
 		s.quit = nil
 `,
 		new: `	t.busy = false
@@ -187,9 +187,15 @@ var fairMutants = []mutant{
 		tests: "TestFairQuitIsRepeated",
 	},
 	{
-		name: "fair: Close without QUIT", file: "fair.go",
-		old:   "	waitFor(most, idle)\n",
-		new:   "	_, f.closed = idle, true\n",
+		name: "fair: nothing is sent after Close", file: "fairnext.go",
+		old:   "	for _, o := range s.owed {\n",
+		new:   "	if s.l.state.fair.closed {\n\t\treturn cmd, at\n\t}\n	for _, o := range s.owed {\n",
+		tests: "TestFairOutcomeThatIsUnknownAfterCloseIsReleased",
+	},
+	{
+		name: "fair: Close without QUIT", file: "fairnext.go",
+		old:   "	case s.head == nil:\n		s.giveUp(t)\n",
+		new:   "	case s.head == nil && s.l.state.closed.Load():\n		s.w = nil\n	case s.head == nil:\n		s.giveUp(t)\n",
 		tests: "TestFairGivenUpWaitSaysWhy",
 	},
 	{
@@ -242,7 +248,7 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: an owed release is abandoned", file: "fairreply.go",
-		old:   "case o.confirm <= 0, now.After(o.until):",
+		old:   "case o.confirm <= 0, now.After(o.until), s.l.state.fair.closed && !o.kept:",
 		new:   "case true:",
 		tests: "TestFairReleaseIsRepeated",
 	},
