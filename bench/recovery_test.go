@@ -7,13 +7,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
-
-	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/bench"
 	"github.com/redigolock/redigolock/internal/redistest"
 )
@@ -35,18 +31,6 @@ const poke = 1250 * time.Millisecond
 // jitter is how long after the end of a lease that it has seen coming it asks, at most.
 const jitter = 250 * time.Millisecond
 
-// A harm has a server, a fair Locker that holds, and another that waits.
-type harm struct {
-	t             *testing.T
-	server        *redistest.Server
-	key           string
-	first, second *redigolock.Locker
-	closes        []func() error
-}
-
-// A gap is how long nobody held, and how much of it was a lease that had to run out.
-type gap struct{ all, lease time.Duration }
-
 var harms = []struct {
 	name   string
 	do     func(h *harm) gap
@@ -62,6 +46,9 @@ var harms = []struct {
 	{"subscriber's connection cut", cutSubscriber, poke, 2 * poke, false},
 	{"all connections cut", cutAll, poke, 2 * poke, false},
 	{"scripts flushed", flushedScripts, 20 * time.Millisecond, 250 * time.Millisecond, false},
+	{"message lost", lostMessage, poke, 2 * poke, true},
+	{"key deleted", deletedKey, poke, 2 * poke, true},
+	{"released by a Locker that is not fair", plainRelease, poke, 2 * poke, true},
 	{"server restarted without data", restartedServer, 2 * poke, 4 * poke, false},
 }
 
@@ -98,177 +85,6 @@ func TestRecovery(t *testing.T) {
 			}
 		})
 	}
-}
-
-func newHarm(t *testing.T, server *redistest.Server) *harm {
-	h := &harm{t: t, server: server, key: "recovery:" + redigolock.NewToken()}
-	h.first, h.second = h.locker(), h.locker()
-	return h
-}
-
-func (h *harm) locker() *redigolock.Locker {
-	pool := h.server.Pool()
-	l := &redigolock.Locker{Pool: pool, Fair: true}
-	h.closes = append(h.closes, l.Close, pool.Close)
-	return l
-}
-
-func (h *harm) run(do func(*harm) gap) gap {
-	defer func() {
-		for _, c := range h.closes {
-			_ = c()
-		}
-	}()
-	return do(h)
-}
-
-func (h *harm) ok(err error) {
-	h.t.Helper()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-}
-
-func (h *harm) do(cmd string, args ...any) any {
-	h.t.Helper()
-	reply, err := h.server.Do(cmd, args...)
-	h.ok(err)
-	return reply
-}
-
-// hold has the first Locker hold.
-func (h *harm) hold() *redigolock.Lock {
-	h.t.Helper()
-	k, err := h.first.Acquire(context.Background(), h.key, time.Minute)
-	h.ok(err)
-	return k
-}
-
-// wait has the second Locker wait, in the background. What comes is when it got the lock, which it then releases.
-func (h *harm) wait() <-chan time.Time {
-	got := make(chan time.Time, 1)
-	go func() {
-		k, err := h.second.Acquire(context.Background(), h.key, 10*time.Second)
-		if err != nil {
-			h.t.Error(err)
-		}
-		got <- time.Now()
-		if err == nil {
-			_ = k.Release(context.Background())
-		}
-	}()
-	return got
-}
-
-func (h *harm) queued(n int) {
-	h.t.Helper()
-	eventually(h.t, "they are queued", func() bool {
-		have, err := redis.Int(h.server.Do("LLEN", "{"+h.key+"}:redigolock-q1"))
-		return err == nil && have == n
-	})
-}
-
-// release says when.
-func (h *harm) release(k *redigolock.Lock) time.Time {
-	h.t.Helper()
-	began := time.Now()
-	h.ok(k.Release(context.Background()))
-	return began
-}
-
-func (h *harm) peer(ttl time.Duration) *bench.Peer {
-	p := bench.StartPeer(h.t, h.server.URL(), h.key, ttl)
-	h.t.Cleanup(p.Kill)
-	return p
-}
-
-func killedWaiter(h *harm) gap {
-	k, p := h.hold(), h.peer(peerTTL)
-	h.queued(1)
-	got := h.wait()
-	h.queued(2)
-	p.Kill()
-	began := h.release(k)
-	return gap{all: (<-got).Sub(began)}
-}
-
-// killedAtRelease is a release that may come before the server knows of the end. Then a dead process holds the lock, and
-// nothing tells it from one that lives and whose subscription has broken: its lease must run out.
-func killedAtRelease(ttl time.Duration) func(*harm) gap {
-	return func(h *harm) gap {
-		k, p := h.hold(), h.peer(ttl)
-		h.queued(1)
-		got := h.wait()
-		h.queued(2)
-		h.ok(p.Child.Kill())
-		began := h.release(k)
-		return gap{(<-got).Sub(began), ttl}
-	}
-}
-
-func killedHolder(h *harm) gap {
-	p := h.peer(peerTTL)
-	eventually(h.t, "it holds", func() bool {
-		n, err := redis.Int(h.server.Do("EXISTS", h.key))
-		return err == nil && n == 1
-	})
-	got := h.wait()
-	eventually(h.t, "somebody waits", func() bool {
-		n, err := redis.Int(h.server.Do("LLEN", "{"+h.key+"}:redigolock-q1"))
-		return err == nil && n == 1 || len(got) > 0
-	})
-	p.Kill()
-	began := time.Now()
-	left, err := redis.Int64(h.server.Do("PTTL", h.key))
-	h.ok(err)
-	return gap{max((<-got).Sub(began), 0), time.Duration(max(left, 0)) * time.Millisecond}
-}
-
-func stoppedWaiter(h *harm) gap {
-	k, p := h.hold(), h.peer(peerTTL)
-	h.queued(1)
-	got := h.wait()
-	h.queued(2)
-	h.ok(p.Child.Signal(syscall.SIGSTOP))
-	began := h.release(k)
-	return gap{(<-got).Sub(began), peerTTL}
-}
-
-func cutSubscriber(h *harm) gap {
-	k := h.hold()
-	got := h.wait()
-	h.queued(1)
-	h.do("CLIENT", "KILL", "TYPE", "pubsub")
-	began := h.release(k)
-	return gap{all: (<-got).Sub(began)}
-}
-
-func cutAll(h *harm) gap {
-	k := h.hold()
-	got := h.wait()
-	h.queued(1)
-	h.do("CLIENT", "KILL", "TYPE", "pubsub")
-	h.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-	began := h.release(k)
-	return gap{all: (<-got).Sub(began)}
-}
-
-func flushedScripts(h *harm) gap {
-	k := h.hold()
-	got := h.wait()
-	h.queued(1)
-	h.do("SCRIPT", "FLUSH")
-	began := h.release(k)
-	return gap{all: (<-got).Sub(began)}
-}
-
-func restartedServer(h *harm) gap {
-	h.hold()
-	got := h.wait()
-	h.queued(1)
-	h.ok(h.server.Restart())
-	began := time.Now()
-	return gap{all: (<-got).Sub(began)}
 }
 
 // In the midst of contention the lock comes to a process while the kernel still ends it, or it holds: then its ttl must

@@ -1,0 +1,251 @@
+//go:build unix
+
+package bench_test
+
+import (
+	"context"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// A harm has a server, a fair Locker that holds, and another that waits.
+type harm struct {
+	t             *testing.T
+	server        *redistest.Server
+	key           string
+	first, second *redigolock.Locker
+	closes        []func() error
+}
+
+// A gap is how long nobody held, and how much of it was a lease that had to run out.
+type gap struct{ all, lease time.Duration }
+
+func newHarm(t *testing.T, server *redistest.Server) *harm {
+	h := &harm{t: t, server: server, key: "recovery:" + redigolock.NewToken()}
+	h.first, h.second = h.locker(server.Pool()), h.locker(server.Pool())
+	return h
+}
+
+func (h *harm) locker(pool *redis.Pool) *redigolock.Locker {
+	l := &redigolock.Locker{Pool: pool, Fair: true}
+	h.closes = append(h.closes, l.Close, pool.Close)
+	return l
+}
+
+func (h *harm) run(do func(*harm) gap) gap {
+	defer func() {
+		for _, c := range h.closes {
+			_ = c()
+		}
+	}()
+	return do(h)
+}
+
+func (h *harm) ok(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *harm) do(cmd string, args ...any) any {
+	h.t.Helper()
+	reply, err := h.server.Do(cmd, args...)
+	h.ok(err)
+	return reply
+}
+
+// hold has the first Locker hold.
+func (h *harm) hold() *redigolock.Lock {
+	h.t.Helper()
+	k, err := h.first.Acquire(context.Background(), h.key, time.Minute)
+	h.ok(err)
+	return k
+}
+
+// wait has the second Locker wait, in the background. What comes is when it got the lock, which it then releases.
+func (h *harm) wait() <-chan time.Time {
+	got := make(chan time.Time, 1)
+	go func() {
+		k, err := h.second.Acquire(context.Background(), h.key, 10*time.Second)
+		if err != nil {
+			h.t.Error(err)
+		}
+		got <- time.Now()
+		if err == nil {
+			_ = k.Release(context.Background())
+		}
+	}()
+	return got
+}
+
+func (h *harm) queue() string { return "{" + h.key + "}:redigolock-q1" }
+
+func (h *harm) queued(n int) {
+	h.t.Helper()
+	eventually(h.t, "they are queued", func() bool {
+		have, err := redis.Int(h.server.Do("LLEN", h.queue()))
+		return err == nil && have == n
+	})
+}
+
+// release says when.
+func (h *harm) release(k *redigolock.Lock) time.Time {
+	h.t.Helper()
+	began := time.Now()
+	h.ok(k.Release(context.Background()))
+	return began
+}
+
+func (h *harm) peer(ttl time.Duration) *bench.Peer {
+	p := bench.StartPeer(h.t, h.server.URL(), h.key, ttl)
+	h.t.Cleanup(p.Kill)
+	return p
+}
+
+func killedWaiter(h *harm) gap {
+	k, p := h.hold(), h.peer(peerTTL)
+	h.queued(1)
+	got := h.wait()
+	h.queued(2)
+	p.Kill()
+	began := h.release(k)
+	return gap{all: (<-got).Sub(began)}
+}
+
+// killedAtRelease is a release that may come before the server knows of the end. Then a dead process holds the lock, and
+// nothing tells it from one that lives and whose subscription has broken: its lease must run out.
+func killedAtRelease(ttl time.Duration) func(*harm) gap {
+	return func(h *harm) gap {
+		k, p := h.hold(), h.peer(ttl)
+		h.queued(1)
+		got := h.wait()
+		h.queued(2)
+		h.ok(p.Child.Kill())
+		began := h.release(k)
+		return gap{(<-got).Sub(began), ttl}
+	}
+}
+
+func killedHolder(h *harm) gap {
+	p := h.peer(peerTTL)
+	eventually(h.t, "it holds", func() bool {
+		n, err := redis.Int(h.server.Do("EXISTS", h.key))
+		return err == nil && n == 1
+	})
+	got := h.wait()
+	eventually(h.t, "somebody waits", func() bool {
+		n, err := redis.Int(h.server.Do("LLEN", h.queue()))
+		return err == nil && n == 1 || len(got) > 0
+	})
+	p.Kill()
+	began := time.Now()
+	left, err := redis.Int64(h.server.Do("PTTL", h.key))
+	h.ok(err)
+	return gap{max((<-got).Sub(began), 0), time.Duration(max(left, 0)) * time.Millisecond}
+}
+
+func stoppedWaiter(h *harm) gap {
+	k, p := h.hold(), h.peer(peerTTL)
+	h.queued(1)
+	got := h.wait()
+	h.queued(2)
+	h.ok(p.Child.Signal(syscall.SIGSTOP))
+	began := h.release(k)
+	return gap{(<-got).Sub(began), peerTTL}
+}
+
+func cutSubscriber(h *harm) gap {
+	k := h.hold()
+	got := h.wait()
+	h.queued(1)
+	h.do("CLIENT", "KILL", "TYPE", "pubsub")
+	began := h.release(k)
+	return gap{all: (<-got).Sub(began)}
+}
+
+func cutAll(h *harm) gap {
+	k := h.hold()
+	got := h.wait()
+	h.queued(1)
+	h.do("CLIENT", "KILL", "TYPE", "pubsub")
+	h.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	began := h.release(k)
+	return gap{all: (<-got).Sub(began)}
+}
+
+func flushedScripts(h *harm) gap {
+	k := h.hold()
+	got := h.wait()
+	h.queued(1)
+	h.do("SCRIPT", "FLUSH")
+	began := h.release(k)
+	return gap{all: (<-got).Sub(began)}
+}
+
+// lostMessage is one that does not come while the subscription seems to live, just after the waiter has asked.
+func lostMessage(h *harm) gap {
+	proxy := redistest.NewProxy(h.t, h.server.Addr())
+	h.second = h.locker(proxy.Pool())
+	h.second.OpTimeout = 20 * time.Second // or the subscription would be made anew for its silence
+	k := h.hold()
+	got := h.wait()
+	h.queued(1)
+	silent, never := make(chan struct{}), make(chan struct{})
+	defer close(never)
+	var once sync.Once
+	proxy.Rule(func(q redistest.Request) (act redistest.Action) {
+		if q.Name == "PING" {
+			once.Do(func() {
+				close(silent)
+				act = redistest.Hold(never)
+			})
+		}
+		return act
+	})
+	<-silent
+	const short = 90 * time.Second // each script raises the queue's TTL above it
+	h.do("PEXPIRE", h.queue(), short.Milliseconds())
+	eventually(h.t, "the waiter asks", func() bool {
+		left, err := redis.Int64(h.server.Do("PTTL", h.queue()))
+		return err == nil && left > short.Milliseconds()
+	})
+	began := h.release(k)
+	return gap{all: (<-got).Sub(began)}
+}
+
+func deletedKey(h *harm) gap {
+	h.hold()
+	got := h.wait()
+	h.queued(1)
+	began := time.Now()
+	h.do("DEL", h.key)
+	return gap{all: (<-got).Sub(began)}
+}
+
+func plainRelease(h *harm) gap {
+	h.first = h.locker(h.server.Pool())
+	h.first.Fair = false
+	k := h.hold()
+	got := h.wait()
+	h.queued(1)
+	began := h.release(k)
+	return gap{all: (<-got).Sub(began)}
+}
+
+func restartedServer(h *harm) gap {
+	h.hold()
+	got := h.wait()
+	h.queued(1)
+	h.ok(h.server.Restart())
+	began := time.Now()
+	return gap{all: (<-got).Sub(began)}
+}
