@@ -22,7 +22,7 @@ import (
 // than fair waiters go without asking.
 const (
 	peerTTL     = 300 * time.Millisecond
-	longPeerTTL = 3 * time.Second
+	longPeerTTL = 2 * time.Second
 )
 
 // poke is how long a fair Locker waits at most before it asks, and its jitter.
