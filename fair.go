@@ -20,6 +20,7 @@ import (
 //	fairsend.go     sends the scripts, and reads their replies
 //	fairrelease.go  release
 //	fairline.go     the subscription
+//	fairwire.go     what goes over its connection
 //	cohort.go       hand-offs without any command
 //	luafair.go      the scripts
 //

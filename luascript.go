@@ -8,7 +8,8 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// All Lua of the package. Rules that every script keeps:
+// The Lua of the package: all but that of Locker.Fair, which is in luafair.go. There is none elsewhere. Rules that every
+// script keeps:
 //   - Redis does not roll a script back, so types, arguments and rights that can be checked are checked before the
 //     first write.
 //   - Calls that may be refused go through redis.pcall and their error is returned as it is, so that its first word

@@ -1,0 +1,135 @@
+package redigolock
+
+import (
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// What goes over one connection of a line: two goroutines, of which attend sends and receive receives.
+
+// attend sends what is to be sent.
+func (n *line) attend(c redis.Conn, broken <-chan struct{}) {
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	f := &n.l.state.fair
+	for due := false; ; {
+		f.mu.Lock()
+		requests := n.requests(due)
+		over := len(n.slots) == 0 || due && n.over()
+		f.mu.Unlock()
+		if over || sendAll(c, requests) != nil {
+			return
+		}
+		due = false
+		select {
+		case <-n.wake:
+		case <-ping.C:
+			due = true
+		case <-broken:
+			return
+		}
+	}
+}
+
+// requests takes what is to be sent. Channels are left first: one of them may be wanted again. The caller holds f.mu.
+func (n *line) requests(ping bool) (all []request) {
+	subscribe, unsubscribe := "SUBSCRIBE", "UNSUBSCRIBE"
+	if n.l.state.fair.sharded {
+		subscribe, unsubscribe = "SSUBSCRIBE", "SUNSUBSCRIBE"
+	}
+	for _, channel := range n.leaving {
+		n.pending = append(n.pending, "")
+		all = append(all, request{unsubscribe, []any{channel}})
+	}
+	for _, s := range n.joining {
+		if s.sub == making && !s.asked {
+			s.asked = true
+			n.pending = append(n.pending, s.channel)
+			all = append(all, request{subscribe, []any{s.channel}})
+		}
+	}
+	n.joining, n.leaving = nil, nil
+	if ping {
+		n.pending = append(n.pending, "")
+		all = append(all, request{"PING", nil})
+	}
+	return all
+}
+
+func sendAll(c redis.Conn, requests []request) error {
+	if len(requests) == 0 {
+		return nil
+	}
+	for _, r := range requests {
+		if err := c.Send(r.cmd, r.args...); err != nil {
+			return err
+		}
+	}
+	return c.Flush()
+}
+
+// receive is the goroutine that receives.
+func (n *line) receive(c redis.Conn, broken chan<- struct{}) {
+	defer close(broken)
+	f := &n.l.state.fair
+	for {
+		reply, err := receive(c, pingEvery+n.l.opTimeout())
+		re, isReply := err.(redis.Error)
+		if err != nil && !isReply {
+			return
+		}
+		f.mu.Lock()
+		ok := n.take(reply, re)
+		f.mu.Unlock()
+		if !ok {
+			return
+		}
+	}
+}
+
+// take goes by what the connection has brought, and says whether it can go on. The caller holds f.mu.
+func (n *line) take(reply any, refusal redis.Error) bool {
+	list, _ := reply.([]any)
+	if len(list) != 3 { // of a PING, or refused
+		return n.takeOther(refusal)
+	}
+	kind, _ := list[0].([]byte)
+	channel, _ := list[1].([]byte)
+	s := n.slots[string(channel)]
+	switch string(kind) {
+	case "message", "smessage":
+		if token, ok := list[2].([]byte); ok && s != nil {
+			s.message(string(token))
+			s.settle()
+		}
+	case "subscribe", "ssubscribe":
+		n.answered()
+		if s != nil && s.asked {
+			s.heardNow()
+			s.settle()
+		}
+	case "unsubscribe", "sunsubscribe":
+		return n.answered() == "" && (s == nil || !s.asked || s.sub == making) // else the server did it: the key has moved
+	}
+	return true
+}
+
+// answered returns the oldest of what was not answered.
+func (n *line) answered() (channel string) {
+	if len(n.pending) > 0 {
+		channel, n.pending = n.pending[0], n.pending[1:]
+	}
+	return channel
+}
+
+// takeOther finds what was refused. A PING that is not allowed is an answer like any other.
+func (n *line) takeOther(refusal redis.Error) bool {
+	s := n.slots[n.answered()]
+	if refusal == "" || s == nil || !s.asked {
+		return true
+	}
+	s.asked = false
+	n.refused(s, serverError("subscribe", s.key, refusal))
+	return !transientReply(refusal)
+}
