@@ -1,0 +1,331 @@
+package redigolock_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+	"go.uber.org/goleak"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// Waiters that give up at random. What is checked:
+//   - nobody is inside together with another (a counter on the server);
+//   - within a Locker, nobody gets the lock before one who was in its queue before that call began, and has not given up;
+//   - between the Lockers, no entry is overtaken or passed over, and none has two (the server's log, see mirror);
+//   - at the end there is no key on the server, no slot, no subscription, no goroutine, no connection that is not idle.
+
+// A wait is one call of Acquire. The numbers order what happened in its crowd; 0: it did not happen.
+type wait struct {
+	asked int64 // the call began
+	there int64 // it was in the Locker's queue, by then
+	ended int64 // it got the lock, or was about to give up
+	got   bool
+}
+
+// A crowd is the waiters of one Locker.
+type crowd struct {
+	t      *testing.T
+	locker *redigolock.Locker
+	pool   *redis.Pool
+	clock  atomic.Int64 // numbers what happens
+
+	mu        sync.Mutex // protects what follows
+	waits     map[string][]wait
+	got, left int // how many got the lock, and gave up
+}
+
+func newCrowd(t *testing.T, url string) *crowd {
+	t.Helper()
+	pool, err := redigolock.NewPool(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &redigolock.Locker{Pool: pool, Fair: true, OpTimeout: 2 * time.Second}
+	return &crowd{t: t, locker: l, pool: pool, waits: map[string][]wait{}}
+}
+
+// wanted is a key, and how long one waits for it at most: mostly so short that many give up. A slot of the hot key always has
+// waiters; those of the cool keys lose their last one all the time; those of the rare keys begin anew.
+func wanted(waiter int) (key string, patience time.Duration) {
+	switch {
+	case rand.N(20) == 0:
+		return "hot", time.Second
+	case rand.N(20) == 0:
+		return fmt.Sprint("rare", rand.N(500)), 2 * time.Millisecond
+	case waiter%2 == 0:
+		return "hot", 100 * time.Millisecond
+	}
+	return fmt.Sprint("cool", waiter%50), 10 * time.Millisecond
+}
+
+// run has n waiters wait, again and again, for d; where all is slow, until some have got the lock, and some have not.
+func (c *crowd) run(n int, d time.Duration) {
+	var wg sync.WaitGroup
+	end := time.Now().Add(d)
+	for i := range n {
+		spawn(&wg, func() {
+			for now := time.Now(); now.Before(end) || c.few() && now.Before(end.Add(time.Minute)); now = time.Now() {
+				key, patience := wanted(i)
+				c.wait(key, rand.N(patience))
+				time.Sleep(rand.N(min(patience, 100*time.Millisecond))) // does something else
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// few says that too few have got the lock, or have given up, for anything to be tested.
+func (c *crowd) few() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.got < 50 || c.left < 50
+}
+
+// seen is a context that notes when it is first asked for its end: by then Acquire has put the waiter into the queue.
+type seen struct {
+	context.Context
+	note func()
+}
+
+func (s seen) Done() <-chan struct{} {
+	s.note()
+	return s.Context.Done()
+}
+
+// wait waits for the lock, for so long, and uses it.
+func (c *crowd) wait(key string, patience time.Duration) {
+	var there, left atomic.Int64
+	ctx, cancel := context.WithCancel(bg)
+	defer cancel()
+	timer := time.AfterFunc(patience, func() {
+		left.Store(c.clock.Add(1))
+		cancel()
+	})
+	defer timer.Stop()
+	x := wait{asked: c.clock.Add(1)}
+	k, err := c.locker.Acquire(seen{ctx, func() { there.CompareAndSwap(0, c.clock.Add(1)) }}, key, time.Minute)
+	if err == nil {
+		x.ended, x.got = c.clock.Add(1), true
+		c.inside(k)
+	} else {
+		x.ended = left.Load()
+		wants(c.t, err, context.Canceled)
+	}
+	if x.there = there.Load(); x.there == 0 {
+		return // its time was over before it began
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waits[key] = append(c.waits[key], x)
+	if x.got {
+		c.got++
+	} else {
+		c.left++
+	}
+}
+
+// inside is the work under the lock.
+func (c *crowd) inside(k *redigolock.Lock) {
+	conn := c.pool.Get()
+	defer conn.Close()
+	if n, err := redis.Int(conn.Do("INCR", "inside "+k.Key())); err != nil || n != 1 {
+		c.t.Errorf("%d hold %s, %v", n, k.Key(), err)
+	}
+	if n, err := redis.Int(conn.Do("DECR", "inside "+k.Key())); err != nil || n != 0 {
+		c.t.Errorf("%d more hold %s, %v", n, k.Key(), err)
+	}
+	if err := k.Release(bg); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// skipped returns how many got the lock while one waited who had been in the same Locker's queue before they came.
+func skipped(waits []wait) (n int) {
+	slices.SortFunc(waits, func(a, b wait) int { return cmp.Compare(a.there, b.there) })
+	last := make([]int64, len(waits)+1) // when the last of the first i ended
+	for i, x := range waits {
+		last[i+1] = max(last[i], x.ended)
+	}
+	for _, y := range waits {
+		before, _ := slices.BinarySearchFunc(waits, y.asked, func(x wait, asked int64) int { return cmp.Compare(x.there, asked) })
+		if y.got && last[before] > y.ended {
+			n++
+		}
+	}
+	return n
+}
+
+func TestSkippedFindsWhoWasOvertaken(t *testing.T) {
+	stays := wait{asked: 1, there: 2, ended: 9, got: true}
+	gaveUp := wait{asked: 1, there: 2, ended: 9}
+	for name, tt := range map[string]struct {
+		x, y wait
+		want int
+	}{
+		"in order":             {stays, wait{3, 4, 10, true}, 0},
+		"overtaken":            {stays, wait{3, 4, 8, true}, 1},
+		"overtaken by two":     {gaveUp, wait{3, 4, 8, true}, 1},
+		"after it gave up":     {gaveUp, wait{3, 4, 10, true}, 0},
+		"came together":        {wait{1, 4, 9, true}, wait{3, 5, 8, true}, 0},
+		"the later one leaves": {stays, wait{3, 4, 8, false}, 0},
+	} {
+		if got := skipped([]wait{tt.y, tt.x}); got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+// close checks what the crowd has seen, and that nothing is left of it.
+func (c *crowd) close() {
+	t := c.t
+	for key, list := range c.waits {
+		if n := skipped(list); n > 0 {
+			t.Errorf("%s: %d got the lock before one who had come before them", key, n)
+		}
+	}
+	t.Logf("%d got the lock, %d gave up", c.got, c.left)
+	if c.few() {
+		t.Error("too few for anything to be tested")
+	}
+	if err := c.locker.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := redigolock.FairSlots(c.locker); n != 0 || redigolock.Subscribed(c.locker) {
+		t.Errorf("%d slots are left, or the subscription", n)
+	}
+	if active, idle := c.pool.ActiveCount(), c.pool.IdleCount(); active != idle || active > 64 {
+		t.Errorf("%d connections, %d of them idle", active, idle)
+	}
+	if err := c.pool.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// crowdSize is how many wait in all, and for how long.
+func crowdSize() (waiters int, d time.Duration) {
+	if long() {
+		return 1000, time.Minute
+	}
+	return 200, time.Second
+}
+
+func TestFairCrowdThatGivesUpSkipsNobodyAndLeavesNothing(t *testing.T) {
+	server := redistest.Start(t)
+	for name, run := range map[string]func(t *testing.T, url string){"four Lockers": crowdsHere, "four processes": crowdsElsewhere} {
+		t.Run(name, func(t *testing.T) {
+			m := watch(t, server)
+			before := goleak.IgnoreCurrent()
+			run(t, server.URL())
+			goleak.VerifyNone(t, before)
+			leavesNothing(t, server)
+			m.stop()
+			t.Logf("%d grants to who was in the queue, %d to who came to a free lock; %d entries given up; at most %d in a queue at a time",
+				m.grants, m.takes, m.quits, m.most)
+			if m.grants < 50 || m.quits == 0 || m.most < 2 {
+				t.Error("too few for anything to be tested")
+			}
+		})
+	}
+}
+
+// crowds is how many Lockers, or processes, share the waiters.
+const crowds = 4
+
+func crowdsHere(t *testing.T, url string) {
+	waiters, d := crowdSize()
+	var all []*crowd
+	var wg sync.WaitGroup
+	for range crowds {
+		c := newCrowd(t, url)
+		all = append(all, c)
+		spawn(&wg, func() { c.run(waiters/crowds, d) })
+	}
+	wg.Wait()
+	for _, c := range all {
+		c.close()
+	}
+}
+
+// crowdEnv has the server's address in a process that crowdsElsewhere has started.
+const crowdEnv = "REDIGOLOCK_TEST_FAIR_CROWD"
+
+func crowdsElsewhere(t *testing.T, url string) {
+	var wg sync.WaitGroup
+	for range crowds {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFairCrowdChild$", "-test.v")
+		cmd.Env = append(os.Environ(), crowdEnv+"="+url)
+		spawn(&wg, func() {
+			out, err := cmd.CombinedOutput()
+			for line := range strings.Lines(string(out)) {
+				if strings.Contains(line, "_test.go") {
+					t.Log(strings.TrimSpace(line))
+				}
+			}
+			if err != nil || !strings.Contains(string(out), "PASS") {
+				t.Errorf("a process failed: %v\n%s", err, out)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestFairCrowdChild is one of the processes. TestMain checks that it has no goroutine left.
+func TestFairCrowdChild(t *testing.T) {
+	url := os.Getenv(crowdEnv)
+	if url == "" {
+		t.Skip("not started by a test")
+	}
+	waiters, d := crowdSize()
+	c := newCrowd(t, url)
+	c.run(waiters/crowds, d)
+	c.close()
+}
+
+// leavesNothing checks that the server has no key, no channel and no connection left but those of the test itself: its
+// asking, and the mirror.
+func leavesNothing(t *testing.T, server *redistest.Server) {
+	t.Helper()
+	keys, err := redis.Strings(server.Do("KEYS", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys {
+		if n, err := redis.Int(server.Do("GETDEL", key)); !strings.HasPrefix(key, "inside ") || err != nil || n != 0 {
+			t.Errorf("%s is left: %d, %v", key, n, err)
+		}
+	}
+	eventually(t, "the channels and connections go", func() bool {
+		channels, err := redis.Strings(server.Do("PUBSUB", "CHANNELS"))
+		return err == nil && len(channels) == 0 && serverFigure(t, server, "clients", "connected_clients") == 2
+	})
+}
+
+// serverFigure is a number of INFO.
+func serverFigure(t *testing.T, server *redistest.Server, section, field string) int64 {
+	t.Helper()
+	info, err := redis.String(server.Do("INFO", section))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, ok := strings.Cut(info, "\r\n"+field+":")
+	text, _, _ = strings.Cut(text, "\r\n")
+	n, err := strconv.ParseInt(text, 10, 64)
+	if !ok || err != nil {
+		t.Fatalf("no %s in INFO %s: %v", field, section, err)
+	}
+	return n
+}
