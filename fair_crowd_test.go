@@ -58,18 +58,19 @@ func newCrowd(t *testing.T, url string) *crowd {
 	return &crowd{t: t, locker: l, pool: pool, waits: map[string][]wait{}}
 }
 
-// wanted is a key, and how long one waits for it at most: mostly so short that many give up. A slot of the hot key always has
-// waiters; those of the cool keys lose their last one all the time; those of the rare keys begin anew.
-func wanted(waiter int) (key string, patience time.Duration) {
+// wanted is a key, how long one waits for it at most, mostly so short that many give up, and how long one then does something
+// else at most. A slot of the hot key always has waiters; those of the cool keys lose their last one all the time; those of the
+// rare keys begin anew.
+func wanted(waiter int) (key string, patience, pause time.Duration) {
 	switch {
 	case rand.N(20) == 0:
-		return "hot", time.Second
+		return "hot", 2 * time.Second, 100 * time.Millisecond
 	case rand.N(20) == 0:
-		return fmt.Sprint("rare", rand.N(500)), 2 * time.Millisecond
+		return fmt.Sprint("rare", rand.N(500)), 5 * time.Millisecond, 500 * time.Millisecond
 	case waiter%2 == 0:
-		return "hot", 100 * time.Millisecond
+		return "hot", 400 * time.Millisecond, 100 * time.Millisecond
 	}
-	return fmt.Sprint("cool", waiter%50), 10 * time.Millisecond
+	return fmt.Sprint("cool", waiter%50), 20 * time.Millisecond, 500 * time.Millisecond
 }
 
 // run has n waiters wait, again and again, for d; where all is slow, until some have got the lock, and some have not.
@@ -79,9 +80,9 @@ func (c *crowd) run(n int, d time.Duration) {
 	for i := range n {
 		spawn(&wg, func() {
 			for now := time.Now(); now.Before(end) || c.few() && now.Before(end.Add(time.Minute)); now = time.Now() {
-				key, patience := wanted(i)
-				c.wait(key, rand.N(patience))
-				time.Sleep(rand.N(min(patience, 100*time.Millisecond))) // does something else
+				key, patience, pause := wanted(i)
+				c.wait(key, rand.N(rand.N(patience)+1))
+				time.Sleep(rand.N(pause))
 			}
 		})
 	}
