@@ -4,6 +4,7 @@ package bench_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -30,7 +31,7 @@ type gap struct{ all, lease time.Duration }
 
 func newHarm(t *testing.T, server *redistest.Server) *harm {
 	h := &harm{t: t, server: server, key: "recovery:" + redigolock.NewToken()}
-	h.first, h.second = h.locker(server.Pool()), h.locker(server.Pool())
+	h.first, h.second = h.locker(h.named("first")), h.locker(h.named("second"))
 	return h
 }
 
@@ -38,6 +39,33 @@ func (h *harm) locker(pool *redis.Pool) *redigolock.Locker {
 	l := &redigolock.Locker{Pool: pool, Fair: true}
 	h.closes = append(h.closes, l.Close, pool.Close)
 	return l
+}
+
+// named makes a pool whose connections bear a name on the server.
+func (h *harm) named(name string) *redis.Pool {
+	pool := h.server.Pool()
+	pool.Dial = func() (redis.Conn, error) { return h.server.Dial(redis.DialClientName(h.clientName(name))) }
+	return pool
+}
+
+func (h *harm) clientName(name string) string { return h.key + ":" + name }
+
+// cut ends the connections of a Locker but for its subscription. There are some: it has sent something.
+func (h *harm) cut(name string) {
+	h.t.Helper()
+	list, err := redis.String(h.server.Do("CLIENT", "LIST", "TYPE", "normal"))
+	h.ok(err)
+	n := 0
+	for line := range strings.Lines(list) {
+		if strings.Contains(line, " name="+h.clientName(name)+" ") {
+			id, _, _ := strings.Cut(strings.TrimPrefix(line, "id="), " ")
+			h.do("CLIENT", "KILL", "ID", id)
+			n++
+		}
+	}
+	if n == 0 {
+		h.t.Errorf("there is no connection of %s", name)
+	}
 }
 
 func (h *harm) run(do func(*harm) gap) gap {
@@ -163,32 +191,38 @@ func stoppedWaiter(h *harm) gap {
 	return gap{(<-got).Sub(began), peerTTL}
 }
 
-func cutSubscriber(h *harm) gap {
-	k := h.hold()
-	got := h.wait()
-	h.queued(1)
-	h.do("CLIENT", "KILL", "TYPE", "pubsub")
-	began := h.release(k)
-	return gap{all: (<-got).Sub(began)}
+// meanwhile is what happens while one Locker holds and the other waits. Then the holder releases.
+func meanwhile(what func(*harm)) func(*harm) gap {
+	return func(h *harm) gap {
+		k := h.hold()
+		got := h.wait()
+		h.queued(1)
+		what(h)
+		began := h.release(k)
+		return gap{all: (<-got).Sub(began)}
+	}
 }
 
-func cutAll(h *harm) gap {
-	k := h.hold()
-	got := h.wait()
-	h.queued(1)
-	h.do("CLIENT", "KILL", "TYPE", "pubsub")
+func cutSubscriber(h *harm) { h.do("CLIENT", "KILL", "TYPE", "pubsub") }
+
+func cutHolder(h *harm) { h.cut("first") }
+
+func cutWaiter(h *harm) { h.cut("second") }
+
+func cutAll(h *harm) {
+	cutSubscriber(h)
 	h.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-	began := h.release(k)
-	return gap{all: (<-got).Sub(began)}
 }
 
-func flushedScripts(h *harm) gap {
-	k := h.hold()
-	got := h.wait()
-	h.queued(1)
-	h.do("SCRIPT", "FLUSH")
-	began := h.release(k)
-	return gap{all: (<-got).Sub(began)}
+func flushScripts(h *harm) { h.do("SCRIPT", "FLUSH") }
+
+// restart restarts a server that keeps its data, and waits until it has loaded them.
+func restart(h *harm) {
+	h.ok(h.server.Restart())
+	eventually(h.t, "it has loaded its data", func() bool {
+		n, err := redis.Int(h.server.Do("EXISTS", h.key))
+		return err == nil && n == 1
+	})
 }
 
 // lostMessage is one that does not come while the subscription seems to live, just after the waiter has asked.
@@ -248,4 +282,15 @@ func restartedServer(h *harm) gap {
 	h.ok(h.server.Restart())
 	began := time.Now()
 	return gap{all: (<-got).Sub(began)}
+}
+
+// restartedAndDead is a holder that never releases: its lease goes on.
+func restartedAndDead(h *harm) gap {
+	k, err := h.first.Acquire(context.Background(), h.key, peerTTL)
+	h.ok(err)
+	got := h.wait()
+	h.queued(1)
+	began := time.Now()
+	h.ok(h.server.Restart())
+	return gap{(<-got).Sub(began), k.Deadline().Sub(began)}
 }

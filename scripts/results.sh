@@ -29,9 +29,9 @@ redis-cli -p $port ping >/dev/null || { cat "$tmp/log"; exit 1; }
 mkdir -p "$out/raw"
 go build -o "$tmp/lockbench" ./cmd/lockbench
 tcp=redis://127.0.0.1:$port unix=unix://$tmp/socket all=1,2,16,128,1024
-steps=${STEPS:-approaches verbs contention ratios keepalive limit mux load peers}
-count=11 time=300ms contests=10 contention=300ms waiters=2,8,64,512 ratios=60 many=20 load=3 round=30ms commands=50000 locks=10000 ttl=5s
-[ -z "${SHORT:-}" ] || { count=2 time=20ms contests=2 contention=20ms waiters=2,8 ratios=8 many=2 load=1 round=10ms commands=5000 locks=500 ttl=1s; }
+steps=${STEPS:-approaches verbs contention ratios keepalive limit mux load peers recovery}
+count=11 time=300ms contests=10 contention=300ms waiters=2,8,64,512 ratios=60 many=20 load=3 round=30ms commands=50000 locks=10000 ttl=5s long=1
+[ -z "${SHORT:-}" ] || { count=2 time=20ms contests=2 contention=20ms waiters=2,8 ratios=8 many=2 load=1 round=10ms commands=5000 locks=500 ttl=1s long=; }
 wanted() { case " $steps " in *" $1 "*) echo "== $1, $(date +%T)" ;; *) return 1 ;; esac }
 bench() { # name of the files, url, workload, flags
 	local name=$1 url=$2 workload=$3
@@ -76,6 +76,12 @@ if wanted peers; then
 		peers "peers$transport" -bench Ratio -count $many -round $round -goroutines 1024 $socket
 	done
 fi
+if wanted recovery; then
+	rm -f "$out/raw/recovery.txt"
+	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=$long go test -count=1 -run Recovery -v -parallel 8 -timeout 2h ./bench/ \
+		-recovery-out "$(cd "$out/raw" && pwd)/recovery.txt" >"$tmp/recovery.txt" || { cat "$tmp/recovery.txt"; exit 1; }
+	sed -n 's/^ *recovery_test.go:[0-9]*: //p' "$tmp/recovery.txt" >"$out/recovery.txt"
+fi
 
 {
 	echo "date: $(date -u +%FT%TZ)"
@@ -114,6 +120,6 @@ for transport in "" -unix; do
 	[ ! -e "$raw/peers$transport.txt" ] || ratio "peers$transport" "$raw/peers$transport.txt"
 done
 for f in "$out"/benchstat-*.txt; do
-	[ -s "$f" ] || { echo "$f is empty"; exit 1; }
+	[ ! -e "$f" ] || [ -s "$f" ] || { echo "$f is empty"; exit 1; } # there is none if no step made one
 done
 echo "written to $out"
