@@ -1,4 +1,4 @@
-package main
+package lockbench
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ func TestRunOnMiniredisSaysThatTheseAreNoRedisFigures(t *testing.T) {
 	if o.code != exitDone || o.stderr != "" {
 		t.Errorf("exit code %d, stderr %q", o.code, o.stderr)
 	}
-	for _, text := range []string{"miniredis v", "embedded in this process", "no Redis figures", "locker-setnx",
+	for _, text := range []string{"miniredis, embedded in this process", "no Redis figures", "locker-setnx",
 		"Each verb alone", "handoff", "floor-copy"} {
 		if !strings.Contains(o.stdout, text) {
 			t.Errorf("%q is not in\n%s", text, o.stdout)
