@@ -42,12 +42,12 @@ func newOutput(path string, s *bench.Server, h host) (*output, error) {
 }
 
 // write writes one round of a workload.
-func (o *output) write(name string, r bench.Result) error {
+func (o *output) write(name string, r round) error {
 	if o == nil {
 		return nil
 	}
 	values := []benchfmt.Value{{Value: r.PerOp(), Unit: "ns/op"}}
-	for _, m := range r.Metrics() {
+	for _, m := range r.metrics {
 		values = append(values, benchfmt.Value{Value: m.Value, Unit: m.Unit})
 	}
 	return o.line(name, int(r.Ops), values)

@@ -12,7 +12,7 @@ import (
 func measuredCell(poolSize int, perOp ...int) *cell {
 	c := &cell{workload: bench.Uncontended{Server: fakeServer(), Approach: "floor", PoolSize: poolSize}}
 	for _, us := range perOp {
-		c.rounds = append(c.rounds, bench.Result{Ops: 1000, Elapsed: 1000 * time.Duration(us) * time.Microsecond})
+		c.add(bench.Result{Ops: 1000, Elapsed: 1000 * time.Duration(us) * time.Microsecond})
 	}
 	return c
 }

@@ -145,7 +145,7 @@ func (s *section) writeIntervals(w io.Writer) {
 const leastForInterval = 6
 
 func approachLine(c *cell, u bench.Uncontended, withAllocs bool) []string {
-	speed, lat := bench.Median(c.figures(perSecond)), c.latency()
+	speed, lat := bench.Median(c.figures(perSecond)), c.latency
 	ratio, span, same := "", "", "" // after Ctrl-C there may be no base
 	switch {
 	case len(c.bases) == 0:
@@ -178,7 +178,7 @@ func (s *section) writeVerbs(w io.Writer, cells []*cell) {
 	fmt.Fprintf(w, "Each verb alone, one goroutine on one connection, %s\n\n", s.rounds(cells))
 	t := table{head: []string{"verb", "ops/s", "±", "p50", "p99"}, left: 1}
 	for _, c := range cells {
-		speed, lat := bench.Median(c.figures(perSecond)), c.latency()
+		speed, lat := bench.Median(c.figures(perSecond)), c.latency
 		t.add(c.workload.(bench.Verb).Verb, count(speed.Center), plusMinus(speed.PctRangeString()),
 			short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))))
 	}

@@ -50,33 +50,19 @@ func contentionLine(c *cell, w bench.Contention) []string {
 	figure := func(f func(*bench.Contest) float64) float64 {
 		return bench.Median(c.figures(func(r bench.Result) float64 { return f(r.Contest) })).Center
 	}
-	merged := func(of func(*bench.Contest) *hdrhistogram.Histogram) *hdrhistogram.Histogram {
-		all := of(c.rounds[0].Contest).Clone()
-		for _, r := range c.rounds[1:] {
-			all.Merge(of(r.Contest))
-		}
-		return all
-	}
 	half := func(h *hdrhistogram.Histogram) string { return quantile(h, 50) }
-	handoff := merged(func(c *bench.Contest) *hdrhistogram.Histogram { return c.Handoff })
-	wait := merged(func(c *bench.Contest) *hdrhistogram.Histogram { return c.Wait })
 	client, server := c.cpu()
 	line := []string{w.Hold.String(), strconv.Itoa(w.Waiters), strconv.Itoa(w.Processes), w.Called(),
-		count(bench.Median(c.figures(perSecond)).Center), half(handoff), quantile(handoff, 99), quantile(handoff, 100),
-		half(merged(func(c *bench.Contest) *hdrhistogram.Histogram { return c.Inside })),
-		half(merged(func(c *bench.Contest) *hdrhistogram.Histogram { return c.Across })),
+		count(bench.Median(c.figures(perSecond)).Center), half(c.latency), quantile(c.latency, 99), quantile(c.latency, 100),
+		half(c.inside), half(c.across),
 		fmt.Sprintf("%.0f %%", 100*figure(func(c *bench.Contest) float64 { return c.Again })),
 		fmt.Sprintf("%.3f", figure(func(c *bench.Contest) float64 { return c.Jain })),
-		quantile(wait, 99), fmt.Sprintf("%.2f", figure(waitRounds)), c.longest(), "",
+		quantile(c.wait, 99), fmt.Sprintf("%.2f", bench.Median(c.metric("wait-p99-rounds")).Center), c.longest(), "",
 		fmt.Sprintf("%.2f", figure(func(c *bench.Contest) float64 { return c.Calls })), client, server}
 	if evalsha := figure(func(c *bench.Contest) float64 { return c.EvalSha }); evalsha >= 0 {
 		line[15] = fmt.Sprintf("%.3f", evalsha)
 	}
 	return line
-}
-
-func waitRounds(c *bench.Contest) float64 {
-	return float64(c.Wait.ValueAtPercentile(99)) / float64(c.Round)
 }
 
 // quantile is "" of nothing.

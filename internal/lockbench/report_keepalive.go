@@ -47,7 +47,7 @@ func keepAliveLine(c *cell, k bench.KeepAlive) []string {
 		cores := median(func(r bench.Result) float64 { return of(r.Kept).Seconds() / r.Elapsed.Seconds() })
 		return short(time.Duration(ns)), fmt.Sprintf("%.1f %%", 100*cores)
 	}
-	lat := c.latency()
+	lat := c.latency
 	client, clientShare := cpu(func(k *bench.Kept) time.Duration { return k.ClientCPU })
 	server, serverShare := cpu(func(k *bench.Kept) time.Duration { return k.ServerCPU })
 	return []string{count(float64(k.Locks)), k.Way, count(median(perSecond)), client, clientShare, server, serverShare,

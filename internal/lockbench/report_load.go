@@ -57,13 +57,11 @@ func loops(cells []*cell) (closed, open []*cell) {
 
 // generatorLate is the p99 of what lockbench was late, median of the rounds.
 func generatorLate(c *cell) string {
-	return late(int64(bench.Median(c.figures(func(r bench.Result) float64 {
-		return float64(r.Loaded.Late.ValueAtPercentile(99))
-	})).Center))
+	return late(int64(bench.Median(c.metric("generator-p99-ns")).Center))
 }
 
 func loadLine(c *cell, l bench.Load) []string {
-	lat := c.latency()
+	lat := c.latency
 	var unserved int64
 	for _, r := range c.rounds {
 		unserved += r.Loaded.Unserved
@@ -84,7 +82,7 @@ func (s *section) writeClosed(w io.Writer, cells []*cell) {
 			t.gap()
 			before = u.Goroutines
 		}
-		speed, lat := bench.Median(c.figures(perSecond)), c.latency()
+		speed, lat := bench.Median(c.figures(perSecond)), c.latency
 		client, server := c.cpu()
 		t.add(strconv.Itoa(u.Goroutines), u.Called(), count(speed.Center), plusMinus(speed.PctRangeString()),
 			short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))), client, server)

@@ -59,7 +59,7 @@ func medianRatio(c, base *cell, unit string) string {
 	n := min(len(c.rounds), len(base.rounds))
 	var list []float64
 	for i := range n {
-		for _, m := range bench.RatioMetrics(c.rounds[i], base.rounds[i]) {
+		for _, m := range bench.RatioMetrics(c.rounds[i].Result, base.rounds[i].Result) {
 			if m.Unit == unit {
 				list = append(list, m.Value)
 			}

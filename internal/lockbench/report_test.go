@@ -31,7 +31,7 @@ func filled(t *testing.T, rounds int, args ...string) []*section {
 	for _, sec := range sections {
 		for i, c := range sec.cells() {
 			for r := range rounds {
-				c.rounds = append(c.rounds, madeUp(c, i, r))
+				c.add(madeUp(c, i, r))
 			}
 		}
 	}
