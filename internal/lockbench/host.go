@@ -15,6 +15,7 @@ import (
 // A host is what figures depend on beside the server.
 type host struct {
 	name, cpu, goVersion, goos, goarch, commit string
+	kernel, load                               string // "" where they are not easy to know
 	cpus, procs                                int
 }
 
@@ -24,7 +25,7 @@ func thisHost(ctx context.Context) host {
 		name = "unknown"
 	}
 	return host{
-		name: name, cpu: cpuName(), commit: commit(ctx),
+		name: name, cpu: cpuName(), commit: commit(ctx), kernel: procFile("sys/kernel/osrelease"), load: loadAverage(),
 		goVersion: runtime.Version(), goos: runtime.GOOS, goarch: runtime.GOARCH,
 		cpus: runtime.NumCPU(), procs: runtime.GOMAXPROCS(0),
 	}
@@ -32,16 +33,27 @@ func thisHost(ctx context.Context) host {
 
 // cpuName is "" where it is not easy to know.
 func cpuName() string {
-	text, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(procFile("cpuinfo")) {
 		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
 			return strings.TrimSpace(value)
 		}
 	}
 	return ""
+}
+
+// loadAverage is that of the last 1, 5 and 15 minutes.
+func loadAverage() string {
+	fields := strings.Fields(procFile("loadavg"))
+	return strings.Join(fields[:min(3, len(fields))], " ")
+}
+
+// procFile is "" where there is none.
+func procFile(name string) string {
+	text, err := os.ReadFile("/proc/" + name)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // commit is what this program was built from. go run does not put it in, so git is asked at the source.

@@ -31,6 +31,7 @@ type options struct {
 	time       time.Duration // 0: that of the workload
 	count      int           // 0: that of the workload
 	out        string
+	settings   string // the command line without what is no setting
 }
 
 // A pace is what -time and -count are by default.
@@ -139,10 +140,30 @@ func parse(args []string, getenv func(string) string) (options, error) {
 	if o.url == "" {
 		o.url, o.fromEnv = getenv("REDIS_URL"), true
 	}
-	o.password = getenv("REDISCLI_AUTH")
+	o.password, o.settings = getenv("REDISCLI_AUTH"), settings(args)
 	given := make(map[string]bool)
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	return o, o.check(*workloads, given)
+}
+
+// settings are the flags without the server and the files, whose figures they do not change, and so without a password.
+// There is no argument but flags.
+func settings(args []string) string {
+	var list []string
+	for i := 0; i < len(args); i++ {
+		name, value, joined := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
+		if name == "" { // the end of the flags
+			break
+		}
+		if !joined && i+1 < len(args) {
+			i++
+			value = args[i]
+		}
+		if !slices.Contains([]string{"url", "out"}, name) {
+			list = append(list, "-"+name+" "+oneLine(value))
+		}
+	}
+	return strings.Join(list, " ")
 }
 
 // plain is an error of package flag that does not show a URL.

@@ -128,12 +128,8 @@ func TestDefaultRunTakesHalfAMinute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var sum time.Duration
-	for _, sec := range plan(fakeServer(), &o) {
-		sum += time.Duration(sec.runs()) * sec.pace.time
-	}
-	if sum < 15*time.Second || sum > 30*time.Second {
-		t.Errorf("the rounds alone take %v", sum)
+	if e := estimateOf(plan(fakeServer(), &o)); e.length < 15*time.Second || e.length > 35*time.Second {
+		t.Errorf("the rounds alone take %v", e.length)
 	}
 }
 
@@ -217,6 +213,26 @@ func TestPasswordOfTheURLGoesBeforeREDISCLI_AUTH(t *testing.T) {
 	} {
 		if got := hasPassword(url); got != want {
 			t.Errorf("%s: %v", url, got)
+		}
+	}
+}
+
+func TestSettingsAreTheCommandLineWithoutServerAndFiles(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{nil, ""},
+		{[]string{"-url", "redis://:" + secret + "@h", "-count", "3", "--time=5ms", "-out", "x"}, "-count 3 -time 5ms"},
+		{[]string{"-out=x", "-url=redis://:" + secret + "@h", "-ways", "fair, cohort", "--"}, "-ways fair, cohort"},
+		{[]string{"-ways", "fair,\tcohort\n"}, "-ways fair, cohort"},
+	} {
+		o, err := parse(tt.args, noEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.settings != tt.want {
+			t.Errorf("%q, want %q", o.settings, tt.want)
 		}
 	}
 }

@@ -18,28 +18,37 @@ type output struct {
 	suffix string // GOMAXPROCS, as package testing appends it
 }
 
-func newOutput(path string, s *bench.Server, h host) (*output, error) {
-	if path == "" {
+func newOutput(o *options, s *bench.Server, h host) (*output, error) {
+	if o.out == "" {
 		return nil, nil
 	}
-	file, err := os.Create(path)
+	file, err := os.Create(o.out)
 	if err != nil {
 		return nil, fmt.Errorf("-out: %w", err)
 	}
-	o := &output{file: file, w: benchfmt.NewWriter(file)}
+	out := &output{file: file, w: benchfmt.NewWriter(file), config: configLines(o, s, h)}
 	if h.procs > 1 {
-		o.suffix = "-" + strconv.Itoa(h.procs)
+		out.suffix = "-" + strconv.Itoa(h.procs)
 	}
+	return out, nil
+}
+
+// configLines are what the figures depend on.
+func configLines(o *options, s *bench.Server, h host) []benchfmt.Config {
+	var list []benchfmt.Config
 	for _, c := range [][2]string{
 		{"goos", h.goos}, {"goarch", h.goarch}, {"cpu", h.cpu}, {"server", s.Name}, {"redis-version", s.Version},
 		{"host", h.name}, {"go", h.goVersion}, {"commit", h.commit},
+		{"kernel", h.kernel}, {loadKey, h.load}, {"settings", o.settings},
 	} {
 		if c[1] != "" {
-			o.config = append(o.config, benchfmt.Config{Key: c[0], Value: []byte(c[1]), File: true})
+			list = append(list, benchfmt.Config{Key: c[0], Value: []byte(c[1]), File: true})
 		}
 	}
-	return o, nil
+	return list
 }
+
+const loadKey = "load-average" // at the start
 
 // write writes one round of a workload.
 func (o *output) write(name string, r round) error {

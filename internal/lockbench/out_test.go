@@ -61,12 +61,17 @@ func TestOutHasALineForEachRoundInTheOrderOfTheTable(t *testing.T) {
 		}
 	}
 	for key, want := range map[string]string{"server": "redis", "redis-version": r.Version(), "goos": runtime.GOOS,
-		"goarch": runtime.GOARCH, "go": runtime.Version()} {
+		"goarch": runtime.GOARCH, "go": runtime.Version(),
+		"settings": "-workload verbs -time 2ms -count 3"} {
 		if got := last.GetConfig(key); got != want {
 			t.Errorf("%s is %q, want %q", key, got, want)
 		}
 	}
-	for _, key := range []string{"host", "commit"} {
+	keys := []string{"host", "commit"}
+	if runtime.GOOS == "linux" {
+		keys = append(keys, "kernel", "load-average")
+	}
+	for _, key := range keys {
 		if last.GetConfig(key) == "" {
 			t.Errorf("%s is missing", key)
 		}

@@ -10,14 +10,15 @@ import (
 // A progress is one line on a terminal that says where it is.
 type progress struct {
 	w     io.Writer // nil: no terminal
-	total int       // runs
-	done  int
+	all   estimate
+	done  time.Duration // of all.length, by what has begun
 	began time.Time
+	first bool // nothing has begun
 }
 
 // newProgress shows nothing where w is no terminal.
-func newProgress(w io.Writer, terminal bool, total int) *progress {
-	p := &progress{total: total, began: time.Now()}
+func newProgress(w io.Writer, terminal bool, all estimate) *progress {
+	p := &progress{all: all, began: time.Now(), first: true}
 	if terminal {
 		p.w = w
 	}
@@ -33,21 +34,22 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// show is called when a run begins.
-func (p *progress) show(what string) {
+// show is called when a run begins that takes so long.
+func (p *progress) show(what string, length time.Duration) {
 	if p.w != nil {
-		fmt.Fprintf(p.w, "\r\x1b[K%3d %%  %s  %s", 100*p.done/max(p.total, 1), p.left(), what)
+		fmt.Fprintf(p.w, "\r\x1b[K%3d %%  %s  %s", 100*p.done/max(p.all.length, 1), p.left(), what)
 	}
-	p.done++
+	p.first = false
+	p.done += length
 }
 
-// left guesses from the runs that are done.
+// left is the estimate, and later what is left of it, at the pace of what is done.
 func (p *progress) left() string {
-	if p.done == 0 {
-		return "…"
+	if p.first {
+		return p.all.String()
 	}
-	left := time.Since(p.began) / time.Duration(p.done) * time.Duration(p.total-p.done)
-	return fmt.Sprintf("%v left", left.Round(time.Second))
+	pace := float64(time.Since(p.began)) / float64(max(p.done, 1))
+	return about(time.Duration(pace*float64(p.all.length-p.done))) + " left"
 }
 
 // clear takes the line away, before something else is printed.

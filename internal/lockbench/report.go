@@ -11,7 +11,7 @@ import (
 )
 
 // writeHead says what the figures depend on.
-func writeHead(w io.Writer, s *bench.Server, o *options, h host) {
+func writeHead(w io.Writer, s *bench.Server, o *options, h host, all estimate) {
 	server := s.Version
 	switch {
 	case s.Embedded():
@@ -28,6 +28,7 @@ func writeHead(w io.Writer, s *bench.Server, o *options, h host) {
 		{"go", fmt.Sprintf("%s %s/%s, GOMAXPROCS %d", h.goVersion, h.goos, h.goarch, h.procs)},
 		{"commit", h.commit},
 		{"pool", "unbounded; an op borrows one connection to acquire and one to release"},
+		{"plan", all.String()},
 	} {
 		fmt.Fprintf(w, "  %-8s%s\n", line[0], line[1])
 	}

@@ -3,8 +3,6 @@ package lockbench
 import (
 	"bytes"
 	"fmt"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -106,8 +104,9 @@ func TestHead(t *testing.T) {
 	h := host{name: "box", cpu: "Abacus 2", goVersion: "go1.26.8", goos: "linux", goarch: "amd64", commit: "abc"}
 	h.cpus, h.procs = 4, 2
 	var b bytes.Buffer
-	writeHead(&b, fakeServer(), &options{url: "redis://x"}, h)
-	writeHead(&b, fakeServer(), &options{url: "redis://x", fromEnv: true}, h)
+	all := estimate{120, 12, 268 * time.Second}
+	writeHead(&b, fakeServer(), &options{url: "redis://x"}, h, all)
+	writeHead(&b, fakeServer(), &options{url: "redis://x", fromEnv: true}, h, all)
 	golden(t, "head", b.String())
 }
 
@@ -124,36 +123,5 @@ func TestFiguresHaveThreeDigitsAndAUnit(t *testing.T) {
 		if got := count(v); got != want {
 			t.Errorf("%v: %q, want %q", v, got, want)
 		}
-	}
-}
-
-func TestProgressIsForATerminalOnly(t *testing.T) {
-	var b bytes.Buffer
-	p := newProgress(&b, true, 4)
-	p.show("one")
-	p.show("two")
-	p.clear()
-	want := "\r\x1b[K  0 %  …  one\r\x1b[K 25 %  0s left  two\r\x1b[K"
-	if b.String() != want {
-		t.Errorf("got %q", b.String())
-	}
-	b.Reset()
-	p = newProgress(&b, false, 4)
-	p.show("one")
-	p.clear()
-	if b.Len() > 0 {
-		t.Errorf("no terminal, but %q", b.String())
-	}
-}
-
-func TestAPipeIsNoTerminal(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	defer w.Close()
-	if isTerminal(w) || isTerminal(&strings.Builder{}) {
-		t.Error("a pipe passes for a terminal")
 	}
 }

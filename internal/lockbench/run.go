@@ -38,18 +38,15 @@ func measure(ctx context.Context, o *options, stdout, stderr io.Writer) (err err
 	}
 	defer s.Close()
 	h := thisHost(ctx)
-	out, err := newOutput(o.out, s, h)
+	out, err := newOutput(o, s, h)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.close()) }()
-	writeHead(stdout, s, o, h)
 	sections := plan(s, o)
-	runs := 0
-	for _, sec := range sections {
-		runs += sec.runs()
-	}
-	p := newProgress(stderr, isTerminal(stderr), runs)
+	all := estimateOf(sections)
+	writeHead(stdout, s, o, h, all)
+	p := newProgress(stderr, isTerminal(stderr), all)
 	for _, sec := range sections {
 		err := sec.run(ctx, out, p)
 		p.clear()

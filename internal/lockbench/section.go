@@ -23,14 +23,6 @@ type group struct {
 	first bool // what the others depend on, and nothing else
 }
 
-// runs is how many there are, for the progress.
-func (s *section) runs() (n int) {
-	for _, g := range s.groups {
-		n += len(g.cells) * s.countOf(g)
-	}
-	return n
-}
-
 func (s *section) countOf(g group) int {
 	if g.count > 0 {
 		return g.count
@@ -48,7 +40,7 @@ func (s *section) run(ctx context.Context, out *output, p *progress) error {
 		}
 		count := s.countOf(g)
 		begin := func(round, i int) {
-			p.show(fmt.Sprintf("round %d of %d: %s", round+1, count, workloads[i].Name()))
+			p.show(fmt.Sprintf("round %d of %d: %s", round+1, count, workloads[i].Name()), lengthOf(workloads[i]))
 		}
 		runs := 0
 		done := func(i int, r bench.Result) error {
