@@ -59,6 +59,17 @@ func Rivals() []string {
 	return names
 }
 
+// WaitingRivals are the names of those that can wait for a lock, and so be the Way of a Contention.
+func WaitingRivals() []string {
+	var names []string
+	for _, k := range rivals {
+		if !k.OneTry {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
+
 func rivalNamed(name string) (RivalKind, bool) {
 	i := slices.IndexFunc(rivals, func(k RivalKind) bool { return k.Name == name })
 	if i < 0 {

@@ -63,6 +63,9 @@ func TestRivalIsRefusedWhatItCannotDo(t *testing.T) {
 	if !slices.Contains(bench.Rivals(), "once") {
 		t.Fatalf("rivals are %q", bench.Rivals())
 	}
+	if names := bench.WaitingRivals(); slices.Contains(names, "once") || !slices.Contains(names, "no-lock") {
+		t.Errorf("%q can wait", names)
+	}
 	for _, w := range []bench.Workload{
 		bench.Contention{Server: s, Way: "once"},
 		bench.Contention{Server: s, Way: "unknown"},

@@ -50,3 +50,12 @@ func TestCommandHasAnExitCode(t *testing.T) {
 		t.Errorf("-h: exit code %d, stdout %q", code, out)
 	}
 }
+
+func TestRivalsAreOfTheOtherCommand(t *testing.T) {
+	if out, code := command(t, "-workload", "rivals"); code != 2 || out != "" {
+		t.Errorf("exit code %d, stdout %q", code, out)
+	}
+	if out, _ := command(t, "-h"); strings.Contains(out, "rivals for") {
+		t.Errorf("-h lists rivals:\n%s", out)
+	}
+}

@@ -2,13 +2,10 @@ package lockbench
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/redigolock/redigolock/bench"
 )
 
 // An intList is a flag as 1,16,128.
@@ -63,40 +60,4 @@ func (l *durationList) Set(s string) error {
 	}
 	*l = list
 	return nil
-}
-
-// A wayList is a flag as fair,fair-mux2.
-type wayList []string
-
-func (l *wayList) String() string { return "" }
-
-func (l *wayList) Set(s string) error {
-	var list []string
-	for field := range strings.SplitSeq(s, ",") {
-		field = strings.TrimSpace(field)
-		way, lanes := wayOf(field)
-		switch {
-		case !slices.Contains(bench.ContentionWays(), way):
-			return fmt.Errorf("allowed are %s, and fair-mux2 and the like", strings.Join(bench.ContentionWays(), ", "))
-		case lanes < 0 || lanes > bench.MaxLanes || way == "floor" && lanes > 0:
-			return fmt.Errorf("a Mux has 1 to %d connections, and the floor goes through none", bench.MaxLanes)
-		case !slices.Contains(list, field):
-			list = append(list, field)
-		}
-	}
-	*l = list
-	return nil
-}
-
-// wayOf is fair, 2 of fair-mux2; the lanes are negative if they are no number above zero.
-func wayOf(name string) (way string, lanes int) {
-	way, number, ok := strings.Cut(name, "-mux")
-	if !ok {
-		return way, 0
-	}
-	lanes, err := strconv.Atoi(number)
-	if err != nil || lanes < 1 {
-		return way, -1
-	}
-	return way, lanes
 }

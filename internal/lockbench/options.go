@@ -24,7 +24,8 @@ type options struct {
 	served     int
 	waiters    []int
 	processes  []int
-	ways       []string // as those of bench.Contention are called
+	ways       []string // as names call those of a bench.Contention
+	approaches []string // as names call those of a bench.Uncontended; nil: those of the workload
 	holds      []time.Duration
 	locks      []int         // nil: those of the server
 	ttl        time.Duration // 0: that of the workload
@@ -41,8 +42,8 @@ type pace struct {
 }
 
 var (
-	allWorkloads = []string{"approaches", "verbs", "contention", "ratios"}        // that all means
-	workloads    = append(slices.Clone(allWorkloads), "keepalive", "mux", "load") // which take minutes
+	allWorkloads = []string{"approaches", "verbs", "contention", "ratios"}                  // that all means
+	workloads    = append(slices.Clone(allWorkloads), "keepalive", "mux", "load", "rivals") // which take minutes
 	paces        = map[string]pace{
 		"approaches": {80 * time.Millisecond, 6},
 		"verbs":      {80 * time.Millisecond, 6},
@@ -51,63 +52,13 @@ var (
 		"keepalive":  {0, 1}, // its ttl
 		"mux":        {30 * time.Millisecond, 200},
 		"load":       {time.Second, 3},
+		"rivals":     {80 * time.Millisecond, 10},
 	}
-	goroutines = map[string][]int{"approaches": {1, 16, 128}, "ratios": {1, 16, 128}, "mux": {1, 2, 16, 128, 1024}}
-	miniLocks  = []int{1, 1000}
-	realLocks  = []int{1, 1000, 10_000}
+	goroutines = map[string][]int{"approaches": {1, 16, 128}, "ratios": {1, 16, 128}, "mux": {1, 2, 16, 128, 1024},
+		"rivals": {1, 16, 128}}
+	miniLocks = []int{1, 1000}
+	realLocks = []int{1, 1000, 10_000}
 )
-
-const usageText = `Lockbench measures the locks of redigolock on a Redis or Valkey server.
-
-usage: go run ./cmd/lockbench [flags]
-
-  -url URL          the server: redis://[user:password@]host[:port][/db], rediss://… (TLS) or unix:///path.
-                    Default: REDIS_URL of the environment; without it a miniredis in this process, whose
-                    figures compare the approaches only. The password may be in REDISCLI_AUTH instead.
-  -workload LIST    approaches, verbs, contention, ratios, or all, which is these; keepalive, mux, load
-                    (default approaches,contention)
-  -goroutines LIST  for approaches, ratios and mux (default 1,16,128; mux 1,2,16,128,1024)
-  -pools LIST       sizes of bounded pools, for mux and load (default 1,2,4,8,16,32,64)
-  -loads LIST       for load: arrivals as percent of what the fastest can do in a closed loop
-                    (default 10,25,50,70,80,90,95)
-  -rates LIST       for load, instead of -loads: arrivals a second
-  -served N         for load: how many are served at once (default 256)
-  -waiters LIST     for contention: of all processes together (default 8,64)
-  -processes LIST   for contention: in how many processes they are, at most one for each waiter (default 1,4)
-  -ways LIST        for contention: floor, polling, fair, cohort; fair-mux2: through a Mux of 2 connections
-                    (default floor,polling,fair,cohort)
-  -hold LIST        for contention: how long each holder holds (default 0s)
-  -locks LIST       for keepalive (default 1,1000,10000; on miniredis 1,1000)
-  -ttl DURATION     of the locks (default 10s, keepalive 30s)
-  -time DURATION    how long each round of a cell takes; for keepalive the ttl at least
-                    (default approaches and verbs 80ms, contention 150ms, ratios and mux 30ms, load 1s,
-                    keepalive its ttl); contention with a hold: six turns of each waiter at least
-  -count N          how many rounds each cell has
-                    (default approaches and verbs 6, contention and load 3, ratios and mux 200, keepalive 1)
-  -out FILE         write each round in the Go benchmark format, for go tool benchstat
-  -h                show this
-
-workloads:
-  approaches   acquire + release of distinct keys: approach x release x goroutines
-  verbs        each verb alone, one goroutine on one connection
-  contention   waiters of one key, in several processes: release to next holder, acquisitions/s, fairness, waits
-  ratios       paired ratios with interval: Locker against redigo by hand, double check against SetNX
-  keepalive    many locks kept alive: CPU for a renewal, memory, goroutines, lateness; takes minutes
-  mux          paired ratios: Locker through a Mux against a pool, and redigo by hand over an unbounded and
-               over the best bounded pool, which it looks for first; takes minutes
-  load         open loop: latency (p50, p99, p99.9) at a rate of arrivals, goodput; takes minutes
-
-exit codes: 0 done, 1 failed, 2 bad flag, 3 server unreachable, 4 server denies a command, 130 stopped by Ctrl-C
-
-examples:
-  go run ./cmd/lockbench
-  go run ./cmd/lockbench -url redis://localhost:6379 -time 1s -count 10 -out new.txt && go tool benchstat new.txt
-  go run ./cmd/lockbench -url redis://localhost:6379 -workload ratios
-  go run ./cmd/lockbench -url redis://localhost:6379 -workload contention -waiters 2,512 -ways floor,fair
-  go run ./cmd/lockbench -url redis://localhost:6379 -workload keepalive -locks 100000 -time 90s
-  go run ./cmd/lockbench -url unix:///run/redis.sock -workload mux -goroutines 128 -out mux.txt
-  go run ./cmd/lockbench -url redis://localhost:6379 -workload load -rates 1000,10000 -time 10s
-`
 
 // parse returns flag.ErrHelp for -h. No error shows the value of -url.
 func parse(args []string, getenv func(string) string) (options, error) {
@@ -125,7 +76,8 @@ func parse(args []string, getenv func(string) string) (options, error) {
 	fs.Var((*intList)(&o.waiters), "waiters", "")
 	fs.Var((*intList)(&o.locks), "locks", "")
 	fs.Var((*intList)(&o.processes), "processes", "")
-	fs.Var((*wayList)(&o.ways), "ways", "")
+	fs.Var(nameList{&o.ways, allWays, checkWay}, "ways", "")
+	fs.Var(nameList{&o.approaches, allApproaches, checkApproach}, "approaches", "")
 	fs.Var((*durationList)(&o.holds), "hold", "")
 	fs.Var((*duration)(&o.ttl), "ttl", "")
 	fs.Var((*duration)(&o.time), "time", "")
@@ -207,6 +159,8 @@ func (o *options) check(workloads string, given map[string]bool) error {
 		return fmt.Errorf("-time %v: must be above zero", o.time)
 	case given["count"] && o.count <= 0:
 		return fmt.Errorf("-count %d: must be above zero", o.count)
+	case slices.Contains(o.workloads, "rivals") && len(bench.Rivals()) == 0:
+		return errors.New("-workload rivals: this program has none; cd bench/peers && go run ./cmd/lockbench has them")
 	case given["out"] && o.out == "":
 		return errors.New("-out: the file has no name")
 	}

@@ -18,7 +18,11 @@ func TestUsage(t *testing.T) {
 	if o.code != exitDone || o.stderr != "" {
 		t.Errorf("exit code %d, stderr %q", o.code, o.stderr)
 	}
-	golden(t, "usage", o.stdout)
+	if !strings.HasPrefix(o.stdout, usageText) {
+		t.Errorf("-h does not begin with the usage, but %q", o.stdout)
+	}
+	golden(t, "usage", usageText)
+	golden(t, "usage-rivals", strings.TrimPrefix(o.stdout, usageText))
 	for line := range strings.Lines(o.stdout) {
 		if len([]rune(line)) > 115 {
 			t.Errorf("a line is too wide for a terminal: %s", line)
@@ -29,7 +33,7 @@ func TestUsage(t *testing.T) {
 // The usage text is written by hand.
 func TestUsageListsFlagsThatExist(t *testing.T) {
 	values := map[string]string{"url": "redis://h", "workload": "all", "goroutines": "1", "waiters": "2", "locks": "1",
-		"pools": "1", "loads": "50", "rates": "1000", "served": "9", "hold": "0s,1ms", "processes": "1", "ways": "fair,cohort-mux2", "ttl": "1s",
+		"pools": "1", "loads": "50", "rates": "1000", "served": "9", "hold": "0s,1ms", "processes": "1", "ways": "fair,cohort-mux2", "ttl": "1s", "approaches": "locker,floor-pool8",
 		"time": "1ms", "count": "1", "out": "x"}
 	listed := regexp.MustCompile(`(?m)^  -(\w+) [A-Z]`).FindAllStringSubmatch(usageText, -1)
 	if len(listed) != len(values) {
@@ -71,6 +75,9 @@ func TestBadFlagIsOneLineAndExitCode2(t *testing.T) {
 		{"-hold", "0s,1"},
 		{"-processes", "0"},
 		{"-processes", "65"},
+		{"-approaches", ""},
+		{"-approaches", "fair"},
+		{"-approaches", "floor,,locker"},
 		{"-ways", ""},
 		{"-ways", "locker"},
 		{"-ways", "fair-mux"},

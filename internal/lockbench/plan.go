@@ -19,23 +19,7 @@ func plan(s *bench.Server, o *options) []*section {
 
 var planners = map[string]func(*bench.Server, *options, pace) []group{
 	"approaches": approaches, "verbs": verbs, "contention": contention, "ratios": ratios,
-	"keepalive": keepalive, "mux": mux, "load": load,
-}
-
-func approaches(s *bench.Server, o *options, p pace) []group {
-	var cells []*cell
-	for _, n := range o.goroutinesOf("approaches") {
-		var first []*cell
-		for _, u := range bench.Approaches(s, n) {
-			u.TTL, u.Time = o.ttl, p.time
-			c := &cell{workload: u, bases: first}
-			if first == nil {
-				first = []*cell{c}
-			}
-			cells = append(cells, c)
-		}
-	}
-	return []group{{cells: cells}}
+	"keepalive": keepalive, "mux": mux, "load": load, "rivals": rivals,
 }
 
 func verbs(s *bench.Server, o *options, p pace) []group {
@@ -53,10 +37,10 @@ func contention(s *bench.Server, o *options, p pace) []group {
 		for _, n := range o.waiters {
 			for _, processes := range processesFor(n, o.processes) {
 				for _, name := range o.ways {
-					way, lanes := wayOf(name)
-					w := bench.Contention{Server: s, Way: way, Lanes: lanes, Waiters: n, Processes: processes, Hold: hold, TTL: o.ttl}
+					w, _ := wayOf(name) // which was checked
+					w.Server, w.Waiters, w.Processes, w.Hold, w.TTL = s, n, processes, hold, o.ttl
 					w.Time = max(p.time, turns*time.Duration(n)*hold)
-					if way != "floor" || hold == 0 {
+					if w.Way != "floor" || hold == 0 {
 						cells = append(cells, &cell{workload: w})
 					}
 				}

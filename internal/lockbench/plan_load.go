@@ -11,15 +11,7 @@ import (
 // load is a closed loop first, which finds the best bounded pool and what the fastest can do at most, and then a group
 // for each rate of arrivals: that which -rates says, or a share of that most. All have the same rates.
 func load(s *bench.Server, o *options, p pace) []group {
-	u := bench.Uncontended{Server: s, Approach: "floor", Goroutines: o.served, TTL: o.ttl, Time: p.time}
-	sizes := poolSizes(u, o.pools)
-	floor, best := &cell{workload: u}, bestOf{sizes}
-	u.Approach = "locker"
-	closed, list := []*cell{floor, {workload: u}}, []bench.Workload{floor.workload, best, u}
-	for _, u.Lanes = range bench.Lanes() {
-		closed, list = append(closed, &cell{workload: u}), append(list, u)
-	}
-	closed = slices.Concat(closed[:1], sizes, closed[1:])
+	closed, list := loadApproaches(s, o, p)
 	groups := []group{{closed, min(p.count, closedRounds), true}}
 	for _, rate := range o.rates {
 		groups = append(groups, loadCells(list, func() float64 { return float64(rate) }))
@@ -29,6 +21,26 @@ func load(s *bench.Server, o *options, p pace) []group {
 		groups = append(groups, loadCells(list, func() float64 { return twoDigits(share * saturation(closed)) }))
 	}
 	return groups
+}
+
+// loadApproaches are those of the closed loop, and those of the open loop.
+func loadApproaches(s *bench.Server, o *options, p pace) (closed []*cell, list []bench.Workload) {
+	u := bench.Uncontended{Server: s, Approach: "floor", Goroutines: o.served, TTL: o.ttl, Time: p.time}
+	if o.approaches != nil {
+		closed = toTheFirst(s, o, p, o.served, named(o.approaches))
+		for _, c := range closed {
+			list = append(list, c.workload)
+		}
+		return closed, list
+	}
+	sizes := poolSizes(u, o.pools)
+	floor, best := &cell{workload: u}, bestOf{sizes}
+	u.Approach = "locker"
+	closed, list = []*cell{floor, {workload: u}}, []bench.Workload{floor.workload, best, u}
+	for _, u.Lanes = range bench.Lanes() {
+		closed, list = append(closed, &cell{workload: u}), append(list, u)
+	}
+	return slices.Concat(closed[:1], sizes, closed[1:]), list
 }
 
 // closedRounds are enough to find the most within a few percent.

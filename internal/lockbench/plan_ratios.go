@@ -10,20 +10,19 @@ import (
 	"github.com/redigolock/redigolock/bench"
 )
 
-// ratios are two groups for each number of goroutines: fewer cells between two that are compared, less noise.
+// ratios are two groups for each number of goroutines: fewer cells between two that are compared, less noise. Those of
+// -approaches are one.
 func ratios(s *bench.Server, o *options, p pace) []group {
+	sets := [][]string{{"floor", "locker", "locker-setnx"}, {"setnx", "setnx-verified"}}
+	if o.approaches != nil {
+		sets = [][]string{o.approaches}
+	}
 	var groups []group
 	for _, n := range o.goroutinesOf("ratios") {
-		for _, approaches := range [][]string{{"floor", "locker", "locker-setnx"}, {"setnx", "setnx-verified"}} {
-			base := bench.Uncontended{Server: s, Approach: approaches[0], Goroutines: n, TTL: o.ttl, Time: p.time}
-			first := &cell{workload: base}
-			cells := []*cell{first, against(copyOf(base), first)}
-			for _, approach := range approaches[1:] {
-				u := base
-				u.Approach = approach
-				cells = append(cells, against(u, first))
-			}
-			groups = append(groups, group{cells: cells})
+		for _, set := range sets {
+			cells := toTheFirst(s, o, p, n, named(set))
+			control := against(copyOf(cells[0].uncontended()), cells[0])
+			groups = append(groups, group{cells: slices.Insert(cells, 1, control)})
 		}
 	}
 	return groups

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/redigolock/redigolock/bench"
@@ -50,7 +49,7 @@ func (s *section) table(w io.Writer) {
 		return
 	}
 	switch s.name {
-	case "approaches":
+	case "approaches", "rivals":
 		s.writeApproaches(w, cells)
 	case "verbs":
 		s.writeVerbs(w, cells)
@@ -105,29 +104,16 @@ func (s *section) stopped() bool {
 	})
 }
 
-func (s *section) writeApproaches(w io.Writer, cells []*cell) {
-	first := cells[0].workload.(bench.Uncontended)
-	fmt.Fprintf(w, "Acquire + release of distinct keys, %s\n\n", s.rounds(cells))
-	t := table{left: 3}
-	t.head = []string{"goroutines", "approach", "release", "ops/s", "±", "p50", "p99", "time", "95 %", ""}
-	withAllocs := !first.Server.Embedded()
-	if withAllocs {
-		t.head = append(t.head, "allocs", "CPU", "server CPU")
-	}
-	before := first.Goroutines
+func (s *section) writeVerbs(w io.Writer, cells []*cell) {
+	fmt.Fprintf(w, "Each verb alone, one goroutine on one connection, %s\n\n", s.rounds(cells))
+	t := table{head: []string{"verb", "ops/s", "±", "p50", "p99"}, left: 1}
 	for _, c := range cells {
-		u := c.workload.(bench.Uncontended)
-		if u.Goroutines != before {
-			t.gap()
-			before = u.Goroutines
-		}
-		t.add(approachLine(c, u, withAllocs)...)
+		speed, lat := bench.Median(c.figures(perSecond)), c.latency
+		t.add(c.workload.(bench.Verb).Verb, count(speed.Center), plusMinus(speed.PctRangeString()),
+			short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))))
 	}
 	t.write(w)
-	fmt.Fprintf(w, "\n  time: of an op, as a multiple of that of setnx + lua at as many goroutines; below 1: faster\n")
-	if withAllocs {
-		fmt.Fprintf(w, "  allocs, CPU, server CPU: for each op, of this process, and of the server\n")
-	}
+	fmt.Fprintln(w)
 	s.writeIntervals(w)
 }
 
@@ -145,45 +131,10 @@ func (s *section) writeIntervals(w io.Writer) {
 
 const leastForInterval = 6
 
-func approachLine(c *cell, u bench.Uncontended, withAllocs bool) []string {
-	speed, lat := bench.Median(c.figures(perSecond)), c.latency
-	ratio, span, same := "", "", "" // after Ctrl-C there may be no base
-	switch {
-	case len(c.bases) == 0:
-		ratio = "1.00"
-	case len(c.bases[0].rounds) > 0:
-		r := bench.Median(bench.Ratios(c.bases[0].perOp(), c.perOp()))
-		ratio, span, same = fmt.Sprintf("%.2f", r.Center), interval(r, "%.2f"), tilde(r)
-	}
-	line := []string{
-		strconv.Itoa(u.Goroutines), u.Called(), u.Release, count(speed.Center), plusMinus(speed.PctRangeString()),
-		short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))), ratio, span, same,
-	}
-	if withAllocs {
-		allocs := bench.Median(c.figures(func(r bench.Result) float64 { return r.Allocs }))
-		client, server := c.cpu()
-		line = append(line, fmt.Sprintf("%.0f", allocs.Center), client, server)
-	}
-	return line
-}
-
 // plusMinus leaves out the range that there are too few rounds for.
 func plusMinus(percent string) string {
 	if percent == "∞" {
 		return ""
 	}
 	return percent
-}
-
-func (s *section) writeVerbs(w io.Writer, cells []*cell) {
-	fmt.Fprintf(w, "Each verb alone, one goroutine on one connection, %s\n\n", s.rounds(cells))
-	t := table{head: []string{"verb", "ops/s", "±", "p50", "p99"}, left: 1}
-	for _, c := range cells {
-		speed, lat := bench.Median(c.figures(perSecond)), c.latency
-		t.add(c.workload.(bench.Verb).Verb, count(speed.Center), plusMinus(speed.PctRangeString()),
-			short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))))
-	}
-	t.write(w)
-	fmt.Fprintln(w)
-	s.writeIntervals(w)
 }

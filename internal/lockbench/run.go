@@ -16,7 +16,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	o, err := parse(args, getenv)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(stdout, usageText)
+		writeUsage(stdout)
 		return exitDone
 	case err != nil:
 		fmt.Fprintf(stderr, "lockbench: %s (lockbench -h shows the flags)\n", oneLine(err.Error()))
