@@ -1,6 +1,8 @@
 package lockbench
 
 import (
+	"time"
+
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/redigolock/redigolock/bench"
@@ -11,6 +13,7 @@ type cell struct {
 	workload bench.Workload
 	bases    []*cell // that its ratios are of
 	rounds   []round
+	past     []bench.Result // rounds of before this run, of which only PerOp is known
 	// Those of all rounds together. A contention has all, others the first only.
 	latency, inside, across, wait *hdrhistogram.Histogram
 }
@@ -22,10 +25,21 @@ type round struct {
 	metrics []bench.Metric
 }
 
+// all are the metrics with the time of an op.
+func (r round) all() []bench.Metric {
+	return append([]bench.Metric{{Value: r.PerOp(), Unit: "ns/op"}}, r.metrics...)
+}
+
 // add takes a round.
 func (c *cell) add(r bench.Result) {
-	metrics := r.Metrics()
-	merge(&c.latency, &r.Latency)
+	metrics, now := r.Metrics(), time.Now().UnixMilli()
+	first := c.latency == nil
+	if merge(&c.latency, &r.Latency); c.latency != nil {
+		c.latency.SetEndTimeMs(now)
+		if first {
+			c.latency.SetStartTimeMs(now - r.Elapsed.Milliseconds())
+		}
+	}
 	if r.Contest != nil {
 		con := *r.Contest
 		con.Handoff = nil // the same as Latency
@@ -83,5 +97,14 @@ func (c *cell) metric(unit string) []float64 {
 }
 
 func (c *cell) perOp() []float64 { return c.figures(bench.Result.PerOp) }
+
+// everPerOp is that of the past too.
+func (c *cell) everPerOp() []float64 {
+	var list []float64
+	for _, r := range c.past {
+		list = append(list, r.PerOp())
+	}
+	return append(list, c.perOp()...)
+}
 
 func perSecond(r bench.Result) float64 { return float64(r.Ops) / r.Elapsed.Seconds() }

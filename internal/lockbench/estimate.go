@@ -13,10 +13,11 @@ type estimate struct {
 	length      time.Duration
 }
 
+// estimateOf leaves out the rounds that there are.
 func estimateOf(sections []*section) (e estimate) {
 	for _, s := range sections {
 		for _, g := range s.groups {
-			count := s.countOf(g)
+			count := s.countOf(g) - g.past
 			e.cells += len(g.cells)
 			e.runs += count * len(g.cells)
 			for _, c := range g.cells {
@@ -48,6 +49,17 @@ func lengthOf(w bench.Workload) time.Duration {
 
 func (e estimate) String() string {
 	return fmt.Sprintf("%s of %s, about %s", plural(e.runs, "run"), plural(e.cells, "cell"), about(e.length))
+}
+
+// leaving tells of all, and of what is left of it after -resume.
+func (e estimate) leaving(left estimate) string {
+	switch left.runs {
+	case e.runs:
+		return e.String()
+	case 0:
+		return e.String() + "; all are done"
+	}
+	return fmt.Sprintf("%v; %s left, about %s", e, plural(left.runs, "run"), about(left.length))
 }
 
 func plural(n int, what string) string {

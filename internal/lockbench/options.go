@@ -32,6 +32,8 @@ type options struct {
 	time       time.Duration // 0: that of the workload
 	count      int           // 0: that of the workload
 	out        string
+	hist       string
+	resume     bool
 	settings   string // the command line without what is no setting
 }
 
@@ -83,6 +85,8 @@ func parse(args []string, getenv func(string) string) (options, error) {
 	fs.Var((*duration)(&o.time), "time", "")
 	fs.IntVar(&o.count, "count", 0, "")
 	fs.StringVar(&o.out, "out", "", "")
+	fs.StringVar(&o.hist, "hist", "", "")
+	fs.BoolVar(&o.resume, "resume", false, "")
 	if err := fs.Parse(args); err != nil {
 		return o, plain(err)
 	}
@@ -107,11 +111,11 @@ func settings(args []string) string {
 		if name == "" { // the end of the flags
 			break
 		}
-		if !joined && i+1 < len(args) {
+		if !joined && name != "resume" && i+1 < len(args) {
 			i++
 			value = args[i]
 		}
-		if !slices.Contains([]string{"url", "out"}, name) {
+		if !slices.Contains([]string{"url", "out", "hist", "resume"}, name) {
 			list = append(list, "-"+name+" "+oneLine(value))
 		}
 	}
@@ -163,6 +167,12 @@ func (o *options) check(workloads string, given map[string]bool) error {
 		return errors.New("-workload rivals: this program has none; cd bench/peers && go run ./cmd/lockbench has them")
 	case given["out"] && o.out == "":
 		return errors.New("-out: the file has no name")
+	case given["hist"] && o.hist == "":
+		return errors.New("-hist: the file has no name")
+	case given["hist"] && !slices.Contains(o.workloads, "contention") && !slices.Contains(o.workloads, "load"):
+		return errors.New("-hist: there are histograms of contention and load only")
+	case o.resume && o.out == "":
+		return errors.New("-resume goes on with a file: give -out")
 	}
 	return nil
 }

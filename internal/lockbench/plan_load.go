@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/redigolock/redigolock/bench"
 )
@@ -12,7 +13,7 @@ import (
 // for each rate of arrivals: that which -rates says, or a share of that most. All have the same rates.
 func load(s *bench.Server, o *options, p pace) []group {
 	closed, list := loadApproaches(s, o, p)
-	groups := []group{{closed, min(p.count, closedRounds), true}}
+	groups := []group{{cells: closed, count: min(p.count, closedRounds), first: true}}
 	for _, rate := range o.rates {
 		groups = append(groups, loadCells(list, func() float64 { return float64(rate) }))
 	}
@@ -58,8 +59,8 @@ func loadCells(list []bench.Workload, rate func() float64) group {
 func saturation(closed []*cell) float64 {
 	most := 1.0
 	for _, c := range closed {
-		if len(c.rounds) > 0 {
-			most = max(most, bench.Median(c.figures(perSecond)).Center)
+		if perOp := c.everPerOp(); len(perOp) > 0 {
+			most = max(most, float64(time.Second)/bench.Median(perOp).Center)
 		}
 	}
 	return most

@@ -45,7 +45,7 @@ func mux(s *bench.Server, o *options, p pace) []group {
 		p := forMany(p, n)
 		u := bench.Uncontended{Server: s, Approach: "floor", Goroutines: n, TTL: o.ttl, Time: p.time}
 		sizes := poolSizes(u, o.pools)
-		groups = append(groups, group{sizes, max(1, p.count/10), true}, group{cells: muxPairs(u, sizes), count: p.count})
+		groups = append(groups, group{cells: sizes, count: max(1, p.count/10), first: true}, group{cells: muxPairs(u, sizes), count: p.count})
 	}
 	if g := muxGrowth(s, o, p); len(g.cells) > 0 {
 		groups = append(groups, g)
@@ -119,8 +119,8 @@ type bestOf struct{ cells []*cell }
 func (b bestOf) pick() bench.Uncontended {
 	best, least := b.cells[0], math.Inf(1)
 	for _, c := range b.cells {
-		if len(c.rounds) > 0 {
-			if m := bench.Median(c.perOp()).Center; m < least {
+		if perOp := c.everPerOp(); len(perOp) > 0 {
+			if m := bench.Median(perOp).Center; m < least {
 				best, least = c, m
 			}
 		}

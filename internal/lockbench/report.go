@@ -10,7 +10,7 @@ import (
 )
 
 // writeHead says what the figures depend on.
-func writeHead(w io.Writer, s *bench.Server, o *options, h host, all estimate) {
+func writeHead(w io.Writer, s *bench.Server, o *options, h host, plan string) {
 	server := s.Version
 	switch {
 	case s.Embedded():
@@ -27,7 +27,7 @@ func writeHead(w io.Writer, s *bench.Server, o *options, h host, all estimate) {
 		{"go", fmt.Sprintf("%s %s/%s, GOMAXPROCS %d", h.goVersion, h.goos, h.goarch, h.procs)},
 		{"commit", h.commit},
 		{"pool", "unbounded; an op borrows one connection to acquire and one to release"},
-		{"plan", all.String()},
+		{"plan", plan},
 	} {
 		fmt.Fprintf(w, "  %-8s%s\n", line[0], line[1])
 	}
@@ -91,7 +91,12 @@ func (s *section) rounds(cells []*cell) string {
 		what = "round"
 	}
 	text := fmt.Sprintf("%d %s of %v a cell in shuffled order", s.pace.count, what, s.pace.time)
-	if s.stopped() {
+	switch resumed := slices.ContainsFunc(s.groups, func(g group) bool { return g.past > 0 }); {
+	case resumed && s.stopped():
+		text = fmt.Sprintf("resumed and stopped early, at least %d of ", least) + text
+	case resumed:
+		text = fmt.Sprintf("resumed, the last %d or more of ", least) + text
+	case s.stopped():
 		text = fmt.Sprintf("stopped early, at least %d of ", least) + text
 	}
 	return text
@@ -100,7 +105,7 @@ func (s *section) rounds(cells []*cell) string {
 // stopped says that there are fewer rounds than there were to be.
 func (s *section) stopped() bool {
 	return slices.ContainsFunc(s.groups, func(g group) bool {
-		return slices.ContainsFunc(g.cells, func(c *cell) bool { return len(c.rounds) < s.countOf(g) })
+		return slices.ContainsFunc(g.cells, func(c *cell) bool { return g.past+len(c.rounds) < s.countOf(g) })
 	})
 }
 

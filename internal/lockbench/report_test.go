@@ -104,9 +104,9 @@ func TestHead(t *testing.T) {
 	h := host{name: "box", cpu: "Abacus 2", goVersion: "go1.26.8", goos: "linux", goarch: "amd64", commit: "abc"}
 	h.cpus, h.procs = 4, 2
 	var b bytes.Buffer
-	all := estimate{120, 12, 268 * time.Second}
-	writeHead(&b, fakeServer(), &options{url: "redis://x"}, h, all)
-	writeHead(&b, fakeServer(), &options{url: "redis://x", fromEnv: true}, h, all)
+	plan := estimate{120, 12, 268 * time.Second}.String()
+	writeHead(&b, fakeServer(), &options{url: "redis://x"}, h, plan)
+	writeHead(&b, fakeServer(), &options{url: "redis://x", fromEnv: true}, h, plan)
 	golden(t, "head", b.String())
 }
 

@@ -38,15 +38,16 @@ func measure(ctx context.Context, o *options, stdout, stderr io.Writer) (err err
 	}
 	defer s.Close()
 	h := thisHost(ctx)
-	out, err := newOutput(o, s, h)
+	sections := plan(s, o)
+	all := estimateOf(sections)
+	out, err := newOutput(o, s, h, sections)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.close()) }()
-	sections := plan(s, o)
-	all := estimateOf(sections)
-	writeHead(stdout, s, o, h, all)
-	p := newProgress(stderr, isTerminal(stderr), all)
+	left := estimateOf(sections)
+	writeHead(stdout, s, o, h, all.leaving(left))
+	p := newProgress(stderr, isTerminal(stderr), left)
 	for _, sec := range sections {
 		err := sec.run(ctx, out, p)
 		p.clear()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/redigolock/redigolock/bench"
 )
@@ -21,8 +20,35 @@ type group struct {
 	cells []*cell
 	count int  // of rounds; 0: those of the section's pace
 	first bool // what the others depend on, and nothing else
+	past  int  // rounds that were there before this run
 }
 
+// A line is what is written of a round of a cell; of two cells that are compared, their ratio.
+type line struct{ cell, base *cell }
+
+func (l line) name() string {
+	if l.base == nil {
+		return l.cell.workload.Name()
+	}
+	return ratioName(l.cell, l.base)
+}
+
+// linesOf are those of a whole round, in the order of the table.
+func (s *section) linesOf(g group) []line {
+	var all, ratios []line
+	for _, c := range g.cells {
+		all = append(all, line{cell: c})
+		for _, base := range c.bases {
+			ratios = append(ratios, line{c, base})
+		}
+	}
+	if s.paired() && len(ratios) > 0 {
+		return ratios
+	}
+	return all
+}
+
+// countOf is how many rounds a group has, the past ones included.
 func (s *section) countOf(g group) int {
 	if g.count > 0 {
 		return g.count
@@ -30,8 +56,8 @@ func (s *section) countOf(g group) int {
 	return s.pace.count
 }
 
-// run measures all, round by round. What a round has brought is written in the order of the table, whatever the order
-// of the runs was.
+// run measures what is not there yet, round by round. What a round has brought is written in the order of the table,
+// whatever the order of the runs was.
 func (s *section) run(ctx context.Context, out *output, p *progress) error {
 	for _, g := range s.groups {
 		workloads := make([]bench.Workload, len(g.cells))
@@ -40,7 +66,7 @@ func (s *section) run(ctx context.Context, out *output, p *progress) error {
 		}
 		count := s.countOf(g)
 		begin := func(round, i int) {
-			p.show(fmt.Sprintf("round %d of %d: %s", round+1, count, workloads[i].Name()), lengthOf(workloads[i]))
+			p.show(fmt.Sprintf("round %d of %d: %s", g.past+round+1, count, workloads[i].Name()), lengthOf(workloads[i]))
 		}
 		runs := 0
 		done := func(i int, r bench.Result) error {
@@ -48,35 +74,27 @@ func (s *section) run(ctx context.Context, out *output, p *progress) error {
 			if runs++; runs%len(g.cells) != 0 {
 				return nil
 			}
-			return s.write(out, g.cells, runs/len(g.cells))
+			return errors.Join(s.write(out, g, runs/len(g.cells)), out.logHistograms())
 		}
-		if err := bench.Rounds(ctx, count, workloads, begin, done); err != nil {
-			return errors.Join(err, s.write(out, g.cells, runs/len(g.cells)+1))
+		if err := bench.Rounds(ctx, count-g.past, workloads, begin, done); err != nil {
+			return errors.Join(err, s.write(out, g, runs/len(g.cells)+1))
 		}
 	}
 	return nil
 }
 
-// write writes a round, which counts from 1, of the cells that have it; of cells that are compared, the ratios.
-func (s *section) write(out *output, cells []*cell, round int) error {
-	pairs := slices.ContainsFunc(cells, func(c *cell) bool { return s.paired() && len(c.bases) > 0 })
-	for _, c := range cells {
-		if len(c.rounds) < round {
+// write writes a round of this run, which counts from 1, of the cells that have it.
+func (s *section) write(out *output, g group, round int) error {
+	for _, l := range s.linesOf(g) {
+		if len(l.cell.rounds) < round || l.base != nil && len(l.base.rounds) < round {
 			continue
 		}
-		if !pairs {
-			if err := out.write(c.workload.Name(), c.rounds[round-1]); err != nil {
-				return err
-			}
-			continue
+		r, metrics := l.cell.rounds[round-1], l.cell.rounds[round-1].all()
+		if l.base != nil {
+			metrics = bench.RatioMetrics(r.Result, l.base.rounds[round-1].Result)
 		}
-		for _, base := range c.bases {
-			if len(base.rounds) < round {
-				continue
-			}
-			if err := out.writeRatio(ratioName(c, base), c.rounds[round-1].Result, base.rounds[round-1].Result); err != nil {
-				return err
-			}
+		if err := out.write(l.name(), int(r.Ops), metrics); err != nil {
+			return err
 		}
 	}
 	return nil

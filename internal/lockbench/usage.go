@@ -41,6 +41,10 @@ usage: go run ./cmd/lockbench [flags]
                     (default approaches and verbs 6, contention and load 3, rivals 10, ratios and mux 200,
                     keepalive 1)
   -out FILE         write each round in the Go benchmark format, for go tool benchstat
+  -hist FILE        for contention and load: write the latencies of each cell's rounds together, the hand-off's
+                    of contention, as an HdrHistogram log, in ns
+  -resume           go on behind the whole rounds that -out FILE has of this same plan: same flags, commit,
+                    machine and server; the tables are of the rounds since then
   -h                show this
 
 workloads:
