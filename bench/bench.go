@@ -64,6 +64,7 @@ type Result struct {
 	Latency *hdrhistogram.Histogram // ns of each op; of a Contention, of each hand-off; of a KeepAlive, its lateness
 	Allocs  float64                 // allocations of each op; negative where it is not known
 	CPU     *CPU                    // of all Ops together; of an Uncontended, a Contention and a Load, else nil
+	Cost    *Cost                   // likewise
 	Contest *Contest                // of a Contention only, else nil
 	Kept    *Kept                   // of a KeepAlive only, else nil
 	Loaded  *Loaded                 // of a Load only, else nil
@@ -110,6 +111,9 @@ func (r Result) Metrics() []Metric {
 	list = append(list, r.keptMetrics()...)
 	list = append(list, r.loadedMetrics()...)
 	list = append(list, r.CPU.metrics(r.Ops)...)
+	if r.Contest == nil {
+		list = append(list, r.Cost.metrics(r.Ops, "op")...)
+	}
 	if r.Allocs >= 0 {
 		list = append(list, Metric{r.Allocs, "allocs/op"})
 	}
@@ -121,11 +125,13 @@ func (r Result) contestMetrics() []Metric {
 	if c == nil {
 		return nil
 	}
-	list := []Metric{{float64(r.Ops) / r.Elapsed.Seconds(), "acq/s"}, {c.Jain, "jain"}, {c.Again, "again"},
-		{c.Sent, "sent/acq"}, {c.Calls, "cmds/acq"}}
-	if c.EvalSha >= 0 {
-		list = append(list, Metric{c.EvalSha, "evalsha/acq"})
+	list := []Metric{{float64(r.Ops) / r.Elapsed.Seconds(), "acq/s"}, {c.Jain, "jain"}, {c.Again, "again"}}
+	for _, m := range []Metric{{c.Sent, "sent/acq"}, {c.Calls, "cmds/acq"}, {c.EvalSha, "evalsha/acq"}} {
+		if m.Value >= 0 {
+			list = append(list, m)
+		}
 	}
+	list = append(list, r.Cost.network(r.Ops, "acq")...)
 	if c.Handoff.TotalCount() > 0 {
 		list = append(list, Metric{float64(c.Handoff.Max()), "max-ns"})
 	}

@@ -28,6 +28,7 @@ type crew struct {
 	elapsed time.Duration                // from the start to the end of the last
 	allocs  uint64                       // meanwhile, of the whole process
 	cpu     CPU                          // meanwhile
+	cost    Cost                         // meanwhile
 	failure atomic.Pointer[workerFailed] // the first
 	failed  chan struct{}                // closed with it
 }
@@ -90,7 +91,7 @@ func (c *crew) worker(w int, warm *sync.WaitGroup, begin <-chan struct{}) {
 // clock starts the workers, stops them, and waits for their end.
 func (c *crew) clock(ctx context.Context, begin chan<- struct{}, all *sync.WaitGroup) {
 	var before, after runtime.MemStats
-	cpu := cpuMeter{used: c.server.cpuOf(c.way), embedded: c.server.Embedded()}
+	cpu := costMeter{used: c.server.usageOf(c.way), embedded: c.server.Embedded()}
 	if c.sound(ctx) {
 		cpu.ask(ctx)
 	}
@@ -117,7 +118,7 @@ func (c *crew) clock(ctx context.Context, begin chan<- struct{}, all *sync.WaitG
 	runtime.ReadMemStats(&after)
 	c.allocs = after.Mallocs - before.Mallocs
 	if c.sound(ctx) {
-		cpu.askAgain(ctx, &c.cpu)
+		c.cost = cpu.askAgain(ctx, &c.cpu)
 	}
 }
 

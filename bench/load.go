@@ -168,7 +168,7 @@ func (r *loadRun) serve(w int) error {
 
 func (r *loadRun) result(s *Server) (Result, error) {
 	lat := newHistogram()
-	res := Result{Elapsed: r.crew.elapsed, Latency: lat, CPU: &r.crew.cpu, Loaded: &Loaded{Late: r.late}}
+	res := Result{Elapsed: r.crew.elapsed, Latency: lat, CPU: &r.crew.cpu, Cost: &r.crew.cost, Loaded: &Loaded{Late: r.late}}
 	for i, at := range r.at {
 		took := r.took[i]
 		if took > 0 {

@@ -75,18 +75,6 @@ func (s *Server) serverOf(way string) string {
 	return s.Name
 }
 
-// cpuOf finds the processor time of the server of an approach or a way.
-func (s *Server) cpuOf(way string) func(context.Context) (time.Duration, bool) {
-	k, ok := rivalNamed(way)
-	switch {
-	case !ok || k.Server == "":
-		return s.usedCPU
-	case k.ServerCPU == nil:
-		return func(context.Context) (time.Duration, bool) { return 0, false }
-	}
-	return func(context.Context) (time.Duration, bool) { return k.ServerCPU() }
-}
-
 // rivalOp is the op of an Uncontended.
 func rivalOp(r Rival) opFunc {
 	return func(key string) error {
