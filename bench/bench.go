@@ -2,7 +2,8 @@
 //
 //   - [Uncontended]: acquire and release of distinct keys, over approach, release, kind of pool and number of
 //     goroutines; with the processor time of client and server.
-//   - [Load]: the same in an open loop: its latency at a rate of arrivals that does not depend on the server.
+//   - [Load]: the same in an open loop: its latency at a rate of arrivals that does not depend on the server; also of
+//     arrivals that share one key, or a Zipf spread of 10,000.
 //   - [Verb]: one verb alone, on one connection.
 //   - [Contention]: waiters of one key, in one process or in several; how a lock goes from one holder to the next.
 //   - [KeepAlive]: many locks that are kept alive; what a renewal costs, and how late it is.

@@ -17,6 +17,9 @@ var (
 	WithoutUser = withoutUser
 )
 
+// Draw draws the keys of arrivals.
+var Draw = draw
+
 // RemoveRival makes a rival unknown.
 func RemoveRival(name string) {
 	rivals = slices.DeleteFunc(rivals, func(k RivalKind) bool { return k.Name == name })

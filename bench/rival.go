@@ -85,27 +85,3 @@ func rivalOp(r Rival) opFunc {
 		return release()
 	}
 }
-
-func newRival(p *part, kind RivalKind) (contender, error) {
-	r, err := kind.Open(RivalConfig{Server: p.server, TTL: p.TTL, Goroutines: len(p.Own)})
-	if err != nil {
-		return contender{}, err
-	}
-	ctx, cancel := context.WithCancel(bg)
-	own := rivalOp(r)
-	return contender{
-		warm:    func(w int) error { return own(p.Own[w]) },
-		acquire: func(int) (func() error, error) { return r.Acquire(ctx, p.Key) },
-		ended: func(err error) error {
-			if ctx.Err() != nil {
-				return nil // whatever a library says of a wait that it was told to end
-			}
-			return err
-		},
-		close: cancel,
-		end: func() {
-			cancel()
-			r.Close()
-		},
-	}, nil
-}
