@@ -23,6 +23,7 @@ type crew struct {
 	work    func(worker int) error       // until stopped says true, but once at least: a slow op is a figure too
 	stop    func()                       // nil: nothing; when the time is up, as a help to end
 	full    <-chan struct{}              // nil: the time alone decides; ends the time early
+	first   <-chan struct{}              // nil: nothing; awaited when the time is up, for endPatience at most
 	within  time.Duration                // how long to wait for their end; zero: as long as it takes
 	timely  bool                         // what follows is measured until the stop, not until the end of the last
 	stopped atomic.Bool                  //
@@ -100,15 +101,10 @@ func (c *crew) clock(ctx context.Context, begin chan<- struct{}) {
 	}
 	runtime.ReadMemStats(&before)
 	cpu.start()
-	timer := time.NewTimer(c.time)
-	defer timer.Stop()
 	began := time.Now()
 	close(begin)
-	select {
-	case <-timer.C:
-	case <-c.full:
-	case <-c.failed:
-	case <-ctx.Done():
+	if c.pass(ctx, c.time, c.full) && c.first != nil {
+		c.pass(ctx, endPatience, c.first) // a slow op is a figure too
 	}
 	c.ran = time.Since(began)
 	if c.timely {
@@ -122,6 +118,20 @@ func (c *crew) clock(ctx context.Context, begin chan<- struct{}) {
 	if !c.timely {
 		c.measure(ctx, began, &before, &cpu)
 	}
+}
+
+// pass lets the time pass, and returns true, or false if something has come before.
+func (c *crew) pass(ctx context.Context, d time.Duration, full <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-full:
+	case <-c.failed:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // measure takes what was used since they began.

@@ -14,6 +14,8 @@ type loadRun struct {
 	at    []time.Duration                         // when each arrives, after began
 	took  []atomic.Int64                          // until each had been served, from then; 0: not served
 	queue chan int                                // has room for all, and so never holds up those that arrive
+	any   atomic.Bool                             // was served
+	first chan struct{}                           // closed then
 	began time.Time                               // set before the first is in the queue
 	pacer *pacer
 	late  *hdrhistogram.Histogram
@@ -21,7 +23,8 @@ type loadRun struct {
 
 func (l Load) newRun() (*loadRun, error) {
 	at := l.arrivals()
-	r := &loadRun{at: at, took: make([]atomic.Int64, len(at)), queue: make(chan int, len(at)), late: newHistogram()}
+	r := &loadRun{at: at, took: make([]atomic.Int64, len(at)), queue: make(chan int, len(at)), late: newHistogram(),
+		first: make(chan struct{})}
 	var err error
 	r.pacer, err = newPacer()
 	return r, err
@@ -73,8 +76,12 @@ func (r *loadRun) serve(w int) error {
 		if err != nil {
 			return err
 		}
-		if served {
-			r.took[i].Store(int64(max(time.Since(r.began)-r.at[i], 1)))
+		if !served {
+			continue
+		}
+		r.took[i].Store(int64(max(time.Since(r.began)-r.at[i], 1)))
+		if r.any.CompareAndSwap(false, true) {
+			close(r.first)
 		}
 	}
 	return nil

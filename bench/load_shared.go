@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// endPatience is how long the waits of a Load may take to end, and then the lock.
+// endPatience is how long the first to be served may come after the time, the waits of a Load may take to end, and then
+// the lock.
 const endPatience = 500 * time.Millisecond
 
 // warmShared is how many goroutines do once what does not share before the clock starts: they make connections enough
@@ -54,7 +55,7 @@ func (l Load) runShared(ctx context.Context) (res Result, err error) {
 		}
 		return s.lock.once(k.names[w])
 	}, s.serveShared)
-	s.crew.timely, s.crew.within, s.crew.stop = true, endPatience, s.stop
+	s.crew.timely, s.crew.first, s.crew.within, s.crew.stop = true, s.first, endPatience, s.stop
 	err = s.crew.run(ctx)
 	s.finish(ctx, k)
 	if err != nil {

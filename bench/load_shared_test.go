@@ -215,3 +215,17 @@ func TestZipfKeysAreDrawnAsSaid(t *testing.T) {
 		t.Errorf("one key is drawn as %v", hot)
 	}
 }
+
+// A slow op is a figure too: an overloaded lock has one, not an error.
+func TestSharedLoadWaitsForTheFirstToBeServed(t *testing.T) {
+	s := miniServer(t)
+	u := bench.Uncontended{Server: s, Approach: "polling", Goroutines: 4, Time: 50 * time.Millisecond}
+	l := bench.Load{Of: u, Keys: "hot", Rate: 1000, Hold: 200 * time.Millisecond}
+	res, err := l.Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Ops < 1 || res.Elapsed < l.Hold {
+		t.Errorf("%d ops in %v, held for %v", res.Ops, res.Elapsed, l.Hold)
+	}
+}
