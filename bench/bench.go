@@ -2,7 +2,8 @@
 //
 //   - [Uncontended]: acquire and release of distinct keys, over approach, release, kind of pool and number of
 //     goroutines; with the processor time of client and server.
-//   - [Load]: the same in an open loop: its latency at a rate of arrivals that does not depend on the server.
+//   - [Load]: the same in an open loop: its latency at a rate of arrivals that does not depend on the server; also of
+//     arrivals that share one key, or a Zipf spread of 10,000.
 //   - [Verb]: one verb alone, on one connection.
 //   - [Contention]: waiters of one key, in one process or in several; how a lock goes from one holder to the next.
 //   - [KeepAlive]: many locks that are kept alive; what a renewal costs, and how late it is.
@@ -64,6 +65,7 @@ type Result struct {
 	Latency *hdrhistogram.Histogram // ns of each op; of a Contention, of each hand-off; of a KeepAlive, its lateness
 	Allocs  float64                 // allocations of each op; negative where it is not known
 	CPU     *CPU                    // of all Ops together; of an Uncontended, a Contention and a Load, else nil
+	Cost    *Cost                   // likewise
 	Contest *Contest                // of a Contention only, else nil
 	Kept    *Kept                   // of a KeepAlive only, else nil
 	Loaded  *Loaded                 // of a Load only, else nil
@@ -110,6 +112,9 @@ func (r Result) Metrics() []Metric {
 	list = append(list, r.keptMetrics()...)
 	list = append(list, r.loadedMetrics()...)
 	list = append(list, r.CPU.metrics(r.Ops)...)
+	if r.Contest == nil {
+		list = append(list, r.Cost.metrics(r.Ops, "op")...)
+	}
 	if r.Allocs >= 0 {
 		list = append(list, Metric{r.Allocs, "allocs/op"})
 	}
@@ -121,11 +126,13 @@ func (r Result) contestMetrics() []Metric {
 	if c == nil {
 		return nil
 	}
-	list := []Metric{{float64(r.Ops) / r.Elapsed.Seconds(), "acq/s"}, {c.Jain, "jain"}, {c.Again, "again"},
-		{c.Sent, "sent/acq"}, {c.Calls, "cmds/acq"}}
-	if c.EvalSha >= 0 {
-		list = append(list, Metric{c.EvalSha, "evalsha/acq"})
+	list := []Metric{{float64(r.Ops) / r.Elapsed.Seconds(), "acq/s"}, {c.Jain, "jain"}, {c.Again, "again"}}
+	for _, m := range []Metric{{c.Sent, "sent/acq"}, {c.Calls, "cmds/acq"}, {c.EvalSha, "evalsha/acq"}} {
+		if m.Value >= 0 {
+			list = append(list, m)
+		}
 	}
+	list = append(list, r.Cost.network(r.Ops, "acq")...)
 	if c.Handoff.TotalCount() > 0 {
 		list = append(list, Metric{float64(c.Handoff.Max()), "max-ns"})
 	}

@@ -169,6 +169,22 @@ func BenchmarkLoad(b *testing.B) {
 	})
 }
 
+func BenchmarkSharedLoad(b *testing.B) {
+	onServers(b, func(b *testing.B, s *bench.Server) {
+		for _, keys := range []string{"hot", "zipf10000"} {
+			for _, u := range []bench.Uncontended{
+				{Approach: "polling"}, {Approach: "fair"}, {Approach: "cohort"}, {Approach: "fair", Lanes: 1},
+			} {
+				for _, rate := range []float64{500, 2000} {
+					u.Server = s
+					l := bench.Load{Of: u, Keys: keys, Rate: rate}
+					b.Run(tail(l), func(b *testing.B) { load(b, l) })
+				}
+			}
+		}
+	})
+}
+
 // load runs until b.N have arrived on average, but never so short that none does.
 func load(b *testing.B, l bench.Load) {
 	b.ReportAllocs()

@@ -40,6 +40,20 @@ func TestBadConfigurationIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		"load of nothing":            bench.Load{Of: bench.Uncontended{Server: s}, Rate: 1},
 		"no rate":                    bench.Load{Of: bench.Uncontended{Server: s, Approach: "floor"}},
 		"rate that is no number":     bench.Load{Of: bench.Uncontended{Server: s, Approach: "floor"}, Rate: math.NaN()},
+		"unknown keys":               bench.Load{Of: bench.Uncontended{Server: s, Approach: "fair"}, Keys: "cold", Rate: 1},
+		"hold of keys of their own":  bench.Load{Of: bench.Uncontended{Server: s, Approach: "floor"}, Hold: 1, Rate: 1},
+		"shared without server":      hot(bench.Uncontended{Approach: "fair"}, 0),
+		"shared by an approach":      hot(bench.Uncontended{Server: s, Approach: "locker"}, 0),
+		"shared by the floor":        hot(bench.Uncontended{Server: s, Approach: "floor"}, 0),
+		"shared by tx":               hot(bench.Uncontended{Server: s, Approach: "fair", Release: "tx"}, 0),
+		"shared over a bounded pool": hot(bench.Uncontended{Server: s, Approach: "fair", PoolSize: 1}, 0),
+		"shared over too many lanes": hot(bench.Uncontended{Server: s, Approach: "fair", Lanes: bench.MaxLanes + 1}, 0),
+		"lanes of a rival":           hot(bench.Uncontended{Server: s, Approach: "no-lock", Lanes: 1}, 0),
+		"too many who share":         hot(bench.Uncontended{Server: s, Approach: "fair", Goroutines: 4097}, 0),
+		"negative hold of a key":     hot(bench.Uncontended{Server: s, Approach: "fair"}, -1),
+		"key held for too long":      hot(bench.Uncontended{Server: s, Approach: "fair"}, 6*time.Second),
+		"shared at no rate":          bench.Load{Of: bench.Uncontended{Server: s, Approach: "fair"}, Keys: "hot"},
+		"way without a lock":         bench.Uncontended{Server: s, Approach: "fair"},
 		"no verb":                    bench.Verb{Server: s},
 		"unknown verb":               bench.Verb{Server: s, Verb: "Del"},
 		"verb without server":        bench.Verb{Verb: "SetNX"},
@@ -77,6 +91,11 @@ func TestBadConfigurationIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	}
 }
 
+// hot is a Load whose arrivals share a key.
+func hot(u bench.Uncontended, hold time.Duration) bench.Load {
+	return bench.Load{Of: u, Keys: "hot", Hold: hold, Rate: 1}
+}
+
 func TestNamesAreKeysAndValues(t *testing.T) {
 	s := &bench.Server{Name: "redis"}
 	setnx := bench.Uncontended{Server: s, Approach: "setnx"}
@@ -84,6 +103,7 @@ func TestNamesAreKeysAndValues(t *testing.T) {
 	again := bench.Uncontended{Server: s, Approach: "floor", Label: "floor-copy"}
 	pooled := bench.Uncontended{Server: s, Approach: "floor", PoolSize: 16, Goroutines: 2}
 	lanes := bench.Uncontended{Server: s, Approach: "locker", Lanes: 2}
+	muxFair := bench.Uncontended{Server: s, Approach: "fair", Lanes: 1}
 	fewer := bench.KeepAlive{Server: s, Way: "loop", Locks: 7, TTL: 10 * time.Second}
 	held := bench.Contention{Server: s, Waiters: 8, Hold: time.Millisecond}
 	many := bench.Contention{Server: s, Way: "fair", Waiters: 64, Processes: 4}
@@ -94,7 +114,9 @@ func TestNamesAreKeysAndValues(t *testing.T) {
 		"AcquireRelease/server=redis/approach=floor-copy/release=lua/goroutines=1":   again,
 		"AcquireRelease/server=redis/approach=floor-pool16/release=lua/goroutines=2": pooled,
 		"AcquireRelease/server=redis/approach=locker-mux2/release=lua/goroutines=1":  lanes,
-		"Load/server=redis/approach=locker-mux2/rate=12000":                          bench.Load{Of: lanes, Rate: 12000},
+		"Load/server=redis/keys=own/approach=locker-mux2/rate=12000":                 bench.Load{Of: lanes, Rate: 12000},
+		"Load/server=redis/keys=hot/approach=fair-mux1/rate=1/hold=1ms":              hot(muxFair, time.Millisecond),
+		"Load/server=redis/keys=zipf10000/approach=fair-mux1/rate=9":                 bench.Load{Of: muxFair, Keys: "zipf10000", Rate: 9},
 		"Verb/server=redis/verb=SetNX":                                               bench.Verb{Server: s, Verb: "SetNX"},
 		"Contention/server=redis/way=polling/waiters=8/processes=1/hold=1ms":         held,
 		"Contention/server=redis/way=fair/waiters=64/processes=4/hold=0s":            many,

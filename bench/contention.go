@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -29,7 +28,7 @@ type Contention struct {
 }
 
 // ContentionWays are those of a Contention, besides the rivals.
-func ContentionWays() []string { return []string{"floor", "polling", "fair", "cohort"} }
+func ContentionWays() []string { return append([]string{"floor"}, waitingWays...) }
 
 func (c Contention) withDefaults() Contention {
 	if c.Way == "" {
@@ -65,16 +64,10 @@ func (c Contention) check() error {
 	if err := checkCommon(c.Server, c.TTL, c.Time); err != nil {
 		return err
 	}
-	kind, rival := rivalNamed(c.Way)
+	if err := checkWay(c.Way, ContentionWays(), c.Lanes); err != nil {
+		return err
+	}
 	switch {
-	case !rival && !slices.Contains(ContentionWays(), c.Way):
-		return badConfig("way %q, there are %q", c.Way, slices.Concat(ContentionWays(), Rivals()))
-	case kind.OneTry:
-		return badConfig("way %q: it cannot wait for a lock", c.Way)
-	case c.Lanes < 0 || c.Lanes > MaxLanes:
-		return badConfig("%d lanes, allowed are 0 to %d", c.Lanes, MaxLanes)
-	case c.Lanes > 0 && (rival || c.Way == "floor"):
-		return badConfig("way %q: a Mux is for a Locker", c.Way)
 	case c.Waiters < 2 || c.Waiters > MaxWorkers:
 		return badConfig("%d waiters, allowed are 2 to %d", c.Waiters, MaxWorkers)
 	case c.Processes < 1 || c.Processes > min(c.Waiters, MaxProcesses):
@@ -114,7 +107,7 @@ func (c Contention) contend(ctx context.Context) (t *team, err error) {
 	}
 	k := newKeys(1 + c.Waiters)
 	key := k.names[c.Waiters]
-	k.more = []string{"{" + key + "}:redigolock-q1"} // what is left of the queue if a process is killed
+	k.more = queueKeys(k.names[c.Waiters:])
 	defer k.remove(ctx, c.Server, &err)
 	t = &team{Contention: c, clock: newSharedClock()}
 	defer t.end()

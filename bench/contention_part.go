@@ -2,17 +2,11 @@ package bench
 
 import (
 	"encoding/gob"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"runtime"
 	"sync/atomic"
 	"time"
-
-	"github.com/gomodule/redigo/redis"
-
-	lock "github.com/redigolock/redigolock"
 )
 
 // A part is what a child does for its job.
@@ -171,15 +165,4 @@ func (p *part) hold() {
 	case <-timer.C:
 	case <-p.stop:
 	}
-}
-
-// endOfWait is nil for a wait that has ended because the time was up, and after nothing worse than that the lock was
-// held. A fair waiter leaves at once whatever is on its way, which is then ErrUnknown, and is cleaned up by Close.
-func endOfWait(err error) error {
-	var refused redis.Error
-	var broken net.Error
-	if errors.Is(err, lock.ErrClosed) && !errors.As(err, &refused) && !errors.As(err, &broken) {
-		return nil
-	}
-	return err
 }

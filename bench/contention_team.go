@@ -18,11 +18,8 @@ type team struct {
 
 // A snapshot is what the server has done until some moment.
 type snapshot struct {
-	at      int64 // on the shared clock
-	cpu     time.Duration
-	cpuOK   bool // cpu is known
-	calls   calls
-	callsOK bool
+	at   int64 // on the shared clock
+	used usage
 }
 
 // start starts the processes. Waiter i is in process i modulo Processes.
@@ -59,8 +56,6 @@ func (t *team) run(ctx context.Context) error {
 	if err := t.listenFor(ctx, t.lead()); err != nil {
 		return err
 	}
-	usedCPU := t.Server.cpuOf(t.Way)
-	t.before.cpu, t.before.cpuOK = usedCPU(ctx)
 	t.look(ctx, &t.before)
 	t.tell(orderMark)
 	if err := t.listenFor(ctx, t.Time); err != nil {
@@ -73,14 +68,13 @@ func (t *team) run(ctx context.Context) error {
 	}
 	t.look(ctx, &t.after)
 	t.tell(orderMark)
-	t.after.cpu, t.after.cpuOK = usedCPU(ctx)
 	t.tell(orderStop)
 	return t.collect(ctx)
 }
 
 // begin waits until all are ready, and has them begin.
 func (t *team) begin(ctx context.Context) error {
-	_, _ = t.Server.calls(ctx) // makes the connection
+	_ = t.Server.usageOf(t.Way)(ctx) // makes the connection
 	ready := 0
 	err := t.listen(ctx, nil, func(n news) bool {
 		if n.Ready {
@@ -102,10 +96,10 @@ func (t *team) collect(ctx context.Context) error {
 	})
 }
 
-// look takes the command counts, and the moment of it, as nearly as one can say.
+// look takes what the server has done, and the moment of it, as nearly as one can say.
 func (t *team) look(ctx context.Context, s *snapshot) {
 	before := t.clock.now()
-	s.calls, s.callsOK = t.Server.calls(ctx)
+	s.used = t.Server.usageOf(t.Way)(ctx)
 	s.at = before + (t.clock.now()-before)/2
 }
 

@@ -17,15 +17,23 @@ var (
 	WithoutUser = withoutUser
 )
 
+// Draw draws the keys of arrivals.
+var Draw = draw
+
 // RemoveRival makes a rival unknown.
 func RemoveRival(name string) {
 	rivals = slices.DeleteFunc(rivals, func(k RivalKind) bool { return k.Name == name })
 }
 
 // SumCalls sums up INFO commandstats.
-func SumCalls(commandstats string) (all, evalsha int64) {
-	c := sumCalls(commandstats)
-	return c.all, c.evalsha
+var SumCalls = sumCalls
+
+// CostOf is what the server does while f runs.
+func (s *Server) CostOf(f func()) Cost {
+	_ = s.usage(context.Background()) // makes the connection
+	before := s.usage(context.Background())
+	f()
+	return s.usage(context.Background()).since(before).cost
 }
 
 // A Tenure is an acquisition of a Contention, by the shared clock.

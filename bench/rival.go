@@ -86,18 +86,6 @@ func (s *Server) serverOf(way string) string {
 	return s.Name
 }
 
-// cpuOf finds the processor time of the server of an approach or a way.
-func (s *Server) cpuOf(way string) func(context.Context) (time.Duration, bool) {
-	k, ok := rivalNamed(way)
-	switch {
-	case !ok || k.Server == "":
-		return s.usedCPU
-	case k.ServerCPU == nil:
-		return func(context.Context) (time.Duration, bool) { return 0, false }
-	}
-	return func(context.Context) (time.Duration, bool) { return k.ServerCPU() }
-}
-
 // rivalOp is the op of an Uncontended.
 func rivalOp(r Rival) opFunc {
 	return func(key string) error {
@@ -107,28 +95,4 @@ func rivalOp(r Rival) opFunc {
 		}
 		return release()
 	}
-}
-
-func newRival(p *part, kind RivalKind) (contender, error) {
-	r, err := kind.Open(RivalConfig{Server: p.server, TTL: p.TTL, Goroutines: len(p.Own)})
-	if err != nil {
-		return contender{}, err
-	}
-	ctx, cancel := context.WithCancel(bg)
-	own := rivalOp(r)
-	return contender{
-		warm:    func(w int) error { return own(p.Own[w]) },
-		acquire: func(int) (func() error, error) { return r.Acquire(ctx, p.Key) },
-		ended: func(err error) error {
-			if ctx.Err() != nil {
-				return nil // whatever a library says of a wait that it was told to end
-			}
-			return err
-		},
-		close: cancel,
-		end: func() {
-			cancel()
-			r.Close()
-		},
-	}, nil
 }

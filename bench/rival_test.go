@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/bench"
 )
 
@@ -31,11 +32,42 @@ func (m madeUp) Acquire(_ context.Context, key string) (func() error, error) {
 
 func (m madeUp) Close() {}
 
+// openNothing opens what lets everybody in.
+func openNothing(bench.RivalConfig) (bench.Rival, error) {
+	return madeUp{func(string) error { return nil }}, nil
+}
+
+// A lockerRival is a Locker of ours as another library, so that the tests have one that waits.
+type lockerRival struct {
+	locker *redigolock.Locker
+	ttl    time.Duration
+}
+
+func openLocker(c bench.RivalConfig) (bench.Rival, error) {
+	return lockerRival{&redigolock.Locker{Pool: c.Server.Pool}, c.TTL}, nil
+}
+
+func (l lockerRival) TryAcquire(key string) (func() error, error) {
+	return l.released(l.locker.TryAcquire(context.Background(), key, l.ttl))
+}
+
+func (l lockerRival) Acquire(ctx context.Context, key string) (func() error, error) {
+	return l.released(l.locker.Acquire(ctx, key, l.ttl))
+}
+
+func (l lockerRival) released(k *redigolock.Lock, err error) (func() error, error) {
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return k.Release(context.Background()) }, nil
+}
+
+func (l lockerRival) Close() { _ = l.locker.Close() }
+
 func TestRivalIsCalledByTheServerThatItUses(t *testing.T) {
 	s, _ := realServer(t)
-	open := func(bench.RivalConfig) (bench.Rival, error) { return madeUp{func(string) error { return nil }}, nil }
 	used := time.Duration(0)
-	addRival(t, bench.RivalKind{Name: "elsewhere", Open: open, Server: "other", ServerCPU: func() (time.Duration, bool) {
+	addRival(t, bench.RivalKind{Name: "elsewhere", Open: openNothing, Server: "other", ServerCPU: func() (time.Duration, bool) {
 		used += time.Hour
 		return used, true
 	}})
@@ -58,8 +90,7 @@ func TestRivalIsCalledByTheServerThatItUses(t *testing.T) {
 
 func TestRivalIsRefusedWhatItCannotDo(t *testing.T) {
 	s := miniServer(t)
-	open := func(bench.RivalConfig) (bench.Rival, error) { return madeUp{func(string) error { return nil }}, nil }
-	addRival(t, bench.RivalKind{Name: "once", Open: open, OneTry: true})
+	addRival(t, bench.RivalKind{Name: "once", Open: openNothing, OneTry: true})
 	if !slices.Contains(bench.Rivals(), "once") {
 		t.Fatalf("rivals are %q", bench.Rivals())
 	}
@@ -70,6 +101,7 @@ func TestRivalIsRefusedWhatItCannotDo(t *testing.T) {
 		bench.Contention{Server: s, Way: "once"},
 		bench.Contention{Server: s, Way: "unknown"},
 		bench.Uncontended{Server: s, Approach: "unknown"},
+		bench.Load{Of: bench.Uncontended{Server: s, Approach: "once"}, Keys: "hot", Rate: 1},
 		bench.Uncontended{Server: s, Approach: "once", PoolSize: 1},
 		bench.Uncontended{Server: s, Approach: "once", Lanes: 1},
 		bench.Uncontended{Server: s, Approach: "once", Release: "tx"},

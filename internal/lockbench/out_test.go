@@ -157,7 +157,7 @@ func TestMuxAndLoadAreShownAndWrittenAndLeaveNoKey(t *testing.T) {
 		"Ratio/server=redis-unix/of=locker-mux1/to=floor/goroutines=8",
 		"Ratio/server=redis-unix/of=floor-copy/to=floor/goroutines=2",
 		"AcquireRelease/server=redis-unix/approach=locker-mux4/release=lua/goroutines=8",
-		"Load/server=redis-unix/approach=locker/rate=200",
+		"Load/server=redis-unix/keys=own/approach=locker/rate=200",
 	} {
 		if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, want) }) {
 			t.Errorf("%s is not in %q", want, names)

@@ -60,7 +60,7 @@ func TestRatesWaitForTheSaturation(t *testing.T) {
 	}
 	want := []string{"floor", "floor-pool4", "locker", "locker-mux1", "locker-mux2", "locker-mux4"}
 	for i, c := range open {
-		if got := c.workload.Name(); got != "Load/server=redis/approach="+want[i]+"/rate=5300" {
+		if got := c.workload.Name(); got != "Load/server=redis/keys=own/approach="+want[i]+"/rate=5300" {
 			t.Errorf("got %s, want %s at 5300", got, want[i])
 		}
 	}
@@ -69,7 +69,7 @@ func TestRatesWaitForTheSaturation(t *testing.T) {
 		t.Fatal(err)
 	}
 	groups := plan(fakeServer(), &o)[0].groups
-	if got := groups[1].cells[0].workload.Name(); len(groups) != 2 || got != "Load/server=redis/approach=floor/rate=700" {
+	if got := groups[1].cells[0].workload.Name(); len(groups) != 2 || got != "Load/server=redis/keys=own/approach=floor/rate=700" {
 		t.Errorf("-rates 700: %d groups, %s", len(groups), got)
 	}
 }

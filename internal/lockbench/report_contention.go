@@ -58,7 +58,10 @@ func contentionLine(c *cell, w bench.Contention) []string {
 		fmt.Sprintf("%.0f %%", 100*figure(func(c *bench.Contest) float64 { return c.Again })),
 		fmt.Sprintf("%.3f", figure(func(c *bench.Contest) float64 { return c.Jain })),
 		quantile(c.wait, 99), fmt.Sprintf("%.2f", bench.Median(c.metric("wait-p99-rounds")).Center), c.longest(), "",
-		fmt.Sprintf("%.2f", figure(func(c *bench.Contest) float64 { return c.Calls })), client, server}
+		"", client, server}
+	if calls := figure(func(c *bench.Contest) float64 { return c.Calls }); calls >= 0 {
+		line[16] = fmt.Sprintf("%.2f", calls)
+	}
 	if evalsha := figure(func(c *bench.Contest) float64 { return c.EvalSha }); evalsha >= 0 {
 		line[15] = fmt.Sprintf("%.3f", evalsha)
 	}
