@@ -37,7 +37,14 @@ func Kinds() []bench.RivalKind {
 		{Name: "redsync", Open: openRedsync},
 		{Name: "redsync-pool16", Open: openRedsyncPool16},
 		{Name: "redsync-goredis", Open: openRedsyncGoRedis},
+		{Name: "redislock", Open: openRedislock},
+		{Name: "redislock-exp", Open: openRedislockExp},
+		{Name: "goredis-setnx", Open: openGoRedisSetNX},
 		{Name: "rueidislock", Open: openRueidislock},
+		{Name: "valkeylock", Open: openValkeylock},
+		{Name: "article-setnx", Open: openArticleSetNX},
+		{Name: "article-script", Open: openArticleScript},
+		{Name: "article-verified", Open: openArticleVerified},
 	}
 }
 

@@ -25,8 +25,9 @@ func open(t *testing.T, kind bench.RivalKind, s *bench.Server) bench.Rival {
 
 // keyOf is what the rival calls the key on a server of Redis's kind.
 func keyOf(kind bench.RivalKind, key string) string {
-	if kind.Name == "rueidislock" {
-		return "rueidislock:0:" + key
+	switch kind.Name {
+	case "rueidislock", "valkeylock":
+		return kind.Name + ":0:" + key
 	}
 	return key
 }
@@ -68,8 +69,9 @@ func TestEachRivalAcquiresAndReleases(t *testing.T) {
 			if res.Ops < 4 || res.Latency.TotalCount() != res.Ops || res.CPU.Client <= 0 || res.CPU.Server < 0 {
 				t.Errorf("%s: %d ops, %d in the histogram, %+v", u.Name(), res.Ops, res.Latency.TotalCount(), *res.CPU)
 			}
-			if n := after["set"] - before["set"]; kind.Server == "" && (n < res.Ops+4 || n > res.Ops+8) { // 4 to warm up
-				t.Errorf("%s: %d SET for %d ops", u.Name(), n, res.Ops)
+			n := after["set"] - before["set"] + after["setnx"] - before["setnx"]
+			if kind.Server == "" && (n < res.Ops+4 || n > res.Ops+8) { // 4 to warm up
+				t.Errorf("%s: %d SET and SETNX for %d ops", u.Name(), n, res.Ops)
 			}
 			wantNoKey(t, r)
 		}
