@@ -45,7 +45,14 @@ func Kinds() []bench.RivalKind {
 		{Name: "article-setnx", Open: openArticleSetNX},
 		{Name: "article-script", Open: openArticleScript},
 		{Name: "article-verified", Open: openArticleVerified},
+		on(etcdServer, openEtcd),
+		on(zookeeperServer, openZookeeper),
 	}
+}
+
+// on is the rival that is named like its server.
+func on(b *backend, open func(bench.RivalConfig) (bench.Rival, error)) bench.RivalKind {
+	return bench.RivalKind{Name: b.name, Open: open, Ready: b.start, Server: b.name, ServerCPU: b.cpu}
 }
 
 // Add makes the rivals known to package bench. A program calls it before bench.Join, and Stop in its end.

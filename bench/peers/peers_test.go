@@ -30,7 +30,15 @@ var (
 func TestMain(m *testing.M) {
 	peers.Add()
 	bench.Join()
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(stopping{m})
+}
+
+// stopping ends the rivals' servers, before goroutines are counted.
+type stopping struct{ *testing.M }
+
+func (s stopping) Run() int {
+	defer peers.Stop()
+	return s.M.Run()
 }
 
 func server(tb testing.TB) (*bench.Server, *redistest.Server) {
