@@ -105,6 +105,9 @@ func (c Contention) contend(ctx context.Context) (t *team, err error) {
 	if ctx.Err() != nil {
 		return nil, stoppedRun(ctx)
 	}
+	if err := readyFor(c.Way); err != nil {
+		return nil, err
+	}
 	k := newKeys(1 + c.Waiters)
 	key := k.names[c.Waiters]
 	k.more = queueKeys(k.names[c.Waiters:])

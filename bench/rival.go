@@ -31,6 +31,9 @@ type RivalKind struct {
 	Open func(RivalConfig) (Rival, error)
 	// OneTry says that it has TryAcquire only: a client without a lock of its own.
 	OneTry bool
+	// Ready is called before a workload uses it, by the process that runs the workload, and not by those that a Contention
+	// starts, which inherit its environment. It may start the server. Nil: there is nothing to do.
+	Ready func() error
 	// Server is the name of the server that it uses instead of the run's, such as "etcd". Empty: the run's.
 	Server string
 	// ServerCPU is the processor time that the other server has used until now; false where that is not known.
@@ -76,6 +79,14 @@ func rivalNamed(name string) (RivalKind, bool) {
 		return RivalKind{}, false
 	}
 	return rivals[i], true
+}
+
+// readyFor is the Ready of an approach or a way.
+func readyFor(way string) error {
+	if k, ok := rivalNamed(way); ok && k.Ready != nil {
+		return k.Ready()
+	}
+	return nil
 }
 
 // serverOf is what names call the server of an approach or a way.

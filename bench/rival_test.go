@@ -133,3 +133,24 @@ func TestRivalsAreAddedOnce(t *testing.T) {
 		}()
 	}
 }
+
+// What it starts must be there before the processes of a Contention are.
+func TestRivalIsMadeReadyBeforeItIsUsed(t *testing.T) {
+	s := miniServer(t)
+	missing := errors.New("the server is missing")
+	opened := false
+	addRival(t, bench.RivalKind{Name: "unready", Ready: func() error { return missing },
+		Open: func(bench.RivalConfig) (bench.Rival, error) {
+			opened = true
+			return madeUp{func(string) error { return nil }}, nil
+		}})
+	u := bench.Uncontended{Server: s, Approach: "unready", Time: time.Millisecond}
+	for _, w := range []bench.Workload{u, bench.Contention{Server: s, Way: "unready"}, bench.Load{Of: u, Rate: 100}} {
+		if _, err := w.Run(context.Background()); !errors.Is(err, missing) {
+			t.Errorf("%s: %v", w.Name(), err)
+		}
+	}
+	if opened {
+		t.Error("it was opened")
+	}
+}

@@ -20,31 +20,63 @@ func KeepAlive(k bench.KeepAlive) []bench.Workload {
 		k.Way, k.Open = way, nil
 		list = append(list, k)
 	}
-	k.Way, k.Open = "redsync", openRedsync
+	k.Way, k.Open = "redsync", openRedsyncKeeper
 	list = append(list, k)
-	k.Way, k.Open = "rueidislock", openRueidislock
+	k.Way, k.Open = "rueidislock", openRueidisKeeper
 	return append(list, k)
 }
 
-// Uncontended is the workload by raw rueidis as it is, and on one connection, which are the first two; by an identical
-// copy of the first as the control; by raw go-redis, and go-redis with its automatic pipelining; by redigo by hand, and
-// by our Locker on a pool and through a Mux. The others make connections of their own, without the user and password of
-// the server's URL.
+// Kinds are the rivals.
+func Kinds() []bench.RivalKind {
+	return []bench.RivalKind{
+		{Name: "rueidis", Open: openRueidis, OneTry: true},
+		{Name: "rueidis-copy", Open: openRueidis, OneTry: true}, // the control: what differs is noise
+		{Name: "rueidis-conn1", Open: openRueidisConn1, OneTry: true},
+		{Name: "go-redis", Open: openGoRedis, OneTry: true},
+		{Name: "go-redis-auto", Open: openGoRedisAuto, OneTry: true},
+		{Name: "redsync", Open: openRedsync},
+		{Name: "redsync-pool16", Open: openRedsyncPool16},
+		{Name: "redsync-goredis", Open: openRedsyncGoRedis},
+		{Name: "redislock", Open: openRedislock},
+		{Name: "redislock-exp", Open: openRedislockExp},
+		{Name: "goredis-setnx", Open: openGoRedisSetNX},
+		{Name: "rueidislock", Open: openRueidislock},
+		{Name: "valkeylock", Open: openValkeylock},
+		{Name: "article-setnx", Open: openArticleSetNX},
+		{Name: "article-script", Open: openArticleScript},
+		{Name: "article-verified", Open: openArticleVerified},
+		on(etcdServer, openEtcd),
+		on(zookeeperServer, openZookeeper),
+	}
+}
+
+// on is the rival that is named like its server.
+func on(b *backend, open func(bench.RivalConfig) (bench.Rival, error)) bench.RivalKind {
+	return bench.RivalKind{Name: b.name, Open: open, Ready: b.start, Server: b.name, ServerCPU: b.cpu}
+}
+
+// Add makes the rivals known to package bench. A program calls it before bench.Join, and Stop in its end.
+func Add() { bench.AddRivals(Kinds()...) }
+
+// Uncontended is the workload by each rival, of which raw rueidis as it is and on one connection are the first two; by
+// redigo by hand, and by our Locker on a pool and through a Mux.
 func Uncontended(u bench.Uncontended) []bench.Uncontended {
 	var list []bench.Uncontended
-	add := func(v bench.Uncontended) {
-		v.Server, v.Goroutines, v.TTL, v.Time = u.Server, u.Goroutines, u.TTL, u.Time
-		list = append(list, v)
+	add := func(approach string, lanes int) {
+		u.Approach, u.Lanes = approach, lanes
+		list = append(list, u)
 	}
-	add(bench.Uncontended{Approach: "rueidis", Open: openRueidis})
-	add(bench.Uncontended{Approach: "rueidis", Open: openRueidis, Lanes: 1, Label: "rueidis-conn1"})
-	add(bench.Uncontended{Approach: "rueidis", Open: openRueidis, Label: "rueidis-copy"})
-	add(bench.Uncontended{Approach: "go-redis", Open: openGoRedis})
-	add(bench.Uncontended{Approach: "go-redis-auto", Open: openGoRedisAuto})
-	add(bench.Uncontended{Approach: "floor"})
-	add(bench.Uncontended{Approach: "locker"})
+	add("rueidis", 0)
+	add("rueidis-conn1", 0)
+	for _, k := range Kinds() {
+		if k.Name != "rueidis" && k.Name != "rueidis-conn1" {
+			add(k.Name, 0)
+		}
+	}
+	add("floor", 0)
+	add("locker", 0)
 	for _, lanes := range bench.Lanes() {
-		add(bench.Uncontended{Approach: "locker", Lanes: lanes})
+		add("locker", lanes)
 	}
 	return list
 }

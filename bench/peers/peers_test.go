@@ -27,7 +27,19 @@ var (
 	socket     = flag.Bool("socket", false, "go through the server's unix socket")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	peers.Add()
+	bench.Join()
+	goleak.VerifyTestMain(stopping{m})
+}
+
+// stopping ends the rivals' servers, before goroutines are counted.
+type stopping struct{ *testing.M }
+
+func (s stopping) Run() int {
+	defer peers.Stop()
+	return s.M.Run()
+}
 
 func server(tb testing.TB) (*bench.Server, *redistest.Server) {
 	tb.Helper()
@@ -58,86 +70,6 @@ func TestEachWayRenewsAndLeavesNoKey(t *testing.T) {
 		if n, err := redis.Int(r.Do("DBSIZE")); n != 0 || err != nil {
 			t.Errorf("%s: left %d keys, %v", w.Name(), n, err)
 		}
-	}
-}
-
-// Each rival sends what it is measured for, on both transports, and leaves nothing.
-func TestEachPeerAcquiresAndReleases(t *testing.T) {
-	for _, unix := range []bool{false, true} {
-		*socket = unix
-		s, r := server(t)
-		for _, u := range peers.Uncontended(bench.Uncontended{Server: s, Goroutines: 4, Time: 50 * time.Millisecond}) {
-			before, err := r.Calls()
-			if err != nil {
-				t.Fatal(err)
-			}
-			res, err := u.Run(context.Background())
-			if err != nil {
-				t.Fatalf("%s: %v", u.Name(), err)
-			}
-			after, err := r.Calls()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if res.Ops < 4 || res.Latency.TotalCount() != res.Ops || res.CPU.Client <= 0 || res.CPU.Server < 0 {
-				t.Errorf("%s: %d ops, %d in the histogram, %+v", u.Name(), res.Ops, res.Latency.TotalCount(), *res.CPU)
-			}
-			for _, name := range []string{"set", "evalsha"} { // 4 to warm up; a script may be unknown until then
-				if n := after[name] - before[name]; n < res.Ops+4 || n > res.Ops+8 {
-					t.Errorf("%s: %d %s for %d ops", u.Name(), n, name, res.Ops)
-				}
-			}
-			if n, err := redis.Int(r.Do("DBSIZE")); n != 0 || err != nil {
-				t.Errorf("%s: left %d keys, %v", u.Name(), n, err)
-			}
-		}
-	}
-	*socket = false
-}
-
-// A rival must not be faster because it does not look at the replies.
-func TestEachPeerFailsIfTheLockIsHeldOrLost(t *testing.T) {
-	s, r := server(t)
-	for _, u := range peers.Uncontended(bench.Uncontended{Server: s, TTL: time.Minute}) {
-		if u.Open == nil {
-			continue
-		}
-		op, end, err := u.Open(u)
-		if err != nil {
-			t.Fatal(err)
-		}
-		do(t, r, "SET", "held", "x")
-		if err := op("held"); err == nil {
-			t.Errorf("%s: the key was held, and it did not fail", u.Name())
-		}
-		do(t, r, "DEL", "held")
-		ctx, cancel := context.WithCancel(t.Context())
-		saboteur := make(chan struct{})
-		go func() {
-			defer close(saboteur)
-			for ctx.Err() == nil {
-				_, _ = r.Do("DEL", "lost")
-			}
-		}()
-		for deadline := time.Now().Add(20 * time.Second); op("lost") == nil; {
-			if time.Now().After(deadline) {
-				t.Errorf("%s: the key was deleted again and again, and it did not fail", u.Name())
-				break
-			}
-		}
-		cancel()
-		<-saboteur
-		end()
-		if n, err := redis.Int(r.Do("DBSIZE")); n != 0 || err != nil {
-			t.Errorf("%s: left %d keys, %v", u.Name(), n, err)
-		}
-	}
-}
-
-func do(t *testing.T, r *redistest.Server, cmd string, args ...any) {
-	t.Helper()
-	if _, err := r.Do(cmd, args...); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -27,7 +27,7 @@ type rueidisKeeper struct {
 	due    []atomic.Int64 // after began; 0: not kept yet
 }
 
-func openRueidislock(k *bench.Keeping) (bench.Keeper, error) {
+func openRueidisKeeper(k *bench.Keeping) (bench.Keeper, error) {
 	prefix := k.Keys[0][:strings.LastIndexByte(k.Keys[0], ':')]
 	for i := range k.Keys {
 		k.Keys[i] = prefix + ":0:" + strconv.Itoa(i) // as rueidislock calls them
