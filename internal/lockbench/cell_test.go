@@ -9,7 +9,8 @@ import (
 // A histogram takes 270 KB: those of a campaign's rounds would be gigabytes.
 func TestRoundsKeepNoHistograms(t *testing.T) {
 	contention := &cell{workload: bench.Contention{Server: fakeServer(), Way: "fair", Processes: 2}}
-	load := &cell{workload: offered{bench.Uncontended{Server: fakeServer(), Approach: "floor"}, func() float64 { return 9 }}}
+	load := &cell{workload: offered{of: bench.Uncontended{Server: fakeServer(), Approach: "floor"},
+		rate: func() float64 { return 9 }, keys: "own"}}
 	for _, c := range []*cell{contention, load} {
 		for r := range 3 {
 			c.add(madeUp(c, 1, r))

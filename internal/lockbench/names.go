@@ -93,6 +93,13 @@ func checkApproach(name string) error {
 	return err
 }
 
+func checkKeys(name string) error {
+	if !slices.Contains(bench.LoadKeys(), name) {
+		return fmt.Errorf("there are %s", join(bench.LoadKeys()))
+	}
+	return nil
+}
+
 func join(names []string) string { return strings.Join(names, ", ") }
 
 // numbered is fair, 2 of fair-mux2; the number is 0 if it is none.

@@ -3,7 +3,6 @@ package lockbench
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -19,9 +18,10 @@ type options struct {
 	workloads  []string
 	goroutines []int // nil: those of the workload
 	pools      []int
-	rates      []int // nil: loads
-	loads      []int // in percent
-	served     int
+	rates      []int    // nil: loads
+	loads      []int    // in percent
+	served     int      // 0: that of the keys
+	keys       []string // of a load
 	waiters    []int
 	processes  []int
 	ways       []string // as names call those of a bench.Contention
@@ -65,7 +65,8 @@ var (
 // parse returns flag.ErrHelp for -h. No error shows the value of -url.
 func parse(args []string, getenv func(string) string) (options, error) {
 	o := options{waiters: []int{8, 64}, processes: []int{1, 4}, ways: bench.ContentionWays(), holds: []time.Duration{0},
-		pools: []int{1, 2, 4, 8, 16, 32, 64}, loads: []int{10, 25, 50, 70, 80, 90, 95}}
+		pools: []int{1, 2, 4, 8, 16, 32, 64}, loads: []int{10, 25, 50, 70, 80, 90, 95},
+		keys: []string{"own"}}
 	fs := flag.NewFlagSet("lockbench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	workloads := fs.String("workload", "approaches,contention", "")
@@ -74,7 +75,8 @@ func parse(args []string, getenv func(string) string) (options, error) {
 	fs.Var((*intList)(&o.pools), "pools", "")
 	fs.Var((*intList)(&o.loads), "loads", "")
 	fs.Var((*intList)(&o.rates), "rates", "")
-	fs.IntVar(&o.served, "served", 256, "")
+	fs.IntVar(&o.served, "served", 0, "")
+	fs.Var(nameList{&o.keys, bench.LoadKeys, checkKeys}, "keys", "")
 	fs.Var((*intList)(&o.waiters), "waiters", "")
 	fs.Var((*intList)(&o.locks), "locks", "")
 	fs.Var((*intList)(&o.processes), "processes", "")
@@ -133,67 +135,6 @@ func plain(err error) error {
 	return err
 }
 
-func (o *options) check(workloads string, given map[string]bool) error {
-	var err error
-	if o.workloads, err = readWorkloads(workloads); err != nil {
-		return err
-	}
-	for _, l := range []struct {
-		flag        string
-		list        []int
-		least, most int
-	}{
-		{"goroutines", o.goroutines, 1, bench.MaxWorkers}, {"waiters", o.waiters, 2, bench.MaxWorkers},
-		{"processes", o.processes, 1, bench.MaxProcesses}, {"locks", o.locks, 1, bench.MaxLocks},
-		{"pools", o.pools, 1, bench.MaxWorkers}, {"loads", o.loads, 1, 200},
-		{"rates", o.rates, 1, 1_000_000}, {"served", []int{o.served}, 1, bench.MaxWorkers},
-	} {
-		if len(l.list) > 0 && (slices.Min(l.list) < l.least || slices.Max(l.list) > l.most) {
-			return fmt.Errorf("-%s: allowed are %d to %d", l.flag, l.least, l.most)
-		}
-	}
-	switch {
-	case given["ttl"] && (o.ttl < bench.MinTTL || o.ttl > bench.MaxTTL || o.ttl%time.Millisecond != 0):
-		return fmt.Errorf("-ttl %v: allowed are whole milliseconds from %v to %v", o.ttl, bench.MinTTL, bench.MaxTTL)
-	case slices.Min(o.holds) < 0 || slices.Max(o.holds) > o.ttlOf("contention")/2:
-		return fmt.Errorf("-hold: allowed is 0 to half of the ttl, %v", o.ttlOf("contention")/2)
-	case o.time > 0 && o.time < o.ttlOf("keepalive") && slices.Contains(o.workloads, "keepalive"):
-		return fmt.Errorf("-time %v: keepalive needs its ttl at least, %v (-ttl)", o.time, o.ttlOf("keepalive"))
-	case given["time"] && o.time <= 0:
-		return fmt.Errorf("-time %v: must be above zero", o.time)
-	case given["count"] && o.count <= 0:
-		return fmt.Errorf("-count %d: must be above zero", o.count)
-	case slices.Contains(o.workloads, "rivals") && len(bench.Rivals()) == 0:
-		return errors.New("-workload rivals: this program has none; cd bench/peers && go run ./cmd/lockbench has them")
-	case given["out"] && o.out == "":
-		return errors.New("-out: the file has no name")
-	case given["hist"] && o.hist == "":
-		return errors.New("-hist: the file has no name")
-	case given["hist"] && !slices.Contains(o.workloads, "contention") && !slices.Contains(o.workloads, "load"):
-		return errors.New("-hist: there are histograms of contention and load only")
-	case o.resume && o.out == "":
-		return errors.New("-resume goes on with a file: give -out")
-	}
-	return nil
-}
-
-func readWorkloads(list string) ([]string, error) {
-	var names []string
-	for name := range strings.SplitSeq(list, ",") {
-		switch name = strings.TrimSpace(name); {
-		case name == "all":
-			names = append(names, allWorkloads...)
-		case slices.Contains(workloads, name):
-			names = append(names, name)
-		default:
-			return nil, fmt.Errorf("-workload %q: there are %s and all", name, strings.Join(workloads, ", "))
-		}
-	}
-	return slices.DeleteFunc(slices.Clone(workloads), func(name string) bool {
-		return !slices.Contains(names, name)
-	}), nil
-}
-
 // pace is what -time and -count say, or else the workload's own.
 func (o *options) pace(workload string) pace {
 	p := paces[workload]
@@ -215,6 +156,14 @@ func (o *options) goroutinesOf(workload string) []int {
 		return o.goroutines
 	}
 	return goroutines[workload]
+}
+
+// servedOwn is what -served says, or else that of keys of one's own.
+func (o *options) servedOwn() int {
+	if o.served > 0 {
+		return o.served
+	}
+	return 256
 }
 
 // shares are in percent; none if there are rates.

@@ -33,7 +33,7 @@ func TestUsage(t *testing.T) {
 // The usage text is written by hand.
 func TestUsageListsFlagsThatExist(t *testing.T) {
 	values := map[string]string{"url": "redis://h", "workload": "all", "goroutines": "1", "waiters": "2", "locks": "1",
-		"pools": "1", "loads": "50", "rates": "1000", "served": "9", "hold": "0s,1ms", "processes": "1", "ways": "fair,cohort-mux2", "ttl": "1s", "approaches": "locker,floor-pool8", "hist": "x",
+		"pools": "1", "loads": "50", "rates": "1000", "served": "9", "hold": "0s,1ms", "processes": "1", "ways": "fair,cohort-mux2", "ttl": "1s", "approaches": "locker,floor-pool8", "hist": "x", "keys": "own",
 		"time": "1ms", "count": "1", "out": "x"}
 	listed := regexp.MustCompile(`(?m)^  -(\w+) [A-Z]`).FindAllStringSubmatch(usageText, -1)
 	if len(listed) != len(values) {
@@ -67,6 +67,10 @@ func TestBadFlagIsOneLineAndExitCode2(t *testing.T) {
 		{"-loads", "0"},
 		{"-loads", "201"},
 		{"-rates", "0"},
+		{"-keys", "cold"},
+		{"-keys", ""},
+		{"-keys", "own,hot", "-workload", "load"},
+		{"-keys", "hot", "-workload", "load", "-rates", "100", "-ways", "floor"},
 		{"-rates", "2000000"},
 		{"-served", "0"},
 		{"-served", "5000"},

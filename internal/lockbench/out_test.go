@@ -2,6 +2,7 @@ package lockbench
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -170,6 +171,43 @@ func TestMuxAndLoadAreShownAndWrittenAndLeaveNoKey(t *testing.T) {
 	}
 	if keys := keysOf(t, r); len(keys) > 0 {
 		t.Errorf("left %q", keys)
+	}
+}
+
+func TestLoadOfSharedKeysIsByWaysAndLeavesNoKey(t *testing.T) {
+	r := redistest.Start(t)
+	file := filepath.Join(t.TempDir(), "out.txt")
+	o := lockbench(context.Background(), nil, "-url", r.URL(), "-workload", "load", "-keys", "own,hot,zipf10000", "-rates", "300",
+		"-ways", "floor,fair,cohort-mux1,toy", "-approaches", "locker", "-hold", "0s,1ms", "-time", "50ms", "-count", "1", "-out", file)
+	if o.code != exitDone || o.stderr != "" {
+		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
+	}
+	for _, text := range []string{"of distinct keys that arrive at a rate, at most 256 served", "of one key that",
+		"of 10,000 keys by Zipf's law that", "1ms"} {
+		if !strings.Contains(o.stdout, text) {
+			t.Errorf("%q is not in\n%s", text, o.stdout)
+		}
+	}
+	var got []string
+	names, _ := readOut(t, file)
+	for _, name := range names {
+		if rest, ok := strings.CutPrefix(name, "Load/server=redis/"); ok {
+			got = append(got, strings.TrimSuffix(rest, fmt.Sprintf("-%d", runtime.GOMAXPROCS(0))))
+		}
+	}
+	want := []string{"keys=own/approach=locker/rate=300"}
+	for _, keys := range []string{"hot", "zipf10000"} {
+		for _, hold := range []string{"", "/hold=1ms"} {
+			for _, way := range []string{"fair", "cohort-mux1", "toy"} {
+				want = append(want, "keys="+keys+"/approach="+way+"/rate=300"+hold)
+			}
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if keys := keysOf(t, r); len(keys) > 0 {
+		t.Errorf("left %d keys, such as %q", len(keys), keys[:1])
 	}
 }
 

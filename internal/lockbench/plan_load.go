@@ -9,9 +9,22 @@ import (
 	"github.com/redigolock/redigolock/bench"
 )
 
-// load is a closed loop first, which finds the best bounded pool and what the fastest can do at most, and then a group
-// for each rate of arrivals: that which -rates says, or a share of that most. All have the same rates.
+// load has the groups of each kind of keys.
 func load(s *bench.Server, o *options, p pace) []group {
+	var groups []group
+	for _, keys := range o.keys {
+		if keys == "own" {
+			groups = append(groups, loadOwn(s, o, p)...)
+		} else {
+			groups = append(groups, loadShared(s, o, p, keys)...)
+		}
+	}
+	return groups
+}
+
+// loadOwn is a closed loop first, which finds the best bounded pool and what the fastest can do at most, and then a
+// group for each rate of arrivals: that which -rates says, or a share of that most. All have the same rates.
+func loadOwn(s *bench.Server, o *options, p pace) []group {
 	closed, list := loadApproaches(s, o, p)
 	groups := []group{{cells: closed, count: min(p.count, closedRounds), first: true}}
 	for _, rate := range o.rates {
@@ -24,11 +37,30 @@ func load(s *bench.Server, o *options, p pace) []group {
 	return groups
 }
 
+// loadShared has a group for each rate and hold, of all ways that wait for a lock.
+func loadShared(s *bench.Server, o *options, p pace, keys string) []group {
+	var groups []group
+	for _, hold := range o.holds {
+		for _, rate := range o.rates {
+			var cells []*cell
+			for _, name := range o.ways {
+				w, _ := wayOf(name) // which was checked
+				u := bench.Uncontended{Server: s, Approach: w.Way, Lanes: w.Lanes, Goroutines: o.served, TTL: o.ttl, Time: p.time}
+				if w.Way != "floor" {
+					cells = append(cells, &cell{workload: offered{u, func() float64 { return float64(rate) }, keys, hold}})
+				}
+			}
+			groups = append(groups, group{cells: cells})
+		}
+	}
+	return groups
+}
+
 // loadApproaches are those of the closed loop, and those of the open loop.
 func loadApproaches(s *bench.Server, o *options, p pace) (closed []*cell, list []bench.Workload) {
-	u := bench.Uncontended{Server: s, Approach: "floor", Goroutines: o.served, TTL: o.ttl, Time: p.time}
+	u := bench.Uncontended{Server: s, Approach: "floor", Goroutines: o.servedOwn(), TTL: o.ttl, Time: p.time}
 	if o.approaches != nil {
-		closed = toTheFirst(s, o, p, o.served, named(o.approaches))
+		closed = toTheFirst(s, o, p, o.servedOwn(), named(o.approaches))
 		for _, c := range closed {
 			list = append(list, c.workload)
 		}
@@ -50,7 +82,7 @@ const closedRounds = 6
 func loadCells(list []bench.Workload, rate func() float64) group {
 	var cells []*cell
 	for _, w := range list {
-		cells = append(cells, &cell{workload: offered{w, rate}})
+		cells = append(cells, &cell{workload: offered{of: w, rate: rate, keys: "own"}})
 	}
 	return group{cells: cells}
 }
@@ -76,11 +108,13 @@ func twoDigits(v float64) float64 {
 type offered struct {
 	of   bench.Workload // a bestOf or an Uncontended
 	rate func() float64
+	keys string
+	hold time.Duration
 }
 
 func (f offered) load() bench.Load {
 	c := cell{workload: f.of}
-	return bench.Load{Of: c.uncontended(), Rate: f.rate()}
+	return bench.Load{Of: c.uncontended(), Rate: f.rate(), Keys: f.keys, Hold: f.hold}
 }
 
 func (f offered) Name() string { return f.load().Name() }

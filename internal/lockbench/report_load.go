@@ -3,6 +3,7 @@ package lockbench
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,29 +17,45 @@ func (s *section) writeLoad(w io.Writer, cells []*cell) {
 		fmt.Fprintf(w, "Closed loop of %d goroutines, %s\n\n", first.Goroutines, s.rounds(closed))
 		s.writeClosed(w, closed)
 	}
-	if len(open) == 0 {
-		return
+	for len(open) > 0 {
+		keys := open[0].workload.(offered).keys
+		n := slices.IndexFunc(open, func(c *cell) bool { return c.workload.(offered).keys != keys })
+		if n < 0 {
+			n = len(open)
+		}
+		fmt.Fprintln(w)
+		writeOpen(w, keys, open[:n])
+		open = open[n:]
 	}
-	served := open[0].workload.(offered).load().Of
-	fmt.Fprintf(w, "\nOpen loop: acquire + release of distinct keys that arrive at a rate, at most %d served at once\n\n",
-		served.Goroutines)
-	t := table{left: 2}
-	t.head = []string{"arrivals/s", "approach", "goodput/s", "p50", "p99", "p99.9", "unserved", "late p99", "CPU/op",
+}
+
+// keyed is how the kinds of keys are called.
+var keyed = map[string]string{"own": "distinct keys", "hot": "one key", "zipf10000": "10,000 keys by Zipf's law"}
+
+func writeOpen(w io.Writer, keys string, cells []*cell) {
+	of := cells[0].workload.(offered).load().Of
+	served := "" // of shared keys by default as many as can be
+	if of.Goroutines > 0 {
+		served = fmt.Sprintf(", at most %s served at once", count(float64(of.Goroutines)))
+	}
+	fmt.Fprintf(w, "Open loop: acquire + release of %s that arrive at a rate%s\n\n", keyed[keys], served)
+	t := table{left: 3}
+	t.head = []string{"hold", "arrivals/s", "approach", "goodput/s", "p50", "p99", "p99.9", "unserved", "late p99", "CPU/op",
 		"server CPU"}
-	before := 0.0
-	for _, c := range open {
+	before := cells[0].workload.(offered).load()
+	for _, c := range cells {
 		l := c.workload.(offered).load()
-		if before > 0 && l.Rate != before {
+		if l.Rate != before.Rate || l.Hold != before.Hold {
 			t.gap()
 		}
-		before = l.Rate
+		before = l
 		t.add(loadLine(c, l)...)
 	}
 	t.write(w)
 	fmt.Fprintf(w, "\n  latency: of all rounds together, from when each was to arrive; arrivals are a Poisson process\n")
 	fmt.Fprintf(w, "  late: how late lockbench itself was with them, which is part of the latency\n")
 	fmt.Fprintf(w, "  unserved: still waited when the time was up, and count with what they had waited until then\n")
-	if !served.Server.Embedded() {
+	if !of.Server.Embedded() {
 		fmt.Fprintf(w, "  CPU: for each op, of this process with its making of arrivals, and of the server\n")
 	}
 }
@@ -67,7 +84,11 @@ func loadLine(c *cell, l bench.Load) []string {
 		unserved += r.Loaded.Unserved
 	}
 	client, server := c.cpu()
-	return []string{count(l.Rate), l.Of.Called(), count(bench.Median(c.figures(perSecond)).Center),
+	hold := ""
+	if l.Keys != "own" {
+		hold = l.Hold.String()
+	}
+	return []string{hold, count(l.Rate), l.Of.Called(), count(bench.Median(c.figures(perSecond)).Center),
 		short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))),
 		short(time.Duration(lat.ValueAtPercentile(99.9))), count(float64(unserved)), generatorLate(c), client, server}
 }

@@ -78,6 +78,12 @@ func TestTables(t *testing.T) {
 	}
 }
 
+func TestTableOfSharedKeys(t *testing.T) {
+	var b bytes.Buffer
+	filled(t, 6, "-workload", "load", "-keys", "hot,zipf10000", "-rates", "500,1000", "-ways", "fair,cohort-mux2")[0].table(&b)
+	golden(t, "load-shared", b.String())
+}
+
 // After Ctrl-C in the first round some cells have a figure and some have none, perhaps not the first.
 func TestTableOfWhatThereIs(t *testing.T) {
 	for _, sec := range filled(t, 1, "-workload", "all,keepalive,mux,load,rivals") {

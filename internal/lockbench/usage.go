@@ -26,12 +26,14 @@ usage: go run ./cmd/lockbench [flags]
   -loads LIST       for load: arrivals as percent of what the fastest can do in a closed loop
                     (default 10,25,50,70,80,90,95)
   -rates LIST       for load, instead of -loads: arrivals a second
-  -served N         for load: how many are served at once (default 256)
+  -served N         for load: how many are served at once (default 256; of shared keys 4096)
+  -keys LIST        for load: own: one for each that is served, by -approaches; hot: one for all; zipf10000:
+                    10,000 by Zipf's law; these two are waited for, by -ways, and take -rates (default own)
   -waiters LIST     for contention: of all processes together (default 8,64)
   -processes LIST   for contention: in how many processes they are, at most one for each waiter (default 1,4)
-  -ways LIST        for contention: floor, polling, fair, cohort, all; fair-mux2: through a Mux of 2
-                    connections (default floor,polling,fair,cohort)
-  -hold LIST        for contention: how long each holder holds (default 0s)
+  -ways LIST        for contention, and load of shared keys: floor (contention only), polling, fair, cohort,
+                    all; fair-mux2: through a Mux of 2 connections (default floor,polling,fair,cohort)
+  -hold LIST        for contention, and load of shared keys: how long each holder holds (default 0s)
   -locks LIST       for keepalive (default 1,1000,10000; on miniredis 1,1000)
   -ttl DURATION     of the locks (default 10s, keepalive 30s)
   -time DURATION    how long each round of a cell takes; for keepalive the ttl at least
