@@ -6,6 +6,7 @@
 //     arrivals that share one key, or a Zipf spread of 10,000.
 //   - [Verb]: one verb alone, on one connection.
 //   - [Contention]: waiters of one key, in one process or in several; how a lock goes from one holder to the next.
+//   - [Recovery]: how long the lock stands still after its holder was killed.
 //   - [KeepAlive]: many locks that are kept alive; what a renewal costs, and how late it is.
 //   - [Compare]: two or more of them, interleaved round by round, as paired ratios with their interval.
 //
@@ -60,7 +61,7 @@ type Workload interface {
 
 // A Result is what one Run has measured.
 type Result struct {
-	Ops     int64                   // acquire and release together are one; of a KeepAlive, each renewal
+	Ops     int64                   // acquire and release together are one; or a renewal, or a recovery
 	Elapsed time.Duration           // of all Ops, which run side by side where there are several goroutines
 	Latency *hdrhistogram.Histogram // ns of each op; of a Contention, of each hand-off; of a KeepAlive, its lateness
 	Allocs  float64                 // allocations of each op; negative where it is not known
@@ -69,6 +70,8 @@ type Result struct {
 	Contest *Contest                // of a Contention only, else nil
 	Kept    *Kept                   // of a KeepAlive only, else nil
 	Loaded  *Loaded                 // of a Load only, else nil
+
+	Recovered *Recovered // of a Recovery only, else nil
 }
 
 // PerOp is the time per op in ns, as go test -bench shows it: the elapsed time over the number of ops.
@@ -103,7 +106,7 @@ type Metric struct {
 // Metrics are the figures of a result beside the time per op.
 func (r Result) Metrics() []Metric {
 	var list []Metric
-	if r.Latency != nil && r.Latency.TotalCount() > 0 {
+	if r.Latency != nil && r.Latency.TotalCount() > 0 && r.Recovered == nil {
 		list = append(list,
 			Metric{float64(r.Latency.ValueAtPercentile(50)), "p50-ns"},
 			Metric{float64(r.Latency.ValueAtPercentile(99)), "p99-ns"})
@@ -111,6 +114,7 @@ func (r Result) Metrics() []Metric {
 	list = append(list, r.contestMetrics()...)
 	list = append(list, r.keptMetrics()...)
 	list = append(list, r.loadedMetrics()...)
+	list = append(list, r.recoveredMetrics()...)
 	list = append(list, r.CPU.metrics(r.Ops)...)
 	if r.Contest == nil {
 		list = append(list, r.Cost.metrics(r.Ops, "op")...)

@@ -199,6 +199,28 @@ func load(b *testing.B, l bench.Load) {
 	}
 }
 
+func BenchmarkRecovery(b *testing.B) {
+	onServers(b, func(b *testing.B, s *bench.Server) {
+		for _, way := range []string{"polling", "fair"} {
+			r := bench.Recovery{Server: s, Way: way, TTL: 500 * time.Millisecond}
+			b.Run(tail(r), func(b *testing.B) { recovery(b, r) })
+		}
+	})
+}
+
+// recovery kills b.N holders.
+func recovery(b *testing.B, r bench.Recovery) {
+	r.Times = min(b.N, 1000)
+	res, err := r.Run(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(res.PerOp(), "ns/op")
+	for _, m := range res.Metrics() {
+		b.ReportMetric(m.Value, m.Unit)
+	}
+}
+
 func ExampleCompare() {
 	ctx := context.Background()
 	server, err := bench.OpenEmbedded(ctx)

@@ -78,7 +78,12 @@ func (c Contention) check() error {
 		return badConfig("%d ops, below zero", c.Ops)
 	case c.Ops > 0 && c.Processes > 1:
 		return badConfig("a number of ops for several processes: none of them knows when there are enough")
-	case !joined.Load():
+	}
+	return checkJoined()
+}
+
+func checkJoined() error {
+	if !joined.Load() {
 		return badConfig("the program has not called bench.Join, without which it cannot start the waiters' processes")
 	}
 	return nil

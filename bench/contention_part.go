@@ -109,7 +109,7 @@ func (p *part) wait(w int) error {
 			return p.way.ended(err)
 		}
 		c.Got = p.clock.now()
-		if err := p.enter(w, c.Got); err != nil {
+		if err := p.enter(w, c); err != nil {
 			return err
 		}
 		p.hold()
@@ -126,21 +126,22 @@ func (p *part) wait(w int) error {
 }
 
 // enter finds at once what the stamps would show in the end, for the waiters of this process.
-func (p *part) enter(w int, got int64) error {
+func (p *part) enter(w int, c cycle) error {
 	id := int64(w) + 1
 	if !p.owner.CompareAndSwap(0, id) {
 		return fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: waiter %d got the lock that waiter %d holds, no figures",
 			id, p.owner.Load())
 	}
 	from := p.counts.Load()
-	if from == 0 || got < from {
+	if from == 0 || c.Got < from {
 		return nil
 	}
 	switch p.ops.Add(1) {
 	case p.Ops:
 		return p.out.Encode(news{Full: true})
 	case 1:
-		return p.out.Encode(news{First: true})
+		first := c // or every c would be allocated
+		return p.out.Encode(news{First: &first})
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -62,7 +63,7 @@ func (t *team) run(ctx context.Context) error {
 		return err
 	}
 	if !t.any { // a slow op is a figure too
-		if err := t.listen(ctx, nil, func(n news) bool { return n.First || n.Full }); err != nil {
+		if err := t.listen(ctx, nil, func(n news) bool { return n.First != nil || n.Full }); err != nil {
 			return err
 		}
 	}
@@ -84,6 +85,21 @@ func (t *team) begin(ctx context.Context) error {
 	})
 	t.tell(orderBegin)
 	return err
+}
+
+// first waits for the first acquisition that counts.
+func (t *team) first(ctx context.Context, limit time.Duration) (cycle, error) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	var c *cycle
+	err := t.listen(ctx, timer.C, func(n news) bool { c = n.First; return c != nil })
+	if err == nil && c == nil {
+		err = fmt.Errorf("bench: way %s: nobody has got the lock within %v", t.Way, limit)
+	}
+	if err != nil {
+		return cycle{}, err
+	}
+	return *c, nil
 }
 
 // collect waits for the reports.
@@ -125,7 +141,7 @@ func (t *team) listen(ctx context.Context, end <-chan time.Time, until func(news
 			if e.err != nil {
 				return e.err
 			}
-			t.any = t.any || e.First || e.Full
+			t.any = t.any || e.First != nil || e.Full
 			if until(e.news) {
 				return nil
 			}

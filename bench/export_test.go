@@ -28,6 +28,11 @@ func RemoveRival(name string) {
 // SumCalls sums up INFO commandstats.
 var SumCalls = sumCalls
 
+// Judge judges the death of a holder who asked for the lock, was killed, and was followed at these times.
+func (r Recovery) Judge(asked, killed, got time.Duration) error {
+	return r.judge(death{int64(asked), int64(killed), int64(got)})
+}
+
 // CostOf is what the server does while f runs.
 func (s *Server) CostOf(f func()) Cost {
 	_ = s.usage(context.Background()) // makes the connection

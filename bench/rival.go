@@ -25,7 +25,7 @@ type RivalConfig struct {
 }
 
 // A RivalKind is a Rival that can be measured: as the Approach of an Uncontended or a Load, and as the Way of a
-// Contention.
+// Contention or a Recovery.
 type RivalKind struct {
 	Name string
 	Open func(RivalConfig) (Rival, error)
@@ -34,6 +34,9 @@ type RivalKind struct {
 	// Ready is called before a workload uses it, by the process that runs the workload, and not by those that a Contention
 	// starts, which inherit its environment. It may start the server. Nil: there is nothing to do.
 	Ready func() error
+	// Renews says that it keeps its locks alive by itself while their process lives, or has them end with its session.
+	// Then nobody outside knows when the lease of one who was killed is over.
+	Renews bool
 	// Server is the name of the server that it uses instead of the run's, such as "etcd". Empty: the run's.
 	Server string
 	// ServerCPU is the processor time that the other server has used until now; false where that is not known.

@@ -62,6 +62,21 @@ func (l lockerRival) released(k *redigolock.Lock, err error) (func() error, erro
 	return func() error { return k.Release(context.Background()) }, nil
 }
 
+// A renewingRival renews what it has waited for.
+type renewingRival struct{ lockerRival }
+
+func openRenewing(c bench.RivalConfig) (bench.Rival, error) {
+	return renewingRival{lockerRival{&redigolock.Locker{Pool: c.Server.Pool}, c.TTL}}, nil
+}
+
+func (r renewingRival) Acquire(ctx context.Context, key string) (func() error, error) {
+	k, err := r.locker.Acquire(ctx, key, r.ttl)
+	if err == nil {
+		k.KeepAlive(context.Background())
+	}
+	return r.released(k, err)
+}
+
 func (l lockerRival) Close() { _ = l.locker.Close() }
 
 func TestRivalIsCalledByTheServerThatItUses(t *testing.T) {
@@ -99,6 +114,7 @@ func TestRivalIsRefusedWhatItCannotDo(t *testing.T) {
 	}
 	for _, w := range []bench.Workload{
 		bench.Contention{Server: s, Way: "once"},
+		bench.Recovery{Server: s, Way: "once"},
 		bench.Contention{Server: s, Way: "unknown"},
 		bench.Uncontended{Server: s, Approach: "unknown"},
 		bench.Load{Of: bench.Uncontended{Server: s, Approach: "once"}, Keys: "hot", Rate: 1},
