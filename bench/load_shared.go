@@ -35,6 +35,9 @@ type sharedKey struct {
 
 func (l Load) runShared(ctx context.Context) (res Result, err error) {
 	u := l.Of
+	if err := readyFor(u.Approach); err != nil {
+		return Result{}, err
+	}
 	warmed := min(u.Goroutines, warmShared)
 	n := 1
 	if l.Keys == "zipf10000" {

@@ -80,6 +80,9 @@ func (r Recovery) Run(ctx context.Context) (Result, error) {
 	if err := r.check(); err != nil {
 		return Result{}, err
 	}
+	if err := readyFor(r.Way); err != nil {
+		return Result{}, err
+	}
 	res := Result{Latency: newHistogram(), Allocs: -1, Recovered: new(Recovered)}
 	clock := newSharedClock()
 	for tries := 0; res.Ops < int64(r.Times); tries++ {

@@ -161,7 +161,8 @@ func TestRivalIsMadeReadyBeforeItIsUsed(t *testing.T) {
 			return madeUp{func(string) error { return nil }}, nil
 		}})
 	u := bench.Uncontended{Server: s, Approach: "unready", Time: time.Millisecond}
-	for _, w := range []bench.Workload{u, bench.Contention{Server: s, Way: "unready"}, bench.Load{Of: u, Rate: 100}} {
+	for _, w := range []bench.Workload{u, bench.Contention{Server: s, Way: "unready"}, bench.Load{Of: u, Rate: 100},
+		bench.Load{Of: u, Rate: 100, Keys: "hot"}, bench.Recovery{Server: s, Way: "unready"}} {
 		if _, err := w.Run(context.Background()); !errors.Is(err, missing) {
 			t.Errorf("%s: %v", w.Name(), err)
 		}
