@@ -25,7 +25,8 @@ func openArticleSetNX(c bench.RivalConfig) (bench.Rival, error) {
 	return &article{c.Server.Pool, c.TTL, time.Second, (*article).setNX}, nil
 }
 
-// openArticleScript is EVAL, with the text each time, of SETNX and EXPIRE; with pollPause, for the article does not wait.
+// openArticleScript is EVAL, with the text each time, of SETNX and EXPIRE; with pollPause, for the article does not
+// wait.
 func openArticleScript(c bench.RivalConfig) (bench.Rival, error) {
 	return &article{c.Server.Pool, c.TTL, pollPause, (*article).script}, nil
 }

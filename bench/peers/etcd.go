@@ -49,9 +49,9 @@ func etcdHealthy(addr string) error {
 	return nil
 }
 
-// An etcdRival is the Mutex of etcd's package concurrency, on one client for the process. Goroutines that share a Session
-// share its locks too, so each that holds or waits has a Session of its own, which is kept for the next. A Session is
-// kept alive all the time, with the ttl in whole seconds.
+// An etcdRival is the Mutex of etcd's package concurrency, on one client for the process. Goroutines that share a
+// Session share its locks too, so each that holds or waits has a Session of its own, which is kept for the next. A
+// Session is kept alive all the time, with the ttl in whole seconds.
 type etcdRival struct {
 	c   *clientv3.Client
 	ttl int

@@ -12,7 +12,8 @@ import (
 
 // A goRedisSetNX is what articles have for go-redis: SetNX with a ttl, and a script that deletes the key if it has the
 // value. The value is a UUID, where some articles have a fixed one; a release of a lock that is not held is an error,
-// which they call a success. It polls with pollPause; how to wait is left to the reader. Its pool is go-redis's default.
+// which they call a success. It polls with pollPause, for how to wait is left to the reader. Its pool is go-redis's
+// default.
 type goRedisSetNX struct {
 	c       *goredis.Client
 	release *goredis.Script

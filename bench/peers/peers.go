@@ -1,13 +1,20 @@
 // Package peers measures other libraries with the workloads of package bench. It is a module of its own, so that none
 // of them is a dependency of redigolock.
 //
+// Each rival has a file, whose comments say with which settings; [Kinds] lists them. A program that calls [Add] can
+// name them as the approach of an Uncontended or a Load, and as the way of a Contention. They make connections of their
+// own, without the user and password of the server's URL, but for those on redigo. etcd and ZooKeeper are started when
+// they are first needed, where they are installed (scripts/install.sh peers); REDIGOLOCK_ETCD and REDIGOLOCK_ZOOKEEPER
+// name the host:port of running ones instead. With REDIGOLOCK_PEERS=1 the tests fail where they are not installed.
+//
 //	cd bench/peers && go test -run '^$' -bench KeepAlive -benchtime 1x -locks 1000,10000 -ttl 10s -time 20s
 //	cd bench/peers && go test -run '^$' -bench AcquireRelease -benchtime 1x -count 10 -round 300ms
+//	cd bench/peers && go test -run '^$' -bench Contention -benchtime 1x -count 10 -round 1s -rivals redsync,redislock,etcd
 //	cd bench/peers && go test -run '^$' -bench Ratio -benchtime 1x -count 200 -round 30ms -timeout 1h
 //
-// The first two are figures of each, the last are paired ratios of the time of acquire + release to raw rueidis, as it
-// is and on one connection.
-// All rounds are interleaved; -socket goes through the server's unix socket instead of TCP.
+// The first three are figures of each, the last are paired ratios of the time of acquire + release to the first two
+// rivals, by default raw rueidis as it is and on one connection. All rounds are interleaved; -socket goes through the
+// server's unix socket instead of TCP.
 package peers
 
 import "github.com/redigolock/redigolock/bench"
@@ -30,8 +37,8 @@ func KeepAlive(k bench.KeepAlive) []bench.Workload {
 func Kinds() []bench.RivalKind {
 	return []bench.RivalKind{
 		{Name: "rueidis", Open: openRueidis, OneTry: true},
-		{Name: "rueidis-copy", Open: openRueidis, OneTry: true}, // the control: what differs is noise
 		{Name: "rueidis-conn1", Open: openRueidisConn1, OneTry: true},
+		{Name: "rueidis-copy", Open: openRueidis, OneTry: true}, // the control: what differs from rueidis is noise
 		{Name: "go-redis", Open: openGoRedis, OneTry: true},
 		{Name: "go-redis-auto", Open: openGoRedisAuto, OneTry: true},
 		{Name: "redsync", Open: openRedsync},
@@ -57,26 +64,3 @@ func on(b *backend, open func(bench.RivalConfig) (bench.Rival, error)) bench.Riv
 
 // Add makes the rivals known to package bench. A program calls it before bench.Join, and Stop in its end.
 func Add() { bench.AddRivals(Kinds()...) }
-
-// Uncontended is the workload by each rival, of which raw rueidis as it is and on one connection are the first two; by
-// redigo by hand, and by our Locker on a pool and through a Mux.
-func Uncontended(u bench.Uncontended) []bench.Uncontended {
-	var list []bench.Uncontended
-	add := func(approach string, lanes int) {
-		u.Approach, u.Lanes = approach, lanes
-		list = append(list, u)
-	}
-	add("rueidis", 0)
-	add("rueidis-conn1", 0)
-	for _, k := range Kinds() {
-		if k.Name != "rueidis" && k.Name != "rueidis-conn1" {
-			add(k.Name, 0)
-		}
-	}
-	add("floor", 0)
-	add("locker", 0)
-	for _, lanes := range bench.Lanes() {
-		add("locker", lanes)
-	}
-	return list
-}

@@ -12,8 +12,8 @@ import (
 	"github.com/redigolock/redigolock/bench"
 )
 
-// A redsyncRival is redsync on one server, a new Mutex for each lock, as its manual has it. It polls, by default 32 times
-// with 50 to 250 ms between; here without end, and with pollPause. After each try that fails it sends a release.
+// A redsyncRival is redsync on one server, a new Mutex for each lock, as its manual has it. It polls, by default 32
+// times with 50 to 250 ms between; here without end, and with pollPause. After each try that fails it sends a release.
 type redsyncRival struct {
 	rs        *redsync.Redsync
 	try       []redsync.Option

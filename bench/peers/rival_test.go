@@ -25,13 +25,13 @@ func open(t *testing.T, kind bench.RivalKind, s *bench.Server) bench.Rival {
 	return r
 }
 
-// kinds are the rivals whose servers are installed; where real servers are compulsory, all must be.
+// kinds are the rivals whose servers are installed. With REDIGOLOCK_PEERS=1 all must be.
 func kinds(t *testing.T) []bench.RivalKind {
 	t.Helper()
 	var list []bench.RivalKind
 	for _, kind := range peers.Kinds() {
 		if kind.Ready != nil {
-			if err := kind.Ready(); errors.Is(err, peers.ErrNoServer) && os.Getenv("REDIGOLOCK_REAL") != "1" {
+			if err := kind.Ready(); errors.Is(err, peers.ErrNoServer) && os.Getenv("REDIGOLOCK_PEERS") != "1" {
 				t.Logf("without %s: %v", kind.Name, err)
 				continue
 			} else if err != nil {

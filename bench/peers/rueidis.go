@@ -9,8 +9,9 @@ import (
 	"github.com/redigolock/redigolock/bench"
 )
 
-// A rueidisClient is raw rueidis: SET NX PX and EVALSHA on one client with its automatic pipelining, in which goroutines
-// share connections. Client-side caching is off, which locks have no use for and the server would have to account for.
+// A rueidisClient is raw rueidis: SET NX PX and EVALSHA on one client with its automatic pipelining, in which
+// goroutines share connections. Client-side caching is off, which locks have no use for and the server would have to
+// account for.
 type rueidisClient struct {
 	oneTry
 	c   rueidis.Client

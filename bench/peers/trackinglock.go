@@ -11,9 +11,9 @@ import (
 	"github.com/redigolock/redigolock/bench"
 )
 
-// A trackingRival is one Locker of rueidislock or of valkeylock, which is its copy, for the process. Its waiters hear of
-// a release by the invalidation of what they have read, and it renews what it holds at half of the ttl. The key of lock
-// N is rueidislock:0:N or valkeylock:0:N.
+// A trackingRival is one Locker of rueidislock or of valkeylock, which is its copy, for the process. Its waiters hear
+// of a release by the invalidation of what they have read, and it renews what it holds at half of the ttl. The key of
+// lock N is rueidislock:0:N or valkeylock:0:N.
 type trackingRival struct {
 	locker interface {
 		WithContext(ctx context.Context, name string) (context.Context, context.CancelFunc, error)
