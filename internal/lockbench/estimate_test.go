@@ -33,6 +33,8 @@ func TestEstimateIsCellsTimesCountTimesTime(t *testing.T) {
 			"102 runs of 13 cells, about 3 min 20 s"}, // the closed loop of 7 has 6 rounds
 		{[]string{"-workload", "mux", "-goroutines", "1", "-pools", "1", "-time", "1s", "-count", "10"},
 			"71 runs of 8 cells, about 1 min 10 s"},
+		{[]string{"-workload", "recovery", "-ways", "floor,fair,fair-mux1,polling", "-ttl", "10s", "-count", "3"},
+			"6 runs of 2 cells, about 1 min"},
 	} {
 		o, err := parse(tt.args, noEnv)
 		if err != nil {

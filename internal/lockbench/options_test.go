@@ -68,6 +68,8 @@ func TestBadFlagIsOneLineAndExitCode2(t *testing.T) {
 		{"-loads", "201"},
 		{"-rates", "0"},
 		{"-keys", "cold"},
+		{"-workload", "recovery", "-ways", "floor,fair-mux2"},
+		{"-workload", "recovery", "-ttl", "99ms"},
 		{"-keys", ""},
 		{"-keys", "own,hot", "-workload", "load"},
 		{"-keys", "hot", "-workload", "load", "-rates", "100", "-ways", "floor"},
@@ -128,6 +130,7 @@ func TestWorkloadsAreOneListWithoutDoubles(t *testing.T) {
 		"keepalive":             "keepalive",
 		"keepalive,all":         "approaches verbs contention ratios keepalive",
 		"load,mux":              "mux load",
+		"recovery,load":         "load recovery",
 	} {
 		got, err := readWorkloads(in)
 		if err != nil || strings.Join(got, " ") != want {

@@ -211,6 +211,31 @@ func TestLoadOfSharedKeysIsByWaysAndLeavesNoKey(t *testing.T) {
 	}
 }
 
+func TestRecoveryKillsAHolderEachRoundAndLeavesNoKey(t *testing.T) {
+	r := redistest.Start(t)
+	file := filepath.Join(t.TempDir(), "out.txt")
+	o := lockbench(context.Background(), nil, "-url", r.URL(), "-workload", "recovery", "-ways", "floor,fair,toy", "-ttl", "300ms",
+		"-count", "2", "-out", file)
+	if o.code != exitDone || o.stderr != "" {
+		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
+	}
+	if !strings.Contains(o.stdout, "A process that holds a lock of 300ms is killed") {
+		t.Errorf("got\n%s", o.stdout)
+	}
+	names, last := readOut(t, file)
+	for i, way := range []string{"fair", "toy", "fair", "toy"} {
+		if len(names) != 4 || !strings.HasPrefix(names[i], "Recovery/server=redis/way="+way+"/ttl=300ms") {
+			t.Errorf("line %d is not of %s: %q", i, way, names)
+		}
+	}
+	if gap, ok := last.Value("gap-max-sec"); !ok || gap < 0.1 {
+		t.Errorf("a gap of %v s, %v, though half of the lease was left", gap, ok)
+	}
+	if keys := keysOf(t, r); len(keys) > 0 {
+		t.Errorf("left %q", keys)
+	}
+}
+
 func TestMuxAndLoadOnMiniredisSayNothingOfCPU(t *testing.T) {
 	o := lockbench(context.Background(), nil, "-workload", "mux,load", "-goroutines", "2", "-pools", "2", "-rates", "100",
 		"-served", "4", "-time", "50ms", "-count", "1")
