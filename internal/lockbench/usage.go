@@ -43,7 +43,8 @@ usage: go run ./cmd/lockbench [flags]
   -count N          how many rounds each cell has
                     (default approaches and verbs 6, contention and load 3, recovery 5, rivals 10,
                     ratios and mux 200, keepalive 1)
-  -out FILE         write each round in the Go benchmark format, for go tool benchstat
+  -out FILE         write each round in the Go benchmark format, for go tool benchstat; which compares two files
+                    if it is given -ignore commit,load-average,settings
   -hist FILE        for contention and load: write the latencies of each cell's rounds together, the hand-off's
                     of contention, as an HdrHistogram log, in ns
   -resume           go on behind the whole rounds that -out FILE has of this same plan: same flags, commit,
@@ -73,6 +74,9 @@ examples:
   go run ./cmd/lockbench -url redis://localhost:6379 -workload keepalive -locks 100000 -time 90s
   go run ./cmd/lockbench -url unix:///run/redis.sock -workload mux -goroutines 128 -out mux.txt
   go run ./cmd/lockbench -url redis://localhost:6379 -workload load -rates 1000,10000 -time 10s
+  go run ./cmd/lockbench -url redis://localhost:6379 -workload load -keys hot -rates 2000 -hist hot.hlog
+  go run ./cmd/lockbench -url redis://localhost:6379 -workload contention -count 50 -out all.txt -resume
+  cd bench/peers && go run ./cmd/lockbench -url redis://localhost:6379 -workload contention -ways all
 `
 
 // writeUsage tells of the rivals only where there are some.
