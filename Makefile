@@ -1,4 +1,4 @@
-# test     everything, with the race detector, on real servers; installs what is missing
+# test     everything, with the race detector, on real servers; installs what is missing, but for etcd and ZooKeeper
 # lint     gofmt, staticcheck, go fix, go mod tidy; changes nothing
 # bench    go test -bench over the approaches, on miniredis and redis-server
 # results  measures again what results/ holds (about forty minutes)
@@ -15,10 +15,12 @@ test:
 	$(GO) vet ./...
 	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race $(FLAGS) ./...
 	$(GO) test ./internal/fairmodel
+	cd bench/peers && $(GO) vet . && REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race $(FLAGS) .
 
 lint:
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
 	$(GO) run $(STATICCHECK) ./...
+	cd bench/peers && $(GO) run $(STATICCHECK) .
 	@out=$$($(GO) fix -diff ./...); [ -z "$$out" ] || { echo "$$out"; exit 1; }
 	$(GO) mod tidy -diff
 	scripts/importer.sh

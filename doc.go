@@ -96,7 +96,7 @@ seconds after the last wait. A message is a hint that the lock was granted; what
 	the server restarts without its data             a second; the order is lost
 	no subscription can be had for now               waiters try, with pauses: not in the order of arrival
 
-Each line is a test: TestRecovery in bench has all but the last, which is TestFairSubscriptionOnTheWrongServer. A lease is never
+Each line is a test: TestFaults in bench has all but the last, which is TestFairSubscriptionOnTheWrongServer. A lease is never
 cut short: on the server a holder that died looks like one that lives and whose subscription broke.
 
 A fair Locker shares its keys with all others: they exclude each other as ever, but those that are not fair may overtake the

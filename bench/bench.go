@@ -2,9 +2,11 @@
 //
 //   - [Uncontended]: acquire and release of distinct keys, over approach, release, kind of pool and number of
 //     goroutines; with the processor time of client and server.
-//   - [Load]: the same in an open loop: its latency at a rate of arrivals that does not depend on the server.
+//   - [Load]: the same in an open loop: its latency at a rate of arrivals that does not depend on the server; also of
+//     arrivals that share one key, or a Zipf spread of 10,000.
 //   - [Verb]: one verb alone, on one connection.
 //   - [Contention]: waiters of one key, in one process or in several; how a lock goes from one holder to the next.
+//   - [Recovery]: how long the lock stands still after its holder was killed.
 //   - [KeepAlive]: many locks that are kept alive; what a renewal costs, and how late it is.
 //   - [Compare]: two or more of them, interleaved round by round, as paired ratios with their interval.
 //
@@ -12,7 +14,7 @@
 // "lockbench:<random>:…", and removes them, also when its context is cancelled. Each first does everything once
 // before its clock starts, so that neither dialling nor loading a script is measured.
 //
-// REDIGOLOCK_LONG=1 go test -run Recovery -v -parallel 8 ./bench/ shows how long a fair lock stands still when a process
+// REDIGOLOCK_LONG=1 go test -run Fault -v -parallel 8 ./bench/ shows how long a fair lock stands still when a process
 // is killed or stopped, a connection cut, scripts flushed, or the server restarted.
 //
 // Figures of miniredis compare the approaches with each other; they say nothing about Redis.
@@ -59,14 +61,17 @@ type Workload interface {
 
 // A Result is what one Run has measured.
 type Result struct {
-	Ops     int64                   // acquire and release together are one; of a KeepAlive, each renewal
+	Ops     int64                   // acquire and release together are one; or a renewal, or a recovery
 	Elapsed time.Duration           // of all Ops, which run side by side where there are several goroutines
 	Latency *hdrhistogram.Histogram // ns of each op; of a Contention, of each hand-off; of a KeepAlive, its lateness
 	Allocs  float64                 // allocations of each op; negative where it is not known
 	CPU     *CPU                    // of all Ops together; of an Uncontended, a Contention and a Load, else nil
+	Cost    *Cost                   // likewise
 	Contest *Contest                // of a Contention only, else nil
 	Kept    *Kept                   // of a KeepAlive only, else nil
 	Loaded  *Loaded                 // of a Load only, else nil
+
+	Recovered *Recovered // of a Recovery only, else nil
 }
 
 // PerOp is the time per op in ns, as go test -bench shows it: the elapsed time over the number of ops.
@@ -101,7 +106,7 @@ type Metric struct {
 // Metrics are the figures of a result beside the time per op.
 func (r Result) Metrics() []Metric {
 	var list []Metric
-	if r.Latency != nil && r.Latency.TotalCount() > 0 {
+	if r.Latency != nil && r.Latency.TotalCount() > 0 && r.Recovered == nil {
 		list = append(list,
 			Metric{float64(r.Latency.ValueAtPercentile(50)), "p50-ns"},
 			Metric{float64(r.Latency.ValueAtPercentile(99)), "p99-ns"})
@@ -109,7 +114,11 @@ func (r Result) Metrics() []Metric {
 	list = append(list, r.contestMetrics()...)
 	list = append(list, r.keptMetrics()...)
 	list = append(list, r.loadedMetrics()...)
+	list = append(list, r.recoveredMetrics()...)
 	list = append(list, r.CPU.metrics(r.Ops)...)
+	if r.Contest == nil {
+		list = append(list, r.Cost.metrics(r.Ops, "op")...)
+	}
 	if r.Allocs >= 0 {
 		list = append(list, Metric{r.Allocs, "allocs/op"})
 	}
@@ -121,11 +130,13 @@ func (r Result) contestMetrics() []Metric {
 	if c == nil {
 		return nil
 	}
-	list := []Metric{{float64(r.Ops) / r.Elapsed.Seconds(), "acq/s"}, {c.Jain, "jain"}, {c.Again, "again"},
-		{c.Sent, "sent/acq"}, {c.Calls, "cmds/acq"}}
-	if c.EvalSha >= 0 {
-		list = append(list, Metric{c.EvalSha, "evalsha/acq"})
+	list := []Metric{{float64(r.Ops) / r.Elapsed.Seconds(), "acq/s"}, {c.Jain, "jain"}, {c.Again, "again"}}
+	for _, m := range []Metric{{c.Sent, "sent/acq"}, {c.Calls, "cmds/acq"}, {c.EvalSha, "evalsha/acq"}} {
+		if m.Value >= 0 {
+			list = append(list, m)
+		}
 	}
+	list = append(list, r.Cost.network(r.Ops, "acq")...)
 	if c.Handoff.TotalCount() > 0 {
 		list = append(list, Metric{float64(c.Handoff.Max()), "max-ns"})
 	}

@@ -169,6 +169,22 @@ func BenchmarkLoad(b *testing.B) {
 	})
 }
 
+func BenchmarkSharedLoad(b *testing.B) {
+	onServers(b, func(b *testing.B, s *bench.Server) {
+		for _, keys := range []string{"hot", "zipf10000"} {
+			for _, u := range []bench.Uncontended{
+				{Approach: "polling"}, {Approach: "fair"}, {Approach: "cohort"}, {Approach: "fair", Lanes: 1},
+			} {
+				for _, rate := range []float64{500, 2000} {
+					u.Server = s
+					l := bench.Load{Of: u, Keys: keys, Rate: rate}
+					b.Run(tail(l), func(b *testing.B) { load(b, l) })
+				}
+			}
+		}
+	})
+}
+
 // load runs until b.N have arrived on average, but never so short that none does.
 func load(b *testing.B, l bench.Load) {
 	b.ReportAllocs()
@@ -179,6 +195,28 @@ func load(b *testing.B, l bench.Load) {
 	}
 	b.ReportMetric(r.PerOp(), "ns/op")
 	for _, m := range r.Metrics() {
+		b.ReportMetric(m.Value, m.Unit)
+	}
+}
+
+func BenchmarkRecovery(b *testing.B) {
+	onServers(b, func(b *testing.B, s *bench.Server) {
+		for _, way := range []string{"polling", "fair"} {
+			r := bench.Recovery{Server: s, Way: way, TTL: 500 * time.Millisecond}
+			b.Run(tail(r), func(b *testing.B) { recovery(b, r) })
+		}
+	})
+}
+
+// recovery kills b.N holders.
+func recovery(b *testing.B, r bench.Recovery) {
+	r.Times = min(b.N, 1000)
+	res, err := r.Run(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(res.PerOp(), "ns/op")
+	for _, m := range res.Metrics() {
 		b.ReportMetric(m.Value, m.Unit)
 	}
 }

@@ -40,6 +40,20 @@ func TestBadConfigurationIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		"load of nothing":            bench.Load{Of: bench.Uncontended{Server: s}, Rate: 1},
 		"no rate":                    bench.Load{Of: bench.Uncontended{Server: s, Approach: "floor"}},
 		"rate that is no number":     bench.Load{Of: bench.Uncontended{Server: s, Approach: "floor"}, Rate: math.NaN()},
+		"unknown keys":               bench.Load{Of: bench.Uncontended{Server: s, Approach: "fair"}, Keys: "cold", Rate: 1},
+		"hold of keys of their own":  bench.Load{Of: bench.Uncontended{Server: s, Approach: "floor"}, Hold: 1, Rate: 1},
+		"shared without server":      hot(bench.Uncontended{Approach: "fair"}, 0),
+		"shared by an approach":      hot(bench.Uncontended{Server: s, Approach: "locker"}, 0),
+		"shared by the floor":        hot(bench.Uncontended{Server: s, Approach: "floor"}, 0),
+		"shared by tx":               hot(bench.Uncontended{Server: s, Approach: "fair", Release: "tx"}, 0),
+		"shared over a bounded pool": hot(bench.Uncontended{Server: s, Approach: "fair", PoolSize: 1}, 0),
+		"shared over too many lanes": hot(bench.Uncontended{Server: s, Approach: "fair", Lanes: bench.MaxLanes + 1}, 0),
+		"lanes of a rival":           hot(bench.Uncontended{Server: s, Approach: "no-lock", Lanes: 1}, 0),
+		"too many who share":         hot(bench.Uncontended{Server: s, Approach: "fair", Goroutines: 4097}, 0),
+		"negative hold of a key":     hot(bench.Uncontended{Server: s, Approach: "fair"}, -1),
+		"key held for too long":      hot(bench.Uncontended{Server: s, Approach: "fair"}, 6*time.Second),
+		"shared at no rate":          bench.Load{Of: bench.Uncontended{Server: s, Approach: "fair"}, Keys: "hot"},
+		"way without a lock":         bench.Uncontended{Server: s, Approach: "fair"},
 		"no verb":                    bench.Verb{Server: s},
 		"unknown verb":               bench.Verb{Server: s, Verb: "Del"},
 		"verb without server":        bench.Verb{Verb: "SetNX"},
@@ -58,6 +72,13 @@ func TestBadConfigurationIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		"more processes than they":   bench.Contention{Server: s, Waiters: 2, Processes: 3},
 		"too many processes":         bench.Contention{Server: s, Waiters: 99, Processes: 65},
 		"ops of many processes":      bench.Contention{Server: s, Processes: 2, Ops: 1},
+		"recovery without server":    bench.Recovery{},
+		"unknown way to recover":     bench.Recovery{Server: s, Way: "locker"},
+		"recovery of the floor":      bench.Recovery{Server: s, Way: "floor"},
+		"ttl too short to kill in":   bench.Recovery{Server: s, TTL: 99 * time.Millisecond},
+		"ttl of broken milliseconds": bench.Recovery{Server: s, TTL: 500*time.Millisecond + 1},
+		"killed negative times":      bench.Recovery{Server: s, Times: -1},
+		"killed too many times":      bench.Recovery{Server: s, Times: 1001},
 		"no way":                     bench.KeepAlive{Server: s},
 		"unknown way":                bench.KeepAlive{Server: s, Way: "redsync"},
 		"negative locks":             bench.KeepAlive{Server: s, Way: "loop", Locks: -1},
@@ -77,6 +98,11 @@ func TestBadConfigurationIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	}
 }
 
+// hot is a Load whose arrivals share a key.
+func hot(u bench.Uncontended, hold time.Duration) bench.Load {
+	return bench.Load{Of: u, Keys: "hot", Hold: hold, Rate: 1}
+}
+
 func TestNamesAreKeysAndValues(t *testing.T) {
 	s := &bench.Server{Name: "redis"}
 	setnx := bench.Uncontended{Server: s, Approach: "setnx"}
@@ -84,6 +110,7 @@ func TestNamesAreKeysAndValues(t *testing.T) {
 	again := bench.Uncontended{Server: s, Approach: "floor", Label: "floor-copy"}
 	pooled := bench.Uncontended{Server: s, Approach: "floor", PoolSize: 16, Goroutines: 2}
 	lanes := bench.Uncontended{Server: s, Approach: "locker", Lanes: 2}
+	muxFair := bench.Uncontended{Server: s, Approach: "fair", Lanes: 1}
 	fewer := bench.KeepAlive{Server: s, Way: "loop", Locks: 7, TTL: 10 * time.Second}
 	held := bench.Contention{Server: s, Waiters: 8, Hold: time.Millisecond}
 	many := bench.Contention{Server: s, Way: "fair", Waiters: 64, Processes: 4}
@@ -94,11 +121,15 @@ func TestNamesAreKeysAndValues(t *testing.T) {
 		"AcquireRelease/server=redis/approach=floor-copy/release=lua/goroutines=1":   again,
 		"AcquireRelease/server=redis/approach=floor-pool16/release=lua/goroutines=2": pooled,
 		"AcquireRelease/server=redis/approach=locker-mux2/release=lua/goroutines=1":  lanes,
-		"Load/server=redis/approach=locker-mux2/rate=12000":                          bench.Load{Of: lanes, Rate: 12000},
+		"Load/server=redis/keys=own/approach=locker-mux2/rate=12000":                 bench.Load{Of: lanes, Rate: 12000},
+		"Load/server=redis/keys=hot/approach=fair-mux1/rate=1/hold=1ms":              hot(muxFair, time.Millisecond),
+		"Load/server=redis/keys=zipf10000/approach=fair-mux1/rate=9":                 bench.Load{Of: muxFair, Keys: "zipf10000", Rate: 9},
 		"Verb/server=redis/verb=SetNX":                                               bench.Verb{Server: s, Verb: "SetNX"},
 		"Contention/server=redis/way=polling/waiters=8/processes=1/hold=1ms":         held,
 		"Contention/server=redis/way=fair/waiters=64/processes=4/hold=0s":            many,
 		"Contention/server=redis/way=cohort-mux2/waiters=2/processes=1/hold=0s":      muxed,
+		"Recovery/server=redis/way=polling/ttl=1s":                                   bench.Recovery{Server: s},
+		"Recovery/server=redis/way=fair/ttl=500ms":                                   bench.Recovery{Server: s, Way: "fair", TTL: 500 * time.Millisecond},
 		"KeepAlive/server=redis/way=locker/locks=1000/ttl=30s":                       bench.KeepAlive{Server: s, Way: "locker"},
 		"KeepAlive/server=redis/way=loop/locks=7/ttl=10s":                            fewer,
 	} {

@@ -5,11 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/gomodule/redigo/redis"
-
-	lock "github.com/redigolock/redigolock"
 )
 
 // A contender is a way to contend, for the waiters of one process, which are numbered from 0.
@@ -25,49 +22,23 @@ func newContender(p *part) (contender, error) {
 	if p.Way == "floor" {
 		return newRing(p)
 	}
-	if kind, ok := rivalNamed(p.Way); ok {
-		return newRival(p, kind)
+	l, err := waitConfig{p.server, p.server.counted, p.Way, p.Lanes, p.TTL, len(p.Own)}.open()
+	if err != nil {
+		return contender{}, err
 	}
-	return newLockers(p), nil
-}
-
-// cohort is that of the way with this name.
-var cohort = lock.Cohort{Passes: 64, Slice: 5 * time.Millisecond}
-
-func newLockers(p *part) contender {
-	l := &lock.Locker{Pool: p.server.counted, Fair: p.Way != "polling"}
-	if p.Way == "cohort" {
-		l.Cohort = cohort
-	}
-	end := func() {}
-	if p.Lanes > 0 {
-		mux := &lock.Mux{Pool: p.server.counted, Conns: p.Lanes}
-		l.Pool, end = mux, func() { _ = mux.Close() }
-	}
-	own := lockerOp(l, p.TTL)
+	fair := p.Way == "fair" || p.Way == "cohort"
 	return contender{
 		warm: func(w int) error {
-			if w > 0 && l.Fair {
+			if w > 0 && fair {
 				return nil // the others will not need a connection, nor a slot
 			}
-			return own(p.Own[w])
+			return l.once(p.Own[w])
 		},
-		acquire: func(int) (func() error, error) {
-			k, err := l.Acquire(bg, p.Key, p.TTL)
-			if err != nil {
-				return nil, err
-			}
-			return func() error { return k.Release(bg) }, nil
-		},
-		ended: func(err error) error {
-			if !l.Fair && errors.Is(err, lock.ErrUnknown) {
-				return err
-			}
-			return endOfWait(err)
-		},
-		close: func() { _ = l.Close() },
-		end:   end,
-	}
+		acquire: func(int) (func() error, error) { return l.acquire(p.Key) },
+		ended:   l.ended,
+		close:   l.close,
+		end:     l.end,
+	}, nil
 }
 
 // A ring is the floor: waiter i of all wakes waiter i+1, which is in the next process, and the last wakes the first.

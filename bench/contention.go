@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -29,7 +28,7 @@ type Contention struct {
 }
 
 // ContentionWays are those of a Contention, besides the rivals.
-func ContentionWays() []string { return []string{"floor", "polling", "fair", "cohort"} }
+func ContentionWays() []string { return append([]string{"floor"}, waitingWays...) }
 
 func (c Contention) withDefaults() Contention {
 	if c.Way == "" {
@@ -65,16 +64,10 @@ func (c Contention) check() error {
 	if err := checkCommon(c.Server, c.TTL, c.Time); err != nil {
 		return err
 	}
-	kind, rival := rivalNamed(c.Way)
+	if err := checkWay(c.Way, ContentionWays(), c.Lanes); err != nil {
+		return err
+	}
 	switch {
-	case !rival && !slices.Contains(ContentionWays(), c.Way):
-		return badConfig("way %q, there are %q", c.Way, slices.Concat(ContentionWays(), Rivals()))
-	case kind.OneTry:
-		return badConfig("way %q: it cannot wait for a lock", c.Way)
-	case c.Lanes < 0 || c.Lanes > MaxLanes:
-		return badConfig("%d lanes, allowed are 0 to %d", c.Lanes, MaxLanes)
-	case c.Lanes > 0 && (rival || c.Way == "floor"):
-		return badConfig("way %q: a Mux is for a Locker", c.Way)
 	case c.Waiters < 2 || c.Waiters > MaxWorkers:
 		return badConfig("%d waiters, allowed are 2 to %d", c.Waiters, MaxWorkers)
 	case c.Processes < 1 || c.Processes > min(c.Waiters, MaxProcesses):
@@ -85,7 +78,12 @@ func (c Contention) check() error {
 		return badConfig("%d ops, below zero", c.Ops)
 	case c.Ops > 0 && c.Processes > 1:
 		return badConfig("a number of ops for several processes: none of them knows when there are enough")
-	case !joined.Load():
+	}
+	return checkJoined()
+}
+
+func checkJoined() error {
+	if !joined.Load() {
 		return badConfig("the program has not called bench.Join, without which it cannot start the waiters' processes")
 	}
 	return nil
@@ -112,9 +110,12 @@ func (c Contention) contend(ctx context.Context) (t *team, err error) {
 	if ctx.Err() != nil {
 		return nil, stoppedRun(ctx)
 	}
+	if err := readyFor(c.Way); err != nil {
+		return nil, err
+	}
 	k := newKeys(1 + c.Waiters)
 	key := k.names[c.Waiters]
-	k.more = []string{"{" + key + "}:redigolock-q1"} // what is left of the queue if a process is killed
+	k.more = queueKeys(k.names[c.Waiters:])
 	defer k.remove(ctx, c.Server, &err)
 	t = &team{Contention: c, clock: newSharedClock()}
 	defer t.end()

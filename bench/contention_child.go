@@ -18,13 +18,13 @@ import (
 	lock "github.com/redigolock/redigolock"
 )
 
-// childEnv marks a process that was started for a Contention.
+// childEnv marks a process that was started for a Contention or a Recovery.
 const childEnv = "REDIGOLOCK_BENCH_CHILD"
 
 var joined atomic.Bool
 
-// Join takes part in the Contention of another process, if this one was started for that, and then does not return.
-// Else it does nothing. A program that runs a Contention calls it before anything else: its processes are the program
+// Join takes part in the Contention or Recovery of another process, if this one was started for that, and then does not return.
+// Else it does nothing. A program that runs one calls it before anything else: its processes are the program
 // itself, started again.
 func Join() {
 	joined.Store(true)
@@ -70,8 +70,8 @@ const (
 // news are what a child says, each at most once.
 type news struct {
 	Ready  bool
-	First  bool // the first acquisition that counts
-	Full   bool // there are enough ops
+	First  *cycle // the first acquisition that counts, until now
+	Full   bool   // there are enough ops
 	Failed *failure
 	Report *report
 }

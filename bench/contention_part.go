@@ -2,17 +2,11 @@ package bench
 
 import (
 	"encoding/gob"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"runtime"
 	"sync/atomic"
 	"time"
-
-	"github.com/gomodule/redigo/redis"
-
-	lock "github.com/redigolock/redigolock"
 )
 
 // A part is what a child does for its job.
@@ -115,7 +109,7 @@ func (p *part) wait(w int) error {
 			return p.way.ended(err)
 		}
 		c.Got = p.clock.now()
-		if err := p.enter(w, c.Got); err != nil {
+		if err := p.enter(w, c); err != nil {
 			return err
 		}
 		p.hold()
@@ -132,21 +126,22 @@ func (p *part) wait(w int) error {
 }
 
 // enter finds at once what the stamps would show in the end, for the waiters of this process.
-func (p *part) enter(w int, got int64) error {
+func (p *part) enter(w int, c cycle) error {
 	id := int64(w) + 1
 	if !p.owner.CompareAndSwap(0, id) {
 		return fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: waiter %d got the lock that waiter %d holds, no figures",
 			id, p.owner.Load())
 	}
 	from := p.counts.Load()
-	if from == 0 || got < from {
+	if from == 0 || c.Got < from {
 		return nil
 	}
 	switch p.ops.Add(1) {
 	case p.Ops:
 		return p.out.Encode(news{Full: true})
 	case 1:
-		return p.out.Encode(news{First: true})
+		first := c // or every c would be allocated
+		return p.out.Encode(news{First: &first})
 	}
 	return nil
 }
@@ -171,15 +166,4 @@ func (p *part) hold() {
 	case <-timer.C:
 	case <-p.stop:
 	}
-}
-
-// endOfWait is nil for a wait that has ended because the time was up, and after nothing worse than that the lock was
-// held. A fair waiter leaves at once whatever is on its way, which is then ErrUnknown, and is cleaned up by Close.
-func endOfWait(err error) error {
-	var refused redis.Error
-	var broken net.Error
-	if errors.Is(err, lock.ErrClosed) && !errors.As(err, &refused) && !errors.As(err, &broken) {
-		return nil
-	}
-	return err
 }

@@ -119,8 +119,10 @@ func TestContentionNeedsJoin(t *testing.T) {
 	s := miniServer(t)
 	bench.SetJoined(false)
 	defer bench.SetJoined(true)
-	if _, err := (bench.Contention{Server: s}).Run(context.Background()); !errors.Is(err, bench.ErrConfig) {
-		t.Errorf("%v", err)
+	for _, w := range []bench.Workload{bench.Contention{Server: s}, bench.Recovery{Server: s}} {
+		if _, err := w.Run(context.Background()); !errors.Is(err, bench.ErrConfig) {
+			t.Errorf("%s: %v", w.Name(), err)
+		}
 	}
 }
 

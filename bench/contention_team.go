@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -18,11 +19,8 @@ type team struct {
 
 // A snapshot is what the server has done until some moment.
 type snapshot struct {
-	at      int64 // on the shared clock
-	cpu     time.Duration
-	cpuOK   bool // cpu is known
-	calls   calls
-	callsOK bool
+	at   int64 // on the shared clock
+	used usage
 }
 
 // start starts the processes. Waiter i is in process i modulo Processes.
@@ -59,28 +57,25 @@ func (t *team) run(ctx context.Context) error {
 	if err := t.listenFor(ctx, t.lead()); err != nil {
 		return err
 	}
-	usedCPU := t.Server.cpuOf(t.Way)
-	t.before.cpu, t.before.cpuOK = usedCPU(ctx)
 	t.look(ctx, &t.before)
 	t.tell(orderMark)
 	if err := t.listenFor(ctx, t.Time); err != nil {
 		return err
 	}
 	if !t.any { // a slow op is a figure too
-		if err := t.listen(ctx, nil, func(n news) bool { return n.First || n.Full }); err != nil {
+		if err := t.listen(ctx, nil, func(n news) bool { return n.First != nil || n.Full }); err != nil {
 			return err
 		}
 	}
 	t.look(ctx, &t.after)
 	t.tell(orderMark)
-	t.after.cpu, t.after.cpuOK = usedCPU(ctx)
 	t.tell(orderStop)
 	return t.collect(ctx)
 }
 
 // begin waits until all are ready, and has them begin.
 func (t *team) begin(ctx context.Context) error {
-	_, _ = t.Server.calls(ctx) // makes the connection
+	_ = t.Server.usageOf(t.Way)(ctx) // makes the connection
 	ready := 0
 	err := t.listen(ctx, nil, func(n news) bool {
 		if n.Ready {
@@ -90,6 +85,21 @@ func (t *team) begin(ctx context.Context) error {
 	})
 	t.tell(orderBegin)
 	return err
+}
+
+// first waits for the first acquisition that counts.
+func (t *team) first(ctx context.Context, limit time.Duration) (cycle, error) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	var c *cycle
+	err := t.listen(ctx, timer.C, func(n news) bool { c = n.First; return c != nil })
+	if err == nil && c == nil {
+		err = fmt.Errorf("bench: way %s: nobody has got the lock within %v", t.Way, limit)
+	}
+	if err != nil {
+		return cycle{}, err
+	}
+	return *c, nil
 }
 
 // collect waits for the reports.
@@ -102,10 +112,10 @@ func (t *team) collect(ctx context.Context) error {
 	})
 }
 
-// look takes the command counts, and the moment of it, as nearly as one can say.
+// look takes what the server has done, and the moment of it, as nearly as one can say.
 func (t *team) look(ctx context.Context, s *snapshot) {
 	before := t.clock.now()
-	s.calls, s.callsOK = t.Server.calls(ctx)
+	s.used = t.Server.usageOf(t.Way)(ctx)
 	s.at = before + (t.clock.now()-before)/2
 }
 
@@ -131,7 +141,7 @@ func (t *team) listen(ctx context.Context, end <-chan time.Time, until func(news
 			if e.err != nil {
 				return e.err
 			}
-			t.any = t.any || e.First || e.Full
+			t.any = t.any || e.First != nil || e.Full
 			if until(e.news) {
 				return nil
 			}

@@ -122,14 +122,6 @@ func TestHandoffDoesNotCountTheHold(t *testing.T) {
 	}
 }
 
-func TestSumCallsLeavesOurAskingOut(t *testing.T) {
-	info := "# Commandstats\r\ncmdstat_get:calls=3,usec=9,usec_per_call=3.00\r\ncmdstat_info:calls=100,usec=1\r\n" +
-		"cmdstat_client|list:calls=2,usec=1\r\ncmdstat_evalsha:calls=7,usec=1\r\n"
-	if all, evalsha := bench.SumCalls(info); all != 12 || evalsha != 7 {
-		t.Errorf("got %d, %d of EVALSHA, want 12 and 7", all, evalsha)
-	}
-}
-
 func TestContentionOnAServerThatDeniesIsAnErrorNotAnEmptyResult(t *testing.T) {
 	s, r := realServer(t)
 	if _, err := r.Do("CONFIG", "SET", "maxmemory", "1"); err != nil {

@@ -28,7 +28,7 @@ type Contest struct {
 	// Jain is Jain's index of fairness over the acquisitions of the waiters: 1 if all have the same, 1/waiters if one
 	// has all.
 	Jain float64
-	// Sent is the number of commands that the clients sent for each acquisition.
+	// Sent is the number of commands that the clients sent for each acquisition. Negative: not known, as of a rival.
 	Sent float64
 	// Calls is the number of commands that the server executed for each acquisition, by INFO commandstats: with
 	// those that scripts call, and those of others who use the server. EvalSha is how many of them were EVALSHA, and so
@@ -150,14 +150,15 @@ func (t *team) used(res Result) (Result, error) {
 			res.CPU.Client = -1
 		}
 	}
-	if t.before.cpuOK && t.after.cpuOK {
-		res.CPU.Server = t.after.cpu - t.before.cpu
+	used := t.after.used.since(t.before.used)
+	res.CPU.Server, res.Cost = used.cpu, &used.cost
+	con.Sent, con.EvalSha = -1, -1
+	if _, rival := rivalNamed(t.Way); !rival {
+		con.Sent = float64(sent) / ops
 	}
-	con.Sent, con.EvalSha = float64(sent)/ops, -1
 	con.Calls = con.Sent
-	if t.before.callsOK && t.after.callsOK {
-		con.Calls = float64(t.after.calls.all-t.before.calls.all) / ops
-		con.EvalSha = float64(t.after.calls.evalsha-t.before.calls.evalsha) / ops
+	if used.cost.Calls >= 0 {
+		con.Calls, con.EvalSha = float64(used.cost.Calls)/ops, float64(used.cost.EvalSha)/ops
 	}
 	return res.withAllocs(t.Server, allocs)
 }

@@ -11,22 +11,23 @@ type CPU struct {
 	Server time.Duration // of the server's process, by INFO
 }
 
-// A cpuMeter finds what is used between its start and its stop. The server is asked outside of the two, so that the
+// A costMeter finds what is used between its start and its stop. The server is asked outside of the two, so that the
 // asking is not the client's.
-type cpuMeter struct {
-	used                     func(context.Context) (time.Duration, bool) // by the server
-	embedded                 bool
-	clientBefore, before     time.Duration
-	clientKnown, serverKnown bool
+type costMeter struct {
+	used         func(context.Context) usage // by the server
+	embedded     bool
+	before       usage
+	clientBefore time.Duration
+	clientKnown  bool
 }
 
 // ask must come before start.
-func (m *cpuMeter) ask(ctx context.Context) { m.before, m.serverKnown = m.used(ctx) }
+func (m *costMeter) ask(ctx context.Context) { m.before = m.used(ctx) }
 
-func (m *cpuMeter) start() { m.clientBefore, m.clientKnown = ownCPU() }
+func (m *costMeter) start() { m.clientBefore, m.clientKnown = ownCPU() }
 
 // stop is the client's part.
-func (m *cpuMeter) stop() CPU {
+func (m *costMeter) stop() CPU {
 	used := CPU{Client: -1, Server: -1}
 	if now, ok := ownCPU(); ok && m.clientKnown && !m.embedded {
 		used.Client = now - m.clientBefore
@@ -35,10 +36,10 @@ func (m *cpuMeter) stop() CPU {
 }
 
 // askAgain adds the server's part.
-func (m *cpuMeter) askAgain(ctx context.Context, used *CPU) {
-	if now, ok := m.used(ctx); ok && m.serverKnown {
-		used.Server = now - m.before
-	}
+func (m *costMeter) askAgain(ctx context.Context, used *CPU) Cost {
+	d := m.used(ctx).since(m.before)
+	used.Server = d.cpu
+	return d.cost
 }
 
 // metrics are those of so many ops.

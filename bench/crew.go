@@ -23,11 +23,16 @@ type crew struct {
 	work    func(worker int) error       // until stopped says true, but once at least: a slow op is a figure too
 	stop    func()                       // nil: nothing; when the time is up, as a help to end
 	full    <-chan struct{}              // nil: the time alone decides; ends the time early
+	first   <-chan struct{}              // nil: nothing; awaited when the time is up, for endPatience at most
+	within  time.Duration                // how long to wait for their end; zero: as long as it takes
+	timely  bool                         // what follows is measured until the stop, not until the end of the last
 	stopped atomic.Bool                  //
 	ran     time.Duration                // from the start to the stop
 	elapsed time.Duration                // from the start to the end of the last
+	all     sync.WaitGroup               // the workers
 	allocs  uint64                       // meanwhile, of the whole process
 	cpu     CPU                          // meanwhile
+	cost    Cost                         // meanwhile
 	failure atomic.Pointer[workerFailed] // the first
 	failed  chan struct{}                // closed with it
 }
@@ -44,21 +49,21 @@ func (c *crew) fail(err error) {
 // run returns ctx's cause if ctx ended it, and else what the first worker that failed has returned.
 func (c *crew) run(ctx context.Context) error {
 	c.failed = make(chan struct{})
-	var warm, all sync.WaitGroup
+	var warm sync.WaitGroup
 	begin := make(chan struct{})
 	warm.Add(c.workers)
 	for w := range c.workers {
-		all.Add(1)
+		c.all.Add(1)
 		go func() {
-			defer all.Done()
+			defer c.all.Done()
 			c.worker(w, &warm, begin)
 		}()
 	}
-	c.settle(ctx, &warm)
+	c.server.endOrCut(ctx, warm.Wait)
 	if c.start != nil && c.failure.Load() == nil {
 		c.start()
 	}
-	c.clock(ctx, begin, &all)
+	c.clock(ctx, begin)
 	if ctx.Err() != nil {
 		return stoppedRun(ctx)
 	}
@@ -88,64 +93,90 @@ func (c *crew) worker(w int, warm *sync.WaitGroup, begin <-chan struct{}) {
 }
 
 // clock starts the workers, stops them, and waits for their end.
-func (c *crew) clock(ctx context.Context, begin chan<- struct{}, all *sync.WaitGroup) {
-	var before, after runtime.MemStats
-	cpu := cpuMeter{used: c.server.cpuOf(c.way), embedded: c.server.Embedded()}
+func (c *crew) clock(ctx context.Context, begin chan<- struct{}) {
+	var before runtime.MemStats
+	cpu := costMeter{used: c.server.usageOf(c.way), embedded: c.server.Embedded()}
 	if c.sound(ctx) {
 		cpu.ask(ctx)
 	}
 	runtime.ReadMemStats(&before)
 	cpu.start()
-	timer := time.NewTimer(c.time)
-	defer timer.Stop()
 	began := time.Now()
 	close(begin)
-	select {
-	case <-timer.C:
-	case <-c.full:
-	case <-c.failed:
-	case <-ctx.Done():
+	if c.pass(ctx, c.time, c.full) && c.first != nil {
+		c.pass(ctx, endPatience, c.first) // a slow op is a figure too
 	}
 	c.ran = time.Since(began)
+	if c.timely {
+		c.measure(ctx, began, &before, &cpu)
+	}
 	c.stopped.Store(true)
 	if c.stop != nil {
 		c.stop()
 	}
-	c.settle(ctx, all)
+	c.server.endWithin(ctx, c.within, c.all.Wait)
+	if !c.timely {
+		c.measure(ctx, began, &before, &cpu)
+	}
+}
+
+// pass lets the time pass, and returns true, or false if something has come before.
+func (c *crew) pass(ctx context.Context, d time.Duration, full <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-full:
+	case <-c.failed:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// measure takes what was used since they began.
+func (c *crew) measure(ctx context.Context, began time.Time, before *runtime.MemStats, cpu *costMeter) {
+	var after runtime.MemStats
 	c.elapsed = time.Since(began)
 	c.cpu = cpu.stop()
 	runtime.ReadMemStats(&after)
 	c.allocs = after.Mallocs - before.Mallocs
 	if c.sound(ctx) {
-		cpu.askAgain(ctx, &c.cpu)
+		c.cost = cpu.askAgain(ctx, &c.cpu)
 	}
 }
 
 // sound says that there is something to measure, at a server that answers.
 func (c *crew) sound(ctx context.Context) bool { return ctx.Err() == nil && c.failure.Load() == nil }
 
-// settle waits for goroutines whose number is bounded, as waitOrCut does.
-func (c *crew) settle(ctx context.Context, wg *sync.WaitGroup) { c.server.endOrCut(ctx, wg.Wait) }
+// endOrCut runs end, in a goroutine, and waits for it. If ctx ends, it waits no longer than grace before it cuts the
+// connections, which ends whatever the workers wait for. What is left is a Locker's clean-up that pauses between two
+// tries: it is not waited for, and ends by itself within 3 s.
+func (s *Server) endOrCut(ctx context.Context, end func()) { s.endWithin(ctx, 0, end) }
 
-// endOrCut runs end, in a goroutine, and waits for it as waitOrCut does.
-func (s *Server) endOrCut(ctx context.Context, end func()) {
+// endWithin is endOrCut, and waits no longer than d if that is above zero. The channel is closed when end has returned.
+func (s *Server) endWithin(ctx context.Context, d time.Duration, end func()) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		end()
 	}()
-	s.waitOrCut(ctx, done)
-}
-
-// waitOrCut waits until done is closed. If ctx ends, it waits no longer than grace before it cuts the connections,
-// which ends whatever the workers wait for. What is left is a Locker's clean-up that pauses between two tries: it is
-// not waited for, and ends by itself within 3 s.
-func (s *Server) waitOrCut(ctx context.Context, done <-chan struct{}) {
+	var enough <-chan time.Time // never
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		enough = timer.C
+	}
 	select {
 	case <-done:
-		return
+	case <-enough:
 	case <-ctx.Done():
+		s.waitOrCut(done)
 	}
+	return done
+}
+
+func (s *Server) waitOrCut(done <-chan struct{}) {
 	for range 2 {
 		timer := time.NewTimer(grace)
 		select {

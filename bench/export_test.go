@@ -17,15 +17,28 @@ var (
 	WithoutUser = withoutUser
 )
 
+// Draw draws the keys of arrivals.
+var Draw = draw
+
 // RemoveRival makes a rival unknown.
 func RemoveRival(name string) {
 	rivals = slices.DeleteFunc(rivals, func(k RivalKind) bool { return k.Name == name })
 }
 
 // SumCalls sums up INFO commandstats.
-func SumCalls(commandstats string) (all, evalsha int64) {
-	c := sumCalls(commandstats)
-	return c.all, c.evalsha
+var SumCalls = sumCalls
+
+// Judge judges the death of a holder who asked for the lock, was killed, and was followed at these times.
+func (r Recovery) Judge(asked, killed, got time.Duration) error {
+	return r.judge(death{int64(asked), int64(killed), int64(got)})
+}
+
+// CostOf is what the server does while f runs.
+func (s *Server) CostOf(f func()) Cost {
+	_ = s.usage(context.Background()) // makes the connection
+	before := s.usage(context.Background())
+	f()
+	return s.usage(context.Background()).since(before).cost
 }
 
 // A Tenure is an acquisition of a Contention, by the shared clock.

@@ -163,7 +163,7 @@ func (r *keepRun) run(ctx context.Context) (Result, error) {
 		return Result{}, fmt.Errorf("bench: it took %v to acquire %d locks, more than half of their ttl: choose a longer one",
 			took.Round(time.Millisecond), r.Locks)
 	}
-	_, _ = r.Server.usedCPU(ctx) // makes the connection
+	_ = r.Server.usage(ctx) // makes the connection
 	bytes, goroutines := memory(), runtime.NumGoroutine()
 	if err := r.each(ctx, r.keeper.Keep); err != nil {
 		return Result{}, err
@@ -216,7 +216,7 @@ func (r *keepRun) each(ctx context.Context, f func(i int) error) error {
 
 // clock lets the time pass, and takes what must be taken at its both ends.
 func (r *keepRun) clock(ctx context.Context) Result {
-	cpu := cpuMeter{used: r.Server.usedCPU, embedded: r.Server.Embedded()}
+	cpu := costMeter{used: r.Server.usage, embedded: r.Server.Embedded()}
 	cpu.ask(ctx)
 	cpu.start()
 	began := time.Now()
@@ -232,7 +232,7 @@ func (r *keepRun) clock(ctx context.Context) Result {
 	res.Ops, res.Latency = r.meter.take()
 	used := cpu.stop()
 	if ctx.Err() == nil { // else nobody wants to wait for a server that may hang
-		cpu.askAgain(ctx, &used)
+		_ = cpu.askAgain(ctx, &used)
 	}
 	res.Kept = &Kept{ClientCPU: used.Client, ServerCPU: used.Server}
 	return res

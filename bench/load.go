@@ -4,19 +4,30 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Load is the acquire and release of distinct keys in an open loop: they arrive at a given rate, whatever the server
-// does, as the requests of a service do, and independently of each other (a Poisson process). The latency of each
-// counts from the moment at which it was to arrive, so that those which a slow moment holds up are all counted as late
-// as they were: there is no coordinated omission. An op is one that was served.
+// Load is acquire and release in an open loop: the arrivals come at a given rate, whatever the server does, as the
+// requests of a service do, and independently of each other (a Poisson process). The latency of each counts from the
+// moment at which it was to arrive until its release was answered, so that those which a slow moment holds up are all
+// counted as late as they were: there is no coordinated omission. An op is one that was served.
 type Load struct {
-	// Of is what is done for each arrival. Its Goroutines are how many are served at once, and have a key each; who
-	// comes when all are busy waits in a queue. Its zero is 256 here.
+	// Of is what is done for each arrival. Its Goroutines are how many are served at once; who comes when all are busy
+	// waits in a queue. Their zero is 256 here, and 4096 with shared keys, where most of them wait.
+	//
+	// With shared keys its Approach is a way to wait, as of a Contention, but for the floor, which has no lock: polling,
+	// fair or cohort, through a Mux with Lanes; or a RivalKind that can wait.
 	Of Uncontended
+	// Keys are "own": each of the Goroutines has a key of its own, and tries once; "hot": all arrivals want the same
+	// key; or "zipf10000": each wants one of 10,000 keys, the k-th with a chance in proportion to k to the power of
+	// -1.1, which is 15 % for the first. Shared keys are waited for, and mutual exclusion is checked: if two ever hold
+	// the same key, Run fails, and gives no figure. Empty: "own".
+	Keys string
+	// Hold is how long each holds a shared key, which is part of its latency; at most half of the TTL. Zero: not at all.
+	Hold time.Duration
 	// Rate is how many arrive in a second on average. Required.
 	Rate float64
 }
@@ -25,39 +36,89 @@ const (
 	defaultServed = 256
 	// MaxArrivals is how many may arrive in a Run.
 	MaxArrivals = 10_000_000
+
+	zipfKeys     = 10_000
+	zipfExponent = 1.1
 )
+
+// LoadKeys are the Keys of a Load.
+func LoadKeys() []string { return []string{"own", "hot", "zipf10000"} }
 
 // Loaded is what one Run of a Load has measured beside Result.
 type Loaded struct {
 	Arrived int64 // in the time
-	// Unserved is how many of those still waited in the queue when the time was up. They are in the histogram with what
-	// they had waited until then, which is a lower bound.
+	// Unserved is how many of those still waited when the time was up, in the queue or for a shared key, or held it. They
+	// are in the histogram with what they had waited until then, which is a lower bound.
 	Unserved int64
 	// Late is how late the workload itself was with each arrival, in ns. That is part of the latency.
 	Late *hdrhistogram.Histogram
 }
 
 func (l Load) withDefaults() Load {
+	if l.Keys == "" {
+		l.Keys = "own"
+	}
 	if l.Of.Goroutines == 0 {
 		l.Of.Goroutines = defaultServed
+		if l.shared() {
+			l.Of.Goroutines = MaxWorkers
+		}
 	}
 	l.Of = l.Of.withDefaults()
 	return l
 }
 
-// Name is Load/server=…/approach=…/rate=….
+func (l Load) shared() bool { return l.Keys != "own" }
+
+// Name is Load/server=…/keys=…/approach=…/rate=…, and /hold=… if they hold.
 func (l Load) Name() string {
 	l = l.withDefaults()
-	return fmt.Sprintf("Load/server=%s/approach=%s/rate=%.0f", l.Of.Server.serverOf(l.Of.Approach), l.Of.Label, l.Rate)
+	name := fmt.Sprintf("Load/server=%s/keys=%s/approach=%s/rate=%.0f",
+		l.Of.Server.serverOf(l.Of.Approach), l.Keys, l.Of.Label, l.Rate)
+	if l.Hold > 0 {
+		name += fmt.Sprintf("/hold=%v", l.Hold)
+	}
+	return name
 }
 
 func (l Load) check() error {
-	if err := l.Of.check(); err != nil {
+	if !slices.Contains(LoadKeys(), l.Keys) {
+		return badConfig("keys %q, there are %q", l.Keys, LoadKeys())
+	}
+	checkOf := l.Of.check
+	if l.shared() {
+		checkOf = l.checkShared
+	}
+	if err := checkOf(); err != nil {
 		return err
+	}
+	if l.Hold != 0 && !l.shared() {
+		return badConfig("a hold time of %v: it is for shared keys", l.Hold)
 	}
 	if expected := l.Rate * l.Of.Time.Seconds(); !(l.Rate > 0) || expected > MaxArrivals {
 		return badConfig("a rate of %v a second for %v: allowed is above zero, up to %d arrivals",
 			l.Rate, l.Of.Time, MaxArrivals)
+	}
+	return nil
+}
+
+func (l Load) checkShared() error {
+	u := l.Of
+	if err := checkCommon(u.Server, u.TTL, u.Time); err != nil {
+		return err
+	}
+	if err := checkWay(u.Approach, waitingWays, u.Lanes); err != nil {
+		return err
+	}
+	switch {
+	case u.Goroutines < 1 || u.Goroutines > MaxWorkers:
+		return badConfig("%d goroutines, allowed are 1 to %d", u.Goroutines, MaxWorkers)
+	case u.Release != "lua":
+		return badConfig("approach %s has release lua only", u.Approach)
+	case u.PoolSize != 0:
+		return badConfig("a bounded pool: shared keys have an unbounded one, or a Mux")
+	case l.Hold < 0 || l.Hold > u.TTL/2:
+		return badConfig("a hold time of %v, allowed is 0 to half of the ttl, %v", l.Hold, u.TTL/2)
 	}
 	return nil
 }
@@ -72,25 +133,20 @@ func (l Load) arrivals() []time.Duration {
 	return list
 }
 
-// A loadRun is a Run.
-type loadRun struct {
-	crew  crew
-	op    opFunc
-	keys  []string
-	at    []time.Duration // when each arrives, after began
-	took  []time.Duration // until each had been served, from then; belongs to whoever serves it; 0: not served
-	queue chan int        // has room for all, and so never holds up those that arrive
-	began time.Time       // set before the first is in the queue
-	pacer *pacer
-	late  *hdrhistogram.Histogram
-}
-
-// Run measures for Time, and then until the last op has ended that had begun by then.
-func (l Load) Run(ctx context.Context) (res Result, err error) {
+// Run measures for Time. With keys of their own, those that are being served by then are served to their end, and count;
+// the waits for a shared key end, within a second.
+func (l Load) Run(ctx context.Context) (Result, error) {
 	l = l.withDefaults()
 	if err := l.check(); err != nil {
 		return Result{}, err
 	}
+	if l.shared() {
+		return l.runShared(ctx)
+	}
+	return l.runOwn(ctx)
+}
+
+func (l Load) runOwn(ctx context.Context) (res Result, err error) {
 	u := l.Of
 	k := newKeys(u.Goroutines)
 	defer k.remove(ctx, u.Server, &err)
@@ -99,86 +155,14 @@ func (l Load) Run(ctx context.Context) (res Result, err error) {
 		return Result{}, err
 	}
 	defer u.Server.endOrCut(ctx, end)
-	r, err := l.start(op, k.names)
+	r, err := l.newRun()
 	if err != nil {
 		return Result{}, err
 	}
+	warm := func(w int) error { return u.warm(w, op, k.names[w]) }
+	r.man(u, warm, func(w, _ int) (bool, error) { return true, op(k.names[w]) })
 	if err := r.crew.run(ctx); err != nil {
 		return Result{}, err
 	}
 	return r.result(u.Server)
-}
-
-// start makes a crew in which each worker serves but the last, who has them arrive.
-func (l Load) start(op opFunc, keys []string) (*loadRun, error) {
-	at := l.arrivals()
-	r := &loadRun{op: op, keys: keys, at: at, took: make([]time.Duration, len(at)), queue: make(chan int, len(at)),
-		late: newHistogram()}
-	var err error
-	if r.pacer, err = newPacer(); err != nil {
-		return nil, err
-	}
-	last := len(keys)
-	r.crew = crew{server: l.Of.Server, way: l.Of.Approach, workers: last + 1, time: l.Of.Time, stop: r.pacer.stop}
-	r.crew.warm = func(w int) error {
-		if w == last {
-			return nil
-		}
-		return l.Of.warm(w, op, keys[w])
-	}
-	r.crew.work = func(w int) error {
-		if w == last {
-			return r.arrive()
-		}
-		return r.serve(w)
-	}
-	return r, nil
-}
-
-// arrive puts each into the queue when its time has come.
-func (r *loadRun) arrive() error {
-	defer close(r.queue)
-	r.began = time.Now()
-	for i, at := range r.at {
-		if err := r.pacer.until(r.began.Add(at)); err != nil {
-			return err
-		}
-		if r.crew.stopped.Load() {
-			return nil
-		}
-		record(r.late, time.Since(r.began)-at)
-		r.queue <- i
-	}
-	return nil
-}
-
-// serve takes from the queue until the time is up.
-func (r *loadRun) serve(w int) error {
-	for i := range r.queue {
-		if r.crew.stopped.Load() {
-			return nil
-		}
-		if err := r.op(r.keys[w]); err != nil {
-			return err
-		}
-		r.took[i] = max(time.Since(r.began)-r.at[i], 1)
-	}
-	return nil
-}
-
-func (r *loadRun) result(s *Server) (Result, error) {
-	lat := newHistogram()
-	res := Result{Elapsed: r.crew.elapsed, Latency: lat, CPU: &r.crew.cpu, Loaded: &Loaded{Late: r.late}}
-	for i, at := range r.at {
-		took := r.took[i]
-		if took > 0 {
-			res.Ops++
-		} else {
-			took = r.crew.ran - at
-			res.Loaded.Unserved++
-		}
-		record(lat, took)
-	}
-	res.Loaded.Arrived = int64(len(r.at))
-	return res.withAllocs(s, r.crew.allocs)
 }

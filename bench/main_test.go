@@ -9,9 +9,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	bench.AddRivals(bench.RivalKind{Name: "no-lock", Open: func(bench.RivalConfig) (bench.Rival, error) {
-		return madeUp{func(string) error { return nil }}, nil
-	}})
+	bench.AddRivals(bench.RivalKind{Name: "no-lock", Open: openNothing},
+		bench.RivalKind{Name: "other-locker", Open: openLocker},
+		bench.RivalKind{Name: "no-lock-renewing", Open: openNothing, Renews: true},
+		bench.RivalKind{Name: "renewing", Open: openRenewing, Renews: true},
+		bench.RivalKind{Name: "far-locker", Open: openLocker, Server: "other"})
 	bench.Join()
 	goleak.VerifyTestMain(m)
 }

@@ -28,6 +28,9 @@ var releaseVerbs = map[string]lock.ReleaseFunc{
 func (u Uncontended) op() (op opFunc, end func(), err error) {
 	nothing := func() {}
 	if kind, ok := rivalNamed(u.Approach); ok {
+		if err := readyFor(u.Approach); err != nil {
+			return nil, nothing, err
+		}
 		r, err := kind.Open(RivalConfig{Server: u.Server, TTL: u.TTL, Goroutines: u.Goroutines})
 		if err != nil {
 			return nil, nothing, err

@@ -1,176 +1,111 @@
-//go:build unix
-
 package bench_test
 
 import (
 	"context"
-	"flag"
-	"fmt"
-	"math/rand/v2"
-	"os"
-	"runtime"
-	"slices"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/redigolock/redigolock/bench"
-	"github.com/redigolock/redigolock/internal/redistest"
 )
 
-// What goes wrong while fair waiters wait, and how long the lock then stands still. This shows the figures of 200 times, and
-// adds them to a file in the Go benchmark format, a line for each case; the file's path is best absolute:
-//
-//	REDIGOLOCK_LONG=1 go test -run Recovery -v -parallel 8 -timeout 1h ./bench/ -recovery-out $PWD/recovery.txt
-
-var recoveryOut = flag.String("recovery-out", "", "add what TestRecovery has measured to this `file`")
-
-// peerTTL is of the process that comes to harm, so that a case that has to wait for it is over soon. longPeerTTL is longer
-// than fair waiters go without asking.
-const (
-	peerTTL     = 300 * time.Millisecond
-	longPeerTTL = 2 * time.Second
-)
-
-// poke is how long a fair Locker waits at most before it asks, and its jitter.
-const poke = 1250 * time.Millisecond
-
-// jitter is how long after the end of a lease that it has seen coming it asks, at most.
-const jitter = 250 * time.Millisecond
-
-// A recovery is one case.
-type recovery struct {
-	name   string
-	do     func(h *harm) gap
-	asked  time.Duration // beyond the lease, on an idle machine: what is asked of Fair
-	bound  time.Duration // the same on a machine that is not: the test fails above it
-	sleeps bool          // mostly, so that several can run side by side
-	args   []string      // of the server
-}
-
-// persistent is a server that keeps its data.
-var persistent = []string{"--appendonly", "yes", "--appendfsync", "always"}
-
-var recoveries = []recovery{
-	{"waiting process killed", killedWaiter, 20 * time.Millisecond, 250 * time.Millisecond, false, nil},
-	{"waiting process killed at the release", killedAtRelease(peerTTL), poke, 2 * poke, true, nil},
-	{"waiting process killed at the release, a long ttl", killedAtRelease(longPeerTTL), jitter, 2 * poke, true, nil},
-	{"holding process killed", killedHolder, poke, 2 * poke, true, nil},
-	{"waiting process stopped", stoppedWaiter, poke, 2 * poke, true, nil},
-	{"subscriber's connection cut", meanwhile(cutSubscriber), poke, 2 * poke, false, nil},
-	{"holder's connections cut", meanwhile(cutHolder), 20 * time.Millisecond, 250 * time.Millisecond, false, nil},
-	{"waiter's connections cut", meanwhile(cutWaiter), 20 * time.Millisecond, 250 * time.Millisecond, false, nil},
-	{"all connections cut", meanwhile(cutAll), poke, 2 * poke, false, nil},
-	{"scripts flushed", meanwhile(flushScripts), 20 * time.Millisecond, 250 * time.Millisecond, false, nil},
-	{"message lost", lostMessage, poke, 2 * poke, true, nil},
-	{"key deleted", deletedKey, poke, 2 * poke, true, nil},
-	{"released by a Locker that is not fair", plainRelease, poke, 2 * poke, true, nil},
-	{"server restarted without data", restartedServer, 2 * poke, 4 * poke, false, nil},
-	{"server restarted with its data", meanwhile(restart), poke, 2 * poke, false, persistent},
-	{"server restarted with its data, holder dead", restartedAndDead, poke, 2 * poke, false, persistent},
-}
-
-func TestRecovery(t *testing.T) {
-	times := 3
-	if os.Getenv("REDIGOLOCK_LONG") != "" {
-		times = 200
-	}
-	for _, x := range recoveries {
-		t.Run(x.name, func(t *testing.T) {
-			server := redistest.Start(t, x.args...)
-			gaps := make([]gap, times)
-			t.Run("all", func(t *testing.T) {
-				for i := range gaps {
-					t.Run("", func(t *testing.T) {
-						if x.sleeps {
-							t.Parallel()
-						}
-						gaps[i] = newHarm(t, server).run(x.do)
-					})
-				}
-			})
-			if !t.Failed() {
-				x.report(t, server, gaps)
-			}
-		})
+func TestKilledHolderIsFollowedAfterItsLease(t *testing.T) {
+	s, r := realServer(t)
+	for _, way := range []string{"polling", "fair", "cohort", "other-locker"} {
+		w := bench.Recovery{Server: s, Way: way, TTL: 500 * time.Millisecond, Times: 2}
+		res, err := w.Run(context.Background())
+		if err != nil {
+			t.Fatalf("%s: %v", w.Name(), err)
+		}
+		rec := res.Recovered
+		if res.Ops != 2 || len(rec.Gaps) != 2 || len(rec.Beyond) != 2 || res.Latency.TotalCount() != 2 {
+			t.Fatalf("%s: %d ops, %+v, %d in the histogram", w.Name(), res.Ops, rec, res.Latency.TotalCount())
+		}
+		if rec.Gaps[0] <= 0 || rec.Gaps[1] < rec.Gaps[0] || rec.Gaps[1] > 20*time.Second {
+			t.Errorf("%s: nobody held for %v", w.Name(), rec.Gaps)
+		}
+		if rec.Beyond[0] < -7*time.Millisecond || rec.Beyond[1] > rec.Gaps[1] {
+			t.Errorf("%s: %v beyond the lease in gaps of %v", w.Name(), rec.Beyond, rec.Gaps)
+		}
+		if keys := keysOf(t, r); len(keys) > 0 {
+			t.Errorf("%s left %q", w.Name(), keys)
+		}
 	}
 }
 
-// report judges the gaps, and tells them.
-func (x recovery) report(t *testing.T, server *redistest.Server, gaps []gap) {
-	n := len(gaps)
-	var all, beyond []time.Duration
-	for _, g := range gaps {
-		all, beyond = append(all, g.all), append(beyond, g.all-g.lease)
+// When a lease ends that was renewed by the one who is dead, nobody knows.
+func TestRecoveryOfARivalThatRenewsTellsOfTheWholeGapOnly(t *testing.T) {
+	s, _ := realServer(t)
+	of := func(way string) map[string]float64 {
+		return figures(t, bench.Recovery{Server: s, Way: way, TTL: 300 * time.Millisecond, Times: 1})
 	}
-	slices.Sort(all)
-	slices.Sort(beyond)
-	worst := beyond[n-1]
-	t.Logf("%s, %d times: nobody held for %v (median), %v (p90), %v (worst); beyond the lease %v (worst), asked is %v",
-		x.name, n, all[n/2], all[n*9/10], all[n-1], worst, x.asked)
-	if worst > x.bound {
-		t.Errorf("it took %v beyond the lease, more than %v", worst, x.bound)
-	}
-	record(t, server, fmt.Sprintf("case=%s %d %d p50-ns %d p90-ns %d worst-ns %d worst-beyond-lease-ns %d asked-ns",
-		dashed(x.name), n, all[n/2], all[n*9/10], all[n-1], worst, x.asked))
-}
-
-// dashed is a name as it can be in a benchmark's.
-func dashed(name string) string { return strings.NewReplacer(" ", "-", "'", "", ",", "").Replace(name) }
-
-// record adds a line to the file, if there is to be one.
-func record(t *testing.T, server *redistest.Server, line string) {
-	t.Helper()
-	if *recoveryOut == "" {
-		return
-	}
-	f, err := os.OpenFile(*recoveryOut, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err == nil && info.Size() == 0 {
-		_, err = fmt.Fprintf(f, "goos: %s\ngoarch: %s\nserver: redis\nredis-version: %s\ngo: %s\n\n",
-			runtime.GOOS, runtime.GOARCH, server.Version(), runtime.Version())
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(f, "BenchmarkRecovery/server=redis/%s\n", line)
-	}
-	if err != nil {
-		t.Error(err)
-	}
-}
-
-// In the midst of contention the lock comes to a process while the kernel still ends it, or it holds: then its ttl must
-// run out.
-func TestRecoveryInContention(t *testing.T) {
-	times := 2
-	if os.Getenv("REDIGOLOCK_LONG") != "" {
-		times = 20
-	}
-	for _, hold := range []time.Duration{0, 5 * time.Millisecond} {
-		s, r := realServer(t)
-		c := bench.Contention{Server: s, Way: "fair", Waiters: 8, Processes: 4, Hold: hold, TTL: peerTTL}
-		var gaps []time.Duration
-		over := 0
-		for range times {
-			pause := 50*time.Millisecond + rand.N(20*time.Millisecond)
-			gap, err := c.GapAfterKill(context.Background(), pause, peerTTL+poke)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if gaps = append(gaps, gap); gap > 20*time.Millisecond {
-				over++
+	for way, has := range map[string]bool{"other-locker": true, "renewing": false} {
+		got := of(way)
+		for _, unit := range []string{"gap-p50-ns", "gap-max-ns"} {
+			if got[unit] <= 0 {
+				t.Errorf("%s: %s is %v", way, unit, got[unit])
 			}
 		}
-		slices.Sort(gaps)
-		t.Logf("held for %v, one of 4 processes killed %d times: nobody held for %v (median), %v (worst), %d times over 20 ms",
-			hold, times, gaps[times/2], gaps[times-1], over)
-		record(t, r, fmt.Sprintf("case=in-contention/hold=%v %d %d p50-ns %d worst-ns %d over-20ms",
-			hold, times, gaps[times/2], gaps[times-1], over))
-		if gaps[times-1] > peerTTL+2*poke {
-			t.Errorf("the worst gap is %v", gaps[times-1])
+		for _, unit := range []string{"beyond-p50-ns", "beyond-max-ns"} {
+			if _, ok := got[unit]; ok != has {
+				t.Errorf("%s: has %s is %v, want %v", way, unit, ok, has)
+			}
+		}
+	}
+}
+
+func TestRecoveryOfALockThatDoesNotExcludeHasNoFigures(t *testing.T) {
+	s := miniServer(t)
+	for _, way := range []string{"no-lock", "no-lock-renewing"} {
+		res, err := bench.Recovery{Server: s, Way: way, TTL: 2 * time.Second}.Run(context.Background())
+		if err == nil || !strings.Contains(err.Error(), "MUTUAL EXCLUSION VIOLATED") || res.Recovered != nil {
+			t.Errorf("%s: %d ops, %v", way, res.Ops, err)
+		}
+	}
+}
+
+func TestCancelledRecoveryLeavesNoKey(t *testing.T) {
+	cause := errors.New("enough")
+	s, r := realServer(t)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	ended := make(chan error)
+	go func() {
+		_, err := bench.Recovery{Server: s, Way: "fair", TTL: time.Hour}.Run(ctx)
+		ended <- err
+	}()
+	eventually(t, "there are keys", func() bool { return len(keysOf(t, r)) > 0 })
+	cancel(cause)
+	if err := <-ended; !errors.Is(err, cause) {
+		t.Errorf("%v", err)
+	}
+	if keys := keysOf(t, r); len(keys) > 0 {
+		t.Errorf("left %q", keys)
+	}
+}
+
+// The next must not hold before the lease is over, but for the drift of 1 % and 2 ms that the library reckons with.
+func TestDeathIsJudgedByTheLease(t *testing.T) {
+	ms := time.Millisecond
+	for _, tt := range []struct {
+		renews             bool
+		asked, killed, got time.Duration
+		ok                 bool
+	}{
+		{false, 0, 100 * ms, 1000 * ms, true},
+		{false, 0, 100 * ms, 989 * ms, true},
+		{false, 0, 100 * ms, 987 * ms, false},
+		{false, 50 * ms, 100 * ms, 1000 * ms, false},
+		{true, 0, 100 * ms, 105 * ms, true},
+		{true, 0, 100 * ms, 87 * ms, false},
+	} {
+		way := "polling"
+		if tt.renews {
+			way = "renewing"
+		}
+		err := bench.Recovery{Way: way, TTL: time.Second}.Judge(tt.asked, tt.killed, tt.got)
+		if (err == nil) != tt.ok {
+			t.Errorf("%+v: %v", tt, err)
 		}
 	}
 }

@@ -25,12 +25,18 @@ type RivalConfig struct {
 }
 
 // A RivalKind is a Rival that can be measured: as the Approach of an Uncontended or a Load, and as the Way of a
-// Contention.
+// Contention or a Recovery.
 type RivalKind struct {
 	Name string
 	Open func(RivalConfig) (Rival, error)
 	// OneTry says that it has TryAcquire only: a client without a lock of its own.
 	OneTry bool
+	// Ready is called before a workload uses it, by the process that runs the workload, and not by those that a Contention
+	// starts, which inherit its environment. It may start the server. Nil: there is nothing to do.
+	Ready func() error
+	// Renews says that it keeps its locks alive by itself while their process lives, or has them end with its session.
+	// Then nobody outside knows when the lease of one who was killed is over.
+	Renews bool
 	// Server is the name of the server that it uses instead of the run's, such as "etcd". Empty: the run's.
 	Server string
 	// ServerCPU is the processor time that the other server has used until now; false where that is not known.
@@ -59,6 +65,17 @@ func Rivals() []string {
 	return names
 }
 
+// WaitingRivals are the names of those that can wait for a lock, and so be the Way of a Contention.
+func WaitingRivals() []string {
+	var names []string
+	for _, k := range rivals {
+		if !k.OneTry {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
+
 func rivalNamed(name string) (RivalKind, bool) {
 	i := slices.IndexFunc(rivals, func(k RivalKind) bool { return k.Name == name })
 	if i < 0 {
@@ -67,24 +84,20 @@ func rivalNamed(name string) (RivalKind, bool) {
 	return rivals[i], true
 }
 
+// readyFor is the Ready of an approach or a way.
+func readyFor(way string) error {
+	if k, ok := rivalNamed(way); ok && k.Ready != nil {
+		return k.Ready()
+	}
+	return nil
+}
+
 // serverOf is what names call the server of an approach or a way.
 func (s *Server) serverOf(way string) string {
 	if k, ok := rivalNamed(way); ok && k.Server != "" {
 		return k.Server
 	}
 	return s.Name
-}
-
-// cpuOf finds the processor time of the server of an approach or a way.
-func (s *Server) cpuOf(way string) func(context.Context) (time.Duration, bool) {
-	k, ok := rivalNamed(way)
-	switch {
-	case !ok || k.Server == "":
-		return s.usedCPU
-	case k.ServerCPU == nil:
-		return func(context.Context) (time.Duration, bool) { return 0, false }
-	}
-	return func(context.Context) (time.Duration, bool) { return k.ServerCPU() }
 }
 
 // rivalOp is the op of an Uncontended.
@@ -96,28 +109,4 @@ func rivalOp(r Rival) opFunc {
 		}
 		return release()
 	}
-}
-
-func newRival(p *part, kind RivalKind) (contender, error) {
-	r, err := kind.Open(RivalConfig{Server: p.server, TTL: p.TTL, Goroutines: len(p.Own)})
-	if err != nil {
-		return contender{}, err
-	}
-	ctx, cancel := context.WithCancel(bg)
-	own := rivalOp(r)
-	return contender{
-		warm:    func(w int) error { return own(p.Own[w]) },
-		acquire: func(int) (func() error, error) { return r.Acquire(ctx, p.Key) },
-		ended: func(err error) error {
-			if ctx.Err() != nil {
-				return nil // whatever a library says of a wait that it was told to end
-			}
-			return err
-		},
-		close: cancel,
-		end: func() {
-			cancel()
-			r.Close()
-		},
-	}, nil
 }

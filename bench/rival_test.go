@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/bench"
 )
 
@@ -31,11 +32,57 @@ func (m madeUp) Acquire(_ context.Context, key string) (func() error, error) {
 
 func (m madeUp) Close() {}
 
+// openNothing opens what lets everybody in.
+func openNothing(bench.RivalConfig) (bench.Rival, error) {
+	return madeUp{func(string) error { return nil }}, nil
+}
+
+// A lockerRival is a Locker of ours as another library, so that the tests have one that waits.
+type lockerRival struct {
+	locker *redigolock.Locker
+	ttl    time.Duration
+}
+
+func openLocker(c bench.RivalConfig) (bench.Rival, error) {
+	return lockerRival{&redigolock.Locker{Pool: c.Server.Pool}, c.TTL}, nil
+}
+
+func (l lockerRival) TryAcquire(key string) (func() error, error) {
+	return l.released(l.locker.TryAcquire(context.Background(), key, l.ttl))
+}
+
+func (l lockerRival) Acquire(ctx context.Context, key string) (func() error, error) {
+	return l.released(l.locker.Acquire(ctx, key, l.ttl))
+}
+
+func (l lockerRival) released(k *redigolock.Lock, err error) (func() error, error) {
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return k.Release(context.Background()) }, nil
+}
+
+// A renewingRival renews what it has waited for.
+type renewingRival struct{ lockerRival }
+
+func openRenewing(c bench.RivalConfig) (bench.Rival, error) {
+	return renewingRival{lockerRival{&redigolock.Locker{Pool: c.Server.Pool}, c.TTL}}, nil
+}
+
+func (r renewingRival) Acquire(ctx context.Context, key string) (func() error, error) {
+	k, err := r.locker.Acquire(ctx, key, r.ttl)
+	if err == nil {
+		k.KeepAlive(context.Background())
+	}
+	return r.released(k, err)
+}
+
+func (l lockerRival) Close() { _ = l.locker.Close() }
+
 func TestRivalIsCalledByTheServerThatItUses(t *testing.T) {
 	s, _ := realServer(t)
-	open := func(bench.RivalConfig) (bench.Rival, error) { return madeUp{func(string) error { return nil }}, nil }
 	used := time.Duration(0)
-	addRival(t, bench.RivalKind{Name: "elsewhere", Open: open, Server: "other", ServerCPU: func() (time.Duration, bool) {
+	addRival(t, bench.RivalKind{Name: "elsewhere", Open: openNothing, Server: "other", ServerCPU: func() (time.Duration, bool) {
 		used += time.Hour
 		return used, true
 	}})
@@ -58,15 +105,19 @@ func TestRivalIsCalledByTheServerThatItUses(t *testing.T) {
 
 func TestRivalIsRefusedWhatItCannotDo(t *testing.T) {
 	s := miniServer(t)
-	open := func(bench.RivalConfig) (bench.Rival, error) { return madeUp{func(string) error { return nil }}, nil }
-	addRival(t, bench.RivalKind{Name: "once", Open: open, OneTry: true})
+	addRival(t, bench.RivalKind{Name: "once", Open: openNothing, OneTry: true})
 	if !slices.Contains(bench.Rivals(), "once") {
 		t.Fatalf("rivals are %q", bench.Rivals())
 	}
+	if names := bench.WaitingRivals(); slices.Contains(names, "once") || !slices.Contains(names, "no-lock") {
+		t.Errorf("%q can wait", names)
+	}
 	for _, w := range []bench.Workload{
 		bench.Contention{Server: s, Way: "once"},
+		bench.Recovery{Server: s, Way: "once"},
 		bench.Contention{Server: s, Way: "unknown"},
 		bench.Uncontended{Server: s, Approach: "unknown"},
+		bench.Load{Of: bench.Uncontended{Server: s, Approach: "once"}, Keys: "hot", Rate: 1},
 		bench.Uncontended{Server: s, Approach: "once", PoolSize: 1},
 		bench.Uncontended{Server: s, Approach: "once", Lanes: 1},
 		bench.Uncontended{Server: s, Approach: "once", Release: "tx"},
@@ -96,5 +147,27 @@ func TestRivalsAreAddedOnce(t *testing.T) {
 			}()
 			bench.AddRivals(bench.RivalKind{Name: name})
 		}()
+	}
+}
+
+// What it starts must be there before the processes of a Contention are.
+func TestRivalIsMadeReadyBeforeItIsUsed(t *testing.T) {
+	s := miniServer(t)
+	missing := errors.New("the server is missing")
+	opened := false
+	addRival(t, bench.RivalKind{Name: "unready", Ready: func() error { return missing },
+		Open: func(bench.RivalConfig) (bench.Rival, error) {
+			opened = true
+			return madeUp{func(string) error { return nil }}, nil
+		}})
+	u := bench.Uncontended{Server: s, Approach: "unready", Time: time.Millisecond}
+	for _, w := range []bench.Workload{u, bench.Contention{Server: s, Way: "unready"}, bench.Load{Of: u, Rate: 100},
+		bench.Load{Of: u, Rate: 100, Keys: "hot"}, bench.Recovery{Server: s, Way: "unready"}} {
+		if _, err := w.Run(context.Background()); !errors.Is(err, missing) {
+			t.Errorf("%s: %v", w.Name(), err)
+		}
+	}
+	if opened {
+		t.Error("it was opened")
 	}
 }

@@ -28,6 +28,12 @@ func allWorkloads(s *bench.Server, d time.Duration) []bench.Workload {
 	}
 	bounded := bench.Uncontended{Server: s, Approach: "floor", PoolSize: 2, Goroutines: 4, Time: d}
 	list = append(list, bounded, bench.Load{Of: bounded, Rate: 500})
+	for _, keys := range []string{"hot", "zipf10000"} {
+		for _, way := range []string{"polling", "cohort"} {
+			u := bench.Uncontended{Server: s, Approach: way, Goroutines: 64, Time: d}
+			list = append(list, bench.Load{Of: u, Keys: keys, Rate: 500})
+		}
+	}
 	return append(list, bench.Contention{Server: s, Waiters: 8, Time: d})
 }
 
@@ -147,7 +153,7 @@ func TestRunWithEndedContextMakesNoKey(t *testing.T) {
 
 // A command that waits for a hung server would hold the run for the 3 s of the read timeout.
 func TestCancelStopsARunAtAHungServer(t *testing.T) {
-	for _, name := range []string{"setnx", "locker", "contention", "verb", "load"} {
+	for _, name := range []string{"setnx", "locker", "contention", "verb", "load", "load-hot-polling", "load-hot-fair"} {
 		t.Run(name, func(t *testing.T) {
 			s, r := realServer(t)
 			var w bench.Workload = bench.Uncontended{Server: s, Approach: name, Goroutines: 4, Time: time.Hour}
@@ -156,6 +162,9 @@ func TestCancelStopsARunAtAHungServer(t *testing.T) {
 				w = bench.Contention{Server: s, Waiters: 4, Time: time.Hour}
 			case "load":
 				w = bench.Load{Of: bench.Uncontended{Server: s, Approach: "floor", Goroutines: 4, Time: time.Hour}, Rate: 500}
+			case "load-hot-polling", "load-hot-fair":
+				u := bench.Uncontended{Server: s, Approach: strings.TrimPrefix(name, "load-hot-"), Time: time.Hour}
+				w = bench.Load{Of: u, Keys: "hot", Rate: 500}
 			case "verb":
 				w = bench.Verb{Server: s, Verb: "SetNX", Time: time.Hour}
 			}

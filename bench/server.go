@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -156,52 +155,6 @@ func field(info, name string) string {
 		}
 	}
 	return ""
-}
-
-// calls are commands that the server has executed, those that scripts call included, and those of other clients.
-type calls struct{ all, evalsha int64 }
-
-// calls returns false where the server does not tell.
-func (s *Server) calls(ctx context.Context) (calls, bool) {
-	var text string
-	err := s.administer(ctx, func(c redis.Conn, timeout time.Duration) (err error) {
-		text, err = redis.String(redis.DoWithTimeout(c, timeout, "INFO", "commandstats"))
-		return err
-	})
-	return sumCalls(text), err == nil
-}
-
-// sumCalls leaves INFO out, which is our asking.
-func sumCalls(commandstats string) (sum calls) {
-	for line := range strings.Lines(commandstats) {
-		name, rest, _ := strings.Cut(strings.TrimSpace(line), ":calls=")
-		n, _, _ := strings.Cut(rest, ",")
-		var count int64
-		if _, err := fmt.Sscan(n, &count); err != nil || name == "cmdstat_info" {
-			continue
-		}
-		sum.all += count
-		if name == "cmdstat_evalsha" {
-			sum.evalsha = count
-		}
-	}
-	return sum
-}
-
-// usedCPU is what the server's process has used until now, in user mode and in the kernel for it; or false where it
-// does not tell.
-func (s *Server) usedCPU(ctx context.Context) (time.Duration, bool) {
-	var text string
-	err := s.administer(ctx, func(c redis.Conn, timeout time.Duration) (err error) {
-		text, err = redis.String(redis.DoWithTimeout(c, timeout, "INFO", "cpu"))
-		return err
-	})
-	user, userErr := strconv.ParseFloat(field(text, "used_cpu_user"), 64)
-	sys, sysErr := strconv.ParseFloat(field(text, "used_cpu_sys"), 64)
-	if err != nil || userErr != nil || sysErr != nil {
-		return 0, false
-	}
-	return time.Duration((user + sys) * float64(time.Second)), true
 }
 
 // administer lends a connection that is not the workload's. It goes on after ctx has ended, for a short time.

@@ -162,7 +162,7 @@ func (u Uncontended) Run(ctx context.Context) (res Result, err error) {
 	if err := c.run(ctx); err != nil {
 		return Result{}, err
 	}
-	res = Result{Elapsed: c.elapsed, Latency: lat.hist, CPU: &c.cpu}
+	res = Result{Elapsed: c.elapsed, Latency: lat.hist, CPU: &c.cpu, Cost: &c.cost}
 	for _, m := range meters {
 		m.flush()
 		res.Ops += m.n

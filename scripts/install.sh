@@ -1,11 +1,20 @@
 #!/bin/sh
 # Installs what the tests need and this machine lacks: redis-server, and a C compiler for the race detector.
 # On Debian and its kin by apt, on macOS by brew; elsewhere it says what to install.
+#
+#	scripts/install.sh [peers]
+#
+# With peers also etcd and ZooKeeper, for bench/peers, about 200 MB with the Java that ZooKeeper needs; by apt only.
 set -eu
 
 want=
 command -v redis-server >/dev/null 2>&1 || want="$want redis-server"
 command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1 || want="$want gcc"
+if [ "${1:-}" = peers ] && command -v apt-get >/dev/null 2>&1; then
+	command -v etcd >/dev/null 2>&1 || want="$want etcd-server"
+	[ -e /usr/share/java/zookeeper.jar ] || want="$want zookeeper"
+	command -v java >/dev/null 2>&1 || want="$want default-jre-headless"
+fi
 [ -n "$want" ] || exit 0
 
 as_root() {

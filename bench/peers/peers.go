@@ -1,13 +1,20 @@
 // Package peers measures other libraries with the workloads of package bench. It is a module of its own, so that none
 // of them is a dependency of redigolock.
 //
+// Each rival has a file, whose comments say with which settings; [Kinds] lists them. A program that calls [Add] can
+// name them as the approach of an Uncontended or a Load, and as the way of a Contention. They make connections of their
+// own, without the user and password of the server's URL, but for those on redigo. etcd and ZooKeeper are started when
+// they are first needed, where they are installed (scripts/install.sh peers); REDIGOLOCK_ETCD and REDIGOLOCK_ZOOKEEPER
+// name the host:port of running ones instead. With REDIGOLOCK_PEERS=1 the tests fail where they are not installed.
+//
 //	cd bench/peers && go test -run '^$' -bench KeepAlive -benchtime 1x -locks 1000,10000 -ttl 10s -time 20s
 //	cd bench/peers && go test -run '^$' -bench AcquireRelease -benchtime 1x -count 10 -round 300ms
+//	cd bench/peers && go test -run '^$' -bench Contention -benchtime 1x -count 10 -round 1s -rivals redsync,redislock,etcd
 //	cd bench/peers && go test -run '^$' -bench Ratio -benchtime 1x -count 200 -round 30ms -timeout 1h
 //
-// The first two are figures of each, the last are paired ratios of the time of acquire + release to raw rueidis, as it
-// is and on one connection.
-// All rounds are interleaved; -socket goes through the server's unix socket instead of TCP.
+// The first three are figures of each, the last are paired ratios of the time of acquire + release to the first two
+// rivals, by default raw rueidis as it is and on one connection. All rounds are interleaved; -socket goes through the
+// server's unix socket instead of TCP.
 package peers
 
 import "github.com/redigolock/redigolock/bench"
@@ -20,31 +27,40 @@ func KeepAlive(k bench.KeepAlive) []bench.Workload {
 		k.Way, k.Open = way, nil
 		list = append(list, k)
 	}
-	k.Way, k.Open = "redsync", openRedsync
+	k.Way, k.Open = "redsync", openRedsyncKeeper
 	list = append(list, k)
-	k.Way, k.Open = "rueidislock", openRueidislock
+	k.Way, k.Open = "rueidislock", openRueidisKeeper
 	return append(list, k)
 }
 
-// Uncontended is the workload by raw rueidis as it is, and on one connection, which are the first two; by an identical
-// copy of the first as the control; by raw go-redis, and go-redis with its automatic pipelining; by redigo by hand, and
-// by our Locker on a pool and through a Mux. The others make connections of their own, without the user and password of
-// the server's URL.
-func Uncontended(u bench.Uncontended) []bench.Uncontended {
-	var list []bench.Uncontended
-	add := func(v bench.Uncontended) {
-		v.Server, v.Goroutines, v.TTL, v.Time = u.Server, u.Goroutines, u.TTL, u.Time
-		list = append(list, v)
+// Kinds are the rivals.
+func Kinds() []bench.RivalKind {
+	return []bench.RivalKind{
+		{Name: "rueidis", Open: openRueidis, OneTry: true},
+		{Name: "rueidis-conn1", Open: openRueidisConn1, OneTry: true},
+		{Name: "rueidis-copy", Open: openRueidis, OneTry: true}, // the control: what differs from rueidis is noise
+		{Name: "go-redis", Open: openGoRedis, OneTry: true},
+		{Name: "go-redis-auto", Open: openGoRedisAuto, OneTry: true},
+		{Name: "redsync", Open: openRedsync},
+		{Name: "redsync-pool16", Open: openRedsyncPool16},
+		{Name: "redsync-goredis", Open: openRedsyncGoRedis},
+		{Name: "redislock", Open: openRedislock},
+		{Name: "redislock-exp", Open: openRedislockExp},
+		{Name: "goredis-setnx", Open: openGoRedisSetNX},
+		{Name: "rueidislock", Open: openRueidislock},
+		{Name: "valkeylock", Open: openValkeylock},
+		{Name: "article-setnx", Open: openArticleSetNX},
+		{Name: "article-script", Open: openArticleScript},
+		{Name: "article-verified", Open: openArticleVerified},
+		on(etcdServer, openEtcd),
+		on(zookeeperServer, openZookeeper),
 	}
-	add(bench.Uncontended{Approach: "rueidis", Open: openRueidis})
-	add(bench.Uncontended{Approach: "rueidis", Open: openRueidis, Lanes: 1, Label: "rueidis-conn1"})
-	add(bench.Uncontended{Approach: "rueidis", Open: openRueidis, Label: "rueidis-copy"})
-	add(bench.Uncontended{Approach: "go-redis", Open: openGoRedis})
-	add(bench.Uncontended{Approach: "go-redis-auto", Open: openGoRedisAuto})
-	add(bench.Uncontended{Approach: "floor"})
-	add(bench.Uncontended{Approach: "locker"})
-	for _, lanes := range bench.Lanes() {
-		add(bench.Uncontended{Approach: "locker", Lanes: lanes})
-	}
-	return list
 }
+
+// on is the rival that is named like its server.
+func on(b *backend, open func(bench.RivalConfig) (bench.Rival, error)) bench.RivalKind {
+	return bench.RivalKind{Name: b.name, Open: open, Ready: b.start, Server: b.name, ServerCPU: b.cpu}
+}
+
+// Add makes the rivals known to package bench. A program calls it before bench.Join, and Stop in its end.
+func Add() { bench.AddRivals(Kinds()...) }

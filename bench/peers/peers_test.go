@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,12 +23,28 @@ var (
 	ttl    = flag.Duration("ttl", 10*time.Second, "of the locks")
 	length = flag.Duration("time", 20*time.Second, "how long each is measured")
 
+	rivals     = flag.String("rivals", "", "`names`, beside our own; none: the raw clients, of Contention those that wait")
+	waiters    = flag.String("waiters", "64", "how many `waiters` contend")
+	processes  = flag.Int("processes", 4, "of the waiters")
+	hold       = flag.Duration("hold", 0, "how long each waiter holds")
 	goroutines = flag.String("goroutines", "1,2,16,128,1024", "how many `goroutines` acquire and release")
-	round      = flag.Duration("round", 30*time.Millisecond, "how long a round of acquire and release is")
+	round      = flag.Duration("round", 30*time.Millisecond, "how long a round is")
 	socket     = flag.Bool("socket", false, "go through the server's unix socket")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	peers.Add()
+	bench.Join()
+	goleak.VerifyTestMain(stopping{m})
+}
+
+// stopping ends the rivals' servers, before goroutines are counted.
+type stopping struct{ *testing.M }
+
+func (s stopping) Run() int {
+	defer peers.Stop()
+	return s.M.Run()
+}
 
 func server(tb testing.TB) (*bench.Server, *redistest.Server) {
 	tb.Helper()
@@ -58,86 +75,6 @@ func TestEachWayRenewsAndLeavesNoKey(t *testing.T) {
 		if n, err := redis.Int(r.Do("DBSIZE")); n != 0 || err != nil {
 			t.Errorf("%s: left %d keys, %v", w.Name(), n, err)
 		}
-	}
-}
-
-// Each rival sends what it is measured for, on both transports, and leaves nothing.
-func TestEachPeerAcquiresAndReleases(t *testing.T) {
-	for _, unix := range []bool{false, true} {
-		*socket = unix
-		s, r := server(t)
-		for _, u := range peers.Uncontended(bench.Uncontended{Server: s, Goroutines: 4, Time: 50 * time.Millisecond}) {
-			before, err := r.Calls()
-			if err != nil {
-				t.Fatal(err)
-			}
-			res, err := u.Run(context.Background())
-			if err != nil {
-				t.Fatalf("%s: %v", u.Name(), err)
-			}
-			after, err := r.Calls()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if res.Ops < 4 || res.Latency.TotalCount() != res.Ops || res.CPU.Client <= 0 || res.CPU.Server < 0 {
-				t.Errorf("%s: %d ops, %d in the histogram, %+v", u.Name(), res.Ops, res.Latency.TotalCount(), *res.CPU)
-			}
-			for _, name := range []string{"set", "evalsha"} { // 4 to warm up; a script may be unknown until then
-				if n := after[name] - before[name]; n < res.Ops+4 || n > res.Ops+8 {
-					t.Errorf("%s: %d %s for %d ops", u.Name(), n, name, res.Ops)
-				}
-			}
-			if n, err := redis.Int(r.Do("DBSIZE")); n != 0 || err != nil {
-				t.Errorf("%s: left %d keys, %v", u.Name(), n, err)
-			}
-		}
-	}
-	*socket = false
-}
-
-// A rival must not be faster because it does not look at the replies.
-func TestEachPeerFailsIfTheLockIsHeldOrLost(t *testing.T) {
-	s, r := server(t)
-	for _, u := range peers.Uncontended(bench.Uncontended{Server: s, TTL: time.Minute}) {
-		if u.Open == nil {
-			continue
-		}
-		op, end, err := u.Open(u)
-		if err != nil {
-			t.Fatal(err)
-		}
-		do(t, r, "SET", "held", "x")
-		if err := op("held"); err == nil {
-			t.Errorf("%s: the key was held, and it did not fail", u.Name())
-		}
-		do(t, r, "DEL", "held")
-		ctx, cancel := context.WithCancel(t.Context())
-		saboteur := make(chan struct{})
-		go func() {
-			defer close(saboteur)
-			for ctx.Err() == nil {
-				_, _ = r.Do("DEL", "lost")
-			}
-		}()
-		for deadline := time.Now().Add(20 * time.Second); op("lost") == nil; {
-			if time.Now().After(deadline) {
-				t.Errorf("%s: the key was deleted again and again, and it did not fail", u.Name())
-				break
-			}
-		}
-		cancel()
-		<-saboteur
-		end()
-		if n, err := redis.Int(r.Do("DBSIZE")); n != 0 || err != nil {
-			t.Errorf("%s: left %d keys, %v", u.Name(), n, err)
-		}
-	}
-}
-
-func do(t *testing.T, r *redistest.Server, cmd string, args ...any) {
-	t.Helper()
-	if _, err := r.Do(cmd, args...); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -202,24 +139,72 @@ func BenchmarkKeepAlive(b *testing.B) {
 	}
 }
 
-// BenchmarkAcquireRelease are the figures of each.
-func BenchmarkAcquireRelease(b *testing.B) {
+// chosen are the rivals of the flag, or else those that are meant.
+func chosen(meant func(bench.RivalKind) bool) []string {
+	if *rivals != "" {
+		return strings.Split(*rivals, ",")
+	}
+	var names []string
+	for _, kind := range peers.Kinds() {
+		if meant(kind) {
+			names = append(names, kind.Name)
+		}
+	}
+	return names
+}
+
+// uncontended is the workload by each rival; by redigo by hand; and by our Locker on a pool and through a Mux.
+func uncontended(u bench.Uncontended) []bench.Uncontended {
+	var list []bench.Uncontended
+	add := func(approach string, lanes int) {
+		u.Approach, u.Lanes = approach, lanes
+		list = append(list, u)
+	}
+	for _, name := range chosen(func(kind bench.RivalKind) bool { return kind.OneTry }) {
+		add(name, 0)
+	}
+	add("floor", 0)
+	add("locker", 0)
+	for _, lanes := range bench.Lanes() {
+		add("locker", lanes)
+	}
+	return list
+}
+
+// BenchmarkContention are the figures of each rival that can wait, and of our ways.
+func BenchmarkContention(b *testing.B) {
 	s, _ := server(b)
-	for _, n := range numbers(b, *goroutines) {
-		list := peers.Uncontended(bench.Uncontended{Server: s, Goroutines: n, Time: *round})
+	for _, n := range numbers(b, *waiters) {
+		var list []bench.Contention
+		names := chosen(func(kind bench.RivalKind) bool { return !kind.OneTry })
+		for _, way := range slices.Concat(names, bench.ContentionWays()) {
+			list = append(list, bench.Contention{Server: s, Way: way, Waiters: n, Processes: *processes, Hold: *hold,
+				Time: *round})
+		}
 		for i, results := range interleaved(b, list) {
 			reportEach(b, list[i].Name(), len(results), func(b *testing.B, round int) { report(b, results[round]) })
 		}
 	}
 }
 
-// BenchmarkRatio are paired ratios to the first two of them, raw rueidis. Above 128 goroutines a round is longer, as
-// lockbench has it, or the end of each would be a good part of it.
+// BenchmarkAcquireRelease are the figures of each.
+func BenchmarkAcquireRelease(b *testing.B) {
+	s, _ := server(b)
+	for _, n := range numbers(b, *goroutines) {
+		list := uncontended(bench.Uncontended{Server: s, Goroutines: n, Time: *round})
+		for i, results := range interleaved(b, list) {
+			reportEach(b, list[i].Name(), len(results), func(b *testing.B, round int) { report(b, results[round]) })
+		}
+	}
+}
+
+// BenchmarkRatio are paired ratios to the first two rivals, raw rueidis by default. Above 128 goroutines a round is
+// longer, as lockbench has it, or the end of each would be a good part of it.
 func BenchmarkRatio(b *testing.B) {
 	s, _ := server(b)
 	for _, n := range numbers(b, *goroutines) {
 		length := *round * time.Duration(max(n, 128)) / 128
-		list := peers.Uncontended(bench.Uncontended{Server: s, Goroutines: n, Time: length})
+		list := uncontended(bench.Uncontended{Server: s, Goroutines: n, Time: length})
 		all := interleaved(b, list)
 		for i, u := range list {
 			for base := range min(i, 2) {

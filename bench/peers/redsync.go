@@ -2,51 +2,76 @@ package peers
 
 import (
 	"context"
-	"time"
+	"math"
 
 	"github.com/go-redsync/redsync/v4"
-	"github.com/go-redsync/redsync/v4/redis/redigo"
+	rsgoredis "github.com/go-redsync/redsync/v4/redis/goredis/v9"
+	rsredigo "github.com/go-redsync/redsync/v4/redis/redigo"
+	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/bench"
 )
 
-// A redsyncKeeper renews as redsync's users do, for it has no renewal itself: a goroutine and a ticker for each mutex,
-// which calls ExtendContext. It works on the same bounded pool of redigo as our own ways.
-type redsyncKeeper struct {
-	*bench.Loop
-	rs      *redsync.Redsync
-	mutexes []*redsync.Mutex
-	sent    []time.Time // of the acquire
+// A redsyncRival is redsync on one server, a new Mutex for each lock, as its manual has it. It polls, by default 32
+// times with 50 to 250 ms between; here without end, and with pollPause. After each try that fails it sends a release.
+type redsyncRival struct {
+	rs        *redsync.Redsync
+	try       []redsync.Option
+	patient   []redsync.Option
+	closePool func()
 }
 
-func openRedsync(k *bench.Keeping) (bench.Keeper, error) {
-	n := len(k.Keys)
-	r := &redsyncKeeper{mutexes: make([]*redsync.Mutex, n), sent: make([]time.Time, n)}
-	r.rs = redsync.New(redigo.NewPool(k.Pool))
-	r.Loop = bench.NewLoop(k, r.renew)
-	return r, nil
-}
-
-func (r *redsyncKeeper) Acquire(i int) error {
-	r.mutexes[i] = r.rs.NewMutex(r.Keys[i], redsync.WithExpiry(r.TTL), redsync.WithTries(1))
-	r.sent[i] = time.Now()
-	if err := r.mutexes[i].LockContext(context.Background()); err != nil || i > 0 {
-		return err
+func newRedsync(config bench.RivalConfig, rs *redsync.Redsync, closePool func()) *redsyncRival {
+	expiry := redsync.WithExpiry(config.TTL)
+	return &redsyncRival{
+		rs: rs, closePool: closePool,
+		try:     []redsync.Option{expiry, redsync.WithTries(1)},
+		patient: []redsync.Option{expiry, redsync.WithTries(math.MaxInt), redsync.WithRetryDelay(pollPause)},
 	}
-	return r.renew(i) // loads the script
 }
 
-func (r *redsyncKeeper) Keep(i int) error {
-	r.Start(i, r.sent[i])
-	return nil
+// openRedsync is on redigo, on the run's unbounded pool.
+func openRedsync(config bench.RivalConfig) (bench.Rival, error) {
+	return newRedsync(config, redsync.New(rsredigo.NewPool(config.Server.Pool)), func() {}), nil
 }
 
-func (r *redsyncKeeper) renew(i int) error {
-	if ok, err := r.mutexes[i].ExtendContext(context.Background()); !ok || err != nil {
-		if err == nil {
-			err = redsync.ErrExtendFailed
-		}
-		return err
+// openRedsyncPool16 is on redigo, on a pool of 16 connections, for which one waits.
+func openRedsyncPool16(config bench.RivalConfig) (bench.Rival, error) {
+	pool := &redis.Pool{DialContext: config.Server.Pool.DialContext, MaxActive: 16, MaxIdle: 16, Wait: true}
+	return newRedsync(config, redsync.New(rsredigo.NewPool(pool)), func() { _ = pool.Close() }), nil
+}
+
+// openRedsyncGoRedis is on go-redis, with its pool as openGoRedis has it.
+func openRedsyncGoRedis(config bench.RivalConfig) (bench.Rival, error) {
+	c, err := dialGoRedis(config)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	return newRedsync(config, redsync.New(rsgoredis.NewPool(c)), func() { _ = c.Close() }), nil
 }
+
+func (r *redsyncRival) TryAcquire(key string) (func() error, error) {
+	m := r.rs.NewMutex(key, r.try...)
+	if err := m.TryLockContext(noContext); err != nil {
+		return nil, err
+	}
+	return func() error { return unlock(m) }, nil
+}
+
+func (r *redsyncRival) Acquire(ctx context.Context, key string) (func() error, error) {
+	m := r.rs.NewMutex(key, r.patient...)
+	if err := m.LockContext(ctx); err != nil {
+		return nil, err
+	}
+	return func() error { return unlock(m) }, nil
+}
+
+func unlock(m *redsync.Mutex) error {
+	ok, err := m.UnlockContext(noContext)
+	if err == nil && !ok {
+		err = errNotHeld
+	}
+	return err
+}
+
+func (r *redsyncRival) Close() { r.closePool() }

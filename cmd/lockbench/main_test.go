@@ -1,109 +1,61 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"flag"
 	"os"
-	"path/filepath"
+	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/gomodule/redigo/redis"
 	"go.uber.org/goleak"
-
-	"github.com/redigolock/redigolock/bench"
-	"github.com/redigolock/redigolock/internal/redistest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
-
-// TestMain lets a test start this binary as lockbench.
+// TestMain lets a test start this binary as lockbench, and lockbench start it as a process of a Contention.
 func TestMain(m *testing.M) {
-	bench.Join()
 	if os.Getenv("LOCKBENCH_TEST_MAIN") == "1" {
 		main()
-		return
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// An outcome is what a run has printed.
-type outcome struct {
-	code           int
-	stdout, stderr string
-}
-
-// lockbench runs it with an environment of its own.
-func lockbench(ctx context.Context, env map[string]string, args ...string) outcome {
-	var stdout, stderr bytes.Buffer
-	code := run(ctx, args, func(name string) string { return env[name] }, &stdout, &stderr)
-	return outcome{code, stdout.String(), stderr.String()}
-}
-
-// quick are the flags of a run that is over soon.
-func quick(args ...string) []string {
-	return append([]string{"-time", "20ms", "-count", "1", "-goroutines", "1,4", "-waiters", "2", "-processes", "1,2"}, args...)
-}
-
-// wantLine checks the exit code, and that stderr is one line that contains all the texts.
-func (o outcome) wantLine(t *testing.T, code int, texts ...string) {
+func command(t *testing.T, args ...string) (stdout string, code int) {
 	t.Helper()
-	if o.code != code {
-		t.Errorf("exit code %d, want %d", o.code, code)
-	}
-	if line, rest, ok := strings.Cut(o.stderr, "\n"); !ok || rest != "" || !strings.HasPrefix(line, "lockbench: ") {
-		t.Errorf("not one line: %q", o.stderr)
-	}
-	for _, text := range texts {
-		if !strings.Contains(o.stderr, text) {
-			t.Errorf("%q is not in %q", text, o.stderr)
-		}
-	}
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
+	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got != string(want) {
-		t.Errorf("%s differs (go test ./cmd/lockbench -update writes it anew); got\n%s", path, got)
-	}
+	cmd := exec.Command(exe, args...)
+	cmd.Env = append(os.Environ(), "LOCKBENCH_TEST_MAIN=1", "REDIS_URL=")
+	out, _ := cmd.Output()
+	return string(out), cmd.ProcessState.ExitCode()
 }
 
-// eventually polls until ok returns true, for ten seconds at most.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+func TestCommandMeasuresInSeveralProcesses(t *testing.T) {
+	out, code := command(t, "-workload", "contention", "-ways", "fair", "-waiters", "2", "-processes", "2", "-time", "50ms",
+		"-count", "1")
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, text := range []string{"miniredis v", "Jain"} { // the version is in the build information of a main package only
+		if !strings.Contains(out, text) {
+			t.Errorf("%q is not in\n%s", text, out)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
-func keysOf(t *testing.T, r *redistest.Server) []string {
-	t.Helper()
-	keys, err := redis.Strings(r.Do("KEYS", "*"))
-	if err != nil {
-		t.Fatal(err)
+func TestCommandHasAnExitCode(t *testing.T) {
+	if out, code := command(t, "-count", "0"); code != 2 || out != "" {
+		t.Errorf("a bad flag: exit code %d, stdout %q", code, out)
 	}
-	return keys
+	if out, code := command(t, "-h"); code != 0 || !strings.HasPrefix(out, "Lockbench measures the locks of redigolock") {
+		t.Errorf("-h: exit code %d, stdout %q", code, out)
+	}
 }
 
-func do(t *testing.T, r *redistest.Server, cmd string, args ...any) {
-	t.Helper()
-	if _, err := r.Do(cmd, args...); err != nil {
-		t.Fatal(err)
+func TestRivalsAreOfTheOtherCommand(t *testing.T) {
+	if out, code := command(t, "-workload", "rivals"); code != 2 || out != "" {
+		t.Errorf("exit code %d, stdout %q", code, out)
+	}
+	if out, _ := command(t, "-h"); strings.Contains(out, "rivals for") {
+		t.Errorf("-h lists rivals:\n%s", out)
 	}
 }

@@ -1,0 +1,179 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+)
+
+// endPatience is how long the first to be served may come after the time, the waits of a Load may take to end, and then
+// the lock.
+const endPatience = 500 * time.Millisecond
+
+// warmShared is how many goroutines do once what does not share before the clock starts: they make connections enough
+// for the many who mostly wait.
+const warmShared = 64
+
+// A sharedLoad is a Run of a Load whose arrivals share keys.
+type sharedLoad struct {
+	*loadRun
+	lock   waitLock
+	hold   time.Duration
+	keys   []sharedKey
+	which  []int32       // of the keys each arrival wants
+	over   chan struct{} // closed when the time is up
+	closed chan struct{} // closed when lock.close has returned
+}
+
+// A sharedKey has the arrival that holds, counted from 1; 0: none.
+type sharedKey struct {
+	name  string
+	owner atomic.Int64
+}
+
+func (l Load) runShared(ctx context.Context) (res Result, err error) {
+	u := l.Of
+	if err := readyFor(u.Approach); err != nil {
+		return Result{}, err
+	}
+	warmed := min(u.Goroutines, warmShared)
+	n := 1
+	if l.Keys == "zipf10000" {
+		n = zipfKeys
+	}
+	k := newKeys(warmed + n)
+	if u.Approach == "fair" || u.Approach == "cohort" {
+		k.more = queueKeys(k.names)
+	}
+	defer k.remove(ctx, u.Server, &err)
+	s, err := l.share(k.names[warmed:])
+	if err != nil {
+		return Result{}, err
+	}
+	s.man(u, func(w int) error {
+		if w >= warmed {
+			return nil
+		}
+		return s.lock.once(k.names[w])
+	}, s.serveShared)
+	s.crew.timely, s.crew.first, s.crew.within, s.crew.stop = true, s.first, endPatience, s.stop
+	err = s.crew.run(ctx)
+	s.finish(ctx, k)
+	if err != nil {
+		return Result{}, err
+	}
+	return s.result(u.Server)
+}
+
+// share opens the lock, and draws which key each arrival wants.
+func (l Load) share(names []string) (*sharedLoad, error) {
+	u := l.Of
+	s := &sharedLoad{hold: l.Hold, keys: make([]sharedKey, len(names)), over: make(chan struct{}),
+		closed: make(chan struct{})}
+	for i, name := range names {
+		s.keys[i].name = name
+	}
+	var err error
+	if s.loadRun, err = l.newRun(); err != nil {
+		return nil, err
+	}
+	s.lock, err = waitConfig{u.Server, u.Server.Pool, u.Approach, u.Lanes, u.TTL, u.Goroutines}.open()
+	if err != nil {
+		s.pacer.stop()
+		return nil, err
+	}
+	s.which = draw(len(names), len(s.at))
+	return s, nil
+}
+
+// draw draws for each of so many arrivals one of n keys.
+func draw(n, arrivals int) []int32 {
+	which := make([]int32, arrivals)
+	if n == 1 {
+		return which
+	}
+	zipf := rand.NewZipf(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), zipfExponent, 1, uint64(n-1))
+	for i := range which {
+		which[i] = int32(zipf.Uint64())
+	}
+	return which
+}
+
+// stop ends the waits. A fair Locker may take a moment for it, in which holders release.
+func (s *sharedLoad) stop() {
+	s.pacer.stop()
+	close(s.over)
+	go func() {
+		defer close(s.closed)
+		s.lock.close()
+	}()
+}
+
+// finish ends the lock when all workers have ended. Who does not end in time, as a rival that does not hear that its
+// wait is over, is left to end by itself, and its keys are then removed once more.
+func (s *sharedLoad) finish(ctx context.Context, k *keys) {
+	done := s.crew.server.endWithin(ctx, endPatience, func() {
+		s.crew.all.Wait()
+		<-s.closed
+		s.lock.end()
+	})
+	select {
+	case <-done:
+	default:
+		go func() {
+			<-done
+			_ = k.removeAll(ctx, s.crew.server)
+		}()
+	}
+}
+
+// serveShared does not look at who gets a key when the time is up: it is not served, and a rival whose waits were
+// ended may have lost it.
+func (s *sharedLoad) serveShared(_, i int) (bool, error) {
+	key := &s.keys[s.which[i]]
+	release, err := s.lock.acquire(key.name)
+	switch {
+	case err != nil && s.crew.stopped.Load():
+		return false, s.lock.ended(err)
+	case err != nil:
+		return false, err
+	case s.crew.stopped.Load():
+		return false, s.released(release())
+	}
+	id := int64(i) + 1
+	if !key.owner.CompareAndSwap(0, id) {
+		return false, fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: arrival %d got the key that arrival %d holds, no figures",
+			id, key.owner.Load())
+	}
+	s.work()
+	if !key.owner.CompareAndSwap(id, 0) { // before the release: the next may be there before its answer
+		return false, fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: arrival %d found arrival %d in its key, no figures",
+			id, key.owner.Load())
+	}
+	return true, s.released(release())
+}
+
+func (s *sharedLoad) released(err error) error {
+	if err != nil && s.crew.stopped.Load() {
+		err = s.lock.ended(err)
+	}
+	if err != nil {
+		return fmt.Errorf("bench: the lock did not hold until its release, no figures: %w", err)
+	}
+	return nil
+}
+
+// work holds for as long as is to be held.
+func (s *sharedLoad) work() {
+	if s.hold == 0 {
+		return
+	}
+	timer := time.NewTimer(s.hold)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.over:
+	}
+}

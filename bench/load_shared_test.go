@@ -1,0 +1,231 @@
+package bench_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock/bench"
+)
+
+// shared is a Load of each way to wait, on both kinds of shared keys.
+func shared(s *bench.Server, d time.Duration, rate float64) []bench.Load {
+	var list []bench.Load
+	for _, keys := range []string{"hot", "zipf10000"} {
+		for _, u := range []bench.Uncontended{
+			{Approach: "polling"}, {Approach: "fair"}, {Approach: "cohort"}, {Approach: "fair", Lanes: 1},
+			{Approach: "polling", Lanes: 2}, {Approach: "other-locker"},
+		} {
+			u.Server, u.Time = s, d
+			list = append(list, bench.Load{Of: u, Keys: keys, Rate: rate, Hold: 100 * time.Microsecond})
+		}
+	}
+	return list
+}
+
+func TestSharedLoadFiguresBelongTogetherAndItLeavesNoKey(t *testing.T) {
+	s, r := realServer(t)
+	for _, l := range shared(s, 300*time.Millisecond, 400) {
+		res, err := l.Run(context.Background())
+		if err != nil {
+			t.Fatalf("%s: %v", l.Name(), err)
+		}
+		arrived := res.Loaded.Arrived
+		if res.Ops < 1 || res.Ops+res.Loaded.Unserved != arrived || res.Latency.TotalCount() != arrived {
+			t.Errorf("%s: %d arrived, %d were served, %d not, %d are in the histogram", l.Name(), arrived, res.Ops,
+				res.Loaded.Unserved, res.Latency.TotalCount())
+		}
+		if res.Latency.Min() < l.Hold.Nanoseconds()/2 && res.Loaded.Unserved == 0 {
+			t.Errorf("%s: one took %v and held for %v", l.Name(), time.Duration(res.Latency.Min()), l.Hold)
+		}
+		if keys := keysOf(t, r); len(keys) > 0 {
+			t.Errorf("%s left %q", l.Name(), keys)
+		}
+	}
+}
+
+// Each holds for 20 ms: 50 a second, however many arrive. The waits end with the time, and count.
+func TestSharedLoadBeyondSaturationEndsAndTellsWhoWasNotServed(t *testing.T) {
+	s, r := realServer(t)
+	for _, l := range shared(s, time.Second, 1000)[:6] {
+		l.Hold = 20 * time.Millisecond
+		began := time.Now()
+		res, err := l.Run(context.Background())
+		if err != nil {
+			t.Fatalf("%s: %v", l.Name(), err)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("%s took %v: it has served those that waited", l.Name(), took)
+		}
+		if res.Ops > 51 || res.Loaded.Unserved < 700 {
+			t.Errorf("%s: %d served, %d not", l.Name(), res.Ops, res.Loaded.Unserved)
+		}
+		if p50 := time.Duration(res.Latency.ValueAtPercentile(50)); p50 < 300*time.Millisecond {
+			t.Errorf("%s: the median is %v: those that were not served are left out", l.Name(), p50)
+		}
+		if res.Elapsed > 3*time.Second {
+			t.Errorf("%s: the end of the waits counts as time: %v", l.Name(), res.Elapsed)
+		}
+		if keys := keysOf(t, r); len(keys) > 0 {
+			t.Errorf("%s left %q", l.Name(), keys)
+		}
+	}
+}
+
+// A narrow lock is one mutex for all keys, which is held for 5 ms at least; it counts who is there at once.
+type narrow struct {
+	mu        sync.Mutex
+	now, most atomic.Int64
+}
+
+func (n *narrow) TryAcquire(string) (func() error, error) { return func() error { return nil }, nil }
+
+func (n *narrow) Acquire(context.Context, string) (func() error, error) {
+	now := n.now.Add(1)
+	for most := n.most.Load(); now > most && !n.most.CompareAndSwap(most, now); most = n.most.Load() {
+	}
+	n.mu.Lock()
+	return func() error {
+		time.Sleep(5 * time.Millisecond)
+		n.mu.Unlock()
+		n.now.Add(-1)
+		return nil
+	}, nil
+}
+
+func (n *narrow) Close() {}
+
+// Who comes above the bound waits in the queue, and counts from when it arrived.
+func TestSharedLoadIsBoundedInWhomItServesAtOnce(t *testing.T) {
+	s := miniServer(t)
+	lock := new(narrow)
+	addRival(t, bench.RivalKind{Name: "narrow", Open: func(bench.RivalConfig) (bench.Rival, error) { return lock, nil }})
+	l := bench.Load{Of: bench.Uncontended{Server: s, Approach: "narrow", Goroutines: 8, Time: time.Second}, Rate: 1000,
+		Keys: "zipf10000"}
+	res, err := l.Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p50 := time.Duration(res.Latency.ValueAtPercentile(50)); p50 < 100*time.Millisecond {
+		t.Errorf("the median is %v at 5 times what can be served", p50)
+	}
+	if n := lock.most.Load(); n > 8 {
+		t.Errorf("%d were served at once", n)
+	}
+}
+
+func TestSharedLoadOfALockThatDoesNotExcludeHasNoFigures(t *testing.T) {
+	s := miniServer(t)
+	for _, keys := range []string{"hot", "zipf10000"} {
+		l := bench.Load{Of: bench.Uncontended{Server: s, Approach: "no-lock", Time: time.Minute}, Keys: keys, Rate: 2000,
+			Hold: time.Millisecond}
+		res, err := l.Run(context.Background())
+		if err == nil || !strings.Contains(err.Error(), "MUTUAL EXCLUSION VIOLATED") || res.Loaded != nil {
+			t.Errorf("%s: %d ops, %v", keys, res.Ops, err)
+		}
+	}
+}
+
+// The server has forgotten who held.
+func TestSharedLoadOfALockThatIsLostHasNoFigures(t *testing.T) {
+	s, r := realServer(t)
+	l := bench.Load{Of: bench.Uncontended{Server: s, Approach: "polling", Time: time.Minute}, Keys: "hot", Rate: 100,
+		Hold: time.Second}
+	ctx, cancel := context.WithCancel(context.Background())
+	saboteur := make(chan struct{})
+	go func() {
+		defer close(saboteur)
+		for ctx.Err() == nil {
+			_, _ = r.Do("FLUSHALL")
+		}
+	}()
+	_, err := l.Run(ctx)
+	cancel()
+	<-saboteur
+	if err == nil || !strings.Contains(err.Error(), "no figures") && !strings.Contains(err.Error(), "not held") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A deaf lock is held for ever, and its waits do not hear that they are over.
+type deaf struct {
+	madeUp
+	wait <-chan struct{}
+}
+
+func (d deaf) Acquire(context.Context, string) (func() error, error) {
+	<-d.wait
+	return nil, errors.New("it has lasted too long")
+}
+
+func TestDeafRivalDoesNotHoldUpTheEnd(t *testing.T) {
+	s := miniServer(t)
+	wait, closed := make(chan struct{}), make(chan struct{})
+	addRival(t, bench.RivalKind{Name: "deaf", Open: func(bench.RivalConfig) (bench.Rival, error) {
+		return deafRival{deaf{madeUp{func(string) error { return nil }}, wait}, closed}, nil
+	}})
+	l := bench.Load{Of: bench.Uncontended{Server: s, Approach: "deaf", Time: 200 * time.Millisecond}, Keys: "hot", Rate: 1000}
+	ended := make(chan error)
+	go func() {
+		_, err := l.Run(context.Background())
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "not one op") {
+			t.Errorf("%v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it still runs after 20 s")
+	}
+	select {
+	case <-closed:
+		t.Error("it was closed while goroutines waited")
+	default:
+	}
+	close(wait)
+	<-closed
+}
+
+// A deafRival says that it was closed.
+type deafRival struct {
+	deaf
+	closed chan struct{}
+}
+
+func (d deafRival) Close() { close(d.closed) }
+
+func TestZipfKeysAreDrawnAsSaid(t *testing.T) {
+	const n = 200_000
+	counts := make([]int, 10_000)
+	for _, k := range bench.Draw(len(counts), n) {
+		counts[k]++ // panics for a key that is none
+	}
+	// The sum of k^-1.1 for k from 1 to 10,000 is 6.603.
+	for k, want := range map[int]float64{0: 0.1514, 1: 0.0706, 9: 0.0120} {
+		if got := float64(counts[k]) / n; got < 0.9*want || got > 1.1*want {
+			t.Errorf("key %d has a share of %v, want %v", k, got, want)
+		}
+	}
+	if hot := bench.Draw(1, 3); len(hot) != 3 || hot[0]+hot[1]+hot[2] != 0 {
+		t.Errorf("one key is drawn as %v", hot)
+	}
+}
+
+// A slow op is a figure too: an overloaded lock has one, not an error.
+func TestSharedLoadWaitsForTheFirstToBeServed(t *testing.T) {
+	s := miniServer(t)
+	u := bench.Uncontended{Server: s, Approach: "polling", Goroutines: 4, Time: 50 * time.Millisecond}
+	l := bench.Load{Of: u, Keys: "hot", Rate: 1000, Hold: 200 * time.Millisecond}
+	res, err := l.Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Ops < 1 || res.Elapsed < l.Hold {
+		t.Errorf("%d ops in %v, held for %v", res.Ops, res.Elapsed, l.Hold)
+	}
+}

@@ -1,0 +1,211 @@
+package peers_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/bench/peers"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// open makes a rival whose locks expire in a minute, until the end of the test.
+func open(t *testing.T, kind bench.RivalKind, s *bench.Server) bench.Rival {
+	t.Helper()
+	r, err := kind.Open(bench.RivalConfig{Server: s, TTL: time.Minute, Goroutines: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r
+}
+
+// kinds are the rivals whose servers are installed. With REDIGOLOCK_PEERS=1 all must be.
+func kinds(t *testing.T) []bench.RivalKind {
+	t.Helper()
+	var list []bench.RivalKind
+	for _, kind := range peers.Kinds() {
+		if kind.Ready != nil {
+			if err := kind.Ready(); errors.Is(err, peers.ErrNoServer) && os.Getenv("REDIGOLOCK_PEERS") != "1" {
+				t.Logf("without %s: %v", kind.Name, err)
+				continue
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		list = append(list, kind)
+	}
+	return list
+}
+
+// keyOf is what the rival calls the key on a server of Redis's kind.
+func keyOf(kind bench.RivalKind, key string) string {
+	switch kind.Name {
+	case "rueidislock", "valkeylock":
+		return kind.Name + ":0:" + key
+	}
+	return key
+}
+
+func do(t *testing.T, r *redistest.Server, cmd string, args ...any) {
+	t.Helper()
+	if _, err := r.Do(cmd, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// losses remove a lock under its holder, by server.
+var losses = map[string]func(t *testing.T, r *redistest.Server, key string){
+	"": func(t *testing.T, r *redistest.Server, key string) { do(t, r, "DEL", key) },
+	"zookeeper": func(t *testing.T, _ *redistest.Server, key string) {
+		c := dialZookeeper(t)
+		children, _, err := c.Children("/" + key)
+		for _, child := range children {
+			err = errors.Join(err, c.Delete("/"+key+"/"+child, -1))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	},
+}
+
+// wantNoKey fails the test if the server has one.
+func wantNoKey(t *testing.T, r *redistest.Server) {
+	t.Helper()
+	if keys, err := redis.Strings(r.Do("KEYS", "*")); len(keys) != 0 || err != nil {
+		t.Errorf("left %q, %v", keys, err)
+	}
+}
+
+// Each rival sends what it is measured for, on both transports, and leaves nothing.
+func TestEachRivalAcquiresAndReleases(t *testing.T) {
+	for _, unix := range []bool{false, true} {
+		*socket = unix
+		s, r := server(t)
+		for _, kind := range kinds(t) {
+			u := bench.Uncontended{Server: s, Approach: kind.Name, Goroutines: 4, Time: 50 * time.Millisecond}
+			before, err := r.Calls()
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := u.Run(context.Background())
+			if err != nil {
+				t.Fatalf("%s: %v", u.Name(), err)
+			}
+			after, err := r.Calls()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Ops < 4 || res.Latency.TotalCount() != res.Ops || res.CPU.Client <= 0 || res.CPU.Server < 0 {
+				t.Errorf("%s: %d ops, %d in the histogram, %+v", u.Name(), res.Ops, res.Latency.TotalCount(), *res.CPU)
+			}
+			n := after["set"] - before["set"] + after["setnx"] - before["setnx"]
+			if kind.Server == "" && (n < res.Ops+4 || n > res.Ops+8) { // 4 to warm up
+				t.Errorf("%s: %d SET and SETNX for %d ops", u.Name(), n, res.Ops)
+			}
+			wantNoKey(t, r)
+		}
+	}
+	*socket = false
+}
+
+// Bench checks the exclusion, over both processes.
+func TestEachRivalExcludesAndLeavesNoKey(t *testing.T) {
+	s, r := server(t)
+	for _, kind := range kinds(t) {
+		if kind.OneTry {
+			continue
+		}
+		c := bench.Contention{Server: s, Way: kind.Name, Waiters: 4, Processes: 2, Time: 100 * time.Millisecond}
+		res, err := c.Run(context.Background())
+		if err != nil {
+			t.Errorf("%s: %v", c.Name(), err)
+			continue
+		}
+		if res.Ops < 1 || res.CPU.Client <= 0 || res.CPU.Server < 0 {
+			t.Errorf("%s: %d ops, %+v", c.Name(), res.Ops, *res.CPU)
+		}
+		wantNoKey(t, r)
+	}
+}
+
+// A rival must not be faster because it does not look at the replies.
+func TestEachRivalFailsIfTheLockIsHeldOrLost(t *testing.T) {
+	s, r := server(t)
+	for _, kind := range kinds(t) {
+		t.Run(kind.Name, func(t *testing.T) {
+			holder, other := open(t, kind, s), open(t, kind, s)
+			release, err := holder.TryAcquire("held")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := other.TryAcquire("held"); err == nil {
+				t.Error("the lock was held by another process, and it did not fail")
+			}
+			if _, err := holder.TryAcquire("held"); err == nil {
+				t.Error("the lock was held by another goroutine, and it did not fail")
+			}
+			if err := release(); err != nil {
+				t.Fatal(err)
+			}
+			wantNoKey(t, r)
+			lose, ok := losses[kind.Server]
+			if !ok {
+				return // its release does not tell
+			}
+			// rueidislock hears of the loss a moment later.
+			for deadline := time.Now().Add(20 * time.Second); ; {
+				release, err := holder.TryAcquire("lost")
+				if err != nil {
+					t.Fatal(err)
+				}
+				lose(t, r, keyOf(kind, "lost"))
+				if release() != nil {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatal("the key was deleted again and again, and it did not fail")
+				}
+			}
+			wantNoKey(t, r)
+		})
+	}
+}
+
+// The wait of a rival ends with its context, which leaves the lock of another alone, and nothing behind.
+func TestEachRivalWaitsUntilItsContextEnds(t *testing.T) {
+	s, r := server(t)
+	for _, kind := range kinds(t) {
+		if kind.OneTry {
+			continue
+		}
+		t.Run(kind.Name, func(t *testing.T) {
+			holder, other := open(t, kind, s), open(t, kind, s)
+			release, err := holder.TryAcquire("k")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			if _, err := other.Acquire(ctx, "k"); err == nil || ctx.Err() == nil {
+				t.Errorf("the wait for a lock that was held ended with %v", err)
+			}
+			if err := release(); err != nil {
+				t.Error(err)
+			}
+			release, err = other.Acquire(t.Context(), "k")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := release(); err != nil {
+				t.Error(err)
+			}
+			wantNoKey(t, r)
+		})
+	}
+}

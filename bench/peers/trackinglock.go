@@ -1,0 +1,92 @@
+package peers
+
+import (
+	"context"
+
+	"github.com/redis/rueidis"
+	"github.com/redis/rueidis/rueidislock"
+	"github.com/valkey-io/valkey-go"
+	"github.com/valkey-io/valkey-go/valkeylock"
+
+	"github.com/redigolock/redigolock/bench"
+)
+
+// A trackingRival is one Locker of rueidislock or of valkeylock, which is its copy, for the process. Its waiters hear
+// of a release by the invalidation of what they have read, and it renews what it holds at half of the ttl. The key of
+// lock N is rueidislock:0:N or valkeylock:0:N.
+type trackingRival struct {
+	locker interface {
+		WithContext(ctx context.Context, name string) (context.Context, context.CancelFunc, error)
+		TryWithContext(ctx context.Context, name string) (context.Context, context.CancelFunc, error)
+		Close()
+	}
+}
+
+// openRueidislock has one key for each lock, which is what suits one server, and NOLOOP, or the server would tell it of
+// each of its own commands.
+func openRueidislock(config bench.RivalConfig) (bench.Rival, error) {
+	o, err := rueidis.ParseURL(config.Server.URL)
+	if err != nil {
+		return nil, err
+	}
+	locker, err := rueidislock.NewLocker(rueidislock.LockerOption{
+		ClientOption: o, KeyMajority: 1, NoLoopTracking: true,
+		KeyValidity: config.TTL, ExtendInterval: config.TTL / 2, TryNextAfter: config.TTL / 2,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return trackingRival{locker}, nil
+}
+
+// openValkeylock has the options of openRueidislock.
+func openValkeylock(config bench.RivalConfig) (bench.Rival, error) {
+	o, err := valkey.ParseURL(config.Server.URL)
+	if err != nil {
+		return nil, err
+	}
+	locker, err := valkeylock.NewLocker(valkeylock.LockerOption{
+		ClientOption: o, KeyMajority: 1, NoLoopTracking: true,
+		KeyValidity: config.TTL, ExtendInterval: config.TTL / 2, TryNextAfter: config.TTL / 2,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return trackingRival{locker}, nil
+}
+
+func (r trackingRival) TryAcquire(key string) (func() error, error) {
+	return endedBy(r.locker.TryWithContext(noContext, key))
+}
+
+// Acquire detaches the lock from the context of the wait, whose end would be the end of the lock too.
+func (r trackingRival) Acquire(ctx context.Context, key string) (func() error, error) {
+	held, end := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, end)
+	release, err := endedBy(r.locker.WithContext(held, key))
+	if stop() {
+		return release, err
+	}
+	if err == nil {
+		_ = release()
+	}
+	return nil, context.Cause(ctx)
+}
+
+// endedBy makes a release of what a Locker returns: its context has ended if the lock is known to be lost. Its cancel
+// waits until the key is deleted, and does not tell whether it was.
+func endedBy(held context.Context, end context.CancelFunc, err error) (func() error, error) {
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		lost := held.Err()
+		end()
+		if lost != nil {
+			return errNotHeld
+		}
+		return nil
+	}, nil
+}
+
+func (r trackingRival) Close() { r.locker.Close() }

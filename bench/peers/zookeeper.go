@@ -1,0 +1,189 @@
+package peers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/redigolock/redigolock/bench"
+)
+
+// zookeeperServer is one ZooKeeper by itself, of Debian's package. Each write waits for an fsync, as by default; the
+// number of connections from one host is not bounded, which by default is 60.
+var zookeeperServer = &backend{name: "zookeeper", command: zookeeperCommand, healthy: zookeeperHealthy}
+
+const (
+	zookeeperJar  = "/usr/share/java/zookeeper.jar"
+	zookeeperMain = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+)
+
+func zookeeperCommand(dir string) (*exec.Cmd, string, error) {
+	path, err := found("java")
+	if err != nil {
+		return nil, "", err
+	}
+	if _, err := os.Stat(zookeeperJar); err != nil {
+		return nil, "", fmt.Errorf("%w: %w", ErrNoServer, err)
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, "", err
+	}
+	host, port, _ := strings.Cut(addr, ":")
+	lines := []string{"tickTime=2000", "dataDir=" + filepath.Join(dir, "data"), "clientPortAddress=" + host,
+		"clientPort=" + port, "maxClientCnxns=0", "admin.enableServer=false", "4lw.commands.whitelist=srvr", ""}
+	config := filepath.Join(dir, "zoo.cfg")
+	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		return nil, "", err
+	}
+	// Its performance data would stay in a file of the temporary folder.
+	return exec.Command(path, "-XX:-UsePerfData", "-cp", zookeeperJar, zookeeperMain, config), addr, nil
+}
+
+func zookeeperHealthy(addr string) error {
+	c, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	if _, err := c.Write([]byte("srvr")); err != nil {
+		return err
+	}
+	said, err := io.ReadAll(c)
+	if err == nil && !bytes.Contains(said, []byte("Mode: standalone")) {
+		err = fmt.Errorf("it says %q", said)
+	}
+	return err
+}
+
+// A zookeeperRival is the Lock of go-zookeeper on one connection for the process, whose session lasts for the ttl after
+// the connection was lost. Lock knows no context: a wait that is given up goes on until it has the lock, and releases
+// it. Below the node of each lock is one for each that holds or waits; it stays until Close.
+type zookeeperRival struct {
+	c      *zk.Conn
+	events <-chan zk.Event
+	waits  sync.WaitGroup // those that go on
+
+	mu    sync.Mutex // protects nodes
+	nodes map[string]bool
+}
+
+const (
+	zookeeperTimeout = 5 * time.Second
+	zookeeperChild   = "/lock-" // as Lock calls them
+)
+
+var zookeeperACL = zk.WorldACL(zk.PermAll)
+
+// silent is a log of nothing.
+type silent struct{}
+
+func (silent) Printf(string, ...any) {}
+
+func openZookeeper(config bench.RivalConfig) (bench.Rival, error) {
+	c, events, err := zk.Connect([]string{zookeeperServer.addr()}, config.TTL, zk.WithLogger(silent{}))
+	if err != nil {
+		return nil, err
+	}
+	z := &zookeeperRival{c: c, events: events, nodes: make(map[string]bool)}
+	for timeout := time.After(zookeeperTimeout); ; {
+		select {
+		case e := <-events:
+			if e.State == zk.StateHasSession {
+				return z, nil
+			}
+		case <-timeout:
+			z.Close()
+			return nil, errors.New("peers: zookeeper: there was no session in time")
+		}
+	}
+}
+
+// node is the one of the lock, which is remembered for its removal.
+func (z *zookeeperRival) node(key string) string {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.nodes["/"+key] = true
+	return "/" + key
+}
+
+// TryAcquire sends what Lock sends, which has no such form, and does not wait if it is not the first.
+func (z *zookeeperRival) TryAcquire(key string) (func() error, error) {
+	node := z.node(key)
+	own, err := z.c.CreateProtectedEphemeralSequential(node+zookeeperChild, nil, zookeeperACL)
+	if errors.Is(err, zk.ErrNoNode) {
+		if _, err := z.c.Create(node, nil, 0, zookeeperACL); err != nil && !errors.Is(err, zk.ErrNodeExists) {
+			return nil, err
+		}
+		own, err = z.c.CreateProtectedEphemeralSequential(node+zookeeperChild, nil, zookeeperACL)
+	}
+	if err != nil {
+		return nil, err
+	}
+	release := func() error { return z.c.Delete(own, -1) }
+	children, _, err := z.c.Children(node)
+	if err == nil {
+		for _, child := range children {
+			if sequence(child) < sequence(own) {
+				err = errHeld
+			}
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	return release, nil
+}
+
+// sequence is the number that the server gave to a node, with its leading zeros.
+func sequence(name string) string { return name[strings.LastIndexByte(name, '-')+1:] }
+
+func (z *zookeeperRival) Acquire(ctx context.Context, key string) (func() error, error) {
+	l := zk.NewLock(z.c, z.node(key), zookeeperACL)
+	done := make(chan error, 1)
+	z.waits.Go(func() { done <- l.Lock() })
+	select {
+	case err := <-done:
+		return l.Unlock, err
+	case <-ctx.Done():
+	}
+	z.waits.Go(func() {
+		if <-done == nil {
+			_ = l.Unlock()
+		}
+	})
+	return nil, context.Cause(ctx)
+}
+
+// Close removes the nodes of the locks, unless another process still uses them, which then does. If somebody still
+// holds, the session ends with the connection, and what it has.
+func (z *zookeeperRival) Close() {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		z.waits.Wait()
+	}()
+	select {
+	case <-ended:
+		for node := range z.nodes {
+			_ = z.c.Delete(node, -1)
+		}
+	case <-time.After(zookeeperTimeout):
+	}
+	z.c.Close()
+	for range z.events { // closed when its goroutines have ended
+	}
+	<-ended
+}

@@ -1,0 +1,213 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// Recovery is the time for which a lock stands still after the process of its holder was killed (kill -9) at a random
+// moment of the first half of the ttl, while four others wait in another process. The processes are started for it:
+// see [Join]. If the next holds before the lease of the dead one is over, less what clocks may drift apart, Run fails,
+// and gives no figure.
+type Recovery struct {
+	Server *Server // Required.
+	// Way is how they acquire: "polling", "fair" or "cohort", as of a Contention; or the name of a RivalKind that can
+	// wait. Zero: "polling".
+	Way string
+	// TTL is 100 ms to 24 h in whole milliseconds. Zero: 1 s.
+	TTL time.Duration
+	// Times is how many holders are killed in a Run, 1 to 1000, which takes some ttls for each. Zero: 5.
+	Times int
+}
+
+const (
+	recoveryTTL     = time.Second
+	minRecoveryTTL  = 100 * time.Millisecond // or the lease would be over before its holder is killed
+	recoveryTimes   = 5
+	maxTimes        = 1000
+	recoveryWaiters = 4
+)
+
+// Recovered is what one Run of a Recovery has measured beside Result.
+type Recovered struct {
+	// Gaps are, in order of length, from the kill until the next holds.
+	Gaps []time.Duration
+	// Beyond are what of them was beyond the lease, which ends a ttl after the dead holder has asked for it. They can be
+	// below zero by as much as clocks drift apart. Of a rival that renews by itself there are none: when its last
+	// renewal was is not known.
+	Beyond []time.Duration
+}
+
+func (r Recovery) withDefaults() Recovery {
+	if r.Way == "" {
+		r.Way = "polling"
+	}
+	if r.Times == 0 {
+		r.Times = recoveryTimes
+	}
+	r.TTL = orDefault(r.TTL, recoveryTTL)
+	return r
+}
+
+// Name is Recovery/server=…/way=…/ttl=….
+func (r Recovery) Name() string {
+	r = r.withDefaults()
+	return fmt.Sprintf("Recovery/server=%s/way=%s/ttl=%v", r.Server.serverOf(r.Way), r.Way, r.TTL)
+}
+
+func (r Recovery) check() error {
+	if err := checkCommon(r.Server, r.TTL, 0); err != nil {
+		return err
+	}
+	if err := checkWay(r.Way, waitingWays, 0); err != nil {
+		return err
+	}
+	switch {
+	case r.TTL < minRecoveryTTL:
+		return badConfig("a ttl of %v, below %v", r.TTL, minRecoveryTTL)
+	case r.Times < 1 || r.Times > maxTimes:
+		return badConfig("%d times, allowed are 1 to %d", r.Times, maxTimes)
+	}
+	return checkJoined()
+}
+
+// Run kills a holder Times times, one after the other. An op is one of them; its time is the gap.
+func (r Recovery) Run(ctx context.Context) (Result, error) {
+	r = r.withDefaults()
+	if err := r.check(); err != nil {
+		return Result{}, err
+	}
+	if err := readyFor(r.Way); err != nil {
+		return Result{}, err
+	}
+	res := Result{Latency: newHistogram(), Allocs: -1, Recovered: new(Recovered)}
+	clock := newSharedClock()
+	for tries := 0; res.Ops < int64(r.Times); tries++ {
+		if tries > 3*r.Times {
+			return Result{}, fmt.Errorf("bench: a ttl of %v was over before its holder was killed, again and again: "+
+				"choose a longer one", r.TTL)
+		}
+		d, err := r.kill(ctx, clock)
+		if err != nil {
+			return Result{}, err
+		}
+		if d.got > d.killed {
+			res.recover(r, d)
+		}
+	}
+	slices.Sort(res.Recovered.Gaps)
+	slices.Sort(res.Recovered.Beyond)
+	return res, nil
+}
+
+// A death is when a holder had asked for the lock, when it was killed, and when the next had it, by the shared clock.
+type death struct{ asked, killed, got int64 }
+
+func (res *Result) recover(r Recovery, d death) {
+	gap := time.Duration(d.got - d.killed)
+	res.Ops++
+	res.Elapsed += gap
+	record(res.Latency, gap)
+	res.Recovered.Gaps = append(res.Recovered.Gaps, gap)
+	if !r.renews() {
+		res.Recovered.Beyond = append(res.Recovered.Beyond, d.beyond(r.TTL))
+	}
+}
+
+func (r Recovery) renews() bool {
+	kind, _ := rivalNamed(r.Way)
+	return kind.Renews
+}
+
+// beyond is how long after the end of the lease the next held.
+func (d death) beyond(ttl time.Duration) time.Duration { return time.Duration(d.got-d.asked) - ttl }
+
+// judge fails if the next held while the lease of the dead one still ran, by more than the 1 % and 2 ms of drift that
+// the library reckons with; or while one who renews lived.
+func (r Recovery) judge(d death) error {
+	early := -d.beyond(r.TTL)
+	if r.renews() {
+		early = time.Duration(d.killed - d.got)
+	}
+	if drift := r.TTL/100 + 2*time.Millisecond; early > drift {
+		return fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: the next got the lock %v before the lease of its holder, "+
+			"who was killed, was over, no figures", early)
+	}
+	return nil
+}
+
+// kill has one process hold and the other wait, and kills the first.
+func (r Recovery) kill(ctx context.Context, clock sharedClock) (d death, err error) {
+	if ctx.Err() != nil {
+		return d, stoppedRun(ctx)
+	}
+	k := newKeys(2 + recoveryWaiters)
+	key := k.names[:1]
+	k.more = queueKeys(key)
+	defer k.remove(ctx, r.Server, &err)
+	holder, waiters := r.team(1, clock), r.team(recoveryWaiters, clock)
+	holder.Hold = forever
+	defer holder.end()
+	defer waiters.end()
+	if err := holder.start(key[0], k.names[1:2]); err != nil {
+		return d, err
+	}
+	if err := waiters.start(key[0], k.names[2:]); err != nil {
+		return d, err
+	}
+	for _, t := range []*team{holder, waiters} { // all count from their first
+		t.tell(orderMark)
+	}
+	if err := holder.begin(ctx); err != nil {
+		return d, err
+	}
+	held, err := holder.first(ctx, r.limit())
+	if err != nil {
+		return d, err
+	}
+	if err := waiters.begin(ctx); err != nil {
+		return d, err
+	}
+	if err := holder.listenFor(ctx, rand.N(r.TTL/2)); err != nil {
+		return d, err
+	}
+	d.asked, d.killed = held.Asked, clock.now()
+	_ = holder.children[0].cmd.Process.Kill()
+	next, err := waiters.first(ctx, r.limit())
+	if err != nil {
+		return d, err
+	}
+	d.got = next.Got
+	if err := r.judge(d); err != nil {
+		return d, err
+	}
+	waiters.tell(orderStop)
+	return d, waiters.collect(ctx)
+}
+
+// limit is how long anybody may wait for the lock.
+func (r Recovery) limit() time.Duration { return 10*r.TTL + 30*time.Second }
+
+// team is that of one process.
+func (r Recovery) team(waiters int, clock sharedClock) *team {
+	return &team{Contention: Contention{Server: r.Server, Way: r.Way, Waiters: waiters, Processes: 1, TTL: r.TTL}, clock: clock}
+}
+
+func (r Result) recoveredMetrics() []Metric {
+	if r.Recovered == nil {
+		return nil
+	}
+	list := []Metric{{median(r.Recovered.Gaps), "gap-p50-ns"}, {last(r.Recovered.Gaps), "gap-max-ns"}}
+	if len(r.Recovered.Beyond) > 0 {
+		list = append(list,
+			Metric{median(r.Recovered.Beyond), "beyond-p50-ns"}, Metric{last(r.Recovered.Beyond), "beyond-max-ns"})
+	}
+	return list
+}
+
+func median(sorted []time.Duration) float64 { return float64(sorted[(len(sorted)-1)/2]) }
+
+func last(sorted []time.Duration) float64 { return float64(sorted[len(sorted)-1]) }

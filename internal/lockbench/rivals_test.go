@@ -1,0 +1,169 @@
+package lockbench
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	lock "github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// toys are the rivals of the tests: TestMain adds them, so that the processes of a Contention know them too.
+func toys() []bench.RivalKind {
+	open := func(c bench.RivalConfig) (bench.Rival, error) { return toy{c.Server.Pool, c.TTL}, nil }
+	return []bench.RivalKind{{Name: "toy", Open: open}, {Name: "toy-client", Open: open, OneTry: true}}
+}
+
+// A toy is a lock by the verbs, that polls.
+type toy struct {
+	pool *redis.Pool
+	ttl  time.Duration
+}
+
+func (t toy) TryAcquire(key string) (func() error, error) {
+	c, ctx, token := t.pool.Get(), context.Background(), lock.NewToken()
+	defer c.Close()
+	release := func() error {
+		c := t.pool.Get()
+		defer c.Close()
+		return lock.Release(ctx, c, key, token)
+	}
+	return release, lock.SetNX(ctx, c, key, token, t.ttl)
+}
+
+func (t toy) Acquire(ctx context.Context, key string) (func() error, error) {
+	for {
+		release, err := t.TryAcquire(key)
+		if !errors.Is(err, lock.ErrHeld) {
+			return release, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func (t toy) Close() {}
+
+func TestRivalsRunAsApproachesAndWaysAndLeaveNoKey(t *testing.T) {
+	r := redistest.Start(t)
+	file := filepath.Join(t.TempDir(), "out.txt")
+	o := lockbench(context.Background(), nil, quick("-url", r.URL(), "-workload", "approaches,contention,ratios,load,rivals",
+		"-approaches", "locker,toy", "-ways", "fair,toy", "-rates", "100", "-served", "4", "-out", file)...)
+	if o.code != exitDone || o.stderr != "" {
+		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
+	}
+	names, _ := readOut(t, file)
+	for _, want := range []string{
+		"AcquireRelease/server=redis/approach=toy/release=lua/goroutines=4",
+		"Contention/server=redis/way=toy/waiters=2/processes=2/hold=0s",
+		"Ratio/server=redis/of=locker-copy/to=locker/goroutines=1",
+		"Ratio/server=redis/of=toy/to=locker/goroutines=4",
+	} {
+		if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, want) }) {
+			t.Errorf("%s is not in %q", want, names)
+		}
+	}
+	if !slices.ContainsFunc(names, func(name string) bool {
+		return strings.HasPrefix(name, "Load/") && strings.Contains(name, "approach=toy/")
+	}) {
+		t.Errorf("no load of a rival in %q", names)
+	}
+	for _, text := range []string{"toy", "multiple of that of locker + lua"} {
+		if !strings.Contains(o.stdout, text) {
+			t.Errorf("%q is not in\n%s", text, o.stdout)
+		}
+	}
+	if keys := keysOf(t, r); len(keys) > 0 {
+		t.Errorf("left %q", keys)
+	}
+}
+
+// One group is what interleaves them.
+func TestRivalsAreInterleavedWithOurs(t *testing.T) {
+	o, err := parse([]string{"-workload", "rivals"}, noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups := plan(fakeServer(), &o)[0].groups
+	if len(groups) != 1 {
+		t.Fatalf("%d groups", len(groups))
+	}
+	var got, want []string
+	for _, c := range groups[0].cells {
+		got = append(got, strings.TrimPrefix(c.workload.Name(), "AcquireRelease/server=redis/approach="))
+	}
+	for _, n := range []string{"1", "16", "128"} {
+		for _, name := range []string{"floor", "floor-pool16", "locker", "locker-mux1", "toy", "toy-client"} {
+			want = append(want, name+"/release=lua/goroutines="+n)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestAllIsOursAndEveryRivalThatCan(t *testing.T) {
+	o, err := parse([]string{"-ways", "fair-mux2,all", "-approaches", "toy,all"}, noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := join(o.ways); got != "fair-mux2, floor, polling, fair, cohort, toy" {
+		t.Errorf("ways %s", got)
+	}
+	if got := join(o.approaches); got != "toy, floor, floor-pool16, setnx, setnx-verified, script, locker, locker-setnx, "+
+		"locker-mux1, locker-mux2, locker-mux4, toy-client" {
+		t.Errorf("approaches %s", got)
+	}
+}
+
+// Before anything is sent: nobody listens at the URL.
+func TestUnknownNamesSayWhichThereAre(t *testing.T) {
+	for flag, texts := range map[string][]string{
+		"-ways=redsync":       {"floor, polling, fair, cohort, toy,", "fair-mux2"},
+		"-ways=toy-client":    {"cannot wait", "cohort, toy"},
+		"-approaches=redsync": {"locker-mux4, toy, toy-client,", "locker-pool16"},
+	} {
+		lockbench(context.Background(), nil, "-url", "redis://127.0.0.1:1", flag).wantLine(t, exitUsage, texts...)
+	}
+}
+
+func TestApproachesHaveAPoolOrAMux(t *testing.T) {
+	for name, want := range map[string]bench.Uncontended{
+		"floor":                {Approach: "floor"},
+		"floor-pool8":          {Approach: "floor", PoolSize: 8},
+		"locker-pool3":         {Approach: "locker", PoolSize: 3},
+		"locker-setnx-mux64":   {Approach: "locker-setnx", Lanes: 64},
+		"setnx-verified":       {Approach: "setnx-verified"},
+		"toy":                  {Approach: "toy"},
+		"floor-pool":           {},
+		"floor-pool0":          {},
+		"floor-pool4097":       {},
+		"floor-mux1":           {},
+		"setnx-pool4":          {},
+		"script-mux1":          {},
+		"locker-mux65":         {},
+		"locker-mux":           {},
+		"locker-pool2-mux2":    {},
+		"locker-mux2-pool2":    {},
+		"toy-mux2":             {},
+		"toy-pool2":            {},
+		"":                     {},
+		"floor-pool8-and-more": {},
+	} {
+		got, err := approachOf(name)
+		if got != want || (err == nil) != (want.Approach != "") {
+			t.Errorf("%q: %+v, %v", name, got, err)
+		}
+	}
+}
