@@ -137,8 +137,8 @@ func (l Load) arrivals() []time.Duration {
 	return list
 }
 
-// Run measures for Time. With keys of their own, those that are being served by then are served to their end, and count;
-// the waits for a shared key end, within a second.
+// Run measures for Time. With keys of their own, those that are being served by then are served to their end, and
+// count; the waits for a shared key end, within a second.
 func (l Load) Run(ctx context.Context) (Result, error) {
 	l = l.withDefaults()
 	if err := l.check(); err != nil {

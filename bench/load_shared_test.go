@@ -32,7 +32,7 @@ func shared(s *bench.Server, d time.Duration, rate float64) []bench.Load {
 
 func TestSharedLoadFiguresBelongTogetherAndItLeavesNoKey(t *testing.T) {
 	s, r := realServer(t)
-	for _, l := range shared(s, 300*time.Millisecond, 400) {
+	for _, l := range shared(s, 150*time.Millisecond, 400) {
 		res, err := l.Run(context.Background())
 		if err != nil {
 			t.Fatalf("%s: %v", l.Name(), err)
@@ -54,7 +54,7 @@ func TestSharedLoadFiguresBelongTogetherAndItLeavesNoKey(t *testing.T) {
 // Each holds for 20 ms: 50 a second, however many arrive. The waits end with the time, and count.
 func TestSharedLoadBeyondSaturationEndsAndTellsWhoWasNotServed(t *testing.T) {
 	s, r := realServer(t)
-	for _, l := range shared(s, time.Second, 1000)[:6] {
+	for _, l := range shared(s, 400*time.Millisecond, 1000)[:6] {
 		l.Hold = 20 * time.Millisecond
 		began := time.Now()
 		res, err := l.Run(context.Background())
@@ -64,10 +64,10 @@ func TestSharedLoadBeyondSaturationEndsAndTellsWhoWasNotServed(t *testing.T) {
 		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("%s took %v: it has served those that waited", l.Name(), took)
 		}
-		if res.Ops > 51 || res.Loaded.Unserved < 700 {
+		if most := int64(res.Elapsed/l.Hold) + 1; res.Ops > most || res.Loaded.Unserved < 250 {
 			t.Errorf("%s: %d served, %d not", l.Name(), res.Ops, res.Loaded.Unserved)
 		}
-		if p50 := time.Duration(res.Latency.ValueAtPercentile(50)); p50 < 300*time.Millisecond {
+		if p50 := time.Duration(res.Latency.ValueAtPercentile(50)); p50 < 100*time.Millisecond {
 			t.Errorf("%s: the median is %v: those that were not served are left out", l.Name(), p50)
 		}
 		if res.Elapsed > 3*time.Second {
@@ -229,7 +229,8 @@ func TestDeafRivalDoesNotHoldUpTheEnd(t *testing.T) {
 	addRival(t, bench.RivalKind{Name: "deaf", Open: func(bench.RivalConfig) (bench.Rival, error) {
 		return deafRival{deaf{madeUp{func(string) error { return nil }}, wait}, closed}, nil
 	}})
-	l := bench.Load{Of: bench.Uncontended{Server: s, Approach: "deaf", Time: 200 * time.Millisecond}, Keys: "hot", Rate: 1000}
+	u := bench.Uncontended{Server: s, Approach: "deaf", Time: 200 * time.Millisecond}
+	l := bench.Load{Of: u, Keys: "hot", Rate: 1000}
 	ended := make(chan error)
 	go func() {
 		_, err := l.Run(context.Background())
