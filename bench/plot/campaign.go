@@ -42,8 +42,8 @@ type cell struct {
 	way string // which of ways
 }
 
-// cells are those of a kind on one server: Redis where there is one, else the first. A way whose server is its own, as
-// etcd is, is on it. The sentence says what was left out, for the notes.
+// cellsOf are the cells of one server: Redis where there is one, else the first. A way that has a server of its own, as
+// etcd has, belongs to them. The sentence, for the notes, says what was left out.
 func cellsOf(list []*figures.Cell) (chosen []cell, leftOut string) {
 	if len(list) == 0 {
 		return nil, ""

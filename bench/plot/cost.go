@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // cost is what an acquisition costs the server, by the number of waiters.
 func cost(c *campaign) (*chart, error) {
 	cells, otherServers := cellsOf(c.set.Find("Contention"))
@@ -7,43 +9,41 @@ func cost(c *campaign) (*chart, error) {
 		return nil, absence("no *.txt has Contention")
 	}
 	cells = common(cells, "4/0s", "processes", "hold")
-	var list []panel
-	var leftOut, unit string
-	for _, p := range []struct {
-		unit, title, label string
-		format             func(float64) string
-	}{
-		{"cmds/acq", "commands", "commands per acquisition", number},
-		{"server-cpu-sec/op", "processor time of the server", "server CPU per acquisition", duration},
-	} {
-		found, err := lines(cells, func(c cell) (float64, error) { return c.Number("waiters") },
-			func(c cell, x float64) (point, bool) {
-				pt, ok := c.point(x, p.unit)
-				return pt, ok && pt.y > 0
-			})
-		if err != nil {
-			return nil, err
-		}
-		if len(found) == 0 {
-			continue
-		}
-		unit = p.unit
-		found, leftOut = choose(found)
-		list = append(list, panel{
-			title: p.title,
-			x:     axis{label: "waiters of one key", log: true, ticks: measured(found)},
-			y:     axis{label: p.label, log: true, format: p.format},
-			lines: found,
-		})
+	commands, err := costPanel(cells, "cmds/acq", "commands per acquisition", number)
+	if err != nil {
+		return nil, err
 	}
+	processor, err := costPanel(cells, "server-cpu-sec/op", "server CPU per acquisition", duration)
+	if err != nil {
+		return nil, err
+	}
+	list := slices.DeleteFunc([]panel{commands, processor}, func(p panel) bool { return len(p.lines) == 0 })
 	if len(list) == 0 {
 		return nil, absence("Contention has neither cmds/acq nor server-cpu-ns/op")
+	}
+	leftOut := choose(list)
+	for i := range list {
+		list[i].x.ticks = measured(list[i].lines)
 	}
 	return &chart{
 		title:    "Cost of an acquisition under contention",
 		subtitle: []string{condition(cells[0], "") + ". Lower is better.", machine(cells)},
-		notes:    sentences(rounds(cells, unit), leftOut, otherServers),
+		notes:    sentences(leftOut, rounds(cells, "sec/op"), otherServers),
 		height:   linesHeight,
 		body:     panels{list: list}.draw,
 	}, nil
+}
+
+// costPanel is a unit by waiters. It has no lines if the unit was not measured.
+func costPanel(cells []cell, unit, label string, format func(float64) string) (panel, error) {
+	list, err := lines(cells, func(c cell) (float64, error) { return c.Number("waiters") },
+		func(c cell, x float64) (point, bool) {
+			pt, ok := c.point(x, unit)
+			return pt, ok && pt.y > 0
+		})
+	return panel{
+		x:     axis{label: "waiters of one key", log: true},
+		y:     axis{label: label, log: true, format: format},
+		lines: list,
+	}, err
 }

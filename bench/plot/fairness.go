@@ -18,7 +18,7 @@ func fairness(c *campaign) (*chart, error) {
 		title: "Fairness: who gets the lock, and after how long",
 		subtitle: []string{condition(cells[0], cells[0].Key("waiters")) +
 			". An index of 1: each waiter gets the lock as often as the others.", machine(cells)},
-		notes:  sentences(rounds(cells, "jain"), otherServers),
+		notes:  sentences(nil, rounds(cells, "jain"), otherServers),
 		height: r.height(),
 		body:   r.draw,
 	}, nil

@@ -34,20 +34,21 @@ func handoff(c *campaign) (*chart, error) {
 		list = append(list, histograms[c.Name].curve(c.way))
 		fewest = min(fewest, histograms[c.Name].histogram.TotalCount())
 	}
-	list, leftOut := choose(list)
-	slices.SortStableFunc(list, func(a, b line) int { return cmpFloat(a.median(), b.median()) })
+	one := []panel{{
+		x:     axis{label: "time of a hand-off", log: true, format: duration},
+		y:     axis{label: "share of hand-offs that took no longer", to: nines(maxPercentile), ticks: percentiles()},
+		lines: list,
+	}}
+	leftOut := choose(one)
+	slices.SortStableFunc(one[0].lines, func(a, b line) int { return cmpFloat(a.median(), b.median()) })
 	return &chart{
 		title: "Hand-off: from a release until another waiter has the lock",
 		subtitle: []string{condition(cells[0], cells[0].Key("waiters")) +
 			". Further left is faster; the steeper, the steadier.", machine(c.figuresOf(cells))},
-		notes: sentences(fmt.Sprintf("All rounds together; at least %d hand-offs in each line.", fewest),
-			leftOut, otherServers),
+		notes: sentences(leftOut, fmt.Sprintf("All rounds together; at least %d hand-offs in each line.", fewest),
+			otherServers),
 		height: linesHeight,
-		body: panels{listed: true, list: []panel{{
-			x:     axis{label: "time of a hand-off", log: true, format: duration},
-			y:     axis{label: "share of hand-offs that took no longer", to: nines(maxPercentile), ticks: percentiles()},
-			lines: list,
-		}}}.draw,
+		body:   panels{listed: true, list: one}.draw,
 	}, nil
 }
 

@@ -22,7 +22,7 @@ func keepAlive(c *campaign) (*chart, error) {
 		title: "Cost of keeping a lock alive",
 		subtitle: []string{fmt.Sprintf("%s locks with a ttl of %s, each renewed in time. Lower is better.",
 			number(locks), cells[0].Key("ttl")), machine(cells)},
-		notes:  sentences(rounds(cells, "cpu-sec/renewal"), otherServers),
+		notes:  sentences(nil, rounds(cells, "cpu-sec/renewal"), otherServers),
 		height: r.height(),
 		body:   r.draw,
 	}, nil

@@ -45,7 +45,8 @@ func (ps panels) label(c, data draw.Canvas, p *plot.Plot, names []string, t them
 	for i, y := range spread(wanted, labelHeight, data.Min.Y, data.Max.Y) {
 		if end, ok := ends[names[i]]; ok && !ps.listed {
 			leader := draw.LineStyle{Color: t.faint, Width: 0.5, Dashes: []vg.Length{1, 2}}
-			c.StrokeLines(leader, []vg.Point{{X: end.X + 4, Y: end.Y}, {X: max(end.X+4, data.Max.X+4), Y: end.Y}, {X: x - 2, Y: y}})
+			bend := vg.Point{X: max(end.X, data.Max.X) + 4, Y: end.Y}
+			c.StrokeLines(leader, []vg.Point{{X: end.X + 4, Y: end.Y}, bend, {X: x - 2, Y: y}})
 		}
 		wayOf(names[i]).drawLabel(c, vg.Point{X: x, Y: y}, !ps.listed, t)
 	}

@@ -42,17 +42,33 @@ type panels struct {
 
 const linesHeight = 290
 
-// choose keeps the lines that matter most, and says which it leaves out.
-func choose(lines []line) (kept []line, leftOut string) {
-	slices.SortStableFunc(lines, func(a, b line) int { return byRank(a.name, b.name) })
-	if len(lines) <= maxLines {
-		return lines, ""
+// choose keeps, in all panels, the ways that matter most. It says which it leaves out, and which the last panel, at
+// whose lines the names stand, does not have.
+func choose(list []panel) (notes []string) {
+	var kept []string
+	for _, p := range list {
+		for _, l := range p.lines {
+			if !slices.Contains(kept, l.name) {
+				kept = append(kept, l.name)
+			}
+		}
 	}
-	var names []string
-	for _, l := range lines[maxLines:] {
-		names = append(names, l.name)
+	slices.SortFunc(kept, byRank)
+	if len(kept) > maxLines {
+		notes = append(notes, fmt.Sprintf("Not drawn, but in the tables: %s.", labels(kept[maxLines:])))
+		kept = kept[:maxLines]
 	}
-	return lines[:maxLines], fmt.Sprintf("Not drawn, but in the tables: %s.", labels(names))
+	missing := slices.Clone(kept)
+	for i := range list {
+		list[i].lines = slices.DeleteFunc(list[i].lines, func(l line) bool { return !slices.Contains(kept, l.name) })
+	}
+	for _, l := range list[len(list)-1].lines {
+		missing = slices.DeleteFunc(missing, func(name string) bool { return name == l.name })
+	}
+	if len(missing) > 0 {
+		notes = append(notes, fmt.Sprintf("Only at the left: %s.", labels(missing)))
+	}
+	return notes
 }
 
 // lines are the lines of a unit of cells over an x.

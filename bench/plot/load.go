@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -42,36 +44,27 @@ func load(c *campaign, keys string) (*chart, error) {
 	if len(cells) == 0 {
 		return nil, absence("no *.txt has Load with keys=" + keys)
 	}
-	p50, err := latency(cells, "p50-sec")
-	if err != nil {
-		return nil, err
-	}
-	p99, err := latency(cells, "p99-sec")
-	if err != nil {
+	p50, err50 := latency(cells, "p50-sec")
+	p99, err99 := latency(cells, "p99-sec")
+	if err := errors.Join(err50, err99); err != nil {
 		return nil, err
 	}
 	if len(p50) == 0 || len(p99) == 0 {
 		return nil, absence("Load has no p50-ns or no p99-ns")
 	}
-	p50, _ = choose(p50)
-	p99, leftOut := choose(p99)
 	list := []panel{{title: "median (p50)", lines: p50}, {title: "99th percentile (p99)", lines: p99}}
+	leftOut := choose(list)
 	low, high := sameRange(list)
 	for i := range list {
 		list[i].x = axis{label: "offered load, per second", format: number}
 		list[i].y = axis{log: true, format: duration, from: low, to: high, noLabels: i > 0}
 	}
 	list[0].y.label = "latency from the arrival"
-	spread := spreads[keys]
-	if spread == "" {
-		spread = keys
-	}
 	return &chart{
-		title: "Latency under offered load: " + spread,
+		title: "Latency under offered load: " + cmp.Or(spreads[keys], keys),
 		subtitle: []string{"Open loop: acquire + release arrive at a rate, whatever the server does, and are timed from " +
 			"when they were to arrive.", machine(cells)},
-		notes: sentences(rounds(cells, "p99-sec"),
-			fmt.Sprintf("A hollow point: less than %.0f %% of the load was served.", served*100), leftOut, otherServers),
+		notes:  sentences(leftOut, rounds(cells, "p99-sec"), hollow(list[1].lines), otherServers),
 		height: linesHeight,
 		body:   panels{list: list}.draw,
 	}, nil
@@ -86,6 +79,16 @@ func latency(cells []cell, unit string) ([]line, error) {
 			}
 			return pt, ok && pt.y > 0
 		})
+}
+
+// hollow explains hollow points, if there are any.
+func hollow(list []line) string {
+	for _, l := range list {
+		if slices.ContainsFunc(l.points, func(pt point) bool { return pt.hollow }) {
+			return fmt.Sprintf("A hollow point: less than %.0f %% of the load was served.", served*100)
+		}
+	}
+	return ""
 }
 
 // sameRange is one range for the ys of all panels, so that they can be compared.

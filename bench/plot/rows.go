@@ -1,6 +1,7 @@
 package main
 
 import (
+	"image/color"
 	"slices"
 
 	"gonum.org/v1/plot"
@@ -99,12 +100,7 @@ func (r rows) plot(col column, t theme) *plot.Plot {
 			p.Add(bar{at[0], w.line(t).Color})
 		}
 		if pt.interval(col.x.log) {
-			ink := t.colours[w.hue]
-			if col.bars {
-				ink = t.text
-			}
-			p.Add(&plotter.XErrorBars{XYs: at, XErrors: plotter.XErrors{{Low: pt.y - pt.low, High: pt.high - pt.y}},
-				LineStyle: draw.LineStyle{Color: ink, Width: 1.1}, CapWidth: 6})
+			col.addInterval(p, pt, at, t.colours[w.hue], t)
 		}
 		if !col.bars {
 			p.Add(&plotter.Scatter{XYs: at, GlyphStyle: w.glyph(t, false)})
@@ -112,14 +108,27 @@ func (r rows) plot(col column, t theme) *plot.Plot {
 	}
 	col.x.fit(&p.X, low, high)
 	p.Y.Min, p.Y.Max = -0.6, float64(len(r.names))-0.4
-	p.Y.Tick.Marker = plot.ConstantTicks(nil)
+	var ticks plot.ConstantTicks
 	for row := range r.names {
 		if !col.bars {
-			p.Y.Tick.Marker = append(p.Y.Tick.Marker.(plot.ConstantTicks), plot.Tick{Value: r.at(row), Label: " "})
+			ticks = append(ticks, plot.Tick{Value: r.at(row), Label: " "}) // for the grid
 		}
 	}
-	p.Y.Tick.Length = 0
+	p.Y.Tick.Marker, p.Y.Tick.Length = ticks, 0
 	return p
+}
+
+// addInterval draws an interval, in a bar with a rim, so that it is seen in a bar of its own colour.
+func (col column) addInterval(p *plot.Plot, pt point, at plotter.XYs, ink color.Color, t theme) {
+	bars := plotter.XErrorBars{XYs: at, XErrors: plotter.XErrors{{Low: pt.y - pt.low, High: pt.high - pt.y}}, CapWidth: 6}
+	if col.bars {
+		rim := bars
+		rim.LineStyle = draw.LineStyle{Color: t.background, Width: 3}
+		p.Add(&rim)
+		ink = t.text
+	}
+	bars.LineStyle = draw.LineStyle{Color: ink, Width: 1.1}
+	p.Add(&bars)
 }
 
 // ranges leave room at the right for the values that bars end with.
@@ -163,7 +172,7 @@ func (col column) write(data draw.Canvas, p *plot.Plot, name string, y vg.Length
 // A bar lies from zero to a value.
 type bar struct {
 	to     plotter.XY
-	colour interface{ RGBA() (r, g, b, a uint32) }
+	colour color.Color
 }
 
 func (b bar) Plot(c draw.Canvas, p *plot.Plot) {

@@ -46,41 +46,39 @@ func faint(size float64, t theme) text.Style {
 
 // svg draws the chart: title, subtitle, body, notes, from the top.
 func (ch *chart) svg(t theme) ([]byte, error) {
-	var subtitle, notes []string
+	const room, spacing = width - 2*margin, 1.35
+	small, smallest := faint(subtitleSize, t), faint(noteSize, t)
+	var subtitle []string
 	for _, line := range ch.subtitle {
-		subtitle = append(subtitle, wrap(line, faint(subtitleSize, t), width-2*margin)...)
+		subtitle = append(subtitle, wrap(line, small, room)...)
 	}
-	if len(ch.notes) > 0 {
-		notes = wrap(strings.Join(ch.notes, " "), faint(noteSize, t), width-2*margin)
-	}
-	const spacing = 1.35
+	notes := wrap(strings.Join(ch.notes, " "), smallest, room)
 	top := margin + titleSize*1.3 + spacing*subtitleSize*float64(len(subtitle)) + 8
-	bottom := margin + spacing*noteSize*float64(len(notes))
-	height := vg.Length(math.Ceil(top + ch.height + 6 + bottom))
+	bottom := margin + spacing*noteSize*float64(len(notes)) + 9
+	height := vg.Length(math.Ceil(top + ch.height + bottom))
 
 	canvas := vgsvg.New(width, height)
 	c := draw.New(canvas)
 	c.SetColor(t.background)
 	c.Fill(c.Rectangle.Path())
-	y := height - margin - titleSize/2
-	c.FillText(style(titleSize, true, t), vg.Point{X: margin, Y: y}, ch.title)
-	y -= titleSize * 1.3
-	for _, line := range subtitle {
-		c.FillText(faint(subtitleSize, t), vg.Point{X: margin, Y: y}, line)
-		y -= spacing * subtitleSize
-	}
-	y = vg.Length(bottom) - noteSize*spacing/2
-	for _, line := range notes {
-		c.FillText(faint(noteSize, t), vg.Point{X: margin, Y: y}, line)
-		y -= spacing * noteSize
-	}
-	ch.body(draw.Crop(c, margin, -margin, vg.Length(bottom)+6, -vg.Length(top)), t)
+	c.FillText(style(titleSize, true, t), vg.Point{X: margin, Y: height - margin - titleSize/2}, ch.title)
+	writeLines(c, height-margin-titleSize*1.8, small, spacing, subtitle)
+	writeLines(c, vg.Length(bottom)-9-noteSize*spacing/2, smallest, spacing, notes)
+	ch.body(draw.Crop(c, margin, -margin, vg.Length(bottom), -vg.Length(top)), t)
 
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return nil, err
 	}
-	return portable(b.Bytes(), ch.title+". "+strings.Join(ch.subtitle, ". "), t)
+	return portable(b.Bytes(), ch.title+". "+strings.Join(ch.subtitle, " "), t)
+}
+
+// writeLines writes lines at the left margin, the middle of the first at y.
+func writeLines(c draw.Canvas, y vg.Length, sty text.Style, spacing vg.Length, lines []string) {
+	for _, line := range lines {
+		c.FillText(sty, vg.Point{X: margin, Y: y}, line)
+		y -= spacing * sty.Font.Size
+	}
 }
 
 // wrap breaks a text into lines that are no wider than a width.

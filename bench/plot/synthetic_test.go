@@ -97,14 +97,15 @@ func acquireReleaseLines(round int, w synthetic) string {
 	return b.String()
 }
 
-func contentionCells(w synthetic) map[string][2]float64 {
-	cells := map[string][2]float64{}
+// contentionCells are the waiters of each cell.
+func contentionCells(w synthetic) map[string]float64 {
+	cells := map[string]float64{}
 	for _, waiters := range []float64{2, 8, 64, 512} {
 		for _, processes := range []float64{1, 4} {
 			for _, hold := range []string{"0s", "1ms"} {
 				name := fmt.Sprintf("Contention/server=%s/way=%s/waiters=%.0f/processes=%.0f/hold=%s",
 					w.server, w.name, waiters, processes, hold)
-				cells[name] = [2]float64{waiters, processes}
+				cells[name] = waiters
 			}
 		}
 	}
@@ -113,8 +114,9 @@ func contentionCells(w synthetic) map[string][2]float64 {
 
 func contentionLines(round int, w synthetic) string {
 	var b strings.Builder
-	for _, name := range sortedKeys(contentionCells(w)) {
-		waiters := contentionCells(w)[name][0]
+	cells := contentionCells(w)
+	for _, name := range sortedKeys(cells) {
+		waiters := cells[name]
 		commands := w.commands
 		if w.grows {
 			commands *= math.Pow(waiters/64, 0.35)
@@ -132,7 +134,9 @@ func loadLines(round int, w synthetic) string {
 		return ""
 	}
 	var b strings.Builder
-	for keys, slow := range map[string]float64{"own": 1, "hot": 6, "zipf10000": 1.6} {
+	spreads := map[string]float64{"own": 1, "hot": 6, "zipf10000": 1.6}
+	for _, keys := range sortedKeys(spreads) {
+		slow := spreads[keys]
 		for _, share := range []float64{0.2, 0.4, 0.6, 0.8, 0.95} {
 			rate := math.Round(180000 / slow * share)
 			name := fmt.Sprintf("Load/server=redis/keys=%s/approach=%s/rate=%.0f", keys, w.name, rate)
@@ -151,7 +155,8 @@ func keepAliveLines(round int, w synthetic) string {
 		return ""
 	}
 	full := fmt.Sprintf("KeepAlive/server=redis/way=%s/locks=10000/ttl=30s", name)
-	cpu := map[string]float64{"locker": 2400, "loop": 14000, "redsync": 17000, "rueidislock": 12500}[name] * noise(full, round)
+	cpu := map[string]float64{"locker": 2400, "loop": 14000, "redsync": 17000, "rueidislock": 12500}[name]
+	cpu *= noise(full, round)
 	return fmt.Sprintf("Benchmark%s-2 10000 500000 ns/op %.0f cpu-ns/renewal %.0f server-cpu-ns/renewal\n",
 		full, cpu, 4000+cpu/3)
 }
@@ -169,10 +174,13 @@ func writeLog(t *testing.T, path string) {
 	}
 	for i, s := range synthetics {
 		for _, name := range sortedKeys(contentionCells(s)) {
+			if !strings.HasSuffix(name, "/processes=4/hold=0s") {
+				continue
+			}
 			h := hdrhistogram.New(1, int64(1e11), 3)
 			h.SetTag(name)
 			r := rand.New(rand.NewPCG(uint64(i), 1))
-			for range 3000 {
+			for range 5000 {
 				v := s.handoff * math.Exp(0.15*r.NormFloat64()+s.tail*r.ExpFloat64()/2)
 				if err := h.RecordValue(int64(v * 1e9)); err != nil {
 					t.Fatal(err)

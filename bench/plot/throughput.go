@@ -27,18 +27,20 @@ func throughput(c *campaign) (*chart, error) {
 	if len(list) == 0 {
 		return nil, absence("AcquireRelease has no ns/op")
 	}
-	list, leftOut := choose(list)
+	one := []panel{{
+		x:     axis{label: "goroutines", log: true},
+		y:     axis{label: "acquire + release per second", format: number},
+		lines: list,
+	}}
+	leftOut := choose(one)
+	one[0].x.ticks = measured(one[0].lines)
 	return &chart{
 		title: "Throughput without contention",
 		subtitle: []string{"Acquire + release of keys that nobody else wants. Clients and server share the machine.",
 			machine(cells)},
-		notes:  sentences(rounds(cells, "sec/op"), otherReleases, tooFew, leftOut, otherServers),
+		notes:  sentences(leftOut, rounds(cells, "sec/op"), otherReleases, tooFew, otherServers),
 		height: linesHeight,
-		body: panels{list: []panel{{
-			x:     axis{label: "goroutines", log: true, ticks: measured(list)},
-			y:     axis{label: "acquire + release per second", format: number},
-			lines: list,
-		}}}.draw,
+		body:   panels{list: one}.draw,
 	}, nil
 }
 
@@ -97,7 +99,7 @@ func measured(list []line) []plot.Tick {
 	return ticks
 }
 
-// sentences are those that are not empty.
-func sentences(list ...string) []string {
-	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
+// sentences are the notes that are not empty, and then what was left out.
+func sentences(leftOut []string, notes ...string) []string {
+	return slices.DeleteFunc(append(notes, leftOut...), func(s string) bool { return s == "" })
 }

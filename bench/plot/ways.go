@@ -7,7 +7,8 @@ import (
 
 // A way is how an approach, a rival or a way of waiting looks in all charts: a colour for the family, a dash pattern and
 // a mark as a second channel for its members. Ours alone are blue (the plain Locker and the verbs) or vermillion (Mux,
-// Fair), and thick.
+// Fair), and thick. No two have the same colour, dash pattern and mark; no two that wait for a key have the same colour
+// and dash pattern, since the curves of the hand-off have no marks.
 type way struct {
 	name, label string
 	hue         hue
@@ -21,8 +22,8 @@ var ways = []way{
 	{"fair", "Fair", vermillion, solid, circle, true},
 	{"cohort", "Fair with Cohort", vermillion, dashed, square, true},
 	{"polling", "polling Locker", blue, solid, circle, true},
-	{"locker-mux1", "Locker, Mux of 1", vermillion, solid, circle, true},
-	{"locker", "Locker", blue, solid, circle, true},
+	{"locker-mux1", "Locker, Mux of 1", vermillion, solid, triangle, true},
+	{"locker", "Locker", blue, solid, square, true},
 	{"notify", "bare notify, no lock", neutral, dotted, diamond, false},
 	{"floor", "redigo by hand", neutral, solid, diamond, false},
 	{"redsync", "redsync", green, solid, triangle, false},
@@ -30,14 +31,14 @@ var ways = []way{
 	{"rueidislock", "rueidislock", sky, solid, triangle, false},
 	{"etcd", "etcd", yellow, solid, diamond, false},
 	{"zookeeper", "ZooKeeper", yellow, dashed, square, false},
-	{"loop", "a ticker each lock", neutral, solid, diamond, false},
+	{"loop", "a ticker each lock", neutral, solid, circle, false},
 	{"goredis-setnx", "SET NX on go-redis", orange, solid, triangle, false},
 	{"floor-pool16", "by hand, pool of 16", neutral, dashed, diamond, false},
 	{"rueidis", "raw rueidis", sky, dotted, square, false},
 	{"fair-mux1", "Fair over a Mux", vermillion, dotted, triangle, true},
 	{"cohort-mux1", "Cohort over a Mux", vermillion, dashdot, diamond, true},
-	{"locker-mux2", "Locker, Mux of 2", vermillion, dashed, square, true},
-	{"locker-mux4", "Locker, Mux of 4", vermillion, dotted, triangle, true},
+	{"locker-mux2", "Locker, Mux of 2", vermillion, dashed, diamond, true},
+	{"locker-mux4", "Locker, Mux of 4", vermillion, dotted, square, true},
 	{"go-redis", "raw go-redis", orange, dotted, square, false},
 	{"redislock-exp", "redislock, exponential", purple, dashed, square, false},
 	{"redsync-goredis", "redsync on go-redis", green, dashed, square, false},
