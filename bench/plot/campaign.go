@@ -95,8 +95,9 @@ func names(cells []cell) []string {
 	return list
 }
 
-// common are the cells that agree in keys: of the group with the most ways, then the most cells, then the one that is
-// preferred ("64/4/0s"), then the one with the greatest numbers. So the chart shows as much as it can at once.
+// common are the cells that agree in keys: of the group with the most ways; of those, the one that is preferred
+// ("64/4/0s"), then the one with the most cells, then the one with the greatest numbers. So the chart shows as much as it
+// can at once.
 func common(cells []cell, preferred string, keys ...string) []cell {
 	groups := map[string][]cell{}
 	for _, c := range cells {
@@ -106,11 +107,14 @@ func common(cells []cell, preferred string, keys ...string) []cell {
 		if d := len(names(groups[a])) - len(names(groups[b])); d != 0 {
 			return d
 		}
+		switch preferred {
+		case a:
+			return 1
+		case b:
+			return -1
+		}
 		if d := len(groups[a]) - len(groups[b]); d != 0 {
 			return d
-		}
-		if (a == preferred) != (b == preferred) {
-			return map[bool]int{true: 1, false: -1}[a == preferred]
 		}
 		return slices.CompareFunc(strings.Split(a, "/"), strings.Split(b, "/"), byNumber)
 	})

@@ -24,6 +24,10 @@ func TestChartIsOfTheCellThatMostWaysHave(t *testing.T) {
 	}{
 		"most ways": {[]string{redis + "fair/waiters=64/processes=4/hold=0s", redis + "fair/waiters=8/processes=1/hold=0s",
 			redis + "redsync/waiters=8/processes=1/hold=0s"}, "8/1/0s"},
+		"the usual one, though another has more cells": {[]string{redis + "fair/waiters=8/processes=1/hold=0s/x=1",
+			redis + "fair/waiters=8/processes=1/hold=0s/x=2", redis + "fair/waiters=64/processes=4/hold=0s"}, "64/4/0s"},
+		"else more cells": {[]string{redis + "fair/waiters=8/processes=1/hold=0s/x=1",
+			redis + "fair/waiters=8/processes=1/hold=0s/x=2", redis + "fair/waiters=64/processes=2/hold=0s"}, "8/1/0s"},
 		"the usual one of equals": {[]string{redis + "fair/waiters=512/processes=8/hold=0s",
 			redis + "fair/waiters=64/processes=4/hold=0s"}, "64/4/0s"},
 		"else the largest": {[]string{redis + "fair/waiters=8/processes=4/hold=0s", redis + "fair/waiters=32/processes=2/hold=0s",

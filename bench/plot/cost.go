@@ -28,9 +28,10 @@ func cost(c *campaign) (*chart, error) {
 	return &chart{
 		title:    "Cost of an acquisition under contention",
 		subtitle: []string{condition(cells[0], "") + ". Lower is better.", machine(cells)},
-		notes:    sentences(leftOut, rounds(cells, "sec/op"), otherServers),
-		height:   linesHeight,
-		body:     panels{list: list}.draw,
+		notes: sentences(leftOut, rounds(cells, "sec/op"), "Commands of Redis include those in scripts.",
+			otherServers),
+		height: linesHeight,
+		body:   panels{list: list}.draw,
 	}, nil
 }
 

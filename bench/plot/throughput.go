@@ -36,7 +36,7 @@ func throughput(c *campaign) (*chart, error) {
 	one[0].x.ticks = measured(one[0].lines)
 	return &chart{
 		title: "Throughput without contention",
-		subtitle: []string{"Acquire + release of keys that nobody else wants. Clients and server share the machine.",
+		subtitle: []string{"Acquire + release of keys that nobody else wants. Higher is better.",
 			machine(cells)},
 		notes:  sentences(leftOut, rounds(cells, "sec/op"), otherReleases, tooFew, otherServers),
 		height: linesHeight,
