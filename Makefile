@@ -16,6 +16,7 @@ test:
 	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race $(FLAGS) ./...
 	$(GO) test ./internal/fairmodel
 	cd bench/peers && $(GO) vet . && REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race $(FLAGS) .
+	cd bench/plot && $(GO) vet ./... && $(GO) test ./...
 
 lint:
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }

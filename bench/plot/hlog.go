@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/redigolock/redigolock/internal/figures"
+)
+
+// A logged cell is the histogram of all of its rounds, of nanoseconds.
+type logged struct {
+	*figures.Cell // without values
+	histogram     *hdrhistogram.Histogram
+}
+
+// readLogs reads the logs of a folder, in the order of their names. Histograms of one tag are merged.
+func readLogs(folder string) ([]*logged, error) {
+	paths, err := filepath.Glob(filepath.Join(folder, "*.hlog"))
+	if err != nil {
+		return nil, err
+	}
+	var list []*logged
+	for _, path := range paths {
+		if list, err = readLog(path, list); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return list, nil
+}
+
+func readLog(path string, list []*logged) ([]*logged, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r := hdrhistogram.NewHistogramLogReader(f)
+	for n := 0; ; n++ {
+		h, err := r.NextIntervalHistogram()
+		switch {
+		case err != nil:
+			return nil, err
+		case h == nil && n == 0:
+			return nil, fmt.Errorf("has no histogram")
+		case h == nil:
+			return list, nil
+		case h.Tag() == "":
+			return nil, fmt.Errorf("histogram %d has no tag, which is to be the benchmark's name", n+1)
+		}
+		if list, err = addLog(list, h); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func addLog(list []*logged, h *hdrhistogram.Histogram) ([]*logged, error) {
+	for _, l := range list {
+		if l.Name == h.Tag() {
+			if dropped := l.histogram.Merge(h); dropped > 0 {
+				return nil, fmt.Errorf("%d values of %s are out of the range of an earlier histogram", dropped, l.Name)
+			}
+			return list, nil
+		}
+	}
+	return append(list, &logged{cellNamed(h.Tag()), h}), nil
+}
+
+// cellNamed is a cell of a name without figures.
+func cellNamed(name string) *figures.Cell {
+	kind, rest, _ := strings.Cut(name, "/")
+	c := &figures.Cell{Name: name, Kind: kind}
+	for part := range strings.SplitSeq(rest, "/") {
+		key, value, _ := strings.Cut(part, "=")
+		c.Keys = append(c.Keys, figures.Key{Name: key, Value: value})
+	}
+	return c
+}
