@@ -1,113 +1,101 @@
-// Package results holds measured figures; see README.md. This test keeps the repository's README true to them.
 package results
 
 import (
-	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
-	"golang.org/x/perf/benchfmt"
-	"golang.org/x/perf/benchmath"
+	"github.com/redigolock/redigolock/internal/campaign"
 )
 
-var update = flag.Bool("update", false, "write the table into README.md instead of comparing it")
+const readme = "../README.md"
 
-// The rows of README's table: what stands in the first column, and the benchmarks that it shows.
-var rows = []struct{ label, approach, release string }{
-	{"redigo by hand: `SET NX PX`, `EVALSHA`", "floor", "lua"},
-	{"`SetNX`, `Release`", "setnx", "lua"},
-	{"`SetNXVerified`, `Release`", "setnx-verified", "lua"},
-	{"`SetNXScript`, `Release`", "script", "lua"},
-	{"`SetNX`, `ReleaseTx`", "setnx", "tx"},
-	{"Locker, as it is", "locker", "lua"},
-	{"Locker over a Mux", "locker-mux1", "lua"},
-}
+// figures is where a page names the campaign and the template (of readme.md.tmpl) of a table, and the table.
+var figures = regexp.MustCompile(`(?s)(<!-- figures: (results/[\w-]+) (\w+) -->\n)(.*?)<!-- end -->\n`)
 
-var goroutines = []string{"1", "16", "128", "1024"}
-
-// figures is where README names the folder that its table comes from, and the table.
-var figures = regexp.MustCompile(`(?s)<!-- figures: (results/[\w-]+) -->\n(.*?)<!-- end -->\n`)
-
-func TestEveryFigureOfTheReadmeIsInTheRawData(t *testing.T) {
-	readme := filepath.Join("..", "README.md")
+func TestEveryTableOfTheReadmeIsInTheRawData(t *testing.T) {
 	text, err := os.ReadFile(readme)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := figures.FindStringSubmatchIndex(string(text))
-	if m == nil {
-		t.Fatal("README.md has no table of figures")
-	}
-	folder, got := string(text[m[2]:m[3]]), string(text[m[4]:m[5]])
-	want := table(medians(t, filepath.Join("..", folder, "raw", "approaches.txt")))
-	if *update {
-		updated := string(text[:m[4]]) + want + string(text[m[5]:])
-		if err := os.WriteFile(readme, []byte(updated), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if got != want {
-		t.Errorf("README.md says\n%s\nthe raw data of %s say\n%s", got, folder, want)
-	}
-}
-
-// table is README's table: medians in µs.
-func table(medians map[string]float64) string {
-	var b strings.Builder
-	b.WriteString("| acquire + release of distinct keys, µs each | 1 goroutine | 16 | 128 | 1024 |\n| --- | --: | --: | --: | --: |\n")
-	for _, r := range rows {
-		b.WriteString("| " + r.label)
-		for _, n := range goroutines {
-			fmt.Fprintf(&b, " | %.1f", 1e6*medians[r.approach+"/"+r.release+"/"+n])
-		}
-		b.WriteString(" |\n")
-	}
-	return b.String()
-}
-
-// medians are those of sec/op over the rounds, by approach/release/goroutines.
-func medians(t *testing.T, file string) map[string]float64 {
-	f, err := os.Open(file)
+	want, tables, err := tabulate(string(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	part := func(r *benchfmt.Result, name string) string {
-		m := regexp.MustCompile("/" + name + `=([\w-]+?)(-\d+)?(/|$)`).FindStringSubmatch(string(r.Name))
-		if m == nil {
-			return ""
-		}
-		return m[1]
+	if opened := strings.Count(string(text), "<!-- figures:"); tables == 0 || tables != opened {
+		t.Fatalf("README.md has %d tables of figures, of %d that begin", tables, opened)
 	}
-	values := map[string][]float64{}
-	reader := benchfmt.NewReader(f, file)
-	for reader.Scan() {
-		r, ok := reader.Result().(*benchfmt.Result)
-		if !ok {
-			t.Fatalf("%s: %v", file, reader.Result())
+	compare(t, readme, want)
+}
+
+// tabulate makes the tables of a page anew.
+func tabulate(page string) (want string, tables int, err error) {
+	want = figures.ReplaceAllStringFunc(page, func(match string) string {
+		m := figures.FindStringSubmatch(match)
+		c, failed := campaign.Open(filepath.Join("..", m[2]))
+		if failed == nil {
+			m[4], failed = c.Render(m[3], "readme.md.tmpl")
 		}
-		if v, ok := r.Value("sec/op"); ok {
-			cell := part(r, "approach") + "/" + part(r, "release") + "/" + part(r, "goroutines")
-			values[cell] = append(values[cell], v)
+		if failed != nil {
+			err = failed
 		}
-	}
-	if err := reader.Err(); err != nil {
+		tables++
+		return m[1] + m[4] + "<!-- end -->\n"
+	})
+	return want, tables, err
+}
+
+func TestTheReadmeIsShort(t *testing.T) {
+	text, err := os.ReadFile(readme)
+	if err != nil {
 		t.Fatal(err)
 	}
-	found := map[string]float64{}
-	for cell, v := range values {
-		if len(v) < 10 {
-			t.Errorf("%s: %s has %d rounds, at least 10 are wanted", file, cell, len(v))
-		}
-		slices.Sort(v)
-		sample := benchmath.NewSample(v, &benchmath.DefaultThresholds)
-		found[cell] = benchmath.AssumeNothing.Summary(sample, 0.95).Center
+	if lines := strings.Count(string(text), "\n"); lines >= 150 {
+		t.Errorf("README.md has %d lines, under 150 are wanted", lines)
 	}
-	return found
+}
+
+// A link or picture: ](path), src="path", srcset="path".
+var link = regexp.MustCompile(`\]\(([^)#\s]+)\)|(?:src|srcset|href)="([^"#]+)"`)
+
+func TestWhatThePagesLinkToExists(t *testing.T) {
+	pages := []string{readme, "README.md"}
+	for _, dir := range campaigns(t) {
+		pages = append(pages, filepath.Join(dir, "report.md"))
+	}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			path := m[1] + m[2]
+			if strings.Contains(path, "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), path)); err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+		}
+	}
+}
+
+func TestTheIndexNamesEveryCampaignAndHasNoFigures(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	prose := string(text)
+	for _, dir := range campaigns(t) {
+		if !strings.Contains(prose, "]("+dir+"/report.md)") {
+			t.Errorf("README.md does not link to %s/report.md", dir)
+		}
+		prose = strings.ReplaceAll(prose, dir, "")
+	}
+	code := regexp.MustCompile("(?s)```.*?```|`[^`\n]*`")
+	if naked := campaign.Naked(code.ReplaceAllString(prose, "")); len(naked) > 0 {
+		t.Errorf("README.md has figures, which belong into the reports: %q", naked)
+	}
 }

@@ -137,10 +137,11 @@ func (c *Cell) Units() []string {
 // Summary sums a unit up; false where the cell does not have it.
 func (c *Cell) Summary(unit string) (Summary, bool) {
 	values := c.values[unit]
-	return summarize(values), len(values) > 0
+	return Summarize(values), len(values) > 0
 }
 
-func summarize(values []float64) Summary {
+// Summarize sums values up; of none it is zero.
+func Summarize(values []float64) Summary {
 	if len(values) == 0 {
 		return Summary{}
 	}
@@ -191,5 +192,5 @@ func Ratio(c, base *Cell, unit string) (Summary, error) {
 	for i := range a {
 		ratios[i] = a[i] / b[i]
 	}
-	return summarize(ratios), nil
+	return Summarize(ratios), nil
 }

@@ -1,0 +1,101 @@
+package campaign
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"text/template/parse"
+)
+
+// A figure is a number that no letter comes before in its word: those in p99, mux1 and zipf10000 are names.
+var (
+	word   = regexp.MustCompile(`[\p{L}\p{N}_.,/-]*\p{N}[\p{L}\p{N}_.,/-]*`)
+	number = regexp.MustCompile(`\p{N}+(?:\.\p{N}+)?`)
+)
+
+// Naked are the figures in a text.
+func Naked(text string) []string {
+	var list []string
+	for _, w := range word.FindAllString(text, -1) {
+		for part := range strings.FieldsFuncSeq(w, func(r rune) bool { return strings.ContainsRune(",/", r) }) {
+			if startsWithLetter(part) {
+				continue
+			}
+			list = append(list, number.FindAllString(part, -1)...)
+		}
+	}
+	return list
+}
+
+func startsWithLetter(s string) bool { return regexp.MustCompile(`^\p{L}`).MatchString(s) }
+
+// labelled checks that a label has no figures but those that its cells are named by.
+func labelled(label string, where []string) error {
+	settings := number.FindAllString(strings.Join(where, " "), -1)
+	for _, figure := range Naked(label) {
+		if !slices.Contains(settings, figure) {
+			return fmt.Errorf("campaign: the label %q has %s, which is not in %q", label, figure, where)
+		}
+	}
+	return nil
+}
+
+// checkProse refuses a template with figures of its own: in its text, or as a constant that it prints. Those that it
+// gives to functions say which cells are meant, and what was asked.
+func checkProse(t *parse.Tree) error {
+	for _, n := range nodes(t.Root) {
+		place, _ := t.ErrorContext(n)
+		switch n := n.(type) {
+		case *parse.TextNode:
+			if naked := Naked(string(n.Text)); len(naked) > 0 {
+				return fmt.Errorf("%s: the text has figures of its own, %q: have them computed", place, naked)
+			}
+		case *parse.ActionNode:
+			if prints(n.Pipe) {
+				return fmt.Errorf("%s: %s prints what is not from the raw data", place, n)
+			}
+		}
+	}
+	return nil
+}
+
+// prints is whether a pipeline prints a constant.
+func prints(p *parse.PipeNode) bool {
+	if len(p.Decl) > 0 {
+		return false
+	}
+	switch n := p.Cmds[len(p.Cmds)-1].Args[0].(type) {
+	case *parse.StringNode, *parse.NumberNode:
+		return true
+	case *parse.PipeNode:
+		return prints(n)
+	case *parse.IdentifierNode:
+		return slices.Contains([]string{"print", "printf", "println", "where"}, n.Ident)
+	}
+	return false
+}
+
+// nodes are those below n that print, and n.
+func nodes(n parse.Node) []parse.Node {
+	list := []parse.Node{n}
+	branch := func(b *parse.BranchNode) {
+		list = append(list, nodes(b.List)...)
+		if b.ElseList != nil {
+			list = append(list, nodes(b.ElseList)...)
+		}
+	}
+	switch n := n.(type) {
+	case *parse.ListNode:
+		for _, child := range n.Nodes {
+			list = append(list, nodes(child)...)
+		}
+	case *parse.IfNode:
+		branch(&n.BranchNode)
+	case *parse.RangeNode:
+		branch(&n.BranchNode)
+	case *parse.WithNode:
+		branch(&n.BranchNode)
+	}
+	return list
+}

@@ -1,0 +1,241 @@
+package campaign
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/redigolock/redigolock/internal/figures"
+)
+
+// A Quantity is what the rounds of a cell say, or the ratios of two cells' rounds. It prints itself with its interval
+// at a confidence of 95 %: "5.53 µs ± 2 %", where the interval's farther end is meant as benchstat has it; a ratio as
+// "0.31 (0.30–0.33)", and as "~ (0.95–1.04)" where its interval includes 1: no difference was found.
+type Quantity struct {
+	figures.Summary
+	Unit  string
+	Ratio bool
+}
+
+func (q Quantity) String() string {
+	switch {
+	case q.Ratio && q.Low <= 1 && q.High >= 1:
+		return fmt.Sprintf("~ (%s–%s)", significant(q.Low), significant(q.High))
+	case q.Ratio:
+		return fmt.Sprintf("%s (%s–%s)", significant(q.Center), significant(q.Low), significant(q.High))
+	case q.Low == q.High || q.Center == 0:
+		return q.Median()
+	}
+	stray := max(q.High-q.Center, q.Center-q.Low) / math.Abs(q.Center)
+	return fmt.Sprintf("%s ± %.0f %%", q.Median(), 100*stray)
+}
+
+// Median is without the interval.
+func (q Quantity) Median() string { return Format(q.Center, q.Unit) }
+
+// Format writes a value with its unit, with three significant digits.
+func Format(v float64, unit string) string {
+	switch {
+	case strings.HasSuffix(unit, "ratio"):
+		return significant(v)
+	case strings.HasSuffix(unit, "sec") || strings.Contains(unit, "sec/"):
+		return duration(v)
+	case strings.HasPrefix(unit, "B/") || strings.Contains(unit, "-B/"):
+		return count(v) + " B"
+	}
+	return count(v)
+}
+
+func duration(sec float64) string {
+	scale, unit := 1e9, "ns"
+	switch abs := math.Abs(sec); { // 999.7 ns are to become 1.00 µs, not 1,000 ns
+	case abs >= 0.9995:
+		scale, unit = 1, "s"
+	case abs >= 0.9995e-3:
+		scale, unit = 1e3, "ms"
+	case abs >= 0.9995e-6:
+		scale, unit = 1e6, "µs"
+	}
+	return significant(sec*scale) + " " + unit
+}
+
+// count writes whole numbers as such.
+func count(v float64) string {
+	if v == math.Trunc(v) && math.Abs(v) < 1000 {
+		return strconv.Itoa(int(v))
+	}
+	return significant(v)
+}
+
+// significant writes three significant digits, and separates thousands.
+func significant(v float64) string {
+	if v == 0 || math.IsInf(v, 0) || math.IsNaN(v) {
+		return fmt.Sprint(v)
+	}
+	exponent := math.Floor(math.Log10(math.Abs(v)))
+	if step := math.Pow(10, exponent-2); exponent > 2 {
+		v = math.Round(v/step) * step
+	} else if math.Abs(v)/step >= 999.5 { // it is rounded up to the next power of ten
+		exponent++
+	}
+	return thousands(fmt.Sprintf("%.*f", int(max(0, 2-exponent)), v))
+}
+
+// thousands puts commas into the whole part of a number.
+func thousands(number string) string {
+	whole, rest, dot := strings.Cut(number, ".")
+	digits := strings.TrimPrefix(whole, "-")
+	var groups []string
+	for ; len(digits) > 3; digits = digits[:len(digits)-3] {
+		groups = append(groups, digits[len(digits)-3:])
+	}
+	slices.Reverse(groups)
+	text := strings.Join(append([]string{digits}, groups...), ",")
+	if whole != strings.TrimPrefix(whole, "-") {
+		text = "-" + text
+	}
+	if dot {
+		text += "." + rest
+	}
+	return text
+}
+
+// values are those of all rounds of a unit of the one cell.
+func (c *Campaign) values(kind, unit string, where []string) ([]float64, found, error) {
+	cell, err := c.one(kind, where)
+	if err != nil {
+		return nil, cell, err
+	}
+	values := cell.Values(unit)
+	if len(values) == 0 {
+		return nil, cell, &missingError{c.dir + "/" + cell.file, cell.Name, where, unit}
+	}
+	if len(values) < c.least {
+		return nil, cell, fmt.Errorf("campaign: %s/%s: %s has %d rounds of %s, at least %d are wanted",
+			c.dir, cell.file, cell.Name, len(values), unit, c.least)
+	}
+	return values, cell, nil
+}
+
+// Cell is a unit of the only cell of a kind whose name has all of where.
+func (c *Campaign) Cell(kind, unit string, where ...string) (Quantity, error) {
+	values, cell, err := c.values(kind, unit, where)
+	if err != nil {
+		return Quantity{}, err
+	}
+	return c.quantity(values, unit, false, cell)
+}
+
+// quantity refuses an interval without an end: with fewer than 6 rounds only Median, Worst and Best are to be had.
+func (c *Campaign) quantity(values []float64, unit string, ratio bool, cell found) (Quantity, error) {
+	sum := figures.Summarize(values)
+	if math.IsInf(sum.Low, 0) || math.IsInf(sum.High, 0) || math.IsNaN(sum.Low+sum.Center+sum.High) {
+		return Quantity{}, fmt.Errorf("campaign: %s/%s: %s has an infinite interval of %s in %d rounds",
+			c.dir, cell.file, cell.Name, unit, len(values))
+	}
+	return Quantity{sum, unit, ratio || strings.HasSuffix(unit, "ratio")}, nil
+}
+
+// Median is without the interval, so that few rounds will do.
+func (c *Campaign) Median(kind, unit string, where ...string) (string, error) {
+	values, _, err := c.values(kind, unit, where)
+	return Format(figures.Summarize(values).Center, unit), err
+}
+
+// Worst is the largest of all rounds.
+func (c *Campaign) Worst(kind, unit string, where ...string) (Quantity, error) {
+	values, _, err := c.values(kind, unit, where)
+	if err != nil {
+		return Quantity{}, err
+	}
+	v := slices.Max(values)
+	return Quantity{figures.Summary{Center: v, Low: v, High: v, Rounds: len(values)}, unit, false}, nil
+}
+
+// PerSecond is how many ops there were in a second, out of sec/op.
+func (c *Campaign) PerSecond(kind string, where ...string) (Quantity, error) {
+	values, cell, err := c.values(kind, "sec/op", where)
+	if err != nil {
+		return Quantity{}, err
+	}
+	return c.quantity(inverse(values), "op/s", false, cell)
+}
+
+// CellRatio is how many times a unit of the cell with a that of the cell with b is; both have all of where. They are
+// paired by round, so they must be of one file, whose rounds were interleaved.
+func (c *Campaign) CellRatio(kind, unit, a, b string, where ...string) (Quantity, error) {
+	return c.ratio(kind, unit, strings.Fields(a), strings.Fields(b), where)
+}
+
+func (c *Campaign) ratio(kind, unit string, a, b, where []string) (Quantity, error) {
+	if kind == "AcquireRelease" && unit == "sec/op" {
+		if values, cell, err := c.measuredRatio(a, b, where); err != nil || values != nil {
+			if err != nil {
+				return Quantity{}, err
+			}
+			return c.quantity(values, "ratio", true, cell)
+		}
+	}
+	of, ofCell, err := c.values(kind, unit, slices.Concat(where, a))
+	if err != nil {
+		return Quantity{}, err
+	}
+	to, toCell, err := c.values(kind, unit, slices.Concat(where, b))
+	if err != nil {
+		return Quantity{}, err
+	}
+	if ofCell.file != toCell.file || len(of) != len(to) {
+		return Quantity{}, fmt.Errorf("campaign: %s: %d rounds of %s in %s cannot be paired with %d rounds of %s in %s",
+			c.dir, len(of), ofCell.Name, ofCell.file, len(to), toCell.Name, toCell.file)
+	}
+	ratios := make([]float64, len(of))
+	for i := range of {
+		ratios[i] = of[i] / to[i]
+	}
+	return c.quantity(ratios, unit+" ratio", true, ofCell)
+}
+
+// measuredRatio are the ratios that were measured as such, either way round, with short rounds close to each other: they
+// are better than what can be computed from the long rounds of AcquireRelease. None if there are none.
+func (c *Campaign) measuredRatio(a, b, where []string) ([]float64, found, error) {
+	of, to := approach(a), approach(b)
+	if of == "" || to == "" {
+		return nil, found{}, nil
+	}
+	where = slices.DeleteFunc(slices.Clone(where), func(w string) bool { return strings.HasPrefix(w, "release") })
+	for _, pair := range [][2]string{{of, to}, {to, of}} {
+		w := slices.Concat(where, []string{"of=" + pair[0], "to=" + pair[1]})
+		if len(c.find("Ratio", w)) == 0 {
+			continue
+		}
+		values, cell, err := c.values("Ratio", "ratio", w)
+		if pair[0] != of {
+			values = inverse(values)
+		}
+		return values, cell, err
+	}
+	return nil, found{}, nil
+}
+
+// approach is that which is the only key of where, but for the usual release.
+func approach(where []string) string {
+	name := ""
+	for _, w := range where {
+		if value, ok := strings.CutPrefix(w, "approach="); ok {
+			name = value
+		} else if w != "release=lua" && w != "release~lua" {
+			return ""
+		}
+	}
+	return name
+}
+
+func inverse(values []float64) []float64 {
+	list := make([]float64, len(values))
+	for i, v := range values {
+		list[i] = 1 / v
+	}
+	return list
+}

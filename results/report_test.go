@@ -1,0 +1,83 @@
+// Package results holds measured figures; see README.md. Its tests keep what is said of them true to them.
+package results
+
+import (
+	"errors"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redigolock/redigolock/internal/campaign"
+)
+
+var update = flag.Bool("update", false, "write the reports and README's tables instead of comparing them")
+
+// campaigns are the folders of measured figures.
+func campaigns(t *testing.T) []string {
+	t.Helper()
+	list, err := filepath.Glob("20[0-9][0-9]-*")
+	if err != nil || len(list) == 0 {
+		t.Fatalf("found no campaign, %v", err)
+	}
+	return list
+}
+
+func TestEveryFigureOfAReportIsInItsRawData(t *testing.T) {
+	for _, dir := range campaigns(t) {
+		t.Run(dir, func(t *testing.T) {
+			want, err := report(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			compare(t, filepath.Join(dir, "report.md"), want)
+		})
+	}
+}
+
+// report renders a campaign's page: by a template of its own, or by that of all with the words of the campaign.
+func report(dir string) (string, error) {
+	c, err := campaign.Open(dir)
+	if err != nil {
+		return "", err
+	}
+	if own := filepath.Join(dir, "report.md.tmpl"); exists(own) {
+		return c.Render("report.md.tmpl", own)
+	}
+	templates := []string{"report.md.tmpl"}
+	if words := filepath.Join(dir, "words.md.tmpl"); exists(words) {
+		templates = append(templates, words)
+	}
+	return c.Render("report.md.tmpl", templates...)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// compare compares a file with what it is to be, or writes it.
+func compare(t *testing.T, path, want string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v: write it by: go test ./results -update", err)
+	}
+	got, wanted := strings.Split(string(text), "\n"), strings.Split(want, "\n")
+	for i := range min(len(got), len(wanted)) {
+		if got[i] != wanted[i] {
+			t.Fatalf("%s:%d says\n%s\nthe raw data say\n%s\nwrite it by: go test ./results -update", path, i+1, got[i], wanted[i])
+		}
+	}
+	if len(got) != len(wanted) {
+		t.Errorf("%s has %d lines, the raw data make %d", path, len(got), len(wanted))
+	}
+}

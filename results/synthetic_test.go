@@ -1,0 +1,184 @@
+package results
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/redigolock/redigolock/internal/campaign"
+)
+
+// A synthetic campaign has all cells that the template of all campaigns wants, with drawn values. It tells whether the
+// template fails where it must, and is written into the folder of the test only: nothing of it was measured.
+type synthetic struct {
+	dir   string
+	files map[string][]string // lines of each raw file
+	rng   *rand.Rand
+}
+
+func newSynthetic(t *testing.T) *synthetic {
+	t.Helper()
+	s := &synthetic{filepath.Join(t.TempDir(), "synthetic"), map[string][]string{}, rand.New(rand.NewPCG(1, 2))}
+	for range campaign.MinRounds {
+		s.uncontended()
+		s.contended()
+		s.loaded()
+		s.others()
+	}
+	return s
+}
+
+// rivals are those that the template wants.
+var (
+	waitingRivals = []string{"redsync", "redsync-goredis", "redislock", "redislock-exp", "goredis-setnx", "rueidislock", "etcd", "zookeeper"}
+	rawClients    = []string{"go-redis", "rueidis"}
+)
+
+// add adds a round of a cell. A unit is drawn about 1000, but for an index and the like.
+func (s *synthetic) add(file, name, way string, units ...string) {
+	server := "redis"
+	if way == "etcd" || way == "zookeeper" {
+		server = way
+	}
+	line := "Benchmark" + strings.Replace(name, "/", "/server="+server+"/", 1) + "-2 100"
+	for _, unit := range units {
+		about := 1000.0
+		switch unit {
+		case "jain", "evalsha/acq", "wait-p99-rounds":
+			about = 1
+		}
+		line += fmt.Sprintf(" %.4g %s", about*(0.9+0.2*s.rng.Float64()), unit)
+	}
+	s.files[file] = append(s.files[file], line)
+}
+
+func (s *synthetic) uncontended() {
+	units := []string{"ns/op", "cpu-ns/op", "server-cpu-ns/op", "cmds/op", "net-B/op", "allocs/op"}
+	for _, goroutines := range []int{1, 16, 128, 1024} {
+		cell := func(file, approach string) {
+			s.add(file, fmt.Sprintf("AcquireRelease/approach=%s/release=lua/goroutines=%d", approach, goroutines), approach, units...)
+		}
+		for _, a := range []string{"setnx", "setnx-verified", "script", "locker", "locker-setnx", "floor", "locker-mux1",
+			"locker-mux2", "locker-mux4"} {
+			cell("approaches.txt", a)
+		}
+		if goroutines < 1024 {
+			for _, a := range append(append([]string{"floor", "floor-pool16", "locker", "locker-mux1"}, waitingRivals...), rawClients...) {
+				cell("rivals.txt", a)
+			}
+		}
+	}
+}
+
+func (s *synthetic) contended() {
+	units := []string{"ns/op", "acq/s", "p50-ns", "p99-ns", "max-ns", "across-p50-ns", "inside-p50-ns", "wait-p99-ns", "wait-p99-rounds",
+		"longest-ns", "jain", "again", "cpu-ns/op"}
+	onRedis := []string{"cmds/acq", "evalsha/acq", "net-B/acq", "server-cpu-ns/op"}
+	for _, w := range []int{2, 64, 8, 512} {
+		for _, p := range []int{1, 4} {
+			for _, hold := range []string{"0s", "1ms"} {
+				for _, way := range append([]string{"floor", "polling", "fair", "cohort"}, waitingRivals...) {
+					has := units
+					if way != "etcd" && way != "zookeeper" {
+						has = append(units[:len(units):len(units)], onRedis...)
+					}
+					s.add("contention.txt", fmt.Sprintf("Contention/way=%s/waiters=%d/processes=%d/hold=%s", way, w, p, hold), way, has...)
+				}
+			}
+		}
+	}
+}
+
+func (s *synthetic) loaded() {
+	units := []string{"ns/op", "p50-ns", "p99-ns", "p99.9-ns", "goodput/s", "unserved"}
+	for _, rate := range []int{9000, 900, 12000} {
+		for _, a := range append([]string{"floor", "locker", "locker-mux1"}, rawClients...) {
+			s.add("load.txt", fmt.Sprintf("Load/keys=own/approach=%s/rate=%d", a, rate), a, units...)
+		}
+		for _, keys := range []string{"hot", "zipf10000"} {
+			for _, a := range append([]string{"fair", "cohort", "polling"}, waitingRivals...) {
+				s.add("load.txt", fmt.Sprintf("Load/keys=%s/approach=%s/rate=%d", keys, a, rate), a, units...)
+			}
+		}
+	}
+}
+
+func (s *synthetic) others() {
+	for _, way := range []string{"locker", "loop", "redsync", "rueidislock"} {
+		s.add("keepalive.txt", "KeepAlive/way="+way+"/locks=10000/ttl=10s", way,
+			"ns/op", "p50-ns", "p99-ns", "cpu-ns/renewal", "server-cpu-ns/renewal", "B/lock", "goroutines", "lost")
+	}
+	for _, way := range []string{"fair", "polling", "redsync", "redislock", "rueidislock"} {
+		s.add("recovery.txt", "Recovery/way="+way+"/ttl=300ms", way, "ns/op", "gap-p50-ns", "gap-max-ns", "beyond-p50-ns", "beyond-max-ns")
+	}
+}
+
+// render writes the campaign and renders its page.
+func (s *synthetic) render(t *testing.T) (string, error) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(s.dir, "raw"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	head := "cpu: drawn\nredis-version: redis of nowhere\ngo: go1.24\ncommit: none\nsettings: -workload load -loads 20,80,95\n\n"
+	for name, lines := range s.files {
+		if err := os.WriteFile(filepath.Join(s.dir, "raw", name), []byte(head+strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "environment.txt"), []byte("kernel: none\ncpus: 2\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c, err := campaign.Open(s.dir)
+	if err != nil {
+		return "", err
+	}
+	return c.Render("report.md.tmpl", "report.md.tmpl")
+}
+
+// drop takes the lines of a file away in which a pattern matches; not the first of them where keep says so.
+func (s *synthetic) drop(file, pattern string, keep int) {
+	re, list := regexp.MustCompile(pattern), []string(nil)
+	for _, line := range s.files[file] {
+		if re.MatchString(line) {
+			if keep--; keep < 0 {
+				continue
+			}
+		}
+		list = append(list, line)
+	}
+	s.files[file] = list
+}
+
+func TestThePageOfACampaignShowsWhatItsCellsSay(t *testing.T) {
+	s := newSynthetic(t)
+	page, err := s.render(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Getenv("SHOW") != "" {
+		fmt.Println(page)
+	}
+	for _, want := range []string{"| `etcd` |", "| `go-redis` |", "9,000 arrivals a second", "One hot key", "held for 1ms"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+	if bad := regexp.MustCompile(`NaN|Inf|<nil>|%!|no value`).FindString(page); bad != "" {
+		t.Errorf("the page has %q", bad)
+	}
+	columns := 0 // of the table that the line is in
+	for i, line := range strings.Split(page, "\n") {
+		n := strings.Count(line, " |")
+		if !strings.HasPrefix(line, "|") {
+			n = 0
+		}
+		if columns > 0 && n > 0 && n != columns {
+			t.Errorf("line %d has %d columns, the table has %d: %s", i+1, n, columns, line)
+		}
+		columns = n
+	}
+}
