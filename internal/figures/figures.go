@@ -16,8 +16,9 @@ import (
 
 // A Set is the cells of some files, in the order in which they first come.
 type Set struct {
-	Cells  []*Cell
-	byName map[string]*Cell
+	Cells    []*Cell
+	Settings []Setting // of all files, in the order in which they first come
+	byName   map[string]*Cell
 }
 
 // A Cell is one benchmark with the values of its rounds.
@@ -93,6 +94,7 @@ func (s *Set) add(r *benchfmt.Result) {
 	}
 	for _, config := range r.Config {
 		c.Config[config.Key] = string(config.Value)
+		s.set(config.Key, string(config.Value))
 	}
 	for _, v := range r.Values {
 		c.values[v.Unit] = append(c.values[v.Unit], v.Value)
