@@ -18,8 +18,8 @@ const reportUsage = `Lockbench report makes one HTML page, which needs nothing e
 
 usage: go run ./cmd/lockbench report [flags] FILE...
 
-  FILE          what lockbench -out or go test -bench has written; the page takes all of them
-  -out FILE     where the page goes (default report.html); it is written anew
+  FILE          what lockbench -out or go test -bench has written; one page is made from all
+  -out FILE     the page (default report.html); what is there is replaced
   -title TEXT   its title (default "Locks compared")
   -h            show this
 
