@@ -142,7 +142,9 @@ func profileDir(t *testing.T) string {
 func TestPageInChromiumOnAPhoneAndOnADesktop(t *testing.T) {
 	browser := chromium(t)
 	outside := "http://outside.example/x.png"
-	page := pageOf(t, "A page <img src="+outside+">", "see: "+outside+"\nnote: <link href="+outside+">\n"+sampleText(t))
+	long := strings.Repeat("x", 300)
+	page := pageOf(t, "A page <img src="+outside+">", "see: "+outside+"\nnote: <link href="+outside+">\nlong: "+long+"\n"+
+		sampleText(t)+rounds("Load/keys="+long+"/approach="+long+"/rate="+long, long, 6, 1))
 	s := newSite(t, page)
 	backgrounds := map[string]bool{}
 	for mode, setting := range map[string]string{"dark": "0", "light": "1"} {

@@ -30,7 +30,7 @@ var layouts = []layout{
 			{"longest-sec", "Longest wait", less, false},
 			{"longest-rounds", "Longest wait in rounds", less, false},
 			{"waiting", "Still waiting", neither, false},
-			{"again", "Share of the same again", neither, false},
+			{"again", "Taken again by the releaser", neither, false},
 			{"sec/op", "Time of an acquisition", less, false},
 		},
 	},

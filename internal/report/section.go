@@ -167,6 +167,9 @@ func (l layout) group(title string, cells []*figures.Cell) (group, error) {
 		if err != nil {
 			return g, err
 		}
+		for i := range tables {
+			tables[i].Label = strings.Join([]string{l.title, title, tables[i].Caption}, ", ")
+		}
 		*part.tables = tables
 	}
 	g.OtherNames = strings.Join(names, ", ")

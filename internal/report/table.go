@@ -13,6 +13,7 @@ import (
 // A table has a row for each way to lock.
 type table struct {
 	Caption, About string
+	Label          string // tells it from the other tables of the page
 	Corner         string
 	Heads          []head
 	Rows           []row
@@ -92,7 +93,10 @@ func (l layout) byMetric(cells []*figures.Cell, metrics []metric) (table, error)
 		columns = append(columns, column{h, m, placed})
 	}
 	t := l.table(rows, columns)
-	t.Caption = roundsText(cells, metrics[0].unit)
+	t.Caption, t.About = "More figures", roundsText(cells, metrics[0].unit)
+	if metrics[0].main {
+		t.Caption = "Main figures"
+	}
 	return t, nil
 }
 
