@@ -55,14 +55,15 @@ func newSite(t *testing.T, page []byte) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{}
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := &site{Server: httptest.NewUnstartedServer(nil)}
+	own := s.Listener.Addr().String()
+	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.hosts = append(s.hosts, r.Host)
 		s.mu.Unlock()
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		switch {
-		case "http://"+r.Host != s.URL:
+		case r.Host != own:
 			w.WriteHeader(http.StatusBadGateway)
 		case r.URL.Path == "/check":
 			w.Write(check)
@@ -71,7 +72,8 @@ func newSite(t *testing.T, page []byte) *site {
 		default:
 			w.WriteHeader(http.StatusNotFound)
 		}
-	}))
+	})
+	s.Start()
 	t.Cleanup(s.Close)
 	return s
 }
