@@ -70,8 +70,8 @@ func (f *field) compare(cell, base *figures.Cell, unit string) {
 	}
 	of, _ := cell.Summary(unit)
 	to, _ := base.Summary(unit)
-	if ratio := of.Center / to.Center; !math.IsNaN(ratio) && !math.IsInf(ratio, 0) {
-		f.Versus = strconv.FormatFloat(ratio, 'f', decimalsOf(math.Abs(ratio)), 64) + "×"
+	if ratio := of.Center / to.Center; of.Center >= 0 && to.Center > 0 && !math.IsInf(ratio, 0) {
+		f.Versus = strconv.FormatFloat(ratio, 'f', decimalsOf(ratio), 64) + "×"
 	}
 }
 

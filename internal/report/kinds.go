@@ -67,13 +67,14 @@ var layouts = []layout{
 	},
 	{
 		kind: "Recovery", title: "Recovery", rows: ways,
-		about: "A holder dies, and others wait. The gap is how long nobody has the lock; beyond the lease is what of " +
-			"it is not the rest of the dead one’s ttl.",
+		about: "The process of a holder is killed, and others wait. The gap is the time until the next one holds; beyond " +
+			"the lease is what of it is not the rest of the dead one’s ttl.",
 		metrics: []metric{
 			{"beyond-p50-sec", "Beyond the lease p50", less, true},
 			{"beyond-max-sec", "Beyond the lease max", less, true},
-			{"p50-sec", "Gap p50", less, true},
-			{"max-sec", "Gap max", less, true},
+			{"gap-p50-sec", "Gap p50", less, true},
+			{"gap-max-sec", "Gap max", less, true},
+			{"sec/op", "Time of an op", neither, false},
 		},
 	},
 	{

@@ -74,6 +74,9 @@ func TestRowsAreComparedWithTheFloorAndTheBestIsMarked(t *testing.T) {
 		}},
 		{"no floor", at("b", 8, 6, 10) + at("a", 8, 6, 20), []string{"a (base) | 20.5 ns", "b | 10.2 ns best 0.500×"}},
 		{"all the same", at("b", 8, 6, 10) + at("a", 8, 6, 10), []string{"a (base) | 10.2 ns", "b | 10.2 ns ~"}},
+		{"below zero", at("b", 8, 6, 10) + at("a", 8, 6, -5), []string{"a (base) | -5.12 ns best", "b | 10.2 ns"}},
+		{"of nothing", at("b", 8, 6, 10) + at("a", 8, 6, 0), []string{"a (base) | 0 s best", "b | 10.2 ns"}},
+		{"nothing", at("b", 8, 6, 0) + at("a", 8, 6, 10), []string{"a (base) | 10.2 ns", "b | 0 s best 0×"}},
 		{"alone", at("a", 8, 6, 10), []string{"a | 10.2 ns"}},
 	} {
 		if got := texts(t, c.text, 0, 0, 0); !slices.Equal(got, c.want) {
