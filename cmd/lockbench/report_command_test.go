@@ -46,7 +46,7 @@ func TestReportIsMadeFromAllFiles(t *testing.T) {
 // What lockbench itself writes is what its report reads.
 func TestReportReadsWhatOutHasWritten(t *testing.T) {
 	raw, out := filepath.Join(t.TempDir(), "raw.txt"), filepath.Join(t.TempDir(), "page.html")
-	if o := lockbench(context.Background(), nil, quick("-workload", "all", "-out", raw)...); o.code != exitDone {
+	if o := lockbench(context.Background(), nil, quick("-workload", "all", "-processes", "1", "-out", raw)...); o.code != exitDone {
 		t.Fatalf("exit code %d: %s", o.code, o.stderr)
 	}
 	if o := runReport("-out", out, raw); o.code != exitDone {

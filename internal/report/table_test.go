@@ -87,12 +87,12 @@ func TestRowsAreComparedWithTheFloorAndTheBestIsMarked(t *testing.T) {
 
 func TestMoreAcquisitionsAreBetterAndAFloorThatLocksNothingIsNoneOfThem(t *testing.T) {
 	const kind = "Contention/server=redis/way=%s/waiters=8/processes=1/hold=0s"
-	text := ""
+	var text strings.Builder
 	for way, speed := range map[string]float64{"floor": 900, "polling": 100, "fair": 500} {
-		text += rounds(fmt.Sprintf(kind, way), "acq/s", 6, speed)
+		text.WriteString(rounds(fmt.Sprintf(kind, way), "acq/s", 6, speed))
 	}
 	want := []string{"floor (base) | 922/s", "fair | 512/s best 0.556×", "polling | 102/s 0.111×"}
-	if got := texts(t, text, 0, 0, 0); !slices.Equal(got, want) {
+	if got := texts(t, text.String(), 0, 0, 0); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
