@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/perf/benchfmt"
 	"golang.org/x/perf/benchmath"
+	"golang.org/x/perf/benchunit"
 )
 
 // A Set is the cells of some files, in the order in which they first come.
@@ -97,7 +98,8 @@ func (s *Set) add(r *benchfmt.Result) {
 		s.set(config.Key, string(config.Value))
 	}
 	for _, v := range r.Values {
-		c.values[v.Unit] = append(c.values[v.Unit], v.Value)
+		value, unit := benchunit.Tidy(v.Value, v.Unit) // benchfmt leaves 0 ns as it is
+		c.values[unit] = append(c.values[unit], value)
 	}
 }
 
