@@ -1,6 +1,7 @@
 package results
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -120,23 +121,28 @@ func (s *synthetic) others() {
 // render writes the campaign and renders its page.
 func (s *synthetic) render(t *testing.T) (string, error) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Join(s.dir, "raw"), 0o755); err != nil {
-		t.Fatal(err)
-	}
 	head := "cpu: drawn\nredis-version: redis of nowhere\ngo: go1.24\ncommit: none\nsettings: -workload load -loads 20,80,95\n\n"
 	for name, lines := range s.files {
-		if err := os.WriteFile(filepath.Join(s.dir, "raw", name), []byte(head+strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
-			t.Fatal(err)
+		write(t, filepath.Join(s.dir, "raw", name), head+strings.Join(lines, "\n")+"\n")
+	}
+	for _, chart := range []string{"throughput", "handoff", "fairness", "load-hot", "cost"} {
+		for _, page := range []string{"light", "dark"} {
+			write(t, filepath.Join(s.dir, "charts", chart+"-"+page+".svg"), "<svg/>")
 		}
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "environment.txt"), []byte("kernel: none\ncpus: 2\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	write(t, filepath.Join(s.dir, "environment.txt"), "kernel: none\ncpus: 2\n")
 	c, err := campaign.Open(s.dir)
 	if err != nil {
 		return "", err
 	}
 	return c.Render("report.md.tmpl", "report.md.tmpl")
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // drop takes the lines of a file away in which a pattern matches; not the first of them where keep says so.

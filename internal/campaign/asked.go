@@ -51,6 +51,9 @@ var moreIsBetter = []string{"acq/s", "goodput/s", "renewals/s", "jain"}
 // does not include 1: where, ours, the rival, the figure, and how many times its figure ours is.
 func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, where ...string) (string, error) {
 	var b strings.Builder
+	if err := labelled(what, where); err != nil {
+		return "", err
+	}
 	_, our, _ := strings.Cut(base, "=")
 	for _, col := range cols {
 		if _, _, err := c.values(kind, col.unit, slices.Concat(where, col.where, strings.Fields(base))); err != nil {

@@ -52,8 +52,15 @@ func (c *Campaign) functions() template.FuncMap {
 		"is":   c.is, "list": c.list, "number": printNumber, "has": c.has, "name": func() string { return filepath.Base(c.dir) },
 		"config": c.Config, "environment": c.Environment, "confidence": func() string { return "95 %" },
 		"minRounds": func() int { return MinRounds },
-		"chart":     c.chart,
+		"percent":   c.percent,
+		"chart":     c.chart, "rootChart": c.rootChart,
 	}
+}
+
+// percent prints a share that the rates of a Load have.
+func (c *Campaign) percent(share string, where ...string) (string, error) {
+	_, err := c.share(share, where...)
+	return share + " %", err
 }
 
 // rounds are the fewest and the most rounds of the cells of a kind.
@@ -116,18 +123,21 @@ func printNumber(value string) (string, error) {
 	return thousands(value), nil
 }
 
-// chart is a picture of charts/, for light and for dark pages. The campaign's page is beside the folder.
-func (c *Campaign) chart(name, alt string) (string, error) {
-	return Picture(c.dir, "charts/"+name, alt)
+// chart is a picture of charts/, NAME-light.svg and NAME-dark.svg, as a page in the campaign's folder shows it.
+func (c *Campaign) chart(name, alt string) (string, error) { return c.picture("", name, alt) }
+
+// rootChart is the same for a page in the repository's root.
+func (c *Campaign) rootChart(name, alt string) (string, error) {
+	return c.picture("results/"+filepath.Base(c.dir)+"/", name, alt)
 }
 
-// Picture is the Markdown of a picture NAME-light.svg and NAME-dark.svg in a folder, as a page in the folder shows it.
-func Picture(dir, name, alt string) (string, error) {
+func (c *Campaign) picture(folder, name, alt string) (string, error) {
 	for _, page := range []string{"light", "dark"} {
-		if _, err := os.Stat(filepath.Join(dir, name+"-"+page+".svg")); err != nil {
+		if _, err := os.Stat(filepath.Join(c.dir, "charts", name+"-"+page+".svg")); err != nil {
 			return "", fmt.Errorf("campaign: %w", err)
 		}
 	}
+	path := folder + "charts/" + name
 	return fmt.Sprintf("<picture>\n  <source media=\"(prefers-color-scheme: dark)\" srcset=\"%s-dark.svg\">\n"+
-		"  <img alt=\"%s\" src=\"%s-light.svg\">\n</picture>\n", name, alt, name), nil
+		"  <img alt=\"%s\" src=\"%s-light.svg\">\n</picture>\n", path, alt, path), labelled(alt, nil)
 }
