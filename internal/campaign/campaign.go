@@ -62,6 +62,12 @@ func (c *Campaign) Use(names ...string) error {
 	return nil
 }
 
+// Least says how many rounds are enough from here on. It returns "": templates call it.
+func (c *Campaign) Least(rounds int) string {
+	c.least = rounds
+	return ""
+}
+
 // A found cell knows the file that it is from.
 type found struct {
 	*figures.Cell

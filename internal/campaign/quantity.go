@@ -140,8 +140,14 @@ func (c *Campaign) quantity(values []float64, unit string, ratio bool, cell foun
 
 // Median is without the interval, so that few rounds will do.
 func (c *Campaign) Median(kind, unit string, where ...string) (string, error) {
+	v, err := c.Center(kind, unit, where...)
+	return Format(v, unit), err
+}
+
+// Center is the median as a number.
+func (c *Campaign) Center(kind, unit string, where ...string) (float64, error) {
 	values, _, err := c.values(kind, unit, where)
-	return Format(figures.Summarize(values).Center, unit), err
+	return figures.Summarize(values).Center, err
 }
 
 // Worst is the largest of all rounds.

@@ -39,7 +39,7 @@ func (c *Campaign) functions() template.FuncMap {
 	return template.FuncMap{
 		// what is looked at, and where; these print nothing
 		"use":   func(names ...string) (string, error) { return "", c.Use(names...) },
-		"least": func(rounds int) string { c.least = rounds; return "" },
+		"least": c.Least,
 		"where": func(key, value string) string { return key + "=" + value },
 		// figures
 		"cell": c.Cell, "median": c.Median, "worst": c.Worst, "perSecond": c.PerSecond, "ratio": c.CellRatio,
@@ -49,7 +49,7 @@ func (c *Campaign) functions() template.FuncMap {
 		"col": newColumn, "plain": plain, "largest": worst, "over": over, "maybe": maybe,
 		// settings
 		"join": func(list []string) string { return strings.Join(list, ", ") },
-		"is":   c.is, "list": c.list, "number": printNumber, "has": c.has, "name": func() string { return filepath.Base(c.dir) },
+		"is":   c.is, "list": c.list, "number": printNumber, "has": c.Has, "name": func() string { return filepath.Base(c.dir) },
 		"config": c.Config, "environment": c.Environment, "confidence": func() string { return "95 %" },
 		"minRounds": func() int { return MinRounds },
 		"percent":   c.percent,
@@ -83,14 +83,14 @@ func (c *Campaign) rounds(kind, unit string, where ...string) (string, error) {
 // is prints the value of "key=value" after it has seen that there are such cells.
 func (c *Campaign) is(kind, where string) (string, error) {
 	_, value, _ := strings.Cut(where, "=")
-	if !c.has(kind, where) {
+	if !c.Has(kind, where) {
 		return "", &missingError{c.where(), kind, []string{where}, ""}
 	}
 	return value, nil
 }
 
-// has is whether there are such cells.
-func (c *Campaign) has(kind string, where ...string) bool { return len(c.find(kind, where)) > 0 }
+// Has is whether there are such cells.
+func (c *Campaign) Has(kind string, where ...string) bool { return len(c.find(kind, where)) > 0 }
 
 // list are the values that a key has in the names of the cells, numbers in their order, others in that of the files.
 func (c *Campaign) list(kind, key string, where ...string) ([]string, error) {
