@@ -35,7 +35,7 @@ func newSynthetic(t *testing.T) *synthetic {
 
 // rivals are those that the template wants.
 var (
-	waitingRivals = []string{"redsync", "redsync-goredis", "redislock", "redislock-exp", "goredis-setnx", "rueidislock", "etcd", "zookeeper"}
+	waitingRivals = []string{"redsync", "redsync-pool16", "redsync-goredis", "redislock", "redislock-exp", "goredis-setnx", "rueidislock", "etcd", "zookeeper"}
 	rawClients    = []string{"go-redis", "rueidis"}
 )
 
@@ -51,6 +51,8 @@ func (s *synthetic) add(file, name, way string, units ...string) {
 		switch unit {
 		case "jain", "evalsha/acq", "wait-p99-rounds":
 			about = 1
+		case "goodput/s":
+			about = 11_000
 		}
 		line += fmt.Sprintf(" %.4g %s", about*(0.9+0.2*s.rng.Float64()), unit)
 	}
@@ -114,14 +116,14 @@ func (s *synthetic) others() {
 			"ns/op", "p50-ns", "p99-ns", "cpu-ns/renewal", "server-cpu-ns/renewal", "B/lock", "goroutines", "lost")
 	}
 	for _, way := range []string{"fair", "polling", "redsync", "redislock", "rueidislock"} {
-		s.add("recovery.txt", "Recovery/way="+way+"/ttl=300ms", way, "ns/op", "gap-p50-ns", "gap-max-ns", "beyond-p50-ns", "beyond-max-ns")
+		s.add("recovery.txt", "Recovery/way="+way+"/ttl=1s", way, "ns/op", "gap-p50-ns", "gap-max-ns", "beyond-p50-ns", "beyond-max-ns")
 	}
 }
 
 // render writes the campaign and renders its page.
 func (s *synthetic) render(t *testing.T) (string, error) {
 	t.Helper()
-	head := "cpu: drawn\nredis-version: redis of nowhere\ngo: go1.24\ncommit: none\nsettings: -workload load -loads 20,80,95\n\n"
+	head := "cpu: drawn\nredis-version: redis of nowhere\ngo: go1.24\ncommit: none\nsettings: -workload load -loads 10,80,95\n\n"
 	for name, lines := range s.files {
 		write(t, filepath.Join(s.dir, "raw", name), head+strings.Join(lines, "\n")+"\n")
 	}
@@ -186,5 +188,69 @@ func TestThePageOfACampaignShowsWhatItsCellsSay(t *testing.T) {
 			t.Errorf("line %d has %d columns, the table has %d: %s", i+1, n, columns, line)
 		}
 		columns = n
+	}
+}
+
+func TestThePageFailsWhereTheCampaignLacksSomething(t *testing.T) {
+	for name, tt := range map[string]struct {
+		lose func(s *synthetic)
+		want []string // of the message
+	}{
+		"a file": {func(s *synthetic) { delete(s.files, "load.txt") }, []string{"raw/load.txt is missing"}},
+		"our cell": {func(s *synthetic) { s.drop("contention.txt", "way=fair/waiters=512/processes=4", 0) },
+			[]string{"raw/contention.txt", "way=fair", "waiters=512"}},
+		"a rival": {func(s *synthetic) { s.drop("contention.txt", "way=redislock/waiters=64", 0) },
+			[]string{"raw/contention.txt", "way=redislock"}},
+		"a rival's number of goroutines": {func(s *synthetic) { s.drop("rivals.txt", "approach=redsync/.*goroutines=128", 0) },
+			[]string{"raw/rivals.txt", "approach=redsync", "goroutines=128"}},
+		"rounds": {func(s *synthetic) { s.drop("contention.txt", "way=cohort/waiters=64/processes=4/hold=0s", 9) },
+			[]string{"raw/contention.txt", "way=cohort/waiters=64/processes=4/hold=0s has 9 rounds of"}},
+		"a unit of all": {func(s *synthetic) {
+			for i, line := range s.files["load.txt"] {
+				s.files["load.txt"][i] = strings.Replace(line, " p99.9-ns", " p98-ns", 1)
+			}
+		}, []string{"raw/load.txt", "p99.9-sec"}},
+		"a rate": {func(s *synthetic) { s.drop("load.txt", "keys=hot/approach=fair/rate=9000", 0) }, []string{"raw/load.txt", "keys=hot"}},
+		"all of a kind": {func(s *synthetic) { s.drop("recovery.txt", "Recovery", 0) }, []string{"raw/recovery.txt"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSynthetic(t)
+			tt.lose(s)
+			page, err := s.render(t)
+			if err == nil {
+				t.Fatalf("it shows\n%s", page)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the message has no %q: %v", want, err)
+				}
+			}
+		})
+	}
+}
+
+func TestTheReadmesTablesCanAllBeMade(t *testing.T) {
+	s := newSynthetic(t)
+	if _, err := s.render(t); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range s.files["approaches.txt"] {
+		if strings.Contains(line, "approach=setnx/") {
+			s.files["approaches.txt"] = append(s.files["approaches.txt"], strings.Replace(line, "release=lua", "release=tx", 1))
+		}
+	}
+	if _, err := s.render(t); err != nil { // writes
+		t.Fatal(err)
+	}
+	c, err := campaign.Open(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"uncontended": "| Locker over a Mux |", "contended": "| Locker, `Fair` |", "handoff": `src="results/synthetic/charts/handoff-light.svg"`,
+	} {
+		if got, err := c.Render(name, "readme.md.tmpl"); err != nil || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
 	}
 }

@@ -52,15 +52,9 @@ func (c *Campaign) functions() template.FuncMap {
 		"is":   c.is, "list": c.list, "number": printNumber, "has": c.Has, "name": func() string { return filepath.Base(c.dir) },
 		"config": c.Config, "environment": c.Environment, "confidence": func() string { return "95 %" },
 		"minRounds": func() int { return MinRounds },
-		"percent":   c.percent,
+		"shareOf":   c.shareOf,
 		"chart":     c.chart, "rootChart": c.rootChart,
 	}
-}
-
-// percent prints a share that the rates of a Load have.
-func (c *Campaign) percent(share string, where ...string) (string, error) {
-	_, err := c.share(share, where...)
-	return share + " %", err
 }
 
 // rounds are the fewest and the most rounds of the cells of a kind.
