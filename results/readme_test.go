@@ -101,6 +101,24 @@ func TestWhatThePagesLinkToExists(t *testing.T) {
 	}
 }
 
+func TestEveryChartOfACampaignIsOnItsPage(t *testing.T) {
+	for _, dir := range campaigns(t) {
+		charts, err := filepath.Glob(filepath.Join(dir, "charts", "*.svg"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := os.ReadFile(filepath.Join(dir, "report.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, chart := range charts {
+			if !strings.Contains(string(page), `"charts/`+filepath.Base(chart)+`"`) {
+				t.Errorf("%s/report.md does not show %s", dir, chart)
+			}
+		}
+	}
+}
+
 func TestTheIndexNamesEveryCampaignAndHasNoFigures(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {

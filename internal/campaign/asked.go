@@ -90,7 +90,8 @@ func (c *Campaign) share(share float64, our string, where ...string) (string, er
 		return "", err
 	}
 	away := func(rate string) float64 { return math.Abs(rates[rate] - share*most) }
-	return slices.MinFunc(slices.Sorted(maps.Keys(rates)), func(a, b string) int { return cmp.Compare(away(a), away(b)) }), nil
+	closer := func(a, b string) int { return cmp.Compare(away(a), away(b)) }
+	return slices.MinFunc(slices.Sorted(maps.Keys(rates)), closer), nil
 }
 
 // shareOf says how much a rate is of what ours can serve, in percent.

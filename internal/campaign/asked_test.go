@@ -49,14 +49,14 @@ func TestALossIsToldByTheUnit(t *testing.T) {
 // What was served at most may be at a rate that is beyond it.
 func TestTheRateOfAShareIsFoundByWhatWasServed(t *testing.T) {
 	served := map[string]float64{"2000": 2000, "5000": 5000, "8000": 8000, "9500": 9500, "20000": 10_000, "40000": 7000}
-	var text string
+	var text strings.Builder
 	for rate, goodput := range served {
-		text += rounds("Load/keys=hot/approach=fair/rate="+rate, "goodput/s", slices.Repeat([]float64{goodput}, 10)...)
-		text += rounds("Load/keys=hot/approach=redsync/rate="+rate, "goodput/s", slices.Repeat([]float64{1}, 10)...)
-		text += rounds("Load/keys=own/approach=fair/rate=1"+rate, "goodput/s", slices.Repeat([]float64{1e6}, 10)...)
-		text += rounds("Load/keys=hot/approach=fair/rate="+rate+"/hold=1ms", "goodput/s", slices.Repeat([]float64{1e6}, 10)...)
+		text.WriteString(rounds("Load/keys=hot/approach=fair/rate="+rate, "goodput/s", slices.Repeat([]float64{goodput}, 10)...))
+		text.WriteString(rounds("Load/keys=hot/approach=redsync/rate="+rate, "goodput/s", slices.Repeat([]float64{1}, 10)...))
+		text.WriteString(rounds("Load/keys=own/approach=fair/rate=1"+rate, "goodput/s", slices.Repeat([]float64{1e6}, 10)...))
+		text.WriteString(rounds("Load/keys=hot/approach=fair/rate="+rate+"/hold=1ms", "goodput/s", slices.Repeat([]float64{1e6}, 10)...))
 	}
-	c := open(t, map[string]string{"raw/load.txt": text})
+	c := open(t, map[string]string{"raw/load.txt": text.String()})
 	template := `{{$rate := share 0.84 "approach=fair" "keys=hot" "hold="}}{{is "Load" (where "rate" $rate) | number}}` +
 		` is {{shareOf $rate "approach=fair" "keys=hot" "hold="}}`
 	if got, err := render(t, c, template); err != nil || got != "8,000 is 80 %" {

@@ -45,7 +45,8 @@ func (c *Campaign) functions() template.FuncMap {
 		"cell": c.Cell, "median": c.Median, "worst": c.Worst, "perSecond": c.PerSecond, "ratio": c.CellRatio,
 		"asked": asked, "rounds": c.rounds, "share": c.share, "losses": c.Losses,
 		// tables
-		"table": c.Table, "rows": newRows, "row": newRow, "only": only, "values": valueRows, "every": every, "rivals": rivals, "columns": columns, "by": by,
+		"table": c.Table, "rows": newRows, "row": newRow, "only": only, "values": valueRows, "every": every, "rivals": rivals,
+		"columns": columns, "by": by,
 		"col": newColumn, "plain": plain, "largest": worst, "over": over, "maybe": maybe,
 		// settings
 		"join": func(list []string) string { return strings.Join(list, ", ") },
