@@ -67,7 +67,8 @@ func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, whe
 		for _, col := range cols {
 			q, err := c.ratio(kind, col.unit, strings.Fields(base), row.where, slices.Concat(where, col.where))
 			var missing *missingError
-			if errors.As(err, &missing) {
+			var partial *partialError
+			if errors.As(err, &missing) || errors.As(err, &partial) {
 				continue // Table says which must be there
 			}
 			if err != nil {

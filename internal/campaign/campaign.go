@@ -142,6 +142,16 @@ func (e *missingError) Error() string {
 	return fmt.Sprintf("campaign: %s: no cell is %s with %q", e.place, e.kind, e.where)
 }
 
+// A partialError is a unit that some rounds of a cell have, as the time of a hand-off where in some there was none.
+type partialError struct {
+	place, cell, unit string
+	have, of          int
+}
+
+func (e *partialError) Error() string {
+	return fmt.Sprintf("campaign: %s: %s has %s in %d of its %d rounds", e.place, e.cell, e.unit, e.have, e.of)
+}
+
 // Environment is a line of environment.txt, "kernel: …".
 func (c *Campaign) Environment(key string) (string, error) {
 	path := filepath.Join(c.dir, "environment.txt")

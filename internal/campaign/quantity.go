@@ -112,6 +112,9 @@ func (c *Campaign) values(kind, unit string, where []string) ([]float64, found, 
 	if len(values) == 0 {
 		return nil, cell, &missingError{c.dir + "/" + cell.file, cell.Name, where, unit}
 	}
+	if len(values) < cell.Rounds {
+		return nil, cell, &partialError{c.dir + "/" + cell.file, cell.Name, unit, len(values), cell.Rounds}
+	}
 	if len(values) < c.least {
 		return nil, cell, fmt.Errorf("campaign: %s/%s: %s has %d rounds of %s, at least %d are wanted",
 			c.dir, cell.file, cell.Name, len(values), unit, c.least)

@@ -180,6 +180,10 @@ func (c *Campaign) entry(kind string, row Row, col Column, first bool, where []s
 	if errors.As(err, &missing) && (col.maybe || !row.strict && !first) {
 		return absent, nil
 	}
+	var partial *partialError
+	if errors.As(err, &partial) && !row.strict {
+		return fmt.Sprintf("in %d of %d rounds", partial.have, partial.of), nil
+	}
 	return text, err
 }
 

@@ -56,3 +56,19 @@ func TestATableLacksNothingUnsaid(t *testing.T) {
 		}
 	}
 }
+
+// A rival that barges may hand nothing over in a short round.
+func TestATableSaysInHowManyRoundsThereWasAFigure(t *testing.T) {
+	c := open(t, map[string]string{"raw/contention.txt": contention() +
+		rounds("Contention/server=redis/way=barger/waiters=64", "cmds/acq", ten...) +
+		rounds("Contention/server=redis/way=barger/waiters=64", "sent/acq", ten...)})
+	got, err := render(t, c, `{{table "" "Contention" (every "way" "barger")`+
+		` (columns (col "time" "sec/op") (col "c" "cmds/acq") (over "way=fair" (col "r" "cmds/acq"))) "server=redis"}}`)
+	if want := "| `barger` | 1.00 µs | in 10 of 20 rounds | in 10 of 20 rounds |\n"; err != nil || !strings.Contains(got, want) {
+		t.Errorf("%v, it has no %q: %s", err, want, got)
+	}
+	got, err = render(t, c, `{{table "" "Contention" (only "way" "barger") (columns (col "c" "cmds/acq"))}}`)
+	if want := "way=barger/waiters=64 has cmds/acq in 10 of its 20 rounds"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
