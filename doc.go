@@ -40,6 +40,24 @@ older one's Deadline. A server's clock that steps forward, eviction (use noevict
 and FLUSHALL have the same effect. Fencing numbers keep rising through all of these as long as the server's clock does
 not also step back. Without Locker.Fair, locks that wait are not served in order of arrival.
 
+# Which lock for what
+
+	two seldom want the same key                Locker.TryAcquire, or Acquire: one round trip to take it, one to
+	                                            release it; who waits polls, and the luckier go first
+	many goroutines lock at once                the same over a Mux, for different keys and for the same
+	several wait for the same key for long      Locker.Fair: waits are even, and the server's work for an
+	                                            acquisition does not grow with the waiters
+	most of them wait in the same process       Fair with Cohort: most hand-offs need no command at all, and
+	                                            other processes still get their share
+	the work may outlast the ttl                Locker.Do, or Lock.KeepAlive with any of them
+	the connection and the structure are yours  the verbs: SetNXVerified, Verify, Extend, Release
+	the pool is one of go-redis                 redsync or redislock, on the same keys if need be
+	a majority of independent servers decides   redsync: it implements Redlock
+	no failover may ever give it to a second    etcd or ZooKeeper, which agree and write to disk before they
+	                                            answer, and take many times as long; fencing all the same
+
+What this says of times, costs and fairness rests on what results/ holds; a test compares.
+
 # Choosing
 
 Locker with its defaults is right for most: SET NX PX and GET in one pipeline, compare-and-delete by script.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func TestEveryTableOfTheReadmeIsInTheRawData(t *testing.T) {
 // tabulate makes the tables of a page anew.
 func tabulate(page string) (want string, tables int, err error) {
 	want = figures.ReplaceAllStringFunc(page, func(match string) string {
-		m := figures.FindStringSubmatch(match)
+		m := figures.FindStringSubmatch(match) // the whole, the comment, folder, template, table
 		c, failed := campaign.Open(filepath.Join("..", m[2]))
 		if failed == nil {
 			m[4], failed = c.Render(m[3], "readme.md.tmpl")
@@ -47,6 +48,21 @@ func tabulate(page string) (want string, tables int, err error) {
 	return want, tables, err
 }
 
+// In the rest of the page there may be these only: go's version, and the licence's.
+var noFigures = []string{"1.24", "2.0"}
+
+func TestTheReadmeHasNoOtherFigures(t *testing.T) {
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, naked := range campaign.Naked(code.ReplaceAllString(figures.ReplaceAllString(string(text), ""), "")) {
+		if !slices.Contains(noFigures, naked) {
+			t.Errorf("README.md says %s; have figures computed by readme.md.tmpl", naked)
+		}
+	}
+}
+
 func TestTheReadmeIsShort(t *testing.T) {
 	text, err := os.ReadFile(readme)
 	if err != nil {
@@ -56,6 +72,9 @@ func TestTheReadmeIsShort(t *testing.T) {
 		t.Errorf("README.md has %d lines, under 150 are wanted", lines)
 	}
 }
+
+// code is what is shown as such.
+var code = regexp.MustCompile("(?s)```.*?```|`[^`\n]*`|(?m)^    .*$")
 
 // A link or picture: ](path), src="path", srcset="path".
 var link = regexp.MustCompile(`\]\(([^)#\s]+)\)|(?:src|srcset|href)="([^"#]+)"`)
@@ -82,19 +101,35 @@ func TestWhatThePagesLinkToExists(t *testing.T) {
 	}
 }
 
+func TestEveryChartOfACampaignIsOnItsPage(t *testing.T) {
+	for _, dir := range campaigns(t) {
+		charts, err := filepath.Glob(filepath.Join(dir, "charts", "*.svg"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := os.ReadFile(filepath.Join(dir, "report.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, chart := range charts {
+			if !strings.Contains(string(page), `"charts/`+filepath.Base(chart)+`"`) {
+				t.Errorf("%s/report.md does not show %s", dir, chart)
+			}
+		}
+	}
+}
+
 func TestTheIndexNamesEveryCampaignAndHasNoFigures(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	prose := string(text)
 	for _, dir := range campaigns(t) {
-		if !strings.Contains(prose, "]("+dir+"/report.md)") {
+		if !strings.Contains(string(text), "["+dir+"]("+dir+"/report.md)") {
 			t.Errorf("README.md does not link to %s/report.md", dir)
 		}
-		prose = strings.ReplaceAll(prose, dir, "")
 	}
-	code := regexp.MustCompile("(?s)```.*?```|`[^`\n]*`")
+	prose := regexp.MustCompile(`\[20[\w-]+\]\(20[\w./-]+\)`).ReplaceAllString(string(text), "")
 	if naked := campaign.Naked(code.ReplaceAllString(prose, "")); len(naked) > 0 {
 		t.Errorf("README.md has figures, which belong into the reports: %q", naked)
 	}

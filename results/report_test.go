@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -33,6 +34,7 @@ func TestEveryFigureOfAReportIsInItsRawData(t *testing.T) {
 				t.Fatal(err)
 			}
 			compare(t, filepath.Join(dir, "report.md"), want)
+			checkMarkdown(t, want)
 		})
 	}
 }
@@ -79,5 +81,27 @@ func compare(t *testing.T, path, want string) {
 	}
 	if len(got) != len(wanted) {
 		t.Errorf("%s has %d lines, the raw data make %d", path, len(got), len(wanted))
+	}
+}
+
+// checkMarkdown looks for what would not be shown as it is meant: a table that text touches, or whose lines have
+// different numbers of columns; two empty lines; a figure that is none.
+func checkMarkdown(t *testing.T, page string) {
+	t.Helper()
+	if bad := regexp.MustCompile(`NaN|Inf|<nil>|%!|no value|\n\n\n`).FindString(page); bad != "" {
+		t.Errorf("the page has %q", bad)
+	}
+	before, columns := "", 0
+	for i, line := range strings.Split(page, "\n") {
+		n := 0
+		if strings.HasPrefix(line, "|") {
+			n = strings.Count(line, " |")
+		}
+		if (n > 0) != (columns > 0) && line != "" && before != "" {
+			t.Errorf("line %d: a table is not between empty lines: %s", i+1, line)
+		} else if columns > 0 && n > 0 && n != columns {
+			t.Errorf("line %d has %d columns, the table has %d: %s", i+1, n, columns, line)
+		}
+		before, columns = line, n
 	}
 }

@@ -1,11 +1,13 @@
 package results
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,8 +36,9 @@ func newSynthetic(t *testing.T) *synthetic {
 
 // rivals are those that the template wants.
 var (
-	waitingRivals = []string{"redsync", "redsync-goredis", "redislock", "redislock-exp", "goredis-setnx", "rueidislock", "etcd", "zookeeper"}
-	rawClients    = []string{"go-redis", "rueidis"}
+	waitingRivals = []string{"redsync", "redsync-pool16", "redsync-goredis", "redislock", "redislock-exp", "goredis-setnx",
+		"rueidislock", "etcd", "zookeeper"}
+	rawClients = []string{"go-redis", "rueidis"}
 )
 
 // add adds a round of a cell. A unit is drawn about 1000, but for an index and the like.
@@ -44,30 +47,35 @@ func (s *synthetic) add(file, name, way string, units ...string) {
 	if way == "etcd" || way == "zookeeper" {
 		server = way
 	}
-	line := "Benchmark" + strings.Replace(name, "/", "/server="+server+"/", 1) + "-2 100"
+	var line strings.Builder
+	line.WriteString("Benchmark" + strings.Replace(name, "/", "/server="+server+"/", 1) + "-2 100")
 	for _, unit := range units {
 		about := 1000.0
 		switch unit {
 		case "jain", "evalsha/acq", "wait-p99-rounds":
 			about = 1
+		case "goodput/s":
+			about = 11_000
 		}
-		line += fmt.Sprintf(" %.4g %s", about*(0.9+0.2*s.rng.Float64()), unit)
+		fmt.Fprintf(&line, " %.4g %s", about*(0.9+0.2*s.rng.Float64()), unit)
 	}
-	s.files[file] = append(s.files[file], line)
+	s.files[file] = append(s.files[file], line.String())
 }
 
 func (s *synthetic) uncontended() {
 	units := []string{"ns/op", "cpu-ns/op", "server-cpu-ns/op", "cmds/op", "net-B/op", "allocs/op"}
 	for _, goroutines := range []int{1, 16, 128, 1024} {
 		cell := func(file, approach string) {
-			s.add(file, fmt.Sprintf("AcquireRelease/approach=%s/release=lua/goroutines=%d", approach, goroutines), approach, units...)
+			name := fmt.Sprintf("AcquireRelease/approach=%s/release=lua/goroutines=%d", approach, goroutines)
+			s.add(file, name, approach, units...)
 		}
 		for _, a := range []string{"setnx", "setnx-verified", "script", "locker", "locker-setnx", "floor", "locker-mux1",
 			"locker-mux2", "locker-mux4"} {
 			cell("approaches.txt", a)
 		}
 		if goroutines < 1024 {
-			for _, a := range append(append([]string{"floor", "floor-pool16", "locker", "locker-mux1"}, waitingRivals...), rawClients...) {
+			ours := []string{"floor", "floor-pool16", "locker", "locker-mux1"}
+			for _, a := range slices.Concat(ours, waitingRivals, rawClients) {
 				cell("rivals.txt", a)
 			}
 		}
@@ -75,18 +83,19 @@ func (s *synthetic) uncontended() {
 }
 
 func (s *synthetic) contended() {
-	units := []string{"ns/op", "acq/s", "p50-ns", "p99-ns", "max-ns", "across-p50-ns", "inside-p50-ns", "wait-p99-ns", "wait-p99-rounds",
-		"longest-ns", "jain", "again", "cpu-ns/op"}
+	units := []string{"ns/op", "acq/s", "p50-ns", "p99-ns", "max-ns", "across-p50-ns", "inside-p50-ns", "wait-p99-ns",
+		"wait-p99-rounds", "longest-ns", "jain", "again", "cpu-ns/op"}
 	onRedis := []string{"cmds/acq", "evalsha/acq", "net-B/acq", "server-cpu-ns/op"}
 	for _, w := range []int{2, 64, 8, 512} {
 		for _, p := range []int{1, 4} {
 			for _, hold := range []string{"0s", "1ms"} {
-				for _, way := range append([]string{"floor", "polling", "fair", "cohort"}, waitingRivals...) {
+				for _, way := range slices.Concat([]string{"floor", "polling", "fair", "cohort"}, waitingRivals) {
 					has := units
 					if way != "etcd" && way != "zookeeper" {
-						has = append(units[:len(units):len(units)], onRedis...)
+						has = slices.Concat(units, onRedis)
 					}
-					s.add("contention.txt", fmt.Sprintf("Contention/way=%s/waiters=%d/processes=%d/hold=%s", way, w, p, hold), way, has...)
+					name := fmt.Sprintf("Contention/way=%s/waiters=%d/processes=%d/hold=%s", way, w, p, hold)
+					s.add("contention.txt", name, way, has...)
 				}
 			}
 		}
@@ -96,11 +105,11 @@ func (s *synthetic) contended() {
 func (s *synthetic) loaded() {
 	units := []string{"ns/op", "p50-ns", "p99-ns", "p99.9-ns", "goodput/s", "unserved"}
 	for _, rate := range []int{9000, 900, 12000} {
-		for _, a := range append([]string{"floor", "locker", "locker-mux1"}, rawClients...) {
+		for _, a := range slices.Concat([]string{"floor", "locker", "locker-mux1"}, rawClients) {
 			s.add("load.txt", fmt.Sprintf("Load/keys=own/approach=%s/rate=%d", a, rate), a, units...)
 		}
 		for _, keys := range []string{"hot", "zipf10000"} {
-			for _, a := range append([]string{"fair", "cohort", "polling"}, waitingRivals...) {
+			for _, a := range slices.Concat([]string{"fair", "cohort", "polling"}, waitingRivals) {
 				s.add("load.txt", fmt.Sprintf("Load/keys=%s/approach=%s/rate=%d", keys, a, rate), a, units...)
 			}
 		}
@@ -113,30 +122,32 @@ func (s *synthetic) others() {
 			"ns/op", "p50-ns", "p99-ns", "cpu-ns/renewal", "server-cpu-ns/renewal", "B/lock", "goroutines", "lost")
 	}
 	for _, way := range []string{"fair", "polling", "redsync", "redislock", "rueidislock"} {
-		s.add("recovery.txt", "Recovery/way="+way+"/ttl=300ms", way, "ns/op", "gap-p50-ns", "gap-max-ns", "beyond-p50-ns", "beyond-max-ns")
+		s.add("recovery.txt", "Recovery/way="+way+"/ttl=1s", way,
+			"ns/op", "gap-p50-ns", "gap-max-ns", "beyond-p50-ns", "beyond-max-ns")
 	}
 }
 
 // render writes the campaign and renders its page.
 func (s *synthetic) render(t *testing.T) (string, error) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Join(s.dir, "raw"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	head := "cpu: drawn\nredis-version: redis of nowhere\ngo: go1.24\ncommit: none\nsettings: -workload load -loads 20,80,95\n\n"
+	head := "cpu: drawn\nredis-version: redis of nowhere\ngo: go1.24\ncommit: none\n\n"
 	for name, lines := range s.files {
-		if err := os.WriteFile(filepath.Join(s.dir, "raw", name), []byte(head+strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
-			t.Fatal(err)
+		write(t, filepath.Join(s.dir, "raw", name), head+strings.Join(lines, "\n")+"\n")
+	}
+	for _, chart := range []string{"throughput", "handoff", "fairness", "load-own", "load-hot", "load-zipf10000", "cost", "keepalive"} {
+		for _, page := range []string{"light", "dark"} {
+			write(t, filepath.Join(s.dir, "charts", chart+"-"+page+".svg"), "<svg/>")
 		}
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "environment.txt"), []byte("kernel: none\ncpus: 2\n"), 0o644); err != nil {
+	write(t, filepath.Join(s.dir, "environment.txt"), "kernel: none\ncpus: 2\n")
+	return report(s.dir)
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	c, err := campaign.Open(s.dir)
-	if err != nil {
-		return "", err
-	}
-	return c.Render("report.md.tmpl", "report.md.tmpl")
 }
 
 // drop takes the lines of a file away in which a pattern matches; not the first of them where keep says so.
@@ -159,26 +170,97 @@ func TestThePageOfACampaignShowsWhatItsCellsSay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if os.Getenv("SHOW") != "" {
-		fmt.Println(page)
+	if testing.Verbose() {
+		t.Log(page)
 	}
 	for _, want := range []string{"| `etcd` |", "| `go-redis` |", "9,000 arrivals a second", "One hot key", "held for 1ms"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page has no %q", want)
 		}
 	}
-	if bad := regexp.MustCompile(`NaN|Inf|<nil>|%!|no value`).FindString(page); bad != "" {
-		t.Errorf("the page has %q", bad)
+	checkMarkdown(t, page)
+}
+
+func TestACampaignHasItsOwnWordsOnThePageOfAll(t *testing.T) {
+	s := newSynthetic(t)
+	write(t, filepath.Join(s.dir, "words.md.tmpl"), `{{define "lose"}}{{is "KeepAlive" "way=redsync"}} is better at drawing.
+
+{{end}}`)
+	page, err := s.render(t)
+	if want := "\n\nredsync is better at drawing.\n\n## What this machine"; err != nil || !strings.Contains(page, want) {
+		t.Errorf("%v, the page does not have %q", err, want)
 	}
-	columns := 0 // of the table that the line is in
-	for i, line := range strings.Split(page, "\n") {
-		n := strings.Count(line, " |")
-		if !strings.HasPrefix(line, "|") {
-			n = 0
+	write(t, filepath.Join(s.dir, "words.md.tmpl"), `{{define "lose"}}It loses by 17 %.{{end}}`)
+	if _, err := s.render(t); err == nil || !strings.Contains(err.Error(), `figures of its own, ["17"]`) {
+		t.Errorf("words with a figure: %v", err)
+	}
+	write(t, filepath.Join(s.dir, "report.md.tmpl"), "another page\n")
+	if page, err := s.render(t); err != nil || page != "another page\n" {
+		t.Errorf("with a template of its own it is %q, %v", page, err)
+	}
+}
+
+func TestThePageFailsWhereTheCampaignLacksSomething(t *testing.T) {
+	for name, tt := range map[string]struct {
+		lose func(s *synthetic)
+		want []string // of the message
+	}{
+		"a file": {func(s *synthetic) { delete(s.files, "load.txt") }, []string{"raw/load.txt is missing"}},
+		"our cell": {func(s *synthetic) { s.drop("contention.txt", "way=fair/waiters=512/processes=4", 0) },
+			[]string{"raw/contention.txt", "way=fair", "waiters=512"}},
+		"a rival": {func(s *synthetic) { s.drop("contention.txt", "way=redislock/waiters=64", 0) },
+			[]string{"raw/contention.txt", "way=redislock"}},
+		"a rival's number of goroutines": {func(s *synthetic) { s.drop("rivals.txt", "approach=redsync/.*goroutines=128", 0) },
+			[]string{"raw/rivals.txt", "approach=redsync", "goroutines=128"}},
+		"rounds": {func(s *synthetic) { s.drop("contention.txt", "way=cohort/waiters=64/processes=4/hold=0s", 9) },
+			[]string{"raw/contention.txt", "way=cohort/waiters=64/processes=4/hold=0s has 9 rounds of"}},
+		"a unit of all": {func(s *synthetic) {
+			for i, line := range s.files["load.txt"] {
+				s.files["load.txt"][i] = strings.Replace(line, " p99.9-ns", " p98-ns", 1)
+			}
+		}, []string{"raw/load.txt", "p99.9-sec"}},
+		"a rate": {func(s *synthetic) { s.drop("load.txt", "keys=hot/approach=fair/rate=9000", 0) },
+			[]string{"raw/load.txt", "keys=hot"}},
+		"all of a kind": {func(s *synthetic) { s.drop("recovery.txt", "Recovery", 0) }, []string{"raw/recovery.txt"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSynthetic(t)
+			tt.lose(s)
+			page, err := s.render(t)
+			if err == nil {
+				t.Fatalf("it shows\n%s", page)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the message has no %q: %v", want, err)
+				}
+			}
+		})
+	}
+}
+
+func TestTheReadmesTablesCanAllBeMade(t *testing.T) {
+	s := newSynthetic(t)
+	if _, err := s.render(t); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range s.files["approaches.txt"] {
+		if strings.Contains(line, "approach=setnx/") {
+			s.files["approaches.txt"] = append(s.files["approaches.txt"], strings.Replace(line, "release=lua", "release=tx", 1))
 		}
-		if columns > 0 && n > 0 && n != columns {
-			t.Errorf("line %d has %d columns, the table has %d: %s", i+1, n, columns, line)
+	}
+	if _, err := s.render(t); err != nil { // writes
+		t.Fatal(err)
+	}
+	c, err := campaign.Open(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"uncontended": "| Locker over a Mux |", "contended": "| Locker, `Fair` |", "handoff": `src="results/synthetic/charts/handoff-light.svg"`,
+	} {
+		if got, err := c.Render(name, "readme.md.tmpl"); err != nil || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, %v", name, got, err)
 		}
-		columns = n
 	}
 }

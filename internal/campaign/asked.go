@@ -1,8 +1,11 @@
 package campaign
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 )
@@ -51,6 +54,9 @@ var moreIsBetter = []string{"acq/s", "goodput/s", "renewals/s", "jain"}
 // does not include 1: where, ours, the rival, the figure, and how many times its figure ours is.
 func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, where ...string) (string, error) {
 	var b strings.Builder
+	if err := labelled(what, where); err != nil {
+		return "", err
+	}
 	_, our, _ := strings.Cut(base, "=")
 	for _, col := range cols {
 		if _, _, err := c.values(kind, col.unit, slices.Concat(where, col.where, strings.Fields(base))); err != nil {
@@ -61,7 +67,8 @@ func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, whe
 		for _, col := range cols {
 			q, err := c.ratio(kind, col.unit, strings.Fields(base), row.where, slices.Concat(where, col.where))
 			var missing *missingError
-			if errors.As(err, &missing) {
+			var partial *partialError
+			if errors.As(err, &missing) || errors.As(err, &partial) {
 				continue // Table says which must be there
 			}
 			if err != nil {
@@ -76,27 +83,43 @@ func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, whe
 	return b.String(), nil
 }
 
-// share is the rate of a Load that is so many percent of what the fastest did in a closed loop. The names tell rates
-// only; the settings of the file, as "-loads 20,50,80", tell which is which: the rates rise as they do.
-func (c *Campaign) share(percent string, where ...string) (string, error) {
-	rates, err := c.list("Load", "rate", where...)
+// share is that of the rates of a Load which is the nearest to a share of what ours, "approach=fair", can serve: the most
+// that it served in a second at any of the rates.
+func (c *Campaign) share(share float64, our string, where ...string) (string, error) {
+	rates, most, err := c.served(our, where)
 	if err != nil {
 		return "", err
 	}
-	settings, err := c.Config("settings", "Load", where...)
-	if err != nil {
-		return "", err
+	away := func(rate string) float64 { return math.Abs(rates[rate] - share*most) }
+	closer := func(a, b string) int { return cmp.Compare(away(a), away(b)) }
+	return slices.MinFunc(slices.Sorted(maps.Keys(rates)), closer), nil
+}
+
+// shareOf says how much a rate is of what ours can serve, in percent.
+func (c *Campaign) shareOf(rate, our string, where ...string) (string, error) {
+	rates, most, err := c.served(our, where)
+	if err == nil && rates[rate] == 0 {
+		err = fmt.Errorf("campaign: %s: Load with %q has no rate of %s", c.where(), where, rate)
 	}
-	fields := strings.Fields(settings)
-	i := slices.Index(fields, "-loads")
-	if i < 0 || i+1 == len(fields) {
-		return "", fmt.Errorf("campaign: %s: the settings %q of Load with %q have no -loads", c.where(), settings, where)
+	return fmt.Sprintf("%.0f %%", 100*rates[rate]/most), err
+}
+
+// served are the rates of ours, and the most that it served.
+func (c *Campaign) served(our string, where []string) (rates map[string]float64, most float64, err error) {
+	rates = map[string]float64{}
+	for _, f := range c.find("Load", append(slices.Clone(where), our)) {
+		rate, err := f.Number("rate")
+		if err != nil {
+			return nil, 0, err
+		}
+		goodput, err := c.Center("Load", "goodput/s", append(slices.Clone(where), our, "rate="+f.Key("rate"))...)
+		if err != nil {
+			return nil, 0, err
+		}
+		rates[f.Key("rate")], most = rate, max(most, goodput)
 	}
-	loads := strings.Split(fields[i+1], ",")
-	at := slices.Index(loads, percent)
-	if at < 0 || len(loads) != len(rates) {
-		return "", fmt.Errorf("campaign: %s: Load with %q has the rates %q; which of them is %s %% of -loads %s?",
-			c.where(), where, rates, percent, fields[i+1])
+	if len(rates) == 0 {
+		err = &missingError{c.where(), "Load", append(slices.Clone(where), our), ""}
 	}
-	return rates[at], nil
+	return rates, most, err
 }

@@ -62,6 +62,12 @@ func (c *Campaign) Use(names ...string) error {
 	return nil
 }
 
+// Least says how many rounds are enough from here on. It returns "": templates call it.
+func (c *Campaign) Least(rounds int) string {
+	c.least = rounds
+	return ""
+}
+
 // A found cell knows the file that it is from.
 type found struct {
 	*figures.Cell
@@ -134,6 +140,16 @@ func (e *missingError) Error() string {
 		return fmt.Sprintf("campaign: %s: %s has no %s", e.place, e.kind, e.unit)
 	}
 	return fmt.Sprintf("campaign: %s: no cell is %s with %q", e.place, e.kind, e.where)
+}
+
+// A partialError is a unit that some rounds of a cell have, as the time of a hand-off where in some there was none.
+type partialError struct {
+	place, cell, unit string
+	have, of          int
+}
+
+func (e *partialError) Error() string {
+	return fmt.Sprintf("campaign: %s: %s has %s in %d of its %d rounds", e.place, e.cell, e.unit, e.have, e.of)
 }
 
 // Environment is a line of environment.txt, "kernel: …".

@@ -41,6 +41,11 @@ func labelled(label string, where []string) error {
 	return nil
 }
 
+// printers are the functions that may print: what they say is from the raw data, or is found there.
+var printers = []string{"cell", "median", "worst", "perSecond", "ratio", "asked", "rounds", "losses", "table", "is", "list",
+	"join", "number", "name", "config", "environment", "confidence", "minRounds", "shareOf", "chart", "rootChart",
+	"use", "least"}
+
 // checkProse refuses a template with figures of its own: in its text, or as a constant that it prints. Those that it
 // gives to functions say which cells are meant, and what was asked.
 func checkProse(t *parse.Tree) error {
@@ -52,28 +57,19 @@ func checkProse(t *parse.Tree) error {
 				return fmt.Errorf("%s: the text has figures of its own, %q: have them computed", place, naked)
 			}
 		case *parse.ActionNode:
-			if prints(n.Pipe) {
-				return fmt.Errorf("%s: %s prints what is not from the raw data", place, n)
+			if len(n.Pipe.Decl) == 0 && slices.ContainsFunc(n.Pipe.Cmds, printsOther) {
+				return fmt.Errorf("%s: %s prints what need not be from the raw data", place, n)
 			}
 		}
 	}
 	return nil
 }
 
-// prints is whether a pipeline prints a constant.
-func prints(p *parse.PipeNode) bool {
-	if len(p.Decl) > 0 {
-		return false
-	}
-	switch n := p.Cmds[len(p.Cmds)-1].Args[0].(type) {
-	case *parse.StringNode, *parse.NumberNode:
-		return true
-	case *parse.PipeNode:
-		return prints(n)
-	case *parse.IdentifierNode:
-		return slices.Contains([]string{"print", "printf", "println", "where"}, n.Ident)
-	}
-	return false
+// printsOther is whether a command prints anything but what printers say: a constant, a variable, what print makes.
+// What only changes how others are written may not have a constant of its own.
+func printsOther(c *parse.CommandNode) bool {
+	f, ok := c.Args[0].(*parse.IdentifierNode)
+	return !ok || !slices.Contains(printers, f.Ident) || (f.Ident == "join" || f.Ident == "number") && len(c.Args) > 1
 }
 
 // nodes are those below n that print, and n.

@@ -112,6 +112,9 @@ func (c *Campaign) values(kind, unit string, where []string) ([]float64, found, 
 	if len(values) == 0 {
 		return nil, cell, &missingError{c.dir + "/" + cell.file, cell.Name, where, unit}
 	}
+	if len(values) < cell.Rounds {
+		return nil, cell, &partialError{c.dir + "/" + cell.file, cell.Name, unit, len(values), cell.Rounds}
+	}
 	if len(values) < c.least {
 		return nil, cell, fmt.Errorf("campaign: %s/%s: %s has %d rounds of %s, at least %d are wanted",
 			c.dir, cell.file, cell.Name, len(values), unit, c.least)
@@ -140,8 +143,14 @@ func (c *Campaign) quantity(values []float64, unit string, ratio bool, cell foun
 
 // Median is without the interval, so that few rounds will do.
 func (c *Campaign) Median(kind, unit string, where ...string) (string, error) {
+	v, err := c.Center(kind, unit, where...)
+	return Format(v, unit), err
+}
+
+// Center is the median as a number.
+func (c *Campaign) Center(kind, unit string, where ...string) (float64, error) {
 	values, _, err := c.values(kind, unit, where)
-	return Format(figures.Summarize(values).Center, unit), err
+	return figures.Summarize(values).Center, err
 }
 
 // Worst is the largest of all rounds.

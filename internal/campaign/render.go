@@ -39,20 +39,22 @@ func (c *Campaign) functions() template.FuncMap {
 	return template.FuncMap{
 		// what is looked at, and where; these print nothing
 		"use":   func(names ...string) (string, error) { return "", c.Use(names...) },
-		"least": func(rounds int) string { c.least = rounds; return "" },
+		"least": c.Least,
 		"where": func(key, value string) string { return key + "=" + value },
 		// figures
 		"cell": c.Cell, "median": c.Median, "worst": c.Worst, "perSecond": c.PerSecond, "ratio": c.CellRatio,
 		"asked": asked, "rounds": c.rounds, "share": c.share, "losses": c.Losses,
 		// tables
-		"table": c.Table, "rows": newRows, "row": newRow, "only": only, "values": valueRows, "every": every, "rivals": rivals, "columns": columns, "by": by,
+		"table": c.Table, "rows": newRows, "row": newRow, "only": only, "values": valueRows, "every": every, "rivals": rivals,
+		"columns": columns, "by": by,
 		"col": newColumn, "plain": plain, "largest": worst, "over": over, "maybe": maybe,
 		// settings
 		"join": func(list []string) string { return strings.Join(list, ", ") },
-		"is":   c.is, "list": c.list, "number": printNumber, "has": c.has, "name": func() string { return filepath.Base(c.dir) },
+		"is":   c.is, "list": c.list, "number": printNumber, "has": c.Has, "name": func() string { return filepath.Base(c.dir) },
 		"config": c.Config, "environment": c.Environment, "confidence": func() string { return "95 %" },
 		"minRounds": func() int { return MinRounds },
-		"chart":     c.chart,
+		"shareOf":   c.shareOf,
+		"chart":     c.chart, "rootChart": c.rootChart,
 	}
 }
 
@@ -76,14 +78,14 @@ func (c *Campaign) rounds(kind, unit string, where ...string) (string, error) {
 // is prints the value of "key=value" after it has seen that there are such cells.
 func (c *Campaign) is(kind, where string) (string, error) {
 	_, value, _ := strings.Cut(where, "=")
-	if !c.has(kind, where) {
+	if !c.Has(kind, where) {
 		return "", &missingError{c.where(), kind, []string{where}, ""}
 	}
 	return value, nil
 }
 
-// has is whether there are such cells.
-func (c *Campaign) has(kind string, where ...string) bool { return len(c.find(kind, where)) > 0 }
+// Has is whether there are such cells.
+func (c *Campaign) Has(kind string, where ...string) bool { return len(c.find(kind, where)) > 0 }
 
 // list are the values that a key has in the names of the cells, numbers in their order, others in that of the files.
 func (c *Campaign) list(kind, key string, where ...string) ([]string, error) {
@@ -116,18 +118,21 @@ func printNumber(value string) (string, error) {
 	return thousands(value), nil
 }
 
-// chart is a picture of charts/, for light and for dark pages. The campaign's page is beside the folder.
-func (c *Campaign) chart(name, alt string) (string, error) {
-	return Picture(c.dir, "charts/"+name, alt)
+// chart is a picture of charts/, NAME-light.svg and NAME-dark.svg, as a page in the campaign's folder shows it.
+func (c *Campaign) chart(name, alt string) (string, error) { return c.picture("", name, alt) }
+
+// rootChart is the same for a page in the repository's root.
+func (c *Campaign) rootChart(name, alt string) (string, error) {
+	return c.picture("results/"+filepath.Base(c.dir)+"/", name, alt)
 }
 
-// Picture is the Markdown of a picture NAME-light.svg and NAME-dark.svg in a folder, as a page in the folder shows it.
-func Picture(dir, name, alt string) (string, error) {
+func (c *Campaign) picture(folder, name, alt string) (string, error) {
 	for _, page := range []string{"light", "dark"} {
-		if _, err := os.Stat(filepath.Join(dir, name+"-"+page+".svg")); err != nil {
+		if _, err := os.Stat(filepath.Join(c.dir, "charts", name+"-"+page+".svg")); err != nil {
 			return "", fmt.Errorf("campaign: %w", err)
 		}
 	}
+	path := folder + "charts/" + name
 	return fmt.Sprintf("<picture>\n  <source media=\"(prefers-color-scheme: dark)\" srcset=\"%s-dark.svg\">\n"+
-		"  <img alt=\"%s\" src=\"%s-light.svg\">\n</picture>\n", name, alt, name), nil
+		"  <img alt=\"%s\" src=\"%s-light.svg\">\n</picture>\n", path, alt, path), labelled(alt, nil)
 }

@@ -78,9 +78,17 @@ func newRows(list ...Row) Rows { return Rows{list: list} }
 func only(key string, values ...string) Rows {
 	r := Rows{key: key}
 	for _, v := range values {
-		r.list = append(r.list, Row{"`" + v + "`", []string{key + "=" + v}, true})
+		r.list = append(r.list, Row{called(v), []string{key + "=" + v}, true})
 	}
 	return r
+}
+
+// called is how a row shows a value: a name as code.
+func called(value string) string {
+	if startsWithLetter(value) {
+		return "`" + value + "`"
+	}
+	return value
 }
 
 // valueRows are the rows with the values that list has found.
@@ -123,6 +131,9 @@ func by(key, unit string, values ...string) []Column {
 
 // Table is a Markdown table.
 func (c *Campaign) Table(head, kind string, rows Rows, cols []Column, where ...string) (string, error) {
+	if err := labelled(head, where); err != nil {
+		return "", err
+	}
 	var b strings.Builder
 	b.WriteString("| " + head)
 	for _, col := range cols {
@@ -169,6 +180,10 @@ func (c *Campaign) entry(kind string, row Row, col Column, first bool, where []s
 	if errors.As(err, &missing) && (col.maybe || !row.strict && !first) {
 		return absent, nil
 	}
+	var partial *partialError
+	if errors.As(err, &partial) && !row.strict {
+		return fmt.Sprintf("in %d of %d rounds", partial.have, partial.of), nil
+	}
 	return text, err
 }
 
@@ -180,7 +195,7 @@ func (c *Campaign) resolve(rows Rows, kind string, first Column, where []string)
 	}
 	must := slices.DeleteFunc(slices.Concat(where, first.where), func(w string) bool { return strings.Contains(w, "~") })
 	for _, f := range c.find(kind, must) {
-		row := Row{label: "`" + f.Key(rows.key) + "`", where: []string{rows.key + "=" + f.Key(rows.key)}}
+		row := Row{label: called(f.Key(rows.key)), where: []string{rows.key + "=" + f.Key(rows.key)}}
 		known := slices.ContainsFunc(list, func(r Row) bool { return slices.Equal(r.where, row.where) })
 		if !known && rows.more(f.Key(rows.key)) && len(f.Values(first.unit)) > 0 {
 			list = append(list, row)

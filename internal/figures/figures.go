@@ -28,6 +28,7 @@ type Cell struct {
 	Kind   string            // "Contention"
 	Keys   []Key             // server=redis, way=fair
 	Config map[string]string // of the file: cpu, commit, redis-version…
+	Rounds int               // a unit may have fewer: a round in which nothing was handed over has no such time
 	values map[string][]float64
 }
 
@@ -93,6 +94,7 @@ func (s *Set) add(r *benchfmt.Result) {
 	} else {
 		s.byName[name], s.Cells = c, append(s.Cells, c)
 	}
+	c.Rounds++
 	for _, config := range r.Config {
 		c.Config[config.Key] = string(config.Value)
 		s.set(config.Key, string(config.Value))
@@ -183,10 +185,10 @@ func (c *Cell) matches(where []string) bool {
 }
 
 // Ratio is what a unit of c is to that of base, round by round: the rounds were interleaved, so that a slow moment of
-// the machine hits both. It fails if one has more rounds than the other.
+// the machine hits both. It fails if one has more rounds than the other, or lacks the unit in some.
 func Ratio(c, base *Cell, unit string) (Summary, error) {
 	a, b := c.values[unit], base.values[unit]
-	if len(a) == 0 || len(a) != len(b) {
+	if len(a) == 0 || len(a) != len(b) || len(a) != c.Rounds || len(b) != base.Rounds {
 		return Summary{}, fmt.Errorf("figures: %s: %d rounds of %s cannot be paired with %d rounds of %s",
 			unit, len(a), c.Name, len(b), base.Name)
 	}

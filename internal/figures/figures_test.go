@@ -88,3 +88,21 @@ func TestWhatWouldMakeATableOfNothingIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// Each has two values of it, but not of the same rounds.
+func TestRoundsThatLackAUnitAreNotPaired(t *testing.T) {
+	s, err := figures.Read(write(t, raw+
+		"BenchmarkContention/server=redis/way=fair/waiters=64-2 10 2000 ns/op 3 max-ns\n"+
+		"BenchmarkContention/server=redis/way=polling/waiters=64-2 10 2000 ns/op\n"+
+		"BenchmarkContention/server=redis/way=fair/waiters=64-2 10 2000 ns/op\n"+
+		"BenchmarkContention/server=redis/way=polling/waiters=64-2 10 2000 ns/op 3 max-ns\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ratio, err := figures.Ratio(s.Cells[0], s.Cells[1], "max-sec"); err == nil {
+		t.Errorf("they were paired: %+v", ratio)
+	}
+	if s.Cells[0].Rounds != 5 {
+		t.Errorf("%d rounds", s.Cells[0].Rounds)
+	}
+}
