@@ -185,7 +185,8 @@ func TestResumeOfWhatIsDoneRunsNothing(t *testing.T) {
 	}
 	before := c.lines()
 	o := c.run("-resume")
-	if !slices.Equal(c.lines(), before) || !strings.Contains(o.stdout, "; all are done") || strings.Contains(o.stdout, "rounds of") {
+	if !slices.Equal(c.lines(), before) || !strings.Contains(o.stdout, "; all are done") ||
+		strings.Contains(o.stdout, "rounds of") {
 		t.Errorf("got %s", o.stdout)
 	}
 	c.write(upTo(c.text(), len(before)/2))
@@ -196,7 +197,8 @@ func TestResumeOfWhatIsDoneRunsNothing(t *testing.T) {
 
 // What is not of this plan and this machine must neither be mixed nor overwritten.
 func TestResumeRefusesWhatIsNotOfThisPlan(t *testing.T) {
-	c := newCampaign(t, redistest.Start(t).URL(), "-workload", "approaches", "-approaches", "floor,locker", "-goroutines", "1")
+	c := newCampaign(t, redistest.Start(t).URL(), "-workload", "approaches", "-approaches", "floor,locker",
+		"-goroutines", "1")
 	c.run("-count", "2")
 	good := c.text()
 	for _, tt := range []struct {
@@ -209,7 +211,8 @@ func TestResumeRefusesWhatIsNotOfThisPlan(t *testing.T) {
 		{"server", strings.Replace(good, "redis-version: ", "redis-version: 0", 1), nil, []string{"another redis-version"}},
 		{"more configuration", "note: x\n" + good, nil, []string{"other configuration lines"}},
 		{"less configuration", good[strings.Index(good, "\n")+1:], nil, []string{"another goos"}},
-		{"another cell", strings.Replace(good, "approach=locker", "approach=script", 1), nil, []string{"another plan: line", "script"}},
+		{"another cell", strings.Replace(good, "approach=locker", "approach=script", 1), nil,
+			[]string{"another plan: line", "script"}},
 		{"another order", swapped(good), nil, []string{"another plan: line"}},
 		{"more rounds", good + lastLine(good), nil, []string{"it has more"}},
 		{"a bad line", strings.Replace(good, "ns/op", "", 1), nil, []string{"out.txt:"}},
