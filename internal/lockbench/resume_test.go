@@ -190,8 +190,20 @@ func TestResumeOfWhatIsDoneRunsNothing(t *testing.T) {
 		t.Errorf("got %s", o.stdout)
 	}
 	c.write(upTo(c.text(), len(before)/2))
-	if o = c.run("-resume"); !strings.Contains(o.stdout, "resumed, the last 1 or more of 2 rounds") {
+	if o = c.run("-resume"); !strings.Contains(o.stdout, "resumed, the last 1 or more of 2 rounds") ||
+		!strings.Contains(o.stdout, fmt.Sprintf("; %d runs left, about ", len(before)/2)) {
 		t.Errorf("got %s", o.stdout)
+	}
+}
+
+func TestWithoutResumeTheFileIsWrittenAnew(t *testing.T) {
+	c := newCampaign(t, redistest.Start(t).URL(), "-workload", "verbs", "-count", "2")
+	c.run()
+	before := c.lines()
+	c.write(upTo(c.text(), 1))
+	c.run()
+	if now := c.lines(); len(now) != len(before) || now[0] == before[0] {
+		t.Errorf("%d lines, want %d others", len(now), len(before))
 	}
 }
 
@@ -333,8 +345,8 @@ func TestHistIsResumedWithTheRoundsOfOut(t *testing.T) {
 		}
 	}
 	logOf := func(n int) []byte {
-		return bytes.Replace([]byte(strings.Join(twoCells, "")), []byte(fmt.Sprintf(linesComment, len(all))),
-			[]byte(fmt.Sprintf(linesComment, n)), 1)
+		return bytes.Replace([]byte(strings.Join(twoCells, "")), fmt.Appendf(nil, linesComment, len(all)),
+			fmt.Appendf(nil, linesComment, n), 1)
 	}
 	for _, lines := range []int{4, 5, 6} {
 		c.write(upTo(whole, lines))
