@@ -58,9 +58,9 @@ if redis.call("setnx",KEYS[1],ARGV[1]) == 1 then
 end
 return 0`
 
-// script has whole seconds, of which there is at least one.
+// script has whole seconds.
 func (a *article) script(key, token string) error {
-	n, err := redis.Int(a.do("EVAL", articleText, 1, key, token, max(int64(a.ttl/time.Second), 1)))
+	n, err := redis.Int(a.do("EVAL", articleText, 1, key, token, seconds(a.ttl)))
 	if err == nil && n != 1 {
 		err = errHeld
 	}

@@ -47,8 +47,8 @@ func Kinds() []bench.RivalKind {
 		{Name: "redislock", Open: openRedislock},
 		{Name: "redislock-exp", Open: openRedislockExp},
 		{Name: "goredis-setnx", Open: openGoRedisSetNX},
-		{Name: "rueidislock", Open: openRueidislock},
-		{Name: "valkeylock", Open: openValkeylock},
+		{Name: "rueidislock", Open: openRueidislock, Renews: true},
+		{Name: "valkeylock", Open: openValkeylock, Renews: true},
 		{Name: "article-setnx", Open: openArticleSetNX},
 		{Name: "article-script", Open: openArticleScript},
 		{Name: "article-verified", Open: openArticleVerified},
@@ -57,9 +57,9 @@ func Kinds() []bench.RivalKind {
 	}
 }
 
-// on is the rival that is named like its server.
+// on is the rival that is named like its server, and whose session is renewed.
 func on(b *backend, open func(bench.RivalConfig) (bench.Rival, error)) bench.RivalKind {
-	return bench.RivalKind{Name: b.name, Open: open, Ready: b.start, Server: b.name, ServerCPU: b.cpu}
+	return bench.RivalKind{Name: b.name, Open: open, Renews: true, Ready: b.start, Server: b.name, ServerCPU: b.cpu}
 }
 
 // Add makes the rivals known to package bench. A program calls it before bench.Join, and Stop in its end.

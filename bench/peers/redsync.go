@@ -13,7 +13,8 @@ import (
 )
 
 // A redsyncRival is redsync on one server, a new Mutex for each lock, as its manual has it. It polls, by default 32
-// times with 50 to 250 ms between; here without end, and with pollPause. After each try that fails it sends a release.
+// times with 50 to 250 ms between; here without end, and with pollPause. A try may take half of the ttl, by default a
+// twentieth, which is for other servers to be asked in time. After each try that fails it sends a release.
 type redsyncRival struct {
 	rs        *redsync.Redsync
 	try       []redsync.Option
@@ -22,11 +23,11 @@ type redsyncRival struct {
 }
 
 func newRedsync(config bench.RivalConfig, rs *redsync.Redsync, closePool func()) *redsyncRival {
-	expiry := redsync.WithExpiry(config.TTL)
+	expiry, timeout := redsync.WithExpiry(config.TTL), redsync.WithTimeoutFactor(0.5)
 	return &redsyncRival{
 		rs: rs, closePool: closePool,
-		try:     []redsync.Option{expiry, redsync.WithTries(1)},
-		patient: []redsync.Option{expiry, redsync.WithTries(math.MaxInt), redsync.WithRetryDelay(pollPause)},
+		try:     []redsync.Option{expiry, timeout, redsync.WithTries(1)},
+		patient: []redsync.Option{expiry, timeout, redsync.WithTries(math.MaxInt), redsync.WithRetryDelay(pollPause)},
 	}
 }
 

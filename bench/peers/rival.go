@@ -31,6 +31,9 @@ func released(n int64, err error) error {
 	return err
 }
 
+// seconds rounds a ttl up.
+func seconds(ttl time.Duration) int { return int((ttl + time.Second - 1) / time.Second) }
+
 // oneTry is embedded by what is no lock but a client.
 type oneTry struct{}
 

@@ -134,6 +134,29 @@ func TestEachRivalExcludesAndLeavesNoKey(t *testing.T) {
 	}
 }
 
+// What arrives at a rate is served, with keys of its own and with one that all want; and what a dead holder had is
+// taken over.
+func TestEachRivalServesALoadAndRecovers(t *testing.T) {
+	s, r := server(t)
+	for _, kind := range kinds(t) {
+		u := bench.Uncontended{Server: s, Approach: kind.Name, Goroutines: 8, Time: 100 * time.Millisecond}
+		list := []bench.Workload{bench.Load{Of: u, Rate: 200}}
+		if !kind.OneTry {
+			list = append(list, bench.Load{Of: u, Rate: 200, Keys: "hot"},
+				bench.Recovery{Server: s, Way: kind.Name, TTL: 500 * time.Millisecond, Times: 1})
+		}
+		for _, w := range list {
+			res, err := w.Run(context.Background())
+			if err != nil {
+				t.Errorf("%s: %v", w.Name(), err)
+			} else if res.Ops < 1 {
+				t.Errorf("%s: nothing was done", w.Name())
+			}
+			wantNoKey(t, r)
+		}
+	}
+}
+
 // A rival must not be faster because it does not look at the replies.
 func TestEachRivalFailsIfTheLockIsHeldOrLost(t *testing.T) {
 	s, r := server(t)

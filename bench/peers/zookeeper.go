@@ -19,8 +19,9 @@ import (
 	"github.com/redigolock/redigolock/bench"
 )
 
-// zookeeperServer is one ZooKeeper by itself, of Debian's package. Each write waits for an fsync, as by default; the
-// number of connections from one host is not bounded, which by default is 60.
+// zookeeperServer is one ZooKeeper by itself, of Debian's package. Each write waits for an fsync, as by default. The
+// number of connections from one host is not bounded, which by default is 60; and its tick is 100 ms instead of 2 s, so
+// that a session can be as short as 200 ms, and its end is noticed that early; it can be as long as an hour.
 var zookeeperServer = &backend{name: "zookeeper", command: zookeeperCommand, healthy: zookeeperHealthy}
 
 const (
@@ -41,8 +42,9 @@ func zookeeperCommand(dir string) (*exec.Cmd, string, error) {
 		return nil, "", err
 	}
 	host, port, _ := strings.Cut(addr, ":")
-	lines := []string{"tickTime=2000", "dataDir=" + filepath.Join(dir, "data"), "clientPortAddress=" + host,
-		"clientPort=" + port, "maxClientCnxns=0", "admin.enableServer=false", "4lw.commands.whitelist=srvr", ""}
+	lines := []string{"tickTime=100", "maxSessionTimeout=3600000", "dataDir=" + filepath.Join(dir, "data"),
+		"clientPortAddress=" + host, "clientPort=" + port, "maxClientCnxns=0", "admin.enableServer=false",
+		"4lw.commands.whitelist=srvr", ""}
 	config := filepath.Join(dir, "zoo.cfg")
 	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
 		return nil, "", err
