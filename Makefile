@@ -11,7 +11,7 @@ FLAGS       ?=
 .PHONY: test lint bench results long importer
 
 test:
-	scripts/install.sh
+	REDIGOLOCK_REAL=1 scripts/install.sh
 	$(GO) vet ./...
 	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race $(FLAGS) ./...
 	$(GO) test ./internal/fairmodel
@@ -33,7 +33,7 @@ results:
 	scripts/results.sh
 
 long:
-	scripts/install.sh
+	REDIGOLOCK_REAL=1 scripts/install.sh
 	$(GO) run ./internal/mutants
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 CGO_ENABLED=1 $(GO) test -race -timeout 20m -run 'Chaos|StoppedServer' .
 	REDIGOLOCK_LONG=1 $(GO) test -timeout 30m ./internal/fairmodel

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the tests need and this machine lacks: redis-server, and a C compiler for the race detector.
+# Installs what the tests need and this machine lacks: redis-server, a C compiler for the race detector, and, where no
+# test may be skipped (REDIGOLOCK_REAL=1, or CI), a Chromium for the test of the report's page.
 # On Debian and its kin by apt, on macOS by brew; elsewhere it says what to install.
 #
 #	scripts/install.sh [peers]
@@ -15,6 +16,11 @@ if [ "${1:-}" = peers ] && command -v apt-get >/dev/null 2>&1; then
 	[ -e /usr/share/java/zookeeper.jar ] || want="$want zookeeper"
 	command -v java >/dev/null 2>&1 || want="$want default-jre-headless"
 fi
+is_set() { case "$1" in '' | 0 | false) return 1 ;; esac; }
+if is_set "${REDIGOLOCK_REAL:-}" || is_set "${CI:-}"; then
+	command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 ||
+		command -v google-chrome >/dev/null 2>&1 || [ -d '/Applications/Google Chrome.app' ] || want="$want chromium"
+fi
 [ -n "$want" ] || exit 0
 
 as_root() {
@@ -26,11 +32,16 @@ if command -v apt-get >/dev/null 2>&1; then
 	echo "installing$want (apt)"
 	export DEBIAN_FRONTEND=noninteractive
 	as_root apt-get update -qq
+	case "$want" in *chromium*)
+		# Some kin of Debian have it outside apt only.
+		apt-cache show chromium >/dev/null 2>&1 || { echo "please install Chromium or Chrome: apt has none" >&2; exit 1; } ;;
+	esac
 	# The packages' own service is not wanted: the tests start their servers themselves.
 	# shellcheck disable=SC2086
-	as_root env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $want
+	as_root env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $want >/dev/null
 elif command -v brew >/dev/null 2>&1; then
 	case "$want" in *redis-server*) echo "installing redis (brew)"; brew install redis ;; esac
+	case "$want" in *chromium*) echo "installing Chrome (brew)"; brew install --cask google-chrome ;; esac
 	case "$want" in *gcc*) echo "please install the compiler: xcode-select --install" >&2; exit 1 ;; esac
 else
 	echo "please install:$want" >&2

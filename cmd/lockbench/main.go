@@ -2,6 +2,9 @@
 // goes from one holder to the next.
 //
 //	go run ./cmd/lockbench [flags]
+//	go run ./cmd/lockbench report [-out report.html] FILE...
+//
+// The second makes an HTML page, which needs nothing else, from files that -out has written, or go test -bench.
 //
 // Without -url it starts a miniredis in its own process. Those figures compare the approaches with each other, and are
 // no Redis figures. With -url, or REDIS_URL in the environment, it measures a real server; the password may be in the

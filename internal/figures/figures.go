@@ -12,12 +12,14 @@ import (
 
 	"golang.org/x/perf/benchfmt"
 	"golang.org/x/perf/benchmath"
+	"golang.org/x/perf/benchunit"
 )
 
 // A Set is the cells of some files, in the order in which they first come.
 type Set struct {
-	Cells  []*Cell
-	byName map[string]*Cell
+	Cells    []*Cell
+	Settings []Setting // of all files, in the order in which they first come
+	byName   map[string]*Cell
 }
 
 // A Cell is one benchmark with the values of its rounds.
@@ -93,9 +95,11 @@ func (s *Set) add(r *benchfmt.Result) {
 	}
 	for _, config := range r.Config {
 		c.Config[config.Key] = string(config.Value)
+		s.set(config.Key, string(config.Value))
 	}
 	for _, v := range r.Values {
-		c.values[v.Unit] = append(c.values[v.Unit], v.Value)
+		value, unit := benchunit.Tidy(v.Value, v.Unit) // benchfmt leaves 0 ns as it is
+		c.values[unit] = append(c.values[unit], value)
 	}
 }
 

@@ -55,6 +55,16 @@ func TestRoundsOfACellAreSummedUpAndPaired(t *testing.T) {
 	}
 }
 
+func TestZeroNanosecondsAreSecondsToo(t *testing.T) {
+	s, err := figures.Read(write(t, "BenchmarkX 1 0 p50-ns\nBenchmarkX 1 7 p50-ns\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, units := s.Cells[0].Values("p50-sec"), s.Cells[0].Units(); len(got) != 2 || got[0] != 0 || len(units) != 1 {
+		t.Errorf("%v of %v", got, units)
+	}
+}
+
 func TestWhatWouldMakeATableOfNothingIsRefused(t *testing.T) {
 	for name, path := range map[string]string{
 		"no such file": filepath.Join(t.TempDir(), "none.txt"),

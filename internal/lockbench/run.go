@@ -13,6 +13,9 @@ import (
 
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "report" {
+		return reportCommand(args[1:], stdout, stderr)
+	}
 	o, err := parse(args, getenv)
 	switch {
 	case errors.Is(err, flag.ErrHelp):

@@ -12,6 +12,7 @@ import (
 const usageText = `Lockbench measures the locks of redigolock on a Redis or Valkey server.
 
 usage: go run ./cmd/lockbench [flags]
+       go run ./cmd/lockbench report [-out report.html] FILE...     (a page from what -out has written)
 
   -url URL          the server: redis://[user:password@]host[:port][/db], rediss://… (TLS) or unix:///path.
                     Default: REDIS_URL of the environment; without it a miniredis in this process, whose

@@ -1,0 +1,134 @@
+package report
+
+import (
+	"math"
+	"slices"
+	"strconv"
+
+	"golang.org/x/perf/benchmath"
+
+	"github.com/redigolock/redigolock/internal/figures"
+)
+
+// leastRounds are what an interval of a median at a confidence of 95 % takes.
+const leastRounds = 6
+
+// A field is a figure of a row.
+type field struct {
+	Missing  bool
+	Value    string
+	Interval string // or how many rounds there are, if they are too few
+	Versus   string // as a multiple of the baseline
+	Same     bool   // no difference to the baseline was found; of a ratio: to 1
+	Best     bool
+	Perhaps  bool // it has the best median, of too few rounds
+	Bar      bar
+	sum      figures.Summary
+}
+
+// fields are the figures of a column, without bars; a baseline below 0 is none.
+func (l layout) fields(rows []string, c column, baseline int) []*field {
+	list := make([]*field, len(c.cells))
+	for i, cell := range c.cells {
+		if !has(cell, c.metric.unit) {
+			list[i] = &field{Missing: true}
+			continue
+		}
+		sum, _ := cell.Summary(c.metric.unit)
+		list[i] = l.figure(sum, c.metric.unit)
+		if baseline >= 0 && i != baseline {
+			list[i].compare(cell, c.cells[baseline], c.metric.unit)
+		}
+	}
+	for _, i := range l.best(rows, c) {
+		list[i].Perhaps = list[i].sum.Rounds < leastRounds
+		list[i].Best = !list[i].Perhaps
+	}
+	return list
+}
+
+func has(c *figures.Cell, unit string) bool { return c != nil && len(c.Values(unit)) > 0 }
+
+func (l layout) figure(sum figures.Summary, unit string) *field {
+	s := scaleOf(sum.Center, unit)
+	f := &field{Value: s.value(sum), Interval: countOf(sum.Rounds, "round"), sum: sum}
+	if sum.Rounds >= leastRounds {
+		f.Interval = s.interval(sum)
+		f.Same = l.around1 && sum.Low <= 1 && 1 <= sum.High
+	}
+	return f
+}
+
+// compare says how the cell differs from the baseline, if it does.
+func (f *field) compare(cell, base *figures.Cell, unit string) {
+	if base == nil || !enough(cell, base, unit) {
+		return
+	}
+	if !differ(cell, base, unit) {
+		f.Same = true
+		return
+	}
+	of, _ := cell.Summary(unit)
+	to, _ := base.Summary(unit)
+	if ratio := of.Center / to.Center; of.Center >= 0 && to.Center > 0 && !math.IsInf(ratio, 0) {
+		f.Versus = strconv.FormatFloat(ratio, 'f', decimalsOf(ratio), 64) + "×"
+	}
+}
+
+// best are the rows with the best median, and those that differ from it by nothing that was found. They are none where
+// that is all, and where nobody can say what is best.
+func (l layout) best(rows []string, c column) []int {
+	if l.apart || c.metric.better == neither {
+		return nil
+	}
+	var in []int
+	for i, cell := range c.cells {
+		if has(cell, c.metric.unit) && (!l.noLock || !isFloor(rows[i])) {
+			in = append(in, i)
+		}
+	}
+	if len(in) < 2 {
+		return nil
+	}
+	first := slices.MinFunc(in, c.order)
+	best := slices.DeleteFunc(slices.Clone(in), func(i int) bool {
+		known := enough(c.cells[i], c.cells[first], c.metric.unit)
+		return c.order(i, first) != 0 && (!known || differ(c.cells[i], c.cells[first], c.metric.unit))
+	})
+	if len(best) == len(in) {
+		return nil
+	}
+	return best
+}
+
+// order is that of two rows by their medians, the better one first.
+func (c column) order(a, b int) int {
+	of, _ := c.cells[a].Summary(c.metric.unit)
+	to, _ := c.cells[b].Summary(c.metric.unit)
+	order := 0
+	switch {
+	case of.Center < to.Center:
+		order = -1
+	case of.Center > to.Center:
+		order = 1
+	}
+	if c.metric.better == more {
+		order = -order
+	}
+	return order
+}
+
+// enough says whether both have rounds enough for a comparison.
+func enough(a, b *figures.Cell, unit string) bool {
+	return min(len(a.Values(unit)), len(b.Values(unit))) >= leastRounds
+}
+
+// differ is the verdict of the Mann-Whitney U test, as benchstat has it.
+func differ(a, b *figures.Cell, unit string) bool {
+	c := benchmath.AssumeNothing.Compare(sample(a, unit), sample(b, unit))
+	return c.P < c.Alpha
+}
+
+func sample(c *figures.Cell, unit string) *benchmath.Sample {
+	return benchmath.NewSample(slices.Clone(c.Values(unit)), &benchmath.DefaultThresholds) // it sorts what it is given
+}
