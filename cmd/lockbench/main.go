@@ -58,13 +58,13 @@
 //
 // How many runs there are, and about how long they take, is said before the first; on a terminal also what is left.
 //
-// -out writes each round as a line of the Go benchmark format, for go tool benchstat, with what the figures depend on as
-// configuration lines: machine, kernel, server, versions, commit, load average at the start, and the flags. benchstat
+// -out writes each round as a line of the Go benchmark format, for go tool benchstat, with what the figures depend on
+// as configuration lines: machine, kernel, server, versions, commit, load average at the start, and the flags. benchstat
 // makes a table for each configuration: to compare two files give it -ignore with what may differ, such as
 // commit,load-average,settings.
 //
-// -hist writes an HdrHistogram log: an interval for each cell of contention (the hand-off to another waiter) and of load,
-// all rounds together, in ns, with the benchmark's name as its tag.
+// -hist writes an HdrHistogram log: an interval for each cell of contention (the hand-off to another waiter) and of
+// load, all rounds together, in ns, with the benchmark's name as its tag.
 //
 // With -resume a run that was interrupted goes on behind the last whole round of its -out file, and of its -hist file.
 // The plan must be the same, and so must all configuration lines but the load average, which stays that of the begin:

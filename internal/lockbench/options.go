@@ -44,9 +44,10 @@ type pace struct {
 }
 
 var (
-	allWorkloads = []string{"approaches", "verbs", "contention", "ratios"}                              // that all means
-	workloads    = append(slices.Clone(allWorkloads), "keepalive", "mux", "load", "rivals", "recovery") // which take minutes
-	paces        = map[string]pace{
+	allWorkloads = []string{"approaches", "verbs", "contention", "ratios"} // that all means
+	// These take minutes.
+	workloads = append(slices.Clone(allWorkloads), "keepalive", "mux", "load", "recovery", "rivals")
+	paces     = map[string]pace{
 		"approaches": {80 * time.Millisecond, 6},
 		"verbs":      {80 * time.Millisecond, 6},
 		"contention": {150 * time.Millisecond, 3},

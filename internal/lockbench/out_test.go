@@ -177,8 +177,9 @@ func TestMuxAndLoadAreShownAndWrittenAndLeaveNoKey(t *testing.T) {
 func TestLoadOfSharedKeysIsByWaysAndLeavesNoKey(t *testing.T) {
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "out.txt")
-	o := lockbench(context.Background(), nil, "-url", r.URL(), "-workload", "load", "-keys", "own,hot,zipf10000", "-rates", "300",
-		"-ways", "floor,fair,cohort-mux1,toy", "-approaches", "locker", "-hold", "0s,1ms", "-time", "50ms", "-count", "1", "-out", file)
+	o := lockbench(context.Background(), nil, "-url", r.URL(), "-workload", "load", "-keys", "own,hot,zipf10000",
+		"-rates", "300", "-ways", "floor,fair,cohort-mux1,toy", "-approaches", "locker", "-hold", "0s,1ms",
+		"-time", "50ms", "-count", "1", "-out", file)
 	if o.code != exitDone || o.stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
 	}
@@ -214,8 +215,8 @@ func TestLoadOfSharedKeysIsByWaysAndLeavesNoKey(t *testing.T) {
 func TestRecoveryKillsAHolderEachRoundAndLeavesNoKey(t *testing.T) {
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "out.txt")
-	o := lockbench(context.Background(), nil, "-url", r.URL(), "-workload", "recovery", "-ways", "floor,fair,toy", "-ttl", "300ms",
-		"-count", "2", "-out", file)
+	o := lockbench(context.Background(), nil, "-url", r.URL(), "-workload", "recovery",
+		"-ways", "floor,fair,toy", "-ttl", "300ms", "-count", "2", "-out", file)
 	if o.code != exitDone || o.stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
 	}

@@ -42,8 +42,8 @@ func writeOpen(w io.Writer, keys string, cells []*cell) {
 	}
 	fmt.Fprintf(w, "Open loop: acquire + release of %s that arrive at a rate%s\n\n", keyed[keys], served)
 	t := table{left: 3}
-	t.head = []string{"hold", "arrivals/s", "approach", "goodput/s", "p50", "p99", "p99.9", "unserved", "late p99", "CPU/op",
-		"server CPU"}
+	t.head = []string{"hold", "arrivals/s", "approach", "goodput/s", "p50", "p99", "p99.9", "unserved", "late p99",
+		"CPU/op", "server CPU"}
 	before := cells[0].workload.(offered).load()
 	for _, c := range cells {
 		l := c.workload.(offered).load()

@@ -16,11 +16,12 @@ func (s *section) writeRecovery(w io.Writer, cells []*cell) {
 	t := table{head: []string{"way", "kills", "gap p50", "max", "beyond p50", "max"}, left: 1}
 	for _, c := range cells {
 		gaps := c.times(func(r *bench.Recovered) []time.Duration { return r.Gaps })
-		line := []string{c.workload.(bench.Recovery).Way, strconv.Itoa(len(gaps)), middle(gaps), short(slices.Max(gaps)), "", ""}
+		p50, most := "", ""
 		if beyond := c.times(func(r *bench.Recovered) []time.Duration { return r.Beyond }); len(beyond) > 0 {
-			line[4], line[5] = middle(beyond), signed(slices.Max(beyond))
+			p50, most = middle(beyond), signed(slices.Max(beyond))
 		}
-		t.add(line...)
+		way := c.workload.(bench.Recovery).Way
+		t.add(way, strconv.Itoa(len(gaps)), middle(gaps), short(slices.Max(gaps)), p50, most)
 	}
 	t.write(w)
 	fmt.Fprint(w, `

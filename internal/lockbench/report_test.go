@@ -84,7 +84,8 @@ func TestTables(t *testing.T) {
 
 func TestTableOfSharedKeys(t *testing.T) {
 	var b bytes.Buffer
-	filled(t, 6, "-workload", "load", "-keys", "hot,zipf10000", "-rates", "500,1000", "-ways", "fair,cohort-mux2")[0].table(&b)
+	sections := filled(t, 6, "-workload", "load", "-keys", "hot,zipf10000", "-rates", "500,1000", "-ways", "fair,cohort-mux2")
+	sections[0].table(&b)
 	golden(t, "load-shared", b.String())
 }
 

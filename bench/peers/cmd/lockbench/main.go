@@ -1,5 +1,5 @@
-// Lockbench is the command cmd/lockbench of redigolock with the rivals of package peers: it measures them by -approaches
-// and -ways, beside the locks of redigolock in the same shuffled rounds. The manual is that of cmd/lockbench.
+// Lockbench is the command cmd/lockbench of redigolock with the rivals of package peers: it measures them by
+// -approaches and -ways, beside the locks of redigolock in the same shuffled rounds. The manual is that of cmd/lockbench.
 //
 //	cd bench/peers && go run ./cmd/lockbench [flags]
 //

@@ -38,8 +38,8 @@ func command(t *testing.T, args ...string) (stdout, stderr string, code int) {
 func TestRivalsAreMeasuredBesideOursInSeveralProcesses(t *testing.T) {
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "out.txt")
-	_, errs, code := command(t, "-url", r.URL(), "-workload", "rivals,contention,recovery", "-ways", "fair,redsync,redislock",
-		"-approaches", "locker,redsync,rueidis", "-goroutines", "4", "-waiters", "4", "-processes", "2", "-ttl", "300ms",
+	_, errs, code := command(t, "-url", r.URL(), "-workload", "rivals,contention,recovery",
+		"-ways", "fair,redsync,redislock", "-approaches", "locker,redsync,rueidis", "-goroutines", "4", "-waiters", "4", "-processes", "2", "-ttl", "300ms",
 		"-time", "100ms", "-count", "1", "-out", file)
 	if code != 0 || errs != "" {
 		t.Fatalf("exit code %d, stderr %q", code, errs)
