@@ -163,6 +163,7 @@ func (r Result) loadedMetrics() []Metric {
 		{float64(r.Latency.ValueAtPercentile(99.9)), "p99.9-ns"},
 		{float64(r.Ops) / r.Elapsed.Seconds(), "goodput/s"},
 		{float64(l.Unserved), "unserved"},
+		{float64(l.Failed), "failed"},
 		{float64(l.Late.ValueAtPercentile(50)), "generator-p50-ns"},
 		{float64(l.Late.ValueAtPercentile(99)), "generator-p99-ns"},
 	}

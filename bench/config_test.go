@@ -46,7 +46,9 @@ func TestBadConfigurationIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		"shared by an approach":      hot(bench.Uncontended{Server: s, Approach: "locker"}, 0),
 		"shared by the floor":        hot(bench.Uncontended{Server: s, Approach: "floor"}, 0),
 		"shared by tx":               hot(bench.Uncontended{Server: s, Approach: "fair", Release: "tx"}, 0),
-		"shared over a bounded pool": hot(bench.Uncontended{Server: s, Approach: "fair", PoolSize: 1}, 0),
+		"shared over both":           hot(bench.Uncontended{Server: s, Approach: "fair", PoolSize: 1, Lanes: 1}, 0),
+		"shared over no pool":        hot(bench.Uncontended{Server: s, Approach: "fair", PoolSize: -1}, 0),
+		"bounded pool of a rival":    hot(bench.Uncontended{Server: s, Approach: "no-lock", PoolSize: 1}, 0),
 		"shared over too many lanes": hot(bench.Uncontended{Server: s, Approach: "fair", Lanes: bench.MaxLanes + 1}, 0),
 		"lanes of a rival":           hot(bench.Uncontended{Server: s, Approach: "no-lock", Lanes: 1}, 0),
 		"too many who share":         hot(bench.Uncontended{Server: s, Approach: "fair", Goroutines: 4097}, 0),
@@ -111,6 +113,9 @@ func TestNamesAreKeysAndValues(t *testing.T) {
 	pooled := bench.Uncontended{Server: s, Approach: "floor", PoolSize: 16, Goroutines: 2}
 	lanes := bench.Uncontended{Server: s, Approach: "locker", Lanes: 2}
 	muxFair := bench.Uncontended{Server: s, Approach: "fair", Lanes: 1}
+	zipf := bench.Load{Of: muxFair, Keys: "zipf10000", Rate: 9}
+	killed := bench.Recovery{Server: s, Way: "fair", TTL: 500 * time.Millisecond}
+	poolPolling := bench.Uncontended{Server: s, Approach: "polling", PoolSize: 16}
 	fewer := bench.KeepAlive{Server: s, Way: "loop", Locks: 7, TTL: 10 * time.Second}
 	held := bench.Contention{Server: s, Waiters: 8, Hold: time.Millisecond}
 	many := bench.Contention{Server: s, Way: "fair", Waiters: 64, Processes: 4}
@@ -123,13 +128,14 @@ func TestNamesAreKeysAndValues(t *testing.T) {
 		"AcquireRelease/server=redis/approach=locker-mux2/release=lua/goroutines=1":  lanes,
 		"Load/server=redis/keys=own/approach=locker-mux2/rate=12000":                 bench.Load{Of: lanes, Rate: 12000},
 		"Load/server=redis/keys=hot/approach=fair-mux1/rate=1/hold=1ms":              hot(muxFair, time.Millisecond),
-		"Load/server=redis/keys=zipf10000/approach=fair-mux1/rate=9":                 bench.Load{Of: muxFair, Keys: "zipf10000", Rate: 9},
+		"Load/server=redis/keys=hot/approach=polling-pool16/rate=1":                  hot(poolPolling, 0),
+		"Load/server=redis/keys=zipf10000/approach=fair-mux1/rate=9":                 zipf,
 		"Verb/server=redis/verb=SetNX":                                               bench.Verb{Server: s, Verb: "SetNX"},
 		"Contention/server=redis/way=polling/waiters=8/processes=1/hold=1ms":         held,
 		"Contention/server=redis/way=fair/waiters=64/processes=4/hold=0s":            many,
 		"Contention/server=redis/way=cohort-mux2/waiters=2/processes=1/hold=0s":      muxed,
 		"Recovery/server=redis/way=polling/ttl=1s":                                   bench.Recovery{Server: s},
-		"Recovery/server=redis/way=fair/ttl=500ms":                                   bench.Recovery{Server: s, Way: "fair", TTL: 500 * time.Millisecond},
+		"Recovery/server=redis/way=fair/ttl=500ms":                                   killed,
 		"KeepAlive/server=redis/way=locker/locks=1000/ttl=30s":                       bench.KeepAlive{Server: s, Way: "locker"},
 		"KeepAlive/server=redis/way=loop/locks=7/ttl=10s":                            fewer,
 	} {

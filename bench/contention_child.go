@@ -23,8 +23,8 @@ const childEnv = "REDIGOLOCK_BENCH_CHILD"
 
 var joined atomic.Bool
 
-// Join takes part in the Contention or Recovery of another process, if this one was started for that, and then does not return.
-// Else it does nothing. A program that runs one calls it before anything else: its processes are the program
+// Join takes part in the Contention or Recovery of another process, if this one was started for that, and then does not
+// return. Else it does nothing. A program that runs one calls it before anything else: its processes are the program
 // itself, started again.
 func Join() {
 	joined.Store(true)

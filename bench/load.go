@@ -19,7 +19,7 @@ type Load struct {
 	// waits in a queue. Their zero is 256 here, and 4096 with shared keys, where most of them wait.
 	//
 	// With shared keys its Approach is a way to wait, as of a Contention, but for the floor, which has no lock: polling,
-	// fair or cohort, through a Mux with Lanes; or a RivalKind that can wait.
+	// fair or cohort, through a pool that PoolSize may bound, or a Mux with Lanes; or a RivalKind that can wait.
 	Of Uncontended
 	// Keys are "own": each of the Goroutines has a key of its own, and tries once; "hot": all arrivals want the same
 	// key; or "zipf10000": each wants one of 10,000 keys, the k-th with a chance in proportion to k to the power of
@@ -50,6 +50,8 @@ type Loaded struct {
 	// Unserved is how many of those still waited when the time was up, in the queue or for a shared key, or held it. They
 	// are in the histogram with what they had waited until then, which is a lower bound.
 	Unserved int64
+	// Failed is how many of the Unserved have got an error, because a command was not answered in time.
+	Failed int64
 	// Late is how late the workload itself was with each arrival, in ns. That is part of the latency.
 	Late *hdrhistogram.Histogram
 }
@@ -115,8 +117,10 @@ func (l Load) checkShared() error {
 		return badConfig("%d goroutines, allowed are 1 to %d", u.Goroutines, MaxWorkers)
 	case u.Release != "lua":
 		return badConfig("approach %s has release lua only", u.Approach)
-	case u.PoolSize != 0:
-		return badConfig("a bounded pool: shared keys have an unbounded one, or a Mux")
+	case u.PoolSize < 0 || u.PoolSize > MaxWorkers:
+		return badConfig("a pool of %d connections, allowed are 1 to %d", u.PoolSize, MaxWorkers)
+	case u.PoolSize > 0 && (u.Lanes > 0 || !slices.Contains(waitingWays, u.Approach)):
+		return badConfig("a bounded pool is for a Locker without Mux")
 	case l.Hold < 0 || l.Hold > u.TTL/2:
 		return badConfig("a hold time of %v, allowed is 0 to half of the ttl, %v", l.Hold, u.TTL/2)
 	}
@@ -133,8 +137,8 @@ func (l Load) arrivals() []time.Duration {
 	return list
 }
 
-// Run measures for Time. With keys of their own, those that are being served by then are served to their end, and count;
-// the waits for a shared key end, within a second.
+// Run measures for Time. With keys of their own, those that are being served by then are served to their end, and
+// count; the waits for a shared key end, within a second.
 func (l Load) Run(ctx context.Context) (Result, error) {
 	l = l.withDefaults()
 	if err := l.check(); err != nil {

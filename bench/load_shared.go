@@ -2,10 +2,14 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync/atomic"
 	"time"
+
+	lock "github.com/redigolock/redigolock"
 )
 
 // endPatience is how long the first to be served may come after the time, the waits of a Load may take to end, and then
@@ -19,12 +23,13 @@ const warmShared = 64
 // A sharedLoad is a Run of a Load whose arrivals share keys.
 type sharedLoad struct {
 	*loadRun
-	lock   waitLock
-	hold   time.Duration
-	keys   []sharedKey
-	which  []int32       // of the keys each arrival wants
-	over   chan struct{} // closed when the time is up
-	closed chan struct{} // closed when lock.close has returned
+	lock     waitLock
+	hold     time.Duration
+	keys     []sharedKey
+	which    []int32       // of the keys each arrival wants
+	over     chan struct{} // closed when the time is up
+	closed   chan struct{} // closed when lock.close has returned
+	failures atomic.Int64
 }
 
 // A sharedKey has the arrival that holds, counted from 1; 0: none.
@@ -56,7 +61,7 @@ func (l Load) runShared(ctx context.Context) (res Result, err error) {
 		if w >= warmed {
 			return nil
 		}
-		return s.lock.once(k.names[w])
+		return u.warm(w, s.lock.once, k.names[w])
 	}, s.serveShared)
 	s.crew.timely, s.crew.first, s.crew.within, s.crew.stop = true, s.first, endPatience, s.stop
 	err = s.crew.run(ctx)
@@ -64,7 +69,11 @@ func (l Load) runShared(ctx context.Context) (res Result, err error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return s.result(u.Server)
+	res, err = s.result(u.Server)
+	if err == nil {
+		res.Loaded.Failed = s.failures.Load()
+	}
+	return res, err
 }
 
 // share opens the lock, and draws which key each arrival wants.
@@ -79,7 +88,7 @@ func (l Load) share(names []string) (*sharedLoad, error) {
 	if s.loadRun, err = l.newRun(); err != nil {
 		return nil, err
 	}
-	s.lock, err = waitConfig{u.Server, u.Server.Pool, u.Approach, u.Lanes, u.TTL, u.Goroutines}.open()
+	s.lock, err = waitConfig{u.Server, u.Server.pool(u.PoolSize), u.Approach, u.Lanes, u.TTL, u.Goroutines}.open()
 	if err != nil {
 		s.pacer.stop()
 		return nil, err
@@ -134,13 +143,11 @@ func (s *sharedLoad) finish(ctx context.Context, k *keys) {
 func (s *sharedLoad) serveShared(_, i int) (bool, error) {
 	key := &s.keys[s.which[i]]
 	release, err := s.lock.acquire(key.name)
-	switch {
-	case err != nil && s.crew.stopped.Load():
-		return false, s.lock.ended(err)
-	case err != nil:
-		return false, err
-	case s.crew.stopped.Load():
-		return false, s.released(release())
+	if err != nil {
+		return false, s.failed(err)
+	}
+	if s.crew.stopped.Load() {
+		return false, s.failed(release())
 	}
 	id := int64(i) + 1
 	if !key.owner.CompareAndSwap(0, id) {
@@ -152,17 +159,37 @@ func (s *sharedLoad) serveShared(_, i int) (bool, error) {
 		return false, fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: arrival %d found arrival %d in its key, no figures",
 			id, key.owner.Load())
 	}
-	return true, s.released(release())
+	if err := release(); err != nil {
+		if err = s.failed(err); err != nil {
+			err = fmt.Errorf("bench: the lock did not hold until its release, no figures: %w", err)
+		}
+		return false, err
+	}
+	return true, nil
 }
 
-func (s *sharedLoad) released(err error) error {
-	if err != nil && s.crew.stopped.Load() {
-		err = s.lock.ended(err)
+// failed is nil for what may come to a lock that is overloaded, or whose waits were ended: a figure, not an error.
+func (s *sharedLoad) failed(err error) error {
+	switch {
+	case err == nil, s.crew.stopped.Load() && errors.Is(err, lock.ErrClosed):
+		return nil
+	case tooLate(err):
+		s.failures.Add(1)
+		return nil
+	case s.crew.stopped.Load():
+		return s.lock.ended(err)
 	}
-	if err != nil {
-		return fmt.Errorf("bench: the lock did not hold until its release, no figures: %w", err)
+	return err
+}
+
+// tooLate says that there was no answer in time, and nothing worse.
+func tooLate(err error) bool {
+	if errors.Is(err, lock.ErrNotHeld) {
+		return false
 	}
-	return nil
+	var broken net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, lock.ErrUnknown) ||
+		errors.As(err, &broken) && broken.Timeout()
 }
 
 // work holds for as long as is to be held.

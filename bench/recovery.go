@@ -193,7 +193,8 @@ func (r Recovery) limit() time.Duration { return 10*r.TTL + 30*time.Second }
 
 // team is that of one process.
 func (r Recovery) team(waiters int, clock sharedClock) *team {
-	return &team{Contention: Contention{Server: r.Server, Way: r.Way, Waiters: waiters, Processes: 1, TTL: r.TTL}, clock: clock}
+	c := Contention{Server: r.Server, Way: r.Way, Waiters: waiters, Processes: 1, TTL: r.TTL}
+	return &team{Contention: c, clock: clock}
 }
 
 func (r Result) recoveredMetrics() []Metric {

@@ -29,21 +29,50 @@
 //   - mux: paired ratios, as above, of a Locker through a Mux to one on a pool, to redigo by hand on an unbounded pool,
 //     and to the same on the best bounded pool, which is looked for first, in rounds of its own. -at-128 is the same
 //     with 128 goroutines, to see whether more of them cost more.
-//   - load: an open loop: acquire + release of distinct keys that arrive at a rate, whatever the server does; latency
-//     from the moment at which each was to arrive (there is no coordinated omission), and goodput. The rates are
-//     shares of what the fastest approach does in a closed loop, which is measured first.
+//   - load: an open loop: acquire + release of keys that arrive at a rate, whatever the server does; latency from the
+//     moment at which each was to arrive (there is no coordinated omission), and goodput. By default the keys are
+//     distinct, and the rates are shares of what the fastest approach does in a closed loop, which is measured first.
+//     With -keys all want one key, or one of 10,000 by Zipf's law, and wait for it; these take -rates.
+//   - recovery: a process that holds a lock is killed (kill -9), while others wait: how long nobody holds, and how much
+//     of that is beyond the lease of the dead one. -count says how often.
+//   - rivals: acquire + release of distinct keys by redigo by hand, by our Lockers, and by all rivals: other libraries,
+//     which only the same command in bench/peers has.
 //
 // The default is approaches,contention; all is the first four; the others take minutes. Cells run round by round, in an
 // order shuffled for each round. Where there are 6 rounds or more, medians come with their 95 % interval; "~" marks a
 // ratio whose interval contains 1, which is no difference.
+//
+// # Rivals
+//
+//	cd bench/peers && go run ./cmd/lockbench -h
+//
+// is the same command with other libraries in it, and lists their names, which -approaches and -ways take beside ours:
+// as in -workload contention -ways fair,redsync. "all" is ours and every rival that can do the workload. -approaches is
+// of approaches, ratios, rivals, and load of distinct keys; the first in its list is what the others are compared with.
+// -ways is of contention, load of shared keys, and recovery.
+//
+// # Campaigns
+//
+// How many runs there are, and about how long they take, is said before the first; on a terminal also what is left.
+//
+// -out writes each round as a line of the Go benchmark format, for go tool benchstat, with what the figures depend on
+// as configuration lines: machine, kernel, server, versions, commit, load average at the start, and the flags. benchstat
+// makes a table for each configuration: to compare two files give it -ignore with what may differ, such as
+// commit,load-average,settings.
+//
+// -hist writes an HdrHistogram log: an interval for each cell of contention (the hand-off to another waiter) and of
+// load, all rounds together, in ns, with the benchmark's name as its tag.
+//
+// With -resume a run that was interrupted goes on behind the last whole round of its -out file, and of its -hist file.
+// The plan must be the same, and so must all configuration lines but the load average, which stays that of the begin:
+// else it fails, and the files stay as they are. The tables are then of the new rounds; benchstat reads all.
 //
 // Keys begin with "lockbench:" and a random part (a fencing counter has that in braces, and more behind), have a TTL,
 // and are removed in the end, also after Ctrl-C, which stops it within a second and prints what there is.
 //
 // # Flags
 //
-// They are listed by lockbench -h, with their defaults. -out writes each round as a line of the Go benchmark format,
-// for go tool benchstat.
+// They are listed by lockbench -h, with their defaults.
 //
 // # Exit codes
 //

@@ -30,12 +30,13 @@ func command(t *testing.T, args ...string) (stdout string, code int) {
 }
 
 func TestCommandMeasuresInSeveralProcesses(t *testing.T) {
-	out, code := command(t, "-workload", "contention", "-ways", "fair", "-waiters", "2", "-processes", "2", "-time", "50ms",
-		"-count", "1")
+	out, code := command(t, "-workload", "contention", "-ways", "fair", "-waiters", "2", "-processes", "2",
+		"-time", "50ms", "-count", "1")
 	if code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	for _, text := range []string{"miniredis v", "Jain"} { // the version is in the build information of a main package only
+	// The version is in the build information of a package main only.
+	for _, text := range []string{"miniredis v", "Jain"} {
 		if !strings.Contains(out, text) {
 			t.Errorf("%q is not in\n%s", text, out)
 		}

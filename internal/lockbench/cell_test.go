@@ -19,7 +19,8 @@ func TestRoundsKeepNoHistograms(t *testing.T) {
 			if r.Latency != nil || r.Loaded != nil && r.Loaded.Late != nil {
 				t.Errorf("%s: a round has histograms", c.workload.Name())
 			}
-			if con := r.Contest; con != nil && (con.Handoff != nil || con.Inside != nil || con.Across != nil || con.Wait != nil) {
+			con := r.Contest
+			if con != nil && (con.Handoff != nil || con.Inside != nil || con.Across != nil || con.Wait != nil) {
 				t.Errorf("%s: a round has histograms", c.workload.Name())
 			}
 		}

@@ -57,6 +57,8 @@ func (o *options) checkTimes(given map[string]bool) error {
 		return fmt.Errorf("-ttl %v: allowed are whole milliseconds from %v to %v", o.ttl, bench.MinTTL, bench.MaxTTL)
 	case slices.Min(o.holds) < 0 || slices.Max(o.holds) > o.ttlOf("contention")/2:
 		return fmt.Errorf("-hold: allowed is 0 to half of the ttl, %v", o.ttlOf("contention")/2)
+	case o.has("recovery") && o.ttlOf("recovery") < 100*time.Millisecond:
+		return fmt.Errorf("-ttl %v: recovery needs 100ms at least, to kill a holder while it holds", o.ttl)
 	case o.time > 0 && o.time < o.ttlOf("keepalive") && o.has("keepalive"):
 		return fmt.Errorf("-time %v: keepalive needs its ttl at least, %v (-ttl)", o.time, o.ttlOf("keepalive"))
 	case given["time"] && o.time <= 0:
@@ -72,10 +74,19 @@ func (o *options) checkNames(map[string]bool) error {
 		return errors.New("-workload rivals: this program has none; cd bench/peers && go run ./cmd/lockbench has them")
 	case shared && o.rates == nil:
 		return errors.New("-keys: hot and zipf10000 take -rates; -loads are shares of a closed loop of own keys")
-	case shared && slices.Equal(o.ways, []string{"floor"}):
-		return errors.New("-ways: the floor is no lock that could be waited for, as hot and zipf10000 want (-keys)")
+	case shared && !slices.ContainsFunc(o.ways, isLock):
+		return errors.New("-ways: the floor is no lock, which load of hot or zipf10000 waits for (-keys)")
+	case o.has("recovery") && !slices.ContainsFunc(o.ways, recovers):
+		return errors.New("-ways: recovery has none of them: the floor is no lock, and it goes through no Mux")
 	}
 	return nil
+}
+
+func isLock(way string) bool { return way != "floor" }
+
+func recovers(name string) bool {
+	w, _ := wayOf(name) // which was checked
+	return w.Way != "floor" && w.Lanes == 0
 }
 
 func (o *options) checkFiles(given map[string]bool) error {

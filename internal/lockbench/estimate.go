@@ -41,6 +41,8 @@ func lengthOf(w bench.Workload) time.Duration {
 		return w.Time + w.Time/5 // its lead
 	case bench.KeepAlive:
 		return w.Time
+	case bench.Recovery:
+		return time.Duration(w.Times) * w.TTL // a lease of a holder that is killed early in it
 	case offered:
 		return lengthOf(w.of)
 	}

@@ -1,5 +1,5 @@
-// Package lockbench is the command lockbench, whose manual is the documentation of cmd/lockbench. It is a package for the
-// sake of bench/peers, whose command is the same with the rivals.
+// Package lockbench is the command lockbench, whose manual is the documentation of cmd/lockbench. It is a package for
+// the sake of bench/peers, whose command is the same with the rivals.
 package lockbench
 
 import (

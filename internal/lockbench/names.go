@@ -51,7 +51,8 @@ func wayOf(name string) (bench.Contention, error) {
 	case !slices.Contains(bench.ContentionWays(), way):
 		return bench.Contention{}, fmt.Errorf("there are %s, all, and fair-mux2 and the like", join(allWays()))
 	case muxed && (lanes < 1 || lanes > bench.MaxLanes || way == "floor"):
-		return bench.Contention{}, fmt.Errorf("a Mux has 1 to %d connections, and the floor goes through none", bench.MaxLanes)
+		return bench.Contention{}, fmt.Errorf("a Mux has 1 to %d connections, and the floor goes through none",
+			bench.MaxLanes)
 	}
 	return bench.Contention{Way: way, Lanes: lanes}, nil
 }
@@ -80,7 +81,8 @@ func approachOf(name string) (bench.Uncontended, error) {
 		return bench.Uncontended{}, fmt.Errorf("there are %s, all, and locker-pool16, locker-mux8 and the like",
 			join(allApproaches()))
 	case muxed && (lanes < 1 || lanes > bench.MaxLanes || !locker || bounded):
-		return bench.Uncontended{}, fmt.Errorf("a Mux has 1 to %d connections, and is for a Locker without a pool", bench.MaxLanes)
+		return bench.Uncontended{}, fmt.Errorf("a Mux has 1 to %d connections, and is for a Locker without a pool",
+			bench.MaxLanes)
 	case bounded && (size < 1 || size > bench.MaxWorkers || !locker && approach != "floor"):
 		return bench.Uncontended{}, fmt.Errorf("a pool has 1 to %d connections, and is for a Locker or the floor",
 			bench.MaxWorkers)

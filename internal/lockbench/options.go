@@ -44,9 +44,10 @@ type pace struct {
 }
 
 var (
-	allWorkloads = []string{"approaches", "verbs", "contention", "ratios"}                  // that all means
-	workloads    = append(slices.Clone(allWorkloads), "keepalive", "mux", "load", "rivals") // which take minutes
-	paces        = map[string]pace{
+	allWorkloads = []string{"approaches", "verbs", "contention", "ratios"} // that all means
+	// These take minutes.
+	workloads = append(slices.Clone(allWorkloads), "keepalive", "mux", "load", "recovery", "rivals")
+	paces     = map[string]pace{
 		"approaches": {80 * time.Millisecond, 6},
 		"verbs":      {80 * time.Millisecond, 6},
 		"contention": {150 * time.Millisecond, 3},
@@ -55,6 +56,7 @@ var (
 		"mux":        {30 * time.Millisecond, 200},
 		"load":       {time.Second, 3},
 		"rivals":     {80 * time.Millisecond, 10},
+		"recovery":   {0, 5},
 	}
 	goroutines = map[string][]int{"approaches": {1, 16, 128}, "ratios": {1, 16, 128}, "mux": {1, 2, 16, 128, 1024},
 		"rivals": {1, 16, 128}}
@@ -181,6 +183,8 @@ func (o *options) ttlOf(workload string) time.Duration {
 		return o.ttl
 	case workload == "keepalive":
 		return bench.DefaultKeepTTL
+	case workload == "recovery":
+		return time.Second
 	}
 	return bench.DefaultTTL
 }

@@ -33,7 +33,8 @@ func TestUsage(t *testing.T) {
 // The usage text is written by hand.
 func TestUsageListsFlagsThatExist(t *testing.T) {
 	values := map[string]string{"url": "redis://h", "workload": "all", "goroutines": "1", "waiters": "2", "locks": "1",
-		"pools": "1", "loads": "50", "rates": "1000", "served": "9", "hold": "0s,1ms", "processes": "1", "ways": "fair,cohort-mux2", "ttl": "1s", "approaches": "locker,floor-pool8", "hist": "x", "keys": "own",
+		"pools": "1", "loads": "50", "rates": "1000", "served": "9", "hold": "0s,1ms", "processes": "1",
+		"ways": "fair,cohort-mux2", "ttl": "1s", "approaches": "locker,floor-pool8", "hist": "x", "keys": "own",
 		"time": "1ms", "count": "1", "out": "x"}
 	listed := regexp.MustCompile(`(?m)^  -(\w+) [A-Z]`).FindAllStringSubmatch(usageText, -1)
 	if len(listed) != len(values) {
@@ -68,6 +69,8 @@ func TestBadFlagIsOneLineAndExitCode2(t *testing.T) {
 		{"-loads", "201"},
 		{"-rates", "0"},
 		{"-keys", "cold"},
+		{"-workload", "recovery", "-ways", "floor,fair-mux2"},
+		{"-workload", "recovery", "-ttl", "99ms"},
 		{"-keys", ""},
 		{"-keys", "own,hot", "-workload", "load"},
 		{"-keys", "hot", "-workload", "load", "-rates", "100", "-ways", "floor"},
@@ -128,6 +131,7 @@ func TestWorkloadsAreOneListWithoutDoubles(t *testing.T) {
 		"keepalive":             "keepalive",
 		"keepalive,all":         "approaches verbs contention ratios keepalive",
 		"load,mux":              "mux load",
+		"recovery,load":         "load recovery",
 	} {
 		got, err := readWorkloads(in)
 		if err != nil || strings.Join(got, " ") != want {
@@ -237,7 +241,8 @@ func TestSettingsAreTheCommandLineWithoutServerAndFiles(t *testing.T) {
 		want string
 	}{
 		{nil, ""},
-		{[]string{"-url", "redis://:" + secret + "@h", "-count", "3", "--time=5ms", "-out", "x", "-resume", "-hist", "y"}, "-count 3 -time 5ms"},
+		{[]string{"-url", "redis://:" + secret + "@h", "-count", "3", "--time=5ms", "-out", "x", "-resume", "-hist", "y",
+			"-workload", "load"}, "-count 3 -time 5ms -workload load"},
 		{[]string{"-out=x", "-url=redis://:" + secret + "@h", "-ways", "fair, cohort", "--"}, "-ways fair, cohort"},
 		{[]string{"-ways", "fair,\tcohort\n"}, "-ways fair, cohort"},
 	} {

@@ -177,8 +177,9 @@ func TestMuxAndLoadAreShownAndWrittenAndLeaveNoKey(t *testing.T) {
 func TestLoadOfSharedKeysIsByWaysAndLeavesNoKey(t *testing.T) {
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "out.txt")
-	o := lockbench(context.Background(), nil, "-url", r.URL(), "-workload", "load", "-keys", "own,hot,zipf10000", "-rates", "300",
-		"-ways", "floor,fair,cohort-mux1,toy", "-approaches", "locker", "-hold", "0s,1ms", "-time", "50ms", "-count", "1", "-out", file)
+	o := lockbench(context.Background(), nil, "-url", r.URL(), "-workload", "load", "-keys", "own,hot,zipf10000",
+		"-rates", "300", "-ways", "floor,fair,cohort-mux1,toy", "-approaches", "locker", "-hold", "0s,1ms",
+		"-time", "50ms", "-count", "1", "-out", file)
 	if o.code != exitDone || o.stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
 	}
@@ -208,6 +209,31 @@ func TestLoadOfSharedKeysIsByWaysAndLeavesNoKey(t *testing.T) {
 	}
 	if keys := keysOf(t, r); len(keys) > 0 {
 		t.Errorf("left %d keys, such as %q", len(keys), keys[:1])
+	}
+}
+
+func TestRecoveryKillsAHolderEachRoundAndLeavesNoKey(t *testing.T) {
+	r := redistest.Start(t)
+	file := filepath.Join(t.TempDir(), "out.txt")
+	o := lockbench(context.Background(), nil, "-url", r.URL(), "-workload", "recovery",
+		"-ways", "floor,fair,toy", "-ttl", "300ms", "-count", "2", "-out", file)
+	if o.code != exitDone || o.stderr != "" {
+		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
+	}
+	if !strings.Contains(o.stdout, "A process that holds a lock of 300ms is killed") {
+		t.Errorf("got\n%s", o.stdout)
+	}
+	names, last := readOut(t, file)
+	for i, way := range []string{"fair", "toy", "fair", "toy"} {
+		if len(names) != 4 || !strings.HasPrefix(names[i], "Recovery/server=redis/way="+way+"/ttl=300ms") {
+			t.Errorf("line %d is not of %s: %q", i, way, names)
+		}
+	}
+	if gap, ok := last.Value("gap-max-sec"); !ok || gap < 0.1 {
+		t.Errorf("a gap of %v s, %v, though half of the lease was left", gap, ok)
+	}
+	if keys := keysOf(t, r); len(keys) > 0 {
+		t.Errorf("left %q", keys)
 	}
 }
 

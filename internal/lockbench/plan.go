@@ -19,7 +19,7 @@ func plan(s *bench.Server, o *options) []*section {
 
 var planners = map[string]func(*bench.Server, *options, pace) []group{
 	"approaches": approaches, "verbs": verbs, "contention": contention, "ratios": ratios,
-	"keepalive": keepalive, "mux": mux, "load": load, "rivals": rivals,
+	"keepalive": keepalive, "mux": mux, "load": load, "rivals": rivals, "recovery": recovery,
 }
 
 func verbs(s *bench.Server, o *options, p pace) []group {
@@ -77,4 +77,15 @@ func keepalive(s *bench.Server, o *options, p pace) []group {
 		groups = append(groups, group{cells: cells})
 	}
 	return groups
+}
+
+// recovery has one group of all ways that wait for a lock, but through no Mux. Each round kills one holder.
+func recovery(s *bench.Server, o *options, _ pace) []group {
+	var cells []*cell
+	for _, name := range o.ways {
+		if recovers(name) {
+			cells = append(cells, &cell{workload: bench.Recovery{Server: s, Way: name, TTL: o.ttlOf("recovery"), Times: 1}})
+		}
+	}
+	return []group{{cells: cells}}
 }

@@ -46,7 +46,7 @@ func loadShared(s *bench.Server, o *options, p pace, keys string) []group {
 			for _, name := range o.ways {
 				w, _ := wayOf(name) // which was checked
 				u := bench.Uncontended{Server: s, Approach: w.Way, Lanes: w.Lanes, Goroutines: o.served, TTL: o.ttl, Time: p.time}
-				if w.Way != "floor" {
+				if isLock(name) {
 					cells = append(cells, &cell{workload: offered{u, func() float64 { return float64(rate) }, keys, hold}})
 				}
 			}

@@ -45,7 +45,8 @@ func mux(s *bench.Server, o *options, p pace) []group {
 		p := forMany(p, n)
 		u := bench.Uncontended{Server: s, Approach: "floor", Goroutines: n, TTL: o.ttl, Time: p.time}
 		sizes := poolSizes(u, o.pools)
-		groups = append(groups, group{cells: sizes, count: max(1, p.count/10), first: true}, group{cells: muxPairs(u, sizes), count: p.count})
+		sweep := group{cells: sizes, count: max(1, p.count/10), first: true}
+		groups = append(groups, sweep, group{cells: muxPairs(u, sizes), count: p.count})
 	}
 	if g := muxGrowth(s, o, p); len(g.cells) > 0 {
 		groups = append(groups, g)

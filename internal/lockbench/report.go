@@ -63,6 +63,8 @@ func (s *section) table(w io.Writer) {
 		s.writeMux(w, cells)
 	case "load":
 		s.writeLoad(w, cells)
+	case "recovery":
+		s.writeRecovery(w, cells)
 	}
 	fmt.Fprintln(w)
 }
@@ -91,6 +93,9 @@ func (s *section) rounds(cells []*cell) string {
 		what = "round"
 	}
 	text := fmt.Sprintf("%d %s of %v a cell in shuffled order", s.pace.count, what, s.pace.time)
+	if s.name == "recovery" {
+		text = fmt.Sprintf("%d %s a cell in shuffled order", s.pace.count, what)
+	}
 	switch resumed := slices.ContainsFunc(s.groups, func(g group) bool { return g.past > 0 }); {
 	case resumed && s.stopped():
 		text = fmt.Sprintf("resumed and stopped early, at least %d of ", least) + text

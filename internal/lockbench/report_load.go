@@ -17,13 +17,15 @@ func (s *section) writeLoad(w io.Writer, cells []*cell) {
 		fmt.Fprintf(w, "Closed loop of %d goroutines, %s\n\n", first.Goroutines, s.rounds(closed))
 		s.writeClosed(w, closed)
 	}
-	for len(open) > 0 {
+	for i := 0; len(open) > 0; i++ {
+		if i+len(closed) > 0 {
+			fmt.Fprintln(w)
+		}
 		keys := open[0].workload.(offered).keys
 		n := slices.IndexFunc(open, func(c *cell) bool { return c.workload.(offered).keys != keys })
 		if n < 0 {
 			n = len(open)
 		}
-		fmt.Fprintln(w)
 		writeOpen(w, keys, open[:n])
 		open = open[n:]
 	}
@@ -40,8 +42,8 @@ func writeOpen(w io.Writer, keys string, cells []*cell) {
 	}
 	fmt.Fprintf(w, "Open loop: acquire + release of %s that arrive at a rate%s\n\n", keyed[keys], served)
 	t := table{left: 3}
-	t.head = []string{"hold", "arrivals/s", "approach", "goodput/s", "p50", "p99", "p99.9", "unserved", "late p99", "CPU/op",
-		"server CPU"}
+	t.head = []string{"hold", "arrivals/s", "approach", "goodput/s", "p50", "p99", "p99.9", "unserved", "late p99",
+		"CPU/op", "server CPU"}
 	before := cells[0].workload.(offered).load()
 	for _, c := range cells {
 		l := c.workload.(offered).load()

@@ -65,12 +65,16 @@ func madeUp(c *cell, i, r int) bench.Result {
 			_ = hist.RecordValue(1)
 		}
 	}
+	if _, ok := c.workload.(bench.Recovery); ok {
+		gap := time.Duration(600+30*i+r) * ms
+		res.Recovered = &bench.Recovered{Gaps: []time.Duration{gap}, Beyond: []time.Duration{gap/100 - 6100*time.Microsecond}}
+	}
 	return res
 }
 
 func TestTables(t *testing.T) {
 	for _, rounds := range []int{1, 6} {
-		for _, sec := range filled(t, rounds, "-workload", "all,keepalive,mux,load,rivals") {
+		for _, sec := range filled(t, rounds, "-workload", "all,keepalive,mux,load,rivals,recovery") {
 			var b bytes.Buffer
 			sec.table(&b)
 			golden(t, fmt.Sprintf("%s-%d", sec.name, rounds), b.String())
@@ -80,13 +84,14 @@ func TestTables(t *testing.T) {
 
 func TestTableOfSharedKeys(t *testing.T) {
 	var b bytes.Buffer
-	filled(t, 6, "-workload", "load", "-keys", "hot,zipf10000", "-rates", "500,1000", "-ways", "fair,cohort-mux2")[0].table(&b)
+	sections := filled(t, 6, "-workload", "load", "-keys", "hot,zipf10000", "-rates", "500,1000", "-ways", "fair,cohort-mux2")
+	sections[0].table(&b)
 	golden(t, "load-shared", b.String())
 }
 
 // After Ctrl-C in the first round some cells have a figure and some have none, perhaps not the first.
 func TestTableOfWhatThereIs(t *testing.T) {
-	for _, sec := range filled(t, 1, "-workload", "all,keepalive,mux,load,rivals") {
+	for _, sec := range filled(t, 1, "-workload", "all,keepalive,mux,load,rivals,recovery") {
 		cells := sec.groups[0].cells
 		for i, c := range cells {
 			if i%2 == 0 {

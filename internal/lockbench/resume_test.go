@@ -185,18 +185,32 @@ func TestResumeOfWhatIsDoneRunsNothing(t *testing.T) {
 	}
 	before := c.lines()
 	o := c.run("-resume")
-	if !slices.Equal(c.lines(), before) || !strings.Contains(o.stdout, "; all are done") || strings.Contains(o.stdout, "rounds of") {
+	if !slices.Equal(c.lines(), before) || !strings.Contains(o.stdout, "; all are done") ||
+		strings.Contains(o.stdout, "rounds of") {
 		t.Errorf("got %s", o.stdout)
 	}
 	c.write(upTo(c.text(), len(before)/2))
-	if o = c.run("-resume"); !strings.Contains(o.stdout, "resumed, the last 1 or more of 2 rounds") {
+	if o = c.run("-resume"); !strings.Contains(o.stdout, "resumed, the last 1 or more of 2 rounds") ||
+		!strings.Contains(o.stdout, fmt.Sprintf("; %d runs left, about ", len(before)/2)) {
 		t.Errorf("got %s", o.stdout)
+	}
+}
+
+func TestWithoutResumeTheFileIsWrittenAnew(t *testing.T) {
+	c := newCampaign(t, redistest.Start(t).URL(), "-workload", "verbs", "-count", "2")
+	c.run()
+	before := c.lines()
+	c.write(upTo(c.text(), 1))
+	c.run()
+	if now := c.lines(); len(now) != len(before) || now[0] == before[0] {
+		t.Errorf("%d lines, want %d others", len(now), len(before))
 	}
 }
 
 // What is not of this plan and this machine must neither be mixed nor overwritten.
 func TestResumeRefusesWhatIsNotOfThisPlan(t *testing.T) {
-	c := newCampaign(t, redistest.Start(t).URL(), "-workload", "approaches", "-approaches", "floor,locker", "-goroutines", "1")
+	c := newCampaign(t, redistest.Start(t).URL(), "-workload", "approaches", "-approaches", "floor,locker",
+		"-goroutines", "1")
 	c.run("-count", "2")
 	good := c.text()
 	for _, tt := range []struct {
@@ -209,7 +223,8 @@ func TestResumeRefusesWhatIsNotOfThisPlan(t *testing.T) {
 		{"server", strings.Replace(good, "redis-version: ", "redis-version: 0", 1), nil, []string{"another redis-version"}},
 		{"more configuration", "note: x\n" + good, nil, []string{"other configuration lines"}},
 		{"less configuration", good[strings.Index(good, "\n")+1:], nil, []string{"another goos"}},
-		{"another cell", strings.Replace(good, "approach=locker", "approach=script", 1), nil, []string{"another plan: line", "script"}},
+		{"another cell", strings.Replace(good, "approach=locker", "approach=script", 1), nil,
+			[]string{"another plan: line", "script"}},
 		{"another order", swapped(good), nil, []string{"another plan: line"}},
 		{"more rounds", good + lastLine(good), nil, []string{"it has more"}},
 		{"a bad line", strings.Replace(good, "ns/op", "", 1), nil, []string{"out.txt:"}},
@@ -330,8 +345,8 @@ func TestHistIsResumedWithTheRoundsOfOut(t *testing.T) {
 		}
 	}
 	logOf := func(n int) []byte {
-		return bytes.Replace([]byte(strings.Join(twoCells, "")), []byte(fmt.Sprintf(linesComment, len(all))),
-			[]byte(fmt.Sprintf(linesComment, n)), 1)
+		return bytes.Replace([]byte(strings.Join(twoCells, "")), fmt.Appendf(nil, linesComment, len(all)),
+			fmt.Appendf(nil, linesComment, n), 1)
 	}
 	for _, lines := range []int{4, 5, 6} {
 		c.write(upTo(whole, lines))

@@ -16,8 +16,8 @@ usage: go run ./cmd/lockbench [flags]
   -url URL          the server: redis://[user:password@]host[:port][/db], rediss://… (TLS) or unix:///path.
                     Default: REDIS_URL of the environment; without it a miniredis in this process, whose
                     figures compare the approaches only. The password may be in REDISCLI_AUTH instead.
-  -workload LIST    approaches, verbs, contention, ratios, or all, which is these; keepalive, mux, load, rivals
-                    (default approaches,contention)
+  -workload LIST    approaches, verbs, contention, ratios, or all, which is these; keepalive, mux, load,
+                    recovery, rivals (default approaches,contention)
   -goroutines LIST  for approaches, ratios, rivals and mux (default 1,16,128; mux 1,2,16,128,1024)
   -approaches LIST  for approaches, ratios, rivals and load: floor, setnx, setnx-verified, script, locker,
                     locker-setnx, all; floor-pool16: over a pool of 16; locker-mux2: through a Mux of 2
@@ -31,18 +31,20 @@ usage: go run ./cmd/lockbench [flags]
                     10,000 by Zipf's law; these two are waited for, by -ways, and take -rates (default own)
   -waiters LIST     for contention: of all processes together (default 8,64)
   -processes LIST   for contention: in how many processes they are, at most one for each waiter (default 1,4)
-  -ways LIST        for contention, and load of shared keys: floor (contention only), polling, fair, cohort,
-                    all; fair-mux2: through a Mux of 2 connections (default floor,polling,fair,cohort)
+  -ways LIST        for contention, load of shared keys, and recovery: floor (contention only), polling, fair,
+                    cohort, all; fair-mux2: through a Mux of 2 connections, but not for recovery
+                    (default floor,polling,fair,cohort)
   -hold LIST        for contention, and load of shared keys: how long each holder holds (default 0s)
   -locks LIST       for keepalive (default 1,1000,10000; on miniredis 1,1000)
-  -ttl DURATION     of the locks (default 10s, keepalive 30s)
+  -ttl DURATION     of the locks (default 10s, keepalive 30s, recovery 1s)
   -time DURATION    how long each round of a cell takes; for keepalive the ttl at least
                     (default approaches, verbs and rivals 80ms, contention 150ms, ratios and mux 30ms,
                     load 1s, keepalive its ttl); contention with a hold: six turns of each waiter at least
   -count N          how many rounds each cell has
-                    (default approaches and verbs 6, contention and load 3, rivals 10, ratios and mux 200,
-                    keepalive 1)
-  -out FILE         write each round in the Go benchmark format, for go tool benchstat
+                    (default approaches and verbs 6, contention and load 3, recovery 5, rivals 10,
+                    ratios and mux 200, keepalive 1)
+  -out FILE         write each round in the Go benchmark format, for go tool benchstat; which compares two files
+                    if it is given -ignore commit,load-average,settings
   -hist FILE        for contention and load: write the latencies of each cell's rounds together, the hand-off's
                     of contention, as an HdrHistogram log, in ns
   -resume           go on behind the whole rounds that -out FILE has of this same plan: same flags, commit,
@@ -58,6 +60,8 @@ workloads:
   mux          paired ratios: Locker through a Mux against a pool, and redigo by hand over an unbounded and
                over the best bounded pool, which it looks for first; takes minutes
   load         open loop: latency (p50, p99, p99.9) at a rate of arrivals, goodput; takes minutes
+  recovery     a holder is killed, as often as -count says: how long nobody holds, and how much of that is more
+               than the rest of its lease; takes a ttl each
   rivals       acquire + release of distinct keys, ours and all rivals: by the command of bench/peers
 
 exit codes: 0 done, 1 failed, 2 bad flag, 3 server unreachable, 4 server denies a command, 130 stopped by Ctrl-C
@@ -70,6 +74,9 @@ examples:
   go run ./cmd/lockbench -url redis://localhost:6379 -workload keepalive -locks 100000 -time 90s
   go run ./cmd/lockbench -url unix:///run/redis.sock -workload mux -goroutines 128 -out mux.txt
   go run ./cmd/lockbench -url redis://localhost:6379 -workload load -rates 1000,10000 -time 10s
+  go run ./cmd/lockbench -url redis://localhost:6379 -workload load -keys hot -rates 2000 -hist hot.hlog
+  go run ./cmd/lockbench -url redis://localhost:6379 -workload contention -count 50 -out all.txt -resume
+  cd bench/peers && go run ./cmd/lockbench -url redis://localhost:6379 -workload contention -ways all
 `
 
 // writeUsage tells of the rivals only where there are some.
