@@ -75,6 +75,7 @@ var leftOn = map[string]func(t *testing.T) []string{
 
 // The rivals' own servers serve both workloads, say what they cost, and are left as they were.
 func TestOtherServersAreMeasuredAndLeftEmpty(t *testing.T) {
+	peers.Stop() // what killed processes have left on them goes with them
 	s, _ := server(t)
 	for _, kind := range kinds(t) {
 		if kind.Server == "" {

@@ -39,9 +39,9 @@ type oneTry struct{}
 
 func (oneTry) Acquire(context.Context, string) (func() error, error) { return nil, errOneTry }
 
-// pollPause is the pause between two tries of a rival that polls and leaves the pause to the caller. With 64 waiters in 4
-// processes, shorter ones were slower, for the tries load the server, and with longer ones nearly all acquisitions are
-// those of the waiter that has just released; tried were 500 µs to 20 ms, with a hold time of nothing and of 1 ms.
+// pollPause is the pause between two tries of a rival that polls and leaves the pause to the caller. With 64 waiters in
+// 4 processes, shorter ones were slower, for the tries load the server, and with longer ones nearly all acquisitions
+// are those of the waiter that has just released; tried were 500 µs to 20 ms, with a hold time of nothing and of 1 ms.
 const pollPause = 5 * time.Millisecond
 
 // poll tries until it has the lock, with a pause after each try that says errHeld.

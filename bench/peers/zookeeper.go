@@ -72,7 +72,8 @@ func zookeeperHealthy(addr string) error {
 
 // A zookeeperRival is the Lock of go-zookeeper on one connection for the process, whose session lasts for the ttl after
 // the connection was lost. Lock knows no context: a wait that is given up goes on until it has the lock, and releases
-// it. Below the node of each lock is one for each that holds or waits; it stays until Close.
+// it. Below the node of each lock is one for each that holds or waits; it stays until Close, and
+// for good if the process is killed.
 type zookeeperRival struct {
 	c      *zk.Conn
 	events <-chan zk.Event
