@@ -24,7 +24,7 @@ import (
 
 // Waiters that give up at random. What is checked:
 //   - nobody is inside together with another (a counter on the server);
-//   - within a Locker, nobody gets the lock before one who was in its queue before that call began, and has not given up;
+//   - within a Locker, nobody gets the lock before one who was in its queue when that call began, and who stays;
 //   - between the Lockers, no entry is overtaken or passed over, and none has two (the server's log, see mirror);
 //   - at the end there is no key on the server, no slot, no subscription, no goroutine, no connection that is not idle.
 
@@ -58,9 +58,9 @@ func newCrowd(t *testing.T, url string) *crowd {
 	return &crowd{t: t, locker: l, pool: pool, waits: map[string][]wait{}}
 }
 
-// wanted is a key, how long one waits for it at most, mostly so short that many give up, and how long one then does something
-// else at most. A slot of the hot key always has waiters; those of the cool keys lose their last one all the time; those of the
-// rare keys begin anew.
+// wanted is a key, how long one waits for it at most, mostly so short that many give up, and how long one then does
+// something else at most. A slot of the hot key always has waiters; those of the cool keys lose their last one all the
+// time; those of the rare keys begin anew.
 func wanted(waiter int) (key string, patience, pause time.Duration) {
 	switch {
 	case rand.N(20) == 0:
@@ -162,7 +162,8 @@ func skipped(waits []wait) (n int) {
 		last[i+1] = max(last[i], x.ended)
 	}
 	for _, y := range waits {
-		before, _ := slices.BinarySearchFunc(waits, y.asked, func(x wait, asked int64) int { return cmp.Compare(x.there, asked) })
+		earlier := func(x wait, asked int64) int { return cmp.Compare(x.there, asked) }
+		before, _ := slices.BinarySearchFunc(waits, y.asked, earlier)
 		if y.got && last[before] > y.ended {
 			n++
 		}
@@ -226,7 +227,9 @@ func crowdSize() (waiters int, d time.Duration) {
 
 func TestFairCrowdThatGivesUpSkipsNobodyAndLeavesNothing(t *testing.T) {
 	server := redistest.Start(t)
-	for name, run := range map[string]func(t *testing.T, url string){"four Lockers": crowdsHere, "four processes": crowdsElsewhere} {
+	for name, run := range map[string]func(t *testing.T, url string){
+		"four Lockers": crowdsHere, "four processes": crowdsElsewhere,
+	} {
 		t.Run(name, func(t *testing.T) {
 			m := watch(t, server)
 			before := goleak.IgnoreCurrent()
@@ -234,7 +237,7 @@ func TestFairCrowdThatGivesUpSkipsNobodyAndLeavesNothing(t *testing.T) {
 			goleak.VerifyNone(t, before)
 			leavesNothing(t, server)
 			m.stop()
-			t.Logf("%d grants to who was in the queue, %d to who came to a free lock; %d entries given up; at most %d in a queue at a time",
+			t.Logf("%d grants to who was in the queue, %d to who came to a free lock; %d entries given up; at most %d at a time",
 				m.grants, m.takes, m.quits, m.most)
 			if m.grants < 50 || m.quits == 0 || m.most < 2 {
 				t.Error("too few for anything to be tested")

@@ -18,9 +18,10 @@ import (
 
 // What a fair Locker keeps for a key, and for how long:
 //   - while the lock is held, waited for or being released: a slot;
-//   - after somebody has waited for it: the slot and its channel's subscription, for linger and a ping, about four seconds;
-//   - after somebody has given it up: the slot with the token, for the ttl and an OpTimeout, and then until the key is used
-//     again or the Locker has twice as many slots;
+//   - after somebody has waited: the slot and its channel's subscription, for linger and a ping, about four seconds;
+//   - after the last waiter has given up: the slot with the token, for the ttl and an OpTimeout, and then until the slot
+//     is looked at: when the key is used again, or when the Locker has twice as many slots;
+//   - after a holder that does not release: the slot, for the ttl, and then the same;
 //   - after that: nothing. The server keeps the lock, and the queue while somebody is in it.
 
 // usage is what is in use when nobody does anything.
@@ -33,7 +34,8 @@ type usage struct {
 }
 
 func (u usage) String() string {
-	return fmt.Sprintf("heap %d KiB, server's memory %d KiB, %d goroutines, %d connections, %d of them idle, %d keys, %d channels, %d slots",
+	return fmt.Sprintf("heap %d KiB, server's memory %d KiB, %d goroutines, %d connections, %d of them idle, "+
+		"%d keys, %d channels, %d slots",
 		u.heap>>10, u.server>>10, u.goroutines, u.connections, u.idle, u.keys, u.channels, u.slots)
 }
 
@@ -52,8 +54,8 @@ type cycles struct {
 const (
 	cycleTTL = 2 * time.Second
 	poolMost = 16 // connections of a Locker's pool
-	// What the memory may differ by between two looks: less than a byte for each cycle of the long form, or a slot for each
-	// key of the short one.
+	// What the memory may differ by between two looks: less than a byte for each cycle of the long form, or a slot for
+	// each key of the short one.
 	heapSlack, serverSlack = 256 << 10, 256 << 10
 )
 
@@ -91,8 +93,8 @@ func (c *cycles) run(n int) {
 	c.done.Store(end)
 }
 
-// cycle mostly takes a key that nobody else wants; each fourth time it is one that all want at this moment, and with time all
-// keys are that. Some give up.
+// cycle mostly takes a key that nobody else wants; each fourth time it is one that all want at this moment, and with time
+// all keys are that. Some give up.
 func (c *cycles) cycle(l *redigolock.Locker, at int64) {
 	ctx, cancel := bg, func() {}
 	n := rand.N(c.keys)
@@ -153,9 +155,11 @@ func (c *cycles) usage() usage {
 	runtime.GC()
 	runtime.GC() // what was in a sync.Pool goes with the second
 	runtime.ReadMemStats(&mem)
+	all := serverFigure(c.t, c.server, "memory", "used_memory")
+	ofClients := serverFigure(c.t, c.server, "memory", "mem_clients_normal")
 	u := usage{
 		heap: int64(mem.HeapAlloc), goroutines: runtime.NumGoroutine(),
-		server:      serverFigure(c.t, c.server, "memory", "used_memory") - serverFigure(c.t, c.server, "memory", "mem_clients_normal"),
+		server:      all - ofClients,
 		connections: serverFigure(c.t, c.server, "clients", "connected_clients") - 1,
 		channels:    serverFigure(c.t, c.server, "stats", "pubsub_channels"),
 	}

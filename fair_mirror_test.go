@@ -11,8 +11,8 @@ import (
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
-// A mirror follows what the server does to the queues and the locks of fair Lockers, in the order in which the server does it,
-// by MONITOR. It tells apart a queue that was passed over from one that was served: on the clients' side nobody sees both.
+// A mirror follows what the server does to the queues and the locks of fair Lockers, by MONITOR, in the order in which the
+// server does it. It sees an entry that is passed over, or overtaken: on the clients' side nobody does.
 type mirror struct {
 	t      *testing.T
 	server *redistest.Server
