@@ -11,7 +11,8 @@ import (
 )
 
 // A Quantity is what the rounds of a cell say, or the ratios of two cells' rounds. It prints itself with its interval
-// at a confidence of 95 %: "5.53 µs ± 2 %", where the interval's farther end is meant as benchstat has it; a ratio as
+// at a confidence of 95 %: "5.53 µs ± 2 %", where the interval's farther end is meant as benchstat has it, but
+// "5.53 µs (4.10 µs–61.2 µs)" where that is more than twice the median; a ratio as
 // "0.31 (0.30–0.33)", and as "~ (0.95–1.04)" where its interval includes 1: no difference was found.
 type Quantity struct {
 	figures.Summary
@@ -29,6 +30,9 @@ func (q Quantity) String() string {
 		return q.Median()
 	}
 	stray := max(q.High-q.Center, q.Center-q.Low) / math.Abs(q.Center)
+	if stray >= 1 {
+		return fmt.Sprintf("%s (%s–%s)", q.Median(), Format(q.Low, q.Unit), Format(q.High, q.Unit))
+	}
 	return fmt.Sprintf("%s ± %.0f %%", q.Median(), 100*stray)
 }
 

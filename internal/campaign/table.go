@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -187,7 +188,8 @@ func (c *Campaign) entry(kind string, row Row, col Column, first bool, where []s
 	return text, err
 }
 
-// resolve finds more rows: those that have the first column and are not in the list yet, in the files' order.
+// resolve finds more rows: those that have the first column and are not in the list yet, by their names, for the order of
+// the files is that of a shuffled round.
 func (c *Campaign) resolve(rows Rows, kind string, first Column, where []string) []Row {
 	list := slices.Clone(rows.list)
 	if rows.more == nil {
@@ -201,5 +203,6 @@ func (c *Campaign) resolve(rows Rows, kind string, first Column, where []string)
 			list = append(list, row)
 		}
 	}
+	slices.SortFunc(list[len(rows.list):], func(a, b Row) int { return cmp.Compare(a.where[0], b.where[0]) })
 	return list
 }
