@@ -103,5 +103,9 @@ func (r *loadRun) result(s *Server) (Result, error) {
 		record(lat, took)
 	}
 	res.Loaded.Arrived = int64(len(r.at))
+	if res.Ops == 0 { // a figure too, of whoever is overloaded
+		res.Allocs, res.CPU, res.Cost = -1, &CPU{Client: -1, Server: -1}, nil
+		return res, nil
+	}
 	return res.withAllocs(s, r.crew.allocs)
 }

@@ -25,8 +25,11 @@ type round struct {
 	metrics []bench.Metric
 }
 
-// all are the metrics with the time of an op.
+// all are the metrics with the time of an op, if there was one.
 func (r round) all() []bench.Metric {
+	if r.Ops == 0 {
+		return r.metrics
+	}
 	return append([]bench.Metric{{Value: r.PerOp(), Unit: "ns/op"}}, r.metrics...)
 }
 

@@ -93,7 +93,7 @@ func (s *section) write(out *output, g group, round int) error {
 		if l.base != nil {
 			metrics = bench.RatioMetrics(r.Result, l.base.rounds[round-1].Result)
 		}
-		if err := out.write(l.name(), int(r.Ops), metrics); err != nil {
+		if err := out.write(l.name(), max(int(r.Ops), 1), metrics); err != nil {
 			return err
 		}
 	}
