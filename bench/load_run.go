@@ -9,22 +9,23 @@ import (
 
 // A loadRun is a Run of a Load.
 type loadRun struct {
-	crew  crew
-	do    func(w, i int) (served bool, err error) // for arrival i, by worker w
-	at    []time.Duration                         // when each arrives, after began
-	took  []atomic.Int64                          // until each had been served, from then; 0: not served
-	queue chan int                                // has room for all, and so never holds up those that arrive
-	any   atomic.Bool                             // was served
-	first chan struct{}                           // closed then
-	began time.Time                               // set before the first is in the queue
-	pacer *pacer
-	late  *hdrhistogram.Histogram
+	crew    crew
+	do      func(w, i int) (served bool, err error) // for arrival i, by worker w
+	at      []time.Duration                         // when each arrives, after began
+	took    []atomic.Int64                          // until each had been served, from then; 0: not served
+	queue   chan int                                // has room for all, and so never holds up those that arrive
+	any     atomic.Bool                             // was served
+	first   chan struct{}                           // closed then
+	arrived chan struct{}                           // closed when no more arrive
+	began   time.Time                               // set before the first is in the queue
+	pacer   *pacer
+	late    *hdrhistogram.Histogram
 }
 
 func (l Load) newRun() (*loadRun, error) {
 	at := l.arrivals()
 	r := &loadRun{at: at, took: make([]atomic.Int64, len(at)), queue: make(chan int, len(at)), late: newHistogram(),
-		first: make(chan struct{})}
+		first: make(chan struct{}), arrived: make(chan struct{})}
 	var err error
 	r.pacer, err = newPacer()
 	return r, err
@@ -51,6 +52,7 @@ func (r *loadRun) man(u Uncontended, warm func(w int) error, do func(w, i int) (
 
 // arrive puts each into the queue when its time has come.
 func (r *loadRun) arrive() error {
+	defer close(r.arrived)
 	defer close(r.queue)
 	r.began = time.Now()
 	for i, at := range r.at {
@@ -89,6 +91,7 @@ func (r *loadRun) serve(w int) error {
 
 // result counts those as served that were so until the end of what the crew has measured.
 func (r *loadRun) result(s *Server) (Result, error) {
+	<-r.arrived // which is not known of a crew of whom some were left to end by themselves
 	lat := newHistogram()
 	res := Result{Elapsed: r.crew.elapsed, Latency: lat, CPU: &r.crew.cpu, Cost: &r.crew.cost,
 		Loaded: &Loaded{Late: r.late}}

@@ -3,8 +3,8 @@ package bench_test
 import (
 	"context"
 	"errors"
-	"math"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"sync"

@@ -1,22 +1,57 @@
 #!/usr/bin/env bash
-# Measures what results/ holds, on a redis-server that it starts and stops itself, on a loopback port. It takes about
-# forty minutes; the machine should be idle.
+# Measures what results/ holds: our ways and the rivals, on a redis-server, an etcd and a ZooKeeper that are started for it
+# on loopback ports and stopped again. Raw figures, benchstat's tables and charts go into one folder. The machine should
+# be idle; how long it takes is said first.
 #
 #	scripts/results.sh [FOLDER]     default: results/ and today's date
 #
-# SHORT=1 does all of it once, in a minute, to see that it works: such figures are worth nothing.
+# STEPS="contention hot" does only these steps, RIVALS=redsync,etcd measures only these rivals. With the FOLDER of a
+# campaign that was interrupted it goes on after the last whole round. SHORT=1 does all of it once, in a few minutes, to
+# see that it works: such figures are worth nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/install.sh
 out=${1:-results/$(date +%F)}
+raw=$out/raw
+
+# Minutes that a step takes on 2 cores.
+declare -A minutes=(
+	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=5 [contention]=8 [contention-rivals]=5 [load]=5 [hot]=6 [zipf]=6
+	[keepalive]=5 [recovery]=4 [faults]=4 [mux]=4 [limit]=1
+)
+order="approaches verbs ratios rivals contention contention-rivals load hot zipf keepalive recovery faults mux limit"
+steps=${STEPS:-$order}
+total=0
+for step in $steps; do
+	[ -n "${minutes[$step]:-}" ] || { echo "there is no step $step, but $order" >&2; exit 2; }
+	total=$((total + minutes[$step]))
+done
+
+count=10 ratios=40 rounds=20 locks=10000 ttl=4s commands=50000 faults=1
+time=200ms contest=250ms load=400ms
+all=1,2,16,128,1024 waiters=2,8,64,512 some=8,64
+if [ -n "${SHORT:-}" ]; then
+	count=1 ratios=6 rounds=1 locks=500 ttl=1s commands=5000 faults=
+	time=20ms contest=50ms load=100ms
+	all=1,16 waiters=2,8 some=8
+	echo "$steps: a few minutes, into $out"
+else
+	echo "$steps: about $total minutes, into $out"
+fi
+# Raw clients, which have TryAcquire only, and the locks that can wait.
+clients=rueidis,rueidis-conn1,rueidis-copy,go-redis,go-redis-auto
+locks_of_others=redsync,redsync-pool16,redsync-goredis,redislock,redislock-exp,goredis-setnx,rueidislock,valkeylock
+locks_of_others+=,article-setnx,article-script,article-verified,etcd,zookeeper
+waiting=${RIVALS:-$locks_of_others} once=${RIVALS:-$locks_of_others,$clients}
+# Arrivals in a second: little, about four fifths of what Fair serves here, and more than it can serve.
+hot=2000,7500,12000 zipf=4000,16000,24000
+
+scripts/install.sh peers
 tmp=$(mktemp -d)
 server=
-trap 'kill "$server" 2>/dev/null || true; rm -rf "$tmp"' EXIT
-
+trap 'kill "$server" 2>/dev/null && wait "$server" || true; rm -rf "$tmp"' EXIT
 for _ in 1 2 3 4 5; do
 	port=$((11000 + RANDOM % 10000))
-	redis-server --bind 127.0.0.1 --port $port --unixsocket "$tmp/socket" --dir "$tmp" --save '' --appendonly no \
-		>"$tmp/log" 2>&1 &
+	redis-server --bind 127.0.0.1 --port $port --dir "$tmp" --save '' --appendonly no >"$tmp/log" 2>&1 &
 	server=$!
 	for _ in $(seq 50); do
 		redis-cli -p $port ping >/dev/null 2>&1 && break 2
@@ -24,102 +59,90 @@ for _ in 1 2 3 4 5; do
 		sleep 0.1
 	done
 done
-redis-cli -p $port ping >/dev/null || { cat "$tmp/log"; exit 1; }
+redis-cli -p $port ping >/dev/null || { cat "$tmp/log" >&2; exit 1; }
 
-mkdir -p "$out/raw"
-go build -o "$tmp/lockbench" ./cmd/lockbench
-tcp=redis://127.0.0.1:$port unix=unix://$tmp/socket all=1,2,16,128,1024
-steps=${STEPS:-approaches verbs contention ratios keepalive limit mux load peers recovery}
-count=11 time=300ms contests=10 contention=300ms waiters=2,8,64,512 ratios=60 many=20 load=3 round=30ms commands=50000 locks=10000 ttl=5s long=1
-[ -z "${SHORT:-}" ] || { count=2 time=20ms contests=2 contention=20ms waiters=2,8 ratios=8 many=2 load=1 round=10ms commands=5000 locks=500 ttl=1s long=; }
-wanted() { case " $steps " in *" $1 "*) echo "== $1, $(date +%T)" ;; *) return 1 ;; esac }
-bench() { # name of the files, url, workload, flags
-	local name=$1 url=$2 workload=$3
-	shift 3
-	"$tmp/lockbench" -url "$url" -workload "$workload" -out "$out/raw/$name.txt" "$@" >"$out/$name.txt"
-}
-peers() { # name of the file, flags of go test
-	local name=$1
-	shift
-	(cd bench/peers && REDIGOLOCK_REAL=1 go test -run '^$' -benchtime 1x -timeout 2h "$@" .) >"$tmp/peers.txt" ||
-		{ cat "$tmp/peers.txt"; exit 1; }
-	cat "$tmp/peers.txt" >>"$out/raw/$name.txt"
-}
-wanted approaches && bench approaches $tcp approaches -goroutines $all -count $count -time $time
-wanted verbs && bench verbs $tcp verbs -count $count -time $time
-if wanted contention; then
-	bench contention $tcp contention -count $contests -time $contention -waiters $waiters -processes 1,4 -hold 0s,1ms \
-		-ways floor,polling,fair,cohort
-	bench contention-mux $tcp contention -count $contests -time $contention -waiters 64 -processes 4 \
-		-ways fair,fair-mux1,cohort,cohort-mux1
-fi
-wanted ratios && bench ratios $tcp ratios -count $ratios
-if wanted keepalive; then
-	rm -f "$out/raw/keepalive.txt"
-	peers keepalive -bench KeepAlive -count $count -locks $locks -ttl $ttl -time $ttl
-fi
-if wanted limit; then
-	scripts/limit.sh "$port" $count $commands >"$out/raw/limit.txt"
-	scripts/limit.sh "$tmp/socket" $count $commands >"$out/raw/limit-unix.txt"
-fi
-if wanted mux; then
-	bench mux $tcp mux -count $ratios
-	bench mux-unix "$unix" mux -count $ratios
-fi
-wanted load && bench load $tcp load -count $load -loads 20,50,80,95
-if wanted peers; then
-	for transport in "" -unix; do
-		socket=${transport:+-socket}
-		rm -f "$out/raw/peers$transport.txt"
-		peers "peers$transport" -bench AcquireRelease -count $count -round $time $socket
-		peers "peers$transport" -bench Ratio -count $ratios -round $round -goroutines 1,2,16,128 $socket
-		peers "peers$transport" -bench Ratio -count $many -round $round -goroutines 1024 $socket
-	done
-fi
-if wanted recovery; then
-	rm -f "$out/raw/recovery.txt"
-	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=$long go test -count=1 -run Recovery -v -parallel 8 -timeout 2h ./bench/ \
-		-recovery-out "$(cd "$out/raw" && pwd)/recovery.txt" >"$tmp/recovery.txt" || { cat "$tmp/recovery.txt"; exit 1; }
-	sed -n 's/^ *recovery_test.go:[0-9]*: //p' "$tmp/recovery.txt" >"$out/recovery.txt"
-fi
-
+mkdir -p "$raw"
+(cd bench/peers && go build -o "$tmp/lockbench" ./cmd/lockbench && go test -c -o "$tmp/peers.test" .)
+go test -c -o "$tmp/bench.test" ./bench
+go build -o "$tmp/benchstat" golang.org/x/perf/cmd/benchstat
 {
 	echo "date: $(date -u +%FT%TZ)"
 	echo "kernel: $(uname -sr)"
 	echo "cpus: $(nproc)"
-	echo "load average when it ended: $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || true)"
+	echo "load average when it began: $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || true)"
 	redis-server --version
+	etcd --version | head -1
+	echo "ZooKeeper $(readlink -f /usr/share/java/zookeeper.jar | sed 's/.*zookeeper-\(.*\)\.jar/\1/')"
 	go version
-} >"$out/environment.txt"
-stat() { # report, flags
-	local report=$1
+	echo "commit: $(git rev-parse HEAD)"
+} >>"$out/environment.txt"
+
+wanted() {
+	case " $steps " in *" $1 "*) echo "== $1, $(date +%T), ${minutes[$1]} min" ;; *) return 1 ;; esac
+}
+bench() { # step, which is also the name of the files; flags
+	local step=$1 resume=
 	shift
-	go tool benchstat "$@" >"$out/benchstat-$report.txt"
+	wanted "$step" || return 0
+	[ ! -e "$raw/$step.txt" ] || resume=-resume
+	"$tmp/lockbench" -url "redis://127.0.0.1:$port" -out "$raw/$step.txt" $resume "$@" >"$out/$step.txt"
 }
-ratio() { # report, raw file: medians of the ratios
-	stat "$1" -filter '.unit:(ratio OR cpu-ratio OR server-cpu-ratio)' -row /goroutines,/of -col /to "$2"
-}
-raw=$out/raw
-if [ -e "$raw/approaches.txt" ]; then
-	stat approaches -filter '.unit:ns/op' -row /release,/goroutines -col '/approach@(setnx setnx-verified script)' "$raw/approaches.txt"
-	stat locker -filter '.unit:(ns/op OR allocs/op OR cpu-ns/op OR server-cpu-ns/op) /release:lua' -row /goroutines \
-		-col '/approach@(floor locker locker-setnx locker-mux1 locker-mux2 locker-mux4)' "$raw/approaches.txt"
+
+bench approaches -workload approaches -goroutines $all -count $count -time $time
+bench verbs -workload verbs -count $count -time $time
+bench ratios -workload ratios -count $ratios
+bench rivals -workload rivals -approaches floor,floor-pool16,locker,locker-mux1,"$once" -goroutines 1,16,128 \
+	-count $rounds -time 100ms
+bench contention -workload contention -waiters $waiters -processes 1,4 -hold 0s,1ms -ways floor,polling,fair,cohort \
+	-count $count -time $contest -hist "$raw/contention.hlog"
+bench contention-rivals -workload contention -waiters $some -processes 4 -ways floor,polling,fair,cohort,"$waiting" \
+	-count $count -time $contest -hist "$raw/contention-rivals.hlog"
+bench load -workload load -approaches floor,floor-pool16,locker,locker-mux1,"$once" -loads 20,60,80 -count $count -time $load
+bench hot -workload load -keys hot -rates $hot -ways polling,fair,fair-mux1,cohort,"$waiting" -count $count -time $load
+bench zipf -workload load -keys zipf10000 -rates $zipf -ways polling,fair,fair-mux1,cohort,"$waiting" -count $count -time $load
+if wanted keepalive && [ ! -e "$raw/keepalive.txt" ]; then
+	(cd bench/peers && REDIGOLOCK_REAL=1 "$tmp/peers.test" -test.run '^$' -test.bench KeepAlive -test.benchtime 1x \
+		-test.count $count -test.timeout 1h -locks $locks -ttl $ttl -time $ttl) >"$tmp/keepalive.txt" ||
+		{ cat "$tmp/keepalive.txt"; exit 1; }
+	{
+		grep -m1 '^redis-version:' "$raw"/*.txt -h | head -1
+		cat "$tmp/keepalive.txt"
+	} >"$raw/keepalive.txt"
 fi
-[ ! -e "$raw/verbs.txt" ] || stat verbs -filter '.unit:ns/op' -row /verb -col server "$raw/verbs.txt"
-[ ! -e "$raw/contention.txt" ] || stat contention -row /hold,/waiters,/processes \
-	-filter '.unit:(acq/s OR p50-ns OR jain OR wait-p99-rounds OR evalsha/acq OR server-cpu-ns/op)' \
-	-col '/way@(floor polling fair cohort)' "$raw/contention.txt"
-[ ! -e "$raw/contention-mux.txt" ] || stat contention-mux -row /processes -filter '.unit:(acq/s OR p50-ns OR cpu-ns/op)' \
-	-col '/way@(fair fair-mux1 cohort cohort-mux1)' "$raw/contention-mux.txt"
-[ ! -e "$raw/limit.txt" ] || stat limit -row .name -col server "$raw/limit.txt" "$raw/limit-unix.txt"
-[ ! -e "$raw/load.txt" ] || stat load -filter '.name:Load .unit:(p50-ns OR p99-ns OR p99.9-ns OR goodput/s)' \
-	-row /rate -col /approach "$raw/load.txt"
-[ ! -e "$raw/keepalive.txt" ] || stat keepalive -row /locks,/ttl -col /way "$raw/keepalive.txt"
-for transport in "" -unix; do
-	[ ! -e "$raw/mux$transport.txt" ] || ratio "mux$transport" "$raw/mux$transport.txt"
-	[ ! -e "$raw/peers$transport.txt" ] || ratio "peers$transport" "$raw/peers$transport.txt"
+bench recovery -workload recovery -ways polling,fair,cohort,"$waiting" -ttl 1s -count $count
+if wanted faults; then
+	rm -f "$raw/faults.txt"
+	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=$faults "$tmp/bench.test" -test.run Fault -test.v -test.parallel 8 -test.timeout 1h \
+		-faults-out "$(cd "$raw" && pwd)/faults.txt" >"$tmp/faults.txt" || { cat "$tmp/faults.txt"; exit 1; }
+	sed -n 's/^ *faults_test.go:[0-9]*: //p' "$tmp/faults.txt" >"$out/faults.txt"
+fi
+bench mux -workload mux -count $ratios
+wanted limit && scripts/limit.sh "$port" $count $commands >"$raw/limit.txt"
+echo "load average when it ended: $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || true)" >>"$out/environment.txt"
+
+stat() { # report, raw file, flags. benchstat says nothing of a file that is missing, so that this must.
+	local report=$1 file=$raw/$2.txt
+	shift 2
+	[ -e "$file" ] || { case " $steps " in *" ${report%%_*} "*) echo "$file is missing" >&2; exit 1 ;; *) return 0 ;; esac }
+	"$tmp/benchstat" -ignore commit,load-average,settings "$@" "$file" >"$out/benchstat-$report.txt"
+	[ -s "$out/benchstat-$report.txt" ] || { echo "benchstat found nothing in $file" >&2; exit 1; }
+}
+per_op='.unit:(ns/op OR cpu-ns/op OR server-cpu-ns/op OR allocs/op OR cmds/op OR net-B/op)'
+contended='.unit:(acq/s OR p50-ns OR p99-ns OR jain OR wait-p99-ns OR wait-p99-rounds OR evalsha/acq OR cmds/acq OR server-cpu-ns/op)'
+loaded='.name:Load .unit:(p50-ns OR p99-ns OR p99.9-ns OR goodput/s OR unserved)'
+ratio='.unit:(ratio OR cpu-ratio OR server-cpu-ratio)'
+stat approaches approaches -filter "$per_op" -row /release,/goroutines -col /approach
+stat verbs verbs -filter '.unit:ns/op' -row /verb -col server
+stat ratios ratios -filter "$ratio" -row /goroutines,/of -col /to
+stat rivals rivals -filter "$per_op" -row /goroutines -col /approach
+stat contention contention -filter "$contended" -row /hold,/waiters,/processes -col '/way@(floor polling fair cohort)'
+stat contention-rivals contention-rivals -filter "$contended" -row /waiters -col /way
+for step in load hot zipf; do
+	stat $step $step -filter "$loaded" -row /rate -col /approach
 done
-for f in "$out"/benchstat-*.txt; do
-	[ ! -e "$f" ] || [ -s "$f" ] || { echo "$f is empty"; exit 1; } # there is none if no step made one
-done
-echo "written to $out"
+stat keepalive keepalive -row /locks,/ttl -col /way
+stat recovery recovery -row /ttl -col /way
+stat mux mux -filter "$ratio" -row /goroutines,/of -col /to
+stat limit limit -row .name -col server
+(cd bench/plot && go run . -out "$(cd ../.. && cd "$out" && pwd)/charts" "$(cd ../.. && cd "$raw" && pwd)")
+echo "written to $out; go test ./results -update writes its report"
