@@ -178,8 +178,8 @@ func TestLoadOfSharedKeysIsByWaysAndLeavesNoKey(t *testing.T) {
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "out.txt")
 	o := lockbench(context.Background(), nil, "-url", r.URL(), "-workload", "load", "-keys", "own,hot,zipf10000",
-		"-rates", "300", "-ways", "floor,fair,cohort-mux1,toy", "-approaches", "locker", "-hold", "0s,1ms",
-		"-time", "50ms", "-count", "1", "-out", file)
+		"-rates", "500", "-ways", "floor,fair,cohort-mux1,toy", "-approaches", "locker", "-hold", "0s,1ms",
+		"-time", "100ms", "-count", "1", "-out", file)
 	if o.code != exitDone || o.stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
 	}
@@ -196,11 +196,11 @@ func TestLoadOfSharedKeysIsByWaysAndLeavesNoKey(t *testing.T) {
 			got = append(got, strings.TrimSuffix(rest, fmt.Sprintf("-%d", runtime.GOMAXPROCS(0))))
 		}
 	}
-	want := []string{"keys=own/approach=locker/rate=300"}
+	want := []string{"keys=own/approach=locker/rate=500"}
 	for _, keys := range []string{"hot", "zipf10000"} {
 		for _, hold := range []string{"", "/hold=1ms"} {
 			for _, way := range []string{"fair", "cohort-mux1", "toy"} {
-				want = append(want, "keys="+keys+"/approach="+way+"/rate=300"+hold)
+				want = append(want, "keys="+keys+"/approach="+way+"/rate=500"+hold)
 			}
 		}
 	}

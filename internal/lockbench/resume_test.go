@@ -88,12 +88,14 @@ func firstFields(lines []string) (list []string) {
 // The whole rounds stay as they are, a torn one is run anew, and in the end there are as many as without interruption.
 func TestResumeGoesOnBehindTheLastWholeRound(t *testing.T) {
 	c := newCampaign(t, redistest.Start(t).URL(), "-workload", "approaches,contention", "-goroutines", "1", "-count", "2",
-		"-approaches", "floor,locker,locker-setnx", "-ways", "fair,polling", "-waiters", "2", "-processes", "1")
+		"-approaches", "floor,locker,locker-setnx", "-ways", "fair,polling", "-waiters", "2", "-processes", "1",
+		"-time", "20ms")
 	c.run()
 	whole, all := c.text(), c.lines() // rounds end behind 3, 6, 8 and 10 lines
 	for text, kept := range map[string]int{
 		"Benchmark": 0, upTo(whole, 2): 0, upTo(whole, 3): 3, upTo(whole, 4) + "Benchmark": 3, upTo(whole, 5): 3,
 		upTo(whole, 7) + "BenchmarkContention/server=redis 12 3 ns/op 5": 6, upTo(whole, 9): 8, whole: 10,
+		upTo(whole, 3) + all[4] + all[5]: 3, // it was stopped before the first of the round was run
 	} {
 		c.write(text)
 		c.run("-resume")
@@ -287,7 +289,8 @@ func readHist(t *testing.T, path string) map[string]*hdrhistogram.Histogram {
 
 func contentionAndLoad(t *testing.T, url string) *campaign {
 	c := newCampaign(t, url, "-workload", "contention,load", "-ways", "fair", "-waiters", "2,3", "-processes", "1",
-		"-approaches", "floor", "-rates", "2000", "-served", "4", "-count", "3")
+		"-approaches", "floor", "-rates", "1000", "-served", "4", "-count", "3",
+		"-time", "100ms") // there is a hand-off, and one is served, also on a busy machine
 	c.args = append(c.args, "-hist", c.hist)
 	return c
 }

@@ -59,7 +59,8 @@ func TestRivalsRunAsApproachesAndWaysAndLeaveNoKey(t *testing.T) {
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "out.txt")
 	o := lockbench(context.Background(), nil, quick("-url", r.URL(),
-		"-workload", "approaches,contention,ratios,load,rivals", "-approaches", "locker,toy", "-ways", "fair,toy", "-rates", "100", "-served", "4", "-out", file)...)
+		"-workload", "approaches,contention,ratios,load,rivals", "-approaches", "locker,toy",
+		"-ways", "fair,toy", "-rates", "1000", "-served", "4", "-time", "100ms", "-out", file)...)
 	if o.code != exitDone || o.stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
 	}
