@@ -30,6 +30,7 @@ type backend struct {
 	// command prepares a server with its data in the folder, and says at which address it will be.
 	command func(dir string) (cmd *exec.Cmd, addr string, err error)
 	healthy func(addr string) error // it serves
+	warmUp  func(addr string) error // what is done once it serves; nil: nothing
 
 	mu  sync.Mutex // protects what follows
 	run *redistest.Command
@@ -99,7 +100,7 @@ func (b *backend) launch() (err error) {
 	return os.Setenv(b.env(), addr)
 }
 
-// waitFor returns when it serves.
+// waitFor returns when it serves, and is warm.
 func (b *backend) waitFor(run *redistest.Command, addr string) error {
 	for deadline := time.Now().Add(startTimeout); ; {
 		err := b.healthy(addr)
@@ -109,6 +110,8 @@ func (b *backend) waitFor(run *redistest.Command, addr string) error {
 		default:
 		}
 		switch {
+		case err == nil && b.warmUp != nil:
+			return b.warmUp(addr)
 		case err == nil:
 			return nil
 		case time.Now().After(deadline):

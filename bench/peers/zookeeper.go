@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +23,9 @@ import (
 // zookeeperServer is one ZooKeeper by itself, of Debian's package. Each write waits for an fsync, as by default. The
 // number of connections from one host is not bounded, which by default is 60; and its tick is 100 ms instead of 2 s, so
 // that a session can be as short as 200 ms, and its end is noticed that early; it can be as long as an hour.
-var zookeeperServer = &backend{name: "zookeeper", command: zookeeperCommand, healthy: zookeeperHealthy}
+// Its first seconds are slow, until Java has compiled what it does often: they are over before anything is measured.
+var zookeeperServer = &backend{name: "zookeeper", command: zookeeperCommand, healthy: zookeeperHealthy,
+	warmUp: warmZookeeper}
 
 const (
 	zookeeperJar  = "/usr/share/java/zookeeper.jar"
@@ -96,22 +99,58 @@ type silent struct{}
 func (silent) Printf(string, ...any) {}
 
 func openZookeeper(config bench.RivalConfig) (bench.Rival, error) {
-	c, events, err := zk.Connect([]string{zookeeperServer.addr()}, config.TTL, zk.WithLogger(silent{}))
+	return dialZookeeper(zookeeperServer.addr(), config.TTL)
+}
+
+func dialZookeeper(addr string, timeout time.Duration) (bench.Rival, error) {
+	c, events, err := zk.Connect([]string{addr}, timeout, zk.WithLogger(silent{}))
 	if err != nil {
 		return nil, err
 	}
 	z := &zookeeperRival{c: c, events: events, nodes: make(map[string]bool)}
-	for timeout := time.After(zookeeperTimeout); ; {
+	for late := time.After(zookeeperTimeout); ; {
 		select {
 		case e := <-events:
 			if e.State == zk.StateHasSession {
 				return z, nil
 			}
-		case <-timeout:
+		case <-late:
 			z.Close()
 			return nil, errors.New("peers: zookeeper: there was no session in time")
 		}
 	}
+}
+
+// warmZookeeper acquires and releases a few thousand times.
+func warmZookeeper(addr string) error {
+	z, err := dialZookeeper(addr, zookeeperTimeout)
+	if err != nil {
+		return err
+	}
+	defer z.Close()
+	const workers = 16
+	errs := make(chan error, workers)
+	for w := range workers {
+		go func() { errs <- repeat(z, "warm"+strconv.Itoa(w), 300) }()
+	}
+	for range workers {
+		err = errors.Join(err, <-errs)
+	}
+	return err
+}
+
+// repeat acquires and releases n times.
+func repeat(r bench.Rival, key string, n int) error {
+	for range n {
+		release, err := r.TryAcquire(key)
+		if err == nil {
+			err = release()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // node is the one of the lock, which is remembered for its removal.
