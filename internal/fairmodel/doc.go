@@ -59,7 +59,8 @@
 //	             held+w    of h: bare REL, h = none, w as it is: entering or queued
 //	             any       of a handle whose token is not h (it was latched): bare REL, the slot does not change
 //	Close        any       every waiter gets ErrClosed; w → QUIT (quitting), owed RELs are sent (bounded), h is left
-//	                       alone and its Release still works; then sub ends. No new w, no poke after it
+//	                       alone and its Release still works; then sub ends. No new w, no poke after it. What is owed
+//	                       or given up only when the bound is over, is tried once
 //
 // Replies to a command that names t (a reply is never late: once OpTimeout passed, the outcome is unknown)
 //
