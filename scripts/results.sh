@@ -15,10 +15,10 @@ raw=$out/raw
 
 # Minutes that a step takes on 2 cores.
 declare -A minutes=(
-	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=5 [contention]=8 [contention-rivals]=5 [load]=5 [hot]=6 [zipf]=6
-	[keepalive]=5 [recovery]=4 [faults]=4 [mux]=4 [limit]=1
+	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=5 [contention]=8 [contention-rivals]=7 [load]=5 [hot]=6 [zipf]=6
+	[keepalive]=5 [recovery]=4 [recovery-sessions]=2 [faults]=4 [mux]=4 [limit]=1
 )
-order="approaches verbs ratios rivals contention contention-rivals load hot zipf keepalive recovery faults mux limit"
+order="approaches verbs ratios rivals contention contention-rivals load hot zipf keepalive recovery recovery-sessions faults mux limit"
 steps=${STEPS:-$order}
 total=0
 for step in $steps; do
@@ -27,21 +27,27 @@ for step in $steps; do
 done
 
 count=10 ratios=40 rounds=20 locks=10000 ttl=4s commands=50000 faults=1
-time=200ms contest=250ms load=400ms
+time=200ms contest=250ms long=700ms load=400ms
 all=1,2,16,128,1024 waiters=2,8,64,512 some=8,64
 if [ -n "${SHORT:-}" ]; then
 	count=1 ratios=6 rounds=1 locks=500 ttl=1s commands=5000 faults=
-	time=20ms contest=50ms load=100ms
+	time=20ms contest=50ms long=50ms load=100ms
 	all=1,16 waiters=2,8 some=8
 	echo "$steps: a few minutes, into $out"
 else
 	echo "$steps: about $total minutes, into $out"
 fi
-# Raw clients, which have TryAcquire only, and the locks that can wait.
-clients=rueidis,rueidis-conn1,rueidis-copy,go-redis,go-redis-auto
-locks_of_others=redsync,redsync-pool16,redsync-goredis,redislock,redislock-exp,goredis-setnx,rueidislock,valkeylock
-locks_of_others+=,article-setnx,article-script,article-verified,etcd,zookeeper
-waiting=${RIVALS:-$locks_of_others} once=${RIVALS:-$locks_of_others,$clients}
+of() { # list: those of it that RIVALS wants, or all, each with a comma before it
+	local name
+	for name in ${1//,/ }; do
+		case ",${RIVALS:-$1}," in *",$name,"*) printf ',%s' "$name" ;; esac
+	done
+}
+clients=$(of rueidis,rueidis-conn1,rueidis-copy,go-redis,go-redis-auto) # which have no lock of their own
+locks_on_redis=$(of redsync,redsync-pool16,redsync-goredis,redislock,redislock-exp,goredis-setnx,rueidislock,valkeylock)
+locks_on_redis+=$(of article-setnx,article-script,article-verified)
+sessions=$(of etcd,zookeeper)
+rivals=$locks_on_redis$sessions
 # Arrivals in a second: little, about four fifths of what Fair serves here, and more than it can serve.
 hot=2000,7500,12000 zipf=4000,16000,24000
 
@@ -72,7 +78,7 @@ go build -o "$tmp/benchstat" golang.org/x/perf/cmd/benchstat
 	echo "load average when it began: $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || true)"
 	redis-server --version
 	etcd --version | head -1
-	echo "ZooKeeper $(readlink -f /usr/share/java/zookeeper.jar | sed 's/.*zookeeper-\(.*\)\.jar/\1/')"
+	echo "ZooKeeper $(dpkg-query -W -f '${Version}' zookeeper 2>/dev/null || true)"
 	go version
 	echo "commit: $(git rev-parse HEAD)"
 } >>"$out/environment.txt"
@@ -91,15 +97,15 @@ bench() { # step, which is also the name of the files; flags
 bench approaches -workload approaches -goroutines $all -count $count -time $time
 bench verbs -workload verbs -count $count -time $time
 bench ratios -workload ratios -count $ratios
-bench rivals -workload rivals -approaches floor,floor-pool16,locker,locker-mux1,"$once" -goroutines 1,16,128 \
+bench rivals -workload rivals -approaches floor,floor-pool16,locker,locker-mux1"$rivals$clients" -goroutines 1,16,128 \
 	-count $rounds -time 100ms
 bench contention -workload contention -waiters $waiters -processes 1,4 -hold 0s,1ms -ways floor,polling,fair,cohort \
 	-count $count -time $contest -hist "$raw/contention.hlog"
-bench contention-rivals -workload contention -waiters $some -processes 4 -ways floor,polling,fair,cohort,"$waiting" \
-	-count $count -time $contest -hist "$raw/contention-rivals.hlog"
-bench load -workload load -approaches floor,floor-pool16,locker,locker-mux1,"$once" -loads 20,60,80 -count $count -time $load
-bench hot -workload load -keys hot -rates $hot -ways polling,fair,fair-mux1,cohort,"$waiting" -count $count -time $load
-bench zipf -workload load -keys zipf10000 -rates $zipf -ways polling,fair,fair-mux1,cohort,"$waiting" -count $count -time $load
+bench contention-rivals -workload contention -waiters $some -processes 4 -ways floor,polling,fair,cohort"$rivals" \
+	-count $count -time $long -hist "$raw/contention-rivals.hlog"
+bench load -workload load -approaches floor,floor-pool16,locker,locker-mux1"$rivals$clients" -loads 20,60,80 -count $count -time $load
+bench hot -workload load -keys hot -rates $hot -ways polling,fair,fair-mux1,cohort"$rivals" -count $count -time $load
+bench zipf -workload load -keys zipf10000 -rates $zipf -ways polling,fair,fair-mux1,cohort"$rivals" -count $count -time $load
 if wanted keepalive && [ ! -e "$raw/keepalive.txt" ]; then
 	(cd bench/peers && REDIGOLOCK_REAL=1 "$tmp/peers.test" -test.run '^$' -test.bench KeepAlive -test.benchtime 1x \
 		-test.count $count -test.timeout 1h -locks $locks -ttl $ttl -time $ttl) >"$tmp/keepalive.txt" ||
@@ -109,7 +115,9 @@ if wanted keepalive && [ ! -e "$raw/keepalive.txt" ]; then
 		cat "$tmp/keepalive.txt"
 	} >"$raw/keepalive.txt"
 fi
-bench recovery -workload recovery -ways polling,fair,cohort,"$waiting" -ttl 1s -count $count
+# The sessions of etcd and ZooKeeper are of whole seconds, and end by themselves on a busy machine if they are short.
+bench recovery -workload recovery -ways polling,fair,cohort"$locks_on_redis" -ttl 1s -count $count
+bench recovery-sessions -workload recovery -ways fair"$sessions" -ttl 3s -count $count
 if wanted faults; then
 	rm -f "$raw/faults.txt"
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=$faults "$tmp/bench.test" -test.run Fault -test.v -test.parallel 8 -test.timeout 1h \
@@ -142,6 +150,7 @@ for step in load hot zipf; do
 done
 stat keepalive keepalive -row /locks,/ttl -col /way
 stat recovery recovery -row /ttl -col /way
+stat recovery-sessions recovery-sessions -row /ttl -col /way
 stat mux mux -filter "$ratio" -row /goroutines,/of -col /to
 stat limit limit -row .name -col server
 (cd bench/plot && go run . -out "$(cd ../.. && cd "$out" && pwd)/charts" "$(cd ../.. && cd "$raw" && pwd)")
