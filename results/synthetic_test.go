@@ -39,6 +39,7 @@ var (
 	waitingRivals = []string{"redsync", "redsync-pool16", "redsync-goredis", "redislock", "redislock-exp", "goredis-setnx",
 		"rueidislock", "etcd", "zookeeper"}
 	rawClients = []string{"go-redis", "rueidis"}
+	ourWays    = []string{"floor", "polling", "fair", "cohort"}
 )
 
 // add adds a round of a cell. A unit is drawn about 1000, but for an index and the like.
@@ -89,16 +90,19 @@ func (s *synthetic) contended() {
 	for _, w := range []int{2, 64, 8, 512} {
 		for _, p := range []int{1, 4} {
 			for _, hold := range []string{"0s", "1ms"} {
-				for _, way := range slices.Concat([]string{"floor", "polling", "fair", "cohort"}, waitingRivals) {
-					has := units
-					if way != "etcd" && way != "zookeeper" {
-						has = slices.Concat(units, onRedis)
-					}
+				for _, way := range ourWays {
 					name := fmt.Sprintf("Contention/way=%s/waiters=%d/processes=%d/hold=%s", way, w, p, hold)
-					s.add("contention.txt", name, way, has...)
+					s.add("contention.txt", name, way, slices.Concat(units, onRedis)...)
 				}
 			}
 		}
+	}
+	for _, way := range slices.Concat(ourWays, waitingRivals) {
+		has := units
+		if way != "etcd" && way != "zookeeper" {
+			has = slices.Concat(units, onRedis)
+		}
+		s.add("contention-rivals.txt", fmt.Sprintf("Contention/way=%s/waiters=64/processes=4/hold=0s", way), way, has...)
 	}
 }
 
@@ -108,9 +112,9 @@ func (s *synthetic) loaded() {
 		for _, a := range slices.Concat([]string{"floor", "locker", "locker-mux1"}, rawClients) {
 			s.add("load.txt", fmt.Sprintf("Load/keys=own/approach=%s/rate=%d", a, rate), a, units...)
 		}
-		for _, keys := range []string{"hot", "zipf10000"} {
+		for keys, file := range map[string]string{"hot": "hot.txt", "zipf10000": "zipf.txt"} {
 			for _, a := range slices.Concat([]string{"fair", "cohort", "polling"}, waitingRivals) {
-				s.add("load.txt", fmt.Sprintf("Load/keys=%s/approach=%s/rate=%d", keys, a, rate), a, units...)
+				s.add(file, fmt.Sprintf("Load/keys=%s/approach=%s/rate=%d", keys, a, rate), a, units...)
 			}
 		}
 	}
@@ -121,9 +125,12 @@ func (s *synthetic) others() {
 		s.add("keepalive.txt", "KeepAlive/way="+way+"/locks=10000/ttl=10s", way,
 			"ns/op", "p50-ns", "p99-ns", "cpu-ns/renewal", "server-cpu-ns/renewal", "B/lock", "goroutines", "lost")
 	}
+	units := []string{"ns/op", "gap-p50-ns", "gap-max-ns", "beyond-p50-ns", "beyond-max-ns"}
 	for _, way := range []string{"fair", "polling", "redsync", "redislock", "rueidislock"} {
-		s.add("recovery.txt", "Recovery/way="+way+"/ttl=1s", way,
-			"ns/op", "gap-p50-ns", "gap-max-ns", "beyond-p50-ns", "beyond-max-ns")
+		s.add("recovery.txt", "Recovery/way="+way+"/ttl=1s", way, units...)
+	}
+	for _, way := range []string{"fair", "etcd", "zookeeper"} {
+		s.add("recovery-sessions.txt", "Recovery/way="+way+"/ttl=3s", way, units...)
 	}
 }
 
@@ -208,8 +215,8 @@ func TestThePageFailsWhereTheCampaignLacksSomething(t *testing.T) {
 		"a file": {func(s *synthetic) { delete(s.files, "load.txt") }, []string{"raw/load.txt is missing"}},
 		"our cell": {func(s *synthetic) { s.drop("contention.txt", "way=fair/waiters=512/processes=4", 0) },
 			[]string{"raw/contention.txt", "way=fair", "waiters=512"}},
-		"a rival": {func(s *synthetic) { s.drop("contention.txt", "way=redislock/waiters=64", 0) },
-			[]string{"raw/contention.txt", "way=redislock"}},
+		"a rival": {func(s *synthetic) { s.drop("contention-rivals.txt", "way=redislock/waiters=64", 0) },
+			[]string{"raw/contention-rivals.txt", "way=redislock"}},
 		"a rival's number of goroutines": {func(s *synthetic) { s.drop("rivals.txt", "approach=redsync/.*goroutines=128", 0) },
 			[]string{"raw/rivals.txt", "approach=redsync", "goroutines=128"}},
 		"rounds": {func(s *synthetic) { s.drop("contention.txt", "way=cohort/waiters=64/processes=4/hold=0s", 9) },
@@ -219,7 +226,7 @@ func TestThePageFailsWhereTheCampaignLacksSomething(t *testing.T) {
 				s.files["load.txt"][i] = strings.Replace(line, " p99.9-ns", " p98-ns", 1)
 			}
 		}, []string{"raw/load.txt", "p99.9-sec"}},
-		"a rate": {func(s *synthetic) { s.drop("load.txt", "keys=hot/approach=fair/rate=9000", 0) },
+		"a rate": {func(s *synthetic) { s.drop("hot.txt", "keys=hot/approach=fair/rate=9000", 0) },
 			[]string{"raw/load.txt", "keys=hot"}},
 		"all of a kind": {func(s *synthetic) { s.drop("recovery.txt", "Recovery", 0) }, []string{"raw/recovery.txt"}},
 	} {
