@@ -1,6 +1,7 @@
 package redigolock
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -105,7 +106,8 @@ func (n *line) take(reply any, refusal redis.Error) bool {
 		}
 	case "subscribe", "ssubscribe":
 		n.answered()
-		if s != nil && s.asked {
+		// A channel that was left meanwhile, and is wanted again, has another answer to come.
+		if s != nil && s.asked && !slices.Contains(n.pending, s.channel) {
 			s.heardNow()
 			s.settle()
 		}
