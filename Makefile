@@ -1,7 +1,7 @@
 # test     everything, with the race detector, on real servers; installs what is missing, but for etcd and ZooKeeper
 # lint     gofmt, staticcheck, go fix, go mod tidy; changes nothing
 # bench    go test -bench over the approaches, on miniredis and redis-server
-# results  measures again what results/ holds (about forty minutes)
+# results  measures what results/ holds anew, beside all rivals (about an hour)
 # long     what takes long: all mutants, the long forms of some tests, all tests twenty times over
 
 GO          ?= go

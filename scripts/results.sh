@@ -3,14 +3,14 @@
 # on loopback ports and stopped again. Raw figures, benchstat's tables and charts go into one folder. The machine should
 # be idle; how long it takes is said first.
 #
-#	scripts/results.sh [FOLDER]     default: results/ and today's date
+#	scripts/results.sh [FOLDER]     default: results/, today's date and the commit
 #
 # STEPS="contention hot" does only these steps, RIVALS=redsync,etcd measures only these rivals. With the FOLDER of a
 # campaign that was interrupted it goes on after the last whole round. SHORT=1 does all of it once, in a few minutes, to
 # see that it works: such figures are worth nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-out=${1:-results/$(date +%F)}
+out=${1:-results/$(date +%F)-$(git rev-parse --short HEAD)}
 raw=$out/raw
 
 # Minutes that a step takes on 2 cores.
