@@ -18,17 +18,19 @@ type crew struct {
 	way     string // that the workers go, whose server's time is measured
 	workers int
 	time    time.Duration
-	warm    func(worker int) error       // once each, before the clock starts
-	start   func()                       // nil: nothing; when all are warm
-	work    func(worker int) error       // until stopped says true, but once at least: a slow op is a figure too
-	stop    func()                       // nil: nothing; when the time is up, as a help to end
-	full    <-chan struct{}              // nil: the time alone decides; ends the time early
-	first   <-chan struct{}              // nil: nothing; awaited when the time is up, for endPatience at most
-	within  time.Duration                // how long to wait for their end; zero: as long as it takes
-	timely  bool                         // what follows is measured until the stop, not until the end of the last
-	stopped atomic.Bool                  //
-	ran     time.Duration                // from the start to the stop
-	elapsed time.Duration                // from the start to the end of the last
+	warm    func(worker int) error // once each, before the clock starts
+	start   func()                 // nil: nothing; when all are warm
+	lead    time.Duration          // how long they work before anything is measured
+	work    func(worker int) error // until stopped says true, but once at least: a slow op is a figure too
+	stop    func()                 // nil: nothing; when the time is up, as a help to end
+	full    <-chan struct{}        // nil: the time alone decides; ends the time early
+	first   <-chan struct{}        // nil: nothing; awaited when the time is up, for endPatience at most
+	within  time.Duration          // how long to wait for their end; zero: as long as it takes
+	timely  bool                   // what follows is measured until the stop, not until the end of the last
+	stopped atomic.Bool
+	began   time.Time                    // when the lead was over
+	ran     time.Duration                // from then to the stop
+	elapsed time.Duration                // from then to the end of the last
 	all     sync.WaitGroup               // the workers
 	allocs  uint64                       // meanwhile, of the whole process
 	cpu     CPU                          // meanwhile
@@ -96,19 +98,25 @@ func (c *crew) worker(w int, warm *sync.WaitGroup, begin <-chan struct{}) {
 func (c *crew) clock(ctx context.Context, begin chan<- struct{}) {
 	var before runtime.MemStats
 	cpu := costMeter{used: c.server.usageOf(c.way), embedded: c.server.Embedded()}
+	if c.lead > 0 {
+		close(begin)
+		c.pass(ctx, c.lead, nil)
+	}
 	if c.sound(ctx) {
 		cpu.ask(ctx)
 	}
 	runtime.ReadMemStats(&before)
 	cpu.start()
-	began := time.Now()
-	close(begin)
+	c.began = time.Now()
+	if c.lead == 0 {
+		close(begin)
+	}
 	if c.pass(ctx, c.time, c.full) && c.first != nil {
 		c.pass(ctx, endPatience, c.first) // a slow op is a figure too
 	}
-	c.ran = time.Since(began)
+	c.ran = time.Since(c.began)
 	if c.timely {
-		c.measure(ctx, began, &before, &cpu)
+		c.measure(ctx, &before, &cpu)
 	}
 	c.stopped.Store(true)
 	if c.stop != nil {
@@ -116,7 +124,7 @@ func (c *crew) clock(ctx context.Context, begin chan<- struct{}) {
 	}
 	c.server.endWithin(ctx, c.within, c.all.Wait)
 	if !c.timely {
-		c.measure(ctx, began, &before, &cpu)
+		c.measure(ctx, &before, &cpu)
 	}
 }
 
@@ -135,9 +143,9 @@ func (c *crew) pass(ctx context.Context, d time.Duration, full <-chan struct{}) 
 }
 
 // measure takes what was used since they began.
-func (c *crew) measure(ctx context.Context, began time.Time, before *runtime.MemStats, cpu *costMeter) {
+func (c *crew) measure(ctx context.Context, before *runtime.MemStats, cpu *costMeter) {
 	var after runtime.MemStats
-	c.elapsed = time.Since(began)
+	c.elapsed = time.Since(c.began)
 	c.cpu = cpu.stop()
 	runtime.ReadMemStats(&after)
 	c.allocs = after.Mallocs - before.Mallocs

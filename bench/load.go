@@ -70,7 +70,7 @@ func (l Load) withDefaults() Load {
 	return l
 }
 
-func (l Load) shared() bool { return l.Keys != "own" }
+func (l Load) shared() bool { return l.Keys != "" && l.Keys != "own" }
 
 // Name is Load/server=…/keys=…/approach=…/rate=…, and /hold=… if they hold.
 func (l Load) Name() string {
@@ -127,10 +127,18 @@ func (l Load) checkShared() error {
 	return nil
 }
 
+// lead is how long those for shared keys come before anything is measured: until then connections are made.
+func (l Load) lead() time.Duration {
+	if !l.shared() {
+		return 0
+	}
+	return max(l.Of.Time/4, 100*time.Millisecond)
+}
+
 // arrivals are when they come, after the start.
 func (l Load) arrivals() []time.Duration {
 	var list []time.Duration
-	end := l.Of.Time.Seconds()
+	end := (l.lead() + l.Of.Time).Seconds()
 	for at := rand.ExpFloat64() / l.Rate; at < end; at += rand.ExpFloat64() / l.Rate {
 		list = append(list, time.Duration(at*float64(time.Second)))
 	}
@@ -138,7 +146,7 @@ func (l Load) arrivals() []time.Duration {
 }
 
 // Run measures for Time. With keys of their own, those that are being served by then are served to their end, and
-// count; the waits for a shared key end, within a second.
+// count; the waits for a shared key end, and Run waits for that, for 10 s at most.
 func (l Load) Run(ctx context.Context) (Result, error) {
 	l = l.withDefaults()
 	if err := l.check(); err != nil {

@@ -12,7 +12,7 @@ type loadRun struct {
 	crew    crew
 	do      func(w, i int) (served bool, err error) // for arrival i, by worker w
 	at      []time.Duration                         // when each arrives, after began
-	took    []atomic.Int64                          // until each had been served, from then; 0: not served
+	took    []atomic.Int64                          // until each had been served, from then; 0: not served; or tookTooLong
 	queue   chan int                                // has room for all, and so never holds up those that arrive
 	any     atomic.Bool                             // was served
 	first   chan struct{}                           // closed then
@@ -21,6 +21,9 @@ type loadRun struct {
 	pacer   *pacer
 	late    *hdrhistogram.Histogram
 }
+
+// tookTooLong is of an arrival that got an error, for there was no answer in time.
+const tookTooLong = -1
 
 func (l Load) newRun() (*loadRun, error) {
 	at := l.arrivals()
@@ -89,23 +92,32 @@ func (r *loadRun) serve(w int) error {
 	return nil
 }
 
-// result counts those as served that were so until the end of what the crew has measured.
+// result counts those as served that were so in what the crew has measured, and those as late that arrived in it.
 func (r *loadRun) result(s *Server) (Result, error) {
 	<-r.arrived // which is not known of a crew of whom some were left to end by themselves
 	lat := newHistogram()
 	res := Result{Elapsed: r.crew.elapsed, Latency: lat, CPU: &r.crew.cpu, Cost: &r.crew.cost,
 		Loaded: &Loaded{Late: r.late}}
+	lead := max(r.crew.began.Sub(r.began), 0)
 	for i, at := range r.at {
 		took := time.Duration(r.took[i].Load())
-		if took > 0 && at+took <= r.crew.elapsed {
+		served := took > 0 && at+took <= lead+r.crew.elapsed
+		if served && at+took >= lead {
 			res.Ops++
-		} else {
-			took = r.crew.ran - at
+		}
+		if r.crew.lead > 0 && (at < lead || at >= lead+r.crew.ran) {
+			continue
+		}
+		res.Loaded.Arrived++
+		if took == tookTooLong {
+			res.Loaded.Failed++
+		}
+		if !served {
+			took = lead + r.crew.ran - at
 			res.Loaded.Unserved++
 		}
 		record(lat, took)
 	}
-	res.Loaded.Arrived = int64(len(r.at))
 	if res.Ops == 0 { // a figure too, of whoever is overloaded
 		res.Allocs, res.CPU, res.Cost = -1, &CPU{Client: -1, Server: -1}, nil
 		return res, nil

@@ -12,24 +12,26 @@ import (
 	lock "github.com/redigolock/redigolock"
 )
 
-// endPatience is how long the first to be served may come after the time, the waits of a Load may take to end, and then
-// the lock.
-const endPatience = 500 * time.Millisecond
+// endPatience is how long the first to be served may come after the time, and the waits may take to end by themselves.
+// leavePatience is how long what they leave may then take: it would disturb what is measured next.
+const (
+	endPatience   = 500 * time.Millisecond
+	leavePatience = 10 * time.Second
+)
 
-// warmShared is how many goroutines do once what does not share before the clock starts: they make connections enough
-// for the many who mostly wait.
+// warmShared is how many goroutines do once what does not share before the clock starts. More connections, for those who
+// poll, are made in the lead.
 const warmShared = 64
 
 // A sharedLoad is a Run of a Load whose arrivals share keys.
 type sharedLoad struct {
 	*loadRun
-	lock     waitLock
-	hold     time.Duration
-	keys     []sharedKey
-	which    []int32       // of the keys each arrival wants
-	over     chan struct{} // closed when the time is up
-	closed   chan struct{} // closed when lock.close has returned
-	failures atomic.Int64
+	lock   waitLock
+	hold   time.Duration
+	keys   []sharedKey
+	which  []int32       // of the keys each arrival wants
+	over   chan struct{} // closed when the time is up
+	closed chan struct{} // closed when lock.close has returned
 }
 
 // A sharedKey has the arrival that holds, counted from 1; 0: none.
@@ -63,17 +65,17 @@ func (l Load) runShared(ctx context.Context) (res Result, err error) {
 		}
 		return u.warm(w, s.lock.once, k.names[w])
 	}, s.serveShared)
-	s.crew.timely, s.crew.first, s.crew.within, s.crew.stop = true, s.first, endPatience, s.stop
+	s.crew.lead, s.crew.timely, s.crew.first, s.crew.stop = l.lead(), true, s.first, s.stop
+	s.crew.within = endPatience
 	err = s.crew.run(ctx)
 	s.finish(ctx, k)
+	if f := s.crew.failure.Load(); err == nil && f != nil { // of who was late to end
+		err = f.err
+	}
 	if err != nil {
 		return Result{}, err
 	}
-	res, err = s.result(u.Server)
-	if err == nil {
-		res.Loaded.Failed = s.failures.Load()
-	}
-	return res, err
+	return s.result(u.Server)
 }
 
 // share opens the lock, and draws which key each arrival wants.
@@ -123,7 +125,7 @@ func (s *sharedLoad) stop() {
 // finish ends the lock when all workers have ended. Who does not end in time, as a rival that does not hear that its
 // wait is over, is left to end by itself, and its keys are then removed once more.
 func (s *sharedLoad) finish(ctx context.Context, k *keys) {
-	done := s.crew.server.endWithin(ctx, endPatience, func() {
+	done := s.crew.server.endWithin(ctx, leavePatience, func() {
 		s.crew.all.Wait()
 		<-s.closed
 		s.lock.end()
@@ -144,10 +146,10 @@ func (s *sharedLoad) serveShared(_, i int) (bool, error) {
 	key := &s.keys[s.which[i]]
 	release, err := s.lock.acquire(key.name)
 	if err != nil {
-		return false, s.failed(err)
+		return false, s.failed(i, err)
 	}
 	if s.crew.stopped.Load() {
-		return false, s.failed(release())
+		return false, s.failed(i, release())
 	}
 	id := int64(i) + 1
 	if !key.owner.CompareAndSwap(0, id) {
@@ -160,7 +162,7 @@ func (s *sharedLoad) serveShared(_, i int) (bool, error) {
 			id, key.owner.Load())
 	}
 	if err := release(); err != nil {
-		if err = s.failed(err); err != nil {
+		if err = s.failed(i, err); err != nil {
 			err = fmt.Errorf("bench: the lock did not hold until its release, no figures: %w", err)
 		}
 		return false, err
@@ -169,12 +171,12 @@ func (s *sharedLoad) serveShared(_, i int) (bool, error) {
 }
 
 // failed is nil for what may come to a lock that is overloaded, or whose waits were ended: a figure, not an error.
-func (s *sharedLoad) failed(err error) error {
+func (s *sharedLoad) failed(i int, err error) error {
 	switch {
 	case err == nil, s.crew.stopped.Load() && errors.Is(err, lock.ErrClosed):
 		return nil
 	case tooLate(err):
-		s.failures.Add(1)
+		s.took[i].Store(tookTooLong)
 		return nil
 	case s.crew.stopped.Load():
 		return s.lock.ended(err)

@@ -61,16 +61,19 @@ var atMost64 = []string{"waiters=64", "processes=4", "hold=0s", "server~redis"}
 
 func TestWhatTheManualClaimsWasMeasured(t *testing.T) {
 	folders := campaigns(t)
-	slices.Reverse(folders) // the newest first
-	open, complete := map[string]*campaign.Campaign{}, false
+	open, date, complete := map[string]*campaign.Campaign{}, map[string]string{}, false
 	for _, dir := range folders {
 		c, err := campaign.Open(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
+		if date[dir], err = c.Environment("date"); err != nil {
+			t.Fatal(err)
+		}
 		open[dir] = c
 		complete = complete || c.Use("rivals.txt") == nil
 	}
+	slices.SortFunc(folders, func(a, b string) int { return strings.Compare(date[b], date[a]) }) // the newest first
 	for _, c := range claims {
 		t.Run(c.says+", "+c.unit, func(t *testing.T) {
 			if text, err := words("../" + c.page); err != nil || !strings.Contains(text, c.says) {

@@ -97,22 +97,33 @@ func (s *synthetic) contended() {
 			}
 		}
 	}
+	for _, p := range []int{1, 4} {
+		s.add("turns.txt", fmt.Sprintf("Contention/way=fair/waiters=512/processes=%d/hold=0s", p), "fair", units...)
+	}
 	for _, way := range slices.Concat(ourWays, waitingRivals) {
 		has := units
 		if way != "etcd" && way != "zookeeper" {
 			has = slices.Concat(units, onRedis)
 		}
-		s.add("contention-rivals.txt", fmt.Sprintf("Contention/way=%s/waiters=64/processes=4/hold=0s", way), way, has...)
+		name := "Contention/way=" + way + "/waiters=64/processes=4/hold="
+		s.add("contention-rivals.txt", name+"0s", way, has...)
+		s.add("held.txt", name+"1ms", way, has...)
 	}
 }
 
 func (s *synthetic) loaded() {
-	units := []string{"ns/op", "p50-ns", "p99-ns", "p99.9-ns", "goodput/s", "unserved"}
+	units := []string{"ns/op", "p50-ns", "p99-ns", "p99.9-ns", "goodput/s", "unserved", "generator-p99-ns"}
 	for _, rate := range []int{9000, 900, 12000} {
 		for _, a := range slices.Concat([]string{"floor", "locker", "locker-mux1"}, rawClients) {
 			s.add("load.txt", fmt.Sprintf("Load/keys=own/approach=%s/rate=%d", a, rate), a, units...)
 		}
-		for keys, file := range map[string]string{"hot": "hot.txt", "zipf10000": "zipf.txt"} {
+		for _, k := range [][2]string{{"hot", "hot.txt"}, {"zipf10000", "zipf.txt"}} {
+			keys, file := k[0], k[1]
+			if rate == 900 {
+				for _, a := range []string{"fair", "etcd", "zookeeper"} {
+					s.add("sessions.txt", fmt.Sprintf("Load/keys=%s/approach=%s/rate=200", keys, a), a, units...)
+				}
+			}
 			for _, a := range slices.Concat([]string{"fair", "cohort", "polling"}, waitingRivals) {
 				s.add(file, fmt.Sprintf("Load/keys=%s/approach=%s/rate=%d", keys, a, rate), a, units...)
 			}
@@ -128,6 +139,11 @@ func (s *synthetic) others() {
 	units := []string{"ns/op", "gap-p50-ns", "gap-max-ns", "beyond-p50-ns", "beyond-max-ns"}
 	for _, way := range []string{"fair", "polling", "redsync", "redislock", "rueidislock"} {
 		s.add("recovery.txt", "Recovery/way="+way+"/ttl=1s", way, units...)
+	}
+	if len(s.files["faults.txt"]) == 0 { // all repetitions are one round
+		for _, fault := range []string{"process-killed", "message-lost"} {
+			s.add("faults.txt", "Fault/case="+fault, "fair", "p50-ns", "worst-ns", "worst-beyond-lease-ns", "asked-ns")
+		}
 	}
 	for _, way := range []string{"fair", "etcd", "zookeeper"} {
 		s.add("recovery-sessions.txt", "Recovery/way="+way+"/ttl=3s", way, units...)

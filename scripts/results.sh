@@ -3,9 +3,9 @@
 # on loopback ports and stopped again. Raw figures, benchstat's tables and charts go into one folder. The machine should
 # be idle; how long it takes is said first.
 #
-#	scripts/results.sh [FOLDER]     default: results/, today's date and the commit
+#	scripts/results.sh [FOLDER]     relative to the repository; default: results/, today's date and the commit
 #
-# STEPS="contention hot" does only these steps, RIVALS=redsync,etcd measures only these rivals. With the FOLDER of a
+# STEPS="contention hot" does only these steps, RIVALS=redsync,etcd measures only these rivals (but for keepalive). With the FOLDER of a
 # campaign that was interrupted it goes on after the last whole round. SHORT=1 does all of it once, in a few minutes, to
 # see that it works: such figures are worth nothing.
 set -euo pipefail
@@ -15,10 +15,10 @@ raw=$out/raw
 
 # Minutes that a step takes on 2 cores.
 declare -A minutes=(
-	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=5 [contention]=8 [contention-rivals]=7 [load]=5 [hot]=6 [zipf]=6
+	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=5 [contention]=8 [contention-rivals]=7 [turns]=3 [held]=3 [load]=5 [hot]=6 [zipf]=6 [sessions]=2
 	[keepalive]=5 [recovery]=4 [recovery-sessions]=2 [faults]=4 [mux]=4 [limit]=1
 )
-order="approaches verbs ratios rivals contention contention-rivals load hot zipf keepalive recovery recovery-sessions faults mux limit"
+order="approaches verbs ratios rivals contention contention-rivals turns held load hot zipf sessions keepalive recovery recovery-sessions faults mux limit"
 steps=${STEPS:-$order}
 total=0
 for step in $steps; do
@@ -27,11 +27,11 @@ for step in $steps; do
 done
 
 count=10 ratios=40 rounds=20 locks=10000 ttl=4s commands=50000 faults=1
-time=200ms contest=250ms long=700ms load=400ms
+time=200ms contest=250ms long=700ms turns=2s load=400ms
 all=1,2,16,128,1024 waiters=2,8,64,512 some=8,64
 if [ -n "${SHORT:-}" ]; then
 	count=1 ratios=6 rounds=1 locks=500 ttl=1s commands=5000 faults=
-	time=20ms contest=50ms long=50ms load=100ms
+	time=20ms contest=50ms long=50ms turns=200ms load=100ms
 	all=1,16 waiters=2,8 some=8
 	echo "$steps: a few minutes, into $out"
 else
@@ -60,15 +60,16 @@ for _ in 1 2 3 4 5; do
 	redis-server --bind 127.0.0.1 --port $port --dir "$tmp" --save '' --appendonly no >"$tmp/log" 2>&1 &
 	server=$!
 	for _ in $(seq 50); do
-		redis-cli -p $port ping >/dev/null 2>&1 && break 2
+		redis-cli -p $port info server 2>/dev/null | grep "^process_id:$server"$'\r' >/dev/null && break 2
 		kill -0 $server 2>/dev/null || break
 		sleep 0.1
 	done
+	kill $server 2>/dev/null || true
 done
-redis-cli -p $port ping >/dev/null || { cat "$tmp/log" >&2; exit 1; }
+redis-cli -p $port info server | grep "^process_id:$server"$'\r' >/dev/null || { cat "$tmp/log" >&2; exit 1; }
 
 mkdir -p "$raw"
-(cd bench/peers && go build -o "$tmp/lockbench" ./cmd/lockbench && go test -c -o "$tmp/peers.test" .)
+(cd bench/peers && go build -buildvcs=false -o "$tmp/lockbench" ./cmd/lockbench && go test -c -o "$tmp/peers.test" .)
 go test -c -o "$tmp/bench.test" ./bench
 go build -o "$tmp/benchstat" golang.org/x/perf/cmd/benchstat
 {
@@ -77,7 +78,7 @@ go build -o "$tmp/benchstat" golang.org/x/perf/cmd/benchstat
 	echo "cpus: $(nproc)"
 	echo "load average when it began: $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || true)"
 	redis-server --version
-	etcd --version | head -1
+	[ -z "$sessions" ] || etcd --version | sed -n 1p
 	echo "ZooKeeper $(dpkg-query -W -f '${Version}' zookeeper 2>/dev/null || true)"
 	go version
 	echo "commit: $(git rev-parse HEAD)"
@@ -91,7 +92,7 @@ bench() { # step, which is also the name of the files; flags
 	shift
 	wanted "$step" || return 0
 	[ ! -e "$raw/$step.txt" ] || resume=-resume
-	"$tmp/lockbench" -url "redis://127.0.0.1:$port" -out "$raw/$step.txt" $resume "$@" >"$out/$step.txt"
+	"$tmp/lockbench" -url "redis://127.0.0.1:$port" -out "$raw/$step.txt" $resume "$@" >>"$out/$step.txt"
 }
 
 bench approaches -workload approaches -goroutines $all -count $count -time $time
@@ -103,17 +104,23 @@ bench contention -workload contention -waiters $waiters -processes 1,4 -hold 0s,
 	-count $count -time $contest -hist "$raw/contention.hlog"
 bench contention-rivals -workload contention -waiters $some -processes 4 -ways floor,polling,fair,cohort"$rivals" \
 	-count $count -time $long -hist "$raw/contention-rivals.hlog"
+# Jain's index of fairness needs many turns of each.
+bench turns -workload contention -waiters 512 -processes 1,4 -ways floor,fair,cohort -count $count -time $turns
+bench held -workload contention -waiters 64 -processes 4 -hold 1ms -ways polling,fair,cohort"$rivals" -count $count -time $contest
 bench load -workload load -approaches floor,floor-pool16,locker,locker-mux1"$rivals$clients" -loads 20,60,80 -count $count -time $load
-bench hot -workload load -keys hot -rates $hot -ways polling,fair,fair-mux1,cohort"$rivals" -count $count -time $load
-bench zipf -workload load -keys zipf10000 -rates $zipf -ways polling,fair,fair-mux1,cohort"$rivals" -count $count -time $load
+bench hot -workload load -keys hot -rates $hot -ways polling,fair,fair-mux1,cohort"$locks_on_redis" -count $count -time $load
+bench zipf -workload load -keys zipf10000 -rates $zipf -ways polling,fair,fair-mux1,cohort"$locks_on_redis" -count $count -time $load
+# etcd and ZooKeeper serve some hundreds in a second, one after the other: more is too much by far.
+bench sessions -workload load -keys hot,zipf10000 -rates 200 -ways fair"$sessions" -count $count -time 1s
 if wanted keepalive && [ ! -e "$raw/keepalive.txt" ]; then
 	(cd bench/peers && REDIGOLOCK_REAL=1 "$tmp/peers.test" -test.run '^$' -test.bench KeepAlive -test.benchtime 1x \
 		-test.count $count -test.timeout 1h -locks $locks -ttl $ttl -time $ttl) >"$tmp/keepalive.txt" ||
 		{ cat "$tmp/keepalive.txt"; exit 1; }
 	{
-		grep -m1 '^redis-version:' "$raw"/*.txt -h | head -1
+		echo "redis-version: $(redis-cli -p $port info server | tr -d '\r' | sed -n 's/^redis_version:/redis /p')"
 		cat "$tmp/keepalive.txt"
-	} >"$raw/keepalive.txt"
+	} >"$raw/keepalive.new"
+	mv "$raw/keepalive.new" "$raw/keepalive.txt"
 fi
 # The sessions of etcd and ZooKeeper are of whole seconds, and end by themselves on a busy machine if they are short.
 bench recovery -workload recovery -ways polling,fair,cohort"$locks_on_redis" -ttl 1s -count $count
@@ -125,7 +132,10 @@ if wanted faults; then
 	sed -n 's/^ *faults_test.go:[0-9]*: //p' "$tmp/faults.txt" >"$out/faults.txt"
 fi
 bench mux -workload mux -count $ratios
-wanted limit && scripts/limit.sh "$port" $count $commands >"$raw/limit.txt"
+if wanted limit; then
+	scripts/limit.sh "$port" $count $commands >"$raw/limit.new"
+	mv "$raw/limit.new" "$raw/limit.txt"
+fi
 echo "load average when it ended: $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || true)" >>"$out/environment.txt"
 
 stat() { # report, raw file, flags. benchstat says nothing of a file that is missing, so that this must.
@@ -145,7 +155,9 @@ stat ratios ratios -filter "$ratio" -row /goroutines,/of -col /to
 stat rivals rivals -filter "$per_op" -row /goroutines -col /approach
 stat contention contention -filter "$contended" -row /hold,/waiters,/processes -col '/way@(floor polling fair cohort)'
 stat contention-rivals contention-rivals -filter "$contended" -row /waiters -col /way
-for step in load hot zipf; do
+stat turns turns -filter "$contended" -row /waiters,/processes -col /way
+stat held held -filter "$contended" -row /waiters -col /way
+for step in load hot zipf sessions; do
 	stat $step $step -filter "$loaded" -row /rate -col /approach
 done
 stat keepalive keepalive -row /locks,/ttl -col /way

@@ -135,7 +135,7 @@ func (c *Campaign) Cell(kind, unit string, where ...string) (Quantity, error) {
 	return c.quantity(values, unit, false, cell)
 }
 
-// quantity refuses an interval without an end: with fewer than 6 rounds only Median, Worst and Best are to be had.
+// quantity refuses an interval without an end: with fewer than 6 rounds only Median and Worst are to be had.
 func (c *Campaign) quantity(values []float64, unit string, ratio bool, cell found) (Quantity, error) {
 	sum := figures.Summarize(values)
 	if math.IsInf(sum.Low, 0) || math.IsInf(sum.High, 0) || math.IsNaN(sum.Low+sum.Center+sum.High) {
@@ -203,11 +203,23 @@ func (c *Campaign) ratio(kind, unit string, a, b, where []string) (Quantity, err
 		return Quantity{}, fmt.Errorf("campaign: %s: %d rounds of %s in %s cannot be paired with %d rounds of %s in %s",
 			c.dir, len(of), ofCell.Name, ofCell.file, len(to), toCell.Name, toCell.file)
 	}
+	if zeros := countZeros(to); zeros > 0 { // as of a rival that has served none
+		return Quantity{}, &partialError{c.dir + "/" + toCell.file, toCell.Name, unit + " above zero", len(to) - zeros, len(to)}
+	}
 	ratios := make([]float64, len(of))
 	for i := range of {
 		ratios[i] = of[i] / to[i]
 	}
 	return c.quantity(ratios, unit+" ratio", true, ofCell)
+}
+
+func countZeros(values []float64) (n int) {
+	for _, v := range values {
+		if v == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // measuredRatio are the ratios that were measured as such, either way round, with short rounds close to each other: they
