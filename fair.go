@@ -36,10 +36,11 @@ type fair struct {
 	id      string     // of this Locker, in its channels
 	sharded bool       // messages are sharded (Redis Cluster); set before the first use, for the cluster work to switch on
 	slots   map[string]*slot
-	sweepAt int // as many slots as make the next look for those that are no longer used
+	sweepAt int         // as many slots as make the next look for those that are no longer used
+	sweeper *time.Timer // has the same done after a while; nil: it does not run
 	line    line
 	idle    chan struct{} // closed when nothing is left to do; nil unless Close waits for it
-	closed  bool          // Close has returned: what comes to be owed or given up now is tried once
+	closed  bool          // Close waits no longer: what comes to be owed or given up now is tried once
 }
 
 const (
@@ -55,6 +56,8 @@ const (
 	linger = 3 * time.Second
 	// lookAtDead is how often a slot looks which tokens it need not remember any longer.
 	lookAtDead = time.Second
+	// sweepEvery is how often a Locker looks for slots that are no longer used, while there are some that nobody uses.
+	sweepEvery = 2 * time.Second
 )
 
 // A waiter is one call of Acquire.
@@ -241,7 +244,9 @@ func tooLate(verb, key string, ttl time.Duration) error {
 func (l *Locker) closeFair(most time.Duration) {
 	f := &l.state.fair
 	f.mu.Lock()
+	now := time.Now()
 	for _, s := range f.slots {
+		s.hurry(now) // Close waits for it
 		s.settle()
 	}
 	idle := make(chan struct{})
@@ -251,6 +256,9 @@ func (l *Locker) closeFair(most time.Duration) {
 	waitFor(most, idle)
 	f.mu.Lock()
 	f.closed, f.idle = true, nil
+	if f.sweeper != nil {
+		f.sweeper.Stop()
+	}
 	done := f.line.end()
 	for _, s := range f.slots {
 		s.owed, s.quit = nil, nil

@@ -3,6 +3,7 @@ package redigolock_test
 import (
 	"context"
 	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +55,43 @@ func TestFairOutcomeThatIsUnknownAfterCloseIsReleased(t *testing.T) {
 			close(dialled)
 			wants(t, receive(t, "it ends", ended), redigolock.ErrUnknown)
 			r.gone()
+		})
+	}
+}
+
+// What is retried in the background with long pauses is retried with short ones while Close waits: the server may be
+// back. If it is not, Close gives it up, and leaves nothing behind.
+func TestFairCloseEndsLongPauses(t *testing.T) {
+	const failures = 10 // the pause after them is 5 s, and Close waits for 3 OpTimeouts
+	for name, back := range map[string]bool{"the server is back": true, "the server is away": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newFairRig(t)
+			r.locker.OpTimeout = time.Second
+			var away atomic.Bool
+			away.Store(true)
+			r.rule(func(verb string, _ int) redistest.Action {
+				if verb == "rel" && away.Load() {
+					return redistest.Cut()
+				}
+				return redistest.Pass()
+			})
+			k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
+			wants(t, k.Release(bg), redigolock.ErrUnknown)
+			eventually(t, "the pauses are long", func() bool { return len(r.sent("rel")) >= failures })
+			before := len(r.sent("rel"))
+			away.Store(!back)
+			r.ok(r.locker.Close())
+			if n := len(r.sent("rel")) - before; n == 0 || !back && n < 3 {
+				t.Errorf("it was tried %d times while Close waited", n)
+			}
+			if released := r.get(r.key) == ""; released != back {
+				t.Errorf("it is released: %v, want %v", released, back)
+			}
+			if !back {
+				// One that was sent just before Close returned may not be answered yet.
+				eventually(t, "its slot goes", func() bool { return redigolock.FairSlots(r.locker) == 0 })
+			}
 		})
 	}
 }

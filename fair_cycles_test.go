@@ -19,9 +19,8 @@ import (
 // What a fair Locker keeps for a key, and for how long:
 //   - while the lock is held, waited for or being released: a slot;
 //   - after somebody has waited: the slot and its channel's subscription, for linger and a ping, about four seconds;
-//   - after the last waiter has given up: the slot with the token, for the ttl and an OpTimeout, and then until the slot
-//     is looked at: when the key is used again, or when the Locker has twice as many slots;
-//   - after a holder that does not release: the slot, for the ttl, and then the same;
+//   - after the last waiter has given up: the slot with the token, for the ttl and an OpTimeout, and about two seconds;
+//   - after a holder that does not release: the slot, for the ttl, and about two seconds;
 //   - after that: nothing but the room in two maps, for as many slots as there were at a time.
 //
 // The server keeps the lock, and the queue while somebody is in it.
@@ -154,14 +153,13 @@ func (c *cycles) cycle(l *redigolock.Locker, at int64) {
 	}
 }
 
-// rest waits until nothing is kept any more. A slot that has only tokens to remember is looked at when its key is used.
+// rest waits until nothing is kept any more.
 func (c *cycles) rest() usage {
 	c.t.Helper()
 	eventually(c.t, "the subscriptions end", func() bool {
 		return !redigolock.Subscribed(c.lockers[0]) && !redigolock.Subscribed(c.lockers[1])
 	})
 	eventually(c.t, "all slots go", func() bool {
-		c.useAll()
 		return redigolock.FairSlots(c.lockers[0])+redigolock.FairSlots(c.lockers[1]) == 0
 	})
 	eventually(c.t, "all connections are idle", func() bool {
@@ -169,22 +167,6 @@ func (c *cycles) rest() usage {
 		return u.connections == u.idle
 	})
 	return c.usage()
-}
-
-// useAll has each Locker use each key that it knows of.
-func (c *cycles) useAll() {
-	c.t.Helper()
-	for _, l := range c.lockers {
-		for n := range c.keys {
-			k, err := l.TryAcquire(bg, fmt.Sprint("key", n), cycleTTL)
-			if err == nil {
-				err = k.Release(bg)
-			}
-			if err != nil {
-				c.t.Fatal(err)
-			}
-		}
-	}
 }
 
 func (c *cycles) usage() usage {

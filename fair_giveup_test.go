@@ -179,3 +179,30 @@ func TestFairQuitDoesNotOvertakeItsEnter(t *testing.T) {
 	r.ok(k.Release(bg))
 	r.gone()
 }
+
+// A slot goes when it cannot be needed any more, also if nobody ever uses its key again, or any other.
+func TestFairSlotsThatNobodyUsesAgainGo(t *testing.T) {
+	const ttl = time.Second
+	for name, use := range map[string]func(r *fairRig){
+		"a holder that does not release": func(r *fairRig) { r.must(r.locker.TryAcquire(bg, r.key, ttl)) },
+		"a try that was not answered": func(r *fairRig) { // its token is remembered
+			r.locker.OpTimeout = 200 * time.Millisecond
+			came := r.once("try", 1, redistest.Drop())
+			ctx, cancel := context.WithCancel(bg)
+			gaveUp := inBackground(func() error {
+				_, err := r.locker.TryAcquire(ctx, r.key, ttl)
+				return err
+			})
+			<-came
+			cancel()
+			wants(r.t, receive(r.t, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newFairRig(t)
+			use(r)
+			eventually(t, "the slot goes", func() bool { return redigolock.FairSlots(r.locker) == 0 })
+		})
+	}
+}

@@ -14,13 +14,20 @@ import (
 type line struct {
 	l       *Locker
 	slots   map[string]*slot // by channel
-	pending []string         // what is not answered, in order: the channel of a SUBSCRIBE, "" for anything else
+	pending []question       // what is not answered, in order
+	asks    uint64           // how many SUBSCRIBEs were sent
 	joining []*slot          // to subscribe to
 	leaving []string         // channels to unsubscribe from
 	wake    chan struct{}    // capacity 1: something is to be sent, or the end
 	conn    redis.Conn       // the present one
 	done    chan struct{}    // closed when the goroutines have ended; nil while there are none
 	ending  bool
+}
+
+// A question is what was sent on the connection: a SUBSCRIBE with its number, or the zero value for anything else.
+type question struct {
+	channel string
+	ask     uint64
 }
 
 // pingEvery is how often the line asks whether its server still answers; it then waits for an OpTimeout more.
@@ -31,7 +38,7 @@ func (n *line) want(s *slot, now time.Time) {
 	if n.ending {
 		return
 	}
-	s.sub, s.asked, s.tries = making, false, 0
+	s.sub, s.ask, s.tries = making, 0, 0
 	s.tryAt = now.Add(pauseAfter(0))
 	if n.slots == nil {
 		n.slots, n.wake = map[string]*slot{}, make(chan struct{}, 1)
@@ -78,10 +85,10 @@ func (n *line) end() <-chan struct{} {
 // forget drops a slot that nobody waits for. The caller holds f.mu.
 func (n *line) forget(s *slot) {
 	delete(n.slots, s.channel)
-	if s.asked {
+	if s.ask != 0 {
 		n.leaving = append(n.leaving, s.channel)
 	}
-	s.sub, s.asked = deaf, false
+	s.sub, s.ask = deaf, 0
 }
 
 // run dials, and dials again.
@@ -184,7 +191,7 @@ func (n *line) serve(c redis.Conn) {
 	n.conn = nil
 	now := time.Now()
 	for _, s := range n.slots {
-		s.sub, s.asked, s.tryAt = making, false, now.Add(pauseAfter(s.tries))
+		s.sub, s.ask, s.tryAt = making, 0, now.Add(pauseAfter(s.tries))
 		s.settle()
 	}
 }

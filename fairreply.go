@@ -238,9 +238,9 @@ func (s *slot) quitted(ctx context.Context, t *ticket, err error) {
 	}
 }
 
-// backoff is the pause before what is retried in the background: short while somebody waits for it.
+// backoff is the pause before what is retried in the background: short while somebody waits for it, as Close does.
 func (s *slot) backoff(failures int) time.Duration {
-	if s.head != nil || failures < 5 {
+	if s.head != nil || failures < 5 || s.l.state.closed.Load() {
 		return pauseAfter(failures)
 	}
 	return min(renewPause<<min(failures, 12), 30*time.Second)

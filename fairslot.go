@@ -24,7 +24,7 @@ type slot struct {
 	dead    map[string]grave // tokens dropped or given up
 	deadAt  time.Time        // when to look next which of them can be forgotten
 	sub     hearing
-	asked   bool       // SUBSCRIBE was sent on the present connection
+	ask     uint64     // the number of the SUBSCRIBE that was sent for it on the present connection; 0: none
 	heardAt time.Time  // when it was last confirmed
 	held    *HeldError // what the newest reply said of the holder; nil: nobody, or no reply yet
 	passes  int        // since the server granted h's token
@@ -203,7 +203,11 @@ func (s *slot) settle() {
 	if !at.IsZero() {
 		s.wakeAt(at, now)
 	}
-	if !s.busy() && s.sub == deaf && (len(s.dead) == 0 || f.closed) && (s.h == nil || s.h.isOver()) {
+	switch {
+	case s.busy(), s.sub != deaf: // what ends this settles the slot again
+	case len(s.dead) > 0 && !f.closed, s.h != nil && !s.h.isOver():
+		s.l.sweepLater()
+	default:
 		if s.timer != nil {
 			s.timer.Stop()
 		}
@@ -211,6 +215,25 @@ func (s *slot) settle() {
 		delete(f.slots, s.key)
 	}
 	f.checkIdle()
+}
+
+// sweepLater has all slots looked at after a while: some only remember a token, or a holder, and nothing else may ever
+// look at them again. One timer for all costs an acquire less than one for each. The caller holds f.mu.
+func (l *Locker) sweepLater() {
+	f := &l.state.fair
+	if f.sweeper == nil && !f.closed {
+		f.sweeper = time.AfterFunc(sweepEvery, l.sweep)
+	}
+}
+
+func (l *Locker) sweep() {
+	f := &l.state.fair
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sweeper = nil
+	for _, s := range f.slots {
+		s.settle()
+	}
 }
 
 // forgetDead forgets the dead whose ttl is over. It looks at all of them, so not at every change: waiters that give up may

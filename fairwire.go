@@ -1,7 +1,6 @@
 package redigolock
 
 import (
-	"slices"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -16,8 +15,8 @@ func (n *line) attend(c redis.Conn, broken <-chan struct{}) {
 	f := &n.l.state.fair
 	for due := false; ; {
 		f.mu.Lock()
+		over := len(n.slots) == 0 || due && n.over() // first: what it forgets is told to the server at once
 		requests := n.requests(due)
-		over := len(n.slots) == 0 || due && n.over()
 		f.mu.Unlock()
 		if over || sendAll(c, requests) != nil {
 			return
@@ -40,19 +39,20 @@ func (n *line) requests(ping bool) (all []request) {
 		subscribe, unsubscribe = "SSUBSCRIBE", "SUNSUBSCRIBE"
 	}
 	for _, channel := range n.leaving {
-		n.pending = append(n.pending, "")
+		n.pending = append(n.pending, question{})
 		all = append(all, request{unsubscribe, []any{channel}})
 	}
 	for _, s := range n.joining {
-		if s.sub == making && !s.asked {
-			s.asked = true
-			n.pending = append(n.pending, s.channel)
+		if s.sub == making && s.ask == 0 {
+			n.asks++
+			s.ask = n.asks
+			n.pending = append(n.pending, question{s.channel, s.ask})
 			all = append(all, request{subscribe, []any{s.channel}})
 		}
 	}
 	n.joining, n.leaving = nil, nil
 	if ping {
-		n.pending = append(n.pending, "")
+		n.pending = append(n.pending, question{})
 		all = append(all, request{"PING", nil})
 	}
 	return all
@@ -105,33 +105,36 @@ func (n *line) take(reply any, refusal redis.Error) bool {
 			s.settle()
 		}
 	case "subscribe", "ssubscribe":
-		n.answered()
-		// A channel that was left meanwhile, and is wanted again, has another answer to come.
-		if s != nil && s.asked && !slices.Contains(n.pending, s.channel) {
+		q := n.answered()
+		if q.channel != string(channel) {
+			return false // the answers are out of step
+		}
+		if s != nil && s.ask == q.ask { // else the channel was left meanwhile: if it is wanted again, its answer is to come
 			s.heardNow()
 			s.settle()
 		}
 	case "unsubscribe", "sunsubscribe":
-		return n.answered() == "" && (s == nil || !s.asked || s.sub == making) // else the server did it: the key has moved
+		return n.answered().ask == 0 && (s == nil || s.ask == 0 || s.sub == making) // else the key has moved
 	}
 	return true
 }
 
 // answered returns the oldest of what was not answered.
-func (n *line) answered() (channel string) {
+func (n *line) answered() (q question) {
 	if len(n.pending) > 0 {
-		channel, n.pending = n.pending[0], n.pending[1:]
+		q, n.pending = n.pending[0], n.pending[1:]
 	}
-	return channel
+	return q
 }
 
 // takeOther finds what was refused. A PING that is not allowed is an answer like any other.
 func (n *line) takeOther(refusal redis.Error) bool {
-	s := n.slots[n.answered()]
-	if refusal == "" || s == nil || !s.asked {
+	q := n.answered()
+	s := n.slots[q.channel]
+	if refusal == "" || s == nil || s.ask != q.ask {
 		return true
 	}
-	s.asked = false
+	s.ask = 0
 	n.refused(s, serverError("subscribe", s.key, refusal))
 	return !transientReply(refusal)
 }

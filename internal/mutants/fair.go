@@ -175,6 +175,12 @@ var fairMutants = []mutant{
 		tests: "TestFairQuitDoesNotOvertakeItsEnter",
 	},
 	{
+		name: "fair: a slot that nobody uses again stays", file: "fairslot.go",
+		old:   "		s.l.sweepLater()\n",
+		new:   "",
+		tests: "TestFairSlotsThatNobodyUsesAgainGo",
+	},
+	{
 		name: "fair: QUIT abandoned", file: "fairreply.go",
 		old: `	t.busy = false
 	if err == nil || s.l.state.fair.closed {
@@ -191,6 +197,18 @@ var fairMutants = []mutant{
 		old:   "	for _, o := range s.owed {\n",
 		new:   "	if s.l.state.fair.closed {\n\t\treturn cmd, at\n\t}\n	for _, o := range s.owed {\n",
 		tests: "TestFairOutcomeThatIsUnknownAfterCloseIsReleased",
+	},
+	{
+		name: "fair: Close does not end a long pause", file: "fair.go",
+		old:   "		s.hurry(now) // Close waits for it\n",
+		new:   "		_ = now\n",
+		tests: "TestFairCloseEndsLongPauses",
+	},
+	{
+		name: "fair: pauses are long while Close waits", file: "fairreply.go",
+		old:   " || s.l.state.closed.Load() {\n		return pauseAfter",
+		new:   " {\n		return pauseAfter",
+		tests: "TestFairCloseEndsLongPauses",
 	},
 	{
 		name: "fair: Close without QUIT", file: "fairnext.go",
