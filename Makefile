@@ -8,7 +8,7 @@ GO          ?= go
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FLAGS       ?=
 
-.PHONY: test lint bench results long importer
+.PHONY: test lint bench results long
 
 test:
 	REDIGOLOCK_REAL=1 scripts/install.sh
@@ -22,6 +22,7 @@ lint:
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
 	$(GO) run $(STATICCHECK) ./...
 	cd bench/peers && $(GO) run $(STATICCHECK) ./...
+	cd bench/plot && $(GO) run $(STATICCHECK) ./...
 	@out=$$($(GO) fix -diff ./...); [ -z "$$out" ] || { echo "$$out"; exit 1; }
 	$(GO) mod tidy -diff
 	scripts/importer.sh

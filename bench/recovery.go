@@ -152,29 +152,10 @@ func (r Recovery) kill(ctx context.Context, clock sharedClock) (d death, err err
 	holder.Hold = forever
 	defer holder.end()
 	defer waiters.end()
-	if err := holder.start(key[0], k.names[1:2]); err != nil {
+	if d.asked, err = r.ready(ctx, holder, waiters, key[0], k.names[1:]); err != nil {
 		return d, err
 	}
-	if err := waiters.start(key[0], k.names[2:]); err != nil {
-		return d, err
-	}
-	for _, t := range []*team{holder, waiters} { // all count from their first
-		t.tell(orderMark)
-	}
-	if err := holder.begin(ctx); err != nil {
-		return d, err
-	}
-	held, err := holder.first(ctx, r.limit())
-	if err != nil {
-		return d, err
-	}
-	if err := waiters.begin(ctx); err != nil {
-		return d, err
-	}
-	if err := holder.listenFor(ctx, rand.N(r.TTL/2)); err != nil {
-		return d, err
-	}
-	d.asked, d.killed = held.Asked, clock.now()
+	d.killed = clock.now()
 	_ = holder.children[0].cmd.Process.Kill()
 	next, err := waiters.first(ctx, r.limit())
 	if err != nil {
@@ -186,6 +167,30 @@ func (r Recovery) kill(ctx context.Context, clock sharedClock) (d death, err err
 	}
 	waiters.tell(orderStop)
 	return d, waiters.collect(ctx)
+}
+
+// ready has one hold and the others wait, for a random part of the ttl. asked is when the holder called Acquire.
+func (r Recovery) ready(ctx context.Context, holder, waiters *team, key string, own []string) (asked int64, err error) {
+	if err := holder.start(key, own[:1]); err != nil {
+		return 0, err
+	}
+	if err := waiters.start(key, own[1:]); err != nil {
+		return 0, err
+	}
+	for _, t := range []*team{holder, waiters} { // all count from their first
+		t.tell(orderMark)
+	}
+	if err := holder.begin(ctx); err != nil {
+		return 0, err
+	}
+	held, err := holder.first(ctx, r.limit())
+	if err != nil {
+		return 0, err
+	}
+	if err := waiters.begin(ctx); err != nil {
+		return 0, err
+	}
+	return held.Asked, holder.listenFor(ctx, rand.N(r.TTL/2))
 }
 
 // limit is how long anybody may wait for the lock.

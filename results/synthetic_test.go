@@ -99,6 +99,7 @@ func (s *synthetic) contended() {
 	}
 	for _, p := range []int{1, 4} {
 		s.add("turns.txt", fmt.Sprintf("Contention/way=fair/waiters=512/processes=%d/hold=0s", p), "fair", units...)
+		s.add("turns.txt", fmt.Sprintf("Contention/way=fair/waiters=2/processes=%d/hold=0s", min(p, 2)), "fair", units...)
 	}
 	for _, way := range slices.Concat(ourWays, waitingRivals) {
 		has := units

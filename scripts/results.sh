@@ -15,8 +15,8 @@ raw=$out/raw
 
 # Minutes that a step takes on 2 cores.
 declare -A minutes=(
-	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=5 [contention]=8 [contention-rivals]=7 [turns]=3 [held]=3 [load]=5 [hot]=6 [zipf]=6 [sessions]=2
-	[keepalive]=5 [recovery]=4 [recovery-sessions]=2 [faults]=4 [mux]=4 [limit]=1
+	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=3 [contention]=7 [contention-rivals]=5 [turns]=5 [held]=2 [load]=6 [hot]=4
+	[zipf]=4 [sessions]=2 [keepalive]=3 [recovery]=3 [recovery-sessions]=2 [faults]=7 [mux]=4 [limit]=1
 )
 order="approaches verbs ratios rivals contention contention-rivals turns held load hot zipf sessions keepalive recovery recovery-sessions faults mux limit"
 steps=${STEPS:-$order}
@@ -104,8 +104,8 @@ bench contention -workload contention -waiters $waiters -processes 1,4 -hold 0s,
 	-count $count -time $contest -hist "$raw/contention.hlog"
 bench contention-rivals -workload contention -waiters $some -processes 4 -ways floor,polling,fair,cohort"$rivals" \
 	-count $count -time $long -hist "$raw/contention-rivals.hlog"
-# Jain's index of fairness needs many turns of each.
-bench turns -workload contention -waiters 512 -processes 1,4 -ways floor,fair,cohort -count $count -time $turns
+# Jain's index of fairness needs many turns of each, and a ratio of throughputs long rounds.
+bench turns -workload contention -waiters 2,512 -processes 1,4 -ways floor,fair,cohort -count $count -time $turns
 bench held -workload contention -waiters 64 -processes 4 -hold 1ms -ways polling,fair,cohort"$rivals" -count $count -time $contest
 bench load -workload load -approaches floor,floor-pool16,locker,locker-mux1"$rivals$clients" -loads 20,60,80 -count $count -time $load
 bench hot -workload load -keys hot -rates $hot -ways polling,fair,fair-mux1,cohort"$locks_on_redis" -count $count -time $load
