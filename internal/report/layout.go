@@ -17,6 +17,7 @@ type layout struct {
 	noLock             bool     // the floor locks nothing, and so cannot be the best
 	apart              bool     // the rows do different work, and are not compared
 	around1            bool     // the figures are ratios
+	together           bool     // the servers do not part the tables
 }
 
 // A metric is a unit that has been measured, what it is called, and which figures of it are good.

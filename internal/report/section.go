@@ -44,6 +44,7 @@ func sectionsOf(set *figures.Set) ([]section, error) {
 	for i, kind := range kinds {
 		l := layoutOf(kind)
 		l.rows = varying(l.rows, byKind[kind])
+		l.together = l.isTable("server") && l.oneServerEach(byKind[kind])
 		groups, err := l.groups(byKind[kind])
 		if err != nil {
 			return nil, err
@@ -60,6 +61,21 @@ func varying(rows []string, cells []*figures.Cell) []string {
 		return name != rows[0] && first != "" &&
 			!slices.ContainsFunc(cells, func(c *figures.Cell) bool { return c.Key(name) != first })
 	})
+}
+
+// oneServerEach says that there are several servers, but no row was measured on two of them, as where etcd is beside
+// locks on Redis. Then they are compared in one table.
+func (l layout) oneServerEach(cells []*figures.Cell) bool {
+	servers, several := map[string]string{}, false
+	for _, c := range cells {
+		row, server := l.rowName(c), c.Key("server")
+		if known, ok := servers[row]; ok && known != server {
+			return false
+		}
+		servers[row] = server
+		several = several || server != cells[0].Key("server")
+	}
+	return l.rows != nil && several
 }
 
 func (l layout) groups(cells []*figures.Cell) ([]group, error) {
@@ -98,7 +114,10 @@ func (l layout) circumstances(c *figures.Cell) (title string, values []string) {
 }
 
 func (l layout) isTable(key string) bool {
-	if l.rows == nil {
+	switch {
+	case key == "server" && l.together:
+		return false
+	case l.rows == nil:
 		return key == "server"
 	}
 	return key != l.column && !slices.Contains(l.rows, key)

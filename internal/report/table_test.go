@@ -150,6 +150,29 @@ func TestEachCircumstanceHasItsTableInOrder(t *testing.T) {
 	}
 }
 
+// A rival with a server of its own stands beside the others; the same way on two servers does not.
+func TestServersPartTheTablesOnlyWhereARowHasSeveral(t *testing.T) {
+	onRedis := rounds("Contention/server=redis/way=fair/waiters=8", "acq/s", 6, 100) +
+		rounds("Contention/server=redis/way=polling/waiters=8", "acq/s", 6, 80)
+	for more, want := range map[string][]string{
+		rounds("Contention/server=etcd/way=etcd/waiters=8", "acq/s", 6, 1): {"8 waiters"},
+		rounds("Contention/server=valkey/way=fair/waiters=8", "acq/s", 6, 90): {
+			"8 waiters · server redis", "8 waiters · server valkey"},
+	} {
+		list, err := report.SectionsOf(read(t, onRedis+more))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, g := range list[0].Groups {
+			got = append(got, g.Title)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // Nothing that has been measured may be missing.
 func TestEveryUnitOfEveryBenchmarkIsInOneTable(t *testing.T) {
 	const one = "AcquireRelease/server=redis/approach=floor/release=lua/goroutines=1"
