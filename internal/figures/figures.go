@@ -1,6 +1,6 @@
 // Package figures reads measured figures, files in the Go benchmark format, for the tables, reports and charts that show
 // them. It sums up by golang.org/x/perf, and refuses what would silently make a table of nothing: a file that is
-// missing or empty, a line that cannot be read, rounds that cannot be paired.
+// missing or empty, a line that cannot be read.
 package figures
 
 import (
@@ -165,15 +165,6 @@ func (s *Set) Find(kind string, where ...string) []*Cell {
 	return list
 }
 
-// One is the only cell that Find finds.
-func (s *Set) One(kind string, where ...string) (*Cell, error) {
-	list := s.Find(kind, where...)
-	if len(list) != 1 {
-		return nil, fmt.Errorf("figures: %d cells are %s with %q, one is wanted", len(list), kind, where)
-	}
-	return list[0], nil
-}
-
 func (c *Cell) matches(where []string) bool {
 	for _, w := range where {
 		name, value, _ := strings.Cut(w, "=")
@@ -182,19 +173,4 @@ func (c *Cell) matches(where []string) bool {
 		}
 	}
 	return true
-}
-
-// Ratio is what a unit of c is to that of base, round by round: the rounds were interleaved, so that a slow moment of
-// the machine hits both. It fails if one has more rounds than the other, or lacks the unit in some.
-func Ratio(c, base *Cell, unit string) (Summary, error) {
-	a, b := c.values[unit], base.values[unit]
-	if len(a) == 0 || len(a) != len(b) || len(a) != c.Rounds || len(b) != base.Rounds {
-		return Summary{}, fmt.Errorf("figures: %s: %d rounds of %s cannot be paired with %d rounds of %s",
-			unit, len(a), c.Name, len(b), base.Name)
-	}
-	ratios := make([]float64, len(a))
-	for i := range a {
-		ratios[i] = a[i] / b[i]
-	}
-	return Summarize(ratios), nil
 }
