@@ -141,7 +141,7 @@ echo "load average when it ended: $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null ||
 stat() { # report, raw file, flags. benchstat says nothing of a file that is missing, so that this must.
 	local report=$1 file=$raw/$2.txt
 	shift 2
-	[ -e "$file" ] || { case " $steps " in *" ${report%%_*} "*) echo "$file is missing" >&2; exit 1 ;; *) return 0 ;; esac }
+	[ -e "$file" ] || { case " $steps " in *" $report "*) echo "$file is missing" >&2; exit 1 ;; *) return 0 ;; esac }
 	"$tmp/benchstat" -ignore commit,load-average,settings "$@" "$file" >"$out/benchstat-$report.txt"
 	[ -s "$out/benchstat-$report.txt" ] || { echo "benchstat found nothing in $file" >&2; exit 1; }
 }
