@@ -5,9 +5,10 @@
 #
 #	scripts/results.sh [FOLDER]     relative to the repository; default: results/, today's date and the commit
 #
-# STEPS="contention hot" does only these steps, RIVALS=redsync,etcd measures only these rivals (but for keepalive). With the FOLDER of a
-# campaign that was interrupted it goes on after the last whole round. SHORT=1 does all of it once, in a few minutes, to
-# see that it works: such figures are worth nothing.
+# STEPS="contention hot" does only these steps, RIVALS=redsync,etcd measures only these rivals (but for keepalive). With
+# the FOLDER of a campaign that was interrupted it goes on after the last whole round. SHORT=1 does all of it once, in a
+# few minutes, to see that it works: such figures are worth nothing. The steps valkey and redis8 measure ours on newer
+# servers, which are fetched from Debian's newer releases and not installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-results/$(date +%F)-$(git rev-parse --short HEAD)}
@@ -17,8 +18,9 @@ raw=$out/raw
 declare -A minutes=(
 	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=3 [contention]=7 [contention-rivals]=5 [turns]=5 [held]=2 [load]=6 [hot]=4
 	[zipf]=4 [sessions]=2 [keepalive]=3 [recovery]=3 [recovery-sessions]=2 [faults]=7 [mux]=4 [limit]=1
+	[valkey]=2 [redis8]=2
 )
-order="approaches verbs ratios rivals contention contention-rivals turns held load hot zipf sessions keepalive recovery recovery-sessions faults mux limit"
+order="approaches verbs ratios rivals contention contention-rivals turns held load hot zipf sessions keepalive recovery recovery-sessions faults mux limit valkey redis8"
 steps=${STEPS:-$order}
 total=0
 for step in $steps; do
@@ -53,22 +55,35 @@ hot=2000,7500,12000 zipf=4000,16000,24000
 
 scripts/install.sh peers
 tmp=$(mktemp -d)
-server=
-trap 'kill "$server" 2>/dev/null && wait "$server" || true; rm -rf "$tmp"' EXIT
-for _ in 1 2 3 4 5; do
-	port=$((11000 + RANDOM % 10000))
-	redis-server --bind 127.0.0.1 --port $port --dir "$tmp" --save '' --appendonly no >"$tmp/log" 2>&1 &
-	server=$!
-	for _ in $(seq 50); do
-		redis-cli -p $port info server 2>/dev/null | grep "^process_id:$server"$'\r' >/dev/null && break 2
-		kill -0 $server 2>/dev/null || break
-		sleep 0.1
-	done
-	kill $server 2>/dev/null || true
+servers=${REDIGOLOCK_SERVERS:-${XDG_CACHE_HOME:-$HOME/.cache}/redigolock/servers}
+for name in valkey redis8; do
+	case " $steps " in *" $name "*) ;; *) continue ;; esac
+	internal/redistest/fetch-newer.sh "$servers" >/dev/null
+	[ -e "$servers/$name" ] || { echo "no $name to be had here: leave that step out by STEPS" >&2; exit 1; }
 done
-redis-cli -p $port info server | grep "^process_id:$server"$'\r' >/dev/null || { cat "$tmp/log" >&2; exit 1; }
+server=
+stop() { kill "$server" 2>/dev/null && wait "$server" || true; }
+trap 'stop; rm -rf "$tmp"' EXIT
+answers() { redis-cli -p $port info server 2>/dev/null | grep "^process_id:$server"$'\r' >/dev/null; }
+serve() { # the command of a server, which replaces the one before
+	stop
+	for _ in 1 2 3 4 5; do
+		port=$((11000 + RANDOM % 10000))
+		"$@" --bind 127.0.0.1 --port $port --dir "$tmp" --save '' --appendonly no >"$tmp/log" 2>&1 &
+		server=$!
+		for _ in $(seq 50); do
+			answers && return
+			kill -0 $server 2>/dev/null || break
+			sleep 0.1
+		done
+		stop
+	done
+	cat "$tmp/log" >&2
+	exit 1
+}
+serve redis-server
 
-mkdir -p "$raw"
+mkdir -p "$raw/newer" "$out/newer"
 (cd bench/peers && go build -buildvcs=false -o "$tmp/lockbench" ./cmd/lockbench && go test -c -o "$tmp/peers.test" .)
 go test -c -o "$tmp/bench.test" ./bench
 go build -o "$tmp/benchstat" golang.org/x/perf/cmd/benchstat
@@ -87,12 +102,23 @@ go build -o "$tmp/benchstat" golang.org/x/perf/cmd/benchstat
 wanted() {
 	case " $steps " in *" $1 "*) echo "== $1, $(date +%T), ${minutes[$1]} min" ;; *) return 1 ;; esac
 }
-bench() { # step, which is also the name of the files; flags
-	local step=$1 resume=
+measure() { # name of the files; flags of lockbench
+	local name=$1 resume=
 	shift
-	wanted "$step" || return 0
-	[ ! -e "$raw/$step.txt" ] || resume=-resume
-	"$tmp/lockbench" -url "redis://127.0.0.1:$port" -out "$raw/$step.txt" $resume "$@" >>"$out/$step.txt"
+	[ ! -e "$raw/$name.txt" ] || resume=-resume
+	"$tmp/lockbench" -url "redis://127.0.0.1:$port" -out "$raw/$name.txt" $resume "$@" >>"$out/$name.txt"
+}
+bench() { # step, which is also the name of the files; flags
+	! wanted "$1" || measure "$@"
+}
+newer() { # step, which is also the name of the server; in a folder of its own, for its cells are called as those above
+	wanted "$1" || return 0
+	local command
+	mapfile -t command <"$servers/$1"
+	serve "${command[@]}"
+	measure "newer/$1-verbs" -workload verbs -count $count -time $time
+	measure "newer/$1-approaches" -workload approaches -approaches floor,locker,locker-mux1 -goroutines 1,128 -count $count -time $time
+	measure "newer/$1-contention" -workload contention -waiters $some -processes 4 -ways floor,polling,fair,cohort -count $count -time $contest
 }
 
 bench approaches -workload approaches -goroutines $all -count $count -time $time
@@ -136,6 +162,8 @@ if wanted limit; then
 	scripts/limit.sh "$port" $count $commands >"$raw/limit.new"
 	mv "$raw/limit.new" "$raw/limit.txt"
 fi
+newer valkey
+newer redis8
 echo "load average when it ended: $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || true)" >>"$out/environment.txt"
 
 stat() { # report, raw file, flags. benchstat says nothing of a file that is missing, so that this must.
@@ -165,5 +193,11 @@ stat recovery recovery -row /ttl -col /way
 stat recovery-sessions recovery-sessions -row /ttl -col /way
 stat mux mux -filter "$ratio" -row /goroutines,/of -col /to
 stat limit limit -row .name -col server
-(cd bench/plot && go run . -out "$(cd ../.. && cd "$out" && pwd)/charts" "$(cd ../.. && cd "$raw" && pwd)")
+for name in valkey redis8; do
+	stat $name-verbs newer/$name-verbs -filter '.unit:ns/op' -row /verb -col server
+	stat $name-approaches newer/$name-approaches -filter "$per_op" -row /release,/goroutines -col /approach
+	stat $name-contention newer/$name-contention -filter "$contended" -row /waiters -col '/way@(floor polling fair cohort)'
+done
+! grep -q '^Benchmark\(AcquireRelease\|Contention\|Load\|KeepAlive\)/' "$raw"/*.txt || # else there is nothing to draw
+	(cd bench/plot && go run . -out "$(cd ../.. && cd "$out" && pwd)/charts" "$(cd ../.. && cd "$raw" && pwd)")
 echo "written to $out; go test ./results -update writes its report"

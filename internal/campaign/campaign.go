@@ -13,7 +13,8 @@ import (
 	"github.com/redigolock/redigolock/internal/figures"
 )
 
-// A Campaign is a folder of results/: raw/*.txt, environment.txt, charts/.
+// A Campaign is a folder of results/: raw/*.txt, raw/newer/*.txt (the same cells on newer servers), environment.txt,
+// charts/.
 type Campaign struct {
 	dir   string
 	files []file
@@ -31,20 +32,22 @@ const MinRounds = 10
 
 // Open reads a campaign's raw data.
 func Open(dir string) (*Campaign, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "raw", "*.txt"))
-	if err != nil {
-		return nil, err
-	}
-	if len(paths) == 0 {
-		return nil, fmt.Errorf("campaign: %s has no raw/*.txt", dir)
-	}
 	c := &Campaign{dir: dir, least: MinRounds}
-	for _, path := range paths {
-		set, err := figures.Read(path)
+	for _, folder := range []string{"raw/", "raw/newer/"} {
+		paths, err := filepath.Glob(filepath.Join(dir, folder, "*.txt"))
 		if err != nil {
 			return nil, err
 		}
-		c.files = append(c.files, file{"raw/" + filepath.Base(path), set})
+		for _, path := range paths {
+			set, err := figures.Read(path)
+			if err != nil {
+				return nil, err
+			}
+			c.files = append(c.files, file{folder + filepath.Base(path), set})
+		}
+	}
+	if len(c.files) == 0 {
+		return nil, fmt.Errorf("campaign: %s has no raw/*.txt", dir)
 	}
 	return c, nil
 }

@@ -76,6 +76,20 @@ func TestAFolderWithoutRawDataIsRefused(t *testing.T) {
 	}
 }
 
+func TestNewerServersHaveFilesOfTheirOwn(t *testing.T) {
+	c := open(t, map[string]string{
+		"raw/verbs.txt":              "cpu: x\n\n" + rounds("Verb/server=redis/verb=SetNX", "p50-ns", ten...),
+		"raw/newer/redis8-verbs.txt": "cpu: x\n\n" + rounds("Verb/server=redis/verb=SetNX", "p50-ns", twenty...),
+	})
+	if text, err := render(t, c, `{{median "Verb" "p50-sec" "verb=SetNX"}}`); err == nil || !strings.Contains(err.Error(), "several cells") {
+		t.Errorf("%q, %v; the cell is in two files", text, err)
+	}
+	text, err := render(t, c, `{{use "newer/redis8-verbs.txt"}}{{median "Verb" "p50-sec" "verb=SetNX"}}`)
+	if want := "29.0 ns"; err != nil || text != want {
+		t.Errorf("%q, %v; want %q", text, err, want)
+	}
+}
+
 func TestAPageShowsFiguresAndConditions(t *testing.T) {
 	c := open(t, map[string]string{
 		"raw/contention.txt": contention(), "environment.txt": "cpus: 2\n",
