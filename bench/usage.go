@@ -15,6 +15,7 @@ import (
 type Cost struct {
 	Calls   int64 // commands that it has executed, with those that scripts call
 	EvalSha int64 // how many of them were EVALSHA, and so sent
+	Reads   int64 // how often it has read from a connection, which is once for a pipeline that came in one piece
 	Bytes   int64 // that it has received and sent on the network
 }
 
@@ -31,10 +32,17 @@ func (c *Cost) metrics(ops int64, op string) []Metric {
 }
 
 func (c *Cost) network(ops int64, op string) []Metric {
-	if c == nil || c.Bytes < 0 {
+	if c == nil {
 		return nil
 	}
-	return []Metric{{float64(c.Bytes) / float64(ops), "net-B/" + op}}
+	var list []Metric
+	if c.Reads >= 0 {
+		list = append(list, Metric{float64(c.Reads) / float64(ops), "reads/" + op})
+	}
+	if c.Bytes >= 0 {
+		list = append(list, Metric{float64(c.Bytes) / float64(ops), "net-B/" + op})
+	}
+	return list
 }
 
 // A usage is what a server has used and done until some moment. Negative: not known.
@@ -44,7 +52,7 @@ type usage struct {
 	reply int64 // how long the answer was that has told all this, which the next one counts
 }
 
-var unknownUsage = usage{cpu: -1, cost: Cost{-1, -1, -1}}
+var unknownUsage = usage{cpu: -1, cost: Cost{-1, -1, -1, -1}}
 
 var usageSections = []string{"stats", "cpu", "commandstats"}
 
@@ -86,6 +94,9 @@ func (u *usage) read(stats, cpu, commandstats string) {
 	if inErr == nil && outErr == nil {
 		u.cost.Bytes = in + out
 	}
+	if reads, err := strconv.ParseInt(field(stats, "total_reads_processed"), 10, 64); err == nil {
+		u.cost.Reads = reads
+	}
 	user, userErr := strconv.ParseFloat(field(cpu, "used_cpu_user"), 64)
 	sys, sysErr := strconv.ParseFloat(field(cpu, "used_cpu_sys"), 64)
 	if userErr == nil && sysErr == nil {
@@ -119,6 +130,10 @@ func (u usage) since(before usage) usage {
 	d.cost.Calls = grown(before.cost.Calls, u.cost.Calls)
 	d.cost.EvalSha = grown(before.cost.EvalSha, u.cost.EvalSha)
 	d.cost.Bytes = grown(before.cost.Bytes, u.cost.Bytes)
+	d.cost.Reads = grown(before.cost.Reads, u.cost.Reads)
+	if d.cost.Reads >= 0 {
+		d.cost.Reads = max(d.cost.Reads-1, 0) // the question of u, which is one read
+	}
 	if d.cost.Bytes >= 0 {
 		d.cost.Bytes = max(d.cost.Bytes-before.reply-askBytes, 0)
 	}

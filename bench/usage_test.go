@@ -22,7 +22,7 @@ func TestCostIsWithoutOurAsking(t *testing.T) {
 				}
 			}
 		})
-		if want := (bench.Cost{Calls: int64(n), Bytes: int64(n * ping)}); cost != want {
+		if want := (bench.Cost{Calls: int64(n), Reads: int64(n), Bytes: int64(n * ping)}); cost != want {
 			t.Errorf("%d PINGs cost %+v, want %+v", n, cost, want)
 		}
 		if _, err := c.Do("PING"); err != nil { // dials the first time, which sends nothing
@@ -66,15 +66,15 @@ func TestCostIsLeftOutWhereItIsNotKnown(t *testing.T) {
 		has    string
 		hasNot string
 	}{
-		{of("floor"), "cmds/op net-B/op", ""},
-		{of("near"), "cmds/op net-B/op", ""},
+		{of("floor"), "cmds/op reads/op net-B/op", ""},
+		{of("near"), "cmds/op reads/op net-B/op", ""},
 		{of("far"), "", "cmds/op net-B/op server-cpu-ns/op"},
-		{bench.Load{Of: of("floor"), Rate: 200}, "cmds/op net-B/op", ""},
-		{bench.Load{Of: of("far"), Rate: 200}, "", "cmds/op net-B/op"},
-		{bench.Contention{Server: s, Way: "fair"}, "sent/acq cmds/acq evalsha/acq net-B/acq", "cmds/op net-B/op"},
-		{bench.Contention{Server: s, Way: "other-locker"}, "cmds/acq net-B/acq", "sent/acq"},
-		{bench.Contention{Server: s, Way: "far-locker"}, "acq/s", "sent/acq cmds/acq evalsha/acq net-B/acq"},
-		{bench.Uncontended{Server: miniServer(t), Approach: "floor"}, "", "cmds/op net-B/op"},
+		{bench.Load{Of: of("floor"), Rate: 200}, "cmds/op reads/op net-B/op", ""},
+		{bench.Load{Of: of("far"), Rate: 200}, "", "cmds/op reads/op net-B/op"},
+		{bench.Contention{Server: s, Way: "fair"}, "sent/acq cmds/acq evalsha/acq reads/acq net-B/acq", "cmds/op reads/op net-B/op"},
+		{bench.Contention{Server: s, Way: "other-locker"}, "cmds/acq reads/acq net-B/acq", "sent/acq"},
+		{bench.Contention{Server: s, Way: "far-locker"}, "acq/s", "sent/acq cmds/acq evalsha/acq reads/acq net-B/acq"},
+		{bench.Uncontended{Server: miniServer(t), Approach: "floor"}, "", "cmds/op reads/op net-B/op"},
 	} {
 		got := figures(t, tt.of)
 		for unit := range strings.FieldsSeq(tt.has) {
