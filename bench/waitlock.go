@@ -74,19 +74,20 @@ func (c waitConfig) locker() waitLock {
 	if c.way == "cohort" {
 		l.Cohort = cohort
 	}
-	end := func() {}
+	ctx, end := context.WithCancel(bg) // as callers have, and rivals: a command watches a context that can end
 	if c.lanes > 0 {
 		mux := &lock.Mux{Pool: c.pool, Conns: c.lanes}
-		l.Pool, end = mux, func() { _ = mux.Close() }
+		cancel := end
+		l.Pool, end = mux, func() { cancel(); _ = mux.Close() }
 	}
 	return waitLock{
 		once: lockerOp(l, c.ttl),
 		acquire: func(key string) (func() error, error) {
-			k, err := l.Acquire(bg, key, c.ttl)
+			k, err := l.Acquire(ctx, key, c.ttl)
 			if err != nil {
 				return nil, err
 			}
-			return func() error { return k.Release(bg) }, nil
+			return func() error { return k.Release(ctx) }, nil
 		},
 		ended: func(err error) error {
 			if !l.Fair && errors.Is(err, lock.ErrUnknown) {
