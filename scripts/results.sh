@@ -16,9 +16,9 @@ raw=$out/raw
 
 # Minutes that a step takes on 2 cores.
 declare -A minutes=(
-	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=3 [contention]=7 [contention-rivals]=5 [turns]=5 [held]=2 [load]=6 [hot]=4
-	[zipf]=4 [sessions]=2 [keepalive]=3 [recovery]=3 [recovery-sessions]=2 [faults]=7 [mux]=4 [limit]=1
-	[valkey]=2 [redis8]=2
+	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=4 [contention]=7 [contention-rivals]=6 [turns]=2 [held]=5 [load]=6 [hot]=8
+	[zipf]=8 [sessions]=3 [keepalive]=6 [recovery]=3 [recovery-sessions]=2 [faults]=8 [mux]=4 [limit]=1
+	[valkey]=3 [redis8]=3
 )
 order="approaches verbs ratios rivals contention contention-rivals turns held load hot zipf sessions keepalive recovery recovery-sessions faults mux limit valkey redis8"
 steps=${STEPS:-$order}
@@ -28,12 +28,12 @@ for step in $steps; do
 	total=$((total + minutes[$step]))
 done
 
-count=10 ratios=40 rounds=20 locks=10000 ttl=4s commands=50000 faults=1
-time=200ms contest=250ms long=700ms turns=2s load=400ms
+count=10 ratios=40 rounds=20 locks=1000,10000 ttl=4s commands=50000 faults=1
+time=200ms contest=250ms long=700ms turns=2s held=1200ms load=400ms shared=1s
 all=1,2,16,128,1024 waiters=2,8,64,512 some=8,64
 if [ -n "${SHORT:-}" ]; then
 	count=1 ratios=6 rounds=1 locks=500 ttl=1s commands=5000 faults=
-	time=20ms contest=50ms long=50ms turns=200ms load=100ms
+	time=20ms contest=50ms long=50ms turns=200ms held=50ms load=100ms shared=100ms
 	all=1,16 waiters=2,8 some=8
 	echo "$steps: a few minutes, into $out"
 else
@@ -47,7 +47,8 @@ of() { # list: those of it that RIVALS wants, or all, each with a comma before i
 }
 clients=$(of rueidis,rueidis-conn1,rueidis-copy,go-redis,go-redis-auto) # which have no lock of their own
 locks_on_redis=$(of redsync,redsync-pool16,redsync-goredis,redislock,redislock-exp,goredis-setnx,rueidislock,valkeylock)
-locks_on_redis+=$(of article-setnx,article-script,article-verified)
+locks_on_redis+=$(of redsync-default,redislock-linear100,article-setnx,article-script,article-verified)
+open=$(of redsync,redsync-default,redislock,redislock-linear100,goredis-setnx,rueidislock,article-setnx,article-verified)
 sessions=$(of etcd,zookeeper)
 rivals=$locks_on_redis$sessions
 # Arrivals in a second: little, about four fifths of what Fair serves here, and more than it can serve.
@@ -89,6 +90,7 @@ go test -c -o "$tmp/bench.test" ./bench
 go build -o "$tmp/benchstat" golang.org/x/perf/cmd/benchstat
 {
 	echo "date: $(date -u +%FT%TZ)"
+	echo "steps: $steps"
 	echo "kernel: $(uname -sr)"
 	echo "cpus: $(nproc)"
 	echo "load average when it began: $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || true)"
@@ -96,7 +98,8 @@ go build -o "$tmp/benchstat" golang.org/x/perf/cmd/benchstat
 	[ -z "$sessions" ] || etcd --version | sed -n 1p
 	echo "ZooKeeper $(dpkg-query -W -f '${Version}' zookeeper 2>/dev/null || true)"
 	go version
-	echo "commit: $(git rev-parse HEAD)"
+	echo "commit: $(git rev-parse HEAD)$([ -z "$(git status --porcelain --untracked-files=no)" ] || echo -dirty)"
+	echo "disk: $(df --output=fstype "$tmp" 2>/dev/null | tail -n 1)"
 } >>"$out/environment.txt"
 
 wanted() {
@@ -118,24 +121,25 @@ newer() { # step, which is also the name of the server; in a folder of its own, 
 	serve "${command[@]}"
 	measure "newer/$1-verbs" -workload verbs -count $count -time $time
 	measure "newer/$1-approaches" -workload approaches -approaches floor,locker,locker-mux1 -goroutines 1,128 -count $count -time $time
-	measure "newer/$1-contention" -workload contention -waiters $some -processes 4 -ways floor,polling,fair,cohort -count $count -time $contest
+	measure "newer/$1-contention" -workload contention -waiters $some -processes 4 \
+		-ways floor,polling,fair,cohort"$(of redsync,redislock,rueidislock)" -count $count -time $contest
 }
 
 bench approaches -workload approaches -goroutines $all -count $count -time $time
 bench verbs -workload verbs -count $count -time $time
 bench ratios -workload ratios -count $ratios
-bench rivals -workload rivals -approaches floor,floor-pool16,locker,locker-mux1"$rivals$clients" -goroutines 1,16,128 \
+bench rivals -workload rivals -approaches floor,floor-pool16,locker,locker-mux1,locker-setnx-mux1"$rivals$clients" -goroutines 1,16,128 \
 	-count $rounds -time 100ms
 bench contention -workload contention -waiters $waiters -processes 1,4 -hold 0s,1ms -ways floor,polling,fair,cohort \
 	-count $count -time $contest -hist "$raw/contention.hlog"
-bench contention-rivals -workload contention -waiters $some -processes 4 -ways floor,polling,fair,cohort"$rivals" \
+bench contention-rivals -workload contention -waiters $some -processes 4 -ways floor,polling,polling-mux1,fair,fair-mux1,cohort"$rivals" \
 	-count $count -time $long -hist "$raw/contention-rivals.hlog"
 # Jain's index of fairness needs many turns of each, and a ratio of throughputs long rounds.
-bench turns -workload contention -waiters 2,512 -processes 1,4 -ways floor,fair,cohort -count $count -time $turns
-bench held -workload contention -waiters 64 -processes 4 -hold 1ms -ways polling,fair,cohort"$rivals" -count $count -time $contest
+bench turns -workload contention -waiters 2,512 -processes 1,4 -ways fair -count $count -time $turns
+bench held -workload contention -waiters 64 -processes 4 -hold 1ms -ways polling,fair,cohort"$rivals" -count $count -time $held
 bench load -workload load -approaches floor,floor-pool16,locker,locker-mux1"$rivals$clients" -loads 20,60,80 -count $count -time $load
-bench hot -workload load -keys hot -rates $hot -ways polling,fair,fair-mux1,cohort"$locks_on_redis" -count $count -time $load
-bench zipf -workload load -keys zipf10000 -rates $zipf -ways polling,fair,fair-mux1,cohort"$locks_on_redis" -count $count -time $load
+bench hot -workload load -keys hot -rates $hot -ways polling,fair,fair-mux1,cohort"$open" -count $count -time $shared
+bench zipf -workload load -keys zipf10000 -rates $zipf -ways polling,fair,fair-mux1,cohort"$open" -count $count -time $shared
 # etcd and ZooKeeper serve some hundreds in a second, one after the other: more is too much by far.
 bench sessions -workload load -keys hot,zipf10000 -rates 200 -ways fair"$sessions" -count $count -time 1s
 if wanted keepalive && [ ! -e "$raw/keepalive.txt" ]; then
@@ -164,6 +168,7 @@ if wanted limit; then
 fi
 newer valkey
 newer redis8
+echo "end: $(date -u +%FT%TZ)" >>"$out/environment.txt"
 echo "load average when it ended: $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || true)" >>"$out/environment.txt"
 
 stat() { # report, raw file, flags. benchstat says nothing of a file that is missing, so that this must.
