@@ -35,11 +35,17 @@ type Cell struct {
 // A Key is a part of a benchmark's name.
 type Key struct{ Name, Value string }
 
-// A Summary is a median with its interval at a confidence of 95 %, which is infinite for fewer than 6 values.
+// A Summary is a median with its interval at a confidence of 95 %, which is infinite for fewer than LeastRounds values.
 type Summary struct {
 	Center, Low, High float64
 	Rounds            int
 }
+
+// LeastRounds are what an interval takes.
+const LeastRounds = 6
+
+// Includes1 says of a ratio that its interval contains 1: no difference was found.
+func (s Summary) Includes1() bool { return s.Low <= 1 && 1 <= s.High }
 
 // Read reads the files. A cell that is in several of them has the values of all.
 func Read(paths ...string) (*Set, error) {

@@ -184,8 +184,8 @@ func roundsText(cells []*figures.Cell, unit string) string {
 	if least < most {
 		text = fmt.Sprintf("%d to %s", least, text)
 	}
-	if most < leastRounds {
-		text += fmt.Sprintf(": no interval and no comparison, which take %d", leastRounds)
+	if most < figures.LeastRounds {
+		text += fmt.Sprintf(": no interval and no comparison, which take %d", figures.LeastRounds)
 	}
 	return text
 }
