@@ -5,6 +5,7 @@ package figures
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -44,8 +45,10 @@ type Summary struct {
 // LeastRounds are what an interval takes.
 const LeastRounds = 6
 
-// Includes1 says of a ratio that its interval contains 1: no difference was found.
-func (s Summary) Includes1() bool { return s.Low <= 1 && 1 <= s.High }
+func (s Summary) hasInterval() bool { return !math.IsInf(s.Low, 0) && !math.IsInf(s.High, 0) }
+
+// Includes1 says of a ratio that it has an interval, which contains 1: no difference was found.
+func (s Summary) Includes1() bool { return s.hasInterval() && s.Low <= 1 && 1 <= s.High }
 
 // Read reads the files. A cell that is in several of them has the values of all.
 func Read(paths ...string) (*Set, error) {

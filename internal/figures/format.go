@@ -31,8 +31,11 @@ func Short(v float64, unit string) string {
 	return strings.TrimSpace(number + " " + of)
 }
 
-// Interval writes the interval with its unit: "20.1–21.3 µs", "0.301–0.322".
+// Interval writes the interval with its unit: "20.1–21.3 µs", "0.301–0.322"; "" if it is infinite.
 func (s Summary) Interval(unit string) string {
+	if !s.hasInterval() {
+		return ""
+	}
 	low, high := Format(s.Low, unit), Format(s.High, unit)
 	number, of, _ := strings.Cut(low, " ")
 	if strings.HasSuffix(high, " "+of) {
@@ -41,8 +44,14 @@ func (s Summary) Interval(unit string) string {
 	return low + "–" + high
 }
 
-// PlusMinus writes how far the farther end of the interval is from the median, as benchstat has it: "9 %".
-func (s Summary) PlusMinus() string { return fmt.Sprintf("%.0f %%", 100*s.Stray()) }
+// PlusMinus writes how far the farther end of the interval is from the median, as benchstat has it: "9 %"; "" if it is
+// infinite.
+func (s Summary) PlusMinus() string {
+	if !s.hasInterval() {
+		return ""
+	}
+	return fmt.Sprintf("%.0f %%", 100*s.Stray())
+}
 
 // Stray is the same as a share of the median; of a median of 0 it is infinite, unless the interval is 0 too.
 func (s Summary) Stray() float64 {
@@ -84,6 +93,14 @@ func Significant(v float64) string {
 		exponent++
 	}
 	return Thousands(fmt.Sprintf("%.*f", int(max(0, 2-exponent)), v))
+}
+
+// Plural writes a number of things: "1 round", "1,200 rounds".
+func Plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return Thousands(strconv.Itoa(n)) + " " + what
 }
 
 // Thousands puts commas into the whole part of a decimal number.

@@ -52,6 +52,7 @@ func TestIntervalsNameTheirUnitOnceWhereItIsTheSame(t *testing.T) {
 	}{
 		{20.1e-6, 21.3e-6, "sec/op", "20.1–21.3 µs"}, {900e-6, 1.1e-3, "sec/op", "900 µs–1.10 ms"},
 		{0.3012, 0.3, "ratio", "0.301–0.300"}, {36900, 37100, "acq/s", "36,900–37,100"}, {4580, 4611, "B/lock", "4,580–4,610 B"},
+		{math.Inf(-1), math.Inf(1), "sec/op", ""},
 	} {
 		if got := (figures.Summary{Low: tt.low, High: tt.high}).Interval(tt.unit); got != tt.want {
 			t.Errorf("%v to %v %s is %q, want %q", tt.low, tt.high, tt.unit, got, tt.want)
@@ -65,7 +66,7 @@ func TestTheFartherEndOfTheIntervalCounts(t *testing.T) {
 		want              string
 	}{
 		{0.9, 1, 1.05, "10 %"}, {95, 100, 109, "9 %"}, {-109, -100, -95, "9 %"}, {7, 7, 7, "0 %"}, {0, 0, 0, "0 %"},
-		{0, 0, 3, "+Inf %"},
+		{0, 0, 3, "+Inf %"}, {math.Inf(-1), 1, math.Inf(1), ""},
 	} {
 		if got := (figures.Summary{Center: tt.center, Low: tt.low, High: tt.high}).PlusMinus(); got != tt.want {
 			t.Errorf("%+v is %q, want %q", tt, got, tt.want)
@@ -83,11 +84,19 @@ func TestThousandsAreSeparated(t *testing.T) {
 	}
 }
 
-func TestAnIntervalThatTouches1IncludesIt(t *testing.T) {
+func TestOneThingIsNotPlural(t *testing.T) {
+	for n, want := range map[int]string{0: "0 rounds", 1: "1 round", 2: "2 rounds", 1200: "1,200 rounds"} {
+		if got := figures.Plural(n, "round"); got != want {
+			t.Errorf("%d is %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestAnIntervalThatTouches1IncludesItAndAnInfiniteOneDoesNot(t *testing.T) {
 	for _, tt := range []struct {
 		low, high float64
 		want      bool
-	}{{0.9, 0.99, false}, {0.9, 1, true}, {0.9, 1.1, true}, {1, 1.1, true}, {1.01, 1.1, false}} {
+	}{{0.9, 0.99, false}, {0.9, 1, true}, {0.9, 1.1, true}, {1, 1.1, true}, {1.01, 1.1, false}, {math.Inf(-1), math.Inf(1), false}} {
 		if got := (figures.Summary{Low: tt.low, High: tt.high}).Includes1(); got != tt.want {
 			t.Errorf("%+v: %v", tt, got)
 		}

@@ -47,7 +47,7 @@ func (l layout) fields(rows []string, c column, baseline int) []*field {
 func has(c *figures.Cell, unit string) bool { return c != nil && len(c.Values(unit)) > 0 }
 
 func (l layout) figure(sum figures.Summary, unit string) *field {
-	f := &field{Value: figures.Format(sum.Center, unit), Interval: countOf(sum.Rounds, "round"), sum: sum}
+	f := &field{Value: figures.Format(sum.Center, unit), Interval: figures.Plural(sum.Rounds, "round"), sum: sum}
 	if sum.Rounds >= figures.LeastRounds {
 		f.Interval = sum.Interval(unit)
 		f.Same = l.around1 && sum.Includes1()
