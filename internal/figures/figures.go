@@ -86,21 +86,16 @@ func (s *Set) read(path string) error {
 }
 
 func (s *Set) add(r *benchfmt.Result) {
-	full, parts := r.Name.Parts()
-	name := string(full)
-	c := &Cell{Kind: name, Config: map[string]string{}, values: map[string][]float64{}}
+	kind, parts := r.Name.Parts()
+	name := string(kind)
 	for _, part := range parts {
-		if part[0] != '/' { // GOMAXPROCS
-			continue
+		if part[0] == '/' { // the other one is GOMAXPROCS
+			name += string(part)
 		}
-		name += string(part)
-		key, value, _ := strings.Cut(string(part[1:]), "=")
-		c.Keys = append(c.Keys, Key{key, value})
 	}
-	c.Name = name
-	if known := s.byName[name]; known != nil {
-		c = known
-	} else {
+	c := s.byName[name]
+	if c == nil {
+		c = NewCell(name)
 		s.byName[name], s.Cells = c, append(s.Cells, c)
 	}
 	c.Rounds++
@@ -112,6 +107,17 @@ func (s *Set) add(r *benchfmt.Result) {
 		value, unit := benchunit.Tidy(v.Value, v.Unit) // benchfmt leaves 0 ns as it is
 		c.values[unit] = append(c.values[unit], value)
 	}
+}
+
+// NewCell is a cell of a name, which has no rounds yet.
+func NewCell(name string) *Cell {
+	parts := strings.Split(name, "/")
+	c := &Cell{Name: name, Kind: parts[0], Config: map[string]string{}, values: map[string][]float64{}}
+	for _, part := range parts[1:] {
+		key, value, _ := strings.Cut(part, "=")
+		c.Keys = append(c.Keys, Key{key, value})
+	}
+	return c
 }
 
 // Key is the value of a part of the name, "" if it has none of that name.
