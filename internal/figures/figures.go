@@ -1,6 +1,6 @@
 // Package figures reads measured figures, files in the Go benchmark format, for the tables, reports and charts that show
-// them. It sums up by golang.org/x/perf, and refuses what would silently make a table of nothing: a file that is
-// missing or empty, a line that cannot be read.
+// them, and formats them for all of these alike. It sums up by golang.org/x/perf, and refuses what would silently make a
+// table of nothing: a file that is missing or empty, a line that cannot be read.
 package figures
 
 import (
