@@ -86,11 +86,10 @@ func (s *Set) read(path string) error {
 }
 
 func (s *Set) add(r *benchfmt.Result) {
-	kind, parts := r.Name.Parts()
-	name := string(kind)
-	for _, part := range parts {
-		if part[0] == '/' { // the other one is GOMAXPROCS
-			name += string(part)
+	name := r.Name.String()
+	if _, parts := r.Name.Parts(); len(parts) > 0 {
+		if last := string(parts[len(parts)-1]); last[0] == '-' { // GOMAXPROCS
+			name = strings.TrimSuffix(name, last)
 		}
 	}
 	c := s.byName[name]
