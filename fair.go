@@ -15,6 +15,7 @@ import (
 //
 //	fair.go         acquire, and what a Locker keeps for it
 //	fairslot.go     a slot: what a Locker knows of one key
+//	fairdebt.go     the tokens of a slot that are to be released, or must be remembered as dead
 //	fairnext.go     what is to be sent next for it
 //	fairreply.go    what each reply, message and failure does to a slot
 //	fairsend.go     sends the scripts, and reads their replies

@@ -9,12 +9,6 @@ import (
 // What replies, messages and failures do to a slot: the rows of the table in internal/fairmodel. The caller of each func
 // holds f.mu, and calls settle afterwards.
 
-// A grave is what is remembered of a token that is not used any more.
-type grave struct {
-	ttl   time.Duration // the longest that was asked for
-	until time.Time     // remembered
-}
-
 // answered goes by what became of a command. r counts if err is nil.
 func (s *slot) answered(ctx context.Context, cmd command, start time.Time, r fairReply, err error) {
 	switch {

@@ -10,7 +10,7 @@ import (
 func cellsNamed(names ...string) []*figures.Cell {
 	var list []*figures.Cell
 	for _, name := range names {
-		list = append(list, cellNamed(name))
+		list = append(list, figures.NewCell(name))
 	}
 	return list
 }

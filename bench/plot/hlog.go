@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -66,16 +65,5 @@ func addLog(list []*logged, h *hdrhistogram.Histogram) ([]*logged, error) {
 			return list, nil
 		}
 	}
-	return append(list, &logged{cellNamed(h.Tag()), h}), nil
-}
-
-// cellNamed is a cell of a name without figures.
-func cellNamed(name string) *figures.Cell {
-	kind, rest, _ := strings.Cut(name, "/")
-	c := &figures.Cell{Name: name, Kind: kind}
-	for part := range strings.SplitSeq(rest, "/") {
-		key, value, _ := strings.Cut(part, "=")
-		c.Keys = append(c.Keys, figures.Key{Name: key, Value: value})
-	}
-	return c
+	return append(list, &logged{figures.NewCell(h.Tag()), h}), nil
 }

@@ -1,10 +1,11 @@
 // Package figures reads measured figures, files in the Go benchmark format, for the tables, reports and charts that show
-// them. It sums up by golang.org/x/perf, and refuses what would silently make a table of nothing: a file that is
-// missing or empty, a line that cannot be read.
+// them, and formats them for all of these alike. It sums up by golang.org/x/perf, and refuses what would silently make a
+// table of nothing: a file that is missing or empty, a line that cannot be read.
 package figures
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -35,11 +36,19 @@ type Cell struct {
 // A Key is a part of a benchmark's name.
 type Key struct{ Name, Value string }
 
-// A Summary is a median with its interval at a confidence of 95 %, which is infinite for fewer than 6 values.
+// A Summary is a median with its interval at a confidence of 95 %, which is infinite for fewer than LeastRounds values.
 type Summary struct {
 	Center, Low, High float64
 	Rounds            int
 }
+
+// LeastRounds are what an interval takes.
+const LeastRounds = 6
+
+func (s Summary) hasInterval() bool { return !math.IsInf(s.Low, 0) && !math.IsInf(s.High, 0) }
+
+// Includes1 says of a ratio that it has an interval, which contains 1: no difference was found.
+func (s Summary) Includes1() bool { return s.hasInterval() && s.Low <= 1 && 1 <= s.High }
 
 // Read reads the files. A cell that is in several of them has the values of all.
 func Read(paths ...string) (*Set, error) {
@@ -77,21 +86,15 @@ func (s *Set) read(path string) error {
 }
 
 func (s *Set) add(r *benchfmt.Result) {
-	full, parts := r.Name.Parts()
-	name := string(full)
-	c := &Cell{Kind: name, Config: map[string]string{}, values: map[string][]float64{}}
-	for _, part := range parts {
-		if part[0] != '/' { // GOMAXPROCS
-			continue
+	name := r.Name.String()
+	if _, parts := r.Name.Parts(); len(parts) > 0 {
+		if last := string(parts[len(parts)-1]); last[0] == '-' { // GOMAXPROCS
+			name = strings.TrimSuffix(name, last)
 		}
-		name += string(part)
-		key, value, _ := strings.Cut(string(part[1:]), "=")
-		c.Keys = append(c.Keys, Key{key, value})
 	}
-	c.Name = name
-	if known := s.byName[name]; known != nil {
-		c = known
-	} else {
+	c := s.byName[name]
+	if c == nil {
+		c = NewCell(name)
 		s.byName[name], s.Cells = c, append(s.Cells, c)
 	}
 	c.Rounds++
@@ -103,6 +106,17 @@ func (s *Set) add(r *benchfmt.Result) {
 		value, unit := benchunit.Tidy(v.Value, v.Unit) // benchfmt leaves 0 ns as it is
 		c.values[unit] = append(c.values[unit], value)
 	}
+}
+
+// NewCell is a cell of a name, which has no rounds yet.
+func NewCell(name string) *Cell {
+	parts := strings.Split(name, "/")
+	c := &Cell{Name: name, Kind: parts[0], Config: map[string]string{}, values: map[string][]float64{}}
+	for _, part := range parts[1:] {
+		key, value, _ := strings.Cut(part, "=")
+		c.Keys = append(c.Keys, Key{key, value})
+	}
+	return c
 }
 
 // Key is the value of a part of the name, "" if it has none of that name.

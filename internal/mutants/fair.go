@@ -68,7 +68,7 @@ var fairMutants = []mutant{
 		tests: "TestFairMessageAfterASuspend",
 	},
 	{
-		name: "fair: a lost TRY is forgotten", file: "fairslot.go",
+		name: "fair: a lost TRY is forgotten", file: "fairdebt.go",
 		old:   "	s.owe(t.token, t.longest()).confirm = 2\n	s.bury(t)\n",
 		new:   "	s.owe(t.token, t.longest()).confirm = 2\n",
 		tests: "TestFairTryCarriedOutAfterItsCleanUp",

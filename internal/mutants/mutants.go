@@ -394,7 +394,7 @@ var mutants = []mutant{
 		tests: "TestHungServerEndsKeepAliveNoLaterThanDeadline",
 	},
 	{
-		name: "Close forgets the kept locks", file: "locker.go",
+		name: "Close forgets the kept locks", file: "locker_close.go",
 		old: `		kp.k.endKeeping(ErrClosed)
 `,
 		new: `		_ = kp

@@ -1,0 +1,66 @@
+package redigolock
+
+import "time"
+
+// A debt is a token whose REL is not confirmed yet.
+type debt struct {
+	token    string
+	until    time.Time // its lease is over
+	next     time.Time // of the next REL
+	busy     bool      // one is in flight
+	kept     bool      // by Release, which tries again itself
+	confirm  int       // how often the server must confirm
+	failures int       // in a row
+}
+
+// A grave is what is remembered of a token that is not used any more.
+type grave struct {
+	ttl   time.Duration // the longest that was asked for
+	until time.Time     // remembered
+}
+
+// owe has the token released, by a REL that is repeated until it is confirmed or the lease of at most ttl must be over.
+func (s *slot) owe(token string, ttl time.Duration) *debt {
+	now := time.Now()
+	o := &debt{token: token, until: now.Add(ttl + s.l.opTimeout()), next: now, confirm: 1}
+	s.owed = append(s.owed, o)
+	return o
+}
+
+// oweLate has the token of a lost TRY released, which may still be on its way: by a REL that must be confirmed twice. If the
+// TRY is carried out later still, the next reply names a token that is remembered as dead.
+func (s *slot) oweLate(t *ticket) {
+	s.owe(t.token, t.longest()).confirm = 2
+	s.bury(t)
+}
+
+func (s *slot) owes(token string) bool {
+	for _, o := range s.owed {
+		if o.token == token {
+			return true
+		}
+	}
+	return false
+}
+
+// bury remembers a token that will not be used any more, for a ttl.
+func (s *slot) bury(t *ticket) {
+	if s.dead == nil {
+		s.dead = map[string]grave{}
+	}
+	s.dead[t.token] = grave{t.longest(), time.Now().Add(t.longest() + s.l.opTimeout())}
+}
+
+// forgetDead forgets the dead whose ttl is over. It looks at all of them, so not at every change: waiters that give up may
+// have left thousands.
+func (s *slot) forgetDead(now time.Time) {
+	if len(s.dead) == 0 || now.Before(s.deadAt) {
+		return
+	}
+	s.deadAt = now.Add(lookAtDead)
+	for token, g := range s.dead {
+		if now.After(g.until) {
+			delete(s.dead, token)
+		}
+	}
+}
