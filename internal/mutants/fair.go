@@ -69,9 +69,15 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: a lost TRY is forgotten", file: "fairslot.go",
-		old:   "	s.owe(t.token, t.longest()).confirm = 2\n	s.bury(t)\n",
-		new:   "	s.owe(t.token, t.longest()).confirm = 2\n",
+		old:   "	o.confirm, o.own = 2, true\n	s.bury(t)\n",
+		new:   "	o.confirm, o.own = 2, true\n",
 		tests: "TestFairTryCarriedOutAfterItsCleanUp",
+	},
+	{
+		name: "fair: a lost TRY is cleaned up through the pool", file: "fairslot.go",
+		old:   "	o.confirm, o.own = 2, true\n",
+		new:   "	o.confirm = 2\n",
+		tests: "TestFairCleanUpOfALostTryDials",
 	},
 	{
 		name: "fair: an heir's longer ttl is forgotten", file: "fairslot.go",
