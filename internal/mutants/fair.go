@@ -181,6 +181,40 @@ var fairMutants = []mutant{
 		tests: "TestFairQuitDoesNotOvertakeItsEnter",
 	},
 	{
+		name: "fair: a channel is left at the next ping", file: "fairwire.go",
+		old: `		over := len(n.slots) == 0 || due && n.over() // first: what it forgets is told to the server at once
+		requests := n.requests(due)
+`,
+		new: `		requests := n.requests(due)
+		over := len(n.slots) == 0 || due && n.over()
+`,
+		tests: "TestFairChannelIsLeftAtOnce",
+	},
+	{
+		name: "fair: a channel is not left", file: "fairline.go",
+		old:   "		n.leaving = append(n.leaving, s.channel)\n",
+		new:   "",
+		tests: "TestFairChannelIsLeftAtOnce",
+	},
+	{
+		name: "fair: a late answer of a SUBSCRIBE counts", file: "fairwire.go",
+		old:   "if s != nil && s.ask == q.ask {",
+		new:   "if s != nil && s.ask != 0 {",
+		tests: "TestFairLateAnswersOfASubscriptionAreToldApart",
+	},
+	{
+		name: "fair: a late answer of an UNSUBSCRIBE ends the subscription", file: "fairwire.go",
+		old:   "(s == nil || s.ask == 0 || s.sub == making)",
+		new:   "(s == nil || s.ask == 0)",
+		tests: "TestFairLateAnswersOfASubscriptionAreToldApart",
+	},
+	{
+		name: "fair: a late refusal of a SUBSCRIBE counts", file: "fairwire.go",
+		old:   "if refusal == \"\" || s == nil || s.ask != q.ask {",
+		new:   "if refusal == \"\" || s == nil {",
+		tests: "TestFairLateRefusalOfASubscriptionIsToldApart",
+	},
+	{
 		name: "fair: a slot that nobody uses again stays", file: "fairslot.go",
 		old:   "		s.l.sweepLater()\n",
 		new:   "",
