@@ -4,7 +4,10 @@ package main
 
 func init() { mutants = append(mutants, fairMutants...) }
 
-const inEachState = "TestFairScriptsInEachState"
+const (
+	inEachState       = "TestFairScriptsInEachState"
+	outcomeAfterClose = "TestFairOutcomeThatIsUnknownAfterCloseIsTriedOnce"
+)
 
 var fairMutants = []mutant{
 	{
@@ -215,6 +218,12 @@ var fairMutants = []mutant{
 		tests: "TestFairLateRefusalOfASubscriptionIsToldApart",
 	},
 	{
+		name: "fair: a Release after Close is repeated", file: "fairrelease.go",
+		old:   "	if f.closed { // nobody is left",
+		new:   "	if false { // nobody is left",
+		tests: "TestFairReleaseAfterCloseIsNotRepeated",
+	},
+	{
 		name: "fair: a slot that nobody uses again stays", file: "fairslot.go",
 		old:   "		s.l.sweepLater()\n",
 		new:   "",
@@ -236,7 +245,55 @@ var fairMutants = []mutant{
 		name: "fair: nothing is sent after Close", file: "fairnext.go",
 		old:   "	for _, o := range s.owed {\n",
 		new:   "	if s.l.state.fair.closed {\n\t\treturn cmd, at\n\t}\n	for _, o := range s.owed {\n",
-		tests: "TestFairOutcomeThatIsUnknownAfterCloseIsReleased",
+		tests: outcomeAfterClose,
+	},
+	{
+		name: "fair: what is owed after Close is repeated", file: "fairreply.go",
+		old:   "case o.confirm <= 0, now.After(o.until), s.l.state.fair.closed && !o.kept:",
+		new:   "case o.confirm <= 0, now.After(o.until):",
+		tests: outcomeAfterClose,
+	},
+	{
+		name: "fair: QUIT after Close is repeated", file: "fairreply.go",
+		old:   "if err == nil || s.l.state.fair.closed {",
+		new:   "if err == nil {",
+		tests: outcomeAfterClose,
+	},
+	{
+		name: "fair: no QUIT after Close", file: "fairnext.go",
+		old:   "	t := s.quit\n	switch {\n",
+		new:   "	t := s.quit\n	switch {\n	case s.l.state.fair.closed:\n		s.quit = nil\n		return cmd, at\n",
+		tests: outcomeAfterClose,
+	},
+	{
+		name: "fair: Close waits for ever", file: "fair.go",
+		old:   "	waitFor(most, idle)\n",
+		new:   "	<-idle\n",
+		tests: outcomeAfterClose,
+	},
+	{
+		name: "fair: Close waits for the subscription for ever", file: "fair.go",
+		old:   "		waitFor(l.opTimeout(), done)\n",
+		new:   "		<-done\n",
+		tests: outcomeAfterClose,
+	},
+	{
+		name: "fair: Close does not wait for what is in flight", file: "fairslot.go",
+		old:   " || len(s.owed) > 0 || s.users > 0\n",
+		new:   " || len(s.owed) > 0\n",
+		tests: "TestFairCloseWaitsForAnUnansweredTry",
+	},
+	{
+		name: "fair: Close does not wait for what is owed", file: "fairslot.go",
+		old:   " || len(s.owed) > 0 || s.users > 0\n",
+		new:   " || s.users > 0\n",
+		tests: "TestFairCloseWaitsForAnUnansweredTry",
+	},
+	{
+		name: "fair: a lost TRY is confirmed once", file: "fairslot.go",
+		old:   "	o.confirm, o.own = 2, true\n",
+		new:   "	o.own = true\n",
+		tests: "TestFairCloseWaitsForAnUnansweredTry",
 	},
 	{
 		name: "fair: Close does not end a long pause", file: "fair.go",
