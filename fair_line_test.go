@@ -2,9 +2,13 @@ package redigolock_test
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
@@ -192,4 +196,38 @@ func (r *fairRig) heard() []any {
 	channels, _ := r.server.Do("PUBSUB", "CHANNELS")
 	list, _ := channels.([]any)
 	return list
+}
+
+// One connection hears the channels of all keys, and it is not the pool's.
+func TestFairOneSubscriptionForAllKeysBesideThePool(t *testing.T) {
+	const keys = 20
+	r := newFairRig(t)
+	pool := r.server.Pool()
+	l, other := r.fair(pool), r.other()
+	var held []*redigolock.Lock
+	var waiters []<-chan acquired
+	for i := range keys {
+		key := fmt.Sprint("key ", i)
+		held = append(held, r.must(other.Acquire(bg, key, time.Minute)))
+		waiters = append(waiters, waits(bg, l, key, time.Minute))
+	}
+	eventually(t, "all wait", func() bool {
+		for i := range keys {
+			if !redigolock.Placed(l, fmt.Sprint("key ", i)) {
+				return false
+			}
+		}
+		return true
+	})
+	eventually(t, "no connection of the pool is in use", func() bool { return pool.ActiveCount() == pool.IdleCount() })
+	list, err := redis.String(r.server.Do("CLIENT", "LIST", "TYPE", "pubsub"))
+	r.ok(err)
+	if n := strings.Count(list, "\n"); n != 1 || len(r.heard()) != keys {
+		t.Errorf("%d connections hear %d channels", n, len(r.heard()))
+	}
+	for i, k := range held {
+		r.ok(k.Release(bg))
+		r.ok(r.got("the waiter", waiters[i]).Release(bg))
+	}
+	r.gone()
 }

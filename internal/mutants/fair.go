@@ -224,6 +224,12 @@ var fairMutants = []mutant{
 		tests: "TestFairReleaseAfterCloseIsNotRepeated",
 	},
 	{
+		name: "fair: the subscription is the pool's", file: "fairline.go",
+		old:   "c, err := dialOwn(ctx, n.l.Pool)",
+		new:   "c := n.l.Pool.Get()\n	err := ctx.Err()",
+		tests: "TestFairOneSubscriptionForAllKeysBesideThePool",
+	},
+	{
 		name: "fair: a slot that nobody uses again stays", file: "fairslot.go",
 		old:   "		s.l.sweepLater()\n",
 		new:   "",
