@@ -230,6 +230,26 @@ var fairMutants = []mutant{
 		tests: "TestFairOneSubscriptionForAllKeysBesideThePool",
 	},
 	{
+		name: "fair: AcquireWith is allowed", file: "fair.go", tests: "TestFairCheck",
+		old: "case l.AcquireWith != nil || ", new: "case ",
+	},
+	{
+		name: "fair: ReleaseWith is allowed", file: "fair.go", tests: "TestFairCheck",
+		old: "l.ReleaseWith != nil || l.Retry != nil:", new: "l.Retry != nil:",
+	},
+	{
+		name: "fair: Retry is allowed", file: "fair.go", tests: "TestFairCheck",
+		old: " || l.Retry != nil:", new: ":",
+	},
+	{
+		name: "fair: a negative Cohort is allowed", file: "fair.go", tests: "TestFairCheck",
+		old: "case c.Passes < 0 || c.Slice < 0:", new: "case c.Passes < 0:",
+	},
+	{
+		name: "fair: a bad Owner is allowed", file: "fair.go", tests: "TestFairCheck",
+		old: "	if err := checkOwner(l.Owner); err != nil {", new: "	if err := error(nil); err != nil {",
+	},
+	{
 		name: "fair: a slot that nobody uses again stays", file: "fairslot.go",
 		old:   "		s.l.sweepLater()\n",
 		new:   "",
