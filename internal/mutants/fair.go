@@ -218,6 +218,42 @@ var fairMutants = []mutant{
 		tests: "TestFairLateRefusalOfASubscriptionIsToldApart",
 	},
 	{
+		name: "fair: TryAcquire does not look again", file: "fair.go",
+		old:   "	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {\n		start, r.left",
+		new:   "	if false {\n		start, r.left",
+		tests: "TestFairTryAcquireLooksAgainAfterALostReply",
+	},
+	{
+		name: "fair: TryAcquire does not count from its look", file: "fair.go",
+		old:   "		start, r.left, err = l.lookAgainFair(ctx, k, err)\n",
+		new:   "		_, r.left, err = l.lookAgainFair(ctx, k, err)\n		start = time.Time{}\n",
+		tests: "TestFairTryAcquireLooksAgainAfterALostReply",
+	},
+	{
+		name: "fair: TryAcquire returns what is over", file: "fair.go",
+		old:   "	if k.over(l.now()) {\n",
+		new:   "	if false {\n",
+		tests: "TestFairGrantThatIsToldTooLateIsUndone",
+	},
+	{
+		name: "fair: TryAcquire leaves what is over", file: "fair.go",
+		old:   "		s.owe(k.token, k.ttl)\n		return tooLate",
+		new:   "		return tooLate",
+		tests: "TestFairGrantThatIsToldTooLateIsUndone",
+	},
+	{
+		name: "fair: Acquire returns what is over", file: "fairreply.go",
+		old:   "case x == nil, cmd.kind != nothing && passed(now, d):",
+		new:   "case x == nil:",
+		tests: "TestFairGrantThatIsToldTooLateIsUndone",
+	},
+	{
+		name: "fair: Acquire does not say that it was too late", file: "fairreply.go",
+		old:   "if x != nil && (cmd.kind == try || cmd.kind == enter) {",
+		new:   "if false {",
+		tests: "TestFairGrantThatIsToldTooLateIsUndone",
+	},
+	{
 		name: "fair: a Release after Close is repeated", file: "fairrelease.go",
 		old:   "	if f.closed { // nobody is left",
 		new:   "	if false { // nobody is left",
