@@ -260,6 +260,36 @@ var fairMutants = []mutant{
 		tests: "TestFairReleaseAfterCloseIsNotRepeated",
 	},
 	{
+		name: "fair: Release does not see a conflict", file: "fairrelease.go",
+		old:   "	case r.holder != \"\" && r.left < 0:\n",
+		new:   "	case false:\n",
+		tests: "TestFairReleaseFindsAConflict",
+	},
+	{
+		name: "fair: Release does not say that nobody was told", file: "fairrelease.go",
+		old:   "	case r.deaf != nil && r.was:\n",
+		new:   "	case false:\n",
+		tests: "TestFairReleaseThatMayNotPublish",
+	},
+	{
+		name: "fair: the entry of who lost its rights stays", file: "fairreply.go",
+		old:   "	case cmd.kind == poke:\n		s.failAll(err)\n		s.giveUp(t)\n",
+		new:   "	case cmd.kind == poke:\n		s.failAll(err)\n		s.w = nil\n",
+		tests: "TestFairQueuedWaiterThatLosesItsRights",
+	},
+	{
+		name: "fair: who comes during a refused QUIT waits", file: "fairreply.go",
+		old:   "	if fateOf(ctx, err) == refused {\n		s.failAll(err)\n	}\n",
+		new:   "",
+		tests: "TestFairQueuedWaiterThatLosesItsRights",
+	},
+	{
+		name: "fair: a forgotten token's message is dropped", file: "fairreply.go",
+		old:   "			g.ttl = time.Minute\n",
+		new:   "			return\n",
+		tests: "TestFairMessageOfAForgottenToken",
+	},
+	{
 		name: "fair: the subscription is the pool's", file: "fairline.go",
 		old:   "c, err := dialOwn(ctx, n.l.Pool)",
 		new:   "c := n.l.Pool.Get()\n	err := ctx.Err()",
