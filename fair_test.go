@@ -19,7 +19,8 @@ import (
 type fairRig struct {
 	*rig
 	key, queue string
-	cohort     redigolock.Cohort // of contend's Lockers
+	cohort     redigolock.Cohort                 // of contend's Lockers
+	wrap       func(*redis.Pool) redigolock.Pool // makes the other Lockers' pools; nil: they are as they are
 }
 
 const fairTestTTL = 10 * time.Second
@@ -48,7 +49,12 @@ func (r *fairRig) fair(pool redigolock.Pool) *redigolock.Locker {
 	return l
 }
 
-func (r *fairRig) other() *redigolock.Locker { return r.fair(r.server.Pool()) }
+func (r *fairRig) other() *redigolock.Locker {
+	if r.wrap != nil {
+		return r.fair(r.wrap(r.server.Pool()))
+	}
+	return r.fair(r.server.Pool())
+}
 
 // An acquired is what an Acquire returned.
 type acquired struct {
@@ -103,6 +109,8 @@ func (r *fairRig) gone() {
 func TestFairCheck(t *testing.T) {
 	proxy := redistest.NewProxy(t, redistest.Start(t).Addr())
 	cohort := redigolock.Cohort{Passes: 1}
+	ctx, cancel := context.WithTimeout(bg, 10*time.Second)
+	defer cancel()
 	for name, tt := range map[string]struct {
 		l   *redigolock.Locker
 		key string
@@ -120,7 +128,7 @@ func TestFairCheck(t *testing.T) {
 	} {
 		tt.l.Pool = proxy.Pool()
 		for verb, acquire := range fairAcquires {
-			if err := acquire(tt.l, bg, tt.key); !errors.Is(err, redigolock.ErrInvalid) {
+			if err := acquire(tt.l, ctx, tt.key); !errors.Is(err, redigolock.ErrInvalid) {
 				t.Errorf("%s, %s: %v", name, verb, err)
 			}
 		}

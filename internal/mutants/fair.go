@@ -316,6 +316,18 @@ var fairMutants = []mutant{
 		old: "	if err := checkOwner(l.Owner); err != nil {", new: "	if err := error(nil); err != nil {",
 	},
 	{
+		name: "fair: an unknown outcome is asked for through the pool", file: "fairreply.go",
+		old:   "		s.fresh = true\n		fallthrough\n",
+		new:   "		fallthrough\n",
+		tests: "TestFairUnknownOutcomeIsAskedForOnANewConnection",
+	},
+	{
+		name: "fair: Release tries again through the pool", file: "fairrelease.go",
+		old:   "cmd.t, cmd.fresh = nil, true",
+		new:   "cmd.t = nil",
+		tests: "TestFairUnknownOutcomeIsAskedForOnANewConnection",
+	},
+	{
 		name: "fair: a slot that nobody uses again stays", file: "fairslot.go",
 		old:   "		s.l.sweepLater()\n",
 		new:   "",
