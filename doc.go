@@ -138,16 +138,18 @@ Cancelling does not help: a server that was stopped carries out all the commands
 
 A verb's caller closes the connection and decides: [Verify] or [Extend] with the same token on a new connection tells,
 but not for good while the command may still be on its way. A Locker uses one token for a whole Acquire and recognises it
-at the next try; it counts such a lock from the send of an Extend that confirmed it. A call that gives up returns at once,
-and a goroutine removes the token by compare-and-delete on connections of its own until the server has confirmed twice, an
-OpTimeout apart, that it is not there, or until its ttl must be over. [Locker.Close] waits for that.
+at the next try; it counts such a lock from the send of an Extend that confirmed it. A fair Locker asks what became of its
+token, and takes another only when that one is nowhere. A call that gives up returns at once, and a goroutine removes
+the token by compare-and-delete on connections of its own until the server has confirmed twice, an OpTimeout apart, that
+it is not there, or until its ttl must be over. [Locker.Close] waits for that.
 
 # Errors
 
 	ErrHeld         somebody else's token is in the key     wait or give up; errors.As *HeldError tells who
 	ErrNotHeld      the key does not carry this token       stop the work: the lock was lost
 	ErrLost         cause of a KeepAlive context            stop the work; context.Cause tells why
-	ErrExpired      won, but without any validity left      undone already; the ttl is too short for this network
+	ErrExpired      won, but without any validity left      undone already (with Fair: in the background); the ttl is too
+	                                                        short for this network
 	ErrUnknown      no reply came                           see above
 	ErrInvalid      a bad argument, nothing was sent        mend the call
 	ErrConflict     the key holds something that is no      choose another key, or DEL it by hand if it is a remnant;

@@ -38,7 +38,8 @@ var (
 	ErrUnsupported = errors.New("redigolock: not supported")
 	// ErrFenced: [Guard] has seen a higher fencing number.
 	ErrFenced = errors.New("redigolock: fenced off by a higher number")
-	// ErrExpired: an acquire was won, but so late that no validity was left; it has been undone.
+	// ErrExpired: an acquire was won, but so late that no validity was left; it has been undone, or with Fair is being
+	// undone in the background.
 	ErrExpired = errors.New("redigolock: acquired too late, already expired")
 	// ErrClosed: the Locker was closed, or the Mux that it works over.
 	ErrClosed = errors.New("redigolock: closed")

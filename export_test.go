@@ -186,3 +186,10 @@ func Placed(l *Locker, key string) bool {
 	s := l.state.fair.slots[key]
 	return s != nil && s.w != nil && s.w.placed
 }
+
+// FairCloseWaits reports whether Close waits for what a fair Locker has in flight, or has to give up.
+func FairCloseWaits(l *Locker) bool {
+	l.state.fair.mu.Lock()
+	defer l.state.fair.mu.Unlock()
+	return l.state.fair.idle != nil
+}

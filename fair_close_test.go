@@ -2,6 +2,7 @@ package redigolock_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"sync/atomic"
 	"testing"
@@ -13,49 +14,150 @@ import (
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
-// Close does not wait for a connection that cannot be had for ever. What turns out only after it that it may have got a lock
-// is released all the same, by one try.
-func TestFairOutcomeThatIsUnknownAfterCloseIsReleased(t *testing.T) {
-	for _, x := range []struct {
-		name    string
-		acquire func(*redigolock.Locker, context.Context, string, time.Duration) (*redigolock.Lock, error)
-		dials   int
-	}{
-		{"TryAcquire", (*redigolock.Locker).TryAcquire, 1},
-		{"Acquire", (*redigolock.Locker).Acquire, 2}, // the other is its subscription
+// A hangingPool dials through the rig's proxy; from hang on its dials hang, until letGo makes them fail, and later ones work.
+type hangingPool struct {
+	*splitPool
+	hanging  atomic.Bool
+	dialling chan struct{} // receives from each dial that hangs
+	free     chan struct{}
+}
+
+func newHangingPool(r *fairRig) *hangingPool {
+	p := &hangingPool{splitPool: &splitPool{Pool: r.proxy.Pool()}, dialling: make(chan struct{}), free: make(chan struct{})}
+	p.dial = func(...redis.DialOption) (redis.Conn, error) {
+		if !p.hanging.Load() {
+			return p.Pool.Dial()
+		}
+		select {
+		case p.dialling <- struct{}{}:
+		case <-p.free:
+		}
+		<-p.free
+		return nil, io.EOF
+	}
+	return p
+}
+
+func (p *hangingPool) hang() { p.hanging.Store(true) }
+
+func (p *hangingPool) letGo() {
+	p.hanging.Store(false)
+	close(p.free)
+}
+
+// Close does not wait for a connection that cannot be had for ever. What turns out only after it that it may have got a lock,
+// or a place in the queue, is given up all the same, by one try. If that fails, the lock goes with its ttl, and the entry
+// is passed over.
+func TestFairOutcomeThatIsUnknownAfterCloseIsTriedOnce(t *testing.T) {
+	for _, x := range []lateOutcome{
+		{"TryAcquire", (*redigolock.Locker).TryAcquire, "try", "rel", 1},
+		{"Acquire", (*redigolock.Locker).Acquire, "try", "rel", 2}, // the other is its subscription
+		{"Acquire queued", (*redigolock.Locker).Acquire, "enter", "quit", 1},
 	} {
-		t.Run(x.name, func(t *testing.T) {
-			t.Parallel()
-			r := newFairRig(t)
-			dialling, dialled := make(chan struct{}), make(chan struct{})
-			pool := &splitPool{Pool: r.proxy.Pool()}
-			pool.dial = func(...redis.DialOption) (redis.Conn, error) {
-				select {
-				case <-dialled:
-					return pool.Pool.Dial()
-				case dialling <- struct{}{}:
+		for _, fails := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, the try fails %v", x.name, fails), func(t *testing.T) {
+				t.Parallel()
+				r := newFairRig(t)
+				if x.undo == "quit" {
+					k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+					r.outcomeAfterClose(x, fails)
+					if n := len(r.entries()); n != 0 != fails {
+						t.Errorf("%d entries are left", n)
+					}
+					r.ok(k.Release(bg))
+				} else {
+					r.outcomeAfterClose(x, fails)
 				}
-				<-dialled
-				return nil, io.EOF
-			}
-			l := r.fair(pool)
-			l.OpTimeout = 50 * time.Millisecond
-			r.once("try", 1, redistest.Drop())
-			ended := inBackground(func() error {
-				_, err := x.acquire(l, bg, r.key, time.Minute)
-				return err
+				r.gone()
 			})
-			for range x.dials {
-				receive(t, "it asks again on a connection of its own", dialling)
-			}
-			r.ok(l.Close())
-			if r.get(r.key) == "" {
-				t.Error("it was released before the outcome was known")
-			}
-			close(dialled)
-			wants(t, receive(t, "it ends", ended), redigolock.ErrUnknown)
-			r.gone()
-		})
+		}
+	}
+}
+
+// A lateOutcome is a command whose reply is lost, and whose outcome is asked for on a connection that cannot be had.
+type lateOutcome struct {
+	name    string
+	acquire func(*redigolock.Locker, context.Context, string, time.Duration) (*redigolock.Lock, error)
+	lost    string // the command
+	undo    string // what gives up what it has got
+	dials   int    // how many hang
+}
+
+// outcomeAfterClose closes a Locker meanwhile, and checks what it sends when it must not wait any longer.
+func (r *fairRig) outcomeAfterClose(x lateOutcome, fails bool) {
+	r.t.Helper()
+	pool := newHangingPool(r)
+	l := r.fair(pool)
+	l.OpTimeout = time.Second
+	r.rule(func(verb string, n int) redistest.Action {
+		switch {
+		case verb == x.lost && n == 1:
+			pool.hang()
+			return redistest.Drop()
+		case verb == x.undo && fails:
+			return redistest.Cut()
+		}
+		return redistest.Pass()
+	})
+	ended := inBackground(func() error {
+		_, err := x.acquire(l, bg, r.key, 3*time.Second)
+		return err
+	})
+	for range x.dials {
+		receive(r.t, "it asks again on a connection of its own", pool.dialling)
+	}
+	r.ok(receive(r.t, "Close returns", inBackground(l.Close)))
+	if n := len(r.sent(x.undo)); n != 0 {
+		r.t.Errorf("%s was sent %d times before the outcome was known", x.undo, n)
+	}
+	pool.letGo()
+	wants(r.t, receive(r.t, "it ends", ended), redigolock.ErrUnknown)
+	eventually(r.t, "its slot goes", func() bool { return redigolock.FairSlots(l) == 0 })
+	if n := len(r.sent(x.undo)); n != 1 {
+		r.t.Errorf("%s was sent %d times", x.undo, n)
+	}
+}
+
+// A TryAcquire that is unanswered when Close comes is waited for, and what it may have got is released when Close returns.
+func TestFairCloseWaitsForAnUnansweredTry(t *testing.T) {
+	t.Parallel()
+	r := newFairRig(t)
+	came := r.once("try", 1, redistest.Swallow())
+	ctx, cancel := context.WithCancel(bg)
+	ended := inBackground(func() error {
+		_, err := r.locker.TryAcquire(ctx, r.key, time.Minute)
+		return err
+	})
+	<-came
+	closed := inBackground(r.locker.Close)
+	eventually(t, "Close waits", func() bool { return redigolock.FairCloseWaits(r.locker) })
+	cancel()
+	wants(t, receive(t, "it ends", ended), context.Canceled, redigolock.ErrUnknown)
+	r.ok(receive(t, "Close returns", closed))
+	if r.get(r.key) != "" {
+		t.Error("it is not released")
+	}
+	if n := len(r.sent("rel")); n != 2 {
+		t.Errorf("the server has confirmed it %d times", n)
+	}
+}
+
+// A Release after Close tries twice, as ever, and nothing more is sent for it.
+func TestFairReleaseAfterCloseIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	r := newFairRig(t)
+	k := r.must(r.locker.Acquire(bg, r.key, 2*time.Second))
+	r.ok(r.locker.Close())
+	r.rule(func(verb string, _ int) redistest.Action {
+		if verb == "rel" {
+			return redistest.Cut()
+		}
+		return redistest.Pass()
+	})
+	wants(t, k.Release(bg), redigolock.ErrUnknown)
+	r.gone() // by its ttl
+	if n := len(r.sent("rel")); n != 2 || redigolock.FairSlots(r.locker) != 0 {
+		t.Errorf("REL was sent %d times, %d slots are left", n, redigolock.FairSlots(r.locker))
 	}
 }
 

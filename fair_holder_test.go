@@ -197,3 +197,14 @@ func TestFairNewHolderEndsTheOneBefore(t *testing.T) {
 	r.ok(next.Release(bg))
 	r.gone()
 }
+
+// A Release that finds a foreign string without TTL says so: the key will not become free by itself.
+func TestFairReleaseFindsAConflict(t *testing.T) {
+	r := newFairRig(t)
+	k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+	r.do("SET", r.key, "foreign")
+	wants(t, k.Release(bg), redigolock.ErrConflict)
+	if token := r.get(r.key); token != "foreign" {
+		t.Errorf("the key has %q", token)
+	}
+}

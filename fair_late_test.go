@@ -6,22 +6,27 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
+
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
+// fairAcquires are the two ways to send a TRY.
+var fairAcquires = map[string]func(*redigolock.Locker, context.Context, string) error{
+	"TryAcquire": func(l *redigolock.Locker, ctx context.Context, key string) error {
+		_, err := l.TryAcquire(ctx, key, time.Minute)
+		return err
+	},
+	"Acquire": func(l *redigolock.Locker, ctx context.Context, key string) error {
+		_, err := l.Acquire(ctx, key, time.Minute)
+		return err
+	},
+}
+
 // A TRY that is carried out after its clean-up was confirmed has left a lock to nobody. Who asks next finds it, and frees it.
 func TestFairTryCarriedOutAfterItsCleanUp(t *testing.T) {
-	for name, acquire := range map[string]func(*redigolock.Locker, context.Context, string) error{
-		"TryAcquire": func(l *redigolock.Locker, ctx context.Context, key string) error {
-			_, err := l.TryAcquire(ctx, key, time.Minute)
-			return err
-		},
-		"Acquire": func(l *redigolock.Locker, ctx context.Context, key string) error {
-			_, err := l.Acquire(ctx, key, time.Minute)
-			return err
-		},
-	} {
+	for name, acquire := range fairAcquires {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newFairRig(t)
@@ -39,6 +44,51 @@ func TestFairTryCarriedOutAfterItsCleanUp(t *testing.T) {
 			eventually(t, "the next gets it, with the same verb", func() bool { return acquire(r.locker, bg, r.key) == nil })
 		})
 	}
+}
+
+// The clean-up of a lost TRY neither waits for a connection of the pool nor gets a broken one: it dials its own.
+func TestFairCleanUpOfALostTryDials(t *testing.T) {
+	for name, acquire := range fairAcquires {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newFairRig(t)
+			pool := r.proxy.Pool()
+			l := r.fair(pool)
+			l.OpTimeout = 200 * time.Millisecond
+			pooled := r.idle(pool, 4)
+			came := r.once("try", 1, redistest.Swallow())
+			ctx, cancel := context.WithCancel(bg)
+			gaveUp := inBackground(func() error { return acquire(l, ctx, r.key) })
+			<-came
+			cancel()
+			wants(t, receive(t, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
+			eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) >= 2 && !redigolock.FairOwes(l) })
+			if !pooled[r.sent("try")[0].Conn] {
+				t.Error("TRY was not sent on a connection of the pool")
+			}
+			for _, q := range r.sent("rel") {
+				if pooled[q.Conn] {
+					t.Error("REL was sent on a connection of the pool")
+				}
+			}
+		})
+	}
+}
+
+// idle makes idle connections in the pool, and returns their numbers.
+func (r *fairRig) idle(pool *redis.Pool, n int) map[int]bool {
+	r.t.Helper()
+	numbers := map[int]bool{}
+	for range n {
+		c := pool.Get()
+		defer c.Close()
+		_, err := c.Do("ECHO", "idle")
+		r.ok(err)
+	}
+	for _, q := range r.sent("echo") {
+		numbers[q.Conn] = true
+	}
+	return numbers
 }
 
 // What is retried in the background with long pauses is retried soon when somebody comes who waits for it.

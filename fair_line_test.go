@@ -2,8 +2,13 @@ package redigolock_test
 
 import (
 	"context"
+	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
@@ -50,35 +55,140 @@ func TestFairOldNoSubDoesNotEndTheNewSubscription(t *testing.T) {
 	r.ok(r.got("the waiter", waiter).Release(bg))
 }
 
-// A SUBSCRIBE that is answered only when its channel was left and is wanted again says nothing of the new one; and the answer
-// to the UNSUBSCRIBE between them does not end the subscription, which would cost this Locker all its places in all queues.
-func TestFairLateAnswersOfASubscriptionDoNotEndIt(t *testing.T) {
+// A channel is left in the moment in which nobody needs it any more, while the subscription goes on for another key.
+func TestFairChannelIsLeftAtOnce(t *testing.T) {
+	t.Parallel()
 	r := newFairRig(t)
-	r.locker.OpTimeout = time.Minute // or the subscription would be made anew for its silence
 	other := r.other()
 	k, rare := r.must(other.Acquire(bg, r.key, time.Minute)), r.must(other.Acquire(bg, "rare", time.Minute))
 	waiter := waits(bg, r.locker, r.key, time.Minute)
 	r.queued(1)
-	answer := make(chan struct{})
-	came := r.once("subscribe", 1, redistest.Hold(answer))
-	ctx, cancel := context.WithCancel(bg)
-	gone := waits(ctx, r.locker, "rare", time.Minute)
-	<-came
-	cancel()
-	wants(t, receive(t, "it gives up", gone).err, context.Canceled)
-	eventually(t, "the channel is left", func() bool { return len(r.sent("unsubscribe")) == 1 })
-	second := waits(bg, r.locker, "rare", time.Minute)
-	eventually(t, "it is wanted again", func() bool { return len(r.sent("subscribe")) == 3 })
-	close(answer)
-	eventually(t, "its entry is queued", func() bool { return redigolock.Placed(r.locker, "rare") })
-	if n := len(r.sent("subscribe")); n != 3 || len(r.heard()) != 2 {
-		t.Errorf("SUBSCRIBE was sent %d times, %d channels are heard", n, len(r.heard()))
+	served := waits(bg, r.locker, "rare", time.Minute)
+	eventually(t, "it waits", func() bool { return redigolock.Placed(r.locker, "rare") })
+	r.ok(rare.Release(bg))
+	r.ok(r.got("the waiter of the other key", served).Release(bg))
+	eventually(t, "its slot goes", func() bool { return redigolock.FairSlots(r.locker) == 1 })
+	begin := time.Now()
+	eventually(t, "its channel is left", func() bool { return len(r.sent("unsubscribe")) == 1 })
+	if took := time.Since(begin); took > 700*time.Millisecond { // the next ping is a second away
+		t.Errorf("it took %v", took)
 	}
+	eventually(t, "one channel is heard", func() bool { return len(r.heard()) == 1 })
 	r.ok(k.Release(bg))
 	r.ok(r.got("the waiter", waiter).Release(bg))
-	r.ok(rare.Release(bg))
-	r.ok(r.got("the second waiter of the other key", second).Release(bg))
 	r.gone()
+}
+
+// Each answer of a SUBSCRIBE, an UNSUBSCRIBE and another SUBSCRIBE of the same channel may come late. Only that of the last
+// one says that the channel is heard: before it nothing may be queued, and none of them ends the subscription.
+func TestFairLateAnswersOfASubscriptionAreToldApart(t *testing.T) {
+	for name, early := range map[string]int{ // so many answers come before the second SUBSCRIBE is sent
+		"all in flight": 0, "the first answered": 1, "both answered": 2,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newFairRig(t)
+			var answer [3]chan struct{}
+			for i := range answer {
+				answer[i] = make(chan struct{})
+			}
+			l := newLateLine(r, func(verb string, n int) redistest.Action {
+				switch verb {
+				case "subscribe":
+					return redistest.Hold(answer[2*(n-1)])
+				case "unsubscribe":
+					return redistest.Hold(answer[1])
+				}
+				return redistest.Pass()
+			})
+			l.leave()
+			for _, a := range answer[:early] {
+				close(a)
+			}
+			l.comeBack()
+			r.sendsNone("before the last answer", func() {
+				for _, a := range answer[early:2] {
+					close(a)
+				}
+			}, "enter", "subscribe")
+			close(answer[2])
+			l.served()
+		})
+	}
+}
+
+// The same of a SUBSCRIBE that was refused: it was another's matter.
+func TestFairLateRefusalOfASubscriptionIsToldApart(t *testing.T) {
+	t.Parallel()
+	r := newFairRig(t)
+	release, held := make(chan struct{}), make(chan struct{})
+	once := sync.OnceFunc(func() { close(held) })
+	l := newLateLine(r, func(verb string, n int) redistest.Action {
+		switch {
+		case verb == "ping" && n == 1:
+			once()
+			return redistest.Hold(release)
+		case verb == "subscribe" && n == 1:
+			return redistest.Reply("-NOPERM No permissions to access a channel\r\n")
+		}
+		return redistest.Pass()
+	})
+	<-held
+	l.leave()
+	l.comeBack()
+	close(release)
+	l.served()
+}
+
+// A lateLine is the subscription of the rig's Locker, which waits for the rig's key, while it comes and goes as a waiter of
+// another key.
+type lateLine struct {
+	*fairRig
+	k, rare        *redigolock.Lock
+	waiter, second <-chan acquired
+}
+
+func newLateLine(r *fairRig, rule func(verb string, n int) redistest.Action) *lateLine {
+	r.t.Helper()
+	r.locker.OpTimeout = time.Minute // or the subscription would be made anew for its silence
+	other := r.other()
+	l := &lateLine{fairRig: r, k: r.must(other.Acquire(bg, r.key, time.Minute)), rare: r.must(other.Acquire(bg, "rare", time.Minute))}
+	l.waiter = waits(bg, r.locker, r.key, time.Minute)
+	r.queued(1)
+	r.rule(rule)
+	return l
+}
+
+// leave has the other key waited for, and given up until its channel is left.
+func (l *lateLine) leave() {
+	l.t.Helper()
+	ctx, cancel := context.WithCancel(bg)
+	gone := waits(ctx, l.locker, "rare", time.Minute)
+	eventually(l.t, "it subscribes", func() bool { return len(l.sent("subscribe")) == 2 })
+	cancel()
+	wants(l.t, receive(l.t, "it gives up", gone).err, context.Canceled)
+	eventually(l.t, "the channel is left", func() bool { return len(l.sent("unsubscribe")) == 1 })
+}
+
+// comeBack has the other key waited for once more.
+func (l *lateLine) comeBack() {
+	l.t.Helper()
+	l.second = waits(bg, l.locker, "rare", time.Minute)
+	eventually(l.t, "it is wanted again", func() bool { return len(l.sent("subscribe")) == 3 })
+}
+
+// served checks that the other key's waiter is queued by the same subscription, and that all get their locks.
+func (l *lateLine) served() {
+	l.t.Helper()
+	eventually(l.t, "its entry is queued", func() bool { return redigolock.Placed(l.locker, "rare") })
+	if n := len(l.sent("subscribe")); n != 3 || len(l.heard()) != 2 {
+		l.t.Errorf("SUBSCRIBE was sent %d times, %d channels are heard", n, len(l.heard()))
+	}
+	l.ok(l.k.Release(bg))
+	l.ok(l.got("the waiter", l.waiter).Release(bg))
+	l.ok(l.rare.Release(bg))
+	l.ok(l.got("the second waiter of the other key", l.second).Release(bg))
+	l.gone()
 }
 
 // heard are the channels that are heard at the server.
@@ -86,4 +196,38 @@ func (r *fairRig) heard() []any {
 	channels, _ := r.server.Do("PUBSUB", "CHANNELS")
 	list, _ := channels.([]any)
 	return list
+}
+
+// One connection hears the channels of all keys, and it is not the pool's.
+func TestFairOneSubscriptionForAllKeysBesideThePool(t *testing.T) {
+	const keys = 20
+	r := newFairRig(t)
+	pool := r.server.Pool()
+	l, other := r.fair(pool), r.other()
+	var held []*redigolock.Lock
+	var waiters []<-chan acquired
+	for i := range keys {
+		key := fmt.Sprint("key ", i)
+		held = append(held, r.must(other.Acquire(bg, key, time.Minute)))
+		waiters = append(waiters, waits(bg, l, key, time.Minute))
+	}
+	eventually(t, "all wait", func() bool {
+		for i := range keys {
+			if !redigolock.Placed(l, fmt.Sprint("key ", i)) {
+				return false
+			}
+		}
+		return true
+	})
+	eventually(t, "no connection of the pool is in use", func() bool { return pool.ActiveCount() == pool.IdleCount() })
+	list, err := redis.String(r.server.Do("CLIENT", "LIST", "TYPE", "pubsub"))
+	r.ok(err)
+	if n := strings.Count(list, "\n"); n != 1 || len(r.heard()) != keys {
+		t.Errorf("%d connections hear %d channels", n, len(r.heard()))
+	}
+	for i, k := range held {
+		r.ok(k.Release(bg))
+		r.ok(r.got("the waiter", waiters[i]).Release(bg))
+	}
+	r.gone()
 }

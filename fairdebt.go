@@ -9,6 +9,7 @@ type debt struct {
 	next     time.Time // of the next REL
 	busy     bool      // one is in flight
 	kept     bool      // by Release, which tries again itself
+	own      bool      // its RELs go on connections of their own, as all clean-ups of what was lost do
 	confirm  int       // how often the server must confirm
 	failures int       // in a row
 }
@@ -30,7 +31,8 @@ func (s *slot) owe(token string, ttl time.Duration) *debt {
 // oweLate has the token of a lost TRY released, which may still be on its way: by a REL that must be confirmed twice. If the
 // TRY is carried out later still, the next reply names a token that is remembered as dead.
 func (s *slot) oweLate(t *ticket) {
-	s.owe(t.token, t.longest()).confirm = 2
+	o := s.owe(t.token, t.longest())
+	o.confirm, o.own = 2, true
 	s.bury(t)
 }
 

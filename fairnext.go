@@ -23,7 +23,7 @@ func (s *slot) next(now time.Time) (cmd command, at time.Time) {
 			at = earlier(at, o.next)
 		default:
 			o.busy = true
-			return command{kind: rel, o: o, fresh: s.fresh}, at
+			return command{kind: rel, o: o, fresh: s.fresh || o.own}, at
 		}
 	}
 	var then time.Time

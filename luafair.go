@@ -29,9 +29,10 @@ end
 local function heard(channel)
   return redis.call('PUBSUB', numsub, channel)[2] > 0
 end
+local waiting
 local function refused()
-  local n = redis.pcall('LLEN', KEYS[2])
-  if type(n) == 'table' then return n end
+  waiting = redis.pcall('LLEN', KEYS[2])
+  if type(waiting) == 'table' then return waiting end
   local right = redis.pcall('PUBSUB', numsub)
   if right.err then return right end
 end
@@ -78,9 +79,10 @@ if not token then return redis.error_reply('ERR bad entry') end
 var luaFairTTL = strings.ReplaceAll(luaTTL, "ARGV[2]", "ARGV[3]")
 
 var (
-	// TRY. ARGV token, ttl in ms. Takes the lock if it is free and nobody waits. Says granted or held.
+	// TRY. ARGV token, ttl in ms. Takes the lock if it is free and nobody waits. Says granted or held. Where nobody waits SET
+	// is the first write: after an LPOP the server would not refuse it when it is out of memory.
 	scriptTry = newScript(2, luaFairTTL+luaFair+luaEndless+`
-no = pump()
+if waiting > 0 then no = pump() end
 if no then return no end
 if not holder then
   local set = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])

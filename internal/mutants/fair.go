@@ -4,7 +4,10 @@ package main
 
 func init() { mutants = append(mutants, fairMutants...) }
 
-const inEachState = "TestFairScriptsInEachState"
+const (
+	inEachState       = "TestFairScriptsInEachState"
+	outcomeAfterClose = "TestFairOutcomeThatIsUnknownAfterCloseIsTriedOnce"
+)
 
 var fairMutants = []mutant{
 	{
@@ -69,9 +72,15 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: a lost TRY is forgotten", file: "fairdebt.go",
-		old:   "	s.owe(t.token, t.longest()).confirm = 2\n	s.bury(t)\n",
-		new:   "	s.owe(t.token, t.longest()).confirm = 2\n",
+		old:   "	o.confirm, o.own = 2, true\n	s.bury(t)\n",
+		new:   "	o.confirm, o.own = 2, true\n",
 		tests: "TestFairTryCarriedOutAfterItsCleanUp",
+	},
+	{
+		name: "fair: a lost TRY is cleaned up through the pool", file: "fairdebt.go",
+		old:   "	o.confirm, o.own = 2, true\n",
+		new:   "	o.confirm = 2\n",
+		tests: "TestFairCleanUpOfALostTryDials",
 	},
 	{
 		name: "fair: an heir's longer ttl is forgotten", file: "fairslot.go",
@@ -175,6 +184,150 @@ var fairMutants = []mutant{
 		tests: "TestFairQuitDoesNotOvertakeItsEnter",
 	},
 	{
+		name: "fair: a channel is left at the next ping", file: "fairwire.go",
+		old: `		over := len(n.slots) == 0 || due && n.over() // first: what it forgets is told to the server at once
+		requests := n.requests(due)
+`,
+		new: `		requests := n.requests(due)
+		over := len(n.slots) == 0 || due && n.over()
+`,
+		tests: "TestFairChannelIsLeftAtOnce",
+	},
+	{
+		name: "fair: a channel is not left", file: "fairline.go",
+		old:   "		n.leaving = append(n.leaving, s.channel)\n",
+		new:   "",
+		tests: "TestFairChannelIsLeftAtOnce",
+	},
+	{
+		name: "fair: a late answer of a SUBSCRIBE counts", file: "fairwire.go",
+		old:   "if s != nil && s.ask == q.ask {",
+		new:   "if s != nil && s.ask != 0 {",
+		tests: "TestFairLateAnswersOfASubscriptionAreToldApart",
+	},
+	{
+		name: "fair: a late answer of an UNSUBSCRIBE ends the subscription", file: "fairwire.go",
+		old:   "(s == nil || s.ask == 0 || s.sub == making)",
+		new:   "(s == nil || s.ask == 0)",
+		tests: "TestFairLateAnswersOfASubscriptionAreToldApart",
+	},
+	{
+		name: "fair: a late refusal of a SUBSCRIBE counts", file: "fairwire.go",
+		old:   "if refusal == \"\" || s == nil || s.ask != q.ask {",
+		new:   "if refusal == \"\" || s == nil {",
+		tests: "TestFairLateRefusalOfASubscriptionIsToldApart",
+	},
+	{
+		name: "fair: TryAcquire does not look again", file: "fair.go",
+		old:   "	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {\n		start, r.left",
+		new:   "	if false {\n		start, r.left",
+		tests: "TestFairTryAcquireLooksAgainAfterALostReply",
+	},
+	{
+		name: "fair: TryAcquire does not count from its look", file: "fair.go",
+		old:   "		start, r.left, err = l.lookAgainFair(ctx, k, err)\n",
+		new:   "		_, r.left, err = l.lookAgainFair(ctx, k, err)\n		start = time.Time{}\n",
+		tests: "TestFairTryAcquireLooksAgainAfterALostReply",
+	},
+	{
+		name: "fair: TryAcquire returns what is over", file: "fair.go",
+		old:   "	if k.over(l.now()) {\n",
+		new:   "	if false {\n",
+		tests: "TestFairGrantThatIsToldTooLateIsUndone",
+	},
+	{
+		name: "fair: TryAcquire leaves what is over", file: "fair.go",
+		old:   "		s.owe(k.token, k.ttl)\n		return tooLate",
+		new:   "		return tooLate",
+		tests: "TestFairGrantThatIsToldTooLateIsUndone",
+	},
+	{
+		name: "fair: Acquire returns what is over", file: "fairreply.go",
+		old:   "case x == nil, cmd.kind != nothing && passed(now, d):",
+		new:   "case x == nil:",
+		tests: "TestFairGrantThatIsToldTooLateIsUndone",
+	},
+	{
+		name: "fair: Acquire does not say that it was too late", file: "fairreply.go",
+		old:   "if x != nil && (cmd.kind == try || cmd.kind == enter) {",
+		new:   "if false {",
+		tests: "TestFairGrantThatIsToldTooLateIsUndone",
+	},
+	{
+		name: "fair: a Release after Close is repeated", file: "fairrelease.go",
+		old:   "	if f.closed { // nobody is left",
+		new:   "	if false { // nobody is left",
+		tests: "TestFairReleaseAfterCloseIsNotRepeated",
+	},
+	{
+		name: "fair: Release does not see a conflict", file: "fairrelease.go",
+		old:   "	case r.holder != \"\" && r.left < 0:\n",
+		new:   "	case false:\n",
+		tests: "TestFairReleaseFindsAConflict",
+	},
+	{
+		name: "fair: Release does not say that nobody was told", file: "fairrelease.go",
+		old:   "	case r.deaf != nil && r.was:\n",
+		new:   "	case false:\n",
+		tests: "TestFairReleaseThatMayNotPublish",
+	},
+	{
+		name: "fair: the entry of who lost its rights stays", file: "fairreply.go",
+		old:   "	case cmd.kind == poke:\n		s.failAll(err)\n		s.giveUp(t)\n",
+		new:   "	case cmd.kind == poke:\n		s.failAll(err)\n		s.w = nil\n",
+		tests: "TestFairQueuedWaiterThatLosesItsRights",
+	},
+	{
+		name: "fair: who comes during a refused QUIT waits", file: "fairreply.go",
+		old:   "	if fateOf(ctx, err) == refused {\n		s.failAll(err)\n	}\n",
+		new:   "",
+		tests: "TestFairQueuedWaiterThatLosesItsRights",
+	},
+	{
+		name: "fair: a forgotten token's message is dropped", file: "fairreply.go",
+		old:   "			g.ttl = time.Minute\n",
+		new:   "			return\n",
+		tests: "TestFairMessageOfAForgottenToken",
+	},
+	{
+		name: "fair: the subscription is the pool's", file: "fairline.go",
+		old:   "c, err := dialOwn(ctx, n.l.Pool)",
+		new:   "c := n.l.Pool.Get()\n	err := ctx.Err()",
+		tests: "TestFairOneSubscriptionForAllKeysBesideThePool",
+	},
+	{
+		name: "fair: AcquireWith is allowed", file: "fair.go", tests: "TestFairCheck",
+		old: "case l.AcquireWith != nil || ", new: "case ",
+	},
+	{
+		name: "fair: ReleaseWith is allowed", file: "fair.go", tests: "TestFairCheck",
+		old: "l.ReleaseWith != nil || l.Retry != nil:", new: "l.Retry != nil:",
+	},
+	{
+		name: "fair: Retry is allowed", file: "fair.go", tests: "TestFairCheck",
+		old: " || l.Retry != nil:", new: ":",
+	},
+	{
+		name: "fair: a negative Cohort is allowed", file: "fair.go", tests: "TestFairCheck",
+		old: "case c.Passes < 0 || c.Slice < 0:", new: "case c.Passes < 0:",
+	},
+	{
+		name: "fair: a bad Owner is allowed", file: "fair.go", tests: "TestFairCheck",
+		old: "	if err := checkOwner(l.Owner); err != nil {", new: "	if err := error(nil); err != nil {",
+	},
+	{
+		name: "fair: an unknown outcome is asked for through the pool", file: "fairreply.go",
+		old:   "		s.fresh = true\n		fallthrough\n",
+		new:   "		fallthrough\n",
+		tests: "TestFairUnknownOutcomeIsAskedForOnANewConnection",
+	},
+	{
+		name: "fair: Release tries again through the pool", file: "fairrelease.go",
+		old:   "cmd.t, cmd.fresh = nil, true",
+		new:   "cmd.t = nil",
+		tests: "TestFairUnknownOutcomeIsAskedForOnANewConnection",
+	},
+	{
 		name: "fair: a slot that nobody uses again stays", file: "fairslot.go",
 		old:   "		s.l.sweepLater()\n",
 		new:   "",
@@ -196,7 +349,55 @@ var fairMutants = []mutant{
 		name: "fair: nothing is sent after Close", file: "fairnext.go",
 		old:   "	for _, o := range s.owed {\n",
 		new:   "	if s.l.state.fair.closed {\n\t\treturn cmd, at\n\t}\n	for _, o := range s.owed {\n",
-		tests: "TestFairOutcomeThatIsUnknownAfterCloseIsReleased",
+		tests: outcomeAfterClose,
+	},
+	{
+		name: "fair: what is owed after Close is repeated", file: "fairreply.go",
+		old:   "case o.confirm <= 0, now.After(o.until), s.l.state.fair.closed && !o.kept:",
+		new:   "case o.confirm <= 0, now.After(o.until):",
+		tests: outcomeAfterClose,
+	},
+	{
+		name: "fair: QUIT after Close is repeated", file: "fairreply.go",
+		old:   "if err == nil || s.l.state.fair.closed {",
+		new:   "if err == nil {",
+		tests: outcomeAfterClose,
+	},
+	{
+		name: "fair: no QUIT after Close", file: "fairnext.go",
+		old:   "	t := s.quit\n	switch {\n",
+		new:   "	t := s.quit\n	switch {\n	case s.l.state.fair.closed:\n		s.quit = nil\n		return cmd, at\n",
+		tests: outcomeAfterClose,
+	},
+	{
+		name: "fair: Close waits for ever", file: "fair.go",
+		old:   "	waitFor(most, idle)\n",
+		new:   "	<-idle\n",
+		tests: outcomeAfterClose,
+	},
+	{
+		name: "fair: Close waits for the subscription for ever", file: "fair.go",
+		old:   "		waitFor(l.opTimeout(), done)\n",
+		new:   "		<-done\n",
+		tests: outcomeAfterClose,
+	},
+	{
+		name: "fair: Close does not wait for what is in flight", file: "fairslot.go",
+		old:   " || len(s.owed) > 0 || s.users > 0\n",
+		new:   " || len(s.owed) > 0\n",
+		tests: "TestFairCloseWaitsForAnUnansweredTry",
+	},
+	{
+		name: "fair: Close does not wait for what is owed", file: "fairslot.go",
+		old:   " || len(s.owed) > 0 || s.users > 0\n",
+		new:   " || s.users > 0\n",
+		tests: "TestFairCloseWaitsForAnUnansweredTry",
+	},
+	{
+		name: "fair: a lost TRY is confirmed once", file: "fairdebt.go",
+		old:   "	o.confirm, o.own = 2, true\n",
+		new:   "	o.own = true\n",
+		tests: "TestFairCloseWaitsForAnUnansweredTry",
 	},
 	{
 		name: "fair: Close does not end a long pause", file: "fair.go",
@@ -333,7 +534,9 @@ var fairMutants = []mutant{
 	{name: "fair: release without compare", file: "luafair.go", tests: inEachState,
 		old: "if holder == ARGV[2] then\n  local deleted", new: "if holder then\n  local deleted"},
 	{name: "fair: TRY barges", file: "luafair.go", tests: inEachState,
-		old: "no = pump()\nif no then return no end\nif not holder then\n  local set", new: "if not holder then\n  local set"},
+		old: "if waiting > 0 then no = pump() end\nif no then return no end\n", new: ""},
+	{name: "fair: TRY writes more without memory", file: "luafair.go", tests: "TestServerErrorsFair",
+		old: "if waiting > 0 then no = pump() end\n", new: "no = pump()\n"},
 	{name: "fair: ENTER barges", file: "luafair.go", tests: inEachState,
 		old: "local pushed = redis.pcall('RPUSH', KEYS[2], ARGV[2])", new: "local pushed = redis.pcall('LPUSH', KEYS[2], ARGV[2])"},
 	{name: "fair: POKE barges", file: "luafair.go", tests: inEachState,
@@ -369,7 +572,7 @@ var fairMutants = []mutant{
 	{name: "fair: no rights probe", file: "luafair.go", tests: "TestFairScriptsWithoutRights",
 		old: "if right.err then return right end", new: ""},
 	{name: "fair: no type check of the queue", file: "luafair.go", tests: "TestFairScriptsRefuseBeforeTheyWrite",
-		old: "if type(n) == 'table' then return n end", new: ""},
+		old: "if type(waiting) == 'table' then return waiting end", new: ""},
 	{name: "fair: two keys share a queue", file: "check.go", tests: "TestFairKeysDoNotShareAQueue",
 		old: `return "{" + key + "}:" + s, nil`, new: `return s + ":{" + key + "}", nil`},
 }

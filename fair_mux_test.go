@@ -1,0 +1,88 @@
+package redigolock_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// Over a Mux a fair Locker does what it does over a pool: it serves many, survives a connection that breaks under all of
+// them, and leaves nothing.
+func TestFairOverAMux(t *testing.T) {
+	r := newFairRig(t)
+	r.wrap = func(p *redis.Pool) redigolock.Pool { return muxOver(t, p) }
+	r.contend(3, 60, time.Second)
+	r.gone()
+
+	l := r.fair(muxOver(t, r.proxy.Pool()))
+	l.OpTimeout = 500 * time.Millisecond
+	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+	r.once("enter", 1, redistest.Drop())
+	waiter := waits(bg, l, r.key, fairTestTTL)
+	r.queued(1)
+	behind := waits(bg, l, r.key, fairTestTTL)
+	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == 2 })
+	r.ok(k.Release(bg))
+	k = r.got("the waiter", waiter)
+	r.once("rel", 1, redistest.Drop())
+	r.ok(k.Release(bg))
+	r.ok(r.got("the one behind", behind).Release(bg))
+	r.gone()
+	r.oncePerToken()
+}
+
+func muxOver(t *testing.T, p *redis.Pool) *redigolock.Mux {
+	m := &redigolock.Mux{Pool: p}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+// After an outcome that is unknown the next command does not take its chance with another connection of the pool, which may be
+// broken as well: it dials.
+func TestFairUnknownOutcomeIsAskedForOnANewConnection(t *testing.T) {
+	for lost, next := range map[string]string{"try": "poke", "enter": "poke", "rel": "rel", "quit": "quit"} {
+		t.Run(lost, func(t *testing.T) {
+			t.Parallel()
+			r := newFairRig(t)
+			pool := r.proxy.Pool()
+			l := r.fair(pool)
+			pooled := r.idle(pool, 6)
+			came := r.once(lost, 1, redistest.Drop())
+			r.sends(l, lost)
+			<-came
+			n := 1
+			if next != lost {
+				n = 0
+			}
+			eventually(t, "it asks", func() bool { return len(r.sent(next)) > n })
+			if !pooled[r.sent(lost)[0].Conn] {
+				t.Errorf("%s was not sent on a connection of the pool", lost)
+			}
+			if pooled[r.sent(next)[n].Conn] {
+				t.Errorf("%s was sent on a connection of the pool", next)
+			}
+		})
+	}
+}
+
+// sends has a Locker send the verb.
+func (r *fairRig) sends(l *redigolock.Locker, verb string) {
+	r.t.Helper()
+	if verb == "try" || verb == "rel" {
+		r.ok(r.must(l.Acquire(bg, r.key, fairTestTTL)).Release(bg))
+		return
+	}
+	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+	ctx, cancel := context.WithCancel(bg)
+	waiter := waits(ctx, l, r.key, fairTestTTL)
+	eventually(r.t, "it is queued", func() bool { return redigolock.Placed(l, r.key) })
+	cancel()
+	wants(r.t, receive(r.t, "it gives up", waiter).err, context.Canceled)
+	r.queued(0)
+	r.ok(k.Release(bg))
+}

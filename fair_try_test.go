@@ -1,0 +1,86 @@
+package redigolock_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// TryAcquire of a fair Locker whose reply is lost looks once more, on a connection of its own. What it finds counts from that
+// look; what it does not find it leaves to the clean-up.
+func TestFairTryAcquireLooksAgainAfterALostReply(t *testing.T) {
+	for name, tt := range map[string]struct {
+		act  redistest.Action
+		gets bool
+	}{
+		"carried out":     {redistest.Drop(), true},
+		"not carried out": {redistest.Cut(), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newFairRig(t)
+			r.locker.OpTimeout = 200 * time.Millisecond
+			r.once("try", 1, tt.act)
+			before := time.Now()
+			k, err := r.locker.TryAcquire(bg, r.key, time.Minute)
+			looks := r.sent("fairextend")
+			if len(looks) != 1 || looks[0].Conn == r.sent("try")[0].Conn {
+				t.Errorf("it looked %d times, want once on a connection of its own", len(looks))
+			}
+			if !tt.gets {
+				wants(t, err, redigolock.ErrUnknown)
+				eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) == 2 && !redigolock.FairOwes(r.locker) })
+				r.gone()
+				return
+			}
+			r.ok(err)
+			r.valid(k)
+			if k.Deadline().Before(before.Add(validFor(time.Minute))) {
+				t.Errorf("Deadline is %v from before the send", k.Deadline().Sub(before))
+			}
+			r.ok(k.Release(bg))
+			r.gone()
+		})
+	}
+}
+
+// A grant that is told so late that nothing of its ttl is left is ErrExpired, and the lock is released.
+func TestFairGrantThatIsToldTooLateIsUndone(t *testing.T) {
+	const ttl = time.Minute
+	for name, tt := range map[string]struct {
+		verb    string
+		acquire func(*redigolock.Locker) (*redigolock.Lock, error)
+	}{
+		"TryAcquire": {"try", func(l *redigolock.Locker) (*redigolock.Lock, error) { return l.TryAcquire(bg, fairKey, ttl) }},
+		"Acquire":    {"try", func(l *redigolock.Locker) (*redigolock.Lock, error) { return l.Acquire(bg, fairKey, ttl) }},
+		"Acquire while subscribed": {"enter", func(l *redigolock.Locker) (*redigolock.Lock, error) {
+			return l.Acquire(bg, fairKey, ttl)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newFairRig(t)
+			r.locker.OpTimeout = time.Minute
+			clock := stopClock(r.locker)
+			if tt.verb == "enter" {
+				k := r.must(r.other().Acquire(bg, r.key, ttl))
+				waiter := waits(bg, r.locker, r.key, ttl)
+				r.queued(1)
+				r.ok(k.Release(bg))
+				r.ok(r.got("the waiter", waiter).Release(bg))
+				r.gone()
+			}
+			release := make(chan struct{})
+			came := r.once(tt.verb, 1, redistest.Hold(release))
+			late := inBackground(func() error { _, err := tt.acquire(r.locker); return err })
+			<-came
+			eventually(t, "it is carried out", func() bool { return r.get(r.key) != "" })
+			clock.add(ttl)
+			close(release)
+			wants(t, receive(t, "the answer", late), redigolock.ErrExpired)
+			r.gone()
+		})
+	}
+}
