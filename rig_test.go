@@ -186,6 +186,10 @@ func (c *clock) addWall(t *testing.T, d time.Duration) {
 	c.addMonotonic(t, -d)
 }
 
+// shortOp is an OpTimeout for tests that run into it: short enough to wait for, and long enough that on a busy machine what
+// is to be answered is answered in time.
+const shortOp = 600 * time.Millisecond
+
 // validFor is what a ttl is good for, by the contract's formula.
 func validFor(ttl time.Duration) time.Duration { return ttl - ttl/100 - 2*time.Millisecond }
 
