@@ -39,7 +39,7 @@ func TestFairOutcomeThatIsUnknownAfterCloseIsReleased(t *testing.T) {
 				return nil, io.EOF
 			}
 			l := r.fair(pool)
-			l.OpTimeout = 50 * time.Millisecond
+			l.OpTimeout = shortOp
 			r.once("try", 1, redistest.Drop())
 			ended := inBackground(func() error {
 				_, err := x.acquire(l, bg, r.key, time.Minute)
