@@ -172,7 +172,7 @@ func TestTryAcquireLooksOnceMoreOnAnotherConnection(t *testing.T) {
 	for _, a := range acquireWays {
 		for _, loss := range []redistest.Action{redistest.Drop(), redistest.Truncate(1), redistest.Swallow()} {
 			r := newRig(t)
-			r.locker.AcquireWith, r.locker.OpTimeout = a.with, shortOp
+			r.locker.AcquireWith, r.locker.OpTimeout = a.with, time.Second
 			r.plan(map[string][]redistest.Action{a.verb: {loss}})
 			k, err := r.locker.TryAcquire(bg, "key", time.Minute)
 			if err != nil {
