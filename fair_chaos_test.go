@@ -29,8 +29,8 @@ func (w *windows) enter(k *redigolock.Lock) {
 	w.until, w.holder, w.served = k.Deadline(), k, w.served+1
 }
 
-// judge is about somebody who may act until then. The clock is read under the mutex: who comes to it late may act no more, and
-// the lock is another's.
+// judge is about somebody who may act until then. The clock is read under the mutex: who comes to it late may act no
+// more, and the lock is another's.
 func (w *windows) judge(who string, until time.Time) {
 	if now := time.Now(); now.Before(w.until) && now.Before(until) {
 		w.t.Errorf("%s has the lock, for which a holder may act for another %v", who, w.until.Sub(now))

@@ -53,8 +53,8 @@ func TestRenewalUsesTheTTLOfTheAcquireAndComparesTheToken(t *testing.T) {
 	}
 }
 
-// Redisson had a renewal that outlived unlock. Release waits for as long as OpTimeout; this renewal gives up long before, after
-// half of what is left.
+// Redisson had a renewal that outlived unlock. Release waits for as long as OpTimeout; this renewal gives up long before,
+// after half of what is left.
 func TestReleaseStopsTheRenewalFirstAndWaitsForIt(t *testing.T) {
 	r := newRig(t)
 	r.locker.OpTimeout = time.Minute

@@ -186,8 +186,8 @@ func (c *clock) addWall(t *testing.T, d time.Duration) {
 	c.addMonotonic(t, -d)
 }
 
-// shortOp is an OpTimeout for tests that run into it: short enough to wait for, and long enough that on a busy machine what
-// is to be answered is answered in time.
+// shortOp is an OpTimeout for tests that run into it: short enough to wait for, and long enough that on a busy machine
+// what is to be answered is answered in time.
 const shortOp = 600 * time.Millisecond
 
 // validFor is what a ttl is good for, by the contract's formula.
