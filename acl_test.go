@@ -160,16 +160,8 @@ func useFair(s *aclSite) error {
 	if err != nil {
 		return err
 	}
-	short, stop := context.WithTimeout(ctx, 100*time.Millisecond)
-	defer stop()
-	if _, err := waiter.Acquire(short, aclKey, 30*time.Second); !errors.Is(err, context.DeadlineExceeded) {
+	if err := s.giveUpFair(ctx, waiter); err != nil {
 		return err
-	}
-	if err := waiter.Close(); err != nil { // its QUIT is answered, or not
-		return err
-	}
-	if n, err := s.admin.Do("LLEN", "{"+aclKey+"}:redigolock-q1"); err != nil || n != int64(0) {
-		return fmt.Errorf("%v entries are left, %w", n, err)
 	}
 	waiter = &redigolock.Locker{Pool: s.pool, Fair: true}
 	got := make(chan error, 1)
@@ -186,6 +178,33 @@ func useFair(s *aclSite) error {
 	}
 	err = errors.Join(err, lock.Extend(ctx, time.Minute), lock.Release(ctx), <-got)
 	return errors.Join(err, waiter.Close())
+}
+
+// giveUpFair has a Locker wait in the queue, and leave it.
+func (s *aclSite) giveUpFair(ctx context.Context, waiter *redigolock.Locker) error {
+	queued := func() (int64, error) { return redis.Int64(s.admin.Do("LLEN", "{"+aclKey+"}:redigolock-q1")) }
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	gaveUp := make(chan error, 1)
+	go func() {
+		_, err := waiter.Acquire(ctx, aclKey, 30*time.Second)
+		gaveUp <- err
+	}()
+	n, err := queued()
+	for ; err == nil && n == 0 && len(gaveUp) == 0 && ctx.Err() == nil; n, err = queued() {
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	if waitErr := <-gaveUp; err != nil || !errors.Is(waitErr, context.Canceled) {
+		return fmt.Errorf("the wait ended with %w, the queue's length: %w", waitErr, err)
+	}
+	if err := waiter.Close(); err != nil { // its QUIT is answered, or not
+		return err
+	}
+	if n, err := queued(); err != nil || n != 0 {
+		return fmt.Errorf("%v entries are left, %w", n, err)
+	}
+	return nil
 }
 
 // pokes counts what only a POKE does.

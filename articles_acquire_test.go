@@ -101,7 +101,7 @@ func testOursEndsBeforeTheNextBegins(t *testing.T, s articleSite) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	l := s.locker(s.srv.Pool())
-	first, err := l.Acquire(ctx, "deadline", 500*time.Millisecond)
+	first, err := l.Acquire(ctx, "deadline", time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,24 +100,30 @@ func TestCohortEndsAfterItsSlice(t *testing.T) {
 
 // A lease of which less than a third is left is extended first, by as much as the next holder wants.
 func TestCohortExtendsAShortLease(t *testing.T) {
-	const ttl = 900 * time.Millisecond
-	r := newCohortRig(t, 10, time.Hour)
+	const ttl = time.Minute
+	r := newCohortRig(t, 10, 24*time.Hour)
+	c := stopClock(r.locker)
 	k := r.must(r.locker.Acquire(bg, r.key, ttl))
-	waiter := r.local(ttl)
-	eventually(t, "less than a third is left", func() bool { return time.Until(k.Deadline()) < ttl*3/10 })
-	r.ok(k.Release(bg))
-	k = r.got("the next", waiter)
-	if left := time.Until(k.Deadline()); left < ttl/3 {
-		t.Errorf("only %v is left", left)
+	pass := func(ttl time.Duration) time.Duration {
+		waiter := r.local(ttl)
+		r.ok(k.Release(bg))
+		a := receive(t, "the next", waiter)
+		r.ok(a.err)
+		if k = a.k; r.get(r.key) != k.Token() {
+			t.Error("the server has another token")
+		}
+		return k.Deadline().Sub(c.now())
+	}
+	c.add(ttl * 7 / 10)
+	r.do("PEXPIRE", r.key, (ttl * 3 / 10).Milliseconds()) // less than a third is left
+	if left := pass(ttl); left != validFor(ttl) || r.pttl(r.key) < ttl/2 {
+		t.Errorf("%v is left, and %v at the server", left, r.pttl(r.key))
 	}
 	if n := len(r.sent("fairextend")); n != 1 {
 		t.Errorf("%d extends were sent", n)
 	}
-	longer := r.local(time.Minute)
-	r.ok(k.Release(bg))
-	k = r.got("the next, with a longer ttl", longer)
-	if left := time.Until(k.Deadline()); left < 20*time.Second {
-		t.Errorf("only %v is left", left)
+	if left := pass(time.Hour); left != validFor(time.Hour) || r.pttl(r.key) < 50*time.Minute {
+		t.Errorf("with a longer ttl %v is left, and %v at the server", left, r.pttl(r.key))
 	}
 	r.ok(k.Release(bg))
 	r.gone()
@@ -125,7 +131,7 @@ func TestCohortExtendsAShortLease(t *testing.T) {
 
 // What is lost is not passed on: neither past its Deadline, nor when the server says so.
 func TestCohortDoesNotPassALostLock(t *testing.T) {
-	const ttl = 300 * time.Millisecond
+	const ttl = time.Second
 	r := newCohortRig(t, 10, time.Hour)
 	k := r.must(r.locker.Acquire(bg, r.key, ttl))
 	waiter := r.local(fairTestTTL) // a third of its ttl is more than is left: the lease is extended first
@@ -138,8 +144,8 @@ func TestCohortDoesNotPassALostLock(t *testing.T) {
 	r.ok(next.Release(bg))
 
 	k = r.must(r.locker.Acquire(bg, r.key, ttl))
-	r.do("SET", r.key, "foreign", "PX", 1000)
-	waiter = r.local(ttl)
+	r.do("SET", r.key, "foreign", "PX", 2000)
+	waiter = r.local(fairTestTTL)
 	eventually(t, "Deadline has passed", func() bool { return time.Now().After(k.Deadline()) })
 	wants(t, k.Release(bg), redigolock.ErrNotHeld)
 	next = r.got("the next", waiter)
@@ -168,7 +174,8 @@ func TestCohortDoesNotPassPastTheDeadline(t *testing.T) {
 
 // Fencing numbers rise from handle to handle, and KeepAlive goes from one to the next.
 func TestCohortFencesAndKeepsAlive(t *testing.T) {
-	const ttl = 300 * time.Millisecond
+	t.Parallel() // mostly it waits
+	const ttl = 2 * time.Second
 	r := newCohortRig(t, 1000, time.Hour)
 	var last int64
 	k := r.must(r.locker.Acquire(bg, r.key, ttl))

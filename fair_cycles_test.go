@@ -54,6 +54,7 @@ type cycles struct {
 
 const (
 	cycleTTL = 2 * time.Second
+	fillTTL  = time.Minute
 	poolMost = 16 // connections of a Locker's pool
 	// What the memory may differ by between two looks: less than a byte for each cycle of the long form, or a slot for
 	// each key of the short one.
@@ -88,13 +89,13 @@ func (c *cycles) fill() {
 		var wg sync.WaitGroup
 		for n := range c.keys {
 			key := fmt.Sprint("key", n)
-			k, err := holder.TryAcquire(bg, key, time.Minute)
+			k, err := holder.TryAcquire(bg, key, fillTTL)
 			if err != nil {
 				c.t.Fatal(err)
 			}
 			held = append(held, k)
 			spawn(&wg, func() {
-				k, err := waiter.Acquire(bg, key, time.Minute)
+				k, err := waiter.Acquire(bg, key, fillTTL)
 				if err == nil {
 					err = k.Release(bg)
 				}
@@ -159,14 +160,16 @@ func (c *cycles) rest() usage {
 	eventually(c.t, "the subscriptions end", func() bool {
 		return !redigolock.Subscribed(c.lockers[0]) && !redigolock.Subscribed(c.lockers[1])
 	})
-	eventually(c.t, "all slots go", func() bool {
+	// A token whose command was not answered in time is remembered for its ttl: on a busy machine, of all those at a time.
+	within(c.t, fillTTL+10*time.Second, "all slots go", func() bool {
 		return redigolock.FairSlots(c.lockers[0])+redigolock.FairSlots(c.lockers[1]) == 0
 	})
+	var u usage
 	eventually(c.t, "all connections are idle", func() bool {
-		u := c.usage()
+		u = c.usage()
 		return u.connections == u.idle
 	})
-	return c.usage()
+	return u
 }
 
 func (c *cycles) usage() usage {
@@ -219,9 +222,7 @@ func TestFairCyclesGrowNothing(t *testing.T) {
 	if grown := all.server - half.server; grown > serverSlack {
 		t.Errorf("the server's memory has grown by %d bytes", grown)
 	}
-	if all.goroutines > half.goroutines {
-		t.Errorf("%d goroutines, %d before", all.goroutines, half.goroutines)
-	}
+	eventually(t, "there are no more goroutines than before", func() bool { return runtime.NumGoroutine() <= half.goroutines })
 	if all.connections > 2*poolMost || all.keys != 0 || all.channels != 0 {
 		t.Errorf("left: %v", all)
 	}

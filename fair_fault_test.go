@@ -42,7 +42,7 @@ func TestFairUnknownOutcomes(t *testing.T) {
 			t.Run(verb+" "+name, func(t *testing.T) {
 				t.Parallel()
 				r := newFairRig(t)
-				r.locker.OpTimeout = 200 * time.Millisecond
+				r.locker.OpTimeout = shortOp
 				act, later := fault()
 				came := r.once(verb, 1, act)
 				r.allVerbs(came)

@@ -16,7 +16,7 @@ func TestFairGiveUpWhileACommandIsInFlight(t *testing.T) {
 			t.Run(verb+" "+name, func(t *testing.T) {
 				t.Parallel()
 				r := newFairRig(t)
-				r.locker.OpTimeout = 200 * time.Millisecond
+				r.locker.OpTimeout = shortOp
 				holder := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
 				if verb == "try" {
 					r.ok(holder.Release(bg))
@@ -186,14 +186,14 @@ func TestFairSlotsThatNobodyUsesAgainGo(t *testing.T) {
 	for name, use := range map[string]func(r *fairRig){
 		"a holder that does not release": func(r *fairRig) { r.must(r.locker.TryAcquire(bg, r.key, ttl)) },
 		"a try that was not answered": func(r *fairRig) { // its token is remembered
-			r.locker.OpTimeout = 200 * time.Millisecond
+			r.locker.OpTimeout = shortOp
 			came := r.once("try", 1, redistest.Drop())
 			ctx, cancel := context.WithCancel(bg)
 			gaveUp := inBackground(func() error {
 				_, err := r.locker.TryAcquire(ctx, r.key, ttl)
 				return err
 			})
-			<-came
+			receive(r.t, "it is sent", came)
 			cancel()
 			wants(r.t, receive(r.t, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
 		},

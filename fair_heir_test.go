@@ -13,9 +13,9 @@ import (
 // release is repeated for as long as the server may keep the lock, not for the ttl of the entry only.
 func TestFairReleaseOfAnHeirsGrantIsRepeatedForTheHeirsTTL(t *testing.T) {
 	t.Parallel()
-	const first, heir = 600 * time.Millisecond, time.Minute
+	const first, heir = time.Second, time.Minute
 	r := newFairRig(t)
-	r.locker.OpTimeout = 400 * time.Millisecond
+	r.locker.OpTimeout = shortOp
 	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
 	leave := r.inherited(first, heir)
 
@@ -40,9 +40,9 @@ func TestFairReleaseOfAnHeirsGrantIsRepeatedForTheHeirsTTL(t *testing.T) {
 // The same of a lock that was extended beyond the ttl that it was acquired for.
 func TestFairReleaseOfAnExtendedLockIsRepeatedForThatTTL(t *testing.T) {
 	t.Parallel()
-	const ttl = 600 * time.Millisecond
+	const ttl = time.Second
 	r := newFairRig(t)
-	r.locker.OpTimeout = 400 * time.Millisecond
+	r.locker.OpTimeout = shortOp
 	k := r.must(r.locker.Acquire(bg, r.key, ttl))
 	r.ok(k.Extend(bg, time.Minute))
 	rel := cutUntil(ttl + r.locker.OpTimeout)

@@ -12,7 +12,7 @@ import (
 
 // A lock that its local holder keeps for ever is lost at its Deadline, and the next local waiter gets it.
 func TestFairLocalHolderThatNeverReleases(t *testing.T) {
-	const ttl = 300 * time.Millisecond
+	const ttl = time.Second
 	r := newFairRig(t)
 	lostKey := r.must(r.locker.Acquire(bg, r.key, ttl))
 	k := r.got("the waiter", waits(bg, r.locker, r.key, fairTestTTL))
@@ -154,7 +154,7 @@ func TestFairReleaseTakesNobodyAlongWithoutSubscription(t *testing.T) {
 // A holder that slept past its Deadline, whose Locker waits in the queue meanwhile, does not queue it a second time.
 func TestFairLateReleaseBehindAQueuedToken(t *testing.T) {
 	r := newFairRig(t)
-	k := r.must(r.locker.Acquire(bg, r.key, 200*time.Millisecond))
+	k := r.must(r.locker.Acquire(bg, r.key, time.Second))
 	r.do("SET", r.key, "foreign", "PX", 60000)
 	a, b := waits(bg, r.locker, r.key, fairTestTTL), waits(bg, r.locker, r.key, fairTestTTL)
 	r.queued(1)

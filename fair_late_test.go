@@ -30,12 +30,12 @@ func TestFairTryCarriedOutAfterItsCleanUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newFairRig(t)
-			r.locker.OpTimeout = 50 * time.Millisecond
+			r.locker.OpTimeout = shortOp
 			release := make(chan struct{})
 			came := r.once("try", 1, redistest.Late(release))
 			ctx, cancel := context.WithCancel(bg)
 			gaveUp := inBackground(func() error { return acquire(r.locker, ctx, r.key) })
-			<-came
+			receive(t, "it is sent", came)
 			cancel()
 			wants(t, receive(t, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
 			eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) >= 2 && !redigolock.FairOwes(r.locker) })

@@ -102,7 +102,7 @@ func TestFairLostMessageIsFoundByAPoke(t *testing.T) {
 
 // A message counts from the last send that the server answered, never from its arrival, nor from a poke that is unanswered.
 func TestFairMessageValidityCountsFromAnAnsweredSend(t *testing.T) {
-	const ttl = 4 * time.Second
+	const ttl = 8 * time.Second // it has waited for less than half of it when the lock is released, or would be refreshed
 	r := newFairRig(t)
 	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
 	release := make(chan struct{})
@@ -125,7 +125,8 @@ func TestFairMessageValidityCountsFromAnAnsweredSend(t *testing.T) {
 
 // A token that waited for longer than half of its ttl is refreshed before it is handed out.
 func TestFairLongWaitIsRefreshed(t *testing.T) {
-	const ttl = 600 * time.Millisecond
+	t.Parallel() // mostly it waits
+	const ttl = 3 * time.Second
 	r := newFairRig(t)
 	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
 	waiter := waits(bg, r.locker, r.key, ttl)
@@ -143,7 +144,7 @@ func TestFairLongWaitIsRefreshed(t *testing.T) {
 // The heir of an entry may have another ttl: the entry's counts, and what it wants is asked for.
 func TestFairHeirHasItsOwnTTL(t *testing.T) {
 	r := newFairRig(t)
-	for _, tt := range []struct{ first, heir time.Duration }{{time.Second, time.Minute}, {time.Minute, time.Second}} {
+	for _, tt := range []struct{ first, heir time.Duration }{{4 * time.Second, time.Minute}, {time.Minute, 4 * time.Second}} {
 		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
 		ctx, cancel := context.WithCancel(bg)
 		first := waits(ctx, r.locker, r.key, tt.first)
@@ -195,17 +196,23 @@ func TestFairPokeTellsWhatIsLeft(t *testing.T) {
 // A message that was lost with the connection is found by the poke that follows the next subscription, not by the timer.
 func TestFairResubscriptionIsFollowedByAPoke(t *testing.T) {
 	r := newFairRig(t)
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	waiter := waits(bg, r.locker, r.key, fairTestTTL)
+	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+	waiter := waits(bg, r.locker, r.key, time.Minute)
 	r.queued(1)
-	r.poked() // so that the timer's is a second away
-	begin := time.Now()
-	n := len(r.sent("poke"))
-	r.do("CLIENT", "KILL", "TYPE", "pubsub")
-	eventually(t, "it subscribes again", func() bool { return len(r.sent("subscribe")) >= 2 })
-	eventually(t, "it pokes", func() bool { return len(r.sent("poke")) > n })
-	if took := time.Since(begin); took > 900*time.Millisecond {
-		t.Errorf("it took %v", took)
+	least := time.Hour
+	for range 5 { // on a busy machine one may take its time; by the timer each would
+		r.poked() // so that the timer's is a second away
+		begin := time.Now()
+		subscribed, n := len(r.sent("subscribe")), len(r.sent("poke"))
+		r.do("CLIENT", "KILL", "TYPE", "pubsub")
+		eventually(t, "it subscribes again", func() bool { return len(r.sent("subscribe")) > subscribed })
+		eventually(t, "it pokes", func() bool { return len(r.sent("poke")) > n })
+		if least = min(least, time.Since(begin)); least < 900*time.Millisecond {
+			break
+		}
+	}
+	if least > 900*time.Millisecond {
+		t.Errorf("it took %v at least", least)
 	}
 	r.ok(k.Release(bg))
 	r.ok(r.got("the waiter", waiter).Release(bg))

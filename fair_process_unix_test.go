@@ -13,7 +13,7 @@ import (
 func TestFairStoppedWaiterCostsItsTTL(t *testing.T) {
 	r := newFairRig(t)
 	k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
-	c := r.child()
+	c := r.child(childTTL)
 	r.queued(1)
 	behind := waits(bg, r.other(), r.key, time.Minute)
 	r.queued(2)

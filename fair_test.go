@@ -172,9 +172,11 @@ func (r *fairRig) contend(lockers, waiters int, d time.Duration) int64 {
 	var wg sync.WaitGroup
 	var inside, cycles atomic.Int64
 	counts := make([]int64, waiters)
-	end := time.Now().Add(d)
+	start := make(chan struct{}) // for all, or the first would have it often before the last comes
+	var end time.Time
 	for i := range waiters {
 		spawn(&wg, func() {
+			<-start
 			for time.Now().Before(end) {
 				k, err := all[i%lockers].Acquire(bg, r.key, fairTestTTL)
 				if err != nil {
@@ -192,6 +194,8 @@ func (r *fairRig) contend(lockers, waiters int, d time.Duration) int64 {
 			}
 		})
 	}
+	end = time.Now().Add(d)
+	close(start)
 	wg.Wait()
 	least, most := counts[0], counts[0]
 	for _, n := range counts {
@@ -244,7 +248,7 @@ func TestFairNobodyOvertakesTheQueue(t *testing.T) {
 			return err
 		},
 		"Acquire": func(l *redigolock.Locker, ctx context.Context, key string) error {
-			ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()
 			_, err := l.Acquire(ctx, key, fairTestTTL)
 			return err

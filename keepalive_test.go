@@ -12,39 +12,38 @@ import (
 )
 
 func TestKeepAliveRenewsAtHalfOfTheTTL(t *testing.T) {
+	t.Parallel() // mostly it waits
 	r := newRig(t)
-	const ttl = time.Second
+	const ttl, renewals = 2 * time.Second, 4
 	k := r.must(r.locker.TryAcquire(bg, "key", ttl))
-	var arrived []time.Time
-	r.rule(func(verb string, n int) redistest.Action {
-		if verb == "extend" {
-			arrived = append(arrived, time.Now())
-		}
-		return redistest.Pass()
-	})
-	start := time.Now()
+	last := k.Deadline() // it counts from the send, which a busy machine may delay, but not bring forward
 	kept := k.KeepAlive(bg)
-	eventually(t, "three ttls pass", func() bool { return time.Since(start) > 3*ttl })
-	if kept.Err() != nil || time.Now().After(k.Deadline()) {
-		t.Errorf("the lock was lost: %v", context.Cause(kept))
+	late := 0
+	for i := range renewals {
+		eventually(t, "the next renewal", func() bool { return k.Deadline().After(last) || kept.Err() != nil })
+		if kept.Err() != nil {
+			t.Fatalf("the lock was lost: %v", context.Cause(kept))
+		}
+		pause := k.Deadline().Sub(last)
+		if last = last.Add(pause); pause < ttl*3/8 {
+			t.Errorf("renewal %d was sent %v after the one before", i+1, pause)
+		} else if pause > ttl*5/8 {
+			late++
+		}
 	}
 	r.ok(k.Release(bg))
-	r.proxy.Rule(nil) // from now on arrived belongs to the test
-	if n := len(arrived); n < 4 || n > 8 {
-		t.Errorf("%d renewals in three ttls, want one for each half", n)
-	}
-	if first := arrived[0].Sub(start); first < ttl/4 {
-		t.Errorf("the first renewal came after %v", first)
+	if late == renewals {
+		t.Error("each renewal was sent when far less than half of the ttl was left")
 	}
 }
 
 func TestRenewalUsesTheTTLOfTheAcquireAndComparesTheToken(t *testing.T) {
 	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", 400*time.Millisecond))
+	k := r.must(r.locker.TryAcquire(bg, "key", 1400*time.Millisecond))
 	k.KeepAlive(bg)
 	eventually(t, "a renewal", func() bool { return len(r.sent("extend")) > 0 })
-	r.ok(k.Release(bg))
-	if q := r.sent("extend")[0]; q.Args[3] != k.Token() || q.Args[4] != "400" {
+	_ = k.Release(bg)
+	if q := r.sent("extend")[0]; q.Args[3] != k.Token() || q.Args[4] != "1400" {
 		t.Errorf("the renewal was %v", q)
 	}
 	for _, q := range r.proxy.Requests() {
@@ -54,18 +53,15 @@ func TestRenewalUsesTheTTLOfTheAcquireAndComparesTheToken(t *testing.T) {
 	}
 }
 
-// dueWithRule makes a lock whose renewal is due as soon as KeepAlive is called; only then does f rule.
-func (r *rig) dueWithRule(f func(verb string, n int) redistest.Action) *redigolock.Lock {
-	k := r.dueAtOnce(r.locker, "key")[0]
-	r.rule(f)
-	return k
-}
-
-// Redisson had a renewal that outlived unlock.
+// Redisson had a renewal that outlived unlock. Release waits for as long as OpTimeout; this renewal gives up long before,
+// after half of what is left.
 func TestReleaseStopsTheRenewalFirstAndWaitsForIt(t *testing.T) {
 	r := newRig(t)
+	r.locker.OpTimeout = time.Minute
 	renewing := make(chan struct{}, 100)
-	k := r.dueWithRule(func(verb string, n int) redistest.Action {
+	r.do("SET", "key", "token", "PX", 3000)
+	k := r.must(r.locker.Attach(bg, "key", "token", 5*time.Minute)) // its renewal is due at once
+	r.rule(func(verb string, n int) redistest.Action {
 		if verb == "extend" {
 			renewing <- struct{}{}
 			return redistest.Hold(nil)
@@ -143,7 +139,7 @@ func TestRenewalAfterOneFailureGoesOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
-			r.locker.OpTimeout = 200 * time.Millisecond
+			r.locker.OpTimeout = shortOp
 			k := r.must(r.locker.TryAcquire(bg, "key", 4*time.Second))
 			first := k.Deadline()
 			r.plan(map[string][]redistest.Action{"extend": failures})
@@ -175,18 +171,19 @@ func TestRenewalThatHangsOnceIsTriedAgainThoughOpTimeoutIsLong(t *testing.T) {
 }
 
 func TestExhaustedPoolDoesNotCostTheLock(t *testing.T) {
+	t.Parallel() // mostly it waits
 	r := newRig(t)
 	pool := r.proxy.Pool()
 	pool.MaxActive, pool.Wait = 1, true
-	r.locker.Pool, r.locker.OpTimeout = pool, 100*time.Millisecond
-	const ttl = 300 * time.Millisecond
+	r.locker.Pool, r.locker.OpTimeout = pool, shortOp
+	const ttl = 2 * time.Second
 	k := r.must(r.locker.TryAcquire(bg, "key", ttl))
 	busy := pool.Get()
 	defer busy.Close()
 	r.ok(busy.Err())
-	start := time.Now()
+	first := k.Deadline()
 	kept := k.KeepAlive(bg)
-	eventually(t, "several ttls pass", func() bool { return time.Since(start) > 4*ttl })
+	eventually(t, "it outlives its ttl", func() bool { return time.Since(first) > ttl/2 })
 	if kept.Err() != nil {
 		t.Error(context.Cause(kept))
 	}
@@ -221,16 +218,18 @@ func TestParentEndsKeepAliveAndTheLastOneEndsTheRenewals(t *testing.T) {
 }
 
 func TestSecondKeepAliveSharesTheRenewals(t *testing.T) {
+	t.Parallel() // mostly it waits
 	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Second))
+	const ttl = 2 * time.Second
+	k := r.must(r.locker.TryAcquire(bg, "key", ttl))
+	deadline := k.Deadline()
 	first, second := k.KeepAlive(bg), k.KeepAlive(context.WithValue(bg, ctxKey{}, "value"))
 	if second.Value(ctxKey{}) != "value" {
 		t.Error("the context's values are gone")
 	}
-	start := time.Now()
-	eventually(t, "two ttls pass", func() bool { return time.Since(start) > 2*time.Second })
-	if n := len(r.sent("extend")); n < 2 || n > 6 {
-		t.Errorf("%d renewals in two ttls", n)
+	eventually(t, "it is renewed twice", func() bool { return k.Deadline().Sub(deadline) > ttl*3/4 || first.Err() != nil })
+	if n := len(r.sent("extend")); n > 3 { // the third may be due already
+		t.Errorf("%d renewals in the time of two", n)
 	}
 	r.ok(k.Release(bg))
 	for _, kept := range []context.Context{first, second} {
@@ -273,11 +272,12 @@ func TestKeepAliveOfALockThatIsOverIsErrLost(t *testing.T) {
 
 func TestKeepAliveNeverLowersWhatIsLeft(t *testing.T) {
 	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", 200*time.Millisecond))
+	const ttl = time.Second
+	k := r.must(r.locker.TryAcquire(bg, "key", ttl))
 	k.KeepAlive(bg)
 	r.ok(k.Extend(bg, time.Hour))
 	start := time.Now()
-	eventually(t, "some ttls pass", func() bool { return time.Since(start) > 500*time.Millisecond })
+	eventually(t, "a ttl passes", func() bool { return time.Since(start) > ttl*5/4 })
 	if left := r.pttl("key"); left < 50*time.Minute {
 		t.Errorf("a renewal lowered it to %v", left)
 	}

@@ -64,8 +64,9 @@ func TestReleaseTriesTwice(t *testing.T) {
 		"refused for good":               {[]redistest.Action{reply("-NOPERM no\r\n")}, redis.Error("NOPERM no"), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
-			r.locker.OpTimeout = 300 * time.Millisecond
+			r.locker.OpTimeout = shortOp
 			k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
 			r.plan(map[string][]redistest.Action{"release": x.actions})
 			err := k.Release(bg)
@@ -111,7 +112,7 @@ func TestReleaseThatFoundNothingIsNotHeldUnlessItWasSentBefore(t *testing.T) {
 	r := newRig(t)
 	pool := r.proxy.Pool()
 	pool.MaxActive, pool.Wait = 1, true
-	r.locker.Pool, r.locker.OpTimeout = pool, 200*time.Millisecond
+	r.locker.Pool, r.locker.OpTimeout = pool, shortOp
 	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
 	busy := pool.Get()
 	defer busy.Close()
@@ -127,7 +128,7 @@ func TestReleaseGoesAroundAnExhaustedPool(t *testing.T) {
 	r := newRig(t)
 	pool := r.proxy.Pool()
 	pool.MaxActive, pool.Wait = 1, true
-	r.locker.Pool, r.locker.OpTimeout = pool, 200*time.Millisecond
+	r.locker.Pool, r.locker.OpTimeout = pool, shortOp
 	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
 	busy := pool.Get()
 	defer busy.Close()
@@ -205,7 +206,7 @@ func TestReleasedHandleIsOver(t *testing.T) {
 
 func TestReleaseOfAHungServerIsBounded(t *testing.T) {
 	r := newRig(t)
-	r.locker.OpTimeout = 200 * time.Millisecond
+	r.locker.OpTimeout = shortOp
 	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
 	r.server.Pause()
 	defer r.server.Resume()
@@ -221,7 +222,7 @@ func TestReleaseOfAHungServerIsBounded(t *testing.T) {
 func TestReleaseDoesNotHangInADialWithoutContext(t *testing.T) {
 	r := newRig(t)
 	dialer := newHangingDialer(t, r.server.Addr())
-	l := &redigolock.Locker{Pool: dialer.pool(), OpTimeout: 200 * time.Millisecond}
+	l := &redigolock.Locker{Pool: dialer.pool(), OpTimeout: shortOp}
 	k := r.must(l.TryAcquire(bg, "key", time.Minute))
 	dialer.hang()
 	if err := receive(t, "Release returns", inBackground(func() error { return k.Release(bg) })); err == nil {

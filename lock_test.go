@@ -2,6 +2,7 @@ package redigolock_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -16,9 +17,16 @@ func TestDeadlineIsTheTimeBeforeTheSendPlusTTLLessDrift(t *testing.T) {
 			r.locker.AcquireWith = a.with
 			c := stopClock(r.locker)
 			start := c.now()
-			k := r.must(r.locker.TryAcquire(bg, "key", ttl))
-			if got := k.Deadline().Sub(start); got != validFor(ttl) {
-				t.Errorf("%s: ttl %v is good for %v, want %v", a.name, ttl, got, validFor(ttl))
+			for try := range 100 { // 10 ms are over before the reply, where the machine is busy
+				k, err := r.locker.TryAcquire(bg, fmt.Sprint("key", try), ttl)
+				if err != nil && ttl < time.Second && try < 99 {
+					continue
+				}
+				r.ok(err)
+				if got := k.Deadline().Sub(start); got != validFor(ttl) {
+					t.Errorf("%s: ttl %v is good for %v, want %v", a.name, ttl, got, validFor(ttl))
+				}
+				break
 			}
 		}
 	}

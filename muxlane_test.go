@@ -167,7 +167,7 @@ func TestMuxDialThatHangsLetsFollowersAndLoneLeadersLeave(t *testing.T) {
 	leaderCtx, cancelLeader := context.WithCancel(bg)
 	leader := r.queue(leaderCtx, 0, "leader")
 	ctx, cancel := context.WithCancel(bg)
-	cancelled, late := r.queue(ctx, 0, "cancelled"), r.queue(bg, time.Second/2, "late")
+	cancelled, late := r.queue(ctx, 0, "cancelled"), r.queue(bg, time.Second, "late")
 	hang.Store(true)
 	r.proxy.CutAll()
 	receive(t, "the dial", dialing)
@@ -401,7 +401,7 @@ func TestMuxDialsAnewAfterREADONLY(t *testing.T) {
 }
 
 func TestMuxTestsAConnectionThatWasIdleForLong(t *testing.T) {
-	now, idle := time.Second, 11*time.Second
+	now, idle := 5*time.Second, 11*time.Second
 	for _, c := range []struct {
 		name        string
 		change      func(*redis.Pool, *atomic.Int64)
@@ -410,8 +410,8 @@ func TestMuxTestsAConnectionThatWasIdleForLong(t *testing.T) {
 	}{
 		{"not idle", func(*redis.Pool, *atomic.Int64) {}, now, 1, 0},
 		{"by PING", func(*redis.Pool, *atomic.Int64) {}, idle, 1, 1},
-		{"IdleTimeout", func(p *redis.Pool, _ *atomic.Int64) { p.IdleTimeout = 500 * time.Millisecond }, now, 2, 0},
-		{"MaxConnLifetime", func(p *redis.Pool, _ *atomic.Int64) { p.MaxConnLifetime = 500 * time.Millisecond }, now, 2, 0},
+		{"IdleTimeout", func(p *redis.Pool, _ *atomic.Int64) { p.IdleTimeout = 4 * time.Second }, now, 2, 0},
+		{"MaxConnLifetime", func(p *redis.Pool, _ *atomic.Int64) { p.MaxConnLifetime = 4 * time.Second }, now, 2, 0},
 		{"TestOnBorrow", func(p *redis.Pool, asked *atomic.Int64) {
 			p.TestOnBorrow = func(c redis.Conn, used time.Time) error {
 				if time.Since(used) < 10*time.Second {

@@ -154,7 +154,7 @@ func (m *lagMeter) end() time.Duration {
 
 func TestStoppedServerEndsAllContextsInOrderAndInTime(t *testing.T) {
 	r := newRig(t)
-	n, ttl := 2000, 3*time.Second
+	n, ttl := 1000, 4*time.Second
 	if long() {
 		n, ttl = 100_000, time.Minute
 	}

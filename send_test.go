@@ -79,31 +79,43 @@ func TestContextThatEndsWhileAReplyIsAwaited(t *testing.T) {
 				return // each failure can take half a minute
 			}
 			t.Run(v.name+"/"+how, func(t *testing.T) {
-				proxy := redistest.NewProxy(t, s.addr) // a new one: a request of before could still be on its way
-				sent := make(chan struct{})
-				n := 0
-				proxy.Rule(func(redistest.Request) redistest.Action {
-					if n++; n == 1 {
-						close(sent)
-					}
-					return redistest.Swallow()
-				})
-				c := dialFor(t, proxy.Addr())
-				ctx, stop := end(sent)
-				defer stop()
-				begin := time.Now()
-				err := v.call(ctx, c, "k", "tok", minute)
-				if took := time.Since(begin); took > promptly {
-					t.Fatalf("returned after %v", took)
-				}
-				wantLostReply(t, v.name, err, c)
-				if ctx.Err() == nil {
-					t.Fatal("the context has not even ended")
-				}
-				wants(t, err, ctx.Err(), context.Cause(ctx))
+				testLostToItsContext(t, s, v, end)
 			})
 		}
 	}
+}
+
+func testLostToItsContext(
+	t *testing.T, s *verbSite, v verbCall, end func(sent <-chan struct{}) (context.Context, func()),
+) {
+	proxy := redistest.NewProxy(t, s.addr) // a new one: a request of before could still be on its way
+	sent := make(chan struct{})
+	n := 0
+	proxy.Rule(func(redistest.Request) redistest.Action {
+		if n++; n == 1 {
+			close(sent)
+		}
+		return redistest.Swallow()
+	})
+	var c redis.Conn
+	var ctx context.Context
+	err := untilSent(func() int { return len(proxy.Requests()) }, func() error {
+		var stop func()
+		c = dialFor(t, proxy.Addr())
+		ctx, stop = end(sent)
+		defer stop()
+		begin := time.Now()
+		err := v.call(ctx, c, "k", "tok", minute)
+		if took := time.Since(begin); took > promptly {
+			t.Fatalf("returned after %v", took)
+		}
+		if ctx.Err() == nil {
+			t.Fatal("the context has not even ended")
+		}
+		return err
+	})
+	wantLostReply(t, v.name, err, c)
+	wants(t, err, ctx.Err(), context.Cause(ctx))
 }
 
 // faults are what can happen to a reply, and to the connection, without any context. Each leaves the outcome unknown.
@@ -225,7 +237,7 @@ func TestCancelledCommandsAreCarriedOutAllTheSame(t *testing.T) {
 	}
 	server.Pause()
 	done := make(chan error, n)
-	ctx, cancel := context.WithTimeoutCause(bg, 50*time.Millisecond, errTestCause)
+	ctx, cancel := context.WithTimeoutCause(bg, shortOp, errTestCause)
 	defer cancel()
 	begin := time.Now()
 	for i, c := range conns {
@@ -310,19 +322,26 @@ func TestVerbsWorkOnAnyConnection(t *testing.T) {
 func TestConnectionWithTimeoutsButWithoutContextsHonoursTheDeadline(t *testing.T) {
 	proxy := redistest.NewProxy(t, redistest.StartMini(t).Addr())
 	proxy.Rule(func(redistest.Request) redistest.Action { return redistest.Swallow() })
-	pool := &redis.Pool{Dial: func() (redis.Conn, error) { return timeoutConn{dialFor(t, proxy.Addr())}, nil }}
+	bare := func() redis.Conn { return timeoutConn{dialFor(t, proxy.Addr())} }
+	pool := &redis.Pool{Dial: func() (redis.Conn, error) { return bare(), nil }}
 	defer pool.Close()
 	for _, v := range allVerbs {
-		for kind, c := range map[string]redis.Conn{"bare": timeoutConn{dialFor(t, proxy.Addr())}, "pooled": pool.Get()} {
-			ctx, cancel := context.WithTimeoutCause(bg, 20*time.Millisecond, errTestCause)
-			begin := time.Now()
-			err := v.call(ctx, c, "k", "tok", minute)
-			if took := time.Since(begin); took > promptly {
-				t.Fatalf("%s on a %s connection returned after %v", v.name, kind, took)
-			}
+		for kind, get := range map[string]func() redis.Conn{"bare": bare, "pooled": pool.Get} {
+			var c redis.Conn
+			err := untilSent(func() int { return len(proxy.Requests()) }, func() error {
+				c = get()
+				ctx, cancel := context.WithTimeoutCause(bg, 20*time.Millisecond, errTestCause)
+				defer cancel()
+				begin := time.Now()
+				defer func() {
+					if took := time.Since(begin); took > promptly {
+						t.Fatalf("%s on a %s connection returned after %v", v.name, kind, took)
+					}
+				}()
+				return v.call(ctx, c, "k", "tok", minute)
+			})
 			wantLostReply(t, v.name, err, c)
 			wants(t, err, context.DeadlineExceeded, errTestCause)
-			cancel()
 			c.Close()
 		}
 	}

@@ -62,7 +62,7 @@ func TestAcquireThatGivesUpIsCleanedUpThoughItsContextHasEnded(t *testing.T) { /
 
 func TestCleanUpComparesTheToken(t *testing.T) {
 	r := newRig(t)
-	r.locker.OpTimeout = 100 * time.Millisecond
+	r.locker.OpTimeout = shortOp
 	r.do("SET", "key", "another's", "PX", 60000)
 	r.giveUp(r.locker.TryAcquire, "set", redistest.Swallow(), nil)
 	r.noCleanUp()
@@ -96,15 +96,28 @@ func TestCleanUpGoesAroundAnExhaustedPool(t *testing.T) {
 func TestCleanUpEndsAfterTwoConfirmationsAnOpTimeoutApart(t *testing.T) {
 	for _, action := range []redistest.Action{redistest.Swallow(), redistest.Cut()} {
 		r := newRig(t)
-		r.locker.OpTimeout = 300 * time.Millisecond
-		r.giveUpOrLose(action)
-		start := time.Now()
+		r.locker.OpTimeout = shortOp
+		var came []time.Time // of each release, before it is answered
+		r.rule(func(verb string, _ int) redistest.Action {
+			switch verb {
+			case "set":
+				return action
+			case "extend":
+				return redistest.Cut()
+			case "release":
+				came = append(came, time.Now())
+			}
+			return redistest.Pass()
+		})
+		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		wants(t, err, redigolock.ErrUnknown)
 		r.noCleanUp()
-		if took := time.Since(start); took < r.locker.OpTimeout*9/10 {
-			t.Errorf("the clean-up took %v, the two confirmations must be %v apart; %v", took, r.locker.OpTimeout, r.proxy.Requests())
+		r.proxy.Rule(nil) // from now on came belongs to the test
+		if len(came) != 2 {
+			t.Fatalf("%d releases were sent, want 2", len(came))
 		}
-		if n := len(r.sent("release")); n != 2 {
-			t.Errorf("%d releases were sent, want 2", n)
+		if apart := came[1].Sub(came[0]); apart < r.locker.OpTimeout {
+			t.Errorf("the two confirmations are %v apart, want %v", apart, r.locker.OpTimeout)
 		}
 	}
 }
@@ -147,7 +160,7 @@ func TestSetThatIsCarriedOutAfterTheFirstConfirmationIsRemovedByTheSecond(t *tes
 
 func TestCleanUpIsTriedAgainUntilTheServerAnswers(t *testing.T) {
 	r := newRig(t)
-	r.locker.OpTimeout = 100 * time.Millisecond
+	r.locker.OpTimeout = 200 * time.Millisecond
 	busy, gone := redistest.Reply("-BUSY wait\r\n"), redistest.Cut()
 	r.plan(map[string][]redistest.Action{
 		"set": {redistest.Drop()}, "extend": {gone}, "release": {gone, busy, redistest.Swallow()},
@@ -156,16 +169,16 @@ func TestCleanUpIsTriedAgainUntilTheServerAnswers(t *testing.T) {
 	wants(t, err, redigolock.ErrUnknown)
 	eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
 	r.noCleanUp()
-	if n := len(r.sent("release")); n != 5 {
+	if n := len(r.sent("release")); n < 5 { // more where the machine is busy
 		t.Errorf("%d releases were sent, want 3 that failed and 2 that were confirmed", n)
 	}
 }
 
 func TestCleanUpEndsWhenTheTTLMustBeOver(t *testing.T) {
 	r := newRig(t)
-	r.locker.OpTimeout = 50 * time.Millisecond
+	r.locker.OpTimeout = shortOp
 	r.plan(map[string][]redistest.Action{"set": {redistest.Drop()}, "extend": {redistest.Drop()}})
-	_, err := r.locker.TryAcquire(bg, "key", 200*time.Millisecond)
+	_, err := r.locker.TryAcquire(bg, "key", time.Second)
 	wants(t, err, redigolock.ErrUnknown)
 	r.server.Kill()
 	r.noCleanUp()
@@ -175,7 +188,7 @@ func TestCleanUpEndsWhenTheTTLMustBeOver(t *testing.T) {
 func TestCleanUpGoesOnUntilAnAdoptionThatWasLostMustBeOver(t *testing.T) {
 	r := newRig(t)
 	const ttl = 4 * time.Second
-	r.locker.OpTimeout = 100 * time.Millisecond
+	r.locker.OpTimeout = shortOp
 	ctx, cancel := context.WithCancel(bg)
 	r.rule(func(verb string, n int) redistest.Action {
 		switch {
@@ -203,7 +216,7 @@ func TestCleanUpGoesOnUntilAnAdoptionThatWasLostMustBeOver(t *testing.T) {
 
 func TestManyStraysAreCleanedUpByOneGoroutine(t *testing.T) {
 	r := newRig(t)
-	r.locker.OpTimeout = 200 * time.Millisecond
+	r.locker.OpTimeout = shortOp
 	r.rule(func(verb string, n int) redistest.Action {
 		switch verb {
 		case "set":
@@ -247,7 +260,7 @@ func TestCloseWaitsBoundedForADeadServer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			r.locker.OpTimeout = 200 * time.Millisecond
+			r.locker.OpTimeout = shortOp
 			r.giveUpOrLose(redistest.Drop())
 			kill(r)
 			start := time.Now()
@@ -264,7 +277,7 @@ func TestCloseWaitsBoundedThoughTheCleanUpHangsInADialThatIgnoresItsContext(t *t
 	r := newRig(t)
 	dialer := newHangingDialer(t, r.proxy.Addr())
 	r.locker.Pool = &redis.Pool{DialContext: func(context.Context) (redis.Conn, error) { return dialer.dial() }}
-	r.locker.OpTimeout = 200 * time.Millisecond
+	r.locker.OpTimeout = shortOp
 	r.rule(func(verb string, n int) redistest.Action {
 		if verb == "extend" {
 			dialer.hang()
@@ -280,7 +293,7 @@ func TestCloseWaitsBoundedThoughTheCleanUpHangsInADialThatIgnoresItsContext(t *t
 
 func TestAcquireAfterCloseThatStraysIsStillCleanedUp(t *testing.T) {
 	r := newRig(t)
-	r.locker.OpTimeout = 200 * time.Millisecond
+	r.locker.OpTimeout = shortOp
 	r.locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 		r.ok(r.locker.Close()) // while the acquire is under way
 		return redigolock.SetNX(ctx, c, key, token, ttl)
@@ -328,7 +341,7 @@ func TestNothingIsCleanedUpWhereNothingWasLost(t *testing.T) { // redsync sends 
 
 func TestCleanUpThroughAPoolThatOnlyLends(t *testing.T) {
 	r := newRig(t)
-	r.locker.Pool, r.locker.OpTimeout = getPool{r.proxy.Pool()}, 100*time.Millisecond
+	r.locker.Pool, r.locker.OpTimeout = getPool{r.proxy.Pool()}, shortOp
 	r.giveUpOrLose(redistest.Drop())
 	eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
 	r.noCleanUp()
