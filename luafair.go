@@ -11,14 +11,13 @@ import "strings"
 //     was refused: the lock was handed over, and nobody was told.
 //   - An entry of the queue is "<ttl ms> <len(channel)> <channel> <token>", since channels and tokens may hold any byte.
 const (
-	// luaPump reads the lock into holder, and checks what can be checked before the first write. pump hands a free lock to
-	// the first entry whose channel is heard; mine, the caller's own entry, is told by the reply. SET comes before PUBLISH:
-	// the message must not be there before the lock.
+	// luaPump reads the lock into holder. pump hands a free lock to the first entry whose channel is heard; mine, the
+	// caller's own entry, is told by the reply. SET comes before PUBLISH: the message must not be there before the lock.
 	luaPump = `
 local numsub, publish = 'NUMSUB', 'PUBLISH'
 if ARGV[1] == 'S' then numsub, publish = 'SHARDNUMSUB', 'SPUBLISH' end
 local holder = redis.pcall('GET', KEYS[1])
-local deaf = false
+local queued, deaf = 0, false
 local function parse(e)
   local _, at, ttl, n = string.find(e, '^(%d+) (%d+) ')
   if not at or #ttl > 8 or #n > 6 then return nil end
@@ -29,23 +28,20 @@ end
 local function heard(channel)
   return redis.call('PUBSUB', numsub, channel)[2] > 0
 end
-local waiting
-local function refused()
-  waiting = redis.pcall('LLEN', KEYS[2])
-  if type(waiting) == 'table' then return waiting end
-  local right = redis.pcall('PUBSUB', numsub)
-  if right.err then return right end
+local function grant(token, ttl)
+  local set = redis.pcall('SET', KEYS[1], token, 'PX', ttl)
+  if set.err then return set end
+  holder = token
 end
 local function pump(mine)
-  while not holder do
+  while queued > 0 and not holder do
     local e = redis.pcall('LPOP', KEYS[2])
     if type(e) == 'table' then return e end
     if not e then return end
     local ttl, channel, token = parse(e)
     if token and (e == mine or heard(channel)) then
-      local set = redis.pcall('SET', KEYS[1], token, 'PX', ttl)
-      if set.err then return set end
-      holder = token
+      local no = grant(token, ttl)
+      if no then return no end
       if e ~= mine then
         local told = redis.pcall(publish, channel, token)
         if type(told) == 'table' then deaf = told.err end
@@ -54,16 +50,21 @@ local function pump(mine)
   end
 end
 local function tell(was, said)
-  local left, kept = redis.call('PTTL', KEYS[1]), redis.call('PTTL', KEYS[2])
+  local left, kept = redis.call('PTTL', KEYS[1]), queued > 0 and redis.call('PTTL', KEYS[2]) or -2
   if kept ~= -2 and kept < left + 60000 then redis.call('PEXPIRE', KEYS[2], math.max(left, 0) + 120000) end
   return {was, said, holder, left, deaf}
 end
 `
+	// luaQueue reads how many are queued, and tries the right to ask who hears a channel, before the first write.
+	luaQueue = `
+queued = redis.pcall('LLEN', KEYS[2])
+if type(queued) == 'table' then return queued end
+local right = redis.pcall('PUBSUB', numsub)
+if right.err then return right end
+`
 	luaFair = luaPump + `
 if type(holder) == 'table' then return holder end
-local no = refused()
-if no then return no end
-`
+` + luaQueue
 	// luaEndless refuses to wait behind a lock that never ends.
 	luaEndless = `
 if holder and redis.call('PTTL', KEYS[1]) == -1 then return redis.error_reply('CONFLICT a string without TTL') end
@@ -82,38 +83,35 @@ var (
 	// TRY. ARGV token, ttl in ms. Takes the lock if it is free and nobody waits. Says granted or held. Where nobody waits SET
 	// is the first write: after an LPOP the server would not refuse it when it is out of memory.
 	scriptTry = newScript(2, luaFairTTL+luaFair+luaEndless+`
-if waiting > 0 then no = pump() end
+local no = pump() or not holder and grant(ARGV[2], ARGV[3])
 if no then return no end
-if not holder then
-  local set = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-  if set.err then return set end
-  holder = ARGV[2]
-end
 return tell(0, holder == ARGV[2] and 1 or 2)
 `)
 
-	// ENTER. ARGV entry. Queues it, once per token. Says granted, held (it is queued), or nosub: it was not queued, for
-	// nobody hears its channel here.
+	// ENTER. ARGV entry. Queues it, once per token, unless the lock is free and nobody waits. Says granted, held (it is
+	// queued), or nosub: it was not queued, for nobody hears its channel here.
 	scriptEnter = newScript(2, luaEntry+luaEndless+`
 if not heard(channel) then
-  no = pump()
+  local no = pump()
   if no then return no end
   return tell(0, 3)
 end
-local pushed = redis.pcall('RPUSH', KEYS[2], ARGV[2])
-if type(pushed) == 'table' then return pushed end
-no = pump(ARGV[2])
+if holder or queued > 0 then
+  queued = redis.pcall('RPUSH', KEYS[2], ARGV[2])
+  if type(queued) == 'table' then return queued end
+end
+local no = pump(ARGV[2]) or not holder and grant(token, ttl)
 if no then return no end
 return tell(0, holder == token and 1 or 2)
 `)
 
-	// REL. ARGV token, and perhaps the entry of the next local waiter, which is queued also if the token is not in the lock.
-	// Says granted or held for that entry, else none. DEL is the first write: the server does not refuse it when it is out of
-	// memory, nor what follows it.
+	// REL. ARGV token, and perhaps the entry of the next local waiter, with which it does as ENTER, also if the token is not
+	// in the lock. Says granted or held for that entry, else none. DEL is the first write: the server does not refuse it when
+	// it is out of memory, nor what follows it.
 	scriptRel = newScript(2, luaFair+`
-local was, token, _ = 0, nil, nil
+local was, ttl, token, _ = 0, nil, nil, nil
 if ARGV[3] then
-  _, _, token = parse(ARGV[3])
+  ttl, _, token = parse(ARGV[3])
   if not token then return redis.error_reply('ERR bad entry') end
 end
 if holder == ARGV[2] then
@@ -121,11 +119,11 @@ if holder == ARGV[2] then
   if type(deleted) == 'table' then return deleted end
   was, holder = 1, false
 end
-if token then
-  local pushed = redis.pcall('RPUSH', KEYS[2], ARGV[3])
-  if type(pushed) == 'table' then return pushed end
+if token and (holder or queued > 0) then
+  queued = redis.pcall('RPUSH', KEYS[2], ARGV[3])
+  if type(queued) == 'table' then return queued end
 end
-no = pump(ARGV[3])
+local no = pump(ARGV[3]) or token and not holder and grant(token, ttl)
 if no then return no end
 return tell(was, not token and 0 or holder == token and 1 or 2)
 `)
@@ -133,7 +131,7 @@ return tell(was, not token and 0 or holder == token and 1 or 2)
 	// POKE. ARGV entry, ttl in ms. Asks what became of the entry. If it has the lock, its PTTL is raised to ttl. Says
 	// granted, held (it is still queued), nosub (the same, but nobody hears its channel here), or gone.
 	scriptPoke = newScript(2, luaFairTTL+luaEntry+`
-no = pump(ARGV[2])
+local no = pump(ARGV[2])
 if no then return no end
 if holder == token then
   local left = redis.call('PTTL', KEYS[1])
@@ -150,9 +148,7 @@ return tell(0, heard(channel) and 2 or 3)
 
 	// QUIT. ARGV entry. Takes it out of the queue, and its token out of the lock. Says none. It works also while the lock's
 	// key holds something that is no lock.
-	scriptQuit = newScript(2, luaPump+`
-local no = refused()
-if no then return no end
+	scriptQuit = newScript(2, luaPump+luaQueue+`
 local _, _, token = parse(ARGV[2])
 if not token then return redis.error_reply('ERR bad entry') end
 local was = redis.pcall('LREM', KEYS[2], 0, ARGV[2])
@@ -162,7 +158,7 @@ if holder == token then
   redis.call('DEL', KEYS[1])
   was, holder = 1, false
 end
-no = pump()
+local no = pump()
 if no then return no end
 return tell(was, 0)
 `)
@@ -172,7 +168,8 @@ return tell(was, 0)
 	scriptFairExtend = newScript(2, luaFairTTL+luaPump+`
 if type(holder) == 'table' then return holder end
 if not holder then
-  local no = refused() or pump()
+`+luaQueue+`
+  local no = pump()
   if no then return no end
   tell(0, 0)
   return 0

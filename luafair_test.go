@@ -505,28 +505,39 @@ func TestFairScriptsWithoutRights(t *testing.T) {
 // The lock is there before the message is.
 func TestFairSetComesBeforePublish(t *testing.T) {
 	for name, src := range redigolock.FairScripts {
-		if set, publish := strings.Index(src, "'SET', KEYS[1], token"), strings.Index(src, "redis.pcall(publish"); set < 0 || publish < set {
+		if set, publish := strings.Index(src, "= grant(token, ttl)"), strings.Index(src, "redis.pcall(publish"); set < 0 || publish < set {
 			t.Errorf("%s: SET at %d, PUBLISH at %d", name, set, publish)
 		}
 	}
 }
 
-// When the server is out of memory a release hands the lock on all the same, and nothing new is queued.
+// When the server is out of memory a release hands the lock on all the same, also to the entry that it carries, and nothing
+// new is queued or taken.
 func TestFairReleaseWorksWithoutMemory(t *testing.T) {
 	server := redistest.Start(t)
 	s := newFairSite(t, server.Pool(), "")
-	s.set(&fairState{holder: "me", pttl: 6000, queue: []string{"live"}, hears: []string{"live", "me"}})
-	s.do("CONFIG", "SET", "maxmemory", "1")
-	if _, err := s.run("enter", 0); err == nil || !strings.HasPrefix(err.Error(), "OOM") {
-		t.Errorf("ENTER without memory: %v", err)
+	run := func(from fairState, script, holder string) {
+		t.Helper()
+		from.pttl, from.hears = 6000, []string{"live", "me"}
+		s.set(&from)
+		s.do("CONFIG", "SET", "maxmemory", "1")
+		_, err := s.run(script, 0)
+		s.do("CONFIG", "SET", "maxmemory", "0")
+		if refused := err != nil && strings.HasPrefix(err.Error(), "OOM"); refused != (script == "enter") || !refused && err != nil {
+			t.Errorf("%s without memory, from %+v: %v", script, from, err)
+		}
+		var told []string
+		if holder == "live" {
+			told = []string{"live"}
+		}
+		if got := s.state(len(told)); got.holder != holder || !slices.Equal(got.messages, told) {
+			t.Errorf("%s without memory, from %+v, left %+v", script, from, got)
+		}
 	}
-	if _, err := s.run("rel+next", 0); err != nil {
-		t.Errorf("REL without memory: %v", err)
-	}
-	s.do("CONFIG", "SET", "maxmemory", "0")
-	if got := s.state(1); got.holder != "live" || !slices.Equal(got.messages, []string{"live"}) {
-		t.Errorf("REL without memory left %+v", got)
-	}
+	run(fairState{holder: "me", queue: []string{"live"}}, "enter", "me")
+	run(fairState{}, "enter", "")
+	run(fairState{holder: "me", queue: []string{"live"}}, "rel+next", "live")
+	run(fairState{holder: "me"}, "rel+next", "next")
 }
 
 // An entry's TTL is the one that it was queued with, also after it has waited for long.
