@@ -18,7 +18,7 @@ type part struct {
 	way    contender
 	out    *gob.Encoder // safe for concurrent use
 
-	owner  atomic.Int64 // the waiter that holds, counted from 1; 0: none of this process
+	holder holding
 	cycles [][]cycle    // each belongs to its waiter until all have ended
 	counts atomic.Int64 // ops count that were acquired since this moment; 0: none yet
 	ops    atomic.Int64
@@ -109,13 +109,16 @@ func (p *part) wait(w int) error {
 			return p.way.ended(err)
 		}
 		c.Got = p.clock.now()
-		if err := p.enter(w, c); err != nil {
+		if err := p.holder.begin("waiter", w); err != nil {
 			return err
 		}
-		p.hold()
+		if err := p.count(c); err != nil {
+			return err
+		}
+		holdFor(p.Hold, p.stop)
 		c.Left = p.clock.now()
 		p.cycles[w] = append(p.cycles[w], c)
-		if err := p.leave(w); err != nil {
+		if err := p.holder.end("waiter", w); err != nil {
 			return err
 		}
 		if err := release(); err != nil {
@@ -125,13 +128,8 @@ func (p *part) wait(w int) error {
 	return nil
 }
 
-// enter finds at once what the stamps would show in the end, for the waiters of this process.
-func (p *part) enter(w int, c cycle) error {
-	id := int64(w) + 1
-	if !p.owner.CompareAndSwap(0, id) {
-		return fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: waiter %d got the lock that waiter %d holds, no figures",
-			id, p.owner.Load())
-	}
+// count tells the parent of the first acquisition that counts, and of the last that was asked for.
+func (p *part) count(c cycle) error {
 	from := p.counts.Load()
 	if from == 0 || c.Got < from {
 		return nil
@@ -144,26 +142,4 @@ func (p *part) enter(w int, c cycle) error {
 		return p.out.Encode(news{First: &first})
 	}
 	return nil
-}
-
-// leave must be called before the release is sent: the next holder may be there before its answer.
-func (p *part) leave(w int) error {
-	id := int64(w) + 1
-	if !p.owner.CompareAndSwap(id, 0) {
-		return fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: waiter %d found waiter %d in its lock, no figures",
-			id, p.owner.Load())
-	}
-	return nil
-}
-
-func (p *part) hold() {
-	if p.Hold == 0 {
-		return
-	}
-	timer := time.NewTimer(p.Hold)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-p.stop:
-	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"sync/atomic"
 	"time"
 
 	lock "github.com/redigolock/redigolock"
@@ -34,10 +33,9 @@ type sharedLoad struct {
 	closed chan struct{} // closed when lock.close has returned
 }
 
-// A sharedKey has the arrival that holds, counted from 1; 0: none.
 type sharedKey struct {
-	name  string
-	owner atomic.Int64
+	name   string
+	holder holding
 }
 
 func (l Load) runShared(ctx context.Context) (res Result, err error) {
@@ -151,15 +149,12 @@ func (s *sharedLoad) serveShared(_, i int) (bool, error) {
 	if s.crew.stopped.Load() {
 		return false, s.failed(i, release())
 	}
-	id := int64(i) + 1
-	if !key.owner.CompareAndSwap(0, id) {
-		return false, fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: arrival %d got the key that arrival %d holds, no figures",
-			id, key.owner.Load())
+	if err := key.holder.begin("arrival", i); err != nil {
+		return false, err
 	}
-	s.work()
-	if !key.owner.CompareAndSwap(id, 0) { // before the release: the next may be there before its answer
-		return false, fmt.Errorf("bench: MUTUAL EXCLUSION VIOLATED: arrival %d found arrival %d in its key, no figures",
-			id, key.owner.Load())
+	holdFor(s.hold, s.over)
+	if err := key.holder.end("arrival", i); err != nil {
+		return false, err
 	}
 	if err := release(); err != nil {
 		if err = s.failed(i, err); err != nil {
@@ -192,17 +187,4 @@ func tooLate(err error) bool {
 	var broken net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, lock.ErrUnknown) ||
 		errors.As(err, &broken) && broken.Timeout()
-}
-
-// work holds for as long as is to be held.
-func (s *sharedLoad) work() {
-	if s.hold == 0 {
-		return
-	}
-	timer := time.NewTimer(s.hold)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-s.over:
-	}
 }

@@ -1,12 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"math"
-	"strconv"
-	"strings"
 
 	"gonum.org/v1/plot"
+
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 // An axis is the scale of a panel in one direction.
@@ -111,24 +110,11 @@ func number(v float64) string {
 
 // duration is seconds with a unit: 50 µs.
 func duration(sec float64) string {
-	switch {
-	case sec == 0:
+	if sec == 0 {
 		return "0"
-	case sec < 999.5e-9:
-		return digits(sec*1e9) + " ns"
-	case sec < 999.5e-6:
-		return digits(sec*1e6) + " µs"
-	case sec < 0.9995:
-		return digits(sec*1e3) + " ms"
 	}
-	return digits(sec) + " s"
+	return figures.Short(sec, "sec")
 }
 
 // digits are at most three that matter.
-func digits(v float64) string {
-	s := fmt.Sprintf("%.3g", v)
-	if strings.ContainsAny(s, "e") {
-		return strconv.FormatFloat(v, 'f', 0, 64)
-	}
-	return s
-}
+func digits(v float64) string { return figures.Short(v, "") }

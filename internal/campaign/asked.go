@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 // asked says what was asked of a figure, the figure, and whether it came out: three columns of a table.
@@ -15,10 +17,14 @@ func asked(op string, bound float64, q Quantity) (string, error) {
 	if op != "at least" && op != "at most" {
 		return "", fmt.Errorf("campaign: asked %q: it is at least, or at most", op)
 	}
-	limit := shortest(Format(bound, q.Unit))
+	limit := figures.Short(bound, q.Unit)
 	low, high := q.Low, q.High
 	if op == "at most" {
 		bound, low, high = -bound, -q.High, -q.Low
+	}
+	shown := q.String()
+	if q.Ratio { // with its median also where the interval includes 1
+		shown = q.full()
 	}
 	verdict := "open: the interval contains what was asked"
 	switch {
@@ -27,24 +33,7 @@ func asked(op string, bound float64, q Quantity) (string, error) {
 	case high < bound:
 		verdict = "no"
 	}
-	return fmt.Sprintf("%s %s | %s | %s", op, limit, full(q), verdict), nil
-}
-
-// shortest takes the zeros behind a decimal point away: what was asked is exact.
-func shortest(figure string) string {
-	number, unit, _ := strings.Cut(figure, " ")
-	if strings.Contains(number, ".") {
-		number = strings.TrimRight(strings.TrimRight(number, "0"), ".")
-	}
-	return strings.TrimSpace(number + " " + unit)
-}
-
-// full shows a ratio with its center also where its interval includes 1.
-func full(q Quantity) string {
-	if !q.Ratio {
-		return q.String()
-	}
-	return fmt.Sprintf("%s (%s–%s)", significant(q.Center), significant(q.Low), significant(q.High))
+	return fmt.Sprintf("%s %s | %s | %s", op, limit, shown, verdict), nil
 }
 
 // Units of which more is better; of all others less is.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/redigolock/redigolock/internal/figures"
@@ -12,7 +11,7 @@ import (
 
 // A Quantity is what the rounds of a cell say, or the ratios of two cells' rounds. It prints itself with its interval
 // at a confidence of 95 %: "5.53 µs ± 2 %", where the interval's farther end is meant as benchstat has it, but
-// "5.53 µs (4.10 µs–61.2 µs)" where that is more than twice the median; a ratio as
+// "5.53 µs (4.10–61.2 µs)" where that is more than twice the median; a ratio as
 // "0.31 (0.30–0.33)", and as "~ (0.95–1.04)" where its interval includes 1: no difference was found.
 type Quantity struct {
 	figures.Summary
@@ -22,89 +21,23 @@ type Quantity struct {
 
 func (q Quantity) String() string {
 	switch {
-	case q.Ratio && q.Low <= 1 && q.High >= 1:
-		return fmt.Sprintf("~ (%s–%s)", significant(q.Low), significant(q.High))
+	case q.Ratio && q.Includes1():
+		return fmt.Sprintf("~ (%s)", q.Interval(q.Unit))
 	case q.Ratio:
-		return fmt.Sprintf("%s (%s–%s)", significant(q.Center), significant(q.Low), significant(q.High))
+		return q.full()
 	case q.Low == q.High || q.Center == 0:
 		return q.Median()
+	case q.Stray() >= 1:
+		return q.full()
 	}
-	stray := max(q.High-q.Center, q.Center-q.Low) / math.Abs(q.Center)
-	if stray >= 1 {
-		return fmt.Sprintf("%s (%s–%s)", q.Median(), Format(q.Low, q.Unit), Format(q.High, q.Unit))
-	}
-	return fmt.Sprintf("%s ± %.0f %%", q.Median(), 100*stray)
+	return q.Median() + " ± " + q.PlusMinus()
 }
+
+// full is the median and the whole interval.
+func (q Quantity) full() string { return fmt.Sprintf("%s (%s)", q.Median(), q.Interval(q.Unit)) }
 
 // Median is without the interval.
-func (q Quantity) Median() string { return Format(q.Center, q.Unit) }
-
-// Format writes a value with its unit, with three significant digits.
-func Format(v float64, unit string) string {
-	switch {
-	case strings.HasSuffix(unit, "ratio"):
-		return significant(v)
-	case strings.HasSuffix(unit, "sec") || strings.Contains(unit, "sec/"):
-		return duration(v)
-	case strings.HasPrefix(unit, "B/") || strings.Contains(unit, "-B/"):
-		return count(v) + " B"
-	}
-	return count(v)
-}
-
-func duration(sec float64) string {
-	scale, unit := 1e9, "ns"
-	switch abs := math.Abs(sec); { // 999.7 ns are to become 1.00 µs, not 1,000 ns
-	case abs >= 0.9995:
-		scale, unit = 1, "s"
-	case abs >= 0.9995e-3:
-		scale, unit = 1e3, "ms"
-	case abs >= 0.9995e-6:
-		scale, unit = 1e6, "µs"
-	}
-	return significant(sec*scale) + " " + unit
-}
-
-// count writes whole numbers as such.
-func count(v float64) string {
-	if v == math.Trunc(v) && math.Abs(v) < 1000 {
-		return strconv.Itoa(int(v))
-	}
-	return significant(v)
-}
-
-// significant writes three significant digits, and separates thousands.
-func significant(v float64) string {
-	if v == 0 || math.IsInf(v, 0) || math.IsNaN(v) {
-		return fmt.Sprint(v)
-	}
-	exponent := math.Floor(math.Log10(math.Abs(v)))
-	if step := math.Pow(10, exponent-2); exponent > 2 {
-		v = math.Round(v/step) * step
-	} else if math.Abs(v)/step >= 999.5 { // it is rounded up to the next power of ten
-		exponent++
-	}
-	return thousands(fmt.Sprintf("%.*f", int(max(0, 2-exponent)), v))
-}
-
-// thousands puts commas into the whole part of a number.
-func thousands(number string) string {
-	whole, rest, dot := strings.Cut(number, ".")
-	digits := strings.TrimPrefix(whole, "-")
-	var groups []string
-	for ; len(digits) > 3; digits = digits[:len(digits)-3] {
-		groups = append(groups, digits[len(digits)-3:])
-	}
-	slices.Reverse(groups)
-	text := strings.Join(append([]string{digits}, groups...), ",")
-	if whole != strings.TrimPrefix(whole, "-") {
-		text = "-" + text
-	}
-	if dot {
-		text += "." + rest
-	}
-	return text
-}
+func (q Quantity) Median() string { return figures.Format(q.Center, q.Unit) }
 
 // values are those of all rounds of a unit of the one cell.
 func (c *Campaign) values(kind, unit string, where []string) ([]float64, found, error) {
@@ -148,7 +81,7 @@ func (c *Campaign) quantity(values []float64, unit string, ratio bool, cell foun
 // Median is without the interval, so that few rounds will do.
 func (c *Campaign) Median(kind, unit string, where ...string) (string, error) {
 	v, err := c.Center(kind, unit, where...)
-	return Format(v, unit), err
+	return figures.Format(v, unit), err
 }
 
 // Center is the median as a number.

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
+
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 // Render reads the templates of some files and executes one of them, which is called as its file or as it is defined.
@@ -115,7 +117,7 @@ func printNumber(value string) (string, error) {
 	if _, err := strconv.ParseUint(value, 10, 64); err != nil {
 		return "", fmt.Errorf("campaign: %q is no number", value)
 	}
-	return thousands(value), nil
+	return figures.Thousands(value), nil
 }
 
 // chart is a picture of charts/, NAME-light.svg and NAME-dark.svg, as a page in the campaign's folder shows it.

@@ -5,6 +5,7 @@ package figures
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -35,11 +36,19 @@ type Cell struct {
 // A Key is a part of a benchmark's name.
 type Key struct{ Name, Value string }
 
-// A Summary is a median with its interval at a confidence of 95 %, which is infinite for fewer than 6 values.
+// A Summary is a median with its interval at a confidence of 95 %, which is infinite for fewer than LeastRounds values.
 type Summary struct {
 	Center, Low, High float64
 	Rounds            int
 }
+
+// LeastRounds are what an interval takes.
+const LeastRounds = 6
+
+func (s Summary) hasInterval() bool { return !math.IsInf(s.Low, 0) && !math.IsInf(s.High, 0) }
+
+// Includes1 says of a ratio that it has an interval, which contains 1: no difference was found.
+func (s Summary) Includes1() bool { return s.hasInterval() && s.Low <= 1 && 1 <= s.High }
 
 // Read reads the files. A cell that is in several of them has the values of all.
 func Read(paths ...string) (*Set, error) {

@@ -6,6 +6,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 // A cell is a line of a table, with what its rounds have measured.
@@ -84,6 +85,10 @@ func (c *cell) figures(f func(bench.Result) float64) []float64 {
 		list[i] = f(r.Result)
 	}
 	return list
+}
+
+func (c *cell) summary(f func(bench.Result) float64) figures.Summary {
+	return figures.Summarize(c.figures(f))
 }
 
 // metric is one that all rounds have.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 // An estimate is what a plan asks for. It leaves out what comes before the clock of a run starts, such as dialling.
@@ -50,7 +51,7 @@ func lengthOf(w bench.Workload) time.Duration {
 }
 
 func (e estimate) String() string {
-	return fmt.Sprintf("%s of %s, about %s", plural(e.runs, "run"), plural(e.cells, "cell"), about(e.length))
+	return fmt.Sprintf("%s of %s, about %s", figures.Plural(e.runs, "run"), figures.Plural(e.cells, "cell"), about(e.length))
 }
 
 // leaving tells of all, and of what is left of it after -resume.
@@ -61,14 +62,7 @@ func (e estimate) leaving(left estimate) string {
 	case 0:
 		return e.String() + "; all are done"
 	}
-	return fmt.Sprintf("%v; %s left, about %s", e, plural(left.runs, "run"), about(left.length))
-}
-
-func plural(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return count(float64(n)) + " " + what
+	return fmt.Sprintf("%v; %s left, about %s", e, figures.Plural(left.runs, "run"), about(left.length))
 }
 
 // about is a duration as one says it: 40 s, 4 min 30 s, 2 h 10 min.

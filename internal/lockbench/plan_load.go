@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 // load has the groups of each kind of keys.
@@ -92,7 +93,7 @@ func saturation(closed []*cell) float64 {
 	most := 1.0
 	for _, c := range closed {
 		if perOp := c.everPerOp(); len(perOp) > 0 {
-			most = max(most, float64(time.Second)/bench.Median(perOp).Center)
+			most = max(most, float64(time.Second)/figures.Summarize(perOp).Center)
 		}
 	}
 	return most

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 // ratios are two groups for each number of goroutines: fewer cells between two that are compared, less noise. Those of
@@ -65,7 +66,7 @@ func forMany(p pace, goroutines int) pace {
 	}
 	longer := float64(goroutines) / manyGoroutines
 	fewer := int(2 * float64(p.count) / longer)
-	return pace{time.Duration(longer * float64(p.time)), max(fewer, min(p.count, leastForInterval))}
+	return pace{time.Duration(longer * float64(p.time)), max(fewer, min(p.count, figures.LeastRounds))}
 }
 
 // poolSizes leaves those out that are larger than all who borrow.
@@ -121,7 +122,7 @@ func (b bestOf) pick() bench.Uncontended {
 	best, least := b.cells[0], math.Inf(1)
 	for _, c := range b.cells {
 		if perOp := c.everPerOp(); len(perOp) > 0 {
-			if m := bench.Median(perOp).Center; m < least {
+			if m := figures.Summarize(perOp).Center; m < least {
 				best, least = c, m
 			}
 		}

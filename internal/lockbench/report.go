@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 // writeHead says what the figures depend on.
@@ -118,9 +118,9 @@ func (s *section) writeVerbs(w io.Writer, cells []*cell) {
 	fmt.Fprintf(w, "Each verb alone, one goroutine on one connection, %s\n\n", s.rounds(cells))
 	t := table{head: []string{"verb", "ops/s", "±", "p50", "p99"}, left: 1}
 	for _, c := range cells {
-		speed, lat := bench.Median(c.figures(perSecond)), c.latency
-		t.add(c.workload.(bench.Verb).Verb, count(speed.Center), plusMinus(speed.PctRangeString()),
-			short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))))
+		speed, lat := c.summary(perSecond), c.latency
+		t.add(c.workload.(bench.Verb).Verb, figures.Significant(speed.Center), speed.PlusMinus(),
+			quantile(lat, 50), quantile(lat, 99))
 	}
 	t.write(w)
 	fmt.Fprintln(w)
@@ -129,22 +129,12 @@ func (s *section) writeVerbs(w io.Writer, cells []*cell) {
 
 // writeIntervals explains medians.
 func (s *section) writeIntervals(w io.Writer) {
-	if s.pace.count < leastForInterval {
-		fmt.Fprintf(w, "  figures are medians; an interval takes %d rounds (-count)\n", leastForInterval)
+	if s.pace.count < figures.LeastRounds {
+		fmt.Fprintf(w, "  figures are medians; an interval takes %d rounds (-count)\n", figures.LeastRounds)
 		return
 	}
 	fmt.Fprintf(w, "  figures are medians of the rounds; ± and 95 %%: their 95 %% intervals\n")
 	if s.name != "verbs" {
 		fmt.Fprintf(w, "  ~: the interval contains 1: no difference was found\n")
 	}
-}
-
-const leastForInterval = 6
-
-// plusMinus leaves out the range that there are too few rounds for.
-func plusMinus(percent string) string {
-	if percent == "∞" {
-		return ""
-	}
-	return percent
 }

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 func (s *section) writeApproaches(w io.Writer, cells []*cell) {
@@ -37,23 +37,23 @@ func (s *section) writeApproaches(w io.Writer, cells []*cell) {
 }
 
 func approachLine(c *cell, u bench.Uncontended, withAllocs bool) []string {
-	speed, lat := bench.Median(c.figures(perSecond)), c.latency
+	speed, lat := c.summary(perSecond), c.latency
 	ratio, span, same := "", "", "" // after Ctrl-C there may be no base
 	switch {
 	case len(c.bases) == 0:
 		ratio = "1.00"
 	case len(c.bases[0].rounds) > 0:
-		r := bench.Median(bench.Ratios(c.bases[0].perOp(), c.perOp()))
-		ratio, span, same = fmt.Sprintf("%.2f", r.Center), interval(r, "%.2f"), tilde(r)
+		r := figures.Summarize(bench.Ratios(c.bases[0].perOp(), c.perOp()))
+		ratio, span, same = figures.Significant(r.Center), r.Interval("ratio"), tilde(r)
 	}
 	line := []string{
-		strconv.Itoa(u.Goroutines), u.Called(), u.Release, count(speed.Center), plusMinus(speed.PctRangeString()),
-		short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))), ratio, span, same,
+		strconv.Itoa(u.Goroutines), u.Called(), u.Release, figures.Significant(speed.Center), speed.PlusMinus(),
+		quantile(lat, 50), quantile(lat, 99), ratio, span, same,
 	}
 	if withAllocs {
-		allocs := bench.Median(c.figures(func(r bench.Result) float64 { return r.Allocs }))
+		allocs := c.summary(func(r bench.Result) float64 { return r.Allocs })
 		client, server := c.cpu()
-		line = append(line, fmt.Sprintf("%.0f", allocs.Center), client, server)
+		line = append(line, figures.Format(allocs.Center, "allocs/op"), client, server)
 	}
 	return line
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 func (s *section) writeContention(w io.Writer, cells []*cell) {
@@ -48,32 +49,24 @@ const (
 
 func contentionLine(c *cell, w bench.Contention) []string {
 	figure := func(f func(*bench.Contest) float64) float64 {
-		return bench.Median(c.figures(func(r bench.Result) float64 { return f(r.Contest) })).Center
+		return c.summary(func(r bench.Result) float64 { return f(r.Contest) }).Center
 	}
 	half := func(h *hdrhistogram.Histogram) string { return quantile(h, 50) }
 	client, server := c.cpu()
 	line := []string{w.Hold.String(), strconv.Itoa(w.Waiters), strconv.Itoa(w.Processes), w.Called(),
-		count(bench.Median(c.figures(perSecond)).Center), half(c.latency), quantile(c.latency, 99), quantile(c.latency, 100),
+		figures.Significant(c.summary(perSecond).Center), half(c.latency), quantile(c.latency, 99), quantile(c.latency, 100),
 		half(c.inside), half(c.across),
 		fmt.Sprintf("%.0f %%", 100*figure(func(c *bench.Contest) float64 { return c.Again })),
-		fmt.Sprintf("%.3f", figure(func(c *bench.Contest) float64 { return c.Jain })),
-		quantile(c.wait, 99), fmt.Sprintf("%.2f", bench.Median(c.metric("wait-p99-rounds")).Center), c.longest(), "",
+		figures.Format(figure(func(c *bench.Contest) float64 { return c.Jain }), "jain"),
+		quantile(c.wait, 99), figures.Significant(figures.Summarize(c.metric("wait-p99-rounds")).Center), c.longest(), "",
 		"", client, server}
 	if calls := figure(func(c *bench.Contest) float64 { return c.Calls }); calls >= 0 {
-		line[16] = fmt.Sprintf("%.2f", calls)
+		line[16] = figures.Format(calls, "cmds/acq")
 	}
 	if evalsha := figure(func(c *bench.Contest) float64 { return c.EvalSha }); evalsha >= 0 {
-		line[15] = fmt.Sprintf("%.3f", evalsha)
+		line[15] = figures.Format(evalsha, "evalsha/acq")
 	}
 	return line
-}
-
-// quantile is "" of nothing.
-func quantile(h *hdrhistogram.Histogram, percent float64) string {
-	if h.TotalCount() == 0 {
-		return ""
-	}
-	return short(time.Duration(h.ValueAtPercentile(percent)))
 }
 
 // longest is the longest wait of all rounds.

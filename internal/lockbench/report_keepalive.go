@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 func (s *section) writeKeepAlive(w io.Writer, cells []*cell) {
@@ -38,7 +39,7 @@ func (s *section) writeKeepAlive(w io.Writer, cells []*cell) {
 }
 
 func keepAliveLine(c *cell, k bench.KeepAlive) []string {
-	median := func(f func(bench.Result) float64) float64 { return bench.Median(c.figures(f)).Center }
+	median := func(f func(bench.Result) float64) float64 { return c.summary(f).Center }
 	cpu := func(of func(*bench.Kept) time.Duration) (each, share string) { // "", "" where it is not known
 		ns := median(func(r bench.Result) float64 { return float64(of(r.Kept)) / float64(r.Ops) })
 		if ns < 0 {
@@ -50,17 +51,17 @@ func keepAliveLine(c *cell, k bench.KeepAlive) []string {
 	lat := c.latency
 	client, clientShare := cpu(func(k *bench.Kept) time.Duration { return k.ClientCPU })
 	server, serverShare := cpu(func(k *bench.Kept) time.Duration { return k.ServerCPU })
-	return []string{count(float64(k.Locks)), k.Way, count(median(perSecond)), client, clientShare, server, serverShare,
-		count(median(func(r bench.Result) float64 { return r.Kept.Bytes })),
+	return []string{count(float64(k.Locks)), k.Way, figures.Significant(median(perSecond)), client, clientShare, server, serverShare,
+		figures.Significant(median(func(r bench.Result) float64 { return r.Kept.Bytes })),
 		count(median(func(r bench.Result) float64 { return float64(r.Kept.Goroutines) })),
 		late(lat.ValueAtPercentile(50)), late(lat.ValueAtPercentile(99)),
 		strconv.Itoa(c.rounds[len(c.rounds)-1].Kept.Lost)}
 }
 
-// late is 0 for a renewal that was early, which histograms have as 1 ns.
+// late is 0 s for a renewal that was early, which histograms have as 1 ns.
 func late(ns int64) string {
 	if ns <= 1 {
-		return "0"
+		ns = 0
 	}
 	return short(time.Duration(ns))
 }

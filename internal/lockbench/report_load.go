@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 func (s *section) writeLoad(w io.Writer, cells []*cell) {
@@ -76,7 +77,7 @@ func loops(cells []*cell) (closed, open []*cell) {
 
 // generatorLate is the p99 of what lockbench was late, median of the rounds.
 func generatorLate(c *cell) string {
-	return late(int64(bench.Median(c.metric("generator-p99-ns")).Center))
+	return late(int64(figures.Summarize(c.metric("generator-p99-ns")).Center))
 }
 
 func loadLine(c *cell, l bench.Load) []string {
@@ -90,9 +91,9 @@ func loadLine(c *cell, l bench.Load) []string {
 	if l.Keys != "own" {
 		hold = l.Hold.String()
 	}
-	return []string{hold, count(l.Rate), l.Of.Called(), count(bench.Median(c.figures(perSecond)).Center),
-		short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))),
-		short(time.Duration(lat.ValueAtPercentile(99.9))), count(float64(unserved)), generatorLate(c), client, server}
+	return []string{hold, count(l.Rate), l.Of.Called(), figures.Significant(c.summary(perSecond).Center),
+		quantile(lat, 50), quantile(lat, 99),
+		quantile(lat, 99.9), count(float64(unserved)), generatorLate(c), client, server}
 }
 
 // writeClosed is the table of what is only measured to know what comes next.
@@ -105,10 +106,10 @@ func (s *section) writeClosed(w io.Writer, cells []*cell) {
 			t.gap()
 			before = u.Goroutines
 		}
-		speed, lat := bench.Median(c.figures(perSecond)), c.latency
+		speed, lat := c.summary(perSecond), c.latency
 		client, server := c.cpu()
-		t.add(strconv.Itoa(u.Goroutines), u.Called(), count(speed.Center), plusMinus(speed.PctRangeString()),
-			short(time.Duration(lat.ValueAtPercentile(50))), short(time.Duration(lat.ValueAtPercentile(99))), client, server)
+		t.add(strconv.Itoa(u.Goroutines), u.Called(), figures.Significant(speed.Center), speed.PlusMinus(),
+			quantile(lat, 50), quantile(lat, 99), client, server)
 	}
 	t.write(w)
 }
@@ -116,7 +117,7 @@ func (s *section) writeClosed(w io.Writer, cells []*cell) {
 // cpu is what an op has used of the client and of the server, median of the rounds; "" where it is not known.
 func (c *cell) cpu() (client, server string) {
 	each := func(of func(*bench.CPU) time.Duration) string {
-		used := bench.Median(c.figures(func(r bench.Result) float64 { return float64(of(r.CPU)) / float64(r.Ops) })).Center
+		used := c.summary(func(r bench.Result) float64 { return float64(of(r.CPU)) / float64(r.Ops) }).Center
 		if used < 0 {
 			return ""
 		}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 func (s *section) writeRatios(w io.Writer, cells []*cell) {
@@ -42,9 +43,9 @@ func (s *section) writeRatios(w io.Writer, cells []*cell) {
 func (s *section) ratioLine(c, base *cell) []string {
 	u := c.uncontended()
 	list := bench.Ratios(base.perOp(), c.perOp())
-	r := bench.Median(list)
-	line := []string{strconv.Itoa(u.Goroutines), u.Called(), base.uncontended().Called(), fmt.Sprintf("%.3f", r.Center),
-		interval(r, "%.3f"), tilde(r), strconv.Itoa(len(list))}
+	r := figures.Summarize(list)
+	line := []string{strconv.Itoa(u.Goroutines), u.Called(), base.uncontended().Called(), figures.Significant(r.Center),
+		r.Interval("ratio"), tilde(r), strconv.Itoa(len(list))}
 	if s.name != "mux" {
 		return line
 	}
@@ -68,7 +69,7 @@ func medianRatio(c, base *cell, unit string) string {
 	if len(list) < n {
 		return ""
 	}
-	return fmt.Sprintf("%.2f", bench.Median(list).Center)
+	return figures.Significant(figures.Summarize(list).Center)
 }
 
 // writeMux shows how the pools were chosen, and then the ratios.

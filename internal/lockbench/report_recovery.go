@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 func (s *section) writeRecovery(w io.Writer, cells []*cell) {
@@ -18,7 +19,7 @@ func (s *section) writeRecovery(w io.Writer, cells []*cell) {
 		gaps := c.times(func(r *bench.Recovered) []time.Duration { return r.Gaps })
 		p50, most := "", ""
 		if beyond := c.times(func(r *bench.Recovered) []time.Duration { return r.Beyond }); len(beyond) > 0 {
-			p50, most = middle(beyond), signed(slices.Max(beyond))
+			p50, most = middle(beyond), short(slices.Max(beyond))
 		}
 		way := c.workload.(bench.Recovery).Way
 		t.add(way, strconv.Itoa(len(gaps)), middle(gaps), short(slices.Max(gaps)), p50, most)
@@ -45,13 +46,5 @@ func middle(list []time.Duration) string {
 	for i, d := range list {
 		values[i] = float64(d)
 	}
-	return signed(time.Duration(bench.Median(values).Center))
-}
-
-// signed may be below zero, as clocks drift apart.
-func signed(d time.Duration) string {
-	if d < 0 {
-		return "-" + short(-d)
-	}
-	return short(d)
+	return short(time.Duration(figures.Summarize(values).Center))
 }

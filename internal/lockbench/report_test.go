@@ -120,19 +120,3 @@ func TestHead(t *testing.T) {
 	writeHead(&b, fakeServer(), &options{url: "redis://x", fromEnv: true}, h, plan)
 	golden(t, "head", b.String())
 }
-
-func TestFiguresHaveThreeDigitsAndAUnit(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		0: "0", 1: "1 ns", 999: "999 ns", 1000: "1.00 µs", 41234: "41.2 µs", 412345: "412 µs", 999600: "1.00 ms",
-		12345678: "12.3 ms", 1500 * time.Millisecond: "1.50 s", 90 * time.Second: "90.0 s", 2 * time.Hour: "7200 s",
-	} {
-		if got := short(d); got != want {
-			t.Errorf("%d: %q, want %q", d, got, want)
-		}
-	}
-	for v, want := range map[float64]string{0: "0", 999.4: "999", 1000: "1,000", 24120.4: "24,120", 1234567: "1,234,567"} {
-		if got := count(v); got != want {
-			t.Errorf("%v: %q, want %q", v, got, want)
-		}
-	}
-}

@@ -3,13 +3,14 @@ package lockbench
 import (
 	"fmt"
 	"io"
-	"math"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/perf/benchmath"
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 // A table is lines of cells; text is aligned to the left, figures to the right. An empty line stands between groups. A
@@ -54,49 +55,23 @@ func (t *table) write(w io.Writer) {
 	}
 }
 
-// short has three digits and a unit: 41.2 µs.
-func short(d time.Duration) string {
-	if d <= 0 {
-		return "0"
-	}
-	return scaled(float64(d.Nanoseconds()), []string{"ns", "µs", "ms", "s"})
-}
+// short is a time in three digits: 41.2 µs.
+func short(d time.Duration) string { return figures.Format(d.Seconds(), "sec") }
 
-func scaled(v float64, units []string) string {
-	unit := units[0]
-	for _, u := range units[1:] {
-		if v < 999.5 {
-			break
-		}
-		v, unit = v/1000, u
-	}
-	digits := 0
-	if unit != "ns" {
-		digits = max(0, 2-int(math.Floor(math.Log10(max(v, 1)))))
-	}
-	return strconv.FormatFloat(v, 'f', digits, 64) + " " + unit
-}
-
-// count has a comma at the thousands: 24,120.
-func count(v float64) string {
-	s := strconv.FormatFloat(v, 'f', 0, 64)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// interval is "0.98 – 1.03", or "" where there are too few rounds for one.
-func interval(s benchmath.Summary, format string) string {
-	if math.IsInf(s.Lo, 0) || math.IsInf(s.Hi, 0) {
+// quantile is "" of nothing.
+func quantile(h *hdrhistogram.Histogram, percent float64) string {
+	if h.TotalCount() == 0 {
 		return ""
 	}
-	return fmt.Sprintf(format+" – "+format, s.Lo, s.Hi)
+	return short(time.Duration(h.ValueAtPercentile(percent)))
 }
 
+// count is a number of things, all of its digits: 24,120.
+func count(v float64) string { return figures.Thousands(strconv.FormatFloat(v, 'f', 0, 64)) }
+
 // tilde marks a ratio that may as well be 1.
-func tilde(s benchmath.Summary) string {
-	if interval(s, "%v") != "" && s.Lo <= 1 && 1 <= s.Hi {
+func tilde(ratio figures.Summary) string {
+	if ratio.Includes1() {
 		return "~"
 	}
 	return ""

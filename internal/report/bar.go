@@ -3,6 +3,8 @@ package report
 import (
 	"math"
 	"strconv"
+
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 // A bar shows a figure's size, and its interval as a line. All of it is percent of the field's width; without a width
@@ -30,7 +32,7 @@ func (l layout) drawBars(list []*field) {
 			from, b.Axis, b.Above = at(1), percent(at(1)), f.sum.Center > 1
 		}
 		b.X, b.Width = percent(min(from, to)), percent(math.Abs(to-from))
-		if f.sum.Rounds >= leastRounds {
+		if f.sum.Rounds >= figures.LeastRounds {
 			b.Low, b.High = percent(at(f.sum.Low)), percent(at(f.sum.High))
 		}
 	}
@@ -50,7 +52,7 @@ func from0(list []*field) func(float64) float64 {
 			continue
 		}
 		longest, reach = max(longest, f.sum.Center), max(reach, f.sum.Center)
-		if f.sum.Rounds >= leastRounds && !math.IsNaN(f.sum.High) {
+		if f.sum.Rounds >= figures.LeastRounds && !math.IsNaN(f.sum.High) {
 			reach = max(reach, f.sum.High)
 		}
 	}

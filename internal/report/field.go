@@ -3,15 +3,12 @@ package report
 import (
 	"math"
 	"slices"
-	"strconv"
+	"strings"
 
 	"golang.org/x/perf/benchmath"
 
 	"github.com/redigolock/redigolock/internal/figures"
 )
-
-// leastRounds are what an interval of a median at a confidence of 95 % takes.
-const leastRounds = 6
 
 // A field is a figure of a row.
 type field struct {
@@ -41,7 +38,7 @@ func (l layout) fields(rows []string, c column, baseline int) []*field {
 		}
 	}
 	for _, i := range l.best(rows, c) {
-		list[i].Perhaps = list[i].sum.Rounds < leastRounds
+		list[i].Perhaps = list[i].sum.Rounds < figures.LeastRounds
 		list[i].Best = !list[i].Perhaps
 	}
 	return list
@@ -50,11 +47,13 @@ func (l layout) fields(rows []string, c column, baseline int) []*field {
 func has(c *figures.Cell, unit string) bool { return c != nil && len(c.Values(unit)) > 0 }
 
 func (l layout) figure(sum figures.Summary, unit string) *field {
-	s := scaleOf(sum.Center, unit)
-	f := &field{Value: s.value(sum), Interval: countOf(sum.Rounds, "round"), sum: sum}
-	if sum.Rounds >= leastRounds {
-		f.Interval = s.interval(sum)
-		f.Same = l.around1 && sum.Low <= 1 && 1 <= sum.High
+	f := &field{Value: figures.Format(sum.Center, unit), Interval: figures.Plural(sum.Rounds, "round"), sum: sum}
+	if sum.Rounds >= figures.LeastRounds {
+		f.Interval = sum.Interval(unit)
+		f.Same = l.around1 && sum.Includes1()
+	}
+	if strings.HasSuffix(unit, "/s") {
+		f.Value += "/s"
 	}
 	return f
 }
@@ -71,7 +70,7 @@ func (f *field) compare(cell, base *figures.Cell, unit string) {
 	of, _ := cell.Summary(unit)
 	to, _ := base.Summary(unit)
 	if ratio := of.Center / to.Center; of.Center >= 0 && to.Center > 0 && !math.IsInf(ratio, 0) {
-		f.Versus = strconv.FormatFloat(ratio, 'f', decimalsOf(ratio), 64) + "×"
+		f.Versus = figures.Significant(ratio) + "×"
 	}
 }
 
@@ -120,7 +119,7 @@ func (c column) order(a, b int) int {
 
 // enough says whether both have rounds enough for a comparison.
 func enough(a, b *figures.Cell, unit string) bool {
-	return min(len(a.Values(unit)), len(b.Values(unit))) >= leastRounds
+	return min(len(a.Values(unit)), len(b.Values(unit))) >= figures.LeastRounds
 }
 
 // differ is the verdict of the Mann-Whitney U test, as benchstat has it.

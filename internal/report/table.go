@@ -180,19 +180,12 @@ func roundsText(cells []*figures.Cell, unit string) string {
 		return ""
 	}
 	least, most := slices.Min(list), slices.Max(list)
-	text := countOf(most, "round")
+	text := figures.Plural(most, "round")
 	if least < most {
 		text = fmt.Sprintf("%d to %s", least, text)
 	}
-	if most < leastRounds {
-		text += fmt.Sprintf(": no interval and no comparison, which take %d", leastRounds)
+	if most < figures.LeastRounds {
+		text += fmt.Sprintf(": no interval and no comparison, which take %d", figures.LeastRounds)
 	}
 	return text
-}
-
-func countOf(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
 }
