@@ -18,15 +18,18 @@ func asked(op string, bound float64, q Quantity) (string, error) {
 		return "", fmt.Errorf("campaign: asked %q: it is at least, or at most", op)
 	}
 	limit := figures.Short(bound, q.Unit)
-	low, high := q.Low, q.High
+	low, high := q.ends()
 	if op == "at most" {
-		bound, low, high = -bound, -q.High, -q.Low
+		bound, low, high = -bound, -high, -low
 	}
 	shown := q.String()
 	if q.Ratio { // with its median also where the interval includes 1
 		shown = q.full()
 	}
 	verdict := "open: the interval contains what was asked"
+	if q.Bound != Exact {
+		verdict = "open: it is only a bound"
+	}
 	switch {
 	case low >= bound:
 		verdict = "yes"
@@ -40,7 +43,7 @@ func asked(op string, bound float64, q Quantity) (string, error) {
 var moreIsBetter = []string{"acq/s", "goodput/s", "renewals/s", "jain"}
 
 // Losses are the rows of a table of all figures in which ours, "way=fair", is worse than a rival, by an interval that
-// does not include 1: where, ours, the rival, the figure, and how many times its figure ours is.
+// does not include 1, or by a bound beyond 1: where, ours, the rival, the figure, and how many times its figure ours is.
 func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, where ...string) (string, error) {
 	var b strings.Builder
 	if err := labelled(what, where); err != nil {
@@ -63,8 +66,8 @@ func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, whe
 			if err != nil {
 				return "", err
 			}
-			if worse := q.Low > 1; worse && !slices.Contains(moreIsBetter, col.unit) ||
-				q.High < 1 && slices.Contains(moreIsBetter, col.unit) {
+			low, high := q.ends()
+			if more := slices.Contains(moreIsBetter, col.unit); low > 1 && !more || high < 1 && more {
 				fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s |\n", what, our, row.label, col.label, q)
 			}
 		}
@@ -73,7 +76,8 @@ func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, whe
 }
 
 // share is that of the rates of a Load which is the nearest to a share of what ours, "approach=fair", can serve: the most
-// that it served in a second at any of the rates.
+// that it served in a second at any of the rates. If it is not saturated at the highest, it is a share of what it served
+// there, and shareOf says so.
 func (c *Campaign) share(share float64, our string, where ...string) (string, error) {
 	rates, most, err := c.served(our, where)
 	if err != nil {
