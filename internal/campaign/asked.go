@@ -88,13 +88,24 @@ func (c *Campaign) share(share float64, our string, where ...string) (string, er
 	return slices.MinFunc(slices.Sorted(maps.Keys(rates)), closer), nil
 }
 
-// shareOf says how much a rate is of what ours can serve, in percent.
+// saturated is what serves less than this share of the highest rate that was offered.
+const saturated = 0.95
+
+// shareOf says how much a rate is of what ours can serve, in percent; or of the highest rate that was offered, if ours
+// served nearly all of it: then its saturation is not known.
 func (c *Campaign) shareOf(rate, our string, where ...string) (string, error) {
 	rates, most, err := c.served(our, where)
-	if err == nil && rates[rate] == 0 {
-		err = fmt.Errorf("campaign: %s: Load with %q has no rate of %s", c.where(), where, rate)
+	if err != nil {
+		return "", err
 	}
-	return fmt.Sprintf("%.0f %%", 100*rates[rate]/most), err
+	if rates[rate] == 0 {
+		return "", fmt.Errorf("campaign: %s: Load with %q has no rate of %s", c.where(), where, rate)
+	}
+	of := "what ours served at most"
+	if highest := slices.Max(slices.Collect(maps.Values(rates))); most >= saturated*highest {
+		of, most = "the highest rate offered, at which ours was not saturated", highest
+	}
+	return fmt.Sprintf("%.0f %% of %s", 100*rates[rate]/most, of), nil
 }
 
 // served are the rates of ours, and the most that it served.
