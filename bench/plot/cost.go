@@ -4,7 +4,7 @@ import "slices"
 
 // cost is what an acquisition costs the server, by the number of waiters.
 func cost(c *campaign) (*chart, error) {
-	cells, otherServers := cellsOf(c.set.Find("Contention"))
+	cells, otherServers := cellsOf(c.find("Contention"))
 	if len(cells) == 0 {
 		return nil, absence("no *.txt has Contention")
 	}

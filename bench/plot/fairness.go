@@ -2,7 +2,7 @@ package main
 
 // fairness is Jain's index and the waits, for the cell that most ways were measured in.
 func fairness(c *campaign) (*chart, error) {
-	cells, otherServers := cellsOf(c.set.Find("Contention"))
+	cells, otherServers := cellsOf(c.find("Contention"))
 	if len(cells) == 0 {
 		return nil, absence("no *.txt has Contention")
 	}

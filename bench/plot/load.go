@@ -12,7 +12,7 @@ import (
 // loadKeys are the spreads of keys to make a chart of: those that a campaign is to have, and others that this one has.
 func (c *campaign) loadKeys() []string {
 	list := []string{"own", "hot", "zipf10000"}
-	for _, cell := range c.set.Find("Load") {
+	for _, cell := range c.find("Load") {
 		if keys := keysOf(cell); !slices.Contains(list, keys) {
 			list = append(list, keys)
 		}
@@ -39,7 +39,7 @@ const served = 0.95
 
 // load is latency by offered load, of arrivals that do not wait for the server.
 func load(c *campaign, keys string) (*chart, error) {
-	found := slices.DeleteFunc(c.set.Find("Load"), func(c *figures.Cell) bool { return keysOf(c) != keys })
+	found := slices.DeleteFunc(c.find("Load"), func(c *figures.Cell) bool { return keysOf(c) != keys })
 	cells, otherServers := cellsOf(found)
 	if len(cells) == 0 {
 		return nil, absence("no *.txt has Load with keys=" + keys)
