@@ -16,8 +16,8 @@ import (
 // A campaign is what the raw files of a folder say.
 type campaign struct {
 	folder string
-	set    *figures.Set
-	logs   []*logged
+	sets   []*figures.Set // of each file
+	logs   [][]*logged    // of each file
 }
 
 func readCampaign(folder string) (*campaign, error) {
@@ -28,12 +28,64 @@ func readCampaign(folder string) (*campaign, error) {
 	if len(paths) == 0 {
 		return nil, fmt.Errorf("%s has no *.txt", folder)
 	}
-	set, err := figures.Read(paths...)
-	if err != nil {
-		return nil, err
+	c := &campaign{folder: folder}
+	for _, path := range paths {
+		set, err := figures.Read(path)
+		if err != nil {
+			return nil, err
+		}
+		c.sets = append(c.sets, set)
 	}
-	logs, err := readLogs(folder)
-	return &campaign{folder, set, logs}, err
+	c.logs, err = readLogs(folder)
+	return c, err
+}
+
+// find are the cells of a kind, each from one file.
+func (c *campaign) find(kind string) []*figures.Cell {
+	var files [][]*figures.Cell
+	for _, set := range c.sets {
+		files = append(files, set.Find(kind))
+	}
+	return slices.Concat(oneFile(files, func(c *figures.Cell) *figures.Cell { return c })...)
+}
+
+// oneFile keeps, of what differs in the way only, that of one file: of the one that has most of these ways; of equals, of
+// the first. Rounds of different files are of different lengths, and were not interleaved: they are neither pooled nor
+// compared.
+func oneFile[T any](files [][]T, cellOf func(T) *figures.Cell) [][]T {
+	ways := make([]map[string]int, len(files)) // of each file, by all but the way
+	for i, file := range files {
+		ways[i] = map[string]int{}
+		for _, c := range file {
+			ways[i][allButTheWay(cellOf(c))]++
+		}
+	}
+	kept := make([][]T, len(files))
+	for i, file := range files {
+		for _, c := range file {
+			group, best := allButTheWay(cellOf(c)), 0
+			for j := range ways {
+				if ways[j][group] > ways[best][group] {
+					best = j
+				}
+			}
+			if best == i {
+				kept[i] = append(kept[i], c)
+			}
+		}
+	}
+	return kept
+}
+
+// allButTheWay is the name of a cell without its way, and without the server, of which a way may have one of its own.
+func allButTheWay(c *figures.Cell) string {
+	name := c.Kind
+	for _, k := range c.Keys {
+		if k.Name != "server" && k.Name != "way" && k.Name != "approach" {
+			name += "/" + k.Name + "=" + k.Value
+		}
+	}
+	return name
 }
 
 // A cell is a benchmark's name and, but for a logged one, its figures.

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"maps"
+	"math"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -66,5 +69,41 @@ func TestVersionsOfAllServersAreNamed(t *testing.T) {
 	cells, _ := cellsOf(list)
 	if got := machine(cells); got != "X · etcd 3.4.23 · redis 7.0.15 · go1.26.8" {
 		t.Error(got)
+	}
+}
+
+// Two files have a way in common, in rounds of different lengths.
+func TestWhatIsComparedIsOfOneFile(t *testing.T) {
+	folder := t.TempDir()
+	const at64, at8 = "/waiters=64/processes=4/hold=0s", "/waiters=8/processes=4/hold=0s"
+	line := func(way, at, value string) string {
+		return "BenchmarkContention/server=redis/way=" + way + at + "-2 10 " + value + " ns/op\n"
+	}
+	write(t, filepath.Join(folder, "a.txt"), line("fair", at64, "1")+line("polling", at64, "1")+line("fair", at8, "1"))
+	write(t, filepath.Join(folder, "b.txt"), line("fair", at64, "2")+line("redsync", at64, "2")+line("redislock", at64, "2"))
+	write(t, filepath.Join(folder, "c.txt"), line("cohort", at8, "3")) // as many as a.txt
+	log := func(way string, values ...int64) string {
+		return histogramLine(t, "Contention/server=redis/way="+way+at64, values...)
+	}
+	write(t, filepath.Join(folder, "a.hlog"), log("fair", 1))
+	write(t, filepath.Join(folder, "b.hlog"), log("fair", 2, 2)+log("redsync", 2, 2))
+	c, err := readCampaign(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, cell := range c.find("Contention") {
+		got[cell.Key("way")+cell.Key("waiters")] = 1e9 * cell.Values("sec/op")[0]
+		if cell.Rounds != 1 {
+			t.Errorf("%s has rounds of several files", cell.Name)
+		}
+	}
+	if want := map[string]float64{"fair64": 2, "redsync64": 2, "redislock64": 2, "fair8": 1}; !maps.EqualFunc(got, want,
+		func(a, b float64) bool { return math.Abs(a-b) < 1e-6 }) {
+		t.Errorf("cells are %v, want %v", got, want)
+	}
+	ch, err := handoff(c)
+	if err != nil || !slices.Contains(ch.notes, "All rounds together; at least 2 hand-offs in each line.") {
+		t.Errorf("%v, %+v", err, ch)
 	}
 }

@@ -78,7 +78,7 @@ func TestEveryChartIsMadeInBothThemesWithItsLabels(t *testing.T) {
 		"load-zipf10000": append(rivals, "Latency under offered load: 10,000 keys with a Zipf spread"),
 		"fairness": append(rivals, "Fairness: who gets the lock, and after how long", "Jain's index of fairness",
 			"wait, 99th percentile", "Fair", "polling Locker", "article: double check", "redislock, exponential", "etcd"),
-		"cost": append(rivals, "Cost of an acquisition under contention", "commands per acquisition",
+		"cost": append(rivals, "Cost of an acquisition under contention", "commands per acquisition, those in scripts too",
 			"server CPU per acquisition", "waiters of one key", "512", "10 µs", "Fair with Cohort"),
 		"keepalive": {"Cost of keeping a lock alive", "client CPU per renewal", "server CPU per renewal", "5 µs", "Locker",
 			"a ticker each lock", "redsync", "rueidislock"},
@@ -221,4 +221,38 @@ BenchmarkLoad/server=redis/approach=locker-mux1/rate=10-2 10 1 ns/op 5 p50-ns 9 
 			}
 		}
 	}
+}
+
+func TestALowerBoundIsHollowAndExplained(t *testing.T) {
+	for unended, want := range map[string][2]bool{"10": {false, false}, "11": {true, false}, "501": {true, true}} {
+		raw := t.TempDir()
+		ended := map[string]string{"10": "990", "11": "989", "501": "499"}[unended]
+		write(t, filepath.Join(raw, "x.txt"), strings.Repeat("BenchmarkLoad/server=redis/keys=hot/approach=fair/rate=10-2 "+ended+
+			" 1 ns/op 5 p50-ns 9 p99-ns "+unended+" unserved\nBenchmarkContention/server=redis/way=fair/waiters=8/processes=1/hold=0s-2 "+
+			ended+" 1 ns/op 1 jain 9 wait-p99-ns "+unended+" waiting\n", 6))
+		c, err := readCampaign(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p50, err50 := latency(latencyCells(c), "p50-sec", 0.5)
+		p99, err99 := latency(latencyCells(c), "p99-sec", 0.01)
+		if err := errors.Join(err50, err99); err != nil {
+			t.Fatal(err)
+		}
+		if got := [2]bool{p99[0].points[0].hollow, p50[0].points[0].hollow}; got != want {
+			t.Errorf("with %s of 1000: p99 and p50 are hollow: %v, want %v", unended, got, want)
+		}
+		for name, make := range map[string]func(*campaign) (*chart, error){
+			"fairness": fairness, "load": func(c *campaign) (*chart, error) { return load(c, "hot") },
+		} {
+			if ch, err := make(c); err != nil || slices.Contains(ch.notes, lowerBound) != want[0] {
+				t.Errorf("with %s of 1000: %s has the notes %q, %v", unended, name, ch.notes, err)
+			}
+		}
+	}
+}
+
+func latencyCells(c *campaign) []cell {
+	cells, _ := cellsOf(c.find("Load"))
+	return cells
 }

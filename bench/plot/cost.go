@@ -4,12 +4,12 @@ import "slices"
 
 // cost is what an acquisition costs the server, by the number of waiters.
 func cost(c *campaign) (*chart, error) {
-	cells, otherServers := cellsOf(c.set.Find("Contention"))
+	cells, otherServers := cellsOf(c.find("Contention"))
 	if len(cells) == 0 {
 		return nil, absence("no *.txt has Contention")
 	}
 	cells = common(cells, "4/0s", "processes", "hold")
-	commands, err := costPanel(cells, "cmds/acq", "commands per acquisition", number)
+	commands, err := costPanel(cells, "cmds/acq", "commands per acquisition, those in scripts too", number)
 	if err != nil {
 		return nil, err
 	}
@@ -28,10 +28,9 @@ func cost(c *campaign) (*chart, error) {
 	return &chart{
 		title:    "Cost of an acquisition under contention",
 		subtitle: []string{condition(cells[0], "") + ". Lower is better.", machine(cells)},
-		notes: sentences(leftOut, rounds(cells, "sec/op"), "Commands of Redis include those in scripts.",
-			otherServers),
-		height: linesHeight,
-		body:   panels{list: list}.draw,
+		notes:    sentences(leftOut, rounds(cells, "sec/op"), otherServers),
+		height:   linesHeight,
+		body:     panels{list: list}.draw,
 	}, nil
 }
 

@@ -2,7 +2,7 @@ package main
 
 // fairness is Jain's index and the waits, for the cell that most ways were measured in.
 func fairness(c *campaign) (*chart, error) {
-	cells, otherServers := cellsOf(c.set.Find("Contention"))
+	cells, otherServers := cellsOf(c.find("Contention"))
 	if len(cells) == 0 {
 		return nil, absence("no *.txt has Contention")
 	}
@@ -11,14 +11,15 @@ func fairness(c *campaign) (*chart, error) {
 	if !r.add(cells, "jain", column{x: axis{label: "Jain's index of fairness", format: digits, to: 1.03}}) {
 		return nil, absence("Contention has no jain")
 	}
-	if !r.add(cells, "wait-p99-sec", column{x: axis{label: "wait, 99th percentile", log: true, format: duration}}) {
+	if !r.add(cells, "wait-p99-sec", column{x: axis{label: "wait, 99th percentile", log: true, format: duration},
+		unended: "waiting", above: 0.01}) {
 		r.add(cells, "longest-sec", column{x: axis{label: "longest wait", log: true, format: duration}})
 	}
 	return &chart{
 		title: "Fairness: who gets the lock, and after how long",
 		subtitle: []string{condition(cells[0], cells[0].Key("waiters")) +
 			". An index of 1: each waiter gets the lock as often as the others.", machine(cells)},
-		notes:  sentences(nil, rounds(cells, "jain"), otherServers),
+		notes:  sentences(nil, rounds(cells, "jain"), r.hollow(), otherServers),
 		height: r.height(),
 		body:   r.draw,
 	}, nil

@@ -17,7 +17,7 @@ func handoff(c *campaign) (*chart, error) {
 	}
 	histograms := map[string]*logged{}
 	var found []*figures.Cell
-	for _, l := range c.logs {
+	for _, l := range slices.Concat(oneFile(c.logs, func(l *logged) *figures.Cell { return l.Cell })...) {
 		if l.Kind == "Contention" && l.histogram.TotalCount() > 0 {
 			histograms[l.Name] = l
 			found = append(found, l.Cell)
@@ -56,7 +56,7 @@ func handoff(c *campaign) (*chart, error) {
 func (c *campaign) figuresOf(cells []cell) []cell {
 	var list []cell
 	for _, logged := range cells {
-		for _, f := range c.set.Find("Contention") {
+		for _, f := range c.find("Contention") {
 			if f.Name == logged.Name {
 				list = append(list, cell{f, logged.way})
 			}

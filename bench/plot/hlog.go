@@ -16,22 +16,25 @@ type logged struct {
 	histogram     *hdrhistogram.Histogram
 }
 
-// readLogs reads the logs of a folder, in the order of their names. Histograms of one tag are merged.
-func readLogs(folder string) ([]*logged, error) {
+// readLogs reads the logs of a folder, in the order of their names. Histograms of one tag in a file, its rounds, are
+// merged.
+func readLogs(folder string) ([][]*logged, error) {
 	paths, err := filepath.Glob(filepath.Join(folder, "*.hlog"))
 	if err != nil {
 		return nil, err
 	}
-	var list []*logged
+	var files [][]*logged
 	for _, path := range paths {
-		if list, err = readLog(path, list); err != nil {
+		list, err := readLog(path)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
+		files = append(files, list)
 	}
-	return list, nil
+	return files, nil
 }
 
-func readLog(path string, list []*logged) ([]*logged, error) {
+func readLog(path string) (list []*logged, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

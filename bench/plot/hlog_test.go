@@ -27,14 +27,16 @@ func histogramLine(t *testing.T, name string, values ...int64) string {
 	return b.String()
 }
 
-func TestHistogramsOfOneTagAreMergedAndAreNanoseconds(t *testing.T) {
+func TestHistogramsOfOneTagInAFileAreMergedAndAreNanoseconds(t *testing.T) {
 	folder := t.TempDir()
-	write(t, filepath.Join(folder, "a.hlog"), histogramLine(t, tag, 1000, 1000))
-	write(t, filepath.Join(folder, "b.hlog"), histogramLine(t, tag, 9000)+histogramLine(t, "Other/way=fair", 1))
-	logs, err := readLogs(folder)
-	if err != nil {
-		t.Fatal(err)
+	write(t, filepath.Join(folder, "a.hlog"), histogramLine(t, tag, 1000, 1000)+
+		histogramLine(t, "Other/way=fair", 1)+histogramLine(t, tag, 9000))
+	write(t, filepath.Join(folder, "b.hlog"), histogramLine(t, tag, 1))
+	files, err := readLogs(folder)
+	if err != nil || len(files) != 2 {
+		t.Fatal(files, err)
 	}
+	logs := files[0]
 	if len(logs) != 2 || logs[0].histogram.TotalCount() != 3 || logs[0].Key("waiters") != "64" || logs[1].Kind != "Other" {
 		t.Fatalf("logs are %+v", logs)
 	}

@@ -4,7 +4,7 @@ import "fmt"
 
 // keepAlive is what a renewal costs, for the number of locks and the ttl that most ways were measured with.
 func keepAlive(c *campaign) (*chart, error) {
-	cells, otherServers := cellsOf(c.set.Find("KeepAlive"))
+	cells, otherServers := cellsOf(c.find("KeepAlive"))
 	if len(cells) == 0 {
 		return nil, absence("no *.txt has KeepAlive")
 	}

@@ -8,7 +8,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// Beside the data: a faint line from the end of a way's line to its label, which is a sample of the line and a name.
+// Beside the data: a faint line from the end of a way's line, if it is one, to its label, which is a sample of the line and a name.
 const (
 	leaderWidth = 16
 	sampleWidth = 24
@@ -26,8 +26,9 @@ func labelsWidth(names []string, t theme) vg.Length {
 // label writes the names of the ways at the right of the last panel, none over another.
 func (ps panels) label(c, data draw.Canvas, p *plot.Plot, names []string, t theme) {
 	toX, toY := p.Transforms(&data)
-	ends := map[string]vg.Point{}
+	ends, single := map[string]vg.Point{}, map[string]bool{}
 	for _, l := range ps.list[len(ps.list)-1].lines {
+		single[l.name] = len(l.points) == 1
 		end := l.points[len(l.points)-1]
 		ends[l.name] = vg.Point{X: toX(end.x), Y: toY(end.y)}
 	}
@@ -43,7 +44,8 @@ func (ps panels) label(c, data draw.Canvas, p *plot.Plot, names []string, t them
 	}
 	x := data.Max.X + leaderWidth
 	for i, y := range spread(wanted, labelHeight, data.Min.Y, data.Max.Y) {
-		if end, ok := ends[names[i]]; ok && !ps.listed {
+		// From a single point it would cross the panel, and look like a limit.
+		if end, ok := ends[names[i]]; ok && !ps.listed && !single[names[i]] {
 			leader := draw.LineStyle{Color: t.faint, Width: 0.5, Dashes: []vg.Length{1, 2}}
 			bend := vg.Point{X: max(end.X, data.Max.X) + 4, Y: end.Y}
 			c.StrokeLines(leader, []vg.Point{{X: end.X + 4, Y: end.Y}, bend, {X: x - 2, Y: y}})

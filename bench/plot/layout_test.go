@@ -207,3 +207,20 @@ BenchmarkKeepAlive/server=redis/way=locker/locks=8/ttl=1s-2 10 1 ns/op 2 cpu-ns/
 		}
 	}
 }
+
+// A leader from the only point of a line would cross the panel like a limit.
+func TestASinglePointHasNoLeaderToItsLabel(t *testing.T) {
+	leaders := func(points ...point) int {
+		ch := &chart{title: "x", height: linesHeight, body: panels{list: []panel{{
+			x: axis{format: number}, y: axis{format: number}, lines: []line{{name: "etcd", points: points}},
+		}}}.draw}
+		svg, err := ch.svg(light)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(svg), "stroke-dasharray:1,2")
+	}
+	if one, two := leaders(point{x: 1, y: 1}), leaders(point{x: 1, y: 1}, point{x: 2, y: 2}); one != 0 || two != 1 {
+		t.Errorf("%d leaders from one point, %d from two", one, two)
+	}
+}

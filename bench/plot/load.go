@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/redigolock/redigolock/internal/figures"
@@ -12,7 +11,7 @@ import (
 // loadKeys are the spreads of keys to make a chart of: those that a campaign is to have, and others that this one has.
 func (c *campaign) loadKeys() []string {
 	list := []string{"own", "hot", "zipf10000"}
-	for _, cell := range c.set.Find("Load") {
+	for _, cell := range c.find("Load") {
 		if keys := keysOf(cell); !slices.Contains(list, keys) {
 			list = append(list, keys)
 		}
@@ -34,18 +33,15 @@ var spreads = map[string]string{
 	"zipf10000": "10,000 keys with a Zipf spread",
 }
 
-// served is the share of the offered load under which a point is hollow.
-const served = 0.95
-
 // load is latency by offered load, of arrivals that do not wait for the server.
 func load(c *campaign, keys string) (*chart, error) {
-	found := slices.DeleteFunc(c.set.Find("Load"), func(c *figures.Cell) bool { return keysOf(c) != keys })
+	found := slices.DeleteFunc(c.find("Load"), func(c *figures.Cell) bool { return keysOf(c) != keys })
 	cells, otherServers := cellsOf(found)
 	if len(cells) == 0 {
 		return nil, absence("no *.txt has Load with keys=" + keys)
 	}
-	p50, err50 := latency(cells, "p50-sec")
-	p99, err99 := latency(cells, "p99-sec")
+	p50, err50 := latency(cells, "p50-sec", 0.5)
+	p99, err99 := latency(cells, "p99-sec", 0.01)
 	if err := errors.Join(err50, err99); err != nil {
 		return nil, err
 	}
@@ -64,32 +60,48 @@ func load(c *campaign, keys string) (*chart, error) {
 		title: "Latency under offered load: " + cmp.Or(spreads[keys], keys),
 		subtitle: []string{"Open loop: acquire + release arrive at a rate, whatever the server does, and are timed from " +
 			"when they were to arrive.", machine(cells)},
-		notes:  sentences(leftOut, rounds(cells, "p99-sec"), hollow(list[1].lines), otherServers),
+		notes:  sentences(leftOut, rounds(cells, "p99-sec"), hollow(list[0].lines, list[1].lines), otherServers),
 		height: linesHeight,
 		body:   panels{list: list}.draw,
 	}, nil
 }
 
-func latency(cells []cell, unit string) ([]line, error) {
+// latency are the lines of a percentile. A point is hollow where more is not known than what lies above the percentile.
+func latency(cells []cell, unit string, above float64) ([]line, error) {
 	return lines(cells, func(c cell) (float64, error) { return c.Number("rate") },
 		func(c cell, x float64) (point, bool) {
 			pt, ok := c.point(x, unit)
-			if goodput, known := c.Summary("goodput/s"); known {
-				pt.hollow = goodput.Center < served*x
-			}
+			pt.hollow = c.unended("unserved") > above
 			return pt, ok && pt.y > 0
 		})
 }
 
+// unended is the share of what had not ended when the time was up, as a unit counts it, and counts in percentiles with what
+// it had taken until then.
+func (c cell) unended(unit string) float64 {
+	values := c.Values(unit)
+	if len(values) != len(c.Ops) { // older files do not have it
+		return 0
+	}
+	var unended, all float64
+	for i, n := range values {
+		unended += n
+		all += n + c.Ops[i]
+	}
+	return unended / max(all, 1)
+}
+
 // hollow explains hollow points, if there are any.
-func hollow(list []line) string {
-	for _, l := range list {
+func hollow(lists ...[]line) string {
+	for _, l := range slices.Concat(lists...) {
 		if slices.ContainsFunc(l.points, func(pt point) bool { return pt.hollow }) {
-			return fmt.Sprintf("A hollow point: less than %.0f %% of the load was served.", served*100)
+			return lowerBound
 		}
 	}
 	return ""
 }
+
+const lowerBound = "A hollow point is a lower bound: more had not ended when the time was up than lies above the percentile."
 
 // sameRange is one range for the ys of all panels, so that they can be compared.
 func sameRange(list []panel) (low, high float64) {

@@ -13,7 +13,8 @@
 //   - cost: commands and processor time of the server for each acquisition, by waiters (Contention)
 //   - keepalive: processor time of a renewal (KeepAlive)
 //
-// A dot is the median of the rounds, and has its interval at 95 % where there are 6 rounds or more. A chart for which
+// What differs in the way only is from one file, the one with most of these ways: rounds of different files are of
+// different lengths. A dot is the median of the rounds, and has its interval at 95 % where there are 6 rounds or more. A chart for which
 // the folder has no data is said with the reason. What a chart leaves out to stay readable is written under it. The
 // program fails if it can make no chart, or if a file cannot be read.
 package main

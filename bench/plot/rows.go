@@ -13,9 +13,12 @@ import (
 
 // A column is one value of each way.
 type column struct {
-	x      axis
-	bars   bool // from zero, with the value written at the end; else dots
-	values map[string]point
+	x    axis
+	bars bool // from zero, with the value written at the end; else dots
+	// Of a percentile: the unit of what it counts though it had not ended, and the share that lies above it.
+	unended string
+	above   float64
+	values  map[string]point
 }
 
 // rows is a chart with a row for each way, of whose values each column has one. It has room for all ways.
@@ -48,6 +51,7 @@ func (r *rows) add(cells []cell, unit string, c column) bool {
 	c.values = map[string]point{}
 	for _, cell := range cells {
 		if pt, ok := cell.point(0, unit); ok && (pt.y > 0 || !c.x.log) {
+			pt.hollow = c.unended != "" && cell.unended(c.unended) > c.above
 			c.values[cell.way] = pt
 		}
 	}
@@ -55,6 +59,18 @@ func (r *rows) add(cells []cell, unit string, c column) bool {
 		r.columns = append(r.columns, c)
 	}
 	return len(c.values) > 0
+}
+
+// hollow explains hollow points, if there are any.
+func (r rows) hollow() string {
+	for _, c := range r.columns {
+		for _, pt := range c.values {
+			if pt.hollow {
+				return lowerBound
+			}
+		}
+	}
+	return ""
 }
 
 func (r rows) height() float64 { return float64(len(r.names))*rowHeight + 34 }
@@ -103,7 +119,7 @@ func (r rows) plot(col column, t theme) *plot.Plot {
 			col.addInterval(p, pt, at, t.colours[w.hue], t)
 		}
 		if !col.bars {
-			p.Add(&plotter.Scatter{XYs: at, GlyphStyle: w.glyph(t, false)})
+			p.Add(&plotter.Scatter{XYs: at, GlyphStyle: w.glyph(t, pt.hollow)})
 		}
 	}
 	col.x.fit(&p.X, low, high)

@@ -10,7 +10,7 @@ import (
 
 // throughput is acquires and releases of distinct keys by goroutines.
 func throughput(c *campaign) (*chart, error) {
-	cells, otherServers := cellsOf(c.set.Find("AcquireRelease"))
+	cells, otherServers := cellsOf(c.find("AcquireRelease"))
 	if len(cells) == 0 {
 		return nil, absence("no *.txt has AcquireRelease")
 	}

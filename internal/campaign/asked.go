@@ -18,15 +18,18 @@ func asked(op string, bound float64, q Quantity) (string, error) {
 		return "", fmt.Errorf("campaign: asked %q: it is at least, or at most", op)
 	}
 	limit := figures.Short(bound, q.Unit)
-	low, high := q.Low, q.High
+	low, high := q.ends()
 	if op == "at most" {
-		bound, low, high = -bound, -q.High, -q.Low
+		bound, low, high = -bound, -high, -low
 	}
 	shown := q.String()
 	if q.Ratio { // with its median also where the interval includes 1
 		shown = q.full()
 	}
 	verdict := "open: the interval contains what was asked"
+	if q.Bound != Exact {
+		verdict = "open: it is only a bound"
+	}
 	switch {
 	case low >= bound:
 		verdict = "yes"
@@ -40,7 +43,7 @@ func asked(op string, bound float64, q Quantity) (string, error) {
 var moreIsBetter = []string{"acq/s", "goodput/s", "renewals/s", "jain"}
 
 // Losses are the rows of a table of all figures in which ours, "way=fair", is worse than a rival, by an interval that
-// does not include 1: where, ours, the rival, the figure, and how many times its figure ours is.
+// does not include 1, or by a bound beyond 1: where, ours, the rival, the figure, and how many times its figure ours is.
 func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, where ...string) (string, error) {
 	var b strings.Builder
 	if err := labelled(what, where); err != nil {
@@ -63,8 +66,8 @@ func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, whe
 			if err != nil {
 				return "", err
 			}
-			if worse := q.Low > 1; worse && !slices.Contains(moreIsBetter, col.unit) ||
-				q.High < 1 && slices.Contains(moreIsBetter, col.unit) {
+			low, high := q.ends()
+			if more := slices.Contains(moreIsBetter, col.unit); low > 1 && !more || high < 1 && more {
 				fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s |\n", what, our, row.label, col.label, q)
 			}
 		}
@@ -73,7 +76,8 @@ func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, whe
 }
 
 // share is that of the rates of a Load which is the nearest to a share of what ours, "approach=fair", can serve: the most
-// that it served in a second at any of the rates.
+// that it served in a second at any of the rates. If it is not saturated at the highest, it is a share of what it served
+// there, and shareOf says so.
 func (c *Campaign) share(share float64, our string, where ...string) (string, error) {
 	rates, most, err := c.served(our, where)
 	if err != nil {
@@ -84,13 +88,24 @@ func (c *Campaign) share(share float64, our string, where ...string) (string, er
 	return slices.MinFunc(slices.Sorted(maps.Keys(rates)), closer), nil
 }
 
-// shareOf says how much a rate is of what ours can serve, in percent.
+// saturated is what serves less than this share of the highest rate that was offered.
+const saturated = 0.95
+
+// shareOf says how much a rate is of what ours can serve, in percent; or of the highest rate that was offered, if ours
+// served nearly all of it: then its saturation is not known.
 func (c *Campaign) shareOf(rate, our string, where ...string) (string, error) {
 	rates, most, err := c.served(our, where)
-	if err == nil && rates[rate] == 0 {
-		err = fmt.Errorf("campaign: %s: Load with %q has no rate of %s", c.where(), where, rate)
+	if err != nil {
+		return "", err
 	}
-	return fmt.Sprintf("%.0f %%", 100*rates[rate]/most), err
+	if rates[rate] == 0 {
+		return "", fmt.Errorf("campaign: %s: Load with %q has no rate of %s", c.where(), where, rate)
+	}
+	of := "what ours served at most"
+	if highest := slices.Max(slices.Collect(maps.Values(rates))); most >= saturated*highest {
+		of, most = "the highest rate offered, at which ours was not saturated", highest
+	}
+	return fmt.Sprintf("%.0f %% of %s", 100*rates[rate]/most, of), nil
 }
 
 // served are the rates of ours, and the most that it served.

@@ -59,8 +59,18 @@ func TestTheRateOfAShareIsFoundByWhatWasServed(t *testing.T) {
 	c := open(t, map[string]string{"raw/load.txt": text.String()})
 	template := `{{$rate := share 0.84 "approach=fair" "keys=hot" "hold="}}{{is "Load" (where "rate" $rate) | number}}` +
 		` is {{shareOf $rate "approach=fair" "keys=hot" "hold="}}`
-	if got, err := render(t, c, template); err != nil || got != "8,000 is 80 %" {
+	if got, err := render(t, c, template); err != nil || got != "8,000 is 80 % of what ours served at most" {
 		t.Errorf("%q, %v", got, err)
+	}
+	for own, want := range map[string]string{ // served of 1,000,000 at the highest rate
+		"950000": "80 % of the highest rate offered, at which ours was not saturated",
+		"949999": "84 % of what ours served at most",
+	} {
+		c := open(t, map[string]string{"raw/load.txt": strings.Repeat("BenchmarkLoad/keys=own/approach=fair/rate=800000-2 1 1 ns/op 8e5 goodput/s\n"+
+			"BenchmarkLoad/keys=own/approach=fair/rate=1000000-2 1 1 ns/op "+own+" goodput/s\n", 10)})
+		if got, err := render(t, c, `{{shareOf "800000" "approach=fair" "keys=own"}}`); err != nil || got != want {
+			t.Errorf("with %s served: %q, %v; want %q", own, got, err, want)
+		}
 	}
 	for _, bad := range []string{
 		`{{$rate := share 0.8 "approach=polling" "keys=hot"}}`, `{{shareOf "17" "approach=fair" "keys=hot" "hold="}}`,

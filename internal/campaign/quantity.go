@@ -12,15 +12,25 @@ import (
 // A Quantity is what the rounds of a cell say, or the ratios of two cells' rounds. It prints itself with its interval
 // at a confidence of 95 %: "5.53 µs ± 2 %", where the interval's farther end is meant as benchstat has it, but
 // "5.53 µs (4.10–61.2 µs)" where that is more than twice the median; a ratio as
-// "0.31 (0.30–0.33)", and as "~ (0.95–1.04)" where its interval includes 1: no difference was found.
+// "0.31 (0.30–0.33)", and as "~ (0.95–1.04)" where its interval includes 1: no difference was found. A bound has no
+// interval: "≥ 396 ms", the median; but a ratio's is the safe end of its interval, "≤ 0.33", so that it holds, too.
 type Quantity struct {
 	figures.Summary
 	Unit  string
 	Ratio bool
+	Bound Bound
 }
 
 func (q Quantity) String() string {
 	switch {
+	case q.Bound == Unknown:
+		return absent
+	case q.Ratio && q.Bound == AtLeast:
+		return q.Bound.String() + figures.Format(q.Low, q.Unit)
+	case q.Ratio && q.Bound == AtMost:
+		return q.Bound.String() + figures.Format(q.High, q.Unit)
+	case q.Bound != Exact:
+		return q.Median()
 	case q.Ratio && q.Includes1():
 		return fmt.Sprintf("~ (%s)", q.Interval(q.Unit))
 	case q.Ratio:
@@ -34,10 +44,32 @@ func (q Quantity) String() string {
 }
 
 // full is the median and the whole interval.
-func (q Quantity) full() string { return fmt.Sprintf("%s (%s)", q.Median(), q.Interval(q.Unit)) }
+func (q Quantity) full() string {
+	if q.Bound != Exact {
+		return q.String()
+	}
+	return fmt.Sprintf("%s (%s)", q.Median(), q.Interval(q.Unit))
+}
 
 // Median is without the interval.
-func (q Quantity) Median() string { return figures.Format(q.Center, q.Unit) }
+func (q Quantity) Median() string {
+	if q.Bound == Unknown {
+		return absent
+	}
+	return q.Bound.String() + figures.Format(q.Center, q.Unit)
+}
+
+// ends are between what it is with a confidence of 95 %, as far as is known.
+func (q Quantity) ends() (low, high float64) {
+	low, high = q.Low, q.High
+	if q.Bound&AtMost != 0 {
+		low = math.Inf(-1)
+	}
+	if q.Bound&AtLeast != 0 {
+		high = math.Inf(1)
+	}
+	return low, high
+}
 
 // values are those of all rounds of a unit of the one cell.
 func (c *Campaign) values(kind, unit string, where []string) ([]float64, found, error) {
@@ -65,23 +97,24 @@ func (c *Campaign) Cell(kind, unit string, where ...string) (Quantity, error) {
 	if err != nil {
 		return Quantity{}, err
 	}
-	return c.quantity(values, unit, false, cell)
+	return c.quantity(values, cell.bounds(unit), unit, false, cell)
 }
 
 // quantity refuses an interval without an end: with fewer than 6 rounds only Median and Worst are to be had.
-func (c *Campaign) quantity(values []float64, unit string, ratio bool, cell found) (Quantity, error) {
+func (c *Campaign) quantity(values []float64, bounds []Bound, unit string, ratio bool, cell found) (Quantity, error) {
 	sum := figures.Summarize(values)
 	if math.IsInf(sum.Low, 0) || math.IsInf(sum.High, 0) || math.IsNaN(sum.Low+sum.Center+sum.High) {
 		return Quantity{}, fmt.Errorf("campaign: %s/%s: %s has an infinite interval of %s in %d rounds",
 			c.dir, cell.file, cell.Name, unit, len(values))
 	}
-	return Quantity{sum, unit, ratio || strings.HasSuffix(unit, "ratio")}, nil
+	sum, bound := bounded(sum, values, bounds)
+	return Quantity{sum, unit, ratio || strings.HasSuffix(unit, "ratio"), bound}, nil
 }
 
 // Median is without the interval, so that few rounds will do.
 func (c *Campaign) Median(kind, unit string, where ...string) (string, error) {
-	v, err := c.Center(kind, unit, where...)
-	return figures.Format(v, unit), err
+	values, cell, err := c.values(kind, unit, where)
+	return Quantity{figures.Summarize(values), unit, false, boundOfMedian(cell.bounds(unit))}.Median(), err
 }
 
 // Center is the median as a number.
@@ -92,12 +125,15 @@ func (c *Campaign) Center(kind, unit string, where ...string) (float64, error) {
 
 // Worst is the largest of all rounds.
 func (c *Campaign) Worst(kind, unit string, where ...string) (Quantity, error) {
-	values, _, err := c.values(kind, unit, where)
+	values, cell, err := c.values(kind, unit, where)
 	if err != nil {
 		return Quantity{}, err
 	}
-	v := slices.Max(values)
-	return Quantity{figures.Summary{Center: v, Low: v, High: v, Rounds: len(values)}, unit, false}, nil
+	v, bound := slices.Max(values), Exact
+	for _, b := range cell.bounds(unit) {
+		bound |= b
+	}
+	return Quantity{figures.Summary{Center: v, Low: v, High: v, Rounds: len(values)}, unit, false, bound}, nil
 }
 
 // PerSecond is how many ops there were in a second, out of sec/op.
@@ -106,7 +142,7 @@ func (c *Campaign) PerSecond(kind string, where ...string) (Quantity, error) {
 	if err != nil {
 		return Quantity{}, err
 	}
-	return c.quantity(inverse(values), "op/s", false, cell)
+	return c.quantity(inverse(values), nil, "op/s", false, cell)
 }
 
 // CellRatio is how many times a unit of the cell with a that of the cell with b is; both have all of where. They are
@@ -121,7 +157,7 @@ func (c *Campaign) ratio(kind, unit string, a, b, where []string) (Quantity, err
 			if err != nil {
 				return Quantity{}, err
 			}
-			return c.quantity(values, "ratio", true, cell)
+			return c.quantity(values, nil, "ratio", true, cell)
 		}
 	}
 	of, ofCell, err := c.values(kind, unit, slices.Concat(where, a))
@@ -143,7 +179,7 @@ func (c *Campaign) ratio(kind, unit string, a, b, where []string) (Quantity, err
 	for i := range of {
 		ratios[i] = of[i] / to[i]
 	}
-	return c.quantity(ratios, unit+" ratio", true, ofCell)
+	return c.quantity(ratios, quotients(ofCell.bounds(unit), toCell.bounds(unit)), unit+" ratio", true, ofCell)
 }
 
 func countZeros(values []float64) (n int) {

@@ -145,11 +145,11 @@ func (c *Campaign) Table(head, kind string, rows Rows, cols []Column, where ...s
 	for _, row := range c.resolve(rows, kind, cols[0], where) {
 		b.WriteString("| " + row.label)
 		for i, col := range cols {
-			text, err := c.entry(kind, row, col, i == 0, where)
+			text, found, err := c.entry(kind, row, col, i == 0, where)
 			if err != nil {
 				return "", err
 			}
-			shown[i] = shown[i] || text != absent
+			shown[i] = shown[i] || found
 			b.WriteString(" | " + text)
 		}
 		b.WriteString(" |\n")
@@ -163,13 +163,12 @@ func (c *Campaign) Table(head, kind string, rows Rows, cols []Column, where ...s
 
 const absent = "–"
 
-// entry is what stands in a row's column.
-func (c *Campaign) entry(kind string, row Row, col Column, first bool, where []string) (string, error) {
+// entry is what stands in a row's column, and whether its cell was found: of one that was, nothing may be known.
+func (c *Campaign) entry(kind string, row Row, col Column, first bool, where []string) (text string, found bool, err error) {
 	where = slices.Concat(where, col.where)
 	if col.base != nil && slices.Equal(col.base, row.where) {
-		return absent, nil
+		return absent, false, nil
 	}
-	text, err := "", error(nil)
 	if col.base != nil {
 		var q Quantity
 		q, err = c.ratio(kind, col.unit, col.base, row.where, where)
@@ -179,13 +178,13 @@ func (c *Campaign) entry(kind string, row Row, col Column, first bool, where []s
 	}
 	var missing *missingError
 	if errors.As(err, &missing) && (col.maybe || !row.strict && !first) {
-		return absent, nil
+		return absent, false, nil
 	}
 	var partial *partialError
 	if errors.As(err, &partial) && !row.strict {
-		return fmt.Sprintf("in %d of %d rounds", partial.have, partial.of), nil
+		return fmt.Sprintf("in %d of %d rounds", partial.have, partial.of), true, nil
 	}
-	return text, err
+	return text, err == nil, err
 }
 
 // resolve finds more rows: those that have the first column and are not in the list yet, by their names, for the order of

@@ -30,6 +30,7 @@ type Cell struct {
 	Keys   []Key             // server=redis, way=fair
 	Config map[string]string // of the file: cpu, commit, redis-version…
 	Rounds int               // a unit may have fewer: a round in which nothing was handed over has no such time
+	Ops    []float64         // of each round
 	values map[string][]float64
 }
 
@@ -98,6 +99,7 @@ func (s *Set) add(r *benchfmt.Result) {
 		s.byName[name], s.Cells = c, append(s.Cells, c)
 	}
 	c.Rounds++
+	c.Ops = append(c.Ops, float64(r.Iters))
 	for _, config := range r.Config {
 		c.Config[config.Key] = string(config.Value)
 		s.set(config.Key, string(config.Value))
