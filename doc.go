@@ -32,7 +32,8 @@ On one server that keeps its data and whose clock does not jump:
 # What it does not promise
 
 A lock with a ttl is a lease: a process can stall after it has looked at the clock, and then act on a lock that another
-has got meanwhile. What closes that gap is not a better lock but a resource that refuses the late one: take a fencing
+has got meanwhile. To ask the server just before the write, with [Lock.Verify], does not help: the stall then falls
+between the two. What closes that gap is not a better lock but a resource that refuses the late one: take a fencing
 number with [Lock.Fence] and compare it where the write happens, on Redis with [GuardDo], in a database with a column.
 
 Redis replicates asynchronously. A failover can lose the newest writes, and with them a lock; two can hold it until the

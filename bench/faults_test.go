@@ -71,29 +71,40 @@ var faults = []fault{
 }
 
 func TestFaults(t *testing.T) {
-	times := 3
-	if os.Getenv("REDIGOLOCK_LONG") != "" {
-		times = 200
-	}
 	for _, x := range faults {
 		t.Run(x.name, func(t *testing.T) {
 			server := redistest.Start(t, x.args...)
-			gaps := make([]gap, times)
-			t.Run("all", func(t *testing.T) {
-				for i := range gaps {
-					t.Run("", func(t *testing.T) {
-						if x.sleeps {
-							t.Parallel()
-						}
-						gaps[i] = newHarm(t, server).run(x.do)
-					})
-				}
-			})
+			gaps := make([]gap, times())
+			repeat(t, len(gaps), x.sleeps, func(t *testing.T, i int) { gaps[i] = newHarm(t, server).run(x.do) })
 			if !t.Failed() {
 				x.report(t, server, gaps)
 			}
 		})
 	}
+}
+
+// long says that figures are wanted, and not only that they can be had.
+func long() bool { return os.Getenv("REDIGOLOCK_LONG") != "" }
+
+func times() int {
+	if long() {
+		return 200
+	}
+	return 3
+}
+
+// repeat does something so often, several at a time if it mostly sleeps.
+func repeat(t *testing.T, times int, sleeps bool, do func(t *testing.T, i int)) {
+	t.Run("all", func(t *testing.T) {
+		for i := range times {
+			t.Run("", func(t *testing.T) {
+				if sleeps {
+					t.Parallel()
+				}
+				do(t, i)
+			})
+		}
+	})
 }
 
 // report judges the gaps, and tells them.
@@ -111,7 +122,8 @@ func (x fault) report(t *testing.T, server *redistest.Server, gaps []gap) {
 	if worst > x.bound {
 		t.Errorf("it took %v beyond the lease, more than %v", worst, x.bound)
 	}
-	record(t, server, fmt.Sprintf("case=%s %d %d p50-ns %d p90-ns %d worst-ns %d worst-beyond-lease-ns %d asked-ns",
+	const line = "Fault/server=redis/case=%s %d %d p50-ns %d p90-ns %d worst-ns %d worst-beyond-lease-ns %d asked-ns"
+	record(t, server, fmt.Sprintf(line,
 		dashed(x.name), n, all[n/2], all[n*9/10], all[n-1], worst, x.asked))
 }
 
@@ -124,29 +136,33 @@ func record(t *testing.T, server *redistest.Server, line string) {
 	if *faultsOut == "" {
 		return
 	}
-	f, err := os.OpenFile(*faultsOut, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err := addFigure(*faultsOut, server.Version(), line); err != nil {
+		t.Error(err)
+	}
+}
+
+func addFigure(path, version, line string) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err == nil && info.Size() == 0 {
 		_, err = fmt.Fprintf(f, "goos: %s\ngoarch: %s\nserver: redis\nredis-version: %s\ngo: %s\n\n",
-			runtime.GOOS, runtime.GOARCH, server.Version(), runtime.Version())
+			runtime.GOOS, runtime.GOARCH, version, runtime.Version())
 	}
 	if err == nil {
-		_, err = fmt.Fprintf(f, "BenchmarkFault/server=redis/%s\n", line)
+		_, err = fmt.Fprintf(f, "Benchmark%s\n", line)
 	}
-	if err != nil {
-		t.Error(err)
-	}
+	return err
 }
 
 // In the midst of contention the lock comes to a process while the kernel still ends it, or it holds: then its ttl must
 // run out.
 func TestFaultInContention(t *testing.T) {
 	times := 2
-	if os.Getenv("REDIGOLOCK_LONG") != "" {
+	if long() {
 		times = 20
 	}
 	for _, hold := range []time.Duration{0, 5 * time.Millisecond} {
@@ -167,7 +183,7 @@ func TestFaultInContention(t *testing.T) {
 		slices.Sort(gaps)
 		t.Logf("held for %v, one of 4 processes killed %d times: nobody held for %v (median), %v (worst), %d times over 20 ms",
 			hold, times, gaps[times/2], gaps[times-1], over)
-		record(t, r, fmt.Sprintf("case=in-contention/hold=%v %d %d p50-ns %d worst-ns %d over-20ms",
+		record(t, r, fmt.Sprintf("Fault/server=redis/case=in-contention/hold=%v %d %d p50-ns %d worst-ns %d over-20ms",
 			hold, times, gaps[times/2], gaps[times-1], over))
 		if gaps[times-1] > peerTTL+2*poke {
 			t.Errorf("the worst gap is %v", gaps[times-1])

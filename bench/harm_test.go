@@ -69,12 +69,14 @@ func (h *harm) cut(name string) {
 }
 
 func (h *harm) run(do func(*harm) gap) gap {
-	defer func() {
-		for _, c := range h.closes {
-			_ = c()
-		}
-	}()
+	defer h.close()
 	return do(h)
+}
+
+func (h *harm) close() {
+	for _, c := range h.closes {
+		_ = c()
+	}
 }
 
 func (h *harm) ok(err error) {

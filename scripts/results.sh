@@ -157,9 +157,9 @@ bench recovery -workload recovery -ways polling,fair,cohort"$locks_on_redis" -tt
 bench recovery-sessions -workload recovery -ways fair"$sessions" -ttl 3s -count $count
 if wanted faults; then
 	rm -f "$raw/faults.txt"
-	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=$faults "$tmp/bench.test" -test.run Fault -test.v -test.parallel 8 -test.timeout 1h \
-		-faults-out "$(cd "$raw" && pwd)/faults.txt" >"$tmp/faults.txt" || { cat "$tmp/faults.txt"; exit 1; }
-	sed -n 's/^ *faults_test.go:[0-9]*: //p' "$tmp/faults.txt" >"$out/faults.txt"
+	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=$faults "$tmp/bench.test" -test.run 'Fault|StaleWrite|HeldLocks' -test.v -test.parallel 8 \
+		-test.timeout 1h -faults-out "$(cd "$raw" && pwd)/faults.txt" >"$tmp/faults.txt" || { cat "$tmp/faults.txt"; exit 1; }
+	sed -n 's/^ *\(faults\|stale\|held\)_test.go:[0-9]*: //p' "$tmp/faults.txt" >"$out/faults.txt"
 fi
 bench mux -workload mux -count $ratios
 if wanted limit; then
