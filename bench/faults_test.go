@@ -25,12 +25,23 @@ import (
 
 var faultsOut = flag.String("faults-out", "", "add what TestFaults has measured to this `file`")
 
+// long says that figures are made, which are all told as they are, on a machine that is quiet.
+var long = os.Getenv("REDIGOLOCK_LONG") != ""
+
 // peerTTL is of the process that comes to harm, so that a case that has to wait for it is over soon. longPeerTTL is longer
 // than fair waiters go without asking.
 const (
 	peerTTL     = 300 * time.Millisecond
 	longPeerTTL = 2 * time.Second
 )
+
+// holderTTL is of who holds when the harm comes. A machine that stalls must not take the lock from it before.
+var holderTTL = func() time.Duration {
+	if long {
+		return peerTTL
+	}
+	return longPeerTTL
+}()
 
 // poke is how long a fair Locker waits at most before it asks, and its jitter.
 const poke = 1250 * time.Millisecond
@@ -43,7 +54,7 @@ type fault struct {
 	name   string
 	do     func(h *harm) gap
 	asked  time.Duration // beyond the lease, on an idle machine: what is asked of Fair
-	bound  time.Duration // the same on a machine that is not: the test fails above it
+	bound  time.Duration // the same on a machine that is not: the test fails if all tries are above it
 	sleeps bool          // mostly, so that several can run side by side
 	args   []string      // of the server
 }
@@ -72,7 +83,7 @@ var faults = []fault{
 
 func TestFaults(t *testing.T) {
 	times := 3
-	if os.Getenv("REDIGOLOCK_LONG") != "" {
+	if long {
 		times = 200
 	}
 	for _, x := range faults {
@@ -85,7 +96,7 @@ func TestFaults(t *testing.T) {
 						if x.sleeps {
 							t.Parallel()
 						}
-						gaps[i] = newHarm(t, server).run(x.do)
+						gaps[i] = x.gap(t, server)
 					})
 				}
 			})
@@ -94,6 +105,18 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// gap tries again what the machine may have spoilt, unless figures are made.
+func (x fault) gap(t *testing.T, server *redistest.Server) (g gap) {
+	once(t, func() error {
+		g = newHarm(t, server).run(x.do)
+		if beyond := g.all - g.lease; beyond > x.bound && !long {
+			return fmt.Errorf("it took %v beyond the lease, more than %v", beyond, x.bound)
+		}
+		return nil
+	})
+	return g
 }
 
 // report judges the gaps, and tells them.
@@ -146,20 +169,16 @@ func record(t *testing.T, server *redistest.Server, line string) {
 // run out.
 func TestFaultInContention(t *testing.T) {
 	times := 2
-	if os.Getenv("REDIGOLOCK_LONG") != "" {
+	if long {
 		times = 20
 	}
 	for _, hold := range []time.Duration{0, 5 * time.Millisecond} {
 		s, r := realServer(t)
-		c := bench.Contention{Server: s, Way: "fair", Waiters: 8, Processes: 4, Hold: hold, TTL: peerTTL}
+		c := bench.Contention{Server: s, Way: "fair", Waiters: 8, Processes: 4, Hold: hold, TTL: holderTTL}
 		var gaps []time.Duration
 		over := 0
 		for range times {
-			pause := 50*time.Millisecond + rand.N(20*time.Millisecond)
-			gap, err := c.GapAfterKill(context.Background(), pause, peerTTL+poke)
-			if err != nil {
-				t.Fatal(err)
-			}
+			gap := gapInContention(t, c)
 			if gaps = append(gaps, gap); gap > 20*time.Millisecond {
 				over++
 			}
@@ -169,8 +188,24 @@ func TestFaultInContention(t *testing.T) {
 			hold, times, gaps[times/2], gaps[times-1], over)
 		record(t, r, fmt.Sprintf("case=in-contention/hold=%v %d %d p50-ns %d worst-ns %d over-20ms",
 			hold, times, gaps[times/2], gaps[times-1], over))
-		if gaps[times-1] > peerTTL+2*poke {
+		if gaps[times-1] > worstInContention {
 			t.Errorf("the worst gap is %v", gaps[times-1])
 		}
 	}
+}
+
+var worstInContention = holderTTL + 2*poke
+
+func gapInContention(t *testing.T, c bench.Contention) (gap time.Duration) {
+	once(t, func() (err error) {
+		pause := 50*time.Millisecond + rand.N(20*time.Millisecond)
+		if gap, err = c.GapAfterKill(context.Background(), pause, c.TTL+poke); err != nil {
+			t.Fatal(err)
+		}
+		if gap > worstInContention && !long {
+			return fmt.Errorf("nobody held for %v", gap)
+		}
+		return nil
+	})
+	return gap
 }
