@@ -55,7 +55,8 @@ const (
 type Workload interface {
 	// Name is the benchmark's name in the Go benchmark format, without "Benchmark" and without GOMAXPROCS.
 	Name() string
-	// Run ends early with the context's cause when ctx ends, and then stops within a second, whatever the server does.
+	// Run ends early with the context's cause when ctx ends, and then stops within a second, whatever the server does; but
+	// for a fair Locker, whose Close waits for up to 3 s at a server that hangs.
 	Run(ctx context.Context) (Result, error)
 }
 

@@ -3,6 +3,7 @@ package bench_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -26,24 +27,34 @@ func everyWay(s *bench.Server, d time.Duration) []bench.Contention {
 func TestEveryWayContendsInProcessesAndLeavesNoKey(t *testing.T) {
 	s, r := realServer(t)
 	for _, c := range everyWay(s, 150*time.Millisecond) {
-		res, err := c.Run(context.Background())
-		if err != nil {
-			t.Fatalf("%s: %v", c.Name(), err)
-		}
-		con := res.Contest
-		if n := con.Inside.TotalCount() + con.Across.TotalCount(); n == 0 || n != con.Handoff.TotalCount() {
-			t.Errorf("%s: %d hand-offs, %d inside and across", c.Name(), con.Handoff.TotalCount(), n)
-		}
-		if n := con.Wait.TotalCount(); n != res.Ops+int64(con.Waiting) || con.Round <= 0 {
-			t.Errorf("%s: %d waits of %d ops and %d who still wait, a round of %v", c.Name(), n, res.Ops, con.Waiting, con.Round)
-		}
-		if res.CPU.Client <= 0 || con.Calls < con.EvalSha {
-			t.Errorf("%s: %+v, %v calls with %v of EVALSHA", c.Name(), *res.CPU, con.Calls, con.EvalSha)
-		}
+		once(t, func() error { return contends(t, c) }) // a round of polling may have no hand-off
 		if keys := keysOf(t, r); len(keys) > 0 {
 			t.Errorf("%s left %q", c.Name(), keys)
 		}
 	}
+}
+
+// contends returns an error if there was no hand-off.
+func contends(t *testing.T, c bench.Contention) error {
+	res, err := c.Run(context.Background())
+	if err != nil {
+		t.Fatalf("%s: %v", c.Name(), err)
+	}
+	con := res.Contest
+	handoffs := con.Inside.TotalCount() + con.Across.TotalCount()
+	if handoffs != con.Handoff.TotalCount() {
+		t.Errorf("%s: %d hand-offs, %d inside and across", c.Name(), con.Handoff.TotalCount(), handoffs)
+	}
+	if n := con.Wait.TotalCount(); n != res.Ops+int64(con.Waiting) || con.Round <= 0 {
+		t.Errorf("%s: %d waits of %d ops and %d who still wait, a round of %v", c.Name(), n, res.Ops, con.Waiting, con.Round)
+	}
+	if res.CPU.Client <= 0 || con.Calls < con.EvalSha {
+		t.Errorf("%s: %+v, %v calls with %v of EVALSHA", c.Name(), *res.CPU, con.Calls, con.EvalSha)
+	}
+	if handoffs == 0 {
+		return fmt.Errorf("%s: no hand-off among %d acquisitions", c.Name(), res.Ops)
+	}
+	return nil
 }
 
 func TestEveryWayContendsOnMiniredis(t *testing.T) {
@@ -60,7 +71,8 @@ func TestEveryWayContendsOnMiniredis(t *testing.T) {
 	}
 }
 
-// Fair costs one script for each acquisition, is fair, and hands over to another always; cohorts cost less.
+// Fair costs one script for each acquisition, is fair, and hands over to another always; cohorts cost less. A process that
+// stalls, or hardly comes to work, has fewer acquisitions, and more scripts for each.
 func TestFairFiguresAreWhatFairPromises(t *testing.T) {
 	s, _ := realServer(t)
 	of := func(way string) *bench.Contest {
@@ -71,14 +83,21 @@ func TestFairFiguresAreWhatFairPromises(t *testing.T) {
 		}
 		return res.Contest
 	}
-	fair, cohort := of("fair"), of("cohort")
-	if fair.EvalSha < 0.99 || fair.EvalSha > 1.2 || fair.Jain < 0.95 || fair.Again > 0.01 {
-		t.Errorf("fair: %v EVALSHA, Jain %v, again %v", fair.EvalSha, fair.Jain, fair.Again)
-	}
-	if cohort.EvalSha > 0.5 || cohort.Jain < 0.9 || cohort.Inside.TotalCount() < cohort.Across.TotalCount() {
-		t.Errorf("cohort: %v EVALSHA, Jain %v, %d hand-offs inside, %d across",
-			cohort.EvalSha, cohort.Jain, cohort.Inside.TotalCount(), cohort.Across.TotalCount())
-	}
+	once(t, func() error {
+		fair := of("fair")
+		if fair.EvalSha < 0.99 || fair.EvalSha > 1.2 || fair.Jain < 0.95 || fair.Again > 0.01 {
+			return fmt.Errorf("fair: %v EVALSHA, Jain %v, again %v", fair.EvalSha, fair.Jain, fair.Again)
+		}
+		return nil
+	})
+	once(t, func() error {
+		cohort := of("cohort")
+		if cohort.EvalSha > 0.5 || cohort.Jain < 0.9 || cohort.Inside.TotalCount() < cohort.Across.TotalCount() {
+			return fmt.Errorf("cohort: %v EVALSHA, Jain %v, %d hand-offs inside, %d across",
+				cohort.EvalSha, cohort.Jain, cohort.Inside.TotalCount(), cohort.Across.TotalCount())
+		}
+		return nil
+	})
 }
 
 func TestOverlapOfTwoProcessesIsFound(t *testing.T) {
@@ -141,7 +160,7 @@ func TestClocksOfOneMachineAgree(t *testing.T) {
 // alone, and which agrees with the clock.
 func TestHistoryIsLinearizable(t *testing.T) {
 	s, _ := realServer(t)
-	for _, c := range everyWay(s, 4*short) {
+	for _, c := range everyWay(s, 300*time.Millisecond) {
 		if c.Way == "floor" {
 			continue
 		}
@@ -150,7 +169,7 @@ func TestHistoryIsLinearizable(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(list) < 2 {
-			t.Errorf("%s: a history of %d", c.Name(), len(list))
+			t.Fatalf("%s: a history of %d", c.Name(), len(list))
 		}
 		list = list[:min(len(list), 1000)]
 		if got := porcupine.CheckOperationsTimeout(lockModel, history(list), time.Minute); got != porcupine.Ok {

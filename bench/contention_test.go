@@ -68,28 +68,31 @@ func contendsWithSaboteur(t *testing.T, processes int) {
 	}
 }
 
+// Who stalls between asking the server and telling the process is off by what was done meanwhile.
 func TestContentionFiguresBelongTogether(t *testing.T) {
 	s, _ := realServer(t)
-	res, err := bench.Contention{Server: s, Waiters: 4, Time: 300 * time.Millisecond}.Run(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := res.Contest
-	if c.Handoff.TotalCount() >= res.Ops {
-		t.Errorf("%d handoffs to another waiter among %d acquisitions", c.Handoff.TotalCount(), res.Ops)
-	}
-	if c.Jain < 0.25 || c.Jain > 1 {
-		t.Errorf("Jain %v is outside of 1/4 to 1", c.Jain)
-	}
-	if c.Sent < 3 { // SET, GET, EVALSHA
-		t.Errorf("%v commands sent for each acquisition", c.Sent)
-	}
-	if c.Calls < c.Sent+1 { // the release calls GET and DEL
-		t.Errorf("%v executed for each acquisition, of %v that were sent", c.Calls, c.Sent)
-	}
-	if c.Longest <= 0 || c.Longest > res.Elapsed+10*time.Second {
-		t.Errorf("the longest wait is %v of %v", c.Longest, res.Elapsed)
-	}
+	once(t, func() error {
+		res, err := bench.Contention{Server: s, Waiters: 4, Time: 300 * time.Millisecond}.Run(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := res.Contest
+		if c.Jain < 0.25 || c.Jain > 1 {
+			t.Errorf("Jain %v is outside of 1/4 to 1", c.Jain)
+		}
+		if c.Longest <= 0 || c.Longest > res.Elapsed+10*time.Second {
+			t.Errorf("the longest wait is %v of %v", c.Longest, res.Elapsed)
+		}
+		switch {
+		case c.Handoff.TotalCount() >= res.Ops:
+			err = fmt.Errorf("%d handoffs to another waiter among %d acquisitions", c.Handoff.TotalCount(), res.Ops)
+		case c.Sent < 3: // SET, GET, EVALSHA
+			err = fmt.Errorf("%v commands sent for each acquisition", c.Sent)
+		case c.Calls < c.Sent+1: // the release calls GET and DEL
+			err = fmt.Errorf("%v executed for each acquisition, of %v that were sent", c.Calls, c.Sent)
+		}
+		return err
+	})
 }
 
 func TestContentionEndsAfterItsOps(t *testing.T) {

@@ -10,7 +10,12 @@ import (
 )
 
 // grace is how long the workers may take to end by themselves once ctx has ended, before their connections are cut.
-const grace = 150 * time.Millisecond
+// closePatience is how long they may take then. It is above the 3 s for which Close of a fair Locker waits for what it
+// cannot clean up any more.
+const (
+	grace         = 150 * time.Millisecond
+	closePatience = 5 * time.Second
+)
 
 // A crew is a number of goroutines that do the same for a while, after each has done it once. It leaves none behind.
 type crew struct {
@@ -158,8 +163,7 @@ func (c *crew) measure(ctx context.Context, before *runtime.MemStats, cpu *costM
 func (c *crew) sound(ctx context.Context) bool { return ctx.Err() == nil && c.failure.Load() == nil }
 
 // endOrCut runs end, in a goroutine, and waits for it. If ctx ends, it waits no longer than grace before it cuts the
-// connections, which ends whatever the workers wait for. What is left is a Locker's clean-up that pauses between two
-// tries: it is not waited for, and ends by itself within 3 s.
+// connections, which ends whatever the workers wait for. Only a rival can be deaf to that: it is left to end by itself.
 func (s *Server) endOrCut(ctx context.Context, end func()) { s.endWithin(ctx, 0, end) }
 
 // endWithin is endOrCut, and waits no longer than d if that is above zero. The channel is closed when end has returned.
@@ -185,8 +189,8 @@ func (s *Server) endWithin(ctx context.Context, d time.Duration, end func()) <-c
 }
 
 func (s *Server) waitOrCut(done <-chan struct{}) {
-	for range 2 {
-		timer := time.NewTimer(grace)
+	for _, patience := range []time.Duration{grace, closePatience} {
+		timer := time.NewTimer(patience)
 		select {
 		case <-done:
 			timer.Stop()

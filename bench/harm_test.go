@@ -127,6 +127,17 @@ func (h *harm) queued(n int) {
 	})
 }
 
+// heard says whether somebody hears the channel in an entry of the queue: a ttl, a length, the channel, and a token.
+func (h *harm) heard(entry string) bool {
+	h.t.Helper()
+	channel := strings.Fields(entry)[2]
+	counts, err := redis.Values(h.server.Do("PUBSUB", "NUMSUB", channel))
+	h.ok(err)
+	n, err := redis.Int(counts[1], nil)
+	h.ok(err)
+	return n > 0
+}
+
 // release says when.
 func (h *harm) release(k *redigolock.Lock) time.Time {
 	h.t.Helper()
@@ -144,9 +155,12 @@ func (h *harm) peer(ttl time.Duration) *bench.Peer {
 func killedWaiter(h *harm) gap {
 	k, p := h.hold(), h.peer(peerTTL)
 	h.queued(1)
+	entry, err := redis.String(h.server.Do("LINDEX", h.queue(), 0))
+	h.ok(err)
 	got := h.wait()
 	h.queued(2)
 	p.Kill()
+	eventually(h.t, "the server knows of its end", func() bool { return !h.heard(entry) })
 	began := h.release(k)
 	return gap{all: (<-got).Sub(began)}
 }
@@ -166,7 +180,7 @@ func killedAtRelease(ttl time.Duration) func(*harm) gap {
 }
 
 func killedHolder(h *harm) gap {
-	p := h.peer(peerTTL)
+	p := h.peer(holderTTL)
 	eventually(h.t, "it holds", func() bool {
 		n, err := redis.Int(h.server.Do("EXISTS", h.key))
 		return err == nil && n == 1
@@ -288,7 +302,7 @@ func restartedServer(h *harm) gap {
 
 // restartedAndDead is a holder that never releases: its lease goes on.
 func restartedAndDead(h *harm) gap {
-	k, err := h.first.Acquire(context.Background(), h.key, peerTTL)
+	k, err := h.first.Acquire(context.Background(), h.key, holderTTL)
 	h.ok(err)
 	got := h.wait()
 	h.queued(1)

@@ -63,7 +63,7 @@ func TestHeldLocksCostTheServerAHandOverAndTheirRenewals(t *testing.T) {
 // run has some keys held at a time.
 func (x *held) run(t *testing.T, server *redistest.Server) {
 	keys := 1
-	if x.rounds = 1; long() {
+	if x.rounds = 1; long {
 		keys, x.rounds = 25, 2
 	}
 	var gates []*redigolock.Lock

@@ -135,10 +135,17 @@ func (l Load) lead() time.Duration {
 	return max(l.Of.Time/4, 100*time.Millisecond)
 }
 
+// spareArrivals is for how much longer they come if the crew begins or stops late, as it asks the server in between, or the
+// machine stalls: or the end of the time would be without any.
+const spareArrivals = time.Second
+
 // arrivals are when they come, after the start.
 func (l Load) arrivals() []time.Duration {
 	var list []time.Duration
-	end := (l.lead() + l.Of.Time).Seconds()
+	end := l.Of.Time.Seconds()
+	if l.shared() {
+		end += (l.lead() + spareArrivals).Seconds()
+	}
 	for at := rand.ExpFloat64() / l.Rate; at < end; at += rand.ExpFloat64() / l.Rate {
 		list = append(list, time.Duration(at*float64(time.Second)))
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/redistest"
 )
 
 // shared is a Load of each way to wait, on both kinds of shared keys.
@@ -33,7 +34,7 @@ func shared(s *bench.Server, d time.Duration, rate float64) []bench.Load {
 
 func TestSharedLoadFiguresBelongTogetherAndItLeavesNoKey(t *testing.T) {
 	s, r := realServer(t)
-	for _, l := range shared(s, 150*time.Millisecond, 400) {
+	for _, l := range shared(s, time.Second, 400) {
 		res, err := l.Run(context.Background())
 		if err != nil {
 			t.Fatalf("%s: %v", l.Name(), err)
@@ -44,12 +45,39 @@ func TestSharedLoadFiguresBelongTogetherAndItLeavesNoKey(t *testing.T) {
 			t.Errorf("%s: %d arrived, %d were served, %d not, %d are in the histogram", l.Name(), arrived, res.Ops,
 				res.Loaded.Unserved, res.Latency.TotalCount())
 		}
+		if arrived < 200 {
+			t.Errorf("%s: %d arrived in a second at 400 a second", l.Name(), arrived)
+		}
 		if res.Latency.Min() < l.Hold.Nanoseconds()/2 && res.Loaded.Unserved == 0 {
 			t.Errorf("%s: one took %v and held for %v", l.Name(), time.Duration(res.Latency.Min()), l.Hold)
 		}
 		if keys := keysOf(t, r); len(keys) > 0 {
 			t.Errorf("%s left %q", l.Name(), keys)
 		}
+	}
+}
+
+// The server is asked between the lead and the time, which are 250 ms together. It takes longer to answer.
+func TestSharedLoadStillArrivesWhenItsTimeBeginsLate(t *testing.T) {
+	proxy := redistest.NewProxy(t, redistest.Start(t).Addr())
+	s, err := bench.Open(context.Background(), proxy.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	proxy.Rule(func(q redistest.Request) redistest.Action {
+		if q.Name == "INFO" {
+			return redistest.Delay(300 * time.Millisecond)
+		}
+		return redistest.Pass()
+	})
+	u := bench.Uncontended{Server: s, Approach: "polling", Goroutines: 8, Time: 150 * time.Millisecond}
+	res, err := bench.Load{Of: u, Keys: "hot", Rate: 1000}.Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := res.Loaded.Arrived; n < 75 {
+		t.Errorf("%d arrived in 150 ms at 1000 a second", n)
 	}
 }
 
@@ -180,7 +208,7 @@ func TestSharedLoadCountsThoseThatHadNoAnswerInTime(t *testing.T) {
 				return nil
 			}}, nil
 		}})
-		u := bench.Uncontended{Server: s, Approach: "slow", Time: 300 * time.Millisecond}
+		u := bench.Uncontended{Server: s, Approach: "slow", Time: time.Second}
 		res, err := bench.Load{Of: u, Keys: "hot", Rate: 200}.Run(context.Background())
 		bench.RemoveRival("slow")
 		if tt.fails {
@@ -252,8 +280,8 @@ func TestDeafRivalDoesNotHoldUpTheEnd(t *testing.T) {
 				t.Errorf("%v %s", m.Value, m.Unit)
 			}
 		}
-	case <-time.After(20 * time.Second):
-		t.Error("it still runs after 20 s")
+	case <-time.After(time.Minute):
+		t.Error("it still runs after a minute")
 	}
 	select {
 	case <-closed:
@@ -293,12 +321,12 @@ func TestZipfKeysAreDrawnAsSaid(t *testing.T) {
 func TestSharedLoadWaitsForTheFirstToBeServed(t *testing.T) {
 	s := miniServer(t)
 	u := bench.Uncontended{Server: s, Approach: "polling", Goroutines: 4, Time: 50 * time.Millisecond}
-	l := bench.Load{Of: u, Keys: "hot", Rate: 1000, Hold: 300 * time.Millisecond}
+	l := bench.Load{Of: u, Keys: "hot", Rate: 1000, Hold: 250 * time.Millisecond} // the first begins in the 100 ms of the lead
 	res, err := l.Run(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.Ops < 1 || res.Elapsed < l.Hold/2 { // it began in the 100 ms before anything was measured
+	if res.Ops < 1 {
 		t.Errorf("%d ops in %v, held for %v", res.Ops, res.Elapsed, l.Hold)
 	}
 }

@@ -131,7 +131,8 @@ func TestRivalIsRefusedWhatItCannotDo(t *testing.T) {
 // A library that lets two hold must not have a figure.
 func TestRivalThatDoesNotExcludeHasNoFigures(t *testing.T) {
 	s := miniServer(t)
-	_, err := bench.Contention{Server: s, Way: "no-lock", Waiters: 4, Processes: 2, Hold: time.Millisecond}.Run(context.Background())
+	c := bench.Contention{Server: s, Way: "no-lock", Waiters: 4, Processes: 2, Hold: time.Millisecond, Time: time.Minute}
+	_, err := c.Run(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "MUTUAL EXCLUSION VIOLATED") {
 		t.Errorf("%v", err)
 	}

@@ -3,7 +3,6 @@ package bench_test
 import (
 	"context"
 	"errors"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -29,12 +28,7 @@ func TestOpenOfABadURLDoesNotShowIt(t *testing.T) {
 }
 
 func TestOpenOfAClosedPortIsUnreachable(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := redistest.ClosedAddr(t)
 	if _, err := bench.Open(context.Background(), "redis://"+addr); !errors.Is(err, bench.ErrUnreachable) {
 		t.Errorf("%v", err)
 	}

@@ -156,12 +156,12 @@ func startAndTell(t *testing.T, note string) {
 	}
 }
 
-// eventually polls until ok returns true, and fails the test after a minute.
+// eventually polls until ok returns true, and fails the test after three minutes.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
+			t.Fatalf("not within three minutes: %s", what)
 		}
 	}
 }

@@ -87,7 +87,7 @@ type zookeeperRival struct {
 }
 
 const (
-	zookeeperTimeout = 5 * time.Second
+	zookeeperTimeout = 20 * time.Second
 	zookeeperChild   = "/lock-" // as Lock calls them
 )
 
@@ -210,7 +210,7 @@ func (z *zookeeperRival) Acquire(ctx context.Context, key string) (func() error,
 }
 
 // Close removes the nodes of the locks, unless another process still uses them, which then does. If somebody still
-// holds, or waits after a second, the session ends with the connection, and what it has; the nodes then stay.
+// holds, or waits after 5 s, the session ends with the connection, and what it has; the nodes then stay.
 func (z *zookeeperRival) Close() {
 	ended := make(chan struct{})
 	go func() {
@@ -222,7 +222,7 @@ func (z *zookeeperRival) Close() {
 		for node := range z.nodes {
 			_ = z.c.Delete(node, -1)
 		}
-	case <-time.After(time.Second):
+	case <-time.After(5 * time.Second):
 	}
 	z.c.Close()
 	for range z.events { // closed when its goroutines have ended

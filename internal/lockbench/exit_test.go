@@ -19,12 +19,7 @@ import (
 )
 
 func TestClosedPortIsOneLineAndExitCode3(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := redistest.ClosedAddr(t)
 	o := lockbench(context.Background(), nil, "-url", "redis://:"+secret+"@"+addr)
 	o.wantLine(t, exitUnreachable, addr, "connection refused")
 	if o.stdout != "" || strings.Contains(o.stderr, secret) {

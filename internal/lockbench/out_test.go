@@ -110,19 +110,19 @@ func TestKeepAliveIsShownAndWrittenAndLeavesNoKey(t *testing.T) {
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "out.txt")
 	o := lockbench(context.Background(), nil,
-		"-url", r.URL(), "-workload", "keepalive", "-locks", "1,20", "-ttl", "1s", "-out", file)
+		"-url", r.URL(), "-workload", "keepalive", "-locks", "1,20", "-ttl", "4s", "-out", file)
 	if o.code != exitDone || o.stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
 	}
-	for _, text := range []string{"Locks of 1s kept alive, 1 round of 1s", "CPU/renewal", "server CPU", "bytes/lock",
+	for _, text := range []string{"Locks of 4s kept alive, 1 round of 4s", "CPU/renewal", "server CPU", "bytes/lock",
 		"late p50"} {
 		if !strings.Contains(o.stdout, text) {
 			t.Errorf("%q is not in\n%s", text, o.stdout)
 		}
 	}
 	names, last := readOut(t, file)
-	for i, want := range []string{"way=locker/locks=1/ttl=1s", "way=loop/locks=1/ttl=1s", "way=locker/locks=20/ttl=1s",
-		"way=loop/locks=20/ttl=1s"} {
+	for i, want := range []string{"way=locker/locks=1/ttl=4s", "way=loop/locks=1/ttl=4s", "way=locker/locks=20/ttl=4s",
+		"way=loop/locks=20/ttl=4s"} {
 		if i >= len(names) || !strings.HasPrefix(names[i], "KeepAlive/server=redis/"+want) {
 			t.Errorf("line %d is not %s: %q", i, want, names)
 		}
@@ -142,7 +142,7 @@ func TestMuxAndLoadAreShownAndWrittenAndLeaveNoKey(t *testing.T) {
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "out.txt")
 	o := lockbench(context.Background(), nil, "-url", "unix://"+r.Socket(), "-workload", "mux,load", "-goroutines", "2,8",
-		"-pools", "1,4", "-rates", "200,400", "-served", "8", "-time", "50ms", "-count", "1", "-out", file)
+		"-pools", "1,4", "-rates", "200,400", "-served", "8", "-time", "500ms", "-count", "1", "-out", file)
 	if o.code != exitDone || o.stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
 	}
@@ -216,16 +216,16 @@ func TestRecoveryKillsAHolderEachRoundAndLeavesNoKey(t *testing.T) {
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "out.txt")
 	o := lockbench(context.Background(), nil, "-url", r.URL(), "-workload", "recovery",
-		"-ways", "floor,fair,toy", "-ttl", "300ms", "-count", "2", "-out", file)
+		"-ways", "floor,fair,toy", "-ttl", "2s", "-count", "2", "-out", file)
 	if o.code != exitDone || o.stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
 	}
-	if !strings.Contains(o.stdout, "A process that holds a lock of 300ms is killed") {
+	if !strings.Contains(o.stdout, "A process that holds a lock of 2s is killed") {
 		t.Errorf("got\n%s", o.stdout)
 	}
 	names, last := readOut(t, file)
 	for i, way := range []string{"fair", "toy", "fair", "toy"} {
-		if len(names) != 4 || !strings.HasPrefix(names[i], "Recovery/server=redis/way="+way+"/ttl=300ms") {
+		if len(names) != 4 || !strings.HasPrefix(names[i], "Recovery/server=redis/way="+way+"/ttl=2s") {
 			t.Errorf("line %d is not of %s: %q", i, way, names)
 		}
 	}

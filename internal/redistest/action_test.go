@@ -81,9 +81,7 @@ func TestProxySwallowHangs(t *testing.T) {
 	if reply, err := redis.ReceiveWithTimeout(c, 50*time.Millisecond); !isTimeout(err) {
 		t.Errorf("SET: %v, %v; want a timeout", reply, err)
 	}
-	if !holds(t, s, "k", "v") || !holds(t, s, "l", "w") {
-		t.Error("the server did not carry them out")
-	}
+	eventually(t, "the server has carried them out", func() bool { return holds(t, s, "k", "v") && holds(t, s, "l", "w") })
 }
 
 func TestProxyLateAfterTheClientHasGone(t *testing.T) {
@@ -136,7 +134,7 @@ func TestProxyDelay(t *testing.T) {
 		reply, err := c.Receive()
 		want(t, "PONG", reply, err)
 	}
-	if took := time.Since(start); took < d || took > 20*d {
+	if took := time.Since(start); took < d || took > 50*d {
 		t.Errorf("a pipeline of 100 took %v; want about one delay, %v", took, d)
 	}
 }

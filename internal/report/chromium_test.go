@@ -102,7 +102,7 @@ var result = regexp.MustCompile(`(?s)<pre id="result">(.*?)</pre>`)
 func (s *site) view(t *testing.T, browser string, flags ...string) []look {
 	t.Helper()
 	profile := profileDir(t)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, browser, slices.Concat([]string{
 		"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",

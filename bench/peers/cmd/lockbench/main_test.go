@@ -39,7 +39,7 @@ func TestRivalsAreMeasuredBesideOursInSeveralProcesses(t *testing.T) {
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "out.txt")
 	_, errs, code := command(t, "-url", r.URL(), "-workload", "rivals,contention,recovery",
-		"-ways", "fair,redsync,redislock", "-approaches", "locker,redsync,rueidis", "-goroutines", "4", "-waiters", "4", "-processes", "2", "-ttl", "300ms",
+		"-ways", "fair,redsync,redislock", "-approaches", "locker,redsync,rueidis", "-goroutines", "4", "-waiters", "4", "-processes", "2", "-ttl", "2s",
 		"-time", "100ms", "-count", "1", "-out", file)
 	if code != 0 || errs != "" {
 		t.Fatalf("exit code %d, stderr %q", code, errs)
@@ -53,7 +53,7 @@ func TestRivalsAreMeasuredBesideOursInSeveralProcesses(t *testing.T) {
 		"AcquireRelease/server=redis/approach=redsync/release=lua/goroutines=4",
 		"Contention/server=redis/way=redsync/waiters=4/processes=2/hold=0s",
 		"Contention/server=redis/way=fair/waiters=4/processes=2/hold=0s",
-		"Recovery/server=redis/way=redislock/ttl=300ms",
+		"Recovery/server=redis/way=redislock/ttl=2s",
 	} {
 		if !strings.Contains(string(text), "Benchmark"+want) {
 			t.Errorf("%s is not in\n%s", want, text)
