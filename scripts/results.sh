@@ -48,6 +48,7 @@ of() { # list: those of it that RIVALS wants, or all, each with a comma before i
 clients=$(of rueidis,rueidis-conn1,rueidis-copy,go-redis,go-redis-auto) # which have no lock of their own
 locks_on_redis=$(of redsync,redsync-pool16,redsync-goredis,redislock,redislock-exp,goredis-setnx,rueidislock,valkeylock)
 locks_on_redis+=$(of article-setnx,article-script,article-verified)
+patient=$(of redsync-default,redislock-linear100) # which differ from redsync and redislock only where they wait
 sessions=$(of etcd,zookeeper)
 rivals=$locks_on_redis$sessions
 # Arrivals in a second: little, about four fifths of what Fair serves here, and more than it can serve.
@@ -98,6 +99,7 @@ go build -o "$tmp/benchstat" golang.org/x/perf/cmd/benchstat
 	go version
 	echo "commit: $(git rev-parse HEAD)"
 } >>"$out/environment.txt"
+"$tmp/lockbench" rivals >"$out/rivals-settings.txt"
 
 wanted() {
 	case " $steps " in *" $1 "*) echo "== $1, $(date +%T), ${minutes[$1]} min" ;; *) return 1 ;; esac
@@ -128,14 +130,14 @@ bench rivals -workload rivals -approaches floor,floor-pool16,locker,locker-mux1"
 	-count $rounds -time 100ms
 bench contention -workload contention -waiters $waiters -processes 1,4 -hold 0s,1ms -ways floor,polling,fair,cohort \
 	-count $count -time $contest -hist "$raw/contention.hlog"
-bench contention-rivals -workload contention -waiters $some -processes 4 -ways floor,polling,fair,cohort"$rivals" \
+bench contention-rivals -workload contention -waiters $some -processes 4 -ways floor,polling,fair,cohort"$patient$rivals" \
 	-count $count -time $long -hist "$raw/contention-rivals.hlog"
 # Jain's index of fairness needs many turns of each, and a ratio of throughputs long rounds.
 bench turns -workload contention -waiters 2,512 -processes 1,4 -ways floor,fair,cohort -count $count -time $turns
-bench held -workload contention -waiters 64 -processes 4 -hold 1ms -ways polling,fair,cohort"$rivals" -count $count -time $contest
+bench held -workload contention -waiters 64 -processes 4 -hold 1ms -ways polling,fair,cohort"$patient$rivals" -count $count -time $contest
 bench load -workload load -approaches floor,floor-pool16,locker,locker-mux1"$rivals$clients" -loads 20,60,80 -count $count -time $load
-bench hot -workload load -keys hot -rates $hot -ways polling,fair,fair-mux1,cohort"$locks_on_redis" -count $count -time $load
-bench zipf -workload load -keys zipf10000 -rates $zipf -ways polling,fair,fair-mux1,cohort"$locks_on_redis" -count $count -time $load
+bench hot -workload load -keys hot -rates $hot -ways polling,fair,fair-mux1,cohort"$patient$locks_on_redis" -count $count -time $load
+bench zipf -workload load -keys zipf10000 -rates $zipf -ways polling,fair,fair-mux1,cohort"$patient$locks_on_redis" -count $count -time $load
 # etcd and ZooKeeper serve some hundreds in a second, one after the other: more is too much by far.
 bench sessions -workload load -keys hot,zipf10000 -rates 200 -ways fair"$sessions" -count $count -time 1s
 if wanted keepalive && [ ! -e "$raw/keepalive.txt" ]; then
@@ -149,7 +151,7 @@ if wanted keepalive && [ ! -e "$raw/keepalive.txt" ]; then
 	mv "$raw/keepalive.new" "$raw/keepalive.txt"
 fi
 # The sessions of etcd and ZooKeeper are of whole seconds, and end by themselves on a busy machine if they are short.
-bench recovery -workload recovery -ways polling,fair,cohort"$locks_on_redis" -ttl 1s -count $count
+bench recovery -workload recovery -ways polling,fair,cohort"$patient$locks_on_redis" -ttl 1s -count $count
 bench recovery-sessions -workload recovery -ways fair"$sessions" -ttl 3s -count $count
 if wanted faults; then
 	rm -f "$raw/faults.txt"
