@@ -4,18 +4,22 @@ import "github.com/redigolock/redigolock/bench"
 
 // The modules that rivals are made of.
 const (
-	redsyncModule    = "github.com/go-redsync/redsync/v4"
-	redislockModule  = "github.com/bsm/redislock"
-	rueidisModule    = "github.com/redis/rueidis"
-	redigoModule     = "github.com/gomodule/redigo"
-	goRedisModule    = "github.com/redis/go-redis/v9"
-	valkeyModule     = "github.com/valkey-io/valkey-go"
-	etcdModule       = "go.etcd.io/etcd/client/v3"
-	zookeeperModule  = "github.com/go-zookeeper/zk"
-	defaultPool      = "; go-redis's default pool of 10 connections for each processor"
-	rawCommands      = "a client without a lock: SET NX PX and EVALSHA"
-	trackingSettings = "hears of releases by client-side caching; one key for each lock (KeyMajority 1) and NoLoopTracking, " +
-		"as its manual advises for one server; a try may take half of the ttl; one connection"
+	redsyncModule   = "github.com/go-redsync/redsync/v4"
+	redislockModule = "github.com/bsm/redislock"
+	rueidisModule   = "github.com/redis/rueidis"
+	redigoModule    = "github.com/gomodule/redigo"
+	goRedisModule   = "github.com/redis/go-redis/v9"
+	valkeyModule    = "github.com/valkey-io/valkey-go"
+	etcdModule      = "go.etcd.io/etcd/client/v3"
+	zookeeperModule = "github.com/go-zookeeper/zk"
+)
+
+// What several settings have.
+const (
+	rawCommands = "a client without a lock: SET NX PX and EVALSHA; "
+	goRedisPool = "go-redis's default pool of 10 connections for each processor"
+	tracking    = "hears of releases by client-side caching, on one connection; KeyMajority 1 and NoLoopTracking, as its " +
+		"manual advises for one server; a try may take half of the ttl"
 )
 
 // Kinds are the rivals.
@@ -34,23 +38,23 @@ func Kinds() []bench.RivalKind {
 
 func clients() []bench.RivalKind {
 	rueidis, goRedis := []string{rueidisModule}, []string{goRedisModule}
-	const multiplexed = rawCommands + "; automatic pipelining on its default of a connection for each processor, at most 4; " +
+	const multiplexed = rawCommands + "automatic pipelining on its default of a connection for each processor, at most 4; " +
 		"client-side caching off"
 	return []bench.RivalKind{
 		{Name: "rueidis", Open: openRueidis, OneTry: true, Modules: rueidis, Settings: multiplexed},
 		{Name: "rueidis-conn1", Open: openRueidisConn1, OneTry: true, Modules: rueidis,
-			Settings: rawCommands + "; automatic pipelining on one connection; client-side caching off"},
+			Settings: rawCommands + "automatic pipelining on one connection; client-side caching off"},
 		{Name: "rueidis-copy", Open: openRueidis, OneTry: true, Modules: rueidis,
 			Settings: "rueidis once more, as a control: what differs from it is noise"},
-		{Name: "go-redis", Open: openGoRedis, OneTry: true, Modules: goRedis, Settings: rawCommands + defaultPool},
+		{Name: "go-redis", Open: openGoRedis, OneTry: true, Modules: goRedis, Settings: rawCommands + goRedisPool},
 		{Name: "go-redis-auto", Open: openGoRedisAuto, OneTry: true, Modules: goRedis,
-			Settings: rawCommands + "; its experimental AutoPipeline with its defaults"},
+			Settings: rawCommands + "its experimental AutoPipeline with its defaults"},
 	}
 }
 
 func redsyncs() []bench.RivalKind {
 	onRedigo, onGoRedis := []string{redsyncModule, redigoModule}, []string{redsyncModule, goRedisModule}
-	const settings = "tries every 5 ms until the context ends, which is best for 64 waiters; a try may take half of the ttl; "
+	const settings = "tries every 5 ms until the context ends, which was chosen for 64 waiters; a try may take half of the ttl; "
 	return []bench.RivalKind{
 		{Name: "redsync", Open: openRedsync, Modules: onRedigo, Settings: settings + "unbounded pool"},
 		{Name: "redsync-default", Open: openRedsyncDefault, Modules: onRedigo, Settings: "tries after its default of 50 to " +
@@ -58,7 +62,7 @@ func redsyncs() []bench.RivalKind {
 			"ttl; unbounded pool"},
 		{Name: "redsync-pool16", Open: openRedsyncPool16, Modules: onRedigo, Settings: settings + "pool of 16 connections"},
 		{Name: "redsync-goredis", Open: openRedsyncGoRedis, Modules: onGoRedis,
-			Settings: settings + "go-redis's default pool of 10 connections for each processor"},
+			Settings: settings + goRedisPool},
 	}
 }
 
@@ -66,23 +70,21 @@ func onGoRedis() []bench.RivalKind {
 	redislock := []string{redislockModule, goRedisModule}
 	return []bench.RivalKind{
 		{Name: "redislock", Open: openRedislock, Modules: redislock,
-			Settings: "LinearBackoff(5 ms), which is best for 64 waiters; by default it does not wait" + defaultPool},
+			Settings: "LinearBackoff(5 ms), which was chosen for 64 waiters; by default it does not wait; " + goRedisPool},
 		{Name: "redislock-linear100", Open: openRedislockLinear100, Modules: redislock,
-			Settings: "LinearBackoff(100 ms), as in its manual's example, but without its limit of 3" + defaultPool},
+			Settings: "LinearBackoff(100 ms), as in its manual's example, but without its limit of 3; " + goRedisPool},
 		{Name: "redislock-exp", Open: openRedislockExp, Modules: redislock,
-			Settings: "ExponentialBackoff(16 ms, 250 ms), of which its manual advises the 16" + defaultPool},
+			Settings: "ExponentialBackoff(16 ms, 250 ms), of which its manual advises the 16; " + goRedisPool},
 		{Name: "goredis-setnx", Open: openGoRedisSetNX, Modules: []string{goRedisModule},
-			Settings: "the articles' SetNX and a script that compares; tries every 5 ms, which is left to the reader" +
-				defaultPool},
+			Settings: "the articles' SetNX and a script that compares; tries every 5 ms, which is left to the reader; " +
+				goRedisPool},
 	}
 }
 
 func trackers() []bench.RivalKind {
 	return []bench.RivalKind{
-		{Name: "rueidislock", Open: openRueidislock, Renews: true, Modules: []string{rueidisModule},
-			Settings: trackingSettings},
-		{Name: "valkeylock", Open: openValkeylock, Renews: true, Modules: []string{valkeyModule},
-			Settings: trackingSettings},
+		{Name: "rueidislock", Open: openRueidislock, Renews: true, Modules: []string{rueidisModule}, Settings: tracking},
+		{Name: "valkeylock", Open: openValkeylock, Renews: true, Modules: []string{valkeyModule}, Settings: tracking},
 	}
 }
 
