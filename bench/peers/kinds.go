@@ -54,7 +54,7 @@ func clients() []bench.RivalKind {
 
 func redsyncs() []bench.RivalKind {
 	onRedigo, onGoRedis := []string{redsyncModule, redigoModule}, []string{redsyncModule, goRedisModule}
-	const settings = "tries every 5 ms until the context ends, which was chosen for 64 waiters; a try may take half of the ttl; "
+	const settings = "tries every 5 ms, chosen for 64 waiters, until the context ends; a try may take half of the ttl; "
 	return []bench.RivalKind{
 		{Name: "redsync", Open: openRedsync, Modules: onRedigo, Settings: settings + "unbounded pool"},
 		{Name: "redsync-default", Open: openRedsyncDefault, Modules: onRedigo, Settings: "tries after its default of 50 to " +
@@ -70,7 +70,7 @@ func onGoRedis() []bench.RivalKind {
 	redislock := []string{redislockModule, goRedisModule}
 	return []bench.RivalKind{
 		{Name: "redislock", Open: openRedislock, Modules: redislock,
-			Settings: "LinearBackoff(5 ms), which was chosen for 64 waiters; by default it does not wait; " + goRedisPool},
+			Settings: "LinearBackoff(5 ms), chosen for 64 waiters; by default it does not wait; " + goRedisPool},
 		{Name: "redislock-linear100", Open: openRedislockLinear100, Modules: redislock,
 			Settings: "LinearBackoff(100 ms), as in its manual's example, but without its limit of 3; " + goRedisPool},
 		{Name: "redislock-exp", Open: openRedislockExp, Modules: redislock,
