@@ -38,8 +38,8 @@ func Kinds() []bench.RivalKind {
 
 func clients() []bench.RivalKind {
 	rueidis, goRedis := []string{rueidisModule}, []string{goRedisModule}
-	const multiplexed = rawCommands + "automatic pipelining on its default of a connection for each processor, at most 4; " +
-		"client-side caching off"
+	const multiplexed = rawCommands + "automatic pipelining on its default of a connection for each processor, at most " +
+		"4; client-side caching off"
 	return []bench.RivalKind{
 		{Name: "rueidis", Open: openRueidis, OneTry: true, Modules: rueidis, Settings: multiplexed},
 		{Name: "rueidis-conn1", Open: openRueidisConn1, OneTry: true, Modules: rueidis,
@@ -61,8 +61,7 @@ func redsyncs() []bench.RivalKind {
 			"250 ms at random, until the context ends instead of 32 times; a try may take its default of a twentieth of the " +
 			"ttl; unbounded pool"},
 		{Name: "redsync-pool16", Open: openRedsyncPool16, Modules: onRedigo, Settings: settings + "pool of 16 connections"},
-		{Name: "redsync-goredis", Open: openRedsyncGoRedis, Modules: onGoRedis,
-			Settings: settings + goRedisPool},
+		{Name: "redsync-goredis", Open: openRedsyncGoRedis, Modules: onGoRedis, Settings: settings + goRedisPool},
 	}
 }
 

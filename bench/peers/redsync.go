@@ -24,7 +24,8 @@ type redsyncRival struct {
 
 // newRedsync polls as the options say, else as by default: with 50 to 250 ms between two tries, at random, each of which
 // may take a twentieth of the ttl.
-func newRedsync(config bench.RivalConfig, rs *redsync.Redsync, closePool func(), options ...redsync.Option) *redsyncRival {
+func newRedsync(config bench.RivalConfig, rs *redsync.Redsync, closePool func(),
+	options ...redsync.Option) *redsyncRival {
 	options = append(options, redsync.WithExpiry(config.TTL))
 	return &redsyncRival{
 		rs: rs, closePool: closePool,
