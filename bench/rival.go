@@ -29,6 +29,10 @@ type RivalConfig struct {
 type RivalKind struct {
 	Name string
 	Open func(RivalConfig) (Rival, error)
+	// Modules are the paths of the Go modules that it is made of, and Settings is a sentence about how it is used here, for
+	// those who read its figures.
+	Modules  []string
+	Settings string
 	// OneTry says that it has TryAcquire only: a client without a lock of its own.
 	OneTry bool
 	// Ready is called before a workload uses it, by the process that runs the workload, and not by those that a Contention
@@ -56,7 +60,10 @@ func AddRivals(kinds ...RivalKind) {
 	}
 }
 
-// Rivals are the names of those that are known.
+// RivalKinds are those that are known.
+func RivalKinds() []RivalKind { return slices.Clone(rivals) }
+
+// Rivals are their names.
 func Rivals() []string {
 	var names []string
 	for _, k := range rivals {

@@ -16,8 +16,8 @@ raw=$out/raw
 
 # Minutes that a step takes on 2 cores.
 declare -A minutes=(
-	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=4 [contention]=7 [contention-rivals]=6 [turns]=2 [held]=5 [load]=6 [hot]=8
-	[zipf]=8 [sessions]=3 [keepalive]=6 [recovery]=3 [recovery-sessions]=2 [faults]=8 [mux]=4 [limit]=1
+	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=4 [contention]=7 [contention-rivals]=6 [turns]=2 [held]=5 [load]=6 [hot]=10
+	[zipf]=10 [sessions]=3 [keepalive]=6 [recovery]=3 [recovery-sessions]=2 [faults]=8 [mux]=4 [limit]=1
 	[valkey]=3 [redis8]=3
 )
 order="approaches verbs ratios rivals contention contention-rivals turns held load hot zipf sessions keepalive recovery recovery-sessions faults mux limit valkey redis8"
@@ -47,12 +47,13 @@ of() { # list: those of it that RIVALS wants, or all, each with a comma before i
 }
 clients=$(of rueidis,rueidis-conn1,rueidis-copy,go-redis,go-redis-auto) # which have no lock of their own
 locks_on_redis=$(of redsync,redsync-pool16,redsync-goredis,redislock,redislock-exp,goredis-setnx,rueidislock,valkeylock)
-locks_on_redis+=$(of redsync-default,redislock-linear100,article-setnx,article-script,article-verified)
-open=$(of redsync,redsync-default,redislock,redislock-linear100,goredis-setnx,rueidislock,article-setnx,article-verified)
+locks_on_redis+=$(of article-setnx,article-script,article-verified)
+patient=$(of redsync-default,redislock-linear100) # which differ from redsync and redislock only where they wait
+open=$(of redsync,redislock,goredis-setnx,rueidislock,article-setnx,article-verified)$patient # which the open loop has time for
 sessions=$(of etcd,zookeeper)
 rivals=$locks_on_redis$sessions
-# Arrivals in a second: little, about four fifths of what Fair serves here, and more than it can serve.
-hot=2000,7500,12000 zipf=4000,16000,24000
+# Arrivals in a second: little, a half and four fifths of what Fair serves here, and more than it can serve.
+hot=3000,7500,12000,20000 zipf=6000,14000,22000,40000
 
 scripts/install.sh peers
 tmp=$(mktemp -d)
@@ -101,6 +102,7 @@ go build -o "$tmp/benchstat" golang.org/x/perf/cmd/benchstat
 	echo "commit: $(git rev-parse HEAD)$([ -z "$(git status --porcelain --untracked-files=no)" ] || echo -dirty)"
 	echo "disk: $(df --output=fstype "$tmp" 2>/dev/null | tail -n 1)"
 } >>"$out/environment.txt"
+"$tmp/lockbench" rivals >"$out/rivals-settings.txt"
 
 wanted() {
 	case " $steps " in *" $1 "*) echo "== $1, $(date +%T), ${minutes[$1]} min" ;; *) return 1 ;; esac
@@ -132,11 +134,11 @@ bench rivals -workload rivals -approaches floor,floor-pool16,locker,locker-mux1,
 	-count $rounds -time 100ms
 bench contention -workload contention -waiters $waiters -processes 1,4 -hold 0s,1ms -ways floor,polling,fair,cohort \
 	-count $count -time $contest -hist "$raw/contention.hlog"
-bench contention-rivals -workload contention -waiters $some -processes 4 -ways floor,polling,polling-mux1,fair,fair-mux1,cohort"$rivals" \
+bench contention-rivals -workload contention -waiters $some -processes 4 -ways floor,polling,polling-mux1,fair,fair-mux1,cohort"$patient$rivals" \
 	-count $count -time $long -hist "$raw/contention-rivals.hlog"
 # Jain's index of fairness needs many turns of each, and a ratio of throughputs long rounds.
 bench turns -workload contention -waiters 2,512 -processes 1,4 -ways fair -count $count -time $turns
-bench held -workload contention -waiters 64 -processes 4 -hold 1ms -ways polling,fair,cohort"$rivals" -count $count -time $held
+bench held -workload contention -waiters 64 -processes 4 -hold 1ms -ways polling,fair,cohort"$patient$rivals" -count $count -time $held
 bench load -workload load -approaches floor,floor-pool16,locker,locker-mux1"$rivals$clients" -loads 20,60,80 -count $count -time $load
 bench hot -workload load -keys hot -rates $hot -ways polling,fair,fair-mux1,cohort"$open" -count $count -time $shared
 bench zipf -workload load -keys zipf10000 -rates $zipf -ways polling,fair,fair-mux1,cohort"$open" -count $count -time $shared
@@ -153,7 +155,7 @@ if wanted keepalive && [ ! -e "$raw/keepalive.txt" ]; then
 	mv "$raw/keepalive.new" "$raw/keepalive.txt"
 fi
 # The sessions of etcd and ZooKeeper are of whole seconds, and end by themselves on a busy machine if they are short.
-bench recovery -workload recovery -ways polling,fair,cohort"$locks_on_redis" -ttl 1s -count $count
+bench recovery -workload recovery -ways polling,fair,cohort"$patient$locks_on_redis" -ttl 1s -count $count
 bench recovery-sessions -workload recovery -ways fair"$sessions" -ttl 3s -count $count
 if wanted faults; then
 	rm -f "$raw/faults.txt"

@@ -1,7 +1,8 @@
 // Package peers measures other libraries with the workloads of package bench. It is a module of its own, so that none
 // of them is a dependency of redigolock.
 //
-// Each rival has a file, whose comments say with which settings; [Kinds] lists them. A program that calls [Add] can
+// Each rival has a file, whose comments say why it has its settings; [Kinds] lists them, and lockbench rivals prints
+// them with their versions. A program that calls [Add] can
 // name them as the approach of an Uncontended or a Load, and as the way of a Contention. They make connections of their
 // own, without the user and password of the server's URL, but for those on redigo. etcd and ZooKeeper are started when
 // they are first needed, where they are installed (scripts/install.sh peers); REDIGOLOCK_ETCD and REDIGOLOCK_ZOOKEEPER
@@ -31,35 +32,6 @@ func KeepAlive(k bench.KeepAlive) []bench.Workload {
 	list = append(list, k)
 	k.Way, k.Open = "rueidislock", openRueidisKeeper
 	return append(list, k)
-}
-
-// Kinds are the rivals.
-func Kinds() []bench.RivalKind {
-	return []bench.RivalKind{
-		{Name: "rueidis", Open: openRueidis, OneTry: true},
-		{Name: "rueidis-conn1", Open: openRueidisConn1, OneTry: true},
-		{Name: "rueidis-copy", Open: openRueidis, OneTry: true}, // the control: what differs from rueidis is noise
-		{Name: "go-redis", Open: openGoRedis, OneTry: true},
-		{Name: "go-redis-auto", Open: openGoRedisAuto, OneTry: true},
-		{Name: "redsync", Open: openRedsync},
-		{Name: "redsync-pool16", Open: openRedsyncPool16},
-		{Name: "redsync-goredis", Open: openRedsyncGoRedis},
-		{Name: "redislock", Open: openRedislock},
-		{Name: "redislock-exp", Open: openRedislockExp},
-		{Name: "goredis-setnx", Open: openGoRedisSetNX},
-		{Name: "rueidislock", Open: openRueidislock, Renews: true},
-		{Name: "valkeylock", Open: openValkeylock, Renews: true},
-		{Name: "article-setnx", Open: openArticleSetNX},
-		{Name: "article-script", Open: openArticleScript},
-		{Name: "article-verified", Open: openArticleVerified},
-		on(etcdServer, openEtcd),
-		on(zookeeperServer, openZookeeper),
-	}
-}
-
-// on is the rival that is named like its server, and whose session is renewed.
-func on(b *backend, open func(bench.RivalConfig) (bench.Rival, error)) bench.RivalKind {
-	return bench.RivalKind{Name: b.name, Open: open, Renews: true, Ready: b.start, Server: b.name, ServerCPU: b.cpu}
 }
 
 // Add makes the rivals known to package bench. A program calls it before bench.Join, and Stop in its end.

@@ -23,6 +23,14 @@ func openRedislock(config bench.RivalConfig) (bench.Rival, error) {
 	return dialRedislock(config, func() redislock.RetryStrategy { return redislock.LinearBackoff(pollPause) })
 }
 
+// openRedislockLinear100 polls with LinearBackoff(100 ms), as the example of a retry in its manual does, without the
+// example's limit of 3.
+func openRedislockLinear100(config bench.RivalConfig) (bench.Rival, error) {
+	return dialRedislock(config, func() redislock.RetryStrategy {
+		return redislock.LinearBackoff(100 * time.Millisecond)
+	})
+}
+
 // openRedislockExp polls with ExponentialBackoff from 16 ms, below which its manual advises against it, to 250 ms.
 func openRedislockExp(config bench.RivalConfig) (bench.Rival, error) {
 	return dialRedislock(config, func() redislock.RetryStrategy {

@@ -3,6 +3,7 @@ package peers
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/go-redsync/redsync/v4"
 	rsgoredis "github.com/go-redsync/redsync/v4/redis/goredis/v9"
@@ -12,9 +13,8 @@ import (
 	"github.com/redigolock/redigolock/bench"
 )
 
-// A redsyncRival is redsync on one server, a new Mutex for each lock, as its manual has it. It polls, by default 32
-// times with 50 to 250 ms between; here without end, and with pollPause. A try may take half of the ttl, by default a
-// twentieth, which is for other servers to be asked in time. After each try that fails it sends a release.
+// A redsyncRival is redsync on one server, a new Mutex for each lock, as its manual has it. It polls without end, by
+// default 32 times. After each try that fails it sends a release.
 type redsyncRival struct {
 	rs        *redsync.Redsync
 	try       []redsync.Option
@@ -22,24 +22,39 @@ type redsyncRival struct {
 	closePool func()
 }
 
-func newRedsync(config bench.RivalConfig, rs *redsync.Redsync, closePool func()) *redsyncRival {
-	expiry, timeout := redsync.WithExpiry(config.TTL), redsync.WithTimeoutFactor(0.5)
+// newRedsync polls as the options say, else as by default: with 50 to 250 ms between two tries, at random, each of which
+// may take a twentieth of the ttl.
+func newRedsync(config bench.RivalConfig, rs *redsync.Redsync, closePool func(),
+	options ...redsync.Option) *redsyncRival {
+	options = append(options, redsync.WithExpiry(config.TTL))
 	return &redsyncRival{
 		rs: rs, closePool: closePool,
-		try:     []redsync.Option{expiry, timeout, redsync.WithTries(1)},
-		patient: []redsync.Option{expiry, timeout, redsync.WithTries(math.MaxInt), redsync.WithRetryDelay(pollPause)},
+		try:     append(slices.Clip(options), redsync.WithTries(1)),
+		patient: append(slices.Clip(options), redsync.WithTries(math.MaxInt)),
 	}
+}
+
+// fewWaiters polls with pollPause. A try may take half of the ttl: that a twentieth is the default is for other servers
+// to be asked in time.
+func fewWaiters() []redsync.Option {
+	return []redsync.Option{redsync.WithRetryDelay(pollPause), redsync.WithTimeoutFactor(0.5)}
 }
 
 // openRedsync is on redigo, on the run's unbounded pool.
 func openRedsync(config bench.RivalConfig) (bench.Rival, error) {
+	return newRedsync(config, redsync.New(rsredigo.NewPool(config.Server.Pool)), func() {}, fewWaiters()...), nil
+}
+
+// openRedsyncDefault is openRedsync with redsync's own delay between two tries, and its own time for each.
+func openRedsyncDefault(config bench.RivalConfig) (bench.Rival, error) {
 	return newRedsync(config, redsync.New(rsredigo.NewPool(config.Server.Pool)), func() {}), nil
 }
 
 // openRedsyncPool16 is on redigo, on a pool of 16 connections, for which one waits.
 func openRedsyncPool16(config bench.RivalConfig) (bench.Rival, error) {
 	pool := &redis.Pool{DialContext: config.Server.Pool.DialContext, MaxActive: 16, MaxIdle: 16, Wait: true}
-	return newRedsync(config, redsync.New(rsredigo.NewPool(pool)), func() { _ = pool.Close() }), nil
+	closePool := func() { _ = pool.Close() }
+	return newRedsync(config, redsync.New(rsredigo.NewPool(pool)), closePool, fewWaiters()...), nil
 }
 
 // openRedsyncGoRedis is on go-redis, with its pool as openGoRedis has it.
@@ -48,7 +63,7 @@ func openRedsyncGoRedis(config bench.RivalConfig) (bench.Rival, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newRedsync(config, redsync.New(rsgoredis.NewPool(c)), func() { _ = c.Close() }), nil
+	return newRedsync(config, redsync.New(rsgoredis.NewPool(c)), func() { _ = c.Close() }, fewWaiters()...), nil
 }
 
 func (r *redsyncRival) TryAcquire(key string) (func() error, error) {

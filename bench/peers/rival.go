@@ -42,6 +42,8 @@ func (oneTry) Acquire(context.Context, string) (func() error, error) { return ni
 // pollPause is the pause between two tries of a rival that polls and leaves the pause to the caller. With 64 waiters in
 // 4 processes, shorter ones were slower, for the tries load the server, and with longer ones nearly all acquisitions
 // are those of the waiter that has just released; tried were 500 µs to 20 ms, with a hold time of nothing and of 1 ms.
+// With thousands of waiters it is too short: their tries are more than the server can answer. So what has a pause of its
+// own is measured with that, too.
 const pollPause = 5 * time.Millisecond
 
 // poll tries until it has the lock, with a pause after each try that says errHeld.

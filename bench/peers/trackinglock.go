@@ -23,7 +23,8 @@ type trackingRival struct {
 }
 
 // openRueidislock has one key for each lock, which is what suits one server, and NOLOOP, or the server would tell it of
-// each of its own commands.
+// each of its own commands; its manual advises both. A try may take half of the ttl, not 20 ms, which is the default for
+// the sake of other keys: no difference was found, on a hot key and among 64 waiters.
 func openRueidislock(config bench.RivalConfig) (bench.Rival, error) {
 	o, err := rueidis.ParseURL(config.Server.URL)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 func TestEveryWayLooksDifferent(t *testing.T) {
 	waiting := []string{"fair", "cohort", "polling", "notify", "redsync", "redislock", "rueidislock", "etcd", "zookeeper",
 		"goredis-setnx", "fair-mux1", "cohort-mux1", "redislock-exp", "redsync-goredis", "valkeylock", "article-verified",
-		"article-setnx", "article-script", "article-redlock"}
+		"article-setnx", "article-script", "article-redlock", "redsync-default", "redsync-pool16", "redislock-linear100"}
 	type look struct {
 		hue  hue
 		dash dash

@@ -52,7 +52,8 @@
 // is the same command with other libraries in it, and lists their names, which -approaches and -ways take beside ours:
 // as in -workload contention -ways fair,redsync. "all" is ours and every rival that can do the workload. -approaches is
 // of approaches, ratios, rivals, and load of distinct keys; the first in its list is what the others are compared with.
-// -ways is of contention, load of shared keys, and recovery.
+// -ways is of contention, load of shared keys, and recovery. With the one argument rivals it tells their versions and
+// settings.
 //
 // # Campaigns
 //

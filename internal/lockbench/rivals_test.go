@@ -19,7 +19,8 @@ import (
 // toys are the rivals of the tests: TestMain adds them, so that the processes of a Contention know them too.
 func toys() []bench.RivalKind {
 	open := func(c bench.RivalConfig) (bench.Rival, error) { return toy{c.Server.Pool, c.TTL}, nil }
-	return []bench.RivalKind{{Name: "toy", Open: open}, {Name: "toy-client", Open: open, OneTry: true}}
+	return []bench.RivalKind{{Name: "toy", Open: open, Settings: "polls every ms"},
+		{Name: "toy-client", Open: open, OneTry: true, Settings: "tries once"}}
 }
 
 // A toy is a lock by the verbs, that polls.

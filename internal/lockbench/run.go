@@ -16,6 +16,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if len(args) > 0 && args[0] == "report" {
 		return reportCommand(args[1:], stdout, stderr)
 	}
+	if len(args) == 1 && args[0] == "rivals" {
+		return rivalsCommand(stdout, stderr)
+	}
 	o, err := parse(args, getenv)
 	switch {
 	case errors.Is(err, flag.ErrHelp):

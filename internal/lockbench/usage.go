@@ -13,6 +13,7 @@ const usageText = `Lockbench measures the locks of redigolock on a Redis or Valk
 
 usage: go run ./cmd/lockbench [flags]
        go run ./cmd/lockbench report [-out report.html] FILE...     (a page from what -out has written)
+       cd bench/peers && go run ./cmd/lockbench rivals              (the rivals' versions and settings)
 
   -url URL          the server: redis://[user:password@]host[:port][/db], rediss://… (TLS) or unix:///path.
                     Default: REDIS_URL of the environment; without it a miniredis in this process, whose

@@ -2,6 +2,9 @@
 // -approaches and -ways, beside the locks of redigolock in the same shuffled rounds. The manual is that of cmd/lockbench.
 //
 //	cd bench/peers && go run ./cmd/lockbench [flags]
+//	cd bench/peers && go run ./cmd/lockbench rivals
+//
+// The second tells the versions and the settings of the rivals.
 //
 // etcd and ZooKeeper are started when they are first needed, with their data in a folder of their own, and stopped in
 // the end. REDIGOLOCK_ETCD and REDIGOLOCK_ZOOKEEPER (host:port) name servers to use instead.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -73,6 +74,19 @@ func TestUsageListsTheRivals(t *testing.T) {
 	for _, k := range peers.Kinds() {
 		if !strings.Contains(listed, " "+k.Name) {
 			t.Errorf("%s is not in %q", k.Name, listed)
+		}
+	}
+}
+
+func TestRivalsTellsTheSettingsAndTheVersionOfEach(t *testing.T) {
+	out, errs, code := command(t, "rivals")
+	if code != 0 || errs != "" {
+		t.Fatalf("exit code %d, stderr %q", code, errs)
+	}
+	for _, k := range peers.Kinds() {
+		module := regexp.MustCompile(`(?m)^` + k.Name + `  \S+ v\d+\.\d+\.\d+(, \S+ v\d+\.\d+\.\d+)?\n    \w`)
+		if !module.MatchString(out) || k.Settings == "" || !strings.Contains(out, "\n    "+k.Settings+"\n") {
+			t.Errorf("%s is not told with its versions and settings in\n%s", k.Name, out)
 		}
 	}
 }
