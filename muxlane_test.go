@@ -167,7 +167,7 @@ func TestMuxDialThatHangsLetsFollowersAndLoneLeadersLeave(t *testing.T) {
 	leaderCtx, cancelLeader := context.WithCancel(bg)
 	leader := r.queue(leaderCtx, 0, "leader")
 	ctx, cancel := context.WithCancel(bg)
-	cancelled, late := r.queue(ctx, 0, "cancelled"), r.queue(bg, time.Second, "late")
+	cancelled, late := r.queue(ctx, 0, "cancelled"), r.queue(bg, time.Second/2, "late")
 	hang.Store(true)
 	r.proxy.CutAll()
 	receive(t, "the dial", dialing)
