@@ -149,8 +149,9 @@ func (r Result) contestMetrics() []Metric {
 			list = append(list, Metric{float64(part.hist.ValueAtPercentile(50)), part.unit})
 		}
 	}
-	p99, round := float64(c.Wait.ValueAtPercentile(99)), float64(c.Round)
+	p99, round := float64(c.WaitP99), float64(c.Round)
 	return append(list, Metric{p99, "wait-p99-ns"}, Metric{p99 / round, "wait-p99-rounds"},
+		Metric{c.WaitBeyond, "wait-beyond"},
 		Metric{float64(c.Longest), "longest-ns"}, Metric{float64(c.Longest) / round, "longest-rounds"},
 		Metric{float64(c.Waiting), "waiting"})
 }

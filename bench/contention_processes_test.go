@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -45,8 +46,8 @@ func contends(t *testing.T, c bench.Contention) error {
 	if handoffs != con.Handoff.TotalCount() {
 		t.Errorf("%s: %d hand-offs, %d inside and across", c.Name(), con.Handoff.TotalCount(), handoffs)
 	}
-	if n := con.Wait.TotalCount(); n != res.Ops+int64(con.Waiting) || con.Round <= 0 {
-		t.Errorf("%s: %d waits of %d ops and %d who still wait, a round of %v", c.Name(), n, res.Ops, con.Waiting, con.Round)
+	if con.WaitP99 <= 0 || con.WaitP99 > con.Longest || con.WaitBeyond < 0 || con.WaitBeyond >= 1 || con.Round <= 0 {
+		t.Errorf("%s: wait p99 %v of at most %v, %v beyond, a round of %v", c.Name(), con.WaitP99, con.Longest, con.WaitBeyond, con.Round)
 	}
 	if res.CPU.Client <= 0 || con.Calls < con.EvalSha {
 		t.Errorf("%s: %+v, %v calls with %v of EVALSHA", c.Name(), *res.CPU, con.Calls, con.EvalSha)
@@ -128,8 +129,8 @@ func TestStarvedWaiterIsInTheFigures(t *testing.T) {
 	if con.Jain != 0.5 || con.Again != 0.5 || con.Round != time.Second || con.Handoff.TotalCount() != 0 {
 		t.Errorf("Jain %v, again %v, a round of %v, %d hand-offs", con.Jain, con.Again, con.Round, con.Handoff.TotalCount())
 	}
-	if p99 := time.Duration(con.Wait.ValueAtPercentile(99)); p99 < 890*time.Millisecond {
-		t.Errorf("p99 of the waits is %v", p99)
+	if p99 := con.WaitP99; p99 != 900*time.Millisecond || math.Abs(con.WaitBeyond-1./3) > 1e-9 {
+		t.Errorf("p99 of the waits is %v, %v are beyond", p99, con.WaitBeyond)
 	}
 }
 

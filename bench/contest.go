@@ -16,10 +16,12 @@ type Contest struct {
 	Handoff, Inside, Across *hdrhistogram.Histogram
 	// Again is the share of the acquisitions by the waiter that has just released.
 	Again float64
-	// Wait is in ns, from the call of Acquire until it returned. Those who still waited when the time was up, Waiting
-	// in number, count with what they had waited until then.
-	Wait    *hdrhistogram.Histogram
-	Waiting int
+	// WaitP99 is the 99th percentile of the waits, from the call of Acquire until it returned, and WaitBeyond the share
+	// of the waits that is longer. If that is more than 1 %, WaitP99 is a lower bound. Waiting are those who still
+	// waited when the time was up: of their waits it is known that they are longer.
+	WaitP99    time.Duration
+	WaitBeyond float64
+	Waiting    int
 	// Longest is the longest wait; if it is that of one who still waited, Censored is true, and it is a lower bound.
 	Longest  time.Duration
 	Censored bool
@@ -76,7 +78,8 @@ func (t *team) result() (Result, error) {
 	if err := overlap(tenures); err != nil {
 		return Result{}, err
 	}
-	con := &Contest{Handoff: newHistogram(), Inside: newHistogram(), Across: newHistogram(), Wait: newHistogram()}
+	con := &Contest{Handoff: newHistogram(), Inside: newHistogram(), Across: newHistogram()}
+	var all waits
 	counts := make([]int64, t.Waiters)
 	var ops, again int64
 	for i, c := range tenures {
@@ -85,7 +88,7 @@ func (t *team) result() (Result, error) {
 		}
 		ops++
 		counts[c.waiter]++
-		con.waited(time.Duration(c.Got-c.Asked), false)
+		all.add(time.Duration(c.Got-c.Asked), false)
 		if i > 0 && tenures[i-1].waiter == c.waiter {
 			again++
 		} else if i > 0 {
@@ -95,7 +98,9 @@ func (t *team) result() (Result, error) {
 	if ops == 0 {
 		return Result{}, errNoOps
 	}
-	t.waiting(con)
+	con.Waiting = t.waiting(&all)
+	con.Longest, con.Censored = all.longest()
+	con.WaitP99, con.WaitBeyond = all.longerThan(0.01)
 	res := Result{Ops: ops, Elapsed: time.Duration(t.after.at - t.before.at), Latency: con.Handoff, Contest: con}
 	con.Jain, con.Again = Jain(counts), float64(again)/float64(ops)
 	con.Round = res.Elapsed * time.Duration(t.Waiters) / time.Duration(ops)
@@ -115,25 +120,19 @@ func (con *Contest) handedOver(from, to tenure) {
 	}
 }
 
-func (con *Contest) waited(wait time.Duration, still bool) {
-	record(con.Wait, wait)
-	if wait > con.Longest {
-		con.Longest, con.Censored = wait, still
-	}
-}
-
-// waiting adds those who still waited when the time was up.
-func (t *team) waiting(con *Contest) {
+// waiting adds those who still waited when the time was up, and says how many.
+func (t *team) waiting(all *waits) (n int) {
 	for _, r := range t.reports {
 		for _, cycles := range r.Cycles {
 			for _, c := range cycles {
 				if c.Asked < t.after.at && (c.Got == 0 || c.Got >= t.after.at) {
-					con.Waiting++
-					con.waited(time.Duration(t.after.at-c.Asked), true)
+					n++
+					all.add(time.Duration(t.after.at-c.Asked), true)
 				}
 			}
 		}
 	}
+	return n
 }
 
 // used adds what was used by the clients and by the server.

@@ -230,3 +230,8 @@ func (v Verb) Op(tb testing.TB) (restore func() error, op func(i int) error) {
 	}
 	return restore, func(i int) error { return spec.op(run, i) }
 }
+
+func LongerThan(ended, still []time.Duration, share float64) (wait time.Duration, left float64) {
+	w := waits{ended, still}
+	return w.longerThan(share)
+}

@@ -12,7 +12,7 @@ func fairness(c *campaign) (*chart, error) {
 		return nil, absence("Contention has no jain")
 	}
 	if !r.add(cells, "wait-p99-sec", column{x: axis{label: "wait, 99th percentile", log: true, format: duration},
-		unended: "waiting", above: 0.01}) {
+		unended: "wait-beyond", above: 0.01}) {
 		r.add(cells, "longest-sec", column{x: axis{label: "longest wait", log: true, format: duration}})
 	}
 	return &chart{

@@ -76,12 +76,15 @@ func latency(cells []cell, unit string, above float64) ([]line, error) {
 		})
 }
 
-// unended is the share of what had not ended when the time was up, as a unit counts it, and counts in percentiles with what
-// it had taken until then.
+// unended is the share of what had not ended when the time was up, as a unit counts it, which counts in percentiles with what
+// it had taken until then; or as a unit tells it, of the waits that are longer than what is known of them.
 func (c cell) unended(unit string) float64 {
 	values := c.Values(unit)
 	if len(values) != len(c.Ops) { // older files do not have it
 		return 0
+	}
+	if unit == "wait-beyond" {
+		return figures.Summarize(values).Center // it is a share
 	}
 	var unended, all float64
 	for i, n := range values {

@@ -25,21 +25,24 @@ func (b Bound) String() string {
 // inverse is the bound that 1/x has if x has b.
 func (b Bound) inverse() Bound { return b&AtLeast<<1 | b&AtMost>>1 }
 
-// A censoring is a percentile that also counts what had not ended when the time was up, with what it had taken until then.
-// If that is a greater share than lies above the percentile, the percentile is a lower bound.
+// A censoring is a percentile of what had not all ended when the time was up. If more than lies above the percentile is
+// longer than what was seen, it is a lower bound.
 type censoring struct {
 	kind, unit string
-	unended    string  // the unit that counts them
+	unended    string  // the unit that counts them, or tells their share
 	above      float64 // the share that lies above the percentile
 	fewest     float64 // in a round with fewer, the percentile is one of the few greatest: Unknown
 }
+
+// beyond is the share of the waits that are longer than their 99th percentile: more than a hundredth if that is not known.
+const beyond = "wait-beyond"
 
 var censorings = []censoring{
 	{"Load", "p50-sec", "unserved", 0.5, 0},
 	{"Load", "p99-sec", "unserved", 0.01, 0},
 	{"Load", "p99.9-sec", "unserved", 0.001, 10_000},
-	{"Contention", "wait-p99-sec", "waiting", 0.01, 0},
-	{"Contention", "wait-p99-rounds", "waiting", 0.01, 0},
+	{"Contention", "wait-p99-sec", beyond, 0.01, 0},
+	{"Contention", "wait-p99-rounds", beyond, 0.01, 0},
 }
 
 // bounds are those of a unit in each round; nil if all are exact.
@@ -56,8 +59,12 @@ func (c censoring) bounds(ended, unended []float64) []Bound {
 	list := make([]Bound, len(ended))
 	for i, all := range ended {
 		if len(unended) == len(ended) { // older files do not have it
-			all += unended[i]
-			if unended[i] > c.above*all {
+			share := unended[i]
+			if c.unended != beyond {
+				all += unended[i]
+				share /= all
+			}
+			if share > c.above*(1+1e-9) { // what was multiplied is rounded
 				list[i] = AtLeast
 			}
 		}

@@ -37,8 +37,9 @@ func TestAPercentileOfWhatDidNotEndIsALowerBound(t *testing.T) {
 		{"Load", "p50-ns", "unserved", 501, 10, bound}, {"Load", "p50-ns", "unserved", 500, 10, exact},
 		{"Load", "p99.9-ns", "unserved", 2, 10, "–"}, {"Load", "p99.9-ns", "unserved", 0, 10, "–"}, // of 1000 arrivals
 		{"Load", "generator-p99-ns", "unserved", 900, 10, exact},
-		{"Contention", "wait-p99-ns", "waiting", 11, 10, bound}, {"Contention", "wait-p99-ns", "waiting", 10, 10, exact},
-		{"Contention", "p99-ns", "waiting", 900, 10, exact}, // of a hand-off
+		{"Contention", "wait-p99-ns", "wait-beyond", 11, 10, bound}, {"Contention", "wait-p99-ns", "wait-beyond", 0, 10, exact},
+		{"Contention", "wait-p99-ns", "waiting", 900, 10, exact},
+		{"Contention", "p99-ns", "wait-beyond", 900, 10, exact}, // of a hand-off
 	} {
 		cell := censored(tt.kind+"/way=a", tt.unit, tt.unended, tt.of1000, tt.inRounds, same...)
 		unit := strings.Replace(tt.unit, "-ns", "-sec", 1)

@@ -16,7 +16,7 @@ type cell struct {
 	rounds   []round
 	past     []bench.Result // rounds of before this run, of which only PerOp is known
 	// Those of all rounds together. A contention has all, others the first only.
-	latency, inside, across, wait *hdrhistogram.Histogram
+	latency, inside, across *hdrhistogram.Histogram
 }
 
 // A round is what one Run has measured, but for its histograms, which are large: those of a campaign together would be
@@ -49,7 +49,6 @@ func (c *cell) add(r bench.Result) {
 		con.Handoff = nil // the same as Latency
 		merge(&c.inside, &con.Inside)
 		merge(&c.across, &con.Across)
-		merge(&c.wait, &con.Wait)
 		r.Contest = &con
 	}
 	if r.Loaded != nil {

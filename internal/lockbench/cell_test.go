@@ -20,7 +20,7 @@ func TestRoundsKeepNoHistograms(t *testing.T) {
 				t.Errorf("%s: a round has histograms", c.workload.Name())
 			}
 			con := r.Contest
-			if con != nil && (con.Handoff != nil || con.Inside != nil || con.Across != nil || con.Wait != nil) {
+			if con != nil && (con.Handoff != nil || con.Inside != nil || con.Across != nil) {
 				t.Errorf("%s: a round has histograms", c.workload.Name())
 			}
 		}
@@ -28,8 +28,8 @@ func TestRoundsKeepNoHistograms(t *testing.T) {
 			t.Errorf("%s: %d values of 3 rounds of 100", c.workload.Name(), n)
 		}
 	}
-	if n := contention.wait.TotalCount() + contention.inside.TotalCount() + contention.across.TotalCount(); n != 900 {
-		t.Errorf("%d values of a contention's three other histograms", n)
+	if n := contention.inside.TotalCount() + contention.across.TotalCount(); n != 600 {
+		t.Errorf("%d values of a contention's two other histograms", n)
 	}
 	for unit, c := range map[string]*cell{"wait-p99-rounds": contention, "generator-p99-ns": load} {
 		if n := len(c.metric(unit)); n != 3 {

@@ -48,7 +48,7 @@ func madeUp(c *cell, i, r int) bench.Result {
 	res.CPU = &bench.CPU{Client: time.Duration(r+30-i%9) * ms, Server: time.Duration(50-i%7) * ms}
 	if w, ok := c.workload.(bench.Contention); ok {
 		res.Contest = &bench.Contest{Handoff: hist, Inside: hist, Across: hdrhistogram.New(1, time.Hour.Nanoseconds(), 3),
-			Again: 0.5 - float64(i)/64, Wait: hist, Waiting: i, Round: 5 * ms, Jain: 1 - float64(i)/64, Sent: 3.04 + float64(i),
+			Again: 0.5 - float64(i)/64, WaitP99: time.Duration(i+1) * ms, WaitBeyond: float64(i%2) / 50, Waiting: i, Round: 5 * ms, Jain: 1 - float64(i)/64, Sent: 3.04 + float64(i),
 			Calls: 5.1 + float64(i), EvalSha: 1.0004 + float64(i), Censored: w.Waiters == 64,
 			Longest: time.Duration(w.Waiters*(r+1)) * 7 * time.Millisecond}
 		if w.Processes > 1 {

@@ -29,6 +29,7 @@ var layouts = []layout{
 			{"across-p50-sec", "Hand-off p50 across processes", less, false},
 			{"longest-sec", "Longest wait", less, false},
 			{"longest-rounds", "Longest wait in rounds", less, false},
+			{"wait-beyond", "Share of waits beyond their p99", neither, false},
 			{"waiting", "Still waiting", neither, false},
 			{"again", "Taken again by the releaser", neither, false},
 			{"sec/op", "Time of an acquisition", less, false},
