@@ -79,13 +79,14 @@ func oneFile[T any](files [][]T, cellOf func(T) *figures.Cell) [][]T {
 
 // allButTheWay is the name of a cell without its way, and without the server, of which a way may have one of its own.
 func allButTheWay(c *figures.Cell) string {
-	name := c.Kind
+	var name strings.Builder
+	name.WriteString(c.Kind)
 	for _, k := range c.Keys {
 		if k.Name != "server" && k.Name != "way" && k.Name != "approach" {
-			name += "/" + k.Name + "=" + k.Value
+			name.WriteString("/" + k.Name + "=" + k.Value)
 		}
 	}
-	return name
+	return name.String()
 }
 
 // A cell is a benchmark's name and, but for a logged one, its figures.
