@@ -16,8 +16,8 @@ raw=$out/raw
 
 # Minutes that a step takes on 2 cores.
 declare -A minutes=(
-	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=4 [contention]=7 [contention-rivals]=6 [turns]=2 [held]=5 [load]=6 [hot]=10
-	[zipf]=10 [sessions]=3 [keepalive]=6 [recovery]=3 [recovery-sessions]=2 [faults]=8 [mux]=4 [limit]=1
+	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=4 [contention]=7 [contention-rivals]=6 [turns]=2 [held]=5 [load]=6 [hot]=7
+	[zipf]=7 [sessions]=3 [keepalive]=6 [recovery]=3 [recovery-sessions]=2 [faults]=8 [mux]=4 [limit]=1
 	[valkey]=3 [redis8]=3
 )
 order="approaches verbs ratios rivals contention contention-rivals turns held load hot zipf sessions keepalive recovery recovery-sessions faults mux limit valkey redis8"
@@ -52,8 +52,8 @@ patient=$(of redsync-default,redislock-linear100) # which differ from redsync an
 open=$(of redsync,redislock,goredis-setnx,rueidislock,article-setnx,article-verified)$patient # which the open loop has time for
 sessions=$(of etcd,zookeeper)
 rivals=$locks_on_redis$sessions
-# Arrivals in a second: little, a half and four fifths of what Fair serves here, and more than it can serve.
-hot=3000,7500,12000,20000 zipf=6000,14000,22000,40000
+# Arrivals in a second: a third and four fifths of what Fair serves here, and more than it can serve.
+hot=5000,12000,20000 zipf=9000,22000,40000
 
 scripts/install.sh peers
 tmp=$(mktemp -d)
@@ -139,7 +139,7 @@ bench contention-rivals -workload contention -waiters $some -processes 4 -ways f
 # Jain's index of fairness needs many turns of each, and a ratio of throughputs long rounds.
 bench turns -workload contention -waiters 2,512 -processes 1,4 -ways fair -count $count -time $turns
 bench held -workload contention -waiters 64 -processes 4 -hold 1ms -ways polling,fair,cohort"$patient$rivals" -count $count -time $held
-bench load -workload load -approaches floor,floor-pool16,locker,locker-mux1"$rivals$clients" -loads 20,60,80 -count $count -time $load
+bench load -workload load -approaches floor,floor-pool16,locker,locker-mux1"$rivals$clients" -loads 20,80,120 -count $count -time $load
 bench hot -workload load -keys hot -rates $hot -ways polling,fair,fair-mux1,cohort"$open" -count $count -time $shared
 bench zipf -workload load -keys zipf10000 -rates $zipf -ways polling,fair,fair-mux1,cohort"$open" -count $count -time $shared
 # etcd and ZooKeeper serve some hundreds in a second, one after the other: more is too much by far.
