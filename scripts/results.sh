@@ -7,8 +7,8 @@
 #
 # STEPS="contention hot" does only these steps, RIVALS=redsync,etcd measures only these rivals (but for keepalive). With
 # the FOLDER of a campaign that was interrupted it goes on after the last whole round. SHORT=1 does all of it once, in a
-# few minutes, to see that it works: such figures are worth nothing. The steps valkey and redis8 measure ours on newer
-# servers, which are fetched from Debian's newer releases and not installed.
+# few minutes, to see that it works: such figures are worth nothing. The steps valkey and redis8 measure ours, and some rivals,
+# on newer servers, which are fetched from Debian's newer releases and not installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-results/$(date +%F)-$(git rev-parse --short HEAD)}
@@ -17,10 +17,10 @@ raw=$out/raw
 # Minutes that a step takes on 2 cores.
 declare -A minutes=(
 	[approaches]=3 [verbs]=1 [ratios]=1 [rivals]=4 [contention]=7 [contention-rivals]=6 [turns]=2 [held]=5 [load]=6 [hot]=7
-	[zipf]=7 [sessions]=3 [keepalive]=6 [recovery]=3 [recovery-sessions]=2 [faults]=8 [mux]=4 [limit]=1
+	[zipf]=7 [load-share]=2 [hot-share]=3 [zipf-share]=3 [sessions]=3 [keepalive]=6 [recovery]=3 [recovery-sessions]=2 [faults]=8 [mux]=4 [limit]=1
 	[valkey]=3 [redis8]=3
 )
-order="approaches verbs ratios rivals contention contention-rivals turns held load hot zipf sessions keepalive recovery recovery-sessions faults mux limit valkey redis8"
+order="approaches verbs ratios rivals contention contention-rivals turns held load hot zipf load-share hot-share zipf-share sessions keepalive recovery recovery-sessions faults mux limit valkey redis8"
 steps=${STEPS:-$order}
 total=0
 for step in $steps; do
@@ -52,7 +52,8 @@ patient=$(of redsync-default,redislock-linear100) # which differ from redsync an
 open=$(of redsync,redislock,goredis-setnx,rueidislock,article-setnx,article-verified)$patient # which the open loop has time for
 sessions=$(of etcd,zookeeper)
 rivals=$locks_on_redis$sessions
-# Arrivals in a second: a third and four fifths of what Fair serves here, and more than it can serve.
+# Arrivals in a second: few, about what Fair serves here, and more. The steps load-share, hot-share and zipf-share then have
+# four fifths of the most that ours has served.
 hot=5000,12000,20000 zipf=9000,22000,40000
 
 scripts/install.sh peers
@@ -86,6 +87,7 @@ serve() { # the command of a server, which replaces the one before
 serve redis-server
 
 mkdir -p "$raw/newer" "$out/newer"
+commit=$(git rev-parse HEAD)$([ -z "$(git status --porcelain --untracked-files=no)" ] || echo -dirty)
 (cd bench/peers && go build -buildvcs=false -o "$tmp/lockbench" ./cmd/lockbench && go test -c -o "$tmp/peers.test" .)
 go test -c -o "$tmp/bench.test" ./bench
 go build -o "$tmp/benchstat" golang.org/x/perf/cmd/benchstat
@@ -99,7 +101,7 @@ go build -o "$tmp/benchstat" golang.org/x/perf/cmd/benchstat
 	[ -z "$sessions" ] || etcd --version | sed -n 1p
 	echo "ZooKeeper $(dpkg-query -W -f '${Version}' zookeeper 2>/dev/null || true)"
 	go version
-	echo "commit: $(git rev-parse HEAD)$([ -z "$(git status --porcelain --untracked-files=no)" ] || echo -dirty)"
+	echo "commit: $commit"
 	echo "disk: $(df --output=fstype "$tmp" 2>/dev/null | tail -n 1)"
 } >>"$out/environment.txt"
 "$tmp/lockbench" rivals >"$out/rivals-settings.txt"
@@ -142,6 +144,18 @@ bench held -workload contention -waiters 64 -processes 4 -hold 1ms -ways polling
 bench load -workload load -approaches floor,floor-pool16,locker,locker-mux1"$rivals$clients" -loads 20,80,120 -count $count -time $load
 bench hot -workload load -keys hot -rates $hot -ways polling,fair,fair-mux1,cohort"$open" -count $count -time $shared
 bench zipf -workload load -keys zipf10000 -rates $zipf -ways polling,fair,fair-mux1,cohort"$open" -count $count -time $shared
+share() { # load, hot or zipf; ours; flags of lockbench
+	wanted "$1-share" || return 0
+	[ -e "$raw/$1.txt" ] || { echo "the step $1-share comes after $1" >&2; exit 1; }
+	local step=$1 rate
+	rate=$(sed -n "s|.*/approach=$2/rate=\([0-9]*\)-.* \([0-9.e+]*\) goodput/s.*|\1 \2|p" "$raw/$1.txt" |
+		awk '{ sum[$1] += $2; n[$1]++ } END { for (r in n) if (sum[r]/n[r] > most) most = sum[r]/n[r]; printf "%d", 0.8*most }')
+	shift 2
+	measure "$step-share" -workload load -rates "$rate" -count $count "$@"
+}
+share load locker-mux1 -approaches floor,floor-pool16,locker,locker-mux1"$rivals$clients" -time $load
+share hot fair -keys hot -ways polling,fair,fair-mux1,cohort"$open" -time $shared
+share zipf fair -keys zipf10000 -ways polling,fair,fair-mux1,cohort"$open" -time $shared
 # etcd and ZooKeeper serve some hundreds in a second, one after the other: more is too much by far.
 bench sessions -workload load -keys hot,zipf10000 -rates 200 -ways fair"$sessions" -count $count -time 1s
 if wanted keepalive && [ ! -e "$raw/keepalive.txt" ]; then
@@ -150,6 +164,7 @@ if wanted keepalive && [ ! -e "$raw/keepalive.txt" ]; then
 		{ cat "$tmp/keepalive.txt"; exit 1; }
 	{
 		echo "redis-version: $(redis-cli -p $port info server | tr -d '\r' | sed -n 's/^redis_version:/redis /p')"
+		echo "commit: $commit"
 		cat "$tmp/keepalive.txt"
 	} >"$raw/keepalive.new"
 	mv "$raw/keepalive.new" "$raw/keepalive.txt"
@@ -165,7 +180,7 @@ if wanted faults; then
 fi
 bench mux -workload mux -count $ratios
 if wanted limit; then
-	scripts/limit.sh "$port" $count $commands >"$raw/limit.new"
+	(echo "commit: $commit" && scripts/limit.sh "$port" $count $commands) >"$raw/limit.new"
 	mv "$raw/limit.new" "$raw/limit.txt"
 fi
 newer valkey
@@ -192,7 +207,7 @@ stat contention contention -filter "$contended" -row /hold,/waiters,/processes -
 stat contention-rivals contention-rivals -filter "$contended" -row /waiters -col /way
 stat turns turns -filter "$contended" -row /waiters,/processes -col /way
 stat held held -filter "$contended" -row /waiters -col /way
-for step in load hot zipf sessions; do
+for step in load hot zipf load-share hot-share zipf-share sessions; do
 	stat $step $step -filter "$loaded" -row /rate -col /approach
 done
 stat keepalive keepalive -row /locks,/ttl -col /way
@@ -201,6 +216,11 @@ stat recovery-sessions recovery-sessions -row /ttl -col /way
 stat mux mux -filter "$ratio" -row /goroutines,/of -col /to
 stat limit limit -row .name -col server
 for name in valkey redis8; do
+	case " $steps " in *" $name "*)
+		for file in verbs approaches contention; do
+			[ -e "$raw/newer/$name-$file.txt" ] || { echo "$raw/newer/$name-$file.txt is missing" >&2; exit 1; }
+		done ;;
+	esac
 	stat $name-verbs newer/$name-verbs -filter '.unit:ns/op' -row /verb -col server
 	stat $name-approaches newer/$name-approaches -filter "$per_op" -row /release,/goroutines -col /approach
 	stat $name-contention newer/$name-contention -filter "$contended" -row /waiters -col '/way@(floor polling fair cohort)'
