@@ -54,7 +54,7 @@ func TestFairCleanUpOfALostTryDials(t *testing.T) {
 			r := newFairRig(t)
 			pool := r.proxy.Pool()
 			l := r.fair(pool)
-			l.OpTimeout = 200 * time.Millisecond
+			l.OpTimeout = shortOp
 			pooled := r.idle(pool, 4)
 			came := r.once("try", 1, redistest.Swallow())
 			ctx, cancel := context.WithCancel(bg)
@@ -73,6 +73,26 @@ func TestFairCleanUpOfALostTryDials(t *testing.T) {
 			}
 		})
 	}
+}
+
+// So does that of a TRY which the server has not seen, when Acquire goes on with another token.
+func TestFairCleanUpOfATryThatIsGoneDials(t *testing.T) {
+	t.Parallel()
+	r := newFairRig(t)
+	pool := r.proxy.Pool()
+	l := r.fair(pool)
+	l.OpTimeout = shortOp
+	pooled := r.idle(pool, 4)
+	r.once("try", 1, redistest.Swallow())
+	k := r.must(l.Acquire(bg, r.key, time.Minute))
+	eventually(t, "the lost token is released", func() bool { return len(r.sent("rel")) > 0 && !redigolock.FairOwes(l) })
+	for _, q := range r.sent("rel") {
+		if pooled[q.Conn] {
+			t.Error("REL was sent on a connection of the pool")
+		}
+	}
+	r.ok(k.Release(bg))
+	r.gone()
 }
 
 // idle makes idle connections in the pool, and returns their numbers.

@@ -101,7 +101,8 @@ func (s *slot) told(cmd command, start time.Time, r fairReply) {
 		s.w = nil
 		s.bury(t)
 		if t.tried { // its TRY may still be on its way
-			s.owe(t.token, t.longest()).next = now.Add(s.l.opTimeout())
+			o := s.owe(t.token, t.longest())
+			o.next, o.own = now.Add(s.l.opTimeout()), true
 		}
 	}
 }

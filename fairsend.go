@@ -84,7 +84,8 @@ func (l *Locker) send(ctx context.Context, s *slot, cmd command, b *boundConn) (
 		timeout = min(timeout, cmd.t.ttl)
 	}
 	if cmd.fresh {
-		return start, r, l.onOwn(ctx, verb, s.key, "", timeout, run)
+		err = l.onOwn(ctx, verb, s.key, "", timeout, run)
+		return start, r, err
 	}
 	if b == nil {
 		b = &boundConn{key: s.keyArg}

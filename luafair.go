@@ -4,14 +4,16 @@ import "strings"
 
 // The scripts of Locker.Fair. Besides the rules of luascript.go:
 //   - KEYS is lock, queue; ARGV[1] is "S" where messages are sharded (Redis Cluster), "" elsewhere.
-//   - After each of them the lock is held, or the queue is empty. So each that may find the lock free ends with pump.
+//   - After each of them the lock is held, or the queue is empty. So each that may find the lock free pumps, before it may
+//     fail to queue an entry of its own. (Not so if the server denies LPOP, SET or PUBSUB after DEL: who has rights to wait
+//     and none to hand on. The next POKE then tells of it.)
 //   - None lowers a PTTL, creates the lock for an extend, or removes another's token.
 //   - All but EXTEND reply {was, said, holder, PTTL, deaf}: was is 1 if the lock or an entry of one's own was removed; said
 //     is one of the numbers of fairsend.go; holder and PTTL are the lock's, at the end; deaf is the error of a PUBLISH that
 //     was refused: the lock was handed over, and nobody was told.
 //   - An entry of the queue is "<ttl ms> <len(channel)> <channel> <token>", since channels and tokens may hold any byte.
 const (
-	// luaPump reads the lock into holder. pump hands a free lock to the first entry whose channel is heard; mine, the
+	// luaPump reads the lock into holder; queued is to be read by luaQueue before pump or tell. pump hands a free lock to the first entry whose channel is heard; mine, the
 	// caller's own entry, is told by the reply. SET comes before PUBLISH: the message must not be there before the lock.
 	luaPump = `
 local numsub, publish = 'NUMSUB', 'PUBLISH'
@@ -62,6 +64,7 @@ if type(queued) == 'table' then return queued end
 local right = redis.pcall('PUBSUB', numsub)
 if right.err then return right end
 `
+	// luaFair reads the lock and the queue, and refuses other types and lacking rights before the first write.
 	luaFair = luaPump + `
 if type(holder) == 'table' then return holder end
 ` + luaQueue
@@ -96,12 +99,12 @@ if not heard(channel) then
   if no then return no end
   return tell(0, 3)
 end
-if holder or queued > 0 then
+local no = pump(ARGV[2]) or not holder and grant(token, ttl)
+if no then return no end
+if holder ~= token then
   queued = redis.pcall('RPUSH', KEYS[2], ARGV[2])
   if type(queued) == 'table' then return queued end
 end
-local no = pump(ARGV[2]) or not holder and grant(token, ttl)
-if no then return no end
 return tell(0, holder == token and 1 or 2)
 `)
 
@@ -119,12 +122,12 @@ if holder == ARGV[2] then
   if type(deleted) == 'table' then return deleted end
   was, holder = 1, false
 end
-if token and (holder or queued > 0) then
+local no = pump(ARGV[3]) or token and not holder and grant(token, ttl)
+if no then return no end
+if token and holder ~= token then
   queued = redis.pcall('RPUSH', KEYS[2], ARGV[3])
   if type(queued) == 'table' then return queued end
 end
-local no = pump(ARGV[3]) or token and not holder and grant(token, ttl)
-if no then return no end
 return tell(was, not token and 0 or holder == token and 1 or 2)
 `)
 

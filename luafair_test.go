@@ -486,6 +486,14 @@ func TestFairScriptsWithoutRights(t *testing.T) {
 			t.Errorf("%s without PUBSUB: %v, and left holder %q, queue %v", script, err, got.holder, got.queue)
 		}
 	}
+	user("allchannels", "-rpush")
+	s.set(&before)
+	s.c = limited
+	_, err = s.run("rel+next", 0)
+	s.c = admin
+	if got := s.state(0); got.holder != "live" || len(got.queue) != 0 || err == nil {
+		t.Errorf("REL without RPUSH: %v, and left holder %q, queue %v; the next was not told", err, got.holder, got.queue)
+	}
 	user("resetchannels")
 	s.set(&before)
 	s.c = limited

@@ -83,6 +83,22 @@ var fairMutants = []mutant{
 		tests: "TestFairCleanUpOfALostTryDials",
 	},
 	{
+		name: "fair: a TRY that is gone is cleaned up through the pool", file: "fairreply.go",
+		old:   "			o.next, o.own = now.Add(s.l.opTimeout()), true\n",
+		new:   "			o.next = now.Add(s.l.opTimeout())\n",
+		tests: "TestFairCleanUpOfATryThatIsGoneDials",
+	},
+	{
+		name: "fair: REL hands on after it has queued", file: "luafair.go",
+		old: "local no = pump(ARGV[3]) or token and not holder and grant(token, ttl)\nif no then return no end\n" +
+			"if token and holder ~= token then\n  queued = redis.pcall('RPUSH', KEYS[2], ARGV[3])\n" +
+			"  if type(queued) == 'table' then return queued end\nend\n",
+		new: "if token and (holder or queued > 0) then\n  queued = redis.pcall('RPUSH', KEYS[2], ARGV[3])\n" +
+			"  if type(queued) == 'table' then return queued end\nend\n" +
+			"local no = pump(ARGV[3]) or token and not holder and grant(token, ttl)\nif no then return no end\n",
+		tests: "TestFairScriptsWithoutRights",
+	},
+	{
 		name: "fair: an heir's longer ttl is forgotten", file: "fairslot.go",
 		old:   "return max(t.ttl, t.most) }",
 		new:   "return t.ttl }",
@@ -540,9 +556,10 @@ var fairMutants = []mutant{
 	{name: "fair: ENTER barges", file: "luafair.go", tests: inEachState,
 		old: "queued = redis.pcall('RPUSH', KEYS[2], ARGV[2])", new: "queued = redis.pcall('LPUSH', KEYS[2], ARGV[2])"},
 	{name: "fair: ENTER is not queued behind those who wait", file: "luafair.go", tests: inEachState,
-		old: "if holder or queued > 0 then", new: "if holder then"},
+		old: "local no = pump(ARGV[2]) or not holder and grant(token, ttl)", new: "local no = not holder and grant(token, ttl) or pump(ARGV[2])"},
 	{name: "fair: an entry of REL is not queued behind those who wait", file: "luafair.go", tests: inEachState,
-		old: "if token and (holder or queued > 0) then", new: "if token and holder then"},
+		old: "local no = pump(ARGV[3]) or token and not holder and grant(token, ttl)",
+		new: "local no = token and not holder and grant(token, ttl) or pump(ARGV[3])"},
 	{name: "fair: an entry of REL alone is forgotten", file: "luafair.go", tests: inEachState,
 		old: "local no = pump(ARGV[3]) or token and not holder and grant(token, ttl)", new: "local no = pump(ARGV[3])"},
 	{name: "fair: ENTER alone is forgotten", file: "luafair.go", tests: inEachState,
@@ -564,7 +581,7 @@ var fairMutants = []mutant{
 	{name: "fair: REL without pump", file: "luafair.go", tests: inEachState,
 		old: "local no = pump(ARGV[3]) or token and not holder and grant(token, ttl)\nif no then return no end\n", new: ""},
 	{name: "fair: REL not mine forgets the next", file: "luafair.go", tests: inEachState,
-		old: "if token and (holder or queued > 0) then", new: "if token and was == 1 and queued > 0 then"},
+		old: "if token and holder ~= token then", new: "if token and was == 1 and holder ~= token then"},
 	{name: "fair: QUIT without pump", file: "luafair.go", tests: inEachState,
 		old: "local no = pump()\nif no then return no end\nreturn tell(was, 0)", new: "return tell(was, 0)"},
 	{name: "fair: EXTEND without pump", file: "luafair.go", tests: inEachState,

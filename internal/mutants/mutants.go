@@ -85,7 +85,7 @@ var mutants = []mutant{
 		old: `	l := k.locker
 	start, err := k.exchangeOn(`,
 		new: `	l := k.locker
-	k.token = newToken(l.Owner)
+	k.token = l.newToken()
 	k.conn.token = k.token
 	start, err := k.exchangeOn(`,
 		tests: "TestOneTokenServesAWholeAcquire",
