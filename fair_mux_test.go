@@ -20,7 +20,7 @@ func TestFairOverAMux(t *testing.T) {
 	r.gone()
 
 	l := r.fair(muxOver(t, r.proxy.Pool()))
-	l.OpTimeout = 500 * time.Millisecond
+	l.OpTimeout = shortOp
 	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
 	r.once("enter", 1, redistest.Drop())
 	waiter := waits(bg, l, r.key, fairTestTTL)

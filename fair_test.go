@@ -107,7 +107,7 @@ func (r *fairRig) gone() {
 
 // What a fair Locker cannot do is ErrInvalid before anything is sent.
 func TestFairCheck(t *testing.T) {
-	proxy := redistest.NewProxy(t, redistest.Start(t).Addr())
+	proxy := redistest.NewProxy(t, redistest.StartMini(t).Addr())
 	cohort := redigolock.Cohort{Passes: 1}
 	ctx, cancel := context.WithTimeout(bg, 10*time.Second)
 	defer cancel()

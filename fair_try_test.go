@@ -21,7 +21,7 @@ func TestFairTryAcquireLooksAgainAfterALostReply(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newFairRig(t)
-			r.locker.OpTimeout = 200 * time.Millisecond
+			r.locker.OpTimeout = shortOp
 			r.once("try", 1, tt.act)
 			before := time.Now()
 			k, err := r.locker.TryAcquire(bg, r.key, time.Minute)
@@ -31,7 +31,7 @@ func TestFairTryAcquireLooksAgainAfterALostReply(t *testing.T) {
 			}
 			if !tt.gets {
 				wants(t, err, redigolock.ErrUnknown)
-				eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) == 2 && !redigolock.FairOwes(r.locker) })
+				eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) >= 2 && !redigolock.FairOwes(r.locker) })
 				r.gone()
 				return
 			}

@@ -221,6 +221,7 @@ func TestSecondKeepAliveSharesTheRenewals(t *testing.T) {
 	t.Parallel() // mostly it waits
 	r := newRig(t)
 	const ttl = 2 * time.Second
+	start := time.Now()
 	k := r.must(r.locker.TryAcquire(bg, "key", ttl))
 	deadline := k.Deadline()
 	first, second := k.KeepAlive(bg), k.KeepAlive(context.WithValue(bg, ctxKey{}, "value"))
@@ -228,7 +229,7 @@ func TestSecondKeepAliveSharesTheRenewals(t *testing.T) {
 		t.Error("the context's values are gone")
 	}
 	eventually(t, "it is renewed twice", func() bool { return k.Deadline().Sub(deadline) > ttl*3/4 || first.Err() != nil })
-	if n := len(r.sent("extend")); n > 3 { // the third may be due already
+	if n := len(r.sent("extend")); n > 2 && time.Since(start) < ttl*5/4 { // then the third is not due yet
 		t.Errorf("%d renewals in the time of two", n)
 	}
 	r.ok(k.Release(bg))
