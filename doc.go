@@ -92,7 +92,8 @@ and clean-ups dial their own connections from the pool behind the Mux.
 # First come, first served
 
 With Locker.Fair the waiters of a key queue on the server, and a release hands the lock to the next of them in its own script.
-Nobody polls, nobody overtakes, and a contended cycle is one script, whatever the number of waiters.
+Nobody polls, nobody overtakes, and a contended cycle is one script, however many wait; it is two where the Locker that releases
+has no other waiter for the key, and takes its place in the queue anew.
 
 	locks := &redigolock.Locker{Pool: pool, Fair: true}
 
@@ -142,7 +143,8 @@ but not for good while the command may still be on its way. A Locker uses one to
 at the next try; it counts such a lock from the send of an Extend that confirmed it. A fair Locker asks what became of its
 token, and takes another only when that one is nowhere. A call that gives up returns at once, and a goroutine removes
 the token by compare-and-delete on connections of its own until the server has confirmed twice, an OpTimeout apart, that
-it is not there, or until its ttl must be over. [Locker.Close] waits for that.
+it is not there, or until its ttl must be over. A place in a fair queue is given up once: what is queued after that is
+passed over. [Locker.Close] waits for that, for three OpTimeouts at most.
 
 # Errors
 
@@ -187,8 +189,9 @@ network's own error stays wrapped inside.
 
 "Tries again" is until its context ends; it acquires as soon as the condition is over. "Tried until Deadline" is
 KeepAlive; Extend itself returns the error once, and Deadline stays. If the condition ends before Deadline, the lock is
-renewed and was never lost. A Release that was refused has used the handle up: the key goes with its TTL. A Release
-that is ErrUnknown may be carried out later. Each row is a test: TestServerErrors, TestServerErrorWrongType.
+renewed and was never lost. A Release that was refused has used the handle up: the key goes with its TTL, unless it is of a
+fair Locker, which repeats it in the background. A Release that is ErrUnknown may be carried out later. Each row is a
+test: TestServerErrors, TestServerErrorsFair, TestServerErrorWrongType.
 
 After a restart of the server each idle connection of a pool fails once. NewPool tests those that were idle for 10 s.
 

@@ -3,8 +3,8 @@ package redigolock
 import "time"
 
 // An Observer is told what happens to locks, for metrics and logs. Each func is optional. They are called on the
-// caller's or the renewer's goroutine, with Fair also on one of the Locker's that asks for its waiters, and must not
-// block; a Release in one of them would wait for itself.
+// caller's or the renewer's goroutine, with Fair also on others of the Locker's own, and must not block; a Release in one
+// of them would wait for itself.
 type Observer struct {
 	Acquired  func(key string, waited time.Duration)          // a lock was obtained, after that long
 	Contended func(key string, held *HeldError)               // a try found the lock held
