@@ -88,7 +88,7 @@ func (t *team) result() (Result, error) {
 		}
 		ops++
 		counts[c.waiter]++
-		all.add(time.Duration(c.Got-c.Asked), false)
+		all.add(time.Duration(c.Got-c.Asked), time.Duration(t.before.at-c.Asked), false)
 		if i > 0 && tenures[i-1].waiter == c.waiter {
 			again++
 		} else if i > 0 {
@@ -127,7 +127,7 @@ func (t *team) waiting(all *waits) (n int) {
 			for _, c := range cycles {
 				if c.Asked < t.after.at && (c.Got == 0 || c.Got >= t.after.at) {
 					n++
-					all.add(time.Duration(t.after.at-c.Asked), true)
+					all.add(time.Duration(t.after.at-c.Asked), time.Duration(t.before.at-c.Asked), true)
 				}
 			}
 		}

@@ -231,7 +231,19 @@ func (v Verb) Op(tb testing.TB) (restore func() error, op func(i int) error) {
 	return restore, func(i int) error { return spec.op(run, i) }
 }
 
-func LongerThan(ended, still []time.Duration, share float64) (wait time.Duration, left float64) {
-	w := waits{ended, still}
+// A Wait is one of a waiter, by a clock that says 0 when the time begins.
+type Wait struct{ Asked, Got time.Duration }
+
+// LongerThan is of what is seen of waits until the time is up.
+func LongerThan(list []Wait, length time.Duration, share float64) (wait time.Duration, left float64) {
+	var w waits
+	for _, x := range list {
+		switch {
+		case x.Got >= length && x.Asked < length:
+			w.add(length-x.Asked, -x.Asked, true)
+		case x.Got >= 0 && x.Got < length:
+			w.add(x.Got-x.Asked, -x.Asked, false)
+		}
+	}
 	return w.longerThan(share)
 }
