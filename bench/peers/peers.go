@@ -2,20 +2,21 @@
 // of them is a dependency of redigolock.
 //
 // Each rival has a file, whose comments say why it has its settings; [Kinds] lists them, and lockbench rivals prints
-// them with their versions. A program that calls [Add] can
-// name them as the approach of an Uncontended or a Load, and as the way of a Contention. They make connections of their
-// own, without the user and password of the server's URL, but for those on redigo. etcd and ZooKeeper are started when
+// them with their versions. A program that calls [Add] can name them as the approach of an Uncontended or a Load, and as
+// the way of a Contention or a Recovery. They make connections of their own, without the user and password of the server's URL, but for those on redigo. etcd and ZooKeeper are started when
 // they are first needed, where they are installed (scripts/install.sh peers); REDIGOLOCK_ETCD and REDIGOLOCK_ZOOKEEPER
 // name the host:port of running ones instead. With REDIGOLOCK_PEERS=1 the tests fail where they are not installed.
 //
 //	cd bench/peers && go test -run '^$' -bench KeepAlive -benchtime 1x -locks 1000,10000 -ttl 10s -time 20s
 //	cd bench/peers && go test -run '^$' -bench AcquireRelease -benchtime 1x -count 10 -round 300ms
 //	cd bench/peers && go test -run '^$' -bench Contention -benchtime 1x -count 10 -round 1s -rivals redsync,redislock,etcd
+//	cd bench/peers && go test -run '^$' -bench Load -benchtime 1x -count 10 -round 1s -keys hot -rates 5000,12000
+//	cd bench/peers && go test -run '^$' -bench Recovery -benchtime 1x -count 10 -ttl 1s -rivals redsync,redislock
 //	cd bench/peers && go test -run '^$' -bench Ratio -benchtime 1x -count 200 -round 30ms -timeout 1h
 //
-// The first three are figures of each, the last are paired ratios of the time of acquire + release to the first two
-// rivals, by default raw rueidis as it is and on one connection. All rounds are interleaved; -socket goes through the
-// server's unix socket instead of TCP.
+// The last are paired ratios of the time of acquire + release to the first two rivals, by default raw rueidis as it is and
+// on one connection, the others figures of each. All rounds are interleaved; -socket goes through the server's unix
+// socket instead of TCP. lockbench over the same code tells more.
 package peers
 
 import "github.com/redigolock/redigolock/bench"
