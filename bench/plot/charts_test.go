@@ -228,7 +228,7 @@ func TestALowerBoundIsHollowAndExplained(t *testing.T) {
 		raw := t.TempDir()
 		ended := map[string]string{"10": "990", "11": "989", "501": "499"}[unended]
 		write(t, filepath.Join(raw, "x.txt"), strings.Repeat("BenchmarkLoad/server=redis/keys=hot/approach=fair/rate=10-2 "+ended+
-			" 1 ns/op 5 p50-ns 9 p99-ns "+unended+" unserved\nBenchmarkContention/server=redis/way=fair/waiters=8/processes=1/hold=0s-2 "+
+			" 1 ns/op 5 p50-ns 9 p99-ns "+unended+" unserved "+ended+"e-2 goodput/s\nBenchmarkContention/server=redis/way=fair/waiters=8/processes=1/hold=0s-2 "+
 			ended+" 1 ns/op 1 jain 9 wait-p99-ns 0.0"+unended+" wait-beyond\n", 6))
 		c, err := readCampaign(raw)
 		if err != nil {

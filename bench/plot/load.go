@@ -86,10 +86,14 @@ func (c cell) unended(unit string) float64 {
 	if unit == "wait-beyond" {
 		return figures.Summarize(values).Center // it is a share
 	}
+	arrived := c.Arrived()
+	if arrived == nil {
+		return 0
+	}
 	var unended, all float64
 	for i, n := range values {
 		unended += n
-		all += n + c.Ops[i]
+		all += max(n, arrived[i])
 	}
 	return unended / max(all, 1)
 }

@@ -45,30 +45,30 @@ var censorings = []censoring{
 	{"Contention", "wait-p99-rounds", beyond, 0.01, 0},
 }
 
-// bounds are those of a unit in each round; nil if all are exact.
+// bounds are those of a unit in each round; nil if all are exact, or if the file does not tell.
 func (f found) bounds(unit string) []Bound {
 	for _, c := range censorings {
 		if f.Cell != nil && c.kind == f.Kind && c.unit == unit {
-			return c.bounds(f.Ops, f.Values(c.unended))
+			return c.bounds(f.Cell)
 		}
 	}
 	return nil
 }
 
-func (c censoring) bounds(ended, unended []float64) []Bound {
-	list := make([]Bound, len(ended))
-	for i, all := range ended {
-		if len(unended) == len(ended) { // older files do not have it
-			share := unended[i]
-			if c.unended != beyond {
-				all += unended[i]
-				share /= all
-			}
-			if share > c.above*(1+1e-9) { // what was multiplied is rounded
-				list[i] = AtLeast
-			}
+func (c censoring) bounds(cell *figures.Cell) []Bound {
+	unended, all := cell.Values(c.unended), cell.Arrived()
+	if c.unended == beyond {
+		all = slices.Repeat([]float64{1}, len(unended))
+	}
+	if len(unended) != len(all) {
+		return nil
+	}
+	list := make([]Bound, len(all))
+	for i := range list {
+		if unended[i] > c.above*all[i]*(1+1e-9) { // what was multiplied is rounded
+			list[i] = AtLeast
 		}
-		if all < c.fewest {
+		if all[i] < c.fewest {
 			list[i] = Unknown
 		}
 	}

@@ -18,7 +18,8 @@ func censored(name, unit, unended string, of1000, inRounds int, ms ...float64) s
 		if i < inRounds {
 			n = of1000
 		}
-		fmt.Fprintf(&b, "Benchmark%s-2 %d 1000 ns/op %v %s %d %s\n", name, 1000-n, 1e6*v, unit, n, unended)
+		fmt.Fprintf(&b, "Benchmark%s/rate=1000-2 %d 1000 ns/op %v %s %d %s %d goodput/s\n",
+			name, 1000-n, 1e6*v, unit, n, unended, 1000-n)
 	}
 	return b.String()
 }
@@ -59,11 +60,11 @@ func TestAPercentileOfWhatDidNotEndIsALowerBound(t *testing.T) {
 }
 
 func TestTheLastPerMilleIsToldOfManyArrivals(t *testing.T) {
-	for ops, want := range map[int]string{9998: "–", 9999: "2.00 ms", 20_000: "2.00 ms"} { // and one unserved
-		line := fmt.Sprintf("BenchmarkLoad/way=a-2 %d 1000 ns/op 2e6 p99.9-ns 1 unserved\n", ops)
+	for rate, want := range map[int]string{9999: "–", 10_000: "2.00 ms", 20_000: "2.00 ms"} { // for a second
+		line := fmt.Sprintf("BenchmarkLoad/way=a/rate=%d-2 %d 1000 ns/op 2e6 p99.9-ns 1 unserved %[2]d goodput/s\n", rate, rate-1)
 		c := open(t, map[string]string{"raw/a.txt": strings.Repeat(line, 10)})
 		if q, err := c.Cell("Load", "p99.9-sec", "way=a"); err != nil || q.String() != want {
-			t.Errorf("of %d: %q, %v", ops, q.String(), err)
+			t.Errorf("of %d: %q, %v", rate, q.String(), err)
 		}
 	}
 }
@@ -78,28 +79,34 @@ func TestARatioWithABoundIsABound(t *testing.T) {
 	rival := func(of1000, rounds int, ms []float64) string {
 		return censored("Load/way=rival", "p99-ns", "unserved", of1000, rounds, ms...)
 	}
-	lost := func(ratio string) string { return "| x | `fair` | `rival` | p | " + ratio + " |\n" }
 	for _, tt := range []struct {
-		name, raw           string
-		ratio, asked, worse string
+		name, raw    string
+		ratio, asked string
+		better       string // ours, of a unit of which less is better
+		lost         bool
 	}{
-		{"both exact", ours(0, 0, slow) + rival(0, 0, fast), "2.90 (2.20–3.60)", "2.90 (2.20–3.60) | no", lost("2.90 (2.20–3.60)")},
-		{"ours at least, and worse", ours(90, 10, slow) + rival(0, 0, fast), "≥ 2.20", "≥ 2.20 | no", lost("≥ 2.20")},
+		{"both exact", ours(0, 0, slow) + rival(0, 0, fast), "2.90 (2.20–3.60)", "2.90 (2.20–3.60) | no", "0.345 (0.278–0.455)", true},
+		{"ours at least, and worse", ours(90, 10, slow) + rival(0, 0, fast), "≥ 2.20", "≥ 2.20 | no", "≤ 0.455", true},
 		{"ours at least, and better so far", ours(90, 10, fast) + rival(0, 0, slow), "≥ 0.278",
-			"≥ 0.278 | open: it is only a bound", ""},
-		{"the rival at least, and worse", ours(0, 0, fast) + rival(90, 10, slow), "≤ 0.455", "≤ 0.455 | yes", ""},
+			"≥ 0.278 | open: it is only a bound", "≤ 3.60", false},
+		{"the rival at least, and worse", ours(0, 0, fast) + rival(90, 10, slow), "≤ 0.455", "≤ 0.455 | yes", "≥ 2.20", false},
 		{"the rival at least, and better so far", ours(0, 0, slow) + rival(90, 10, fast), "≤ 3.60",
-			"≤ 3.60 | open: it is only a bound", ""},
-		{"both at least", ours(90, 10, slow) + rival(90, 10, fast), "–", "– | open: it is only a bound", ""},
-		{"both in the lowest round, which may be the highest", ours(90, 1, slow) + rival(90, 1, fast), "2.90 (2.20–3.80)", "2.90 (2.20–3.80) | no", lost("2.90 (2.20–3.80)")},
-		{"ours in two rounds", ours(90, 2, slow) + rival(0, 0, fast), "≥ 2.20", "≥ 2.20 | no", lost("≥ 2.20")},
+			"≤ 3.60 | open: it is only a bound", "≥ 0.278", false},
+		{"both at least", ours(90, 10, slow) + rival(90, 10, fast), "–", "– | open: it is only a bound", "–", false},
+		{"both in the lowest round, which may be the highest", ours(90, 1, slow) + rival(90, 1, fast), "2.90 (2.20–3.80)", "2.90 (2.20–3.80) | no",
+			"0.345 (0.263–0.455)", true},
+		{"ours in two rounds", ours(90, 2, slow) + rival(0, 0, fast), "≥ 2.20", "≥ 2.20 | no", "≤ 0.455", true},
 	} {
 		c := open(t, map[string]string{"raw/load.txt": tt.raw})
+		losses := ""
+		if tt.lost {
+			losses = "| x | `fair` | `rival` | p | " + tt.better + " |\n"
+		}
 		for template, want := range map[string]string{
 			`{{ratio "Load" "p99-sec" "way=fair" "way=rival"}}`:                                     tt.ratio,
 			`{{asked "at most" 1 (ratio "Load" "p99-sec" "way=fair" "way=rival")}}`:                 "at most 1 | " + tt.asked,
-			`{{losses "x" "Load" "way=fair" (rivals "way" "rival") (columns (col "p" "p99-sec"))}}`: tt.worse,
-			`{{table "" "Load" (rivals "way") (columns (over "way=fair" (col "p" "p99-sec")))}}`:    "|  | p |\n| --- | --: |\n| `rival` | " + tt.ratio + " |\n",
+			`{{losses "x" "Load" "way=fair" (rivals "way" "rival") (columns (col "p" "p99-sec"))}}`: losses,
+			`{{table "" "Load" (rivals "way") (columns (better "way=fair" (col "p" "p99-sec")))}}`:  "|  | p |\n| --- | --: |\n| `rival` | " + tt.better + " |\n",
 		} {
 			if got, err := render(t, c, template); err != nil || got != want {
 				t.Errorf("%s: %s is %q, want %q; %v", tt.name, template, got, want, err)

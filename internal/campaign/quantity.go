@@ -114,7 +114,11 @@ func (c *Campaign) quantity(values []float64, bounds []Bound, unit string, ratio
 // Median is without the interval, so that few rounds will do.
 func (c *Campaign) Median(kind, unit string, where ...string) (string, error) {
 	values, cell, err := c.values(kind, unit, where)
-	return Quantity{figures.Summarize(values), unit, false, boundOfMedian(cell.bounds(unit))}.Median(), err
+	sum, bound := figures.Summarize(values), boundOfMedian(cell.bounds(unit))
+	if len(values) >= figures.LeastRounds { // then as Cell has it
+		_, bound = bounded(sum, values, cell.bounds(unit))
+	}
+	return Quantity{sum, unit, false, bound}.Median(), err
 }
 
 // Center is the median as a number.

@@ -140,6 +140,23 @@ func (c *Cell) Number(name string) (float64, error) {
 	return n, nil
 }
 
+// Arrived is how many arrivals each round of a Load has had, by its rate: Ops are what was served, also of what had arrived
+// before. 0 where nothing was served, for the round's length is not told then; nil in files that do not tell the goodput.
+func (c *Cell) Arrived() []float64 {
+	rate, err := c.Number("rate")
+	goodput := c.Values("goodput/s")
+	if err != nil || len(goodput) != len(c.Ops) {
+		return nil
+	}
+	list := make([]float64, len(c.Ops))
+	for i, served := range c.Ops {
+		if goodput[i] > 0 {
+			list[i] = rate * served / goodput[i]
+		}
+	}
+	return list
+}
+
 // Values are those of all rounds, in their order. The units are those of benchfmt, which turns ns into seconds: sec/op,
 // p99-sec, acq/s.
 func (c *Cell) Values(unit string) []float64 { return c.values[unit] }
