@@ -1,7 +1,7 @@
 # test     everything, with the race detector, on real servers; installs what is missing, but for etcd and ZooKeeper
 # lint     gofmt, staticcheck, go fix, go mod tidy; changes nothing
 # bench    go test -bench over the approaches, on miniredis and redis-server
-# results  measures what results/ holds anew, beside all rivals (about an hour)
+# results  measures what results/ holds anew, beside all rivals (an hour and a half)
 # long     what takes long: all mutants, the long forms of some tests, all tests twenty times over
 
 GO          ?= go
@@ -45,5 +45,6 @@ long:
 	$(GO) run ./internal/mutants
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 CGO_ENABLED=1 $(GO) test -race -timeout 20m -run 'Chaos|StoppedServer|FairCrowd' .
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 20m -run FairCycles .
+	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 30m -parallel 8 -run 'Fault|StaleWrite|HeldLocks' ./bench
 	REDIGOLOCK_LONG=1 $(GO) test -timeout 30m ./internal/fairmodel
 	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race -count=20 -timeout 60m $(FLAGS) ./...

@@ -85,7 +85,7 @@ Each command is a system call or two on either side, and that is where the time 
 	locks := &redigolock.Locker{Pool: mux}
 
 From about ten goroutines at a time on, it is faster than any pool; a lone goroutine pays nothing for it, and two pay a
-seventh to a quarter for sharing one connection, which Conns: 2 spares them. Use the pool for what needs a connection of
+seventh to two fifths for sharing one connection, which Conns: 2 spares them. Use the pool for what needs a connection of
 its own ([ReleaseTx], WATCH, subscriptions), and another Mux, or more Conns, beside commands that take long. KeepAlive
 and clean-ups dial their own connections from the pool behind the Mux.
 

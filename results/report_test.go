@@ -29,30 +29,38 @@ func campaigns(t *testing.T) []string {
 func TestEveryFigureOfAReportIsInItsRawData(t *testing.T) {
 	for _, dir := range campaigns(t) {
 		t.Run(dir, func(t *testing.T) {
-			want, err := report(dir)
+			pages, err := report(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
-			compare(t, filepath.Join(dir, "report.md"), want)
-			checkMarkdown(t, want)
+			for name, want := range pages {
+				compare(t, filepath.Join(dir, name), want)
+				checkMarkdown(t, want)
+			}
 		})
 	}
 }
 
-// report renders a campaign's page: by a template of its own, or by that of all with the words of the campaign.
-func report(dir string) (string, error) {
+// report renders a campaign's pages: by a template of its own, or by those of all with the words of the campaign.
+func report(dir string) (map[string]string, error) {
 	c, err := campaign.Open(dir)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if own := filepath.Join(dir, "report.md.tmpl"); exists(own) {
-		return c.Render("report.md.tmpl", own)
+		page, err := c.Render("report.md.tmpl", own)
+		return map[string]string{"report.md": page}, err
 	}
 	templates := []string{"report.md.tmpl"}
 	if words := filepath.Join(dir, "words.md.tmpl"); exists(words) {
 		templates = append(templates, words)
 	}
-	return c.Render("report.md.tmpl", templates...)
+	page, err := c.Render("report.md.tmpl", templates...)
+	if err != nil {
+		return nil, err
+	}
+	tables, err := c.Render("tables.md.tmpl", "tables.md.tmpl")
+	return map[string]string{"report.md": page, "tables.md": tables}, err
 }
 
 func exists(path string) bool {

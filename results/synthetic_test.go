@@ -30,13 +30,15 @@ func newSynthetic(t *testing.T) *synthetic {
 		s.contended()
 		s.loaded()
 		s.others()
+		s.newer()
+		s.ratios()
 	}
 	return s
 }
 
 // rivals are those that the template wants.
 var (
-	waitingRivals = []string{"redsync", "redsync-pool16", "redsync-goredis", "redislock", "redislock-exp", "goredis-setnx",
+	waitingRivals = []string{"redsync", "redsync-default", "redislock-linear100", "redsync-pool16", "redsync-goredis", "redislock", "redislock-exp", "goredis-setnx",
 		"rueidislock", "etcd", "zookeeper"}
 	rawClients = []string{"go-redis", "rueidis"}
 	ourWays    = []string{"floor", "polling", "fair", "cohort"}
@@ -53,7 +55,7 @@ func (s *synthetic) add(file, name, way string, units ...string) {
 	for _, unit := range units {
 		about := 1000.0
 		switch unit {
-		case "jain", "evalsha/acq", "wait-p99-rounds":
+		case "jain", "evalsha/acq", "reads/acq", "wait-p99-rounds", "again":
 			about = 1
 		case "goodput/s":
 			about = 11_000
@@ -64,8 +66,8 @@ func (s *synthetic) add(file, name, way string, units ...string) {
 }
 
 func (s *synthetic) uncontended() {
-	units := []string{"ns/op", "cpu-ns/op", "server-cpu-ns/op", "cmds/op", "net-B/op", "allocs/op"}
-	for _, goroutines := range []int{1, 16, 128, 1024} {
+	units := []string{"ns/op", "cpu-ns/op", "server-cpu-ns/op", "cmds/op", "reads/op", "net-B/op", "allocs/op"}
+	for _, goroutines := range []int{1, 2, 16, 128, 1024} {
 		cell := func(file, approach string) {
 			name := fmt.Sprintf("AcquireRelease/approach=%s/release=lua/goroutines=%d", approach, goroutines)
 			s.add(file, name, approach, units...)
@@ -74,9 +76,10 @@ func (s *synthetic) uncontended() {
 			"locker-mux2", "locker-mux4"} {
 			cell("approaches.txt", a)
 		}
+		s.add("approaches.txt", fmt.Sprintf("AcquireRelease/approach=setnx/release=tx/goroutines=%d", goroutines), "setnx", units...)
 		if goroutines < 1024 {
 			ours := []string{"floor", "floor-pool16", "locker", "locker-mux1"}
-			for _, a := range slices.Concat(ours, waitingRivals, rawClients) {
+			for _, a := range slices.Concat(ours, []string{"locker-setnx-mux1"}, waitingRivals, rawClients) {
 				cell("rivals.txt", a)
 			}
 		}
@@ -86,7 +89,7 @@ func (s *synthetic) uncontended() {
 func (s *synthetic) contended() {
 	units := []string{"ns/op", "acq/s", "p50-ns", "p99-ns", "max-ns", "across-p50-ns", "inside-p50-ns", "wait-p99-ns",
 		"wait-p99-rounds", "longest-ns", "jain", "again", "cpu-ns/op"}
-	onRedis := []string{"cmds/acq", "evalsha/acq", "net-B/acq", "server-cpu-ns/op"}
+	onRedis := []string{"cmds/acq", "reads/acq", "evalsha/acq", "net-B/acq", "server-cpu-ns/op"}
 	for _, w := range []int{2, 64, 8, 512} {
 		for _, p := range []int{1, 4} {
 			for _, hold := range []string{"0s", "1ms"} {
@@ -115,10 +118,14 @@ func (s *synthetic) contended() {
 func (s *synthetic) loaded() {
 	units := []string{"ns/op", "p50-ns", "p99-ns", "p99.9-ns", "goodput/s", "unserved", "generator-p99-ns"}
 	for _, rate := range []int{9000, 900, 12000} {
-		for _, a := range slices.Concat([]string{"floor", "locker", "locker-mux1"}, rawClients) {
-			s.add("load.txt", fmt.Sprintf("Load/keys=own/approach=%s/rate=%d", a, rate), a, units...)
+		part := ".txt"
+		if rate == 9000 {
+			part = "-share.txt"
 		}
-		for _, k := range [][2]string{{"hot", "hot.txt"}, {"zipf10000", "zipf.txt"}} {
+		for _, a := range slices.Concat([]string{"floor", "locker", "locker-mux1"}, rawClients) {
+			s.add("load"+part, fmt.Sprintf("Load/keys=own/approach=%s/rate=%d", a, rate), a, units...)
+		}
+		for _, k := range [][2]string{{"hot", "hot"}, {"zipf10000", "zipf"}} {
 			keys, file := k[0], k[1]
 			if rate == 900 {
 				for _, a := range []string{"fair", "etcd", "zookeeper"} {
@@ -126,7 +133,7 @@ func (s *synthetic) loaded() {
 				}
 			}
 			for _, a := range slices.Concat([]string{"fair", "cohort", "polling"}, waitingRivals) {
-				s.add(file, fmt.Sprintf("Load/keys=%s/approach=%s/rate=%d", keys, a, rate), a, units...)
+				s.add(file+part, fmt.Sprintf("Load/keys=%s/approach=%s/rate=%d", keys, a, rate), a, units...)
 			}
 		}
 	}
@@ -142,8 +149,21 @@ func (s *synthetic) others() {
 		s.add("recovery.txt", "Recovery/way="+way+"/ttl=1s", way, units...)
 	}
 	if len(s.files["faults.txt"]) == 0 { // all repetitions are one round
-		for _, fault := range []string{"process-killed", "message-lost"} {
+		for _, fault := range []string{"waiting-process-killed", "waiting-process-killed-at-the-release", "holding-process-killed",
+			"waiting-process-stopped"} {
 			s.add("faults.txt", "Fault/case="+fault, "fair", "p50-ns", "worst-ns", "worst-beyond-lease-ns", "asked-ns")
+		}
+		for _, hold := range []string{"0s", "5ms"} {
+			s.add("faults.txt", "Fault/case=in-contention/hold="+hold, "fair", "p50-ns", "worst-ns", "over-20ms")
+		}
+		for _, way := range []string{"plain", "verified", "guarded"} {
+			s.add("faults.txt", "Stale/way="+way, "fair", "stale-writes", "refused")
+		}
+		for _, lockers := range []string{"1", "2"} {
+			name := "/waiters=4/lockers=" + lockers + "/hold=1.2s/ttl="
+			s.add("faults.txt", "Held/way=fair/keepalive=off"+name+"10s", "fair", "evalsha/acq", "renewals/acq", "asks/acq")
+			s.add("faults.txt", "Held/way=fair/keepalive=on"+name+"1s", "fair",
+				"evalsha/acq", "renewals/acq", "asks/acq", "renewals/half-ttl")
 		}
 	}
 	for _, way := range []string{"fair", "etcd", "zookeeper"} {
@@ -151,8 +171,39 @@ func (s *synthetic) others() {
 	}
 }
 
+// ratios are those that were measured as such.
+func (s *synthetic) ratios() {
+	for _, goroutines := range []int{1, 2, 16, 128, 1024} {
+		for _, r := range [][3]string{{"ratios.txt", "locker", "floor"}, {"ratios.txt", "locker-setnx", "floor"},
+			{"ratios.txt", "setnx-verified", "setnx"}, {"ratios.txt", "floor-copy", "floor"}, {"mux.txt", "locker-mux1", "floor"},
+			{"mux.txt", "locker-mux1", "locker"}, {"mux.txt", "locker-mux2", "locker"}} {
+			s.add(r[0], fmt.Sprintf("Ratio/of=%s/to=%s/goroutines=%d", r[1], r[2], goroutines), r[1], "ratio")
+		}
+	}
+}
+
+// newer has the same cells on other servers.
+func (s *synthetic) newer() {
+	for _, server := range []string{"valkey", "redis8"} {
+		for _, a := range []string{"floor", "locker", "locker-mux1"} {
+			for _, goroutines := range []int{1, 128} {
+				name := fmt.Sprintf("AcquireRelease/approach=%s/release=lua/goroutines=%d", a, goroutines)
+				s.add("newer/"+server+"-approaches.txt", name, a, "ns/op")
+			}
+		}
+		for _, verb := range []string{"SetNX", "SetNXVerified", "SetNXScript", "Verify", "Extend", "Release", "ReleaseTx", "Fence"} {
+			s.add("newer/"+server+"-verbs.txt", "Verb/verb="+verb, verb, "ns/op", "p50-ns", "p99-ns")
+			s.add("verbs.txt", "Verb/verb="+verb, verb, "ns/op", "p50-ns", "p99-ns")
+		}
+		for _, way := range append(ourWays, "redsync", "redislock", "rueidislock") {
+			s.add("newer/"+server+"-contention.txt", "Contention/way="+way+"/waiters=64/processes=4/hold=0s", way,
+				"ns/op", "acq/s", "p50-ns", "wait-p99-ns", "jain", "server-cpu-ns/op")
+		}
+	}
+}
+
 // render writes the campaign and renders its page.
-func (s *synthetic) render(t *testing.T) (string, error) {
+func (s *synthetic) render(t *testing.T) (map[string]string, error) {
 	t.Helper()
 	head := "cpu: drawn\nredis-version: redis of nowhere\ngo: go1.24\ncommit: none\n\n"
 	for name, lines := range s.files {
@@ -163,7 +214,7 @@ func (s *synthetic) render(t *testing.T) (string, error) {
 			write(t, filepath.Join(s.dir, "charts", chart+"-"+page+".svg"), "<svg/>")
 		}
 	}
-	write(t, filepath.Join(s.dir, "environment.txt"), "kernel: none\ncpus: 2\n")
+	write(t, filepath.Join(s.dir, "environment.txt"), "kernel: none\ncpus: 2\ndate: begin\nend: end\n")
 	return report(s.dir)
 }
 
@@ -190,19 +241,24 @@ func (s *synthetic) drop(file, pattern string, keep int) {
 
 func TestThePageOfACampaignShowsWhatItsCellsSay(t *testing.T) {
 	s := newSynthetic(t)
-	page, err := s.render(t)
+	pages, err := s.render(t)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if testing.Verbose() {
-		t.Log(page)
-	}
-	for _, want := range []string{"| `etcd` |", "| `go-redis` |", "9,000 arrivals a second", "One hot key", "held for 1ms"} {
-		if !strings.Contains(page, want) {
-			t.Errorf("the page has no %q", want)
+	for name, wants := range map[string][]string{
+		"report.md": {"| `etcd` |", "| `go-redis` |", "9,000 arrivals a second", "One hot key", "| `guarded` |", "100 times each"},
+		"tables.md": {"| `etcd` |", "9,000 arrivals a second", "held for 1ms", "| `Fence` |"},
+	} {
+		if testing.Verbose() {
+			t.Log(pages[name])
 		}
+		for _, want := range wants {
+			if !strings.Contains(pages[name], want) {
+				t.Errorf("%s has no %q", name, want)
+			}
+		}
+		checkMarkdown(t, pages[name])
 	}
-	checkMarkdown(t, page)
 }
 
 func TestACampaignHasItsOwnWordsOnThePageOfAll(t *testing.T) {
@@ -210,8 +266,8 @@ func TestACampaignHasItsOwnWordsOnThePageOfAll(t *testing.T) {
 	write(t, filepath.Join(s.dir, "words.md.tmpl"), `{{define "lose"}}{{is "KeepAlive" "way=redsync"}} is better at drawing.
 
 {{end}}`)
-	page, err := s.render(t)
-	if want := "\n\nredsync is better at drawing.\n\n## What this machine"; err != nil || !strings.Contains(page, want) {
+	pages, err := s.render(t)
+	if want := "\n\nredsync is better at drawing.\n\n## What this machine"; err != nil || !strings.Contains(pages["report.md"], want) {
 		t.Errorf("%v, the page does not have %q", err, want)
 	}
 	write(t, filepath.Join(s.dir, "words.md.tmpl"), `{{define "lose"}}It loses by 17 %.{{end}}`)
@@ -219,8 +275,8 @@ func TestACampaignHasItsOwnWordsOnThePageOfAll(t *testing.T) {
 		t.Errorf("words with a figure: %v", err)
 	}
 	write(t, filepath.Join(s.dir, "report.md.tmpl"), "another page\n")
-	if page, err := s.render(t); err != nil || page != "another page\n" {
-		t.Errorf("with a template of its own it is %q, %v", page, err)
+	if pages, err := s.render(t); err != nil || len(pages) != 1 || pages["report.md"] != "another page\n" {
+		t.Errorf("with a template of its own it is %q, %v", pages, err)
 	}
 }
 
@@ -243,16 +299,16 @@ func TestThePageFailsWhereTheCampaignLacksSomething(t *testing.T) {
 				s.files["load.txt"][i] = strings.Replace(line, " p99.9-ns", " p98-ns", 1)
 			}
 		}, []string{"raw/load.txt", "p99.9-sec"}},
-		"a rate": {func(s *synthetic) { s.drop("hot.txt", "keys=hot/approach=fair/rate=9000", 0) },
+		"a rate": {func(s *synthetic) { s.drop("hot-share.txt", "keys=hot/approach=fair/rate=9000", 0) },
 			[]string{"raw/load.txt", "keys=hot"}},
 		"all of a kind": {func(s *synthetic) { s.drop("recovery.txt", "Recovery", 0) }, []string{"raw/recovery.txt"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSynthetic(t)
 			tt.lose(s)
-			page, err := s.render(t)
+			pages, err := s.render(t)
 			if err == nil {
-				t.Fatalf("it shows\n%s", page)
+				t.Fatalf("it shows\n%s", pages)
 			}
 			for _, want := range tt.want {
 				if !strings.Contains(err.Error(), want) {
@@ -268,20 +324,12 @@ func TestTheReadmesTablesCanAllBeMade(t *testing.T) {
 	if _, err := s.render(t); err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range s.files["approaches.txt"] {
-		if strings.Contains(line, "approach=setnx/") {
-			s.files["approaches.txt"] = append(s.files["approaches.txt"], strings.Replace(line, "release=lua", "release=tx", 1))
-		}
-	}
-	if _, err := s.render(t); err != nil { // writes
-		t.Fatal(err)
-	}
 	c, err := campaign.Open(s.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"uncontended": "| Locker over a Mux |", "contended": "| Locker, `Fair` |", "handoff": `src="results/synthetic/charts/handoff-light.svg"`,
+		"uncontended": " over a Mux, ", "contended": "| Locker, `Fair` |", "handoff": `src="results/synthetic/charts/handoff-light.svg"`,
 	} {
 		if got, err := c.Render(name, "readme.md.tmpl"); err != nil || !strings.Contains(got, want) {
 			t.Errorf("%s: %q, %v", name, got, err)

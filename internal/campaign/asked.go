@@ -42,8 +42,16 @@ func asked(op string, bound float64, q Quantity) (string, error) {
 // Units of which more is better; of all others less is.
 var moreIsBetter = []string{"acq/s", "goodput/s", "renewals/s", "jain"}
 
+// gain is how many times better ours is than another.
+func (c *Campaign) gain(kind, unit string, our, other, where []string) (Quantity, error) {
+	if slices.Contains(moreIsBetter, unit) {
+		return c.ratio(kind, unit, our, other, where)
+	}
+	return c.ratio(kind, unit, other, our, where)
+}
+
 // Losses are the rows of a table of all figures in which ours, "way=fair", is worse than a rival, by an interval that
-// does not include 1, or by a bound beyond 1: where, ours, the rival, the figure, and how many times its figure ours is.
+// does not include 1, or by a bound below 1: where, ours, the rival, the figure, and how many times better ours is.
 func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, where ...string) (string, error) {
 	var b strings.Builder
 	if err := labelled(what, where); err != nil {
@@ -57,7 +65,7 @@ func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, whe
 	}
 	for _, row := range c.resolve(rows, kind, cols[0], where) {
 		for _, col := range cols {
-			q, err := c.ratio(kind, col.unit, strings.Fields(base), row.where, slices.Concat(where, col.where))
+			q, err := c.gain(kind, col.unit, strings.Fields(base), row.where, slices.Concat(where, col.where))
 			var missing *missingError
 			var partial *partialError
 			if errors.As(err, &missing) || errors.As(err, &partial) {
@@ -66,8 +74,7 @@ func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, whe
 			if err != nil {
 				return "", err
 			}
-			low, high := q.ends()
-			if more := slices.Contains(moreIsBetter, col.unit); low > 1 && !more || high < 1 && more {
+			if _, high := q.ends(); high < 1 {
 				fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s |\n", what, our, row.label, col.label, q)
 			}
 		}
@@ -77,7 +84,7 @@ func (c *Campaign) Losses(what, kind, base string, rows Rows, cols []Column, whe
 
 // share is that of the rates of a Load which is the nearest to a share of what ours, "approach=fair", can serve: the most
 // that it served in a second at any of the rates. If it is not saturated at the highest, it is a share of what it served
-// there, and shareOf says so.
+// there, and shareOf says so. It fails if the nearest is another share.
 func (c *Campaign) share(share float64, our string, where ...string) (string, error) {
 	rates, most, err := c.served(our, where)
 	if err != nil {
@@ -85,8 +92,16 @@ func (c *Campaign) share(share float64, our string, where ...string) (string, er
 	}
 	away := func(rate string) float64 { return math.Abs(rates[rate] - share*most) }
 	closer := func(a, b string) int { return cmp.Compare(away(a), away(b)) }
-	return slices.MinFunc(slices.Sorted(maps.Keys(rates)), closer), nil
+	rate := slices.MinFunc(slices.Sorted(maps.Keys(rates)), closer)
+	if away(rate) > another*most {
+		return "", fmt.Errorf("campaign: %s: Load with %q was offered no rate near %.0f %% of the %.0f/s that %s served at most",
+			c.where(), where, 100*share, most, our)
+	}
+	return rate, nil
 }
+
+// another share differs by more than this.
+const another = 0.15
 
 // saturated is what serves less than this share of the highest rate that was offered.
 const saturated = 0.95

@@ -45,11 +45,11 @@ func (c *Campaign) functions() template.FuncMap {
 		"where": func(key, value string) string { return key + "=" + value },
 		// figures
 		"cell": c.Cell, "median": c.Median, "worst": c.Worst, "perSecond": c.PerSecond, "ratio": c.CellRatio,
-		"asked": asked, "rounds": c.rounds, "share": c.share, "losses": c.Losses,
+		"asked": asked, "rounds": c.rounds, "share": c.share, "losses": c.Losses, "ops": c.ops,
 		// tables
 		"table": c.Table, "rows": newRows, "row": newRow, "only": only, "values": valueRows, "every": every, "rivals": rivals,
 		"columns": columns, "by": by,
-		"col": newColumn, "plain": plain, "largest": worst, "over": over, "maybe": maybe,
+		"col": newColumn, "plain": plain, "largest": worst, "better": better, "maybe": maybe,
 		// settings
 		"join": func(list []string) string { return strings.Join(list, ", ") },
 		"is":   c.is, "list": c.list, "number": printNumber, "has": c.Has, "name": func() string { return filepath.Base(c.dir) },
@@ -75,6 +75,21 @@ func (c *Campaign) rounds(kind, unit string, where ...string) (string, error) {
 		return fmt.Sprintf("%d to %d", low, high), nil
 	}
 	return strconv.Itoa(counts[0]), nil
+}
+
+// ops is how many ops each round of the cells of a kind had, which must be the same for all.
+func (c *Campaign) ops(kind string, where ...string) (string, error) {
+	list := c.find(kind, where)
+	if len(list) == 0 {
+		return "", &missingError{c.where(), kind, where, ""}
+	}
+	n := list[0].Ops[0]
+	for _, f := range list {
+		if i := slices.IndexFunc(f.Ops, func(other float64) bool { return other != n }); i >= 0 {
+			return "", fmt.Errorf("campaign: %s: %s has %v ops, others %v", c.where(), f.Name, f.Ops[i], n)
+		}
+	}
+	return figures.Format(n, "ops"), nil
 }
 
 // is prints the value of "key=value" after it has seen that there are such cells.

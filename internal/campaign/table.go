@@ -20,7 +20,7 @@ type Row struct {
 type Column struct {
 	label, unit string
 	where       []string
-	base        []string // not nil: how many times the row's unit that of the cell with base is
+	base        []string // not nil: how many times better than the row the cell with base is
 	maybe       bool     // rows may lack it
 	show        func(c *Campaign, kind, unit string, where []string) (string, error)
 }
@@ -61,8 +61,8 @@ func worst(col Column) Column {
 	return col
 }
 
-// over shows how many times base is what the row is, "way=fair".
-func over(base string, col Column) Column {
+// better shows how many times better than the row base, "way=fair", is.
+func better(base string, col Column) Column {
 	col.base = strings.Fields(base)
 	return col
 }
@@ -171,7 +171,7 @@ func (c *Campaign) entry(kind string, row Row, col Column, first bool, where []s
 	}
 	if col.base != nil {
 		var q Quantity
-		q, err = c.ratio(kind, col.unit, col.base, row.where, where)
+		q, err = c.gain(kind, col.unit, col.base, row.where, where)
 		text = q.String()
 	} else {
 		text, err = col.show(c, kind, col.unit, slices.Concat(where, row.where))

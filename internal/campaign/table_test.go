@@ -8,11 +8,11 @@ import (
 func TestATableShowsWhatWasMeasured(t *testing.T) {
 	c := open(t, map[string]string{"raw/contention.txt": contention()})
 	for template, want := range map[string]string{
-		`{{table "way" "Contention" (every "way" "fair") (columns (col "commands" "cmds/acq") (over "way=fair" (col "fair ÷ its" "cmds/acq"))) "server~redis"}}`: `
-| way | commands | fair ÷ its |
+		`{{table "way" "Contention" (every "way" "fair") (columns (col "commands" "cmds/acq") (better "way=fair" (col "fair is better" "cmds/acq"))) "server~redis"}}`: `
+| way | commands | fair is better |
 | --- | --: | --: |
 | ¸fair¸ | 14.5 ± 24 % | – |
-| ¸redsync¸ | 29 ± 24 % | 0.500 (0.500–0.500) |
+| ¸redsync¸ | 29 ± 24 % | 2.00 (2.00–2.00) |
 `,
 		`{{table "" "Contention" (rivals "way" "redsync") (columns (plain (col "time" "sec/op")) (maybe (largest (col "commands" "cmds/acq"))) (col "rate" "acq/s")) "server~redis"}}`: `
 |  | time | commands | rate |
@@ -46,7 +46,7 @@ func TestATableLacksNothingUnsaid(t *testing.T) {
 		`{{table "" "Contention" (only "way" "fair" "redislock") (columns (col "c" "cmds/acq"))}}`:                    "way=redislock",
 		`{{table "" "Contention" (every "way" "redislock") (columns (col "c" "cmds/acq"))}}`:                          "way=redislock",
 		`{{table "" "Contention" (only "way" "fair" "etcd") (columns (col "c" "cmds/acq"))}}`:                         "way=etcd/waiters=64 has no cmds/acq",
-		`{{table "" "Contention" (only "way" "fair") (columns (over "way=x" (col "c" "cmds/acq")))}}`:                 "way=x",
+		`{{table "" "Contention" (only "way" "fair") (columns (better "way=x" (col "c" "cmds/acq")))}}`:               "way=x",
 		`{{table "" "Contention" (every "way" "fair") (columns (col "c" "cmds/acq") (maybe (col "d" "cmds/accq")))}}`: `has anything in the column "d"`,
 		`{{table "" "Contention" (rows (row "with 63" "way=fair")) (by "waiters" "cmds/acq" "64")}}`:                  `the label "with 63" has 63`,
 		`{{table "of 63" "Contention" (only "way" "fair") (by "waiters" "cmds/acq" "64")}}`:                           `the label "of 63" has 63`,
@@ -63,7 +63,7 @@ func TestATableSaysInHowManyRoundsThereWasAFigure(t *testing.T) {
 		rounds("Contention/server=redis/way=barger/waiters=64", "cmds/acq", ten...) +
 		rounds("Contention/server=redis/way=barger/waiters=64", "sent/acq", ten...)})
 	got, err := render(t, c, `{{table "" "Contention" (every "way" "barger")`+
-		` (columns (col "time" "sec/op") (col "c" "cmds/acq") (over "way=fair" (col "r" "cmds/acq"))) "server=redis"}}`)
+		` (columns (col "time" "sec/op") (col "c" "cmds/acq") (better "way=fair" (col "r" "cmds/acq"))) "server=redis"}}`)
 	if want := "| `barger` | 1.00 µs | in 10 of 20 rounds | in 10 of 20 rounds |\n"; err != nil || !strings.Contains(got, want) {
 		t.Errorf("%v, it has no %q: %s", err, want, got)
 	}
