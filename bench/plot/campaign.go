@@ -40,11 +40,19 @@ func readCampaign(folder string) (*campaign, error) {
 	return c, err
 }
 
-// find are the cells of a kind, each from one file.
+// find are the cells of a kind, each from one file. The closed loop that an open loop's rates are shares of is told only
+// where there is no other.
 func (c *campaign) find(kind string) []*figures.Cell {
-	var files [][]*figures.Cell
+	var files, closed [][]*figures.Cell
 	for _, set := range c.sets {
-		files = append(files, set.Find(kind))
+		if list := set.Find(kind); kind == "AcquireRelease" && len(set.Find("Load")) > 0 {
+			closed = append(closed, list)
+		} else if len(list) > 0 {
+			files = append(files, list)
+		}
+	}
+	if len(files) == 0 {
+		files = closed
 	}
 	return slices.Concat(oneFile(files, func(c *figures.Cell) *figures.Cell { return c })...)
 }

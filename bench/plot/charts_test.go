@@ -223,6 +223,23 @@ BenchmarkLoad/server=redis/approach=locker-mux1/rate=10-2 10 1 ns/op 5 p50-ns 9 
 	}
 }
 
+// Of load.txt the closed loop is left out where there is another file, and told where there is none.
+func TestTheClosedLoopOfAnOpenOneIsNotDrawn(t *testing.T) {
+	raw := t.TempDir()
+	const closed = "BenchmarkAcquireRelease/server=redis/approach=locker/release=lua/goroutines=256-2 10 100 ns/op\n"
+	write(t, filepath.Join(raw, "load.txt"), closed+"BenchmarkLoad/server=redis/keys=own/approach=locker/rate=10-2 1 1 ns/op\n")
+	for _, want := range []string{"256", "16"} {
+		c, err := readCampaign(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if list := c.find("AcquireRelease"); len(list) != 1 || list[0].Key("goroutines") != want {
+			t.Errorf("found %d cells, want that of %s goroutines", len(list), want)
+		}
+		write(t, filepath.Join(raw, "rivals.txt"), strings.Replace(closed, "256", "16", 1))
+	}
+}
+
 func TestALowerBoundIsHollowAndExplained(t *testing.T) {
 	for unended, want := range map[string][2]bool{"10": {false, false}, "11": {true, false}, "501": {true, true}} {
 		raw := t.TempDir()
