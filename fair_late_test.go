@@ -83,7 +83,7 @@ func TestFairCleanUpOfATryThatIsGoneDials(t *testing.T) {
 	l := r.fair(pool)
 	l.OpTimeout = shortOp
 	pooled := r.idle(pool, 4)
-	r.once("try", 1, redistest.Swallow())
+	r.once("try", 1, redistest.Cut())
 	k := r.must(l.Acquire(bg, r.key, time.Minute))
 	eventually(t, "the lost token is released", func() bool { return len(r.sent("rel")) > 0 && !redigolock.FairOwes(l) })
 	for _, q := range r.sent("rel") {
