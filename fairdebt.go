@@ -9,7 +9,7 @@ type debt struct {
 	next     time.Time // of the next REL
 	busy     bool      // one is in flight
 	kept     bool      // by Release, which tries again itself
-	own      bool      // its RELs dial, as all clean-ups of what was lost do: so many as TRYs were lost at once, in the pool
+	own      bool      // its RELs dial, as all clean-ups of what was lost do; as many at once as TRYs were in flight
 	confirm  int       // how often the server must confirm
 	failures int       // in a row
 }

@@ -13,8 +13,9 @@ import "strings"
 //     was refused: the lock was handed over, and nobody was told.
 //   - An entry of the queue is "<ttl ms> <len(channel)> <channel> <token>", since channels and tokens may hold any byte.
 const (
-	// luaPump reads the lock into holder; queued is to be read by luaQueue before pump or tell. pump hands a free lock to the first entry whose channel is heard; mine, the
-	// caller's own entry, is told by the reply. SET comes before PUBLISH: the message must not be there before the lock.
+	// luaPump reads the lock into holder; queued is to be read by luaQueue before pump or tell. pump hands a free lock to
+	// the first entry whose channel is heard; mine, the caller's own entry, is told by the reply. SET comes before PUBLISH:
+	// the message must not be there before the lock.
 	luaPump = `
 local numsub, publish = 'NUMSUB', 'PUBLISH'
 if ARGV[1] == 'S' then numsub, publish = 'SHARDNUMSUB', 'SPUBLISH' end
