@@ -89,6 +89,8 @@ func TestBadConfigurationIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		"keep alive without server":  bench.KeepAlive{Way: "locker"},
 		"too many arrivals": bench.Load{
 			Of: bench.Uncontended{Server: s, Approach: "floor", Time: time.Hour}, Rate: 1e5},
+		"too many with those before and after the time": bench.Load{
+			Of: bench.Uncontended{Server: s, Approach: "fair", Time: time.Second}, Keys: "hot", Rate: 5e6},
 	} {
 		before := s.Pool.Stats().ActiveCount + s.Counted().Stats().ActiveCount
 		if _, err := w.Run(context.Background()); !errors.Is(err, bench.ErrConfig) {

@@ -97,7 +97,7 @@ func (l Load) check() error {
 	if l.Hold != 0 && !l.shared() {
 		return badConfig("a hold time of %v: it is for shared keys", l.Hold)
 	}
-	if expected := l.Rate * l.Of.Time.Seconds(); !(l.Rate > 0) || expected > MaxArrivals {
+	if expected := l.Rate * l.span().Seconds(); !(l.Rate > 0) || expected > MaxArrivals {
 		return badConfig("a rate of %v a second for %v: allowed is above zero, up to %d arrivals",
 			l.Rate, l.Of.Time, MaxArrivals)
 	}
@@ -139,13 +139,18 @@ func (l Load) lead() time.Duration {
 // machine stalls: or the end of the time would be without any.
 const spareArrivals = time.Second
 
+// span is for how long they come.
+func (l Load) span() time.Duration {
+	if l.shared() {
+		return l.lead() + l.Of.Time + spareArrivals
+	}
+	return l.Of.Time
+}
+
 // arrivals are when they come, after the start.
 func (l Load) arrivals() []time.Duration {
 	var list []time.Duration
-	end := l.Of.Time.Seconds()
-	if l.shared() {
-		end += (l.lead() + spareArrivals).Seconds()
-	}
+	end := l.span().Seconds()
 	for at := rand.ExpFloat64() / l.Rate; at < end; at += rand.ExpFloat64() / l.Rate {
 		list = append(list, time.Duration(at*float64(time.Second)))
 	}

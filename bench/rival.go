@@ -60,6 +60,15 @@ func AddRivals(kinds ...RivalKind) {
 	}
 }
 
+// Versions are the modules, each with its version if this program knows it.
+func (k RivalKind) Versions() []string {
+	var list []string
+	for _, path := range k.Modules {
+		list = append(list, path+moduleVersion(path))
+	}
+	return list
+}
+
 // RivalKinds are those that are known.
 func RivalKinds() []RivalKind { return slices.Clone(rivals) }
 

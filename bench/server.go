@@ -184,14 +184,14 @@ func withoutUser(rawURL string) string {
 	return u.String()
 }
 
-// moduleVersion is " v1.2.3" of a module in this program, "" if that is not known.
+// moduleVersion is " v1.2.3" of a module in this program, "" if that is not known, as of one that another stands in for.
 func moduleVersion(path string) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""
 	}
 	for _, m := range info.Deps {
-		if m.Path == path {
+		if m.Path == path && m.Replace == nil {
 			return " " + m.Version
 		}
 	}

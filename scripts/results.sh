@@ -7,8 +7,8 @@
 #
 # STEPS="contention hot" does only these steps, RIVALS=redsync,etcd measures only these rivals (but for keepalive). With
 # the FOLDER of a campaign that was interrupted it goes on after the last whole round. SHORT=1 does all of it once, in a
-# few minutes, to see that it works: such figures are worth nothing. The steps valkey and redis8 measure ours, and some rivals,
-# on newer servers, which are fetched from Debian's newer releases and not installed.
+# few minutes, to see that it works: such figures are worth nothing. The steps valkey and redis8 measure ours, and some
+# rivals, on newer servers, which are fetched from Debian's newer releases and not installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-results/$(date +%F)-$(git rev-parse --short HEAD)}
@@ -195,8 +195,8 @@ stat() { # report, raw file, flags. benchstat says nothing of a file that is mis
 	"$tmp/benchstat" -ignore commit,load-average,settings "$@" "$file" >"$out/benchstat-$report.txt"
 	[ -s "$out/benchstat-$report.txt" ] || { echo "benchstat found nothing in $file" >&2; exit 1; }
 }
-per_op='.unit:(ns/op OR cpu-ns/op OR server-cpu-ns/op OR allocs/op OR cmds/op OR net-B/op)'
-contended='.unit:(acq/s OR p50-ns OR p99-ns OR jain OR wait-p99-ns OR wait-p99-rounds OR evalsha/acq OR cmds/acq OR server-cpu-ns/op)'
+per_op='.unit:(ns/op OR cpu-ns/op OR server-cpu-ns/op OR allocs/op OR cmds/op OR reads/op OR net-B/op)'
+contended='.unit:(acq/s OR p50-ns OR p99-ns OR jain OR wait-p99-ns OR wait-p99-rounds OR evalsha/acq OR cmds/acq OR reads/acq OR server-cpu-ns/op)'
 loaded='.name:Load .unit:(p50-ns OR p99-ns OR p99.9-ns OR goodput/s OR unserved)'
 ratio='.unit:(ratio OR cpu-ratio OR server-cpu-ratio)'
 stat approaches approaches -filter "$per_op" -row /release,/goroutines -col /approach
@@ -223,7 +223,7 @@ for name in valkey redis8; do
 	esac
 	stat $name-verbs newer/$name-verbs -filter '.unit:ns/op' -row /verb -col server
 	stat $name-approaches newer/$name-approaches -filter "$per_op" -row /release,/goroutines -col /approach
-	stat $name-contention newer/$name-contention -filter "$contended" -row /waiters -col '/way@(floor polling fair cohort)'
+	stat $name-contention newer/$name-contention -filter "$contended" -row /waiters -col /way
 done
 ! grep -q '^Benchmark\(AcquireRelease\|Contention\|Load\|KeepAlive\)/' "$raw"/*.txt || # else there is nothing to draw
 	(cd bench/plot && go run . -out "$(cd ../.. && cd "$out" && pwd)/charts" "$(cd ../.. && cd "$raw" && pwd)")

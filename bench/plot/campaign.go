@@ -218,7 +218,7 @@ func condition(c cell, waiters string) string {
 // point is a unit of a cell at an x.
 func (c cell) point(x float64, unit string) (point, bool) {
 	s, ok := c.Summary(unit)
-	return point{x: x, y: s.Center, low: s.Low, high: s.High}, ok
+	return point{x: x, y: s.Center, low: s.Low, high: s.High, hollow: c.MedianCensored(unit)}, ok
 }
 
 // machine says on what cells were measured, as far as their files know it.

@@ -11,8 +11,7 @@ func fairness(c *campaign) (*chart, error) {
 	if !r.add(cells, "jain", column{x: axis{label: "Jain's index of fairness", format: digits, to: 1.03}}) {
 		return nil, absence("Contention has no jain")
 	}
-	if !r.add(cells, "wait-p99-sec", column{x: axis{label: "wait, 99th percentile", log: true, format: duration},
-		unended: "wait-beyond", above: 0.01}) {
+	if !r.add(cells, "wait-p99-sec", column{x: axis{label: "wait, 99th percentile", log: true, format: duration}}) {
 		r.add(cells, "longest-sec", column{x: axis{label: "longest wait", log: true, format: duration}})
 	}
 	return &chart{

@@ -40,8 +40,8 @@ func load(c *campaign, keys string) (*chart, error) {
 	if len(cells) == 0 {
 		return nil, absence("no *.txt has Load with keys=" + keys)
 	}
-	p50, err50 := latency(cells, "p50-sec", 0.5)
-	p99, err99 := latency(cells, "p99-sec", 0.01)
+	p50, err50 := latency(cells, "p50-sec")
+	p99, err99 := latency(cells, "p99-sec")
 	if err := errors.Join(err50, err99); err != nil {
 		return nil, err
 	}
@@ -66,36 +66,13 @@ func load(c *campaign, keys string) (*chart, error) {
 	}, nil
 }
 
-// latency are the lines of a percentile. A point is hollow where more is not known than what lies above the percentile.
-func latency(cells []cell, unit string, above float64) ([]line, error) {
+// latency are the lines of a percentile. A point is hollow where it is only a lower bound.
+func latency(cells []cell, unit string) ([]line, error) {
 	return lines(cells, func(c cell) (float64, error) { return c.Number("rate") },
 		func(c cell, x float64) (point, bool) {
 			pt, ok := c.point(x, unit)
-			pt.hollow = c.unended("unserved") > above
 			return pt, ok && pt.y > 0
 		})
-}
-
-// unended is the share of what had not ended when the time was up, as a unit counts it, which counts in percentiles with what
-// it had taken until then; or as a unit tells it, of the waits that are longer than what is known of them.
-func (c cell) unended(unit string) float64 {
-	values := c.Values(unit)
-	if len(values) != len(c.Ops) { // older files do not have it
-		return 0
-	}
-	if unit == "wait-beyond" {
-		return figures.Summarize(values).Center // it is a share
-	}
-	arrived := c.Arrived()
-	if arrived == nil {
-		return 0
-	}
-	var unended, all float64
-	for i, n := range values {
-		unended += n
-		all += max(n, arrived[i])
-	}
-	return unended / max(all, 1)
 }
 
 // hollow explains hollow points, if there are any.

@@ -13,12 +13,9 @@ import (
 
 // A column is one value of each way.
 type column struct {
-	x    axis
-	bars bool // from zero, with the value written at the end; else dots
-	// Of a percentile: the unit of what it counts though it had not ended, and the share that lies above it.
-	unended string
-	above   float64
-	values  map[string]point
+	x      axis
+	bars   bool // from zero, with the value written at the end; else dots
+	values map[string]point
 }
 
 // rows is a chart with a row for each way, of whose values each column has one. It has room for all ways.
@@ -51,7 +48,6 @@ func (r *rows) add(cells []cell, unit string, c column) bool {
 	c.values = map[string]point{}
 	for _, cell := range cells {
 		if pt, ok := cell.point(0, unit); ok && (pt.y > 0 || !c.x.log) {
-			pt.hollow = c.unended != "" && cell.unended(c.unended) > c.above
 			c.values[cell.way] = pt
 		}
 	}

@@ -25,50 +25,21 @@ func (b Bound) String() string {
 // inverse is the bound that 1/x has if x has b.
 func (b Bound) inverse() Bound { return b&AtLeast<<1 | b&AtMost>>1 }
 
-// A censoring is a percentile of what had not all ended when the time was up. If more than lies above the percentile is
-// longer than what was seen, it is a lower bound.
-type censoring struct {
-	kind, unit string
-	unended    string  // the unit that counts them, or tells their share
-	above      float64 // the share that lies above the percentile
-	fewest     float64 // in a round with fewer, the percentile is one of the few greatest: Unknown
-}
-
-// beyond is the share of the waits that are longer than their 99th percentile: more than a hundredth if that is not known.
-const beyond = "wait-beyond"
-
-var censorings = []censoring{
-	{"Load", "p50-sec", "unserved", 0.5, 0},
-	{"Load", "p99-sec", "unserved", 0.01, 0},
-	{"Load", "p99.9-sec", "unserved", 0.001, 10_000},
-	{"Contention", "wait-p99-sec", beyond, 0.01, 0},
-	{"Contention", "wait-p99-rounds", beyond, 0.01, 0},
-}
+// fewest arrivals are in a round of a Load whose p99.9 is told: of fewer it is one of the few greatest.
+const fewest = 10_000
 
 // bounds are those of a unit in each round; nil if all are exact, or if the file does not tell.
 func (f found) bounds(unit string) []Bound {
-	for _, c := range censorings {
-		if f.Cell != nil && c.kind == f.Kind && c.unit == unit {
-			return c.bounds(f.Cell)
-		}
-	}
-	return nil
-}
-
-func (c censoring) bounds(cell *figures.Cell) []Bound {
-	unended, all := cell.Values(c.unended), cell.Arrived()
-	if c.unended == beyond {
-		all = slices.Repeat([]float64{1}, len(unended))
-	}
-	if len(unended) != len(all) {
+	if f.Cell == nil {
 		return nil
 	}
-	list := make([]Bound, len(all))
+	censored := f.Censored(unit)
+	list := make([]Bound, len(censored))
 	for i := range list {
-		if unended[i] > c.above*all[i]*(1+1e-9) { // what was multiplied is rounded
+		if censored[i] {
 			list[i] = AtLeast
 		}
-		if all[i] < c.fewest {
+		if unit == "p99.9-sec" && f.Arrived()[i] < fewest {
 			list[i] = Unknown
 		}
 	}
@@ -113,17 +84,11 @@ func bounded(sum figures.Summary, values []float64, bounds []Bound) (figures.Sum
 	return sum, bound
 }
 
-// boundOfMedian is the same for the median alone, of however few rounds.
-func boundOfMedian(bounds []Bound) Bound {
+// together are all bounds of some rounds: what is said of the greatest of them, or of so few that there is no interval.
+func together(bounds []Bound) Bound {
 	all := Exact
-	for _, bit := range []Bound{AtLeast, AtMost} {
-		n := 0
-		for _, b := range bounds {
-			n += int(min(b&bit, 1))
-		}
-		if n > 0 && 2*n >= len(bounds) {
-			all |= bit
-		}
+	for _, b := range bounds {
+		all |= b
 	}
 	return all
 }

@@ -114,7 +114,7 @@ func (c *Campaign) quantity(values []float64, bounds []Bound, unit string, ratio
 // Median is without the interval, so that few rounds will do.
 func (c *Campaign) Median(kind, unit string, where ...string) (string, error) {
 	values, cell, err := c.values(kind, unit, where)
-	sum, bound := figures.Summarize(values), boundOfMedian(cell.bounds(unit))
+	sum, bound := figures.Summarize(values), together(cell.bounds(unit))
 	if len(values) >= figures.LeastRounds { // then as Cell has it
 		_, bound = bounded(sum, values, cell.bounds(unit))
 	}
@@ -133,11 +133,8 @@ func (c *Campaign) Worst(kind, unit string, where ...string) (Quantity, error) {
 	if err != nil {
 		return Quantity{}, err
 	}
-	v, bound := slices.Max(values), Exact
-	for _, b := range cell.bounds(unit) {
-		bound |= b
-	}
-	return Quantity{figures.Summary{Center: v, Low: v, High: v, Rounds: len(values)}, unit, false, bound}, nil
+	v := slices.Max(values)
+	return Quantity{figures.Summary{Center: v, Low: v, High: v, Rounds: len(values)}, unit, false, together(cell.bounds(unit))}, nil
 }
 
 // PerSecond is how many ops there were in a second, out of sec/op.

@@ -57,7 +57,7 @@ func writeOpen(w io.Writer, keys string, cells []*cell) {
 	t.write(w)
 	fmt.Fprintf(w, "\n  latency: of all rounds together, from when each was to arrive; arrivals are a Poisson process\n")
 	fmt.Fprintf(w, "  late: how late lockbench itself was with them, which is part of the latency\n")
-	fmt.Fprintf(w, "  unserved: still waited when the time was up, and count with what they had waited until then\n")
+	fmt.Fprintf(w, "  unserved: still waited when the time was up; with >, they were too many for that percentile\n")
 	if !of.Server.Embedded() {
 		fmt.Fprintf(w, "  CPU: for each op, of this process with its making of arrivals, and of the server\n")
 	}
@@ -82,9 +82,16 @@ func generatorLate(c *cell) string {
 
 func loadLine(c *cell, l bench.Load) []string {
 	lat := c.latency
-	var unserved int64
+	var unserved, arrived int64
 	for _, r := range c.rounds {
 		unserved += r.Loaded.Unserved
+		arrived += r.Loaded.Arrived
+	}
+	percentile := func(percent float64) string {
+		if float64(unserved) > (1-percent/100)*float64(arrived) {
+			return "> " + quantile(lat, percent)
+		}
+		return quantile(lat, percent)
 	}
 	client, server := c.cpu()
 	hold := ""
@@ -92,8 +99,7 @@ func loadLine(c *cell, l bench.Load) []string {
 		hold = l.Hold.String()
 	}
 	return []string{hold, count(l.Rate), l.Of.Called(), figures.Significant(c.summary(perSecond).Center),
-		quantile(lat, 50), quantile(lat, 99),
-		quantile(lat, 99.9), count(float64(unserved)), generatorLate(c), client, server}
+		percentile(50), percentile(99), percentile(99.9), count(float64(unserved)), generatorLate(c), client, server}
 }
 
 // writeClosed is the table of what is only measured to know what comes next.

@@ -19,6 +19,7 @@ type field struct {
 	Same     bool   // no difference to the baseline was found; of a ratio: to 1
 	Best     bool
 	Perhaps  bool // it has the best median, of too few rounds
+	bound    bool // it is only a lower bound
 	Bar      bar
 	sum      figures.Summary
 }
@@ -33,6 +34,9 @@ func (l layout) fields(rows []string, c column, baseline int) []*field {
 		}
 		sum, _ := cell.Summary(c.metric.unit)
 		list[i] = l.figure(sum, c.metric.unit)
+		if cell.MedianCensored(c.metric.unit) {
+			list[i].censor()
+		}
 		if baseline >= 0 && i != baseline {
 			list[i].compare(cell, c.cells[baseline], c.metric.unit)
 		}
@@ -58,9 +62,14 @@ func (l layout) figure(sum figures.Summary, unit string) *field {
 	return f
 }
 
+// censor shows a lower bound, which has no interval, and says nothing of a difference.
+func (f *field) censor() {
+	f.Value, f.Interval, f.Same, f.bound = "≥ "+f.Value, "had not all ended", false, true
+}
+
 // compare says how the cell differs from the baseline, if it does.
 func (f *field) compare(cell, base *figures.Cell, unit string) {
-	if base == nil || !enough(cell, base, unit) {
+	if f.bound || base == nil || base.MedianCensored(unit) || !enough(cell, base, unit) {
 		return
 	}
 	if !differ(cell, base, unit) {
@@ -90,9 +99,12 @@ func (l layout) best(rows []string, c column) []int {
 		return nil
 	}
 	first := slices.MinFunc(in, c.order)
+	if c.cells[first].MedianCensored(c.metric.unit) {
+		return nil
+	}
 	best := slices.DeleteFunc(slices.Clone(in), func(i int) bool {
 		known := enough(c.cells[i], c.cells[first], c.metric.unit)
-		return c.order(i, first) != 0 && (!known || differ(c.cells[i], c.cells[first], c.metric.unit))
+		return c.cells[i].MedianCensored(c.metric.unit) || c.order(i, first) != 0 && (!known || differ(c.cells[i], c.cells[first], c.metric.unit))
 	})
 	if len(best) == len(in) {
 		return nil
