@@ -63,7 +63,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// once is for what a machine that stalls can spoil: f must return nil once in five tries. What is wrong fails each time.
+// once is for what a machine that stalls can spoil: f must return nil once in five tries. It finds what is wrong each time,
+// not what is wrong now and then: for that the figures are made without it.
 func once(t *testing.T, f func() error) {
 	t.Helper()
 	for try := 1; ; try++ {
