@@ -26,9 +26,7 @@ func within(t *testing.T, d time.Duration, what string, ok func() bool) {
 
 // spawn runs f on a goroutine of the group.
 func spawn(wg *sync.WaitGroup, f func()) {
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
+	wg.Go(func() {
 		f()
-	}()
+	})
 }

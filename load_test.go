@@ -185,13 +185,11 @@ func TestChaosNeverGivesOneLockToTwo(t *testing.T) {
 			}
 			var wg sync.WaitGroup
 			for i := range 12 {
-				wg.Add(1)
-				go func() {
-					defer wg.Done()
+				wg.Go(func() {
 					for goesOn() {
 						r.oneTenure(ts, string(rune('a'+i%3)))
 					}
-				}()
+				})
 			}
 			wg.Wait()
 			r.proxy.Rule(nil)

@@ -17,9 +17,7 @@ func TestLockerOverMux(t *testing.T) {
 	l := &redigolock.Locker{Pool: m}
 	var wg sync.WaitGroup
 	for w := range 128 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for i := range 200 {
 				k, err := l.TryAcquire(bg, fmt.Sprint("key", w), time.Minute)
 				if err != nil {
@@ -31,7 +29,7 @@ func TestLockerOverMux(t *testing.T) {
 					return
 				}
 			}
-		}()
+		})
 	}
 	wg.Wait()
 }

@@ -181,9 +181,7 @@ func listen(t *testing.T, wrap func(net.Listener) net.Listener, f func(net.Conn)
 	var open []net.Conn
 	var wg sync.WaitGroup
 	wrapped := wrap(l)
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
+	wg.Go(func() {
 		for {
 			c, err := wrapped.Accept()
 			if err != nil {
@@ -192,10 +190,9 @@ func listen(t *testing.T, wrap func(net.Listener) net.Listener, f func(net.Conn)
 			mu.Lock()
 			open = append(open, c)
 			mu.Unlock()
-			wg.Add(1)
-			go func() { defer wg.Done(); defer c.Close(); f(c) }()
+			wg.Go(func() { ; defer c.Close(); f(c) })
 		}
-	}()
+	})
 	t.Cleanup(func() {
 		l.Close()
 		mu.Lock()

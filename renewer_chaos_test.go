@@ -34,9 +34,7 @@ func (r *rig) acquireMany(n int, ttl time.Duration) []*redigolock.Lock {
 	var failed atomic.Pointer[error]
 	const workers = 16
 	for w := range workers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for i := w; i < n; i += workers {
 				k, err := r.locker.TryAcquire(bg, fmt.Sprint("key", i), ttl)
 				if err != nil {
@@ -45,7 +43,7 @@ func (r *rig) acquireMany(n int, ttl time.Duration) []*redigolock.Lock {
 				}
 				locks[i] = k
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	if err := failed.Load(); err != nil {
@@ -60,9 +58,7 @@ func releaseAll(locks []*redigolock.Lock) (first error) {
 	var wg sync.WaitGroup
 	const workers = 16
 	for w := range workers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for i := w; i < len(locks); i += workers {
 				if err := locks[i].Release(bg); err != nil {
 					mu.Lock()
@@ -70,7 +66,7 @@ func releaseAll(locks []*redigolock.Lock) (first error) {
 					mu.Unlock()
 				}
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	return first
@@ -461,13 +457,11 @@ func TestChaosNoRenewalAfterReleaseNoneForgottenNothingLeaked(t *testing.T) {
 	end := time.Now().Add(d)
 	var wg sync.WaitGroup
 	for i := range n {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for time.Now().Before(end) {
 				c.live(fmt.Sprint("key", i%(n*3/4)))
 			}
-		}()
+		})
 	}
 	cutter := time.NewTicker(100 * time.Millisecond)
 	defer cutter.Stop()

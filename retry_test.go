@@ -196,13 +196,11 @@ func TestTryAcquireOfAKeyThatIsNoLock(t *testing.T) {
 func TestRetryMayBeUsedByManyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for attempt := range 1000 {
 				redigolock.DefaultRetry(attempt, time.Second)
 			}
-		}()
+		})
 	}
 	wg.Wait()
 }

@@ -38,9 +38,7 @@ func TestCutOnCancelDoesNotRace(t *testing.T) {
 	var answered, lost atomic.Int64
 	var wg sync.WaitGroup
 	for g := range goroutines {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			r := racer{pool: pool, me: g, rnd: rand.New(rand.NewPCG(1, uint64(g)))}
 			for i := range rounds {
 				err := r.round(i, typical)
@@ -54,7 +52,7 @@ func TestCutOnCancelDoesNotRace(t *testing.T) {
 					t.Errorf("goroutine %d, round %d: %v", g, i, err)
 				}
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	if answered.Load() == 0 || lost.Load() == 0 {

@@ -130,13 +130,11 @@ func (s *badServer) testTryAcquire() {
 	for _, a := range s.approaches() {
 		l := s.locker(s.pool)
 		l.AcquireWith = a.acquire
-		all.Add(1)
-		go func() {
-			defer all.Done()
+		all.Go(func() {
 			key := "try " + a.name
 			_, err := l.TryAcquire(context.Background(), key, serverTTL)
 			s.checkRead("TryAcquire with "+a.name, err, key, a.verb, s.cond.reads)
-		}()
+		})
 	}
 	all.Wait()
 }

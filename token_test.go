@@ -28,9 +28,7 @@ func randomUUIDs(t *testing.T, newToken func() string) {
 	var mu sync.Mutex // protects seen
 	var wg sync.WaitGroup
 	for range goroutines {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for range each {
 				token := newToken()
 				id, err := uuid.Parse(token)
@@ -44,7 +42,7 @@ func randomUUIDs(t *testing.T, newToken func() string) {
 				seen[token] = true
 				mu.Unlock()
 			}
-		}()
+		})
 	}
 	wg.Wait()
 }

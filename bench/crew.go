@@ -60,11 +60,9 @@ func (c *crew) run(ctx context.Context) error {
 	begin := make(chan struct{})
 	warm.Add(c.workers)
 	for w := range c.workers {
-		c.all.Add(1)
-		go func() {
-			defer c.all.Done()
+		c.all.Go(func() {
 			c.worker(w, &warm, begin)
-		}()
+		})
 	}
 	c.server.endOrCut(ctx, warm.Wait)
 	if c.start != nil && c.failure.Load() == nil {

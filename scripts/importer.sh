@@ -8,7 +8,7 @@ cd "$dir"
 cat >go.mod <<M
 module importer
 
-go 1.24.0
+go 1.25.0
 
 require github.com/redigolock/redigolock v0.0.0
 
@@ -26,7 +26,7 @@ line=$(grep '^go ' go.mod)
 sums=$(wc -l <go.sum)
 packages=$(go list -deps -f '{{if not .Standard}}{{.ImportPath}}{{end}}' . | sort | tr '\n' ' ')
 echo "importer: $line, $sums lines in go.sum, packages: $packages"
-[ "$line" = "go 1.24.0" ] || { echo "the importer's go line was raised to: $line"; exit 1; }
+[ "$line" = "go 1.25.0" ] || { echo "the importer's go line was raised to: $line"; exit 1; }
 [ "$sums" -le "${SUMS:-24}" ] || { echo "go.sum has more than ${SUMS:-24} lines:"; cat go.sum; exit 1; }
 want="github.com/gomodule/redigo/redis github.com/google/uuid github.com/redigolock/redigolock importer"
 [ "$packages" = "$want " ] || { echo "expected packages: $want"; exit 1; }

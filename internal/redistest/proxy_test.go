@@ -74,15 +74,13 @@ func TestProxyRuleSeesOneRequestAtATime(t *testing.T) {
 	})
 	var wg sync.WaitGroup
 	for range 8 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			c := pool.Get()
 			defer c.Close()
 			for range 50 {
 				c.Do("PING")
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	p.Rule(nil)
