@@ -1,6 +1,7 @@
 package redigolock
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -15,17 +16,57 @@ const (
 	mostPause  = 250 * time.Millisecond
 )
 
-// DefaultRetry pauses for a random time between a half and the whole of 1 ms, 2 ms, 4 ms… up to 250 ms, but not far
-// beyond the end of the holder's lease: then for what is left of it and up to a tenth of that pause. It never
-// pauses for less than 1 ms, and never ends an acquire.
+// DefaultRetry is Backoff(1 ms, 250 ms). It never ends an acquire.
 func DefaultRetry(attempt int, heldFor time.Duration) time.Duration {
-	most := mostPause
-	if attempt < 9 {
-		most = min(leastPause<<max(attempt-1, 0), mostPause)
+	return backOff(leastPause, mostPause, attempt, heldFor)
+}
+
+// Backoff returns a RetryFunc that doubles its pause from min up to max, each time with a random part: a pause is between
+// a half and the whole of min, 2 min, 4 min… up to max, and at least min. A pause ends soon after the holder's TTL, even
+// if it is shorter than min then: after up to a tenth of the whole pause, 25 ms at most. A min below 1 ms counts as
+// 1 ms, and a max below min as min.
+func Backoff(min, max time.Duration) RetryFunc {
+	if min < leastPause {
+		min = leastPause
 	}
-	pause := most/2 + rand.N(most/2+1)
-	if heldFor > 0 {
-		pause = min(pause, heldFor+rand.N(most/10+1))
+	if max < min {
+		max = min
+	}
+	return func(attempt int, heldFor time.Duration) time.Duration { return backOff(min, max, attempt, heldFor) }
+}
+
+func backOff(least, most time.Duration, attempt int, heldFor time.Duration) time.Duration {
+	whole := most
+	if doublings := max(attempt, 1) - 1; least <= most>>doublings { // a shift by more than 63 gives 0
+		whole = least << doublings
+	}
+	pause := max(whole/2+rand.N(whole/2+1), least)
+	if heldFor > 0 && heldFor < pause { // all waiters know that time: they must not all come at once
+		pause = min(pause, heldFor+rand.N(min(whole, mostPause)/10+1))
 	}
 	return max(pause, leastPause)
+}
+
+// Every returns a RetryFunc that pauses for d, 10 % more or less by chance, and for at least 1 ms, however long the
+// holder's TTL is.
+func Every(d time.Duration) RetryFunc {
+	d = min(max(d, leastPause), math.MaxInt64/2) // the sum must not overflow
+	return func(int, time.Duration) time.Duration {
+		return max(d-d/10+rand.N(d/5+1), leastPause)
+	}
+}
+
+// Tries returns a RetryFunc that ends an acquire after n tries in all, and pauses between them as r says. The acquire then
+// returns the error of its last try, as [ErrHeld], and not that of a context. An n below 1 is one try. A nil r is
+// [DefaultRetry].
+func Tries(n int, r RetryFunc) RetryFunc {
+	if r == nil {
+		r = DefaultRetry
+	}
+	return func(attempt int, heldFor time.Duration) time.Duration {
+		if attempt >= n {
+			return -1
+		}
+		return r(attempt, heldFor)
+	}
 }

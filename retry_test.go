@@ -22,7 +22,7 @@ func TestDefaultRetryStaysWithinItsBounds(t *testing.T) {
 		if pause < time.Millisecond || pause > 250*time.Millisecond {
 			t.Fatalf("pause %v", pause)
 		}
-		if held > 0 && pause > max(held+25*time.Millisecond, time.Millisecond) {
+		if held > 0 && pause-held > 25*time.Millisecond {
 			t.Fatalf("pause %v for a holder that has %v left", pause, held)
 		}
 	})
@@ -54,6 +54,103 @@ func TestDefaultRetryGrowsAndIsJittered(t *testing.T) {
 		} else {
 			last = pause
 		}
+	}
+}
+
+func TestBackoffStaysWithinItsBounds(t *testing.T) {
+	durations := func(from time.Duration) *rapid.Generator[int64] {
+		return rapid.OneOf(rapid.Int64(), rapid.Int64Range(int64(from), int64(time.Hour)))
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		least, most := time.Duration(durations(-1).Draw(t, "min")), time.Duration(durations(-1).Draw(t, "max"))
+		attempt := rapid.OneOf(rapid.Int(), rapid.IntRange(-2, 70)).Draw(t, "attempt")
+		held := time.Duration(durations(-1).Draw(t, "held"))
+		pause := redigolock.Backoff(least, most)(attempt, held)
+		least = max(least, time.Millisecond)
+		most = max(most, least)
+		switch {
+		case pause < time.Millisecond || pause > most:
+			t.Fatalf("pause %v", pause)
+		case (held <= 0 || held >= most) && pause < least:
+			t.Fatalf("pause %v, less than %v", pause, least)
+		case held > 0 && pause-held > 25*time.Millisecond:
+			t.Fatalf("pause %v for a holder that has %v left", pause, held)
+		}
+	})
+}
+
+func TestBackoffDoublesFromMinToMax(t *testing.T) {
+	r := redigolock.Backoff(20*time.Millisecond, time.Second)
+	for attempt, whole := range map[int]time.Duration{
+		1: 20 * time.Millisecond, 2: 40 * time.Millisecond, 3: 80 * time.Millisecond, 6: 640 * time.Millisecond,
+		7: time.Second, 64: time.Second, 65: time.Second, math.MaxInt: time.Second,
+	} {
+		longest := time.Duration(0)
+		for range 200 {
+			pause := r(attempt, 0)
+			if pause < max(whole/2, 20*time.Millisecond) || pause > whole {
+				t.Fatalf("attempt %d: %v, want %v to %v", attempt, pause, whole/2, whole)
+			}
+			longest = max(longest, pause)
+		}
+		if attempt > 1 && longest < whole*3/4 {
+			t.Errorf("attempt %d: at most %v in 200, want up to %v", attempt, longest, whole)
+		}
+	}
+}
+
+func TestEveryStaysWithinATenth(t *testing.T) {
+	for _, d := range []time.Duration{math.MinInt64, -time.Second, 0, 1, time.Millisecond, time.Second, 48 * time.Hour, math.MaxInt64} {
+		r, pauses := redigolock.Every(d), map[time.Duration]bool{}
+		for i := range 200 {
+			pause := r(i, time.Duration(i)) // whatever the holder has left
+			want := max(d, time.Millisecond)
+			if d == math.MaxInt64 {
+				want /= 2
+			}
+			if pause < time.Millisecond || pause < want-want/10 || pause > want+want/10+1 {
+				t.Fatalf("every %v: %v", d, pause)
+			}
+			pauses[pause] = true
+		}
+		if len(pauses) < 50 {
+			t.Errorf("every %v: only %d different pauses", d, len(pauses))
+		}
+	}
+}
+
+func TestTriesStopsAfterSoMany(t *testing.T) {
+	for n, want := range map[int]int{math.MinInt: 1, -1: 1, 0: 1, 1: 1, 2: 2, 5: 5} {
+		r := newRigOnMini(t)
+		r.locker.Retry = redigolock.Tries(n, redigolock.Every(time.Millisecond))
+		tries := 0
+		r.locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+			tries++
+			return redigolock.SetNXVerified(ctx, c, key, token, ttl)
+		}
+		holder := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		for range 2 { // it keeps no state
+			tries = 0
+			_, err := r.locker.Acquire(endsIn(t, time.Minute), "key", time.Minute)
+			wants(t, err, redigolock.ErrHeld)
+			wantsNot(t, err, context.DeadlineExceeded, context.Canceled)
+			if tries != want {
+				t.Errorf("Tries(%d) made %d tries", n, tries)
+			}
+		}
+		r.ok(holder.Release(bg))
+	}
+}
+
+func TestTriesWithoutARetryPausesAsTheDefault(t *testing.T) {
+	r := redigolock.Tries(20, nil)
+	for attempt := 1; attempt < 20; attempt++ {
+		if pause := r(attempt, 0); pause < time.Millisecond || pause > 250*time.Millisecond {
+			t.Errorf("attempt %d: %v", attempt, pause)
+		}
+	}
+	if pause := r(20, 0); pause >= 0 {
+		t.Errorf("try 20 of 20 was followed by a pause of %v", pause)
 	}
 }
 
