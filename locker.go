@@ -144,7 +144,10 @@ func (l *Locker) pause(ctx context.Context, d time.Duration) error {
 //
 // It returns what fn returned, joined with ErrLost if the lock was lost meanwhile, even if fn returned nil, and with
 // what the release returned. fn may release the lock itself.
-func (l *Locker) Do(ctx context.Context, key string, ttl time.Duration, fn func(context.Context, *Lock) error) (err error) {
+//
+// Those who call Do at the same time run one after the other. A job that is to run once, on one of several hosts, wants
+// [Locker.TryDo].
+func (l *Locker) Do(ctx context.Context, key string, ttl time.Duration, fn func(context.Context, *Lock) error) error {
 	if fn == nil {
 		return invalid("do", "fn is nil")
 	}
@@ -152,6 +155,28 @@ func (l *Locker) Do(ctx context.Context, key string, ttl time.Duration, fn func(
 	if err != nil {
 		return err
 	}
+	return k.run(ctx, "do", fn)
+}
+
+// TryDo is [Locker.Do] without the wait: it acquires the lock as [Locker.TryAcquire] does, and returns [ErrHeld] at once if
+// somebody else has it.
+//
+// fn has not run if the acquire fails. After its [ErrUnknown] the key may keep others out until it is cleaned up in the
+// background, for about an OpTimeout. Whether fn ran is therefore best noted by fn: the errors of the release are joined
+// with fn's.
+func (l *Locker) TryDo(ctx context.Context, key string, ttl time.Duration, fn func(context.Context, *Lock) error) error {
+	if fn == nil {
+		return invalid("try do", "fn is nil")
+	}
+	k, err := l.TryAcquire(ctx, key, ttl)
+	if err != nil {
+		return err
+	}
+	return k.run(ctx, "try do", fn)
+}
+
+// run keeps the lock alive while fn runs, and releases it.
+func (k *Lock) run(ctx context.Context, verb string, fn func(context.Context, *Lock) error) (err error) {
 	kept := k.KeepAlive(ctx)
 	defer func() {
 		k.loseIfOver()
@@ -162,7 +187,7 @@ func (l *Locker) Do(ctx context.Context, key string, ttl time.Duration, fn func(
 		if !k.isReleased() {
 			freed = k.Release(ctx)
 			if lost == nil && errors.Is(freed, ErrNotHeld) { // no renewal was due that would have seen it
-				lost = is(ErrLost, "do", key, "it was gone when it was released")
+				lost = is(ErrLost, verb, k.key, "it was gone when it was released")
 			}
 		}
 		err = join(err, lost, freed)

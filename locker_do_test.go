@@ -175,6 +175,105 @@ func TestDoReturnsWhyItGotNoLock(t *testing.T) {
 	wants(t, err, redigolock.ErrHeld, context.Canceled)
 }
 
+func TestTryDoRunsWithTheLockAndReleasesIt(t *testing.T) {
+	for _, fair := range []bool{false, true} {
+		r := newRigOnMini(t)
+		r.locker.Fair = fair
+		var lock *redigolock.Lock
+		err := r.locker.TryDo(bg, "key", time.Minute, func(ctx context.Context, k *redigolock.Lock) error {
+			lock = k
+			if !redigolock.Kept(k) || ctx.Err() != nil {
+				t.Error("fn runs with a lock that is not kept alive")
+			}
+			wants(t, r.locker.TryDo(ctx, "key", time.Minute, neverCalled(t)), redigolock.ErrHeld)
+			return k.Verify(ctx)
+		})
+		r.ok(err)
+		wants(t, lock.Verify(bg), redigolock.ErrNotHeld)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		r.ok(k.Release(bg))
+		r.ok(r.locker.Close())
+	}
+}
+
+func TestTryDoIsErrHeldAtOnce(t *testing.T) {
+	r := newRig(t)
+	r.do("SET", "key", "another's", "PX", 60000)
+	r.locker.Retry = func(int, time.Duration) time.Duration {
+		t.Error("TryDo waits")
+		return -1
+	}
+	var held *redigolock.HeldError
+	err := r.locker.TryDo(bg, "key", time.Minute, neverCalled(t))
+	if !errors.As(err, &held) {
+		t.Errorf("TryDo returned %v", err)
+	}
+	if n := len(r.sent("set")); n != 1 {
+		t.Errorf("%d tries", n)
+	}
+}
+
+func TestTryDoReleasesWhateverFnDoes(t *testing.T) {
+	r := newRig(t)
+	if err := r.locker.TryDo(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { return errFn }); err != errFn {
+		t.Errorf("TryDo returned %#v", err)
+	}
+	if r.get("key") != "" {
+		t.Error("an error left the lock")
+	}
+	func() {
+		defer func() {
+			if p := recover(); p != "fn's panic" {
+				t.Errorf("recovered %v", p)
+			}
+		}()
+		r.locker.TryDo(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { panic("fn's panic") })
+	}()
+	if r.get("key") != "" {
+		t.Error("a panic left the lock")
+	}
+	err := r.locker.TryDo(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error {
+		r.do("DEL", "key")
+		return nil
+	})
+	wants(t, err, redigolock.ErrLost, redigolock.ErrNotHeld)
+}
+
+func TestTryDoOfAnUnknownOutcomeRunsNothingAndLeavesNothing(t *testing.T) {
+	r := newRig(t)
+	r.locker.OpTimeout = shortOp
+	r.rule(func(verb string, n int) redistest.Action {
+		switch verb {
+		case "set":
+			return redistest.Drop()
+		case "extend": // the look at whether it is there
+			return redistest.Cut()
+		}
+		return redistest.Pass()
+	})
+	err := r.locker.TryDo(bg, "key", time.Minute, neverCalled(t))
+	wants(t, err, redigolock.ErrUnknown)
+	eventually(t, "the lost SET was carried out, and is cleaned up", func() bool { return r.get("key") == "" })
+	r.noCleanUp()
+	if r.get("key") != "" {
+		t.Error("TryDo left the lock")
+	}
+}
+
+func TestTryDoChecksBeforeItSends(t *testing.T) {
+	r := newRig(t)
+	r.silent("TryDo", func() {
+		wants(t, r.locker.TryDo(bg, "key", time.Minute, nil), redigolock.ErrInvalid)
+		wants(t, r.locker.TryDo(bg, "", time.Minute, neverCalled(t)), redigolock.ErrInvalid)
+		wants(t, r.locker.TryDo(bg, "key", time.Microsecond, neverCalled(t)), redigolock.ErrInvalid)
+		var none context.Context
+		wants(t, r.locker.TryDo(none, "key", time.Minute, neverCalled(t)), redigolock.ErrInvalid)
+		ctx, cancel := context.WithCancel(bg)
+		cancel()
+		wants(t, r.locker.TryDo(ctx, "key", time.Minute, neverCalled(t)), context.Canceled)
+	})
+}
+
 func TestDoOfMaxHoldIsErrLost(t *testing.T) {
 	r := newRig(t)
 	r.locker.MaxHold = 200 * time.Millisecond
