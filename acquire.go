@@ -184,14 +184,14 @@ func (h *holding) gaveUp(key string, attempts int, end, err error) error {
 func (l *Locker) onOwn(ctx context.Context, verb, key, token string, timeout time.Duration, f func(redis.Conn) error) error {
 	limit, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c, err := dialOwn(limit, l.Pool)
+	c, err := l.source().dial(limit)
 	if err != nil {
 		return noConnection(ctx, verb, key, err)
 	}
 	b := &boundConn{Conn: c, key: key, token: token}
 	b.deadline, _ = limit.Deadline()
 	defer b.giveBack(nil)
-	if err := b.bind(key); err != nil {
+	if err := l.source().bind(c, key); err != nil {
 		return noConnection(ctx, verb, key, err)
 	}
 	err = b.outcome(ctx, verb, key, f(b))

@@ -1,6 +1,11 @@
 package redigolock
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
 
 // SetClock replaces the clock that a Locker judges validity by. It must be called before the Locker is used.
 func SetClock(l *Locker, now func() time.Time) { l.clock = now }
@@ -49,9 +54,11 @@ var (
 	Transient    = transient
 	HolderOf     = holderOf
 	DoCommand    = do
-	DialOwn      = dialOwn
 	IsPassing    = isPassing
 )
+
+// DialOwn makes a connection as a clean-up over the pool does.
+func DialOwn(ctx context.Context, p Pool) (redis.Conn, error) { return newSource(p).dial(ctx) }
 
 // GroupMost is how many locks one request of the renewer extends.
 const GroupMost = groupMost

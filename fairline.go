@@ -140,11 +140,11 @@ func (n *line) over() bool {
 func (n *line) dial() (redis.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), n.l.opTimeout())
 	defer cancel()
-	c, err := dialOwn(ctx, n.l.Pool)
+	c, err := n.l.source().dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("redigolock: subscribe: %w", err)
 	}
-	if _, binds := c.(interface{ Bind(keys ...string) error }); binds {
+	if n.l.source().binds() {
 		_ = c.Close()
 		return nil, fmt.Errorf("%w: subscribe: a fair Locker on a pool whose connections are bound to a node", ErrUnsupported)
 	}

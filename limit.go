@@ -16,7 +16,7 @@ type sharedLimit struct {
 
 // limit returns a context that ends with ctx, and at the latest after d.
 func (l *Locker) limit(ctx context.Context, now time.Time, d time.Duration) (context.Context, context.CancelFunc) {
-	if _, waits := l.Pool.(contextPool); !waits || isMux(l.Pool) {
+	if !l.source().waits() {
 		return ctx, func() {}
 	}
 	if ctx != context.Background() {

@@ -196,14 +196,14 @@ func (l *Locker) exchangeOn(ctx context.Context, b *boundConn, verb, key string,
 	limit, cancel := l.limit(ctx, now, timeout)
 	defer cancel()
 	b.deadline, b.fresh, b.sent = now.Add(timeout), 0, false
-	if err := b.borrow(ctx, l.Pool, limit, verb, key); err != nil {
+	if err := l.source().lend(ctx, limit, b, verb, key); err != nil {
 		return start, err
 	}
 	defer func() { b.giveBack(err) }()
 	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
 		return start, failed(verb, key, contextError(ctx))
 	}
-	if start = now; l.clock != nil || !isMux(l.Pool) { // a Mux lends at once
+	if start = now; l.clock != nil || l.source().mux == nil { // a Mux lends at once
 		start = l.now()
 	}
 	if l.clock == nil {

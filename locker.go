@@ -48,6 +48,7 @@ type Locker struct {
 
 type lockerState struct {
 	closed atomic.Bool
+	source atomic.Pointer[source]
 	limits [2]atomic.Pointer[sharedLimit]
 	ttl    atomic.Pointer[boxedTTL] // of the newest handle: most have the same
 	tokens tokens
@@ -247,12 +248,10 @@ func (l *Locker) handle(ctx context.Context, verb, key, token string, ttl time.D
 }
 
 func (l *Locker) check(ctx context.Context, verb, key string, ttl time.Duration) error {
-	rp, isPool := l.Pool.(*redis.Pool)
-	m, isMux := l.Pool.(*Mux)
 	switch {
 	case ctx == nil:
 		return invalid(verb, "ctx is nil")
-	case l.Pool == nil, isPool && rp == nil, isMux && m == nil:
+	case l.source() == nil:
 		return invalid(verb, "Locker.Pool is nil")
 	case l.OpTimeout < 0:
 		return invalid(verb, "Locker.OpTimeout is negative")

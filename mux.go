@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -46,6 +47,7 @@ type muxState struct {
 	mu     sync.Mutex // protects what follows; taken for moments only, never while anything is sent
 	lanes  []*lane
 	queue  callQueue // empty while a lane is free
+	source atomic.Pointer[source]
 	closed bool
 }
 
@@ -58,11 +60,6 @@ var (
 	errLeft      = errors.New("mux: its caller left before the reply came")
 	errForsaken  = errors.New("mux: whoever worked the connection panicked")
 )
-
-func isMux(p Pool) bool {
-	_, ok := p.(*Mux)
-	return ok
-}
 
 // Get returns a connection, which one goroutine uses and closes in the end. That costs nothing: only its commands wait.
 func (m *Mux) Get() redis.Conn {
@@ -91,16 +88,15 @@ func (m *Mux) GetContext(ctx context.Context) (redis.Conn, error) {
 
 // check finds what no command can be sent with.
 func (m *Mux) check() error {
-	rp, isPool := m.Pool.(*redis.Pool)
-	inner, overMux := m.Pool.(*Mux)
+	src := m.source()
 	switch {
-	case m.Pool == nil, isPool && rp == nil, overMux && inner == nil:
+	case src == nil:
 		return invalid("mux", "Mux.Pool is nil")
 	case m.Conns < 0 || m.Conns > maxLanes:
 		return invalid("mux", "Mux.Conns is %d, allowed are 0 to %d", m.Conns, maxLanes)
 	}
-	if overMux {
-		return inner.check()
+	if src.mux != nil {
+		return src.mux.check()
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func (c *call) connect(now time.Time) error {
 		cancel()
 	}
 	s.mu.Unlock()
-	if w != nil && w.conn.Err() == nil && !ln.tooOld(now) && (!idle || ln.answers(ctx, w.conn, now)) {
+	if w != nil && w.conn.Err() == nil && !c.mux.source().tooOld(ln.made, now) && (!idle || ln.answers(ctx, w.conn, now)) {
 		return nil
 	}
 	s.mu.Lock()
@@ -89,9 +89,9 @@ func (c *call) connect(now time.Time) error {
 	unused := ln.leaveWire(c)
 	s.mu.Unlock()
 	unused.close()
-	conn, err := dialOwn(ctx, c.mux.Pool)
+	conn, err := c.mux.source().dial(ctx)
 	if err == nil {
-		if _, binds := conn.(interface{ Bind(keys ...string) error }); binds {
+		if c.mux.source().binds() {
 			_ = conn.Close()
 			err = invalid("mux", "Mux.Pool leads to a cluster: each key would need its own node's connection")
 		}
@@ -111,27 +111,12 @@ func (c *call) connect(now time.Time) error {
 
 // stale reports whether the connection must be looked at before it is used. Only the writer calls it.
 func (ln *lane) stale(now time.Time) bool {
-	idle := now.Sub(ln.used)
-	rp, ok := ln.mux.Pool.(*redis.Pool)
-	return idle >= poolTestAfter || ln.tooOld(now) || ok && rp.IdleTimeout > 0 && idle > rp.IdleTimeout
-}
-
-func (ln *lane) tooOld(now time.Time) bool {
-	rp, ok := ln.mux.Pool.(*redis.Pool)
-	return ok && rp.MaxConnLifetime > 0 && now.Sub(ln.made) > rp.MaxConnLifetime
+	src := ln.mux.source()
+	return now.Sub(ln.used) >= poolTestAfter || src.tooOld(ln.made, now) || src.idleTooLong(ln.used, now)
 }
 
 // answers tests a connection that was idle for long, by the pool's own rules where it has any.
 func (ln *lane) answers(ctx context.Context, conn redis.Conn, now time.Time) bool {
-	rp, ok := ln.mux.Pool.(*redis.Pool)
-	switch {
-	case !ok:
-	case rp.IdleTimeout > 0 && now.Sub(ln.used) > rp.IdleTimeout:
-		return false
-	case rp.TestOnBorrowContext != nil:
-		return rp.TestOnBorrowContext(ctx, conn, ln.used) == nil
-	case rp.TestOnBorrow != nil:
-		return rp.TestOnBorrow(conn, ln.used) == nil
-	}
-	return pingIdle(ctx, conn, ln.used) == nil
+	src := ln.mux.source()
+	return !src.idleTooLong(ln.used, now) && src.test(ctx, conn, ln.used) == nil
 }

@@ -138,43 +138,9 @@ func credentials(u *url.Userinfo) []redis.DialOption {
 	return []redis.DialOption{redis.DialUsername(u.Username()), redis.DialPassword(password)}
 }
 
-type contextPool interface {
-	GetContext(ctx context.Context) (redis.Conn, error)
-}
-
 // errBusyPool: the pool had no connection within OpTimeout. It hides the context error of the bound, which is not the
 // caller's.
 var errBusyPool = errors.New("no connection came free, or none could be made, within OpTimeout")
-
-// borrow takes a connection from the pool, bound to the lock's key, for an exchange that must be over at b.deadline.
-// Nothing has been sent when it fails. Every borrow is followed by one giveBack.
-func (b *boundConn) borrow(ctx context.Context, p Pool, limit context.Context, verb, key string) error {
-	var err error
-	cp, ok := p.(contextPool)
-	m, isMux := p.(*Mux)
-	switch {
-	case isMux:
-		b.mux = muxConn{mux: m}
-		b.Conn, err = &b.mux, m.check()
-	case !ok:
-		b.Conn = p.Get()
-	case dialsUnbounded(p):
-		b.Conn, err = dialBounded(limit, func() (redis.Conn, error) { return cp.GetContext(limit) })
-	default:
-		b.Conn, err = cp.GetContext(limit)
-	}
-	if err == nil {
-		err = b.Conn.Err()
-	}
-	if err == nil {
-		err = b.bind(key)
-	}
-	if err == nil {
-		return nil
-	}
-	b.giveBack(nil)
-	return noConnection(ctx, verb, key, err)
-}
 
 // noConnection is the error of an exchange that got no connection.
 func noConnection(ctx context.Context, verb, key string, err error) error {
@@ -185,76 +151,6 @@ func noConnection(ctx context.Context, verb, key string, err error) error {
 		err = errBusyPool
 	}
 	return failed(verb, key, err)
-}
-
-// dialsUnbounded reports whether the next connection of p probably has to be dialled by a func that takes no context.
-func dialsUnbounded(p Pool) bool {
-	rp, ok := p.(*redis.Pool)
-	return ok && rp.DialContext == nil && rp.IdleCount() == 0
-}
-
-// bind tells a connection of a cluster which node it must lead to.
-func (b *boundConn) bind(key string) error {
-	if binder, ok := b.Conn.(interface{ Bind(keys ...string) error }); ok {
-		return binder.Bind(key)
-	}
-	return nil
-}
-
-// giveBack returns the connection. err is what its last exchange ended with: a connection whose reply is still due is
-// dead by then, which the pool sees; one that leads to a server that may not write any more is cut here, so that the
-// pool dials anew, perhaps a server that may.
-func (b *boundConn) giveBack(err error) {
-	if cc, ok := b.Conn.(redis.ConnWithContext); ok && err != nil && readOnly(err) {
-		cut(cc)
-	}
-	if b.Conn != nil {
-		_ = b.Conn.Close()
-	}
-}
-
-// dialOwn makes a connection that is not the pool's, so that a clean-up neither waits for a connection nor gets a
-// broken one. A pool that cannot dial lends one, which its user closes as if it were dialled.
-func dialOwn(ctx context.Context, p Pool) (redis.Conn, error) {
-	if m, ok := p.(*Mux); ok {
-		return dialOwn(ctx, m.Pool)
-	}
-	if rp, ok := p.(*redis.Pool); ok {
-		switch {
-		case rp.DialContext != nil:
-			return rp.DialContext(ctx)
-		case rp.Dial != nil:
-			return dialBounded(ctx, rp.Dial)
-		}
-	}
-	if d, ok := p.(interface {
-		DialContext(ctx context.Context) (redis.Conn, error)
-	}); ok {
-		return d.DialContext(ctx)
-	}
-	if cp, ok := p.(contextPool); ok {
-		return cp.GetContext(ctx)
-	}
-	c := p.Get()
-	if err := c.Err(); err != nil {
-		_ = c.Close()
-		return nil, err
-	}
-	return c, nil
-}
-
-// dials reports whether what dialOwn returns was dialled, and not lent by p.
-func dials(p Pool) bool {
-	if m, ok := p.(*Mux); ok {
-		return dials(m.Pool)
-	}
-	if rp, ok := p.(*redis.Pool); ok {
-		return rp.DialContext != nil || rp.Dial != nil
-	}
-	_, ok := p.(interface {
-		DialContext(ctx context.Context) (redis.Conn, error)
-	})
-	return ok
 }
 
 // dialBounded leaves a dial that takes no context when ctx ends; the dial goes on by itself until its own timeout, and

@@ -188,7 +188,7 @@ func (l *Locker) renewBatch(line *renewLine, b *batch) {
 		line.judge(l, err)
 	}
 	errs := line.outcomes(sent, start, err)
-	if !dials(l.Pool) {
+	if !l.source().dials() {
 		line.close() // it is the pool's, and somebody else may wait for it
 	}
 	l.state.mu.Lock()

@@ -38,12 +38,12 @@ func (n *renewLine) ready(l *Locker) (err error) {
 	n.close()
 	ctx, cancel := context.WithTimeout(context.Background(), l.patience())
 	defer cancel()
-	if n.conn, err = dialOwn(ctx, l.Pool); err != nil {
+	if n.conn, err = l.source().dial(ctx); err != nil {
 		n.conn = nil
 		n.judge(l, err)
 		return fmt.Errorf("redigolock: keep alive: no connection: %w", err)
 	}
-	if _, n.binds = n.conn.(interface{ Bind(keys ...string) error }); n.binds {
+	if n.binds = l.source().binds(); n.binds {
 		n.close()
 	}
 	return nil

@@ -156,12 +156,12 @@ func (l *Locker) cleanAll(ctx context.Context, due []*stray) {
 func (l *Locker) dialStray(ctx context.Context) (redis.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.opTimeout())
 	defer cancel()
-	return dialOwn(ctx, l.Pool)
+	return l.source().dial(ctx)
 }
 
 func (l *Locker) clean(ctx context.Context, c redis.Conn, s *stray) error {
 	b := &boundConn{Conn: c, key: s.key, token: s.token, deadline: time.Now().Add(l.opTimeout())}
-	if err := b.bind(s.key); err != nil {
+	if err := l.source().bind(c, s.key); err != nil {
 		return err
 	}
 	return l.releaseFunc()(ctx, b, s.key, s.token)

@@ -307,7 +307,7 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: the subscription is the pool's", file: "fairline.go",
-		old:   "c, err := dialOwn(ctx, n.l.Pool)",
+		old:   "c, err := n.l.source().dial(ctx)",
 		new:   "c := n.l.Pool.Get()\n	err := ctx.Err()",
 		tests: "TestFairOneSubscriptionForAllKeysBesideThePool",
 	},

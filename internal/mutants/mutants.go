@@ -75,7 +75,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "clean-up on the pool's connection", file: "strays.go",
-		old: "\treturn dialOwn(ctx, l.Pool)",
+		old: "\treturn l.source().dial(ctx)",
 		new: `	c := l.Pool.Get()
 	return c, c.Err()`,
 		tests: "TestCleanUpGoesAroundAnExhaustedPool",
@@ -371,12 +371,12 @@ var mutants = []mutant{
 	},
 	{
 		name: "wait for the pool not bounded", file: "limit.go",
-		old:   "\tif _, waits := l.Pool.(contextPool); !waits || isMux(l.Pool) {",
+		old:   "\tif !l.source().waits() {",
 		new:   "\tif true {",
 		tests: "TestOpTimeoutBoundsTheWaitForThePool",
 	},
 	{
-		name: "read-only connection kept", file: "pool.go",
+		name: "read-only connection kept", file: "source.go",
 		old:   "ok && err != nil && readOnly(err)",
 		new:   "ok && err != nil && false && readOnly(err)",
 		tests: "TestReadOnlyConnectionIsNotLentAgain",
@@ -469,7 +469,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "the pool's connection used for renewals", file: "renewline.go",
-		old:   "\tif n.conn, err = dialOwn(ctx, l.Pool); err != nil {\n",
+		old:   "\tif n.conn, err = l.source().dial(ctx); err != nil {\n",
 		new:   "\tn.conn = l.Pool.Get()\n\tif err = n.conn.Err(); err != nil || ctx.Err() != nil {\n",
 		tests: "TestExhaustedPoolDoesNotCostTheLock",
 	},
@@ -481,7 +481,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "a lent connection kept", file: "renewer.go",
-		old:   "\tif !dials(l.Pool) {",
+		old:   "\tif !l.source().dials() {",
 		new:   "\tif false {",
 		tests: "TestRenewerKeepsNoConnectionOfAPoolThatOnlyLends",
 	},
@@ -705,7 +705,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "an idle Mux is not tested", file: "muxdial.go",
-		old:   "	return idle >= poolTestAfter || ",
+		old:   "	return now.Sub(ln.used) >= poolTestAfter || ",
 		new:   "	return ",
 		tests: "TestMuxTestsAConnectionThatWasIdleForLong|TestMuxFindsAfterAPauseThatTheServerWasStartedAnew",
 	},
