@@ -1,0 +1,19 @@
+// Package sim is a network and a Redis server for tests in a [testing/synctest] bubble: connections in memory whose every
+// wait is durably blocking, a miniredis whose TTLs run by the bubble's clock, and faults that a test sets at any time.
+// Nothing in it opens a socket, and nothing in it knows the root package.
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		s := sim.NewServer(t)
+//		locks := &redigolock.Locker{Pool: s.Pool()}
+//		goOn := s.HangDials()
+//		…
+//	})
+//
+// A [Server] has links: each is the way from one process to the server, with faults of its own. The Server is the link of
+// those who name none, so that s.Dial, s.Cut, s.Delay concern it alone, and s.NewLink("p1") is another. What concerns single
+// commands is an [Action], chosen by [Server.Rule] or [Server.Next]. What concerns the server as a whole are [Server.Pause]
+// and what can be done to its [Server.Miniredis].
+//
+// Every delay and every fault ends with its connection or with the server, which ends with the test. So no bubble ends in
+// a panic because of a goroutine of this package.
+package sim

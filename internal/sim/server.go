@@ -1,0 +1,307 @@
+package sim
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha1"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
+	"github.com/gomodule/redigo/redis"
+)
+
+// A Server is a miniredis in a bubble, whose TTLs run, and the network before it. The Link in it is the way of those who
+// name none.
+//
+// Commands are carried out one at a time, in the order in which they come; one that blocks (BLPOP and its like) would stop
+// the whole bubble.
+type Server struct {
+	*Link
+	redis *miniredis.Miniredis
+	over  chan struct{} // closed by Close
+	conns sync.WaitGroup
+
+	turn sync.Mutex // held while a command is carried out
+
+	mu       sync.Mutex // protects what follows
+	open     []*pair    // whose server's end is served
+	accepted int        // connections so far
+	closed   bool
+	verbs    map[string]string // the verb of a script, by its hash
+	rule     func(Request) Action
+	counts   map[string]int // of each verb, since the rule was set
+	next     map[string][]Action
+	arrived  []Request
+	carried  []Carried
+	pauses   int
+	waiting  []chan struct{} // of the connections whose commands came while the server was paused, in their order
+	stepped  chan struct{}   // sent to by one that was let go on, when it has carried out what had come
+	cleanups []func()
+}
+
+// A Request is one command that came to the server.
+type Request struct {
+	Link string    // the name of its link
+	Conn int       // the connection; they count from 1, over all links
+	Verb string    // the name of its script, as NameScripts has it, else the command in lower case
+	N    int       // the how manieth of its verb, from 1, since the last call of Rule
+	Name string    // the command in upper case
+	Args []string  // what follows the command
+	At   time.Time // when it came
+}
+
+// Carried is a command that was carried out.
+type Carried struct {
+	Request
+	Ran   time.Time
+	Reply string // as it was sent, or would have been
+}
+
+// NewServer starts a server that ends with the test.
+func NewServer(t testing.TB) *Server {
+	t.Helper()
+	s := &Server{redis: miniredis.NewMiniRedis(), over: make(chan struct{}), stepped: make(chan struct{})}
+	s.redis.ClockTTL(true)
+	first, err := s.redis.Dial() // starts it without a listener
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	s.Link = s.NewLink("")
+	t.Cleanup(s.Close)
+	return s
+}
+
+// NewLink makes a link. name is what [Request] and [Carried] have.
+func (s *Server) NewLink(name string) *Link { return &Link{server: s, name: name} }
+
+// Miniredis is the server itself, past the network: its keys, its clock. Its Close is not for tests.
+func (s *Server) Miniredis() *miniredis.Miniredis { return s.redis }
+
+// Do asks the server past the network, its pauses, its rule, and its log.
+func (s *Server) Do(cmd string, args ...any) (any, error) {
+	words := []string{cmd}
+	for _, a := range args {
+		if b, ok := a.([]byte); ok {
+			a = string(b)
+		}
+		words = append(words, fmt.Sprint(a))
+	}
+	var raw bytes.Buffer
+	peer := server.NewPeer(bufio.NewWriter(&raw))
+	s.turn.Lock()
+	s.redis.Server().Dispatch(peer, words)
+	s.turn.Unlock()
+	peer.Flush()
+	return redis.NewConn(answer{&raw}, 0, 0).Receive()
+}
+
+// answer is a connection that has nothing but a reply.
+type answer struct{ *bytes.Buffer }
+
+func (answer) Close() error                     { return nil }
+func (answer) LocalAddr() net.Addr              { return addr("sim") }
+func (answer) RemoteAddr() net.Addr             { return addr("sim") }
+func (answer) SetDeadline(time.Time) error      { return nil }
+func (answer) SetReadDeadline(time.Time) error  { return nil }
+func (answer) SetWriteDeadline(time.Time) error { return nil }
+
+// NameScripts tells what [Request].Verb is for a script, by the hash that EVALSHA has.
+func (s *Server) NameScripts(verbs map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.verbs = verbs
+}
+
+// Rule has f decide about every command that comes from now on; nil: all pass. It is called for one command at a time, in
+// their order, so it may count without a lock; it must not block, nor call the server.
+func (s *Server) Rule(f func(Request) Action) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rule, s.counts = f, map[string]int{}
+}
+
+// Next decides about the next commands of a verb ("": of any), before the rule is asked.
+func (s *Server) Next(verb string, actions ...Action) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next == nil {
+		s.next = map[string][]Action{}
+	}
+	s.next[verb] = append(s.next[verb], actions...)
+}
+
+// Requests are all commands that have come, in their order, also those that were not carried out.
+func (s *Server) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.arrived)
+}
+
+// Count is how many commands of this verb have come.
+func (s *Server) Count(verb string) (n int) {
+	for _, r := range s.Requests() {
+		if r.Verb == verb {
+			n++
+		}
+	}
+	return n
+}
+
+// Log is what was carried out, in that order.
+func (s *Server) Log() []Carried {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.carried)
+}
+
+// Accepted is how many connections were made so far, over all links.
+func (s *Server) Accepted() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.accepted
+}
+
+// Pause makes the server stand still: it takes commands and answers none. goOn has it carry out what has come, in the order
+// in which it came, also of callers that have gone, and returns when that is done.
+func (s *Server) Pause() (goOn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pauses++
+	return sync.OnceFunc(s.goOn)
+}
+
+func (s *Server) goOn() {
+	for {
+		s.mu.Lock()
+		if s.pauses > 1 || len(s.waiting) == 0 {
+			s.pauses--
+			s.mu.Unlock()
+			return
+		}
+		first := s.waiting[0]
+		s.waiting = s.waiting[1:]
+		s.mu.Unlock()
+		close(first)
+		select {
+		case <-s.stepped:
+		case <-s.over:
+			return
+		}
+	}
+}
+
+// stand waits while the server is paused, and reports whether it did.
+func (s *Server) stand() (stood bool) {
+	s.mu.Lock()
+	if s.pauses == 0 {
+		s.mu.Unlock()
+		return false
+	}
+	mine := make(chan struct{})
+	s.waiting = append(s.waiting, mine)
+	s.mu.Unlock()
+	select {
+	case <-mine:
+	case <-s.over:
+	}
+	return true
+}
+
+// connect makes a connection of a link, and serves it.
+func (s *Server) connect(l *Link) (*pair, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, syscall.ECONNREFUSED
+	}
+	p, err := l.add(s.accepted + 1)
+	if err != nil {
+		return nil, err
+	}
+	s.accepted++
+	s.open = append(s.open, p)
+	s.conns.Go(func() {
+		(&visitor{server: s, pair: p}).serve()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.open = slices.DeleteFunc(s.open, func(q *pair) bool { return q == p })
+	})
+	return p, nil
+}
+
+// request notes that a command has come, and decides about it.
+func (s *Server) request(p *pair, words []string) (Request, Action) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := Request{Link: p.link.name, Conn: p.id, Name: strings.ToUpper(words[0]), Args: words[1:], At: time.Now()}
+	r.Verb = s.verb(r)
+	if s.counts == nil {
+		s.counts = map[string]int{}
+	}
+	s.counts[r.Verb]++
+	r.N = s.counts[r.Verb]
+	s.arrived = append(s.arrived, r)
+	for _, verb := range []string{r.Verb, ""} {
+		if list := s.next[verb]; len(list) > 0 {
+			s.next[verb] = list[1:]
+			return r, list[0]
+		}
+	}
+	if s.rule == nil {
+		return r, Pass()
+	}
+	return r, s.rule(r)
+}
+
+func (s *Server) verb(r Request) string {
+	if len(r.Args) > 0 {
+		hash := r.Args[0]
+		if r.Name == "EVAL" {
+			sum := sha1.Sum([]byte(r.Args[0]))
+			hash = hex.EncodeToString(sum[:])
+		}
+		if verb := s.verbs[hash]; verb != "" && strings.HasPrefix(r.Name, "EVAL") {
+			return verb
+		}
+	}
+	return strings.ToLower(r.Name)
+}
+
+// cleanUp has f called by Close.
+func (s *Server) cleanUp(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cleanups = append(s.cleanups, f)
+}
+
+// Close ends the server: its pools, its connections, its goroutines. A dial that hangs returns. The test's end calls it.
+func (s *Server) Close() {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.closed = true
+	cleanups, open := s.cleanups, slices.Clone(s.open)
+	s.mu.Unlock()
+	close(s.over)
+	for _, f := range cleanups {
+		f()
+	}
+	for _, p := range open {
+		p.cut()
+		p.server.Close()
+	}
+	s.conns.Wait()
+	s.redis.Close()
+}
