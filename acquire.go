@@ -20,21 +20,20 @@ func (k *Lock) try(ctx context.Context, h *holding) error {
 	l := k.locker
 	start, err := k.exchangeOn(ctx, &k.conn, "acquire", min(l.opTimeout(), k.ttl), func(c redis.Conn) error {
 		err := l.acquireFunc()(ctx, c, k.key, k.token, k.ttl)
-		if h != nil && errors.Is(err, ErrHeld) && k.strayed.IsZero() {
+		if h != nil && errors.Is(err, ErrHeld) && k.lostTry == nil {
 			return h.look(ctx, c, k.key, err, l.now())
 		}
 		return err
 	})
 	switch {
 	case errors.Is(err, ErrUnknown), errors.Is(err, errUnread):
-		k.strayed = time.Now()
-		return err
-	case err == nil && k.strayed.IsZero():
-		return k.won(ctx, start)
-	case !k.strayed.IsZero() && (err == nil || errors.Is(err, ErrHeld)):
-		return k.adopt(ctx, err)
+		k.stray(ctx)
+	case err == nil && k.lostTry == nil:
+		err = k.won(ctx, start)
+	case k.lostTry != nil && (err == nil || errors.Is(err, ErrHeld)):
+		err = k.adopt(ctx, err)
 	}
-	k.observeHeld(err)
+	l.Observer.outcome(ctx, k.key, "acquire", err)
 	return err
 }
 
@@ -48,13 +47,23 @@ func (k *Lock) adopt(ctx context.Context, held error) error {
 	case err == nil:
 		return k.won(ctx, start)
 	case errors.Is(err, ErrNotHeld) && held != nil:
-		k.observeHeld(held)
 		return held
 	case errors.Is(err, ErrNotHeld):
 		return is(ErrExpired, "acquire", k.key, "it was gone when it was renewed")
 	}
-	k.strayed = time.Now() // the key may be newer than the lost try, or renewed
+	k.stray(ctx) // the key may be newer than the lost try, or renewed
 	return err
+}
+
+// A lostTry is the newest try of an acquire whose reply was lost.
+type lostTry struct {
+	since time.Time       // it was sent before, and may be carried out later still
+	ctx   context.Context // for what the clean-up tells
+}
+
+// stray notes that the newest try may be carried out at any time.
+func (k *Lock) stray(ctx context.Context) {
+	k.lostTry = &lostTry{time.Now(), context.WithoutCancel(ctx)}
 }
 
 // lookAgain asks once more, on a connection of its own, whether a try with the error lost has succeeded. If the key
@@ -67,7 +76,12 @@ func (k *Lock) lookAgain(ctx context.Context, lost error) error {
 		return Extend(ctx, c, k.key, k.token, k.ttl)
 	})
 	if err == nil {
-		return k.won(ctx, start)
+		err = k.won(ctx, start)
+		k.locker.Observer.outcome(ctx, k.key, "acquire", err)
+		return err
+	}
+	if !errors.Is(err, ErrNotHeld) {
+		k.locker.Observer.outcome(ctx, k.key, "acquire", err)
 	}
 	if ctxErr := ended(ctx); ctxErr != nil {
 		return fmt.Errorf("%w (%w)", lost, ctxErr)
@@ -78,25 +92,24 @@ func (k *Lock) lookAgain(ctx context.Context, lost error) error {
 // won gives the handle its Deadline. A lock without any validity left is undone.
 func (k *Lock) won(ctx context.Context, start time.Time) error {
 	k.acquired, k.deadline = start, deadline(start, k.ttl)
-	if !k.over(k.locker.now()) {
+	now := k.locker.now()
+	if !k.over(now) {
+		k.countHeld(now)
 		return nil
 	}
 	err := k.release(context.WithoutCancel(ctx))
 	if err != nil && !errors.Is(err, ErrNotHeld) {
-		k.strayed = time.Now()
+		k.stray(ctx)
 	}
 	return is(ErrExpired, "acquire", k.key, fmt.Sprintf("the answer took longer than the ttl of %v is good for", k.ttl))
 }
 
 // conclude ends an acquire: with the handle, or with err.
-func (k *Lock) conclude(begin time.Time, err error) (*Lock, error) {
-	if err == nil {
-		if l := k.locker; l.Observer != nil {
-			l.Observer.acquired(k.key, l.now().Sub(begin))
-		}
+func (k *Lock) conclude(err error) (*Lock, error) {
+	switch {
+	case err == nil:
 		return k, nil
-	}
-	if k.strayed.IsZero() {
+	case k.lostTry == nil:
 		return nil, err
 	}
 	k.owe()
@@ -104,13 +117,6 @@ func (k *Lock) conclude(begin time.Time, err error) (*Lock, error) {
 		return nil, err
 	}
 	return nil, fmt.Errorf("%w; and an earlier try of it: %w", err, ErrUnknown)
-}
-
-func (k *Lock) observeHeld(err error) {
-	var held *HeldError
-	if errors.As(err, &held) {
-		k.locker.Observer.contended(k.key, held)
-	}
 }
 
 // A holding is what a waiting acquire knows of the holder.
@@ -188,15 +194,13 @@ func (l *Locker) onOwn(ctx context.Context, verb, key, token string, timeout tim
 	if err != nil {
 		return noConnection(ctx, verb, key, err)
 	}
+	l.state.conns.Add(1)
+	defer l.state.conns.Add(-1)
 	b := &boundConn{Conn: c, key: key, token: token}
 	b.deadline, _ = limit.Deadline()
 	defer b.giveBack(nil)
 	if err := l.source().bind(c, key); err != nil {
 		return noConnection(ctx, verb, key, err)
 	}
-	err = b.outcome(ctx, verb, key, f(b))
-	if errors.Is(err, ErrUnknown) {
-		l.Observer.unknown(key, verb, err)
-	}
-	return err
+	return b.outcome(ctx, verb, key, f(b))
 }

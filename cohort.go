@@ -70,6 +70,7 @@ func (s *slot) extendForNext(ctx context.Context, k *Lock) (d time.Time, ok bool
 		left, err = k.extendOn(ctx, c, ttl)
 		return err
 	})
+	s.l.Observer.outcome(ctx, k.key, "extend", err)
 	f.mu.Lock()
 	s.passing = false
 	s.users--

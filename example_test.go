@@ -98,7 +98,7 @@ func ExampleLock_KeepAlive() {
 	extended := make(chan struct{}, 1)
 	locks := &redigolock.Locker{
 		Pool: pool,
-		Observer: &redigolock.Observer{Extended: func(string, time.Duration) {
+		Observer: &redigolock.Observer{Extended: func(context.Context, *redigolock.Lock, time.Duration) {
 			select {
 			case extended <- struct{}{}:
 			default:

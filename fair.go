@@ -63,6 +63,7 @@ const (
 
 // A waiter is one call of Acquire.
 type waiter struct {
+	ctx  context.Context
 	ttl  time.Duration
 	done chan struct{} // closed when lock or err is set
 	lock *Lock
@@ -95,8 +96,14 @@ func (l *Locker) acquireFair(ctx context.Context, key string, ttl time.Duration)
 	if err := l.check(ctx, "acquire", key, ttl); err != nil {
 		return nil, err
 	}
-	begin := l.beginning()
-	x := &waiter{ttl: ttl, done: make(chan struct{})}
+	return l.obtain(ctx, key, "acquire", nil, func(ctx context.Context) (*Lock, error) {
+		return l.queue(ctx, key, ttl)
+	})
+}
+
+// queue waits in the FIFO.
+func (l *Locker) queue(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
+	x := &waiter{ctx: ctx, ttl: ttl, done: make(chan struct{})}
 	f := &l.state.fair
 	f.mu.Lock()
 	if l.state.closed.Load() { // Close may have looked at the slots already
@@ -111,11 +118,7 @@ func (l *Locker) acquireFair(ctx context.Context, key string, ttl time.Duration)
 	if cmd.kind != nothing {
 		l.perform(ctx, s, cmd, nil)
 	}
-	k, err := l.wait(ctx, s, x)
-	if err == nil && l.Observer != nil {
-		l.Observer.acquired(key, l.now().Sub(begin))
-	}
-	return k, err
+	return l.wait(ctx, s, x)
 }
 
 // wait returns when x has its lock or its error, or has given up. A lock that came in the same moment is returned.
@@ -172,29 +175,32 @@ func (l *Locker) tryFair(ctx context.Context, key string, ttl time.Duration) (*L
 	if err != nil {
 		return nil, err
 	}
-	begin := l.beginning()
+	return l.obtain(ctx, key, "try acquire", nil, func(ctx context.Context) (*Lock, error) {
+		err := k.tryFair(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return k, nil
+	})
+}
+
+func (k *Lock) tryFair(ctx context.Context) error {
+	l := k.locker
 	f := &l.state.fair
 	f.mu.Lock()
-	s := l.slotOf(key)
+	s := l.slotOf(k.key)
 	s.users++ // so that it is not thrown away meanwhile
 	f.mu.Unlock()
-	cmd := command{kind: try, t: &ticket{token: k.token, ttl: ttl}}
+	cmd := command{kind: try, t: &ticket{token: k.token, ttl: k.ttl}}
 	start, r, err := l.send(ctx, s, cmd, &k.conn)
 	if err == nil && r.said != saysGranted {
 		err = s.heldBy(r)
 	}
+	l.Observer.outcome(ctx, k.key, "acquire", err)
 	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
 		start, r.left, err = l.lookAgainFair(ctx, k, err)
 	}
-	err = l.concludeTry(s, k, cmd.t, start, r.left, err)
-	if err != nil {
-		k.observeHeld(err)
-		return nil, err
-	}
-	if l.Observer != nil {
-		l.Observer.acquired(key, l.now().Sub(begin))
-	}
-	return k, nil
+	return l.concludeTry(s, k, cmd.t, start, r.left, err)
 }
 
 // lookAgainFair is lookAgain for a fair Locker.
@@ -206,6 +212,9 @@ func (l *Locker) lookAgainFair(ctx context.Context, k *Lock, lost error) (start 
 	})
 	if err == nil {
 		return start, left, nil
+	}
+	if !errors.Is(err, ErrNotHeld) {
+		l.Observer.outcome(ctx, k.key, "acquire", err)
 	}
 	if ctxErr := ended(ctx); ctxErr != nil {
 		return start, 0, fmt.Errorf("%w (%w)", lost, ctxErr)
@@ -231,6 +240,7 @@ func (l *Locker) concludeTry(s *slot, k *Lock, t *ticket, start time.Time, left 
 		s.owe(k.token, k.ttl)
 		return tooLate("try acquire", k.key, k.ttl)
 	}
+	k.countHeld(l.now())
 	s.hold(k)
 	s.passes, s.since = 0, l.now()
 	return nil

@@ -72,7 +72,7 @@ func newCycles(t *testing.T, keys int) *cycles {
 		t.Cleanup(func() { pool.Close() })
 		pool.MaxActive, pool.MaxIdle = poolMost, poolMost
 		l := &redigolock.Locker{Pool: pool, Fair: true, Observer: &redigolock.Observer{
-			Contended: func(string, *redigolock.HeldError) { c.waited.Add(1) },
+			Contended: func(context.Context, string, *redigolock.HeldError) { c.waited.Add(1) },
 		}}
 		t.Cleanup(func() { l.Close() })
 		c.pools, c.lockers = append(c.pools, pool), append(c.lockers, l)

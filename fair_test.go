@@ -388,9 +388,9 @@ func TestFairObserver(t *testing.T) {
 	r := newFairRig(t)
 	var got, contended, released atomic.Int64
 	r.locker.Observer = &redigolock.Observer{
-		Acquired:  func(string, time.Duration) { got.Add(1) },
-		Contended: func(_ string, held *redigolock.HeldError) { contended.Add(1) },
-		Released:  func(string, time.Duration, error) { released.Add(1) },
+		Acquired:  func(context.Context, *redigolock.Lock, time.Duration) { got.Add(1) },
+		Contended: func(context.Context, string, *redigolock.HeldError) { contended.Add(1) },
+		Released:  func(context.Context, *redigolock.Lock, time.Duration, error) { released.Add(1) },
 	}
 	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
 	waiter := waits(bg, r.locker, r.key, fairTestTTL)

@@ -182,10 +182,12 @@ func (n *line) serve(c redis.Conn) {
 	f.mu.Unlock()
 	broken := make(chan struct{})
 	go n.receive(c, broken)
+	n.l.state.conns.Add(1)
 	n.attend(c, broken)
 	hangUp(c)
 	<-broken
 	_ = c.Close()
+	n.l.state.conns.Add(-1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n.conn = nil

@@ -140,6 +140,7 @@ func (s *slot) granted(t *ticket, d time.Time, cmd command) {
 func (s *slot) deliver(x *waiter, token string, d time.Time, most time.Duration) {
 	k := &Lock{locker: s.l, key: s.key, token: token, ttl: x.ttl, most: most, acquired: s.l.now(), deadline: d}
 	k.conn.key, k.conn.token = s.keyArg, token
+	k.countHeld(k.acquired)
 	s.hold(k)
 	s.remove(x)
 	x.lock = k
@@ -160,6 +161,7 @@ func (k *Lock) latch() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.gone = true
+	k.uncountHeld()
 }
 
 // unanswered goes by a command that names a ticket and has no reply of its own.

@@ -66,8 +66,9 @@ func (l *Locker) perform(ctx context.Context, s *slot, cmd command, b *boundConn
 	s.settle()
 	f.mu.Unlock()
 	if err == nil && r.said == saysHeld && held != nil && (cmd.kind == try || cmd.kind == enter) {
-		l.Observer.contended(s.key, held)
+		l.Observer.contended(ctx, s.key, held)
 	}
+	l.Observer.outcome(ctx, s.key, cmd.verb(), err)
 	return r, err
 }
 

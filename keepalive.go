@@ -10,6 +10,7 @@ import (
 // A keeper is what a lock that is kept alive needs besides its handle. Locker.state.mu protects its fields, but for k.
 type keeper struct {
 	k        *Lock
+	ctx      context.Context // that of the first KeepAlive, for the Observer
 	contexts []kept
 	due      time.Time // when to renew next
 	lossAt   time.Time // when to look whether the lock is lost; may be too early, for Deadline moves
@@ -91,7 +92,7 @@ func (k *Lock) keep(parent context.Context, entry kept) (end bool, cause error) 
 		return true, nil
 	}
 	if k.keeper == nil {
-		k.keeper = &keeper{k: k, due: k.renewAt(now), lossAt: k.lossTime(now)}
+		k.keeper = &keeper{k: k, ctx: parent, due: k.renewAt(now), lossAt: k.lossTime(now)}
 		l.state.renewer.add(l, k.keeper, now)
 	}
 	k.keeper.contexts = append(k.keeper.contexts, entry)
@@ -113,8 +114,8 @@ func (k *Lock) forget(ctx context.Context) {
 	}
 }
 
-// endKeeping ends the contexts with the cause, nil for context.Canceled. It reports whether there was a keeper.
-func (k *Lock) endKeeping(cause error) bool {
+// endKeeping ends the contexts with the cause, nil for context.Canceled. It returns the keeper, nil if there was none.
+func (k *Lock) endKeeping(cause error) *keeper {
 	l := k.locker
 	l.state.mu.Lock()
 	kp := k.keeper
@@ -122,11 +123,10 @@ func (k *Lock) endKeeping(cause error) bool {
 		l.state.renewer.remove(kp)
 	}
 	l.state.mu.Unlock()
-	if kp == nil {
-		return false
+	if kp != nil {
+		kp.end(cause)
 	}
-	kp.end(cause)
-	return true
+	return kp
 }
 
 // end ends the contexts of a keeper that was removed.
@@ -164,8 +164,8 @@ func waitFor(d time.Duration, ends ...<-chan struct{}) {
 // lose ends the KeepAlive contexts because holding cannot be proven any longer.
 func (k *Lock) lose(why error) {
 	cause := fmt.Errorf("%w: %w", ErrLost, why)
-	if k.endKeeping(cause) {
-		k.locker.Observer.lost(k.key, cause)
+	if kp := k.endKeeping(cause); kp != nil {
+		k.locker.Observer.lost(kp.ctx, k, cause)
 	}
 }
 
@@ -181,6 +181,9 @@ func (k *Lock) lossCause(now time.Time, lastErr error) (lossAt time.Time, cause 
 		if lastErr != nil {
 			cause = fmt.Errorf("%w: %w", cause, lastErr)
 		}
+	}
+	if cause != nil {
+		k.uncountHeld()
 	}
 	return k.lossTime(now), cause
 }

@@ -28,7 +28,8 @@ type Lock struct {
 	gone     bool          // the server said "not held", or Deadline was seen to have passed: never held again
 	released bool          // Release was called
 	most     time.Duration // the longest ttl that an Extend has asked for, with Fair
-	strayed  time.Time     // when the last acquire was sent whose reply was lost; it may be carried out later still
+	place    int32         // among the locks that are held, plus 1; 0: it does not count
+	lostTry  *lostTry      // of the acquire; nil: none
 
 	keeper   *keeper // nil: not kept alive; protected by the Locker's state.mu
 	inFlight *batch  // with a renewal of this lock, after its keeper was taken away; protected in the same way
@@ -93,7 +94,7 @@ func (k *Lock) Verify(ctx context.Context) error {
 		_, err := Verify(ctx, c, k.key, k.token)
 		return err
 	})
-	return k.judge("verify", err)
+	return k.judge(ctx, "verify", err)
 }
 
 // Fence returns a fencing number for this holder, as the verb [Fence] does, with the errors of [Lock.Verify].
@@ -106,10 +107,10 @@ func (k *Lock) Fence(ctx context.Context) (int64, error) {
 		n, err = Fence(ctx, c, k.key, k.token)
 		return err
 	})
-	err = k.judge("fence", err)
 	if err == nil && k.isReleased() { // a cohort's next holder has the same token: this number may be higher than its own
 		err = is(ErrNotHeld, "fence", k.key, "it was released meanwhile")
 	}
+	err = k.judge(ctx, "fence", err)
 	if err != nil {
 		return 0, err
 	}
@@ -133,48 +134,53 @@ func (k *Lock) extend(ctx context.Context, ttl time.Duration) error {
 	if k.locker.Fair {
 		k.asked(ttl)
 	}
-	var left time.Duration
-	start, err := k.exchange(ctx, "extend", k.locker.opTimeout(), func(c redis.Conn) (err error) {
-		left, err = k.extendOn(ctx, c, ttl)
+	start, err := k.exchange(ctx, "extend", k.locker.opTimeout(), func(c redis.Conn) error {
+		_, err := k.extendOn(ctx, c, ttl)
 		return err
 	})
 	if err != nil {
-		return k.judge("extend", err)
+		return k.judge(ctx, "extend", err)
 	}
-	return k.extended(start, ttl, left)
+	return k.extended(ctx, start, ttl)
 }
 
 // extended moves Deadline after a reply said that the lock was extended by a command that was sent after start.
-func (k *Lock) extended(start time.Time, ttl, left time.Duration) error {
+func (k *Lock) extended(ctx context.Context, start time.Time, ttl time.Duration) error {
 	k.mu.Lock()
-	if k.over(k.locker.now()) { // looked at under the same mutex that Deadline moves under
+	now, old := k.locker.now(), k.deadline
+	if k.over(now) { // looked at under the same mutex that Deadline moves under
 		k.mu.Unlock()
-		return k.judge("extend", nil)
+		return k.judge(ctx, "extend", nil)
 	}
-	if d := deadline(start, ttl); d.After(k.deadline) {
+	if d := deadline(start, ttl); d.After(old) {
+		k.locker.state.held.move(k.place, old, d)
 		k.deadline = d
 	}
 	k.mu.Unlock()
-	k.locker.Observer.extended(k.key, left)
+	k.locker.Observer.extended(ctx, k, soonest(now, old).Sub(now))
 	return nil
 }
 
 // judge ends the lock at once when the server has said that it is not held, or when the answer came after Deadline:
 // others were told then that it is over.
-func (k *Lock) judge(verb string, err error) error {
+func (k *Lock) judge(ctx context.Context, verb string, err error) error {
 	k.mu.Lock()
 	if err == nil && k.over(k.locker.now()) {
 		err = is(ErrNotHeld, verb, k.key, "its time was over when the answer came")
 	}
 	lost := errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict) && !errors.Is(err, errNoTTL)
-	k.gone = k.gone || lost
+	if lost {
+		k.gone = true
+		k.uncountHeld()
+	}
 	k.mu.Unlock()
 	if lost {
-		k.lose(err)
 		if k.locker.Fair {
-			k.lostFair()
+			defer k.lostFair()
 		}
+		defer k.lose(err) // also if the Observer panics
 	}
+	k.locker.Observer.outcome(ctx, k.key, verb, err)
 	return err
 }
 
@@ -210,9 +216,6 @@ func (l *Locker) exchangeOn(ctx context.Context, b *boundConn, verb, key string,
 		b.fresh = b.deadline.Sub(start)
 	}
 	err = b.outcome(ctx, verb, key, f(b))
-	if errors.Is(err, ErrUnknown) {
-		l.Observer.unknown(key, verb, err)
-	}
 	return start, err
 }
 
@@ -230,6 +233,7 @@ func (k *Lock) Release(ctx context.Context) error {
 	k.mu.Lock()
 	again, late := k.released, k.over(k.locker.now())
 	k.released = true
+	k.uncountHeld()
 	k.mu.Unlock()
 	if again {
 		return is(ErrNotHeld, "release", k.key, "it was released")
@@ -244,14 +248,16 @@ func (k *Lock) Release(ctx context.Context) error {
 		free = k.releaseFair
 	}
 	err := free(ctx)
-	if late && !errors.Is(err, ErrNotHeld) {
+	if errors.Is(err, ErrNotHeld) {
+		k.locker.Observer.outcome(ctx, k.key, "release", err)
+	} else if late {
 		err = join(is(ErrNotHeld, "release", k.key, "its time was over"), err)
 	}
-	if !k.strayed.IsZero() {
+	if k.lostTry != nil {
 		k.owe()
 	}
 	if l := k.locker; l.Observer != nil {
-		l.Observer.released(k.key, l.now().Sub(k.acquired), err)
+		l.Observer.released(ctx, k, l.now().Sub(k.acquired), err)
 	}
 	return err
 }
@@ -261,13 +267,22 @@ func (k *Lock) release(ctx context.Context) error {
 	_, err := k.exchangeOn(ctx, &k.conn, "release", l.opTimeout(), func(c redis.Conn) error {
 		return free(ctx, c, k.key, k.token)
 	})
+	k.tellRelease(ctx, err)
 	if err == nil || !transient(err) {
 		return err
 	}
 	again := l.onOwn(ctx, "release", k.key, k.token, l.opTimeout(), func(c redis.Conn) error {
 		return free(ctx, c, k.key, k.token)
 	})
+	k.tellRelease(ctx, again)
 	return k.releasedAgain(err, again)
+}
+
+// tellRelease tells how a try of a release ended. Whether one that found nothing has failed is for its caller to say.
+func (k *Lock) tellRelease(ctx context.Context, err error) {
+	if !errors.Is(err, ErrNotHeld) {
+		k.locker.Observer.outcome(ctx, k.key, "release", err)
+	}
 }
 
 // releasedAgain is what Release returns after two tries.

@@ -47,12 +47,15 @@ type Locker struct {
 }
 
 type lockerState struct {
-	closed atomic.Bool
-	source atomic.Pointer[source]
-	limits [2]atomic.Pointer[sharedLimit]
-	ttl    atomic.Pointer[boxedTTL] // of the newest handle: most have the same
-	tokens tokens
-	fair   fair
+	closed  atomic.Bool
+	waiting atomic.Int64 // calls that are to obtain a lock
+	conns   atomic.Int64 // of the Locker's own
+	held    heldSet
+	source  atomic.Pointer[source]
+	limits  [2]atomic.Pointer[sharedLimit]
+	ttl     atomic.Pointer[boxedTTL] // of the newest handle: most have the same
+	tokens  tokens
+	fair    fair
 
 	mu      sync.Mutex    // protects what follows; taken for moments only, never while anything is sent
 	closing chan struct{} // closed by Close; nil until somebody needs it
@@ -74,12 +77,13 @@ func (l *Locker) TryAcquire(ctx context.Context, key string, ttl time.Duration) 
 	if err != nil {
 		return nil, err
 	}
-	begin := l.beginning()
-	err = k.try(ctx, nil)
-	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
-		err = k.lookAgain(ctx, err)
-	}
-	return k.conclude(begin, err)
+	return l.obtain(ctx, key, "try acquire", k, func(ctx context.Context) (*Lock, error) {
+		err := k.try(ctx, nil)
+		if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
+			err = k.lookAgain(ctx, err)
+		}
+		return k.conclude(err)
+	})
 }
 
 // Acquire tries to acquire the lock for ttl, as [Locker.TryAcquire] does, until ctx ends. It pauses between tries as Retry
@@ -97,16 +101,22 @@ func (l *Locker) Acquire(ctx context.Context, key string, ttl time.Duration) (*L
 	if err != nil {
 		return nil, err
 	}
-	retry := l.Retry
+	return l.obtain(ctx, key, "acquire", k, func(ctx context.Context) (*Lock, error) {
+		return k.conclude(k.acquire(ctx))
+	})
+}
+
+// acquire tries until ctx ends.
+func (k *Lock) acquire(ctx context.Context) error {
+	l, retry := k.locker, k.locker.Retry
 	if retry == nil {
 		retry = DefaultRetry
 	}
-	begin := l.beginning()
 	var h holding
 	for attempt := 1; ; attempt++ {
 		err := k.try(ctx, &h)
 		if err == nil || !transient(err) && ctx.Err() == nil {
-			return k.conclude(begin, err)
+			return err
 		}
 		if errors.Is(err, ErrHeld) {
 			h.err = err // look has not seen all of them: not after a lost reply, nor a plain ErrHeld
@@ -116,12 +126,12 @@ func (l *Locker) Acquire(ctx context.Context, key string, ttl time.Duration) (*L
 			h.last = err
 			pause := retry(attempt, h.left(l.now()))
 			if pause < 0 {
-				return k.conclude(begin, err)
+				return err
 			}
 			endErr = l.pause(ctx, pause)
 		}
 		if endErr != nil {
-			return k.conclude(begin, h.gaveUp(key, attempt, endErr, err))
+			return h.gaveUp(k.key, attempt, endErr, err)
 		}
 	}
 }
@@ -210,19 +220,33 @@ func (l *Locker) Attach(ctx context.Context, key, token string, ttl time.Duratio
 	if err != nil {
 		return nil, err
 	}
+	return l.obtain(ctx, key, verb, nil, func(ctx context.Context) (*Lock, error) {
+		err := k.attach(ctx, verb)
+		l.Observer.outcome(ctx, key, verb, err)
+		if err != nil {
+			return nil, err
+		}
+		return k, nil
+	})
+}
+
+func (k *Lock) attach(ctx context.Context, verb string) error {
+	l := k.locker
 	var left time.Duration
 	start, err := k.exchange(ctx, verb, l.opTimeout(), func(c redis.Conn) (err error) {
-		left, err = Verify(ctx, c, key, token)
+		left, err = Verify(ctx, c, k.key, k.token)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	k.acquired, k.deadline = start, deadline(start, left)
-	if k.over(l.now()) {
-		return nil, is(ErrNotHeld, verb, key, "too little of its TTL is left")
+	now := l.now()
+	if k.over(now) {
+		return is(ErrNotHeld, verb, k.key, "too little of its TTL is left")
 	}
-	return k, nil
+	k.countHeld(now)
+	return nil
 }
 
 // newLock checks what an acquire needs, and makes its handle with a new token. The token serves the whole call.
@@ -276,12 +300,57 @@ func (l *Locker) check(ctx context.Context, verb, key string, ttl time.Duration)
 	return nil
 }
 
+// obtain runs one call of TryAcquire, Acquire or Attach: the Observer and Stats see it begin and end, also if f panics. Then
+// k, where it is given, may have been obtained without that anybody knows.
+func (l *Locker) obtain(ctx context.Context, key, verb string, k *Lock, f func(context.Context) (*Lock, error)) (got *Lock, err error) {
+	l.state.waiting.Add(1)
+	defer l.state.waiting.Add(-1)
+	ctx, begin := l.Observer.waiting(ctx, key, verb), l.beginning()
+	err = errPanicked
+	defer func() { l.obtained(ctx, key, verb, begin, k, got, err) }()
+	return f(ctx)
+}
+
+// obtained tells how a call ended. A lock that its caller does not get, since somebody panicked, is given back.
+func (l *Locker) obtained(ctx context.Context, key, verb string, begin time.Time, k, got *Lock, err error) {
+	switch {
+	case err == errPanicked:
+		if k != nil {
+			k.stray(ctx)
+			k.owe()
+		}
+		l.Observer.gaveUp(ctx, key, l.since(begin), failed(verb, key, err))
+	case err != nil:
+		l.Observer.gaveUp(ctx, key, l.since(begin), err)
+	case l.Observer != nil:
+		told := false
+		defer func() {
+			if !told {
+				_ = got.Release(ctx)
+			}
+		}()
+		l.Observer.acquired(ctx, got, l.since(begin))
+		told = true
+	}
+}
+
+// errPanicked is what an acquire ends with for its Observer when a func of the user's has panicked.
+var errPanicked = errors.New("a func that it called panicked")
+
 // beginning is the time for an Observer. Without one nobody asks for it.
 func (l *Locker) beginning() (t time.Time) {
 	if l.Observer != nil {
 		t = l.now()
 	}
 	return t
+}
+
+// since is for what beginning returned.
+func (l *Locker) since(begin time.Time) (d time.Duration) {
+	if l.Observer != nil {
+		d = l.now().Sub(begin)
+	}
+	return d
 }
 
 func (l *Locker) now() time.Time {

@@ -33,7 +33,7 @@ func (l *Locker) loseDue(now time.Time, all bool) (next time.Time, end bool) {
 		lost, next, end := l.takeLost(now, all)
 		for _, x := range lost {
 			x.kp.end(x.cause)
-			l.Observer.lost(x.kp.k.key, x.cause)
+			l.Observer.lost(x.kp.ctx, x.kp.k, x.cause)
 		}
 		if len(lost) == 0 {
 			return next, end

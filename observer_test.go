@@ -1,6 +1,8 @@
 package redigolock_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,14 +39,32 @@ func (l *eventLog) take() (events []string, times []time.Duration, errs []error)
 
 func (l *eventLog) observer() *redigolock.Observer {
 	return &redigolock.Observer{
-		Acquired: func(key string, waited time.Duration) { l.add("acquired "+key, waited, nil) },
-		Contended: func(key string, held *redigolock.HeldError) {
+		Waiting: func(ctx context.Context, key, verb string) context.Context {
+			l.add(fmt.Sprintf("waiting %s %s", key, verb), 0, nil)
+			return ctx
+		},
+		Acquired: func(_ context.Context, k *redigolock.Lock, waited time.Duration) {
+			l.add("acquired "+k.Key(), waited, nil)
+		},
+		GaveUp: func(_ context.Context, key string, waited time.Duration, err error) {
+			l.add("gave up "+key, waited, err)
+		},
+		Contended: func(_ context.Context, key string, held *redigolock.HeldError) {
 			l.add("contended "+key+" by "+held.Holder, held.TTL, held)
 		},
-		Extended: func(key string, left time.Duration) { l.add("extended "+key, left, nil) },
-		Lost:     func(key string, cause error) { l.add("lost "+key, 0, cause) },
-		Released: func(key string, held time.Duration, err error) { l.add("released "+key, held, err) },
-		Unknown:  func(key, verb string, err error) { l.add(fmt.Sprintf("unknown %s %s", key, verb), 0, err) },
+		Failed: func(_ context.Context, key, verb string, err error) {
+			l.add(fmt.Sprintf("failed %s %s", key, verb), 0, err)
+		},
+		Extended: func(_ context.Context, k *redigolock.Lock, margin time.Duration) {
+			l.add("extended "+k.Key(), margin, nil)
+		},
+		Lost: func(_ context.Context, k *redigolock.Lock, cause error) { l.add("lost "+k.Key(), 0, cause) },
+		Released: func(_ context.Context, k *redigolock.Lock, held time.Duration, err error) {
+			l.add("released "+k.Key(), held, err)
+		},
+		Unknown: func(_ context.Context, key, verb string, err error) {
+			l.add(fmt.Sprintf("unknown %s %s", key, verb), 0, err)
+		},
 	}
 }
 
@@ -67,19 +87,20 @@ func TestObserverIsToldTheRightValues(t *testing.T) {
 	r.locker.Observer, r.locker.Owner, r.locker.AcquireWith = log.observer(), "me", redigolock.SetNXScript
 	c := stopClock(r.locker)
 	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	if waited, _ := log.told(t, "acquired key"); waited != 0 {
+	if waited, _ := log.told(t, "waiting key try acquire", "acquired key"); waited != 0 {
 		t.Errorf("waited %v by a clock that stands still", waited)
 	}
 
 	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
 	wants(t, err, redigolock.ErrHeld)
 	events, times, errs := log.take()
-	if len(events) != 1 || !strings.HasPrefix(events[0], "contended key by me#") {
+	if len(events) != 3 || events[0] != "waiting key try acquire" || !strings.HasPrefix(events[1], "contended key by me#") || events[2] != "gave up key" {
 		t.Errorf("told %q", events)
-	} else if times[0] < 30*time.Second || times[0] > time.Minute {
-		t.Errorf("the holder has %v of a minute", times[0])
+	} else if times[1] < 30*time.Second || times[1] > time.Minute {
+		t.Errorf("the holder has %v of a minute", times[1])
 	} else {
-		wants(t, errs[0], redigolock.ErrHeld)
+		wants(t, errs[1], redigolock.ErrHeld)
+		wants(t, errs[2], redigolock.ErrHeld)
 	}
 	if strings.Contains(fmt.Sprint(events, errs), k.Token()) {
 		t.Error("the observer is told the whole token")
@@ -87,8 +108,8 @@ func TestObserverIsToldTheRightValues(t *testing.T) {
 
 	r.ok(k.Verify(bg))
 	r.ok(k.Extend(bg, time.Hour))
-	if left, _ := log.told(t, "extended key"); left != time.Hour {
-		t.Errorf("left %v of an hour", left)
+	if margin, _ := log.told(t, "extended key"); margin != validFor(time.Minute) {
+		t.Errorf("%v were left by a clock that stands still", margin)
 	}
 	c.add(10 * time.Second)
 	r.ok(k.Release(bg))
@@ -114,11 +135,12 @@ func TestObserverIsToldHowLongAnAcquireWaited(t *testing.T) {
 	}
 	r.must(r.locker.Acquire(bg, "key", time.Minute))
 	events, times, _ := log.take()
-	if len(events) != 3 || !strings.HasPrefix(events[0], "contended key") || !strings.HasPrefix(events[1], "contended key") {
+	if len(events) != 4 || events[0] != "waiting key acquire" ||
+		!strings.HasPrefix(events[1], "contended key") || !strings.HasPrefix(events[2], "contended key") {
 		t.Fatalf("told %q", events)
 	}
-	if events[2] != "acquired key" || times[2] != 10*time.Second {
-		t.Errorf("%s after %v", events[2], times[2])
+	if events[3] != "acquired key" || times[3] != 10*time.Second {
+		t.Errorf("%s after %v", events[3], times[3])
 	}
 }
 
@@ -134,10 +156,15 @@ func TestObserverIsToldOfALossOnce(t *testing.T) {
 	wants(t, k.Verify(bg), redigolock.ErrNotHeld)
 	receive(t, "the context ends", kept.Done())
 	receive(t, "the context ends", second.Done())
-	_, cause := log.told(t, "lost key")
+	events, _, errs := log.take()
+	if !slices.Equal(events, []string{"failed key verify", "lost key"}) {
+		t.Fatalf("told %q", events)
+	}
+	wants(t, errs[0], redigolock.ErrNotHeld)
+	cause := errs[1]
 	wants(t, cause, redigolock.ErrLost, redigolock.ErrNotHeld)
 	wants(t, k.Release(bg), redigolock.ErrNotHeld)
-	_, err := log.told(t, "released key")
+	_, err := log.told(t, "failed key release", "released key")
 	wants(t, err, redigolock.ErrNotHeld)
 }
 
@@ -149,7 +176,7 @@ func TestObserverIsToldOfEveryUnknownOutcome(t *testing.T) {
 	r.plan(map[string][]redistest.Action{"set": drop, "verify": drop, "extend": nil, "fence": drop, "release": {drop[0], drop[0]}})
 	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
 	_, _, errs := log.take()
-	wants(t, errs[0], redigolock.ErrUnknown)
+	wants(t, errs[1], redigolock.ErrUnknown)
 	wants(t, k.Verify(bg), redigolock.ErrUnknown)
 	_, err := log.told(t, "unknown key verify")
 	wants(t, err, redigolock.ErrUnknown)
@@ -172,8 +199,12 @@ func TestObserverIsToldOfRenewals(t *testing.T) {
 	k.KeepAlive(bg)
 	eventually(t, "a renewal", func() bool { return len(r.sent("extend")) > 0 })
 	r.ok(k.Release(bg))
-	if events, times, _ := log.take(); events[0] == "extended key" && times[0] != 5*time.Minute {
-		t.Errorf("left %v", times[0])
+	events, times, _ := log.take()
+	if !slices.Equal(events, []string{"waiting key attach", "acquired key", "extended key", "released key"}) {
+		t.Fatalf("told %q", events)
+	}
+	if margin := times[2]; margin <= 0 || margin > validFor(time.Minute) { // what was left of the minute it was attached with
+		t.Errorf("the margin was %v", margin)
 	}
 }
 
@@ -193,6 +224,39 @@ func TestObserverAndItsFuncsMayBeNil(t *testing.T) {
 			wants(t, k.Verify(bg), redigolock.ErrNotHeld)
 			receive(t, "the context ends", kept.Done())
 			wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		})
+	}
+}
+
+// What Waiting returns is what the other funcs get; it changes nothing about when the call ends.
+func TestObserversContext(t *testing.T) {
+	type spanKey struct{}
+	detached := context.WithValue(context.Background(), spanKey{}, "span")
+	ended, end := context.WithCancelCause(detached)
+	end(errors.New("the span's own end"))
+	for name, span := range map[string]context.Context{"detached": detached, "ended": ended} {
+		t.Run(name, func(t *testing.T) {
+			r := newRigOnMini(t)
+			var spans []any
+			note := func(ctx context.Context) { spans = append(spans, ctx.Value(spanKey{})) }
+			r.locker.Observer = &redigolock.Observer{
+				Waiting:   func(context.Context, string, string) context.Context { return span },
+				Acquired:  func(ctx context.Context, _ *redigolock.Lock, _ time.Duration) { note(ctx) },
+				Contended: func(ctx context.Context, _ string, _ *redigolock.HeldError) { note(ctx) },
+				GaveUp:    func(ctx context.Context, _ string, _ time.Duration, _ error) { note(ctx) },
+			}
+			r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+			ctx, cancel := context.WithCancelCause(bg)
+			why := errors.New("the caller's own end")
+			r.locker.Retry = func(int, time.Duration) time.Duration {
+				cancel(why)
+				return time.Minute
+			}
+			_, err := r.locker.Acquire(ctx, "key", time.Minute)
+			wants(t, err, redigolock.ErrHeld, context.Canceled, why)
+			if want := []any{"span", "span", "span"}; !slices.Equal(spans, want) {
+				t.Errorf("the funcs got %v, want %v", spans, want)
+			}
 		})
 	}
 }

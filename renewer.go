@@ -100,7 +100,7 @@ func wake(ch chan<- struct{}) {
 // renewDue is the goroutine that sends.
 func (l *Locker) renewDue(done chan<- struct{}) {
 	defer close(done)
-	var line renewLine
+	line := renewLine{conns: &l.state.conns}
 	defer line.close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -223,15 +223,15 @@ func (l *Locker) stillKept(keepers []*keeper) []*keeper {
 }
 
 // judgeRenewal turns the reply to a lock's renewal into what became of it.
-func (k *Lock) judgeRenewal(start time.Time, reply any) error {
+func (kp *keeper) judgeRenewal(start time.Time, reply any) error {
+	k := kp.k
 	if re, ok := reply.(redis.Error); ok {
-		return k.judge("extend", serverError("extend", k.key, re))
+		return k.judge(kp.ctx, "extend", serverError("extend", k.key, re))
 	}
-	left, err := reply0("extend", k.key, reply)
-	if err != nil {
-		return k.judge("extend", err)
+	if _, err := reply0("extend", k.key, reply); err != nil {
+		return k.judge(kp.ctx, "extend", err)
 	}
-	return k.extended(start, k.ttl, time.Duration(left)*time.Millisecond)
+	return k.extended(kp.ctx, start, k.ttl)
 }
 
 // renewed notes how a renewal went, and when the next is due. The caller holds state.mu.

@@ -161,7 +161,8 @@ func TestStoppedServerEndsAllContextsInOrderAndInTime(t *testing.T) {
 	var mu sync.Mutex // protects losses, and deadline, in that the renewer reads it
 	var losses []loss
 	deadline := map[string]time.Time{}
-	r.locker.Observer = &redigolock.Observer{Lost: func(key string, cause error) {
+	r.locker.Observer = &redigolock.Observer{Lost: func(_ context.Context, k *redigolock.Lock, cause error) {
+		key := k.Key()
 		now := time.Now()
 		mu.Lock()
 		defer mu.Unlock()
@@ -453,7 +454,7 @@ func TestChaosNoRenewalAfterReleaseNoneForgottenNothingLeaked(t *testing.T) {
 	defer pool.Close()
 	pool.MaxActive, pool.MaxIdle, pool.Wait = 64, 64, true // else each cut makes a dial for each goroutine, and little else is done
 	c.locker.Pool, c.locker.OpTimeout = pool, 500*time.Millisecond
-	c.locker.Observer = &redigolock.Observer{Extended: func(string, time.Duration) { c.extended.Add(1) }}
+	c.locker.Observer = &redigolock.Observer{Extended: func(context.Context, *redigolock.Lock, time.Duration) { c.extended.Add(1) }}
 	end := time.Now().Add(d)
 	var wg sync.WaitGroup
 	for i := range n {

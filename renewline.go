@@ -2,10 +2,10 @@ package redigolock
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -14,11 +14,12 @@ import (
 // A renewLine is the renewer's own connection, and what it uses again for each batch.
 type renewLine struct {
 	conn      redis.Conn
-	binds     bool      // the pool's connections lead to the node of one key each (Redis Cluster): nothing to share
-	alone     bool      // locks that were refused together have been extended one by one: so it will be from now on
-	notBefore time.Time // nothing before, for the last dials or batches failed
-	failures  int       // of dials and of batches without any reply, in a row
-	replies   []any     // one for each keeper of the batch
+	conns     *atomic.Int64 // counts it
+	binds     bool          // the pool's connections lead to the node of one key each (Redis Cluster): nothing to share
+	alone     bool          // locks that were refused together have been extended one by one: so it will be from now on
+	notBefore time.Time     // nothing before, for the last dials or batches failed
+	failures  int           // of dials and of batches without any reply, in a row
+	replies   []any         // one for each keeper of the batch
 	errs      []error
 	renewRequests
 }
@@ -27,6 +28,7 @@ func (n *renewLine) close() {
 	if n.conn != nil {
 		_ = n.conn.Close()
 		n.conn = nil
+		n.conns.Add(-1)
 	}
 }
 
@@ -43,6 +45,7 @@ func (n *renewLine) ready(l *Locker) (err error) {
 		n.judge(l, err)
 		return fmt.Errorf("redigolock: keep alive: no connection: %w", err)
 	}
+	n.conns.Add(1)
 	if n.binds = l.source().binds(); n.binds {
 		n.close()
 	}
@@ -114,22 +117,21 @@ func (n *renewLine) exchange(ctx context.Context, b *boundConn, keepers []*keepe
 func (n *renewLine) outcomes(sent []*keeper, start time.Time, err error) []error {
 	n.errs = n.errs[:0]
 	for i, kp := range sent {
-		n.errs = append(n.errs, n.outcome(i, kp.k, start, err))
+		n.errs = append(n.errs, n.outcome(i, kp, start, err))
 	}
 	n.replies = n.replies[:0]
 	return n.errs
 }
 
 // outcome is what became of the i-th renewal of a batch that was sent after start and ended with err.
-func (n *renewLine) outcome(i int, k *Lock, start time.Time, err error) error {
+func (n *renewLine) outcome(i int, kp *keeper, start time.Time, err error) error {
 	switch {
 	case n.binds && err == nil: // its own connection for each lock, bound to the node of the lock
-		return k.extend(context.Background(), k.ttl)
+		return kp.k.extend(context.WithoutCancel(kp.ctx), kp.k.ttl)
 	case i < len(n.replies) && isAnswer(n.replies[i]):
-		return k.judgeRenewal(start, n.replies[i])
-	case errors.Is(err, ErrUnknown):
-		k.locker.Observer.unknown(k.key, "extend", err)
+		return kp.judgeRenewal(start, n.replies[i])
 	}
+	kp.k.locker.Observer.outcome(kp.ctx, kp.k.key, "extend", err)
 	return err
 }
 

@@ -17,11 +17,12 @@ import (
 // dies: one ttl.
 type stray struct {
 	key, token string
-	until      time.Time // its ttl is over, whenever within OpTimeout of the send it began
-	next       time.Time // when to try again
-	confirmed  bool      // the server has said once that it is not there
-	over       bool      // nothing is left to do
-	failures   int       // in a row
+	ctx        context.Context // for the Observer
+	until      time.Time       // its ttl is over, whenever within OpTimeout of the send it began
+	next       time.Time       // when to try again
+	confirmed  bool            // the server has said once that it is not there
+	over       bool            // nothing is left to do
+	failures   int             // in a row
 }
 
 // strays is the clean-up of a Locker: one goroutine for all its strays, which lives only while there are some.
@@ -37,7 +38,7 @@ type strays struct {
 func (k *Lock) owe() {
 	l := k.locker
 	now := time.Now()
-	s := &stray{key: k.key, token: k.token, next: now, until: k.strayed.Add(k.ttl + l.opTimeout())}
+	s := &stray{key: k.key, token: k.token, ctx: k.lostTry.ctx, next: now, until: k.lostTry.since.Add(k.ttl + l.opTimeout())}
 	l.state.mu.Lock()
 	defer l.state.mu.Unlock()
 	st := &l.state.strays
@@ -133,21 +134,29 @@ func (l *Locker) cleanAll(ctx context.Context, due []*stray) {
 		return
 	}
 	var c redis.Conn
-	defer func() {
+	hangUp := func() {
 		if c != nil {
 			_ = c.Close()
+			l.state.conns.Add(-1)
 		}
-	}()
+		c = nil
+	}
+	defer func() { hangUp() }()
 	for _, s := range due {
 		err := ctx.Err()
 		if err == nil && (c == nil || c.Err() != nil) {
-			if c != nil {
-				_ = c.Close()
+			hangUp()
+			if c, err = l.dialStray(ctx); err == nil {
+				l.state.conns.Add(1)
+			} else {
+				c = nil
 			}
-			c, err = l.dialStray(ctx)
 		}
 		if err == nil {
 			err = l.clean(ctx, c, s)
+		}
+		if !isGone(err) {
+			l.Observer.outcome(s.ctx, s.key, "clean up", err)
 		}
 		s.judge(err, time.Now(), l.opTimeout())
 	}
@@ -167,10 +176,15 @@ func (l *Locker) clean(ctx context.Context, c redis.Conn, s *stray) error {
 	return l.releaseFunc()(ctx, b, s.key, s.token)
 }
 
+// isGone reports whether a try of a clean-up says that the token is not in the key.
+func isGone(err error) bool {
+	return err == nil || errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict)
+}
+
 // judge decides when to try again.
 func (s *stray) judge(err error, now time.Time, apart time.Duration) {
 	switch {
-	case err == nil, errors.Is(err, ErrNotHeld), errors.Is(err, ErrConflict): // not there, in each case
+	case isGone(err):
 		s.over, s.confirmed, s.failures = s.confirmed, true, 0
 		s.next = now.Add(apart)
 	case !transient(err):

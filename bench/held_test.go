@@ -96,7 +96,7 @@ func (x *held) queue(h *harm, ended chan<- error) *redigolock.Lock {
 	h.ok(gate.Extend(context.Background(), time.Minute)) // so that the server knows the script
 	lockers := []*redigolock.Locker{h.first, h.second}[:x.lockers]
 	for _, l := range lockers {
-		l.Observer = &redigolock.Observer{Extended: func(string, time.Duration) { x.renewed.Add(1) }}
+		l.Observer = &redigolock.Observer{Extended: func(context.Context, *redigolock.Lock, time.Duration) { x.renewed.Add(1) }}
 	}
 	for i := range heldWaiters {
 		go func() { ended <- x.wait(lockers[i%x.lockers], h.key) }()

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"strings"
@@ -48,13 +49,15 @@ func (l *lockerKeeper) Keep(i int) error {
 	return nil
 }
 
-func (l *lockerKeeper) extended(key string, _ time.Duration) {
-	i := KeyNumber(key)
+func (l *lockerKeeper) extended(_ context.Context, k *lock.Lock, _ time.Duration) {
+	i := KeyNumber(k.Key())
 	l.Renewed(l.due[i])
 	l.due[i] = l.locks[i].Deadline().Add(-l.TTL / 2)
 }
 
-func (l *lockerKeeper) lost(key string, cause error) { l.Lost(KeyNumber(key), cause) }
+func (l *lockerKeeper) lost(_ context.Context, k *lock.Lock, cause error) {
+	l.Lost(KeyNumber(k.Key()), cause)
+}
 
 func (l *lockerKeeper) End() { _ = l.locker.Close() }
 
