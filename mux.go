@@ -44,6 +44,8 @@ const (
 )
 
 type muxState struct {
+	calls sync.Pool // of *call, each with its channel and its timer, which may belong to a testing/synctest bubble: not global
+
 	mu     sync.Mutex // protects what follows; taken for moments only, never while anything is sent
 	lanes  []*lane
 	queue  callQueue // empty while a lane is free

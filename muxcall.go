@@ -3,7 +3,6 @@ package redigolock
 import (
 	"context"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -61,11 +60,11 @@ const (
 	stageLeft
 )
 
-// calls are kept for later, each with its channel and its timer.
-var calls = sync.Pool{New: func() any { return &call{wake: make(chan struct{}, 1)} }}
-
 func newCall(m *Mux, reqs []request, timeout time.Duration) *call {
-	c := calls.Get().(*call)
+	c, ok := m.state.calls.Get().(*call)
+	if !ok {
+		c = &call{wake: make(chan struct{}, 1)}
+	}
 	c.mux, c.timeout = m, timeout
 	c.reqs = append(c.reqs, reqs...)
 	if n := len(reqs); n <= len(c.room) {
@@ -83,8 +82,9 @@ func (c *call) recycle() {
 	}
 	clear(c.reqs)
 	clear(c.batch)
+	m := c.mux
 	*c = call{reqs: c.reqs[:0], batch: c.batch[:0], wake: c.wake, timer: c.timer}
-	calls.Put(c)
+	m.state.calls.Put(c)
 }
 
 // wait returns when the call is done or left, or, with true, when it leads.
