@@ -80,6 +80,9 @@ func (m *machine) calmStep() (step, bool) {
 		if l.left > 0 && !l.passing {
 			return step{stepRelease, uint8(p), 0}, true
 		}
+		if m.checkable(p) {
+			return step{stepCheck, uint8(p), 0}, true
+		}
 		if l.w != none && l.wQueued && l.basis > 0 && m.timerDue(p) {
 			return step{stepPoke, uint8(p), 0}, true
 		}

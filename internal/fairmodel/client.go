@@ -165,11 +165,11 @@ func (m *machine) adopt(p int, t token, left uint8) {
 // hold gives the process a handle of t.
 func (m *machine) hold(p int, t token, left uint8) {
 	l := &m.slots[p]
-	if l.left > 0 {
+	if l.left > 0 && !m.wasStolen(t) && !(m.wasStolen(l.h) && m.cfg.Budget.Try > 0) {
 		m.violate("exclusion: two handles of one process are valid")
 	}
 	before := l.h
-	l.h, l.left = t, left
+	l.h, l.left, l.checkDue = t, left, false
 	switch {
 	case before == none || before == t:
 	case l.passing: // its Release waits
@@ -185,7 +185,11 @@ func (m *machine) hold(p int, t token, left uint8) {
 }
 
 func (m *machine) leave(p int) {
-	m.slots[p].waiting &^= 1 << m.head(p)
+	head := uint8(1) << m.head(p)
+	if m.slots[p].gone&head != 0 {
+		m.violate("leak: the lock went to a waiter that is gone")
+	}
+	m.slots[p].waiting &^= head
 }
 
 func (m *machine) startSub(p int) {

@@ -1,11 +1,11 @@
 // Package fairmodel explores the protocol behind Locker.Fair state by state: two or three processes, a server, lost,
-// late and repeated commands, lost and late messages, expiry, crashes, stalls, waiters that give up, foreign clients,
-// cohort passes. It searches breadth first and fails with the shortest trace that breaks a property. It shares no code
+// late and repeated commands, lost and late messages, expiry, crashes, stalls, waiters that give up or panic, foreign
+// clients, cohort passes. It searches breadth first and fails with the shortest trace that breaks a property. It shares no code
 // with the implementation; what the two share are the names of the states and the table below.
 //
 // # Names
 //
-// K is the lock's key, Q the queue's. TRY, ENTER, REL, REL+POKE, POKE, QUIT and EXTEND are the scripts; pump is their
+// K is the lock's key, Q the queue's. TRY, ENTER, REL, REL+POKE, POKE, QUIT and EXTEND are the scripts (CHECK is an EXTEND by 1 ms); pump is their
 // common end: K absent and Q not empty hands K to the first entry whose channel is heard. One slot per Locker and key:
 //
 //	w     the token that waits at the server: its entry (byte for byte as first sent), its basis, how it was sent
@@ -81,7 +81,9 @@
 //	was          REL       t leaves owed, Release says nil
 //	not mine     REL       t leaves owed. A first try: ErrNotHeld. A retry: nil before t's Deadline, else ErrNotHeld
 //	             EXTEND    the handle is latched, the holder told; no cohort pass; Release still sends its REL
+//	             CHECK     the token is still that of h: as EXTEND, and serve. Else ignore
 //	PTTL p       EXTEND    Deadline = max(Deadline, s + p − drift), unless latched
+//	             CHECK     nothing
 //	done         QUIT      t leaves owed: quitting ends, serve
 //	w's part     REL with entry2, REL+POKE: was or not mine for the old token and, for w, as ENTER or POKE above
 //	error        definite (ACL, type, OOM). TRY, ENTER: w = none, the head gets the error, serve. POKE: w → quitting,
@@ -99,6 +101,9 @@
 //	REL+POKE     any       the same again
 //	REL, QUIT    any       the same again: REL until its lease must be over, QUIT until answered or Close
 //	EXTEND       any       no cohort pass; renewal tries again before Deadline
+//	CHECK        any       nothing: again after a cap
+//	any          any       a panic of the user's code while the command was on its way makes its outcome unknown, too; the
+//	                       waiter whose goroutine that was leaves fifo. Had it its lock already: owe it
 //
 // Message "t is granted"
 //
@@ -112,13 +117,15 @@
 //
 //	timer        entering with unknown outcome, queued, held+w: POKE w unless a command naming w is in flight
 //	Deadline     held      the handle is latched; fifo not empty: serve, giving held+w
+//	CHECK        held      before the Deadline, fifo not empty, no pass under way, a cap since K was last known to be h
+//	                       (the send of its grant, of a renewal that was answered, of a CHECK): CHECK h
 //	confirmed    sub       idle: serve. w: POKE w at once (one in flight: when it is answered)
 //	broken       sub       redial with backoff while somebody waits; a new ENTER waits for it, w stays
 //	ttl over     dead      the token leaves dead. owed REL: retried until its lease must be over
 //
 // # What the model leaves out
 //
-// Time is counted in ticks, a ttl is two to four of them, and drift is none: clocks agree. A tick while something is
+// Time is counted in ticks, a ttl is two to five of them, and drift is none: clocks agree. A tick while something is
 // on its way is a budget (Slow), since nothing else bounds how many commands a stalled process may have left behind.
 // Timers may fire at any time from one tick on. The reply to a bare REL is read when it is executed, or lost. An owed
 // REL is sent again at once until it is answered, and a dead token is never forgotten while anything names it. A token
@@ -128,6 +135,7 @@
 //
 // What is checked: whoever believes to hold, holds (exclusion); K is never taken past an entry that is heard, and no
 // entry of a live process is dropped (skip); a process has one place (twice); after each script K is held or Q is empty
-// (I1); and from every state, when no further fault happens, every waiter is served (lost wake-up), and what is then
-// at the server is known to the process that put it there (leak).
+// (I1); nobody gives up a lock that is in K; where timers are punctual, nobody waits for more than a tick behind a holder
+// of the same process whose lock was taken away (late); and from every state, when no further fault happens, every waiter
+// is served (lost wake-up), and what is then at the server is known to the process that put it there (leak).
 package fairmodel

@@ -14,6 +14,7 @@ type Config struct {
 	Cohort    bool
 	RelPoke   bool // a REL without an answer is repeated as REL+POKE; else REL and POKE go apart, as in the implementation
 	Warm      bool // the subscriptions stand already
+	Punctual  bool // no timer is late: each fires before the next tick
 	Mutant    Mutant
 	Only      string // the one property to look at, as its violations begin; empty: all
 	MaxStates int    // 0: no bound

@@ -145,6 +145,15 @@ func TestProtocolKeepsItsPromisesAfterAnyTwoFaults(t *testing.T) {
 	}
 }
 
+// With timers that are punctual, a lock that somebody takes away costs the waiters of its holder's process no lease.
+func TestProtocolServesBehindAHolderWhoseLockIsTaken(t *testing.T) {
+	t.Parallel()
+	for _, ttls := range [][][]uint8{longPair, longTwo} {
+		keeps(t, fairmodel.Config{TTLs: ttls, Budget: budgetOf(0, "Steal"), Warm: true, Punctual: true})
+		keeps(t, fairmodel.Config{TTLs: ttls, Budget: budgetOf(0, "Steal"), Cohort: true, Punctual: true})
+	}
+}
+
 func TestProtocolKeepsItsPromisesWhenRelAndPokeGoTogether(t *testing.T) {
 	t.Parallel()
 	keeps(t, fairmodel.Config{TTLs: twoAndOne, Budget: budgetOf(0, "Unknown"), Warm: true, RelPoke: true})

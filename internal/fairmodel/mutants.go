@@ -49,6 +49,12 @@ const (
 	GoneForgetsMessage          // a POKE answered gone drops w, though a message for w came after it was sent
 	IgnoredWhileQuitting        // a message for a token whose QUIT is not answered is ignored
 	TakeFromUnheard             // POKE takes K from a holder that a message told, and whose channel nobody hears any more
+	NoCheck                     // the waiters of a holder's own process never ask whether K is still its token
+	CheckEndsAny                // a CHECK answered "not mine" ends whatever handle the slot has by then
+	CheckUnknownEnds            // a CHECK without an answer ends the handle
+	CheckWithoutLatch           // a CHECK answered "not mine" sends the head on its way, and the handle stays valid
+	PanicWedges                 // the command of a waiter that panics stays claimed
+	PanicKeepsWaiter            // a waiter that panics stays in the FIFO
 	mutants
 )
 
@@ -61,7 +67,8 @@ var mutantNames = [...]string{
 	"GrantForgotten", "OwedAbandoned", "NoLivenessTest", "ExtendLowers", "Entry2WhileWaiting",
 	"OldReleaseAsNew", "Entry2Twice", "HeirsTTL", "NosubWithoutPump", "ExtendWithoutPump",
 	"RelOfTryInFlight", "QuitAbandoned", "CloseWithoutQuit", "RebuiltEntry", "PassUnextended", "GoneForgetsMessage",
-	"IgnoredWhileQuitting", "TakeFromUnheard",
+	"IgnoredWhileQuitting", "TakeFromUnheard", "NoCheck", "CheckEndsAny", "CheckUnknownEnds", "CheckWithoutLatch",
+	"PanicWedges", "PanicKeepsWaiter",
 }
 
 func (x Mutant) String() string { return mutantNames[x] }

@@ -36,6 +36,11 @@ var stepNames = map[stepKind]string{
 	stepForeignSet:     "a foreign client sets K",
 	stepForeignDel:     "the foreign client deletes K",
 	stepDropQueue:      "Q is deleted",
+	stepSteal:          "K is deleted by somebody else",
+	stepStealRel:       "K is released by somebody else",
+	stepPanic:          "its waiter panics, lost",
+	stepPanicDelay:     "its waiter panics, perhaps executed later",
+	stepCheck:          "checks",
 }
 
 // tell takes the step and says in words what it did.
@@ -43,9 +48,9 @@ func (m *machine) tell(s step) string {
 	what := stepNames[s.kind]
 	var who string
 	switch s.kind {
-	case stepTick, stepForeignSet, stepForeignDel, stepDropQueue:
+	case stepTick, stepForeignSet, stepForeignDel, stepDropQueue, stepSteal, stepStealRel:
 	case stepExecute, stepExecuteTwice, stepExecuteUnheard, stepRefuse, stepReply, stepExecuteGhost, stepLoseCommand,
-		stepDelayCommand, stepLoseReply:
+		stepDelayCommand, stepLoseReply, stepPanic, stepPanicDelay:
 		who = m.cmds[s.a].String()
 	case stepMessage, stepLoseMessage:
 		who = m.msgs[s.a].String()

@@ -9,7 +9,7 @@ import (
 func (m *machine) checkBelief() {
 	for p := range m.slots {
 		l := &m.slots[p]
-		if l.left > 0 && m.k != l.h {
+		if l.left > 0 && m.k != l.h && !m.wasStolen(l.h) {
 			m.violate(fmt.Sprintf("exclusion: p%d believes that it holds %v for %d more ticks, but K is %v",
 				p, l.h, l.left, m.k))
 		}

@@ -23,6 +23,8 @@ func (m *machine) reply(c command) {
 		}
 	case verbExtend:
 		m.replyExtend(p, c)
+	case verbCheck:
+		m.replyCheck(p, c)
 	}
 	if t := c.holder; t.ours() && t.owner() == p && !m.knows(t) {
 		m.owe(t)
@@ -127,7 +129,7 @@ func (m *machine) replyExtend(p int, c command) {
 	}
 	switch {
 	case c.res == notMine:
-		l.left = 0
+		m.lost(p)
 	case l.left > 0:
 		l.left = max(l.left, c.valid)
 	}
@@ -197,6 +199,10 @@ func (m *machine) unknown(c command) {
 	case verbExtend:
 		if c.pass && l.passing && c.tok == l.h {
 			m.extended(p, false)
+		}
+	case verbCheck:
+		if m.is(CheckUnknownEnds) && l.h == c.tok {
+			m.lost(p)
 		}
 	}
 	m.tend(p)

@@ -36,6 +36,8 @@ func (m *machine) execute(c *command, late bool) {
 		m.scriptQuit(c)
 	case verbExtend:
 		m.scriptExtend(c)
+	case verbCheck:
+		m.scriptCheck(c)
 	}
 	if c.res == granted || c.verb == verbExtend && c.res == done {
 		c.valid = less(m.kTTL, c.age)
@@ -235,6 +237,17 @@ func (m *machine) scriptExtend(c *command) {
 		m.kTTL, c.res = max(m.kTTL, c.ttl), done
 	default:
 		if m.k == none && !m.is(ExtendWithoutPump) {
+			m.pump(none, false)
+		}
+		c.res = notMine
+	}
+}
+
+// scriptCheck is EXTEND with the shortest ttl: it changes nothing about a lock that is held.
+func (m *machine) scriptCheck(c *command) {
+	c.res = done
+	if m.k != c.tok {
+		if m.k == none {
 			m.pump(none, false)
 		}
 		c.res = notMine

@@ -51,9 +51,10 @@ const (
 	verbPoke
 	verbQuit
 	verbExtend
+	verbCheck // EXTEND that only asks whether h is still in K
 )
 
-var verbNames = [...]string{"", "TRY", "TRY(TryAcquire)", "ENTER", "REL", "REL+POKE", "POKE", "QUIT", "EXTEND"}
+var verbNames = [...]string{"", "TRY", "TRY(TryAcquire)", "ENTER", "REL", "REL+POKE", "POKE", "QUIT", "EXTEND", "CHECK"}
 
 func (v verb) String() string { return verbNames[v] }
 
@@ -64,6 +65,7 @@ const (
 	sent          // on its way to the server
 	replied       // executed, the reply on its way back
 	ghost         // the client knows nothing of it any more; it may still be executed, or never
+	wedged        // only in a mutant: claimed for ever
 )
 
 type outcome uint8
@@ -132,6 +134,8 @@ type slot struct {
 	h               token
 	left            uint8 // until the Deadline of h; 0 is latched
 	passing         bool  // Release of h waits for the EXTEND before a cohort pass
+	checkDue        bool  // a tick has passed since K was last known to be h
+	gone            uint8 // only in a mutant: the waiters whose goroutine is gone, one bit for each
 	old             [maxOld]token
 	quit            token
 	sub             subscription
@@ -154,14 +158,18 @@ type Budget struct {
 	LostQueue   uint8 // somebody deletes Q
 	Close       uint8
 	Unsubscribe uint8 // an idle subscription ends
+	Steal       uint8 // a foreign DEL of a token of ours, or its release by another process
+	Panic       uint8 // of the waiter that sends TRY itself
 }
 
 // state is one state of the whole: the server, the network, the processes. It has no pointer.
 type state struct {
 	k        token
 	kTTL     uint8
-	kExcused bool  // a ghost took K, or the message of the grant was lost: nobody may know of it until it expires
-	kTold    token // only in a mutant: the newest that was granted by a message
+	kExcused bool     // a ghost took K, or the message of the grant was lost: nobody may know of it until it expires
+	kTold    token    // only in a mutant: the newest that was granted by a message
+	stolen   [2]token // taken out of K by somebody else, while their processes may believe to hold them
+	blind    uint8    // ticks in a row for which somebody has waited behind such a holder, in Config.Punctual
 	q        [maxEntries]entry
 	qLen     uint8
 	slots    [maxProcs]slot
@@ -174,6 +182,7 @@ type state struct {
 
 // normalise makes states that differ in names only equal: it sorts what has no order and renames the tokens.
 func (s *state) normalise() {
+	s.forgetStolen()
 	s.sort()
 	var names [2 + maxProcs*maxTokens]token
 	var used [maxProcs]token
@@ -226,6 +235,9 @@ func (s *state) eachToken(visit func(*token)) {
 	}
 	visit(&s.k)
 	visit(&s.kTold)
+	for i := range s.stolen {
+		visit(&s.stolen[i])
+	}
 	for i := range s.q[:s.qLen] {
 		visit(&s.q[i].tok)
 	}
@@ -254,6 +266,7 @@ func (s *state) tick() {
 		if l.left > 0 {
 			l.left--
 		}
+		l.checkDue = l.left > 0 && l.waiting != 0
 	}
 	for i := range s.cmds[:s.cmdLen] {
 		if c := &s.cmds[i]; c.ages() {
@@ -267,7 +280,7 @@ func (s *state) tick() {
 func (c *command) ages() bool {
 	switch c.phase {
 	case sent:
-		return c.verb != verbQuit && (c.verb != verbRel || c.tok2 != none || c.left > 0)
+		return c.verb != verbQuit && c.verb != verbCheck && (c.verb != verbRel || c.tok2 != none || c.left > 0)
 	case replied:
 		return c.res == granted || c.res == queued || c.verb == verbExtend
 	}

@@ -35,6 +35,11 @@ const (
 	stepForeignSet
 	stepForeignDel
 	stepDropQueue
+	stepSteal
+	stepStealRel
+	stepPanic
+	stepPanicDelay
+	stepCheck
 )
 
 // step is one thing that may happen; a and b say to which process, command, message or waiter.
@@ -51,10 +56,12 @@ func (m *machine) steps(out []step) []step {
 		}
 	}
 	b := &m.budget
-	add(b.Slow > 0 || m.quiet(), stepTick, 0, 0)
+	add((b.Slow > 0 || m.quiet()) && !m.overdue(), stepTick, 0, 0)
 	add(m.k == none && b.Foreign > 0, stepForeignSet, 0, 0)
 	add(m.k == foreign, stepForeignDel, 0, 0)
 	add(m.qLen > 0 && b.LostQueue > 0, stepDropQueue, 0, 0)
+	add(m.k.ours() && b.Steal > 0, stepSteal, 0, 0)
+	add(m.k.ours() && b.Steal > 0, stepStealRel, 0, 0)
 	for p := range m.cfg.TTLs {
 		if !m.slots[p].crashed {
 			m.callSteps(p, add)
@@ -74,7 +81,7 @@ func (m *machine) steps(out []step) []step {
 // quiet: nothing is on its way that a process waits for.
 func (m *machine) quiet() bool {
 	for _, c := range m.cmds[:m.cmdLen] {
-		if c.phase != ghost {
+		if c.phase != ghost && c.phase != wedged {
 			return false
 		}
 	}
@@ -106,6 +113,7 @@ func (m *machine) slotSteps(p int, add func(bool, stepKind, int, int)) {
 	l, b := &m.slots[p], &m.budget
 	add(l.w != none && l.wQueued && l.basis > 0 && !m.is(NoPoke) && !m.carried(l.w), stepPoke, p, 0)
 	add(m.pollable(p), stepPollTry, p, 0)
+	add(m.checkable(p), stepCheck, p, 0)
 	add(l.sub == subMaking, stepSubscribed, p, 0)
 	add(l.heard && b.Break > 0, stepBreak, p, 0)
 	add(l.sub == subConfirmed && !l.heard, stepNotice, p, 0)
@@ -127,10 +135,13 @@ func (m *machine) commandSteps(i int, add func(bool, stepKind, int, int)) {
 		add(b.Unknown > 0, stepLoseCommand, i, 0)
 		add(b.Unknown > 0, stepDelayCommand, i, 0)
 		add(b.Refused > 0, stepRefuse, i, 0)
+		add(b.Panic > 0 && m.sentByWaiter(c), stepPanic, i, 0)
+		add(b.Panic > 0 && m.sentByWaiter(c), stepPanicDelay, i, 0)
 		add(b.Unknown > 0 && c.verb == verbRel && c.tok2 == none, stepExecuteUnheard, i, 0)
 	case replied:
 		add(true, stepReply, i, 0)
 		add(b.Unknown > 0, stepLoseReply, i, 0)
+		add(b.Panic > 0 && m.sentByWaiter(c), stepPanic, i, 0)
 	case ghost:
 		add(true, stepExecuteGhost, i, 0)
 	}
@@ -157,15 +168,18 @@ func (m *machine) apply(s step) {
 		}
 		m.passTime()
 	case stepExecute, stepExecuteTwice, stepExecuteGhost, stepExecuteUnheard, stepRefuse, stepReply, stepLoseCommand,
-		stepDelayCommand, stepLoseReply:
+		stepDelayCommand, stepLoseReply, stepPanic, stepPanicDelay:
 		m.applyCommand(s.kind, i)
 	case stepMessage:
 		m.message(m.removeMessage(i))
 	case stepLoseMessage:
 		m.budget.LostMessage--
 		m.loseMessage(i)
-	case stepPoke, stepPollTry, stepSubscribed, stepBreak, stepNotice, stepUnsubscribe:
+	case stepPoke, stepCheck, stepPollTry, stepSubscribed, stepBreak, stepNotice, stepUnsubscribe:
 		m.applySlot(s.kind, i)
+	case stepSteal, stepStealRel:
+		m.budget.Steal--
+		m.steal(s.kind == stepStealRel)
 	case stepForeignSet:
 		m.budget.Foreign--
 		m.k, m.kTTL, m.kExcused = foreign, m.cfg.TTLs[0][0], false
@@ -182,6 +196,7 @@ func (m *machine) apply(s step) {
 
 func (m *machine) passTime() {
 	m.tick()
+	m.checkBlind()
 	for p := range m.cfg.TTLs {
 		if m.slots[p].left == 0 {
 			m.tend(p)
@@ -243,6 +258,9 @@ func (m *machine) applyCommand(kind stepKind, i int) {
 	case stepRefuse:
 		m.budget.Refused--
 		m.refused(m.removeCommand(i))
+	case stepPanic, stepPanicDelay:
+		m.budget.Panic--
+		m.panics(i, kind == stepPanicDelay)
 	case stepReply:
 		m.reply(m.removeCommand(i))
 	case stepLoseCommand, stepLoseReply:
@@ -271,6 +289,9 @@ func (m *machine) applySlot(kind stepKind, p int) {
 	switch kind {
 	case stepPoke:
 		l.pokeDue = true
+	case stepCheck:
+		l.checkDue = false
+		m.send(command{verb: verbCheck, proc: uint8(p), tok: l.h})
 	case stepPollTry:
 		m.carry(p, command{verb: verbTry})
 	case stepSubscribed:
