@@ -65,15 +65,23 @@ func (s *slot) extendForNext(ctx context.Context, k *Lock) (d time.Time, ok bool
 	s.users++
 	f.mu.Unlock()
 	var left time.Duration
+	returned := false
+	defer func() {
+		f.mu.Lock()
+		s.passing = false
+		s.users--
+		if !returned { // the user's code panics, and Release with it
+			k.desert()
+			f.mu.Unlock()
+		}
+	}()
 	start, err := k.exchange(ctx, "extend", s.l.opTimeout(), func(c redis.Conn) (err error) {
 		k.asked(ttl)
 		left, err = k.extendOn(ctx, c, ttl)
 		return err
 	})
 	s.l.Observer.outcome(ctx, k.key, "extend", err)
-	f.mu.Lock()
-	s.passing = false
-	s.users--
+	returned = true
 	return deadline(start, left), err == nil
 }
 

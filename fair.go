@@ -115,10 +115,46 @@ func (l *Locker) queue(ctx context.Context, key string, ttl time.Duration) (*Loc
 	cmd := s.first(x)
 	s.settle()
 	f.mu.Unlock()
+	ok := false
+	defer func() {
+		if !ok {
+			s.desert(x)
+		}
+	}()
 	if cmd.kind != nothing {
 		l.perform(ctx, s, cmd, nil)
 	}
-	return l.wait(ctx, s, x)
+	k, err := l.wait(ctx, s, x)
+	ok = true
+	return k, err
+}
+
+// desert takes a waiter out of the FIFO whose goroutine ends: the user's code has panicked in it, in a pool, a connection or
+// an Observer. If it had its lock already, nobody else knows of that.
+func (s *slot) desert(x *waiter) {
+	f := &s.l.state.fair
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case <-x.done:
+		if x.lock != nil {
+			x.lock.desert()
+		}
+	default:
+		s.remove(x)
+		s.settle()
+	}
+}
+
+// desert has a lock released in the background that nobody was given. The caller holds f.mu.
+func (k *Lock) desert() {
+	k.latch()
+	s := k.locker.slotOf(k.key)
+	s.owe(k.token, k.longest())
+	if s.h == k {
+		s.h = nil
+	}
+	s.settle()
 }
 
 // wait returns when x has its lock or its error, or has given up. A lock that came in the same moment is returned.
@@ -192,6 +228,12 @@ func (k *Lock) tryFair(ctx context.Context) error {
 	s.users++ // so that it is not thrown away meanwhile
 	f.mu.Unlock()
 	cmd := command{kind: try, t: &ticket{token: k.token, ttl: k.ttl}}
+	ok := false
+	defer func() {
+		if !ok {
+			s.desertTry(cmd.t)
+		}
+	}()
 	start, r, err := l.send(ctx, s, cmd, &k.conn)
 	if err == nil && r.said != saysGranted {
 		err = s.heldBy(r)
@@ -200,7 +242,18 @@ func (k *Lock) tryFair(ctx context.Context) error {
 	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
 		start, r.left, err = l.lookAgainFair(ctx, k, err)
 	}
+	ok = true
 	return l.concludeTry(s, k, cmd.t, start, r.left, err)
+}
+
+// desertTry is desert for a TryAcquire.
+func (s *slot) desertTry(t *ticket) {
+	f := &s.l.state.fair
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.users--
+	s.oweLate(t)
+	s.settle()
 }
 
 // lookAgainFair is lookAgain for a fair Locker.

@@ -47,7 +47,7 @@ func (n *line) want(s *slot, now time.Time) {
 	n.joining = append(n.joining, s)
 	if n.done == nil {
 		n.done = make(chan struct{})
-		go n.run(n.done)
+		go n.run(n.done, 0)
 	}
 	wake(n.wake)
 }
@@ -91,11 +91,15 @@ func (n *line) forget(s *slot) {
 	s.sub, s.ask = deaf, 0
 }
 
-// run dials, and dials again.
-func (n *line) run(done chan<- struct{}) {
-	defer close(done)
-	f := &n.l.state.fair
-	for failures := 0; ; {
+// run dials, and dials again. If the user's code ends its goroutine, another goes on.
+func (n *line) run(done chan<- struct{}, failures int) {
+	over := false
+	defer func() {
+		if !over {
+			go n.goOn(done, failures)
+		}
+	}()
+	for !over {
 		began := time.Now()
 		if c, err := n.dial(); err != nil {
 			n.failed(err)
@@ -105,22 +109,39 @@ func (n *line) run(done chan<- struct{}) {
 		if time.Since(began) > pingEvery {
 			failures = 0
 		}
-		pause := time.NewTimer(pauseAfter(failures))
+		over = n.rest(failures)
 		failures++
-		for waiting := true; waiting; {
-			f.mu.Lock()
-			if n.over() {
-				n.done = nil
-				f.mu.Unlock()
-				pause.Stop()
-				return
-			}
-			f.mu.Unlock()
-			select {
-			case <-pause.C:
-				waiting = false
-			case <-n.wake:
-			}
+	}
+	close(done)
+}
+
+// goOn goes on for a goroutine that was ended.
+func (n *line) goOn(done chan<- struct{}, failures int) {
+	if n.rest(failures) {
+		close(done)
+		return
+	}
+	n.run(done, failures+1)
+}
+
+// rest pauses after so many failures in a row, and says whether nobody needs the line any more.
+func (n *line) rest(failures int) (over bool) {
+	f := &n.l.state.fair
+	pause := time.NewTimer(pauseAfter(failures))
+	defer pause.Stop()
+	for {
+		f.mu.Lock()
+		if over = n.over(); over {
+			n.done = nil
+		}
+		f.mu.Unlock()
+		if over {
+			return true
+		}
+		select {
+		case <-pause.C:
+			return false
+		case <-n.wake:
 		}
 	}
 }
@@ -181,13 +202,19 @@ func (n *line) serve(c redis.Conn) {
 	}
 	f.mu.Unlock()
 	broken := make(chan struct{})
-	go n.receive(c, broken)
 	n.l.state.conns.Add(1)
+	defer n.ended(c, broken) // also if the user's code ends this goroutine
+	go n.receive(c, broken)
 	n.attend(c, broken)
+}
+
+// ended closes a connection, and has all slots wait for the next.
+func (n *line) ended(c redis.Conn, broken <-chan struct{}) {
 	hangUp(c)
 	<-broken
 	_ = c.Close()
 	n.l.state.conns.Add(-1)
+	f := &n.l.state.fair
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n.conn = nil

@@ -20,11 +20,17 @@ func (k *Lock) releaseFair(ctx context.Context) error {
 	cmd := s.leaving(k)
 	s.settle()
 	f.mu.Unlock()
+	done := false
+	defer func() {
+		if !done { // also if the user's code panics
+			s.forgo(cmd.o)
+		}
+	}()
 	r, err := l.perform(ctx, s, cmd, &k.conn)
 	if err == nil {
+		done = true
 		return k.releasedFair(r, err)
 	}
-	defer s.forgo(cmd.o)
 	if !transient(err) {
 		return err
 	}

@@ -48,28 +48,45 @@ type fairReply struct {
 
 // work is a goroutine that sends one command in the background. A command that hangs must not keep the others waiting.
 func (l *Locker) work(s *slot, cmd command) {
-	l.perform(context.Background(), s, cmd, nil)
 	f := &l.state.fair
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s.users--
-	s.settle()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		s.users--
+		s.settle()
+	}()
+	l.perform(context.Background(), s, cmd, nil)
 }
 
 // perform sends a command, on b or a borrowed connection, and has the slot go by the reply.
 func (l *Locker) perform(ctx context.Context, s *slot, cmd command, b *boundConn) (fairReply, error) {
-	start, r, err := l.send(ctx, s, cmd, b)
-	f := &l.state.fair
-	f.mu.Lock()
-	s.answered(ctx, cmd, start, r, err)
-	held := s.held
-	s.settle()
-	f.mu.Unlock()
+	r, held, err := l.sendAndGoBy(ctx, s, cmd, b)
 	if err == nil && r.said == saysHeld && held != nil && (cmd.kind == try || cmd.kind == enter) {
 		l.Observer.contended(ctx, s.key, held)
 	}
 	l.Observer.outcome(ctx, s.key, cmd.verb(), err)
 	return r, err
+}
+
+// sendAndGoBy sends a command, and has the slot go by what became of it, also if the user's code panics meanwhile, in a pool, a
+// connection or an Observer: then its outcome is unknown. held is what is known of the holder then.
+func (l *Locker) sendAndGoBy(ctx context.Context, s *slot, cmd command, b *boundConn) (r fairReply, held *HeldError, err error) {
+	var start time.Time
+	returned := false
+	defer func() {
+		if !returned {
+			err = is(ErrUnknown, cmd.verb(), s.key, "a pool, a connection or an Observer has panicked")
+		}
+		f := &l.state.fair
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		s.answered(ctx, cmd, start, r, err)
+		held = s.held
+		s.settle()
+	}()
+	start, r, err = l.send(ctx, s, cmd, b)
+	returned = true
+	return r, nil, err
 }
 
 // send sends a command and reads its reply. start is the time just before the send.

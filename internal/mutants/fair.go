@@ -603,4 +603,34 @@ var fairMutants = []mutant{
 		old: "if type(queued) == 'table' then return queued end\nlocal right", new: "local right"},
 	{name: "fair: two keys share a queue", file: "check.go", tests: "TestFairKeysDoNotShareAQueue",
 		old: `return "{" + key + "}:" + s, nil`, new: `return s + ":{" + key + "}", nil`},
+	{
+		name: "fair: a panic leaves its command in flight", file: "fairsend.go",
+		old:   "		s.answered(ctx, cmd, start, r, err)\n",
+		new:   "		if returned {\n			s.answered(ctx, cmd, start, r, err)\n		}\n",
+		tests: "TestFairPanicsThatAreRecovered",
+	},
+	{
+		name: "fair: a waiter that panicked stays in line", file: "fair.go",
+		old:   "			s.desert(x)\n",
+		new:   "			_ = s.desert\n",
+		tests: "TestFairPanicsThatAreRecovered",
+	},
+	{
+		name: "fair: a panic in TryAcquire leaves its token", file: "fair.go",
+		old:   "			s.desertTry(cmd.t)\n",
+		new:   "			_ = cmd\n",
+		tests: "TestFairPanicsThatAreRecovered",
+	},
+	{
+		name: "fair: a panic in a pass keeps the slot passing", file: "cohort.go",
+		old:   "			k.desert()\n",
+		new:   "			s.passing = true\n",
+		tests: "TestFairPanicsThatAreRecovered",
+	},
+	{
+		name: "fair: a subscription whose goroutine was ended is not made again", file: "fairline.go",
+		old:   "			go n.goOn(done, failures)\n",
+		new:   "			_ = n.goOn\n",
+		tests: "TestFairSubscriptionWhoseDialExits",
+	},
 }
