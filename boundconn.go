@@ -103,7 +103,9 @@ func (b *boundConn) outcome(ctx context.Context, verb, key string, err error) er
 	if err == nil || !b.sent || b.Err() == nil {
 		return err
 	}
-	for _, answer := range []error{ErrUnknown, ErrHeld, ErrNotHeld, ErrConflict, ErrExpired, ErrInvalid, ErrUnsupported} {
+	for _, answer := range []error{
+		ErrUnknown, ErrHeld, ErrNotHeld, ErrConflict, ErrExpired, ErrInvalid, ErrUnsupported, ErrUnavailable,
+	} {
 		if errors.Is(err, answer) {
 			return err
 		}

@@ -159,6 +159,8 @@ passed over. [Locker.Close] waits for that, for three OpTimeouts at most.
 	                lock: another type, or no TTL           a lock without TTL would be held for ever
 	ErrUnsupported  the server, or a connection inside      use another verb, another connection
 	                MULTI or of a Mux, cannot do this
+	ErrUnavailable  nothing was carried out: no connection  try again later; calls that wait do
+	                was to be had, or max clients
 	ErrFenced       Guard has seen a higher number          stop the work: there is a newer holder
 	ErrClosed       the Locker, or its Mux, was closed      -
 
@@ -183,7 +185,13 @@ network's own error stays wrapped inside.
 	BUSY             BUSY                              tries again   refused      tried until Deadline
 	MISCONF          MISCONF                           tries again   refused      tried until Deadline
 	NOREPLICAS       NOREPLICAS                        tries again   refused      tried until Deadline
-	refused          connection refused                tries again   refused      tried until Deadline
+	refused          ErrUnavailable, connection        tries again   refused      tried until Deadline
+	                 refused
+	max clients      ErrUnavailable, ERR max number    tries again   refused      tried until Deadline
+	                 of clients reached
+	DENIED           DENIED (protected mode)           ends at once  refused      tried until Deadline
+	no such host,    what the resolver or TLS says     ends at once  refused      tried until Deadline
+	a certificate
 	hung             ErrUnknown, i/o timeout           tries again   ErrUnknown   tried until Deadline
 	reply cut short  ErrUnknown, EOF                   tries again   ErrUnknown   tried until Deadline
 
@@ -191,7 +199,8 @@ network's own error stays wrapped inside.
 KeepAlive; Extend itself returns the error once, and Deadline stays. If the condition ends before Deadline, the lock is
 renewed and was never lost. A Release that was refused has used the handle up: the key goes with its TTL, unless it is of a
 fair Locker, which repeats it in the background. A Release that is ErrUnknown may be carried out later. Each row is a
-test: TestServerErrors, TestServerErrorsFair, TestServerErrorWrongType.
+test: TestServerErrors, TestServerErrorsFair, TestServerErrorWrongType; TestLockersThatAreRefusedAtTheDoor and
+TestNoConnection for what is refused before any command.
 
 After a restart of the server each idle connection of a pool fails once. NewPool tests those that were idle for 10 s.
 

@@ -41,6 +41,11 @@ var (
 	// ErrExpired: an acquire was won, but so late that no validity was left; it has been undone, or with Fair is being
 	// undone in the background.
 	ErrExpired = errors.New("redigolock: acquired too late, already expired")
+	// ErrUnavailable: nothing was carried out, because no connection could be had (refused, not dialled or not lent
+	// within OpTimeout, pool exhausted, Mux full), or because the server turned it away at the door (max clients). Calls that
+	// wait try again. An error that is [ErrUnknown] too is about an earlier try. What a server, TLS or a name refuses for
+	// good (WRONGPASS, NOAUTH, DENIED, a certificate, no such host) is not ErrUnavailable, and ends a wait at once.
+	ErrUnavailable = errors.New("redigolock: unavailable, nothing was carried out")
 	// ErrClosed: the Locker was closed, or the Mux that it works over.
 	ErrClosed = errors.New("redigolock: closed")
 )
@@ -198,11 +203,10 @@ func readOnly(err error) bool {
 func transient(err error) bool {
 	var re redis.Error
 	var netErr net.Error
-	var certErr *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, ErrUnknown), errors.Is(err, ErrHeld):
+	case errors.Is(err, ErrUnknown), errors.Is(err, ErrHeld), errors.Is(err, ErrUnavailable):
 		return true
-	case errors.Is(err, ErrInvalid), errors.Is(err, ErrConflict), errors.Is(err, ErrExpired), errors.As(err, &certErr):
+	case errors.Is(err, ErrInvalid), errors.Is(err, ErrConflict), errors.Is(err, ErrExpired), refusedForGood(err):
 		return false
 	case errors.As(err, &re):
 		return transientReply(re)
@@ -216,5 +220,54 @@ func transientReply(err redis.Error) bool {
 	case "LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS", "MOVED", "ASK":
 		return true
 	}
+	return tooManyClients(err)
+}
+
+// atDoor reports whether the server says err to a connection that it then closes, without having read any command.
+func atDoor(err redis.Error) bool { return tooManyClients(err) || firstWord(err) == "DENIED" }
+
+func tooManyClients(err redis.Error) bool {
 	return strings.HasPrefix(string(err), "ERR max number of clients")
+}
+
+// noConnection is the error of an exchange that got no connection, or none that the server let in: nothing was carried
+// out. It is ErrUnavailable, unless it would be in vain to try again.
+func noConnection(ctx context.Context, verb, key string, err error) error {
+	if ctxErr := ended(ctx); ctxErr != nil {
+		return failed(verb, key, ctxErr)
+	}
+	var re redis.Error
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		err = errBusyPool
+	case errors.As(err, &re):
+		err = withoutArgs(re) // a server without AUTH shows the password
+	}
+	if refusedForGood(err) || re != "" && !transientReply(re) {
+		return failed(verb, key, err)
+	}
+	return fmt.Errorf("%w: %s %s: %w", ErrUnavailable, verb, quote(key), err)
+}
+
+// refusedForGood reports whether a connection is not to be had, however often it is asked for: the call is wrong, or the
+// name, the certificate, or what is spoken.
+func refusedForGood(err error) bool {
+	var (
+		dns    *net.DNSError
+		cert   *tls.CertificateVerificationError
+		header tls.RecordHeaderError
+		addr   *net.AddrError
+		op     *net.OpError
+	)
+	switch {
+	case errors.Is(err, ErrInvalid), errors.Is(err, ErrUnsupported), errors.Is(err, ErrClosed):
+		return true
+	case errors.As(err, &dns):
+		return dns.IsNotFound
+	case errors.As(err, &cert), errors.As(err, &header), errors.As(err, &addr):
+		return true
+	case errors.As(err, &op) && op.Op == "remote error": // a TLS alert, as of a server that wants another certificate
+		return true
+	}
+	return err != nil && err.Error() == "redigo: get on closed pool" // redigo has no name for it
 }

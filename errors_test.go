@@ -22,7 +22,7 @@ var sentinels = map[string]error{
 	"ErrHeld": redigolock.ErrHeld, "ErrNotHeld": redigolock.ErrNotHeld, "ErrLost": redigolock.ErrLost,
 	"ErrUnknown": redigolock.ErrUnknown, "ErrInvalid": redigolock.ErrInvalid, "ErrConflict": redigolock.ErrConflict,
 	"ErrUnsupported": redigolock.ErrUnsupported, "ErrFenced": redigolock.ErrFenced, "ErrExpired": redigolock.ErrExpired,
-	"ErrClosed": redigolock.ErrClosed,
+	"ErrUnavailable": redigolock.ErrUnavailable, "ErrClosed": redigolock.ErrClosed,
 }
 
 func TestSentinelsAreDistinctAndNamedAfterThePackage(t *testing.T) {
@@ -211,7 +211,10 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		{redis.Error("ERR max number of clients reached"), true},
 		{refused, true},
 		{fmt.Errorf("wrapped: %w", refused), true},
-		{&net.DNSError{Err: "no such host", IsNotFound: true}, true},
+		{&net.DNSError{Err: "server misbehaving", IsTemporary: true}, true},
+		{&net.DNSError{Err: "i/o timeout", IsTimeout: true}, true},
+		{redigolock.ErrUnavailable, true},
+		{fmt.Errorf("%w: %w", redigolock.ErrUnavailable, errors.New("anything")), true},
 		{io.EOF, true},
 		{io.ErrUnexpectedEOF, true},
 		{os.ErrDeadlineExceeded, true},
@@ -235,6 +238,11 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		{redigolock.ErrUnsupported, false},
 		{redigolock.ErrNotHeld, false},
 		{&net.OpError{Op: "remote error", Err: &tls.CertificateVerificationError{Err: errors.New("x")}}, false},
+		{&net.DNSError{Err: "no such host", IsNotFound: true}, false},
+		{&net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}, false},
+		{tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, false},
+		{&net.OpError{Op: "dial", Err: &net.AddrError{Err: "missing port in address", Addr: "h"}}, false},
+		{redis.Error("DENIED Redis is running in protected mode"), false},
 		{context.Canceled, false},
 		{errors.New("anything else"), false},
 		{nil, false},

@@ -36,6 +36,8 @@ type wire struct {
 	mu   sync.Mutex // one at a time cuts the connection, or closes it
 	conn redis.Conn
 
+	heard bool // a reply has come; of who reads
+
 	flights  []*call       // the leaders of the batches in flight
 	reading  bool          // a leader reads
 	turns    []*call       // leaders that have written, and read next

@@ -105,14 +105,18 @@ func (c *call) read() error {
 			}
 			reply, err := receive(w.conn, left)
 			if re, ok := err.(redis.Error); ok {
+				if atDoor(re) && !w.heard { // of this wire nothing is carried out
+					return fmt.Errorf("%w: %w", errNotSent, re)
+				}
 				reply, err = re, nil
-				if readOnly(re) {
+				if readOnly(re) || atDoor(re) {
 					c.demoted()
 				}
 			}
 			if err != nil {
 				return err
 			}
+			w.heard = true
 			x.replies[j] = reply
 		}
 		if c.ended++; i > 0 {
@@ -143,7 +147,7 @@ func (c *call) demoted() {
 // over ends the batch: those without replies get err. Others may read, and write.
 func (c *call) over(err error) {
 	broken := err
-	if errors.Is(err, errNotSent) {
+	if errors.Is(err, errNotSent) && !c.reads { // else the server turned the wire away
 		broken = nil
 	}
 	defer c.settle(err, broken) // also when cutting panics

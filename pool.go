@@ -142,17 +142,6 @@ func credentials(u *url.Userinfo) []redis.DialOption {
 // caller's.
 var errBusyPool = errors.New("no connection came free, or none could be made, within OpTimeout")
 
-// noConnection is the error of an exchange that got no connection.
-func noConnection(ctx context.Context, verb, key string, err error) error {
-	if ctxErr := ended(ctx); ctxErr != nil {
-		return failed(verb, key, ctxErr)
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = errBusyPool
-	}
-	return failed(verb, key, err)
-}
-
 // dialBounded leaves a dial that takes no context when ctx ends; the dial goes on by itself until its own timeout, and
 // what it brings is closed.
 func dialBounded(ctx context.Context, dial func() (redis.Conn, error)) (redis.Conn, error) {

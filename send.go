@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -34,8 +33,12 @@ func do(ctx context.Context, c redis.Conn, verb, key, cmd string, args ...any) (
 	end := cutOnCancel(ctx, c)
 	reply, err := doWithTimeout(inner(c), timeout, cmd, args)
 	end()
-	if _, isReply := err.(redis.Error); err != nil && !isReply {
+	re, isReply := err.(redis.Error)
+	switch {
+	case err != nil && !isReply:
 		return nil, unanswered(ctx, c, verb, key, err)
+	case isReply && atDoor(re):
+		return nil, turnedAway(ctx, c, verb, key, re)
 	}
 	return reply, queued(verb, key, reply, err)
 }
@@ -50,12 +53,16 @@ func pipeline(ctx context.Context, c redis.Conn, verb, key string, reqs []reques
 	end := cutOnCancel(ctx, c)
 	err = exchange(inner(c), timeout, reqs, replies)
 	end()
+	if re, ok := replies[0].(redis.Error); ok && atDoor(re) { // the other replies never come
+		return turnedAway(ctx, c, verb, key, re)
+	}
 	if err != nil {
 		return unanswered(ctx, c, verb, key, err)
 	}
 	return nil
 }
 
+// exchange leaves the replies that came before an error in replies.
 func exchange(c redis.Conn, timeout time.Duration, reqs []request, replies []any) error {
 	if m, ok := c.(*muxConn); ok {
 		return m.exchange(timeout, reqs, replies)
@@ -93,7 +100,7 @@ func begin(ctx context.Context, c redis.Conn, verb, key string) (time.Duration, 
 		return 0, failed(verb, key, contextError(ctx))
 	}
 	if err := c.Err(); err != nil {
-		return 0, failed(verb, key, err) // never borrowed, or broken before: nothing is sent
+		return 0, noConnection(ctx, verb, key, err) // never borrowed, or broken before: nothing is sent
 	}
 	deadline, ok := ctx.Deadline()
 	b, isBound := c.(*boundConn)
@@ -111,10 +118,7 @@ func begin(ctx context.Context, c redis.Conn, verb, key string) (time.Duration, 
 	if timeout := time.Until(deadline); timeout > 0 {
 		return timeout, nil
 	}
-	if err := ended(ctx); err != nil {
-		return 0, failed(verb, key, err)
-	}
-	return 0, failed(verb, key, os.ErrDeadlineExceeded) // OpTimeout was used up by what came before
+	return 0, noConnection(ctx, verb, key, errDeadline) // OpTimeout was used up by what came before
 }
 
 // doWithTimeout is c.DoWithTimeout where the connection has it. Without, the connection's own timeout must do.
@@ -182,12 +186,23 @@ func cut(cc redis.ConnWithContext) { _, _ = cc.ReceiveContext(past) }
 // unanswered is the error of a command that left without an answer.
 func unanswered(ctx context.Context, c redis.Conn, verb, key string, err error) error {
 	if errors.Is(err, errNotSent) {
-		return failed(verb, key, join(ended(ctx), err))
+		return noConnection(ctx, verb, key, err)
 	}
-	if cc, ok := c.(redis.ConnWithContext); ok && c.Err() == nil {
-		cut(cc) // a foreign connection that is not dead by itself: its reply is still due
-	}
+	cutLive(c) // a foreign connection that is not dead by itself: its reply is still due
 	return unknownOutcome(ctx, verb, key, err)
+}
+
+// turnedAway is the error of an exchange with a server that did not let the connection in. It carried out nothing, and has
+// closed the connection, which looks alive until it is read again.
+func turnedAway(ctx context.Context, c redis.Conn, verb, key string, err redis.Error) error {
+	cutLive(c)
+	return noConnection(ctx, verb, key, err)
+}
+
+func cutLive(c redis.Conn) {
+	if cc, ok := c.(redis.ConnWithContext); ok && c.Err() == nil {
+		cut(cc)
+	}
 }
 
 // unknownOutcome is the ErrUnknown of a command.

@@ -1,0 +1,334 @@
+package redigolock_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+const (
+	maxClients = "ERR max number of clients reached"
+	denied     = "DENIED Redis is running in protected mode because protected mode is enabled"
+)
+
+// A doorman is a server that answers the first bytes of each connection with one line, and closes it, as Redis does with
+// those that it does not let in.
+type doorman struct {
+	addr  string
+	conns atomic.Int64
+}
+
+func newDoorman(t *testing.T, line string) *doorman {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &doorman{addr: l.Addr().String()}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { l.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			d.conns.Add(1)
+			wg.Go(func() {
+				defer c.Close()
+				r := bufio.NewReader(c)
+				if _, err := r.Peek(1); err != nil { // before that, the line would be a reply to AUTH
+					return
+				}
+				_, _ = io.WriteString(c, "-"+line+"\r\n")
+				_ = c.(*net.TCPConn).CloseWrite()
+				_, _ = io.Copy(io.Discard, r) // or the line could be lost with a reset
+			})
+		}
+	})
+	return d
+}
+
+func (d *doorman) pool(t *testing.T) *redis.Pool {
+	t.Helper()
+	pool, err := redigolock.NewPool("redis://" + d.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pool.Close() })
+	return pool
+}
+
+func TestRefusedAtTheDoorIsDefinite(t *testing.T) {
+	for line, unavailable := range map[string]bool{maxClients: true, denied: false} {
+		d := newDoorman(t, line)
+		for _, v := range allVerbs {
+			t.Run(firstWord(line)+"/"+v.name, func(t *testing.T) {
+				pool := d.pool(t)
+				for range 2 { // the second must not get the first one's connection
+					c := pool.Get()
+					err := v.call(bg, c, "k", "tok", minute)
+					wantTurnedAway(t, err, line, unavailable)
+					if c.Err() == nil {
+						t.Error("the connection seems to be usable")
+					}
+					c.Close()
+				}
+				if n := pool.IdleCount(); n != 0 {
+					t.Errorf("%d connections went back to the pool", n)
+				}
+			})
+		}
+	}
+}
+
+func firstWord(s string) string {
+	word, _, _ := strings.Cut(s, " ")
+	return word
+}
+
+// wantTurnedAway wants a definite error that carries the server's text.
+func wantTurnedAway(t *testing.T, err error, line string, unavailable bool) {
+	t.Helper()
+	var re redis.Error
+	if !errors.As(err, &re) || string(re) != line {
+		t.Errorf("%v, want the server's text %q", err, line)
+	}
+	wantsNot(t, err, redigolock.ErrUnknown, redigolock.ErrHeld, redigolock.ErrNotHeld)
+	if errors.Is(err, redigolock.ErrUnavailable) != unavailable || redigolock.Transient(err) != unavailable {
+		t.Errorf("%v: ErrUnavailable and tried again should be %v", err, unavailable)
+	}
+}
+
+func TestLockersThatAreRefusedAtTheDoor(t *testing.T) {
+	for line, unavailable := range map[string]bool{maxClients: true, denied: false} {
+		d := newDoorman(t, line)
+		for name, l := range doorLockers(t, d) {
+			t.Run(firstWord(line)+"/"+name, func(t *testing.T) {
+				defer l.Close()
+				_, err := l.TryAcquire(bg, "k", minute)
+				wantTurnedAway(t, err, line, unavailable)
+				if redigolock.CleaningUp(l) {
+					t.Error("cleans up what was never set")
+				}
+				ctx, cancel := context.WithTimeout(bg, 300*time.Millisecond)
+				defer cancel()
+				if !unavailable {
+					ctx = bg // it would never return
+				}
+				_, err = l.Acquire(ctx, "k", minute)
+				wantsNot(t, err, redigolock.ErrUnknown)
+				if !strings.Contains(err.Error(), line) {
+					t.Errorf("%v does not say %q", err, line)
+				}
+				if unavailable != errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%v: it should have waited: %v", err, unavailable)
+				}
+			})
+		}
+	}
+}
+
+func doorLockers(t *testing.T, d *doorman) map[string]*redigolock.Locker {
+	lockers := map[string]*redigolock.Locker{
+		"default":       {Pool: d.pool(t)},
+		"SetNX":         {Pool: d.pool(t), AcquireWith: redigolock.SetNX},
+		"SetNXScript":   {Pool: d.pool(t), AcquireWith: redigolock.SetNXScript},
+		"fair":          {Pool: d.pool(t), Fair: true},
+		"Get only":      {Pool: getPool{d.pool(t)}},
+		"a func around": {Pool: d.pool(t), AcquireWith: wrappedAcquire},
+	}
+	for _, name := range []string{"default", "fair", "SetNX"} {
+		l := lockers[name]
+		m := &redigolock.Mux{Pool: d.pool(t)}
+		t.Cleanup(func() { m.Close() })
+		lockers["Mux, "+name] = &redigolock.Locker{Pool: m, AcquireWith: l.AcquireWith, Fair: l.Fair}
+	}
+	return lockers
+}
+
+func wrappedAcquire(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+	if err := redigolock.SetNX(ctx, c, key, token, ttl); err != nil {
+		return fmt.Errorf("the app's acquire: %w", err)
+	}
+	return nil
+}
+
+// Of those that travel together, all were turned away.
+func TestMuxTurnedAwayWithManyCallers(t *testing.T) {
+	d := newDoorman(t, maxClients)
+	m := &redigolock.Mux{Pool: d.pool(t)}
+	defer m.Close()
+	l := &redigolock.Locker{Pool: m}
+	defer l.Close()
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			for range 5 {
+				_, err := l.TryAcquire(bg, fmt.Sprint("k", i), minute)
+				wantTurnedAway(t, err, maxClients, true)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestMaxClientsOfARealServer(t *testing.T) {
+	srv := redistest.Start(t)
+	admin, err := srv.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	lockers := map[string]*redigolock.Locker{"default": {Pool: srv.Pool()}, "fair": {Pool: srv.Pool(), Fair: true}}
+	m := &redigolock.Mux{Pool: srv.Pool()}
+	defer m.Close()
+	lockers["Mux"] = &redigolock.Locker{Pool: m}
+	set := func(n int) {
+		t.Helper()
+		if _, err := admin.Do("CONFIG", "SET", "maxclients", n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, l := range lockers {
+		t.Run(name, func(t *testing.T) {
+			defer l.Close()
+			set(1)
+			_, err := l.TryAcquire(bg, "k "+name, time.Hour)
+			wantTurnedAway(t, err, maxClients, true)
+			got := make(chan error, 1)
+			go func() {
+				k, err := l.Acquire(bg, "k "+name, time.Hour)
+				if err == nil {
+					err = k.Release(bg)
+				}
+				got <- err
+			}()
+			time.Sleep(20 * time.Millisecond) // several tries
+			set(100)
+			if err := <-got; err != nil {
+				t.Errorf("once there is room: %v", err)
+			}
+		})
+	}
+}
+
+// Why no connection was to be had decides whether a wait goes on.
+func TestNoConnection(t *testing.T) {
+	timeout := &net.OpError{Op: "dial", Net: "tcp", Err: context.DeadlineExceeded}
+	for _, tc := range []struct {
+		name        string
+		err         error
+		unavailable bool
+	}{
+		{"refused", &net.OpError{Op: "dial", Err: errors.New("connection refused")}, true},
+		{"of a name we do not know", errors.New("sentinel: no master yet"), true},
+		{"too late", timeout, true},
+		{"EOF", io.EOF, true},
+		{"resolver away", &net.DNSError{Err: "server misbehaving", Name: "h", IsTemporary: true}, true},
+		{"loading", redis.Error("LOADING Redis is loading the dataset in memory"), true},
+		{"max clients", redis.Error(maxClients), true},
+		{"pool exhausted", redis.ErrPoolExhausted, true},
+		{"Locker closed", redigolock.ErrClosed, false},
+		{"no such host", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "h", IsNotFound: true}}, false},
+		{"WRONGPASS", redis.Error("WRONGPASS invalid username-password pair or user is disabled."), false},
+		{"NOAUTH", redis.Error("NOAUTH Authentication required."), false},
+		{"NOPERM", redis.Error("NOPERM this user has no permissions to run the 'client|setname' command"), false},
+		{"DENIED", redis.Error(denied), false},
+		{"unknown authority", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, false},
+		{"no TLS there", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, false},
+		{"certificate wanted", &net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}, false},
+		{"no port", &net.OpError{Op: "dial", Err: &net.AddrError{Err: "missing port in address", Addr: "h"}}, false},
+	} {
+		for name, l := range lockersThatCannotDial(t, tc.err) {
+			t.Run(tc.name+"/"+name, func(t *testing.T) {
+				defer l.Close()
+				_, err := l.TryAcquire(bg, "k", minute)
+				if !errors.Is(err, tc.err) && !(tc.err == error(timeout) && strings.Contains(err.Error(), "OpTimeout")) {
+					t.Errorf("%v does not wrap %v", err, tc.err)
+				}
+				wantsNot(t, err, redigolock.ErrUnknown)
+				if errors.Is(err, redigolock.ErrUnavailable) != tc.unavailable || redigolock.Transient(err) != tc.unavailable {
+					t.Errorf("%v: ErrUnavailable, tried again: want %v", err, tc.unavailable)
+				}
+				if !tc.unavailable { // would never return, had it to be tried again
+					_, err := l.Acquire(bg, "k", minute)
+					wants(t, err, tc.err)
+				}
+			})
+		}
+	}
+}
+
+func lockersThatCannotDial(t *testing.T, err error) map[string]*redigolock.Locker {
+	dial := func() (redis.Conn, error) { return nil, err }
+	plain := func() *redis.Pool { return &redis.Pool{Dial: dial} }
+	m := &redigolock.Mux{Pool: plain()}
+	t.Cleanup(func() { m.Close() })
+	return map[string]*redigolock.Locker{
+		"pool":     {Pool: plain()},
+		"context":  {Pool: &redis.Pool{DialContext: func(context.Context) (redis.Conn, error) { return dial() }}},
+		"Get only": {Pool: getPool{plain()}},
+		"Mux":      {Pool: m},
+		"fair":     {Pool: plain(), Fair: true},
+	}
+}
+
+func TestPoolThatIsExhaustedOrClosed(t *testing.T) {
+	addr := redistest.StartMini(t).Addr()
+	pool := &redis.Pool{MaxActive: 1, Dial: func() (redis.Conn, error) { return redis.Dial("tcp", addr) }}
+	c := pool.Get()
+	l := &redigolock.Locker{Pool: pool}
+	_, err := l.TryAcquire(bg, "k", minute)
+	wants(t, err, redigolock.ErrUnavailable, redis.ErrPoolExhausted)
+
+	c.Close()
+
+	waits := &redis.Pool{MaxActive: 1, Wait: true, Dial: pool.Dial}
+	c = waits.Get()
+	_, err = (&redigolock.Locker{Pool: waits, OpTimeout: 10 * time.Millisecond}).TryAcquire(bg, "k", minute)
+	wants(t, err, redigolock.ErrUnavailable)
+	c.Close()
+	waits.Close()
+
+	pool.Close()
+	_, err = l.Acquire(bg, "k", minute)
+	wantsNot(t, err, redigolock.ErrUnavailable, redigolock.ErrUnknown)
+	if err == nil || !strings.Contains(err.Error(), "closed pool") {
+		t.Errorf("a closed pool: %v", err)
+	}
+}
+
+// A wait that lost a reply, and then found nobody, is unknown and unavailable.
+func TestUnknownAndUnavailable(t *testing.T) {
+	s := redistest.StartMini(t)
+	proxy := redistest.NewProxy(t, s.Addr())
+	proxy.Rule(func(redistest.Request) redistest.Action { return redistest.Drop() })
+	dials := 0
+	l := &redigolock.Locker{Pool: &redis.Pool{Dial: func() (redis.Conn, error) {
+		if dials++; dials > 1 {
+			return nil, errNotDialled
+		}
+		return redis.Dial("tcp", proxy.Addr())
+	}}, Retry: func(attempt int, _ time.Duration) time.Duration { return time.Duration(1-attempt) * time.Millisecond }}
+	_, err := l.Acquire(bg, "k", time.Second)
+	wants(t, err, redigolock.ErrUnknown, redigolock.ErrUnavailable, errNotDialled)
+	if l.Close(); dials < 2 {
+		t.Errorf("%d dials", dials)
+	}
+}
