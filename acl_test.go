@@ -34,6 +34,7 @@ var aclSets = []aclSet{
 	{"Locker", aclLocker + "set", "~lock:*", useLocker(nil, nil)},
 	{"Locker with SetNX", aclLocker + "set", "~lock:*", useLocker(redigolock.SetNX, nil)},
 	{"Locker with SetNXScript", aclLocker + "setnx", "~lock:*", useLocker(redigolock.SetNXScript, nil)},
+	{"Locker with SetNXScript and MinHold", aclLocker + "setnx set", "~lock:*", useMinHold},
 	{"Locker with ReleaseTx", aclLocker + "set watch multi exec discard", "~lock:*", useLocker(nil, redigolock.ReleaseTx)},
 	{"Fence", "set get pttl time eval evalsha", "~lock:* ~{lock:*}:redigolock-fence ~redigolock-fence:lock:*", useFence},
 	{"Locker.Fair", aclLocker + "set lpop rpush lrem lpos llen publish pubsub|numsub subscribe",
@@ -147,6 +148,20 @@ func all(steps ...func() error) error {
 
 func useLocker(acquire redigolock.AcquireFunc, release redigolock.ReleaseFunc) func(*aclSite) error {
 	return func(s *aclSite) error { return s.useLockerWith(acquire, release) }
+}
+
+// useMinHold has a Release leave one key, and goes through all else with another Locker.
+func useMinHold(s *aclSite) error {
+	l := &redigolock.Locker{Pool: s.pool, AcquireWith: redigolock.SetNXScript, MinHold: time.Minute}
+	defer l.Close()
+	lock, err := l.TryAcquire(context.Background(), "lock:cron", 30*time.Second)
+	if err == nil {
+		err = lock.Release(context.Background())
+	}
+	if err != nil {
+		return err
+	}
+	return s.useLockerWith(redigolock.SetNXScript, nil)
 }
 
 // useFair has one Locker wait behind another, give up, and wait again until its channel and its place are lost.

@@ -125,6 +125,39 @@ subscribe on the server that runs their scripts: a replica will not do, nor may 
 A pool whose connections are bound to the node of a key (Redis Cluster) is [ErrUnsupported] as soon as somebody must wait.
 Keys with a '}' but no hash tag are [ErrInvalid].
 
+# Cron jobs
+
+Several hosts start the same job at the same time, and one of them is to run it.
+
+	run on every host, one after the other        Locker.Do: waits for its turn
+	run on one host; the job takes longer than    Locker.TryDo: ErrHeld at once if another host has it
+	the hosts' clocks are apart
+	run on one host, once for each occasion       Locker.TryDo with MinHold
+	run for as long as the process lives          Locker.Do in a loop: the others wait for the leader's end
+
+TryDo alone is not enough for a short job: if a job takes 50 ms and the next host starts 100 ms later, that host finds the
+lock free and runs it again. MinHold closes this gap:
+
+	cron := &redigolock.Locker{Pool: pool, Owner: hostname, MinHold: time.Minute}
+	err := cron.TryDo(ctx, "lock:report", 30*time.Second, report)
+	if errors.Is(err, redigolock.ErrHeld) {
+		return nil // another host runs it, or has run it a moment ago
+	}
+
+A [Lock.Release] that comes earlier than MinHold after the acquire does not delete the key. It changes the value to
+token|left, so that nobody holds it and nothing late can renew or delete it, and lets it expire when MinHold is over. Others
+get [ErrHeld] until then. So MinHold must be longer than the hosts may be apart, and shorter than the time to the
+next occasion; where that is not sure, put the occasion into the key, as in lock:report:2026-11-30. It is the same whether
+the job returned nil, an error, or panicked.
+
+The ttl is something else: it says how long others wait after a crash. A holder that dies leaves the key for what is left
+of its ttl, however long MinHold is, for the job did not end, and another host may run it. An acquire that is undone
+([ErrExpired], [ErrUnknown]) deletes the key. To let the next host in before its time, delete the key by hand, or
+call the verb [Release] with the token that [Inspect] shows. MinHold counts by the monotonic clock.
+
+That a job runs once is as sure as the lock is: after a crash in the middle, a failover that loses the lock, or a stall, it
+may run twice. A job for which that is not good enough needs a record of its own, or a fencing number.
+
 # Time to live
 
 The ttl is whole milliseconds, 1 ms to 24 h, from 10 ms for a Locker. Choose it longer than the longest pause that a
@@ -212,7 +245,7 @@ After a restart of the server each idle connection of a pool fails once. NewPool
 That is for a Locker as it is, with everything but Fence, and for one with SetNX. Besides:
 
 	NewPool                    +ping
-	SetNXScript                +setnx (+set is not needed then)
+	SetNXScript                +setnx (+set is not needed then, but for MinHold)
 	ReleaseTx                  +watch +multi +exec +discard
 	Locker.Fair                +set +lpop +rpush +lrem +lpos +llen +publish +pubsub|numsub +subscribe
 	                           ~{lock:*}:redigolock-q1 ~redigolock-q1:lock:* &redigolock:*

@@ -50,7 +50,8 @@ var (
 	ErrClosed = errors.New("redigolock: closed")
 )
 
-// A HeldError says who holds a key. [errors.Is] finds [ErrHeld] in it.
+// A HeldError says who holds a key. [errors.Is] finds [ErrHeld] in it. A Holder that ends in |left has released the lock, and
+// its Locker.MinHold keeps others out.
 type HeldError struct {
 	Key    string
 	Holder string        // the holder's Owner and a short hash of its token; never the whole token; "" if not known
@@ -72,14 +73,21 @@ func (e *HeldError) Error() string {
 // Is makes errors.Is(err, ErrHeld) true.
 func (e *HeldError) Is(target error) bool { return target == ErrHeld }
 
-// holderOf is what may be shown of a token: its owner, if it is one of our tokens, and eight hex digits of its hash.
+// holderOf is what may be shown of a token: its owner, if it is one of our tokens, and eight hex digits of its hash. What
+// MinHold left is shown as the token it was, with the suffix: a waiter sees that the holder has changed.
 func holderOf(token string) string {
+	token, isLeft := cutLeft(token)
 	sum := sha256.Sum256([]byte(token))
-	return ownerOf(token) + "#" + hex.EncodeToString(sum[:4])
+	holder := ownerOf(token) + "#" + hex.EncodeToString(sum[:4])
+	if isLeft {
+		holder += leftSuffix
+	}
+	return holder
 }
 
 // ownerOf is the Owner in a token made by a Locker, "" for any other token, which may be a secret as a whole.
 func ownerOf(token string) string {
+	token, _ = cutLeft(token)
 	owner, id, ok := strings.Cut(token, "|")
 	if !ok || uuid.Validate(id) != nil || len(id) != 36 || checkOwner(owner) != nil {
 		return ""

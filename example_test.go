@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -88,6 +89,28 @@ func ExampleLocker_Do() {
 	// Output:
 	// working under lock:report
 	// done: <nil>
+}
+
+// A cron job on several hosts: one of them runs it, though they start one after the other and the job is short.
+func ExampleLocker_TryDo() {
+	pool, stop := newPool()
+	defer stop()
+	job := func(context.Context, *redigolock.Lock) error {
+		fmt.Println("the report is made")
+		return nil
+	}
+	for _, host := range []string{"host-1", "host-2"} {
+		cron := &redigolock.Locker{Pool: pool, Owner: host, MinHold: time.Minute}
+		err := cron.TryDo(context.Background(), "lock:report", 30*time.Second, job)
+		var held *redigolock.HeldError
+		if errors.As(err, &held) {
+			owner, _, _ := strings.Cut(held.Holder, "#")
+			fmt.Println(host, "leaves it to", owner)
+		}
+	}
+	// Output:
+	// the report is made
+	// host-2 leaves it to host-1
 }
 
 // Work for longer than the ttl. The ttl is how long others wait after a crash, not how long the work may take.

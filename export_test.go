@@ -23,6 +23,7 @@ var ScriptNames = map[any]string{
 	scriptVerify.hash:  "verify",
 	scriptExtend.hash:  "extend",
 	scriptRelease.hash: "release",
+	scriptLeave.hash:   "leave",
 	scriptFence.hash:   "fence",
 	scriptInspect.hash: "inspect",
 

@@ -221,7 +221,8 @@ func (l *Locker) exchangeOn(ctx context.Context, b *boundConn, verb, key string,
 
 // Release gives the lock back. It first ends KeepAlive, and waits until no renewal is in flight. A cancelled ctx does
 // not stop it, or a lock would stay behind whenever a request is cancelled; only ctx's values are used. It tries at most
-// twice, each time for at most OpTimeout, the second time on a connection of its own.
+// twice, each time for at most OpTimeout, the second time on a connection of its own. Before Locker.MinHold is over, it
+// does not delete the key, but leaves it to expire then.
 //
 // It returns [ErrNotHeld] if the lock was lost before, if Deadline had passed (what may be left of it is removed
 // all the same), or if it was released already; [ErrUnknown] if no reply came, and then the key goes with its TTL; or
@@ -230,6 +231,11 @@ func (k *Lock) Release(ctx context.Context) error {
 	if ctx == nil {
 		return invalid("release", "ctx is nil")
 	}
+	return k.giveBack(ctx, k.locker.MinHold > 0)
+}
+
+// giveBack is Release; with leave as Locker.MinHold has it.
+func (k *Lock) giveBack(ctx context.Context, leave bool) error {
 	k.mu.Lock()
 	again, late := k.released, k.over(k.locker.now())
 	k.released = true
@@ -243,11 +249,15 @@ func (k *Lock) Release(ctx context.Context) error {
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	free := k.release
-	if k.locker.Fair {
-		free = k.releaseFair
+	var err error
+	switch l := k.locker; {
+	case l.Fair:
+		err = k.releaseFair(ctx)
+	case leave:
+		err = k.releaseBy(ctx, k.leave)
+	default:
+		err = k.release(ctx)
 	}
-	err := free(ctx)
 	if errors.Is(err, ErrNotHeld) {
 		k.locker.Observer.outcome(ctx, k.key, "release", err)
 	} else if late {
@@ -262,8 +272,22 @@ func (k *Lock) Release(ctx context.Context) error {
 	return err
 }
 
-func (k *Lock) release(ctx context.Context) error {
-	l, free := k.locker, k.locker.releaseFunc()
+// release deletes the key, as all that undoes an acquire must, whatever MinHold is.
+func (k *Lock) release(ctx context.Context) error { return k.releaseBy(ctx, k.locker.releaseFunc()) }
+
+// leave is the ReleaseFunc of a Locker with MinHold: before its time is over, the key is left to expire then. It counts by
+// the monotonic clock alone: a wall clock that is put forward must not let the next host in.
+func (k *Lock) leave(ctx context.Context, c redis.Conn, key, token string) error {
+	l := k.locker
+	left := min(k.acquired.Add(l.MinHold).Sub(l.now()), l.MinHold)
+	if left <= 0 {
+		return l.releaseFunc()(ctx, c, key, token)
+	}
+	return leave(ctx, c, key, token, (left + time.Millisecond - 1).Truncate(time.Millisecond))
+}
+
+func (k *Lock) releaseBy(ctx context.Context, free ReleaseFunc) error {
+	l := k.locker
 	_, err := k.exchangeOn(ctx, &k.conn, "release", l.opTimeout(), func(c redis.Conn) error {
 		return free(ctx, c, k.key, k.token)
 	})

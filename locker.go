@@ -39,6 +39,10 @@ type Locker struct {
 	OpTimeout time.Duration
 	// MaxHold is how long after the acquire KeepAlive gives up. Zero: never.
 	MaxHold time.Duration
+	// MinHold has Release keep others out until so long after the acquire, up to 24 h, so that a job runs once though its
+	// hosts come one after the other: the key is not deleted, but changed to token|left, and expires by itself. See the
+	// manual, "Cron jobs". Not with Fair. Zero: Release deletes the key at once.
+	MinHold time.Duration
 	// Observer is told what happens. Nil: nobody is.
 	Observer *Observer
 
@@ -207,10 +211,12 @@ func (k *Lock) run(ctx context.Context, verb string, fn func(context.Context, *L
 }
 
 // Attach takes over a lock that was obtained elsewhere, as by a verb or in another process. It verifies it; the handle's
-// Deadline comes from what is left of the lock's TTL, and its later renewals are for ttl. MaxHold counts from now.
+// Deadline comes from what is left of the lock's TTL, and its later renewals are for ttl. MaxHold and MinHold count from
+// now.
 //
-// It returns [ErrNotHeld] if the key does not carry the token, or too little is left; [ErrConflict], [ErrUnknown],
-// [ErrInvalid], [ErrClosed]; the context's error and cause; or what the server or the network refused it with.
+// It returns [ErrNotHeld] if the key does not carry the token, or too little is left; also, without asking, for what MinHold
+// has left in a key, which nobody holds; [ErrConflict], [ErrUnknown], [ErrInvalid], [ErrClosed]; the context's error and
+// cause; or what the server or the network refused it with.
 func (l *Locker) Attach(ctx context.Context, key, token string, ttl time.Duration) (*Lock, error) {
 	const verb = "attach"
 	if err := checkBytes(verb, "token", token); err != nil {
@@ -232,6 +238,9 @@ func (l *Locker) Attach(ctx context.Context, key, token string, ttl time.Duratio
 
 func (k *Lock) attach(ctx context.Context, verb string) error {
 	l := k.locker
+	if _, isLeft := cutLeft(k.token); isLeft {
+		return is(ErrNotHeld, verb, k.key, "it was released, and MinHold keeps others out")
+	}
 	var left time.Duration
 	start, err := k.exchange(ctx, verb, l.opTimeout(), func(c redis.Conn) (err error) {
 		left, err = Verify(ctx, c, k.key, k.token)
@@ -281,6 +290,10 @@ func (l *Locker) check(ctx context.Context, verb, key string, ttl time.Duration)
 		return invalid(verb, "Locker.OpTimeout is negative")
 	case l.MaxHold < 0:
 		return invalid(verb, "Locker.MaxHold is negative")
+	case l.MinHold < 0 || l.MinHold > maxTTL:
+		return invalid(verb, "Locker.MinHold is %v, allowed is 0 to %v", l.MinHold, maxTTL)
+	case l.MinHold > 0 && l.Fair:
+		return invalid(verb, "Locker.MinHold keeps others out after a release, and Locker.Fair hands the lock to the next of them: choose one")
 	}
 	if err := checkBytes(verb, "key", key); err != nil {
 		return err
@@ -326,7 +339,7 @@ func (l *Locker) obtained(ctx context.Context, key, verb string, begin time.Time
 		told := false
 		defer func() {
 			if !told {
-				_ = got.Release(ctx)
+				_ = got.giveBack(ctx, false)
 			}
 		}()
 		l.Observer.acquired(ctx, got, l.since(begin))

@@ -29,6 +29,20 @@ func Release(ctx context.Context, c redis.Conn, key, token string) error {
 	return err
 }
 
+// leave has the key keep others out for another ttl, if it carries the token, and nobody hold it: it carries token|left
+// then. It returns what Release returns.
+func leave(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+	const verb = "release"
+	args := scriptLeave.room(c, 3)
+	args[2], args[3], args[4] = boxed(c, key), boxed(c, token), ttl.Milliseconds()
+	reply, err := scriptLeave.run(ctx, c, verb, key, args)
+	if err != nil {
+		return err
+	}
+	_, err = reply0(verb, key, reply)
+	return err
+}
+
 // maxWatches bounds how often ReleaseTx starts anew because the key was touched between WATCH and EXEC.
 const maxWatches = 16
 

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/google/uuid"
@@ -61,6 +62,12 @@ func newTokens() string {
 	}
 	return string(text)
 }
+
+// leftSuffix is behind the token in a key that a Release has left to expire: see Locker.MinHold.
+const leftSuffix = "|left"
+
+// cutLeft returns the token without that, and whether it was there. Only tokens made by a Locker have it.
+func cutLeft(token string) (string, bool) { return strings.CutSuffix(token, leftSuffix) }
 
 // checkOwner allows up to 64 bytes of printable ASCII without space and '|', so that an owner can be told from
 // the rest of the token, and shown in a log line.

@@ -182,8 +182,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "whole token shown", file: "errors.go",
-		old:   `return ownerOf(token) + "#" + hex.EncodeToString(sum[:4])`,
-		new:   "return token + hex.EncodeToString(sum[:0])",
+		old:   `holder := ownerOf(token) + "#" + hex.EncodeToString(sum[:4])`,
+		new:   "holder := token + hex.EncodeToString(sum[:0])",
 		tests: "TestHeldErrorNeverShowsATokenAndSetNXNeverLogsOne|TestHolderIsOwnerAndShortHash",
 	},
 	{
@@ -352,6 +352,30 @@ var mutants = []mutant{
 		old:   "return most > 0 && !now.Before(k.acquired.Add(most))",
 		new:   "return most < 0 && !now.Before(k.acquired.Add(most))",
 		tests: "TestMaxHoldCountsFromTheAcquire",
+	},
+	{
+		name: "MinHold: the value stays", file: "luascript.go",
+		old: "set = redis.pcall('SET', KEYS[1], ARGV[1] .. '`+leftSuffix+`', 'PX', ARGV[2])", new: "set = {}",
+		tests: "TestMinHoldOutlivesTheCleanUpOfALostTry|TestMinHoldIsNotRaisedByALateRenewal|TestMinHoldIsNotTakenOverByAnAttach",
+	},
+	{
+		name: "MinHold: an undo leaves the key", file: "lock.go",
+		old:   "return k.releaseBy(ctx, k.locker.releaseFunc())",
+		new:   "return k.releaseBy(ctx, k.leave)",
+		tests: "TestMinHoldDoesNotKeepAnAcquireThatIsUndone",
+	},
+	{
+		name: "MinHold: SET as the first write", file: "luascript.go",
+		old: "local set = redis.pcall('PEXPIRE', KEYS[1], ARGV[2])\nif type(set) == 'table' then return set end\nset = redis.pcall('SET'",
+		new: "local set = redis.pcall('SET'", tests: "TestMinHoldWorksWithoutMemory",
+	},
+	{
+		name: "MinHold: an Attach of what was left", file: "locker.go",
+		old: "cutLeft(k.token); isLeft", new: "cutLeft(k.token); false && isLeft", tests: "TestMinHoldIsNotTakenOverByAnAttach",
+	},
+	{
+		name: "MinHold: counted from the release", file: "lock.go",
+		old: "k.acquired.Add(l.MinHold).Sub(l.now())", new: "l.now().Add(l.MinHold).Sub(l.now())", tests: "TestMinHoldExpiresByItselfAndOnTime",
 	},
 	{
 		name: "panic skips the release", file: "locker.go",
