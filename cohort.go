@@ -71,7 +71,7 @@ func (s *slot) extendForNext(ctx context.Context, k *Lock) (d time.Time, ok bool
 		s.passing = false
 		s.users--
 		if !returned { // the user's code panics, and Release with it
-			k.desert()
+			k.desert(ctx)
 			f.mu.Unlock()
 		}
 	}()

@@ -138,7 +138,7 @@ func (s *slot) desert(x *waiter) {
 	select {
 	case <-x.done:
 		if x.lock != nil {
-			x.lock.desert()
+			x.lock.desert(x.ctx)
 		}
 	default:
 		s.remove(x)
@@ -147,10 +147,10 @@ func (s *slot) desert(x *waiter) {
 }
 
 // desert has a lock released in the background that nobody was given. The caller holds f.mu.
-func (k *Lock) desert() {
+func (k *Lock) desert(ctx context.Context) {
 	k.latch()
 	s := k.locker.slotOf(k.key)
-	s.owe(k.token, k.longest())
+	s.owe(ctx, k.token, k.longest())
 	if s.h == k {
 		s.h = nil
 	}
@@ -227,7 +227,7 @@ func (k *Lock) tryFair(ctx context.Context) error {
 	s := l.slotOf(k.key)
 	s.users++ // so that it is not thrown away meanwhile
 	f.mu.Unlock()
-	cmd := command{kind: try, t: &ticket{token: k.token, ttl: k.ttl}}
+	cmd := command{kind: try, t: &ticket{token: k.token, ttl: k.ttl, ctx: ctx}}
 	ok := false
 	defer func() {
 		if !ok {
@@ -243,7 +243,7 @@ func (k *Lock) tryFair(ctx context.Context) error {
 		start, r.left, err = l.lookAgainFair(ctx, k, err)
 	}
 	ok = true
-	return l.concludeTry(s, k, cmd.t, start, r.left, err)
+	return l.concludeTry(ctx, s, k, cmd.t, start, r.left, err)
 }
 
 // desertTry is desert for a TryAcquire.
@@ -276,7 +276,7 @@ func (l *Locker) lookAgainFair(ctx context.Context, k *Lock, lost error) (start 
 }
 
 // concludeTry makes a lock that was obtained the slot's, and leaves one that may have been to the clean-up.
-func (l *Locker) concludeTry(s *slot, k *Lock, t *ticket, start time.Time, left time.Duration, err error) error {
+func (l *Locker) concludeTry(ctx context.Context, s *slot, k *Lock, t *ticket, start time.Time, left time.Duration, err error) error {
 	f := &l.state.fair
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -290,7 +290,7 @@ func (l *Locker) concludeTry(s *slot, k *Lock, t *ticket, start time.Time, left 
 	}
 	k.acquired, k.deadline = start, deadline(start, left)
 	if k.over(l.now()) {
-		s.owe(k.token, k.ttl)
+		s.owe(ctx, k.token, k.ttl)
 		return tooLate("try acquire", k.key, k.ttl)
 	}
 	k.countHeld(l.now())

@@ -1,17 +1,21 @@
 package redigolock
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // A debt is a token whose REL is not confirmed yet.
 type debt struct {
 	token    string
-	until    time.Time // its lease is over
-	next     time.Time // of the next REL
-	busy     bool      // one is in flight
-	kept     bool      // by Release, which tries again itself
-	own      bool      // its RELs dial, as all clean-ups of what was lost do; as many at once as TRYs were in flight
-	confirm  int       // how often the server must confirm
-	failures int       // in a row
+	ctx      context.Context // of the call that left it, for the Observer; nil: not known
+	until    time.Time       // its lease is over
+	next     time.Time       // of the next REL
+	busy     bool            // one is in flight
+	kept     bool            // by Release, which tries again itself
+	own      bool            // its RELs dial, as all clean-ups of what was lost do; as many at once as TRYs were in flight
+	confirm  int             // how often the server must confirm
+	failures int             // in a row
 }
 
 // A grave is what is remembered of a token that is not used any more.
@@ -21,9 +25,9 @@ type grave struct {
 }
 
 // owe has the token released, by a REL that is repeated until it is confirmed or the lease of at most ttl must be over.
-func (s *slot) owe(token string, ttl time.Duration) *debt {
+func (s *slot) owe(ctx context.Context, token string, ttl time.Duration) *debt {
 	now := time.Now()
-	o := &debt{token: token, until: now.Add(ttl + s.l.opTimeout()), next: now, confirm: 1}
+	o := &debt{token: token, ctx: ctx, until: now.Add(ttl + s.l.opTimeout()), next: now, confirm: 1}
 	s.owed = append(s.owed, o)
 	return o
 }
@@ -31,7 +35,7 @@ func (s *slot) owe(token string, ttl time.Duration) *debt {
 // oweLate has the token of a lost TRY released, which may still be on its way: by a REL that must be confirmed twice. If the
 // TRY is carried out later still, the next reply names a token that is remembered as dead.
 func (s *slot) oweLate(t *ticket) {
-	o := s.owe(t.token, t.longest())
+	o := s.owe(t.ctx, t.token, t.longest())
 	o.confirm, o.own = 2, true
 	s.bury(t)
 }

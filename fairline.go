@@ -22,6 +22,14 @@ type line struct {
 	conn    redis.Conn       // the present one
 	done    chan struct{}    // closed when the goroutines have ended; nil while there are none
 	ending  bool
+	untold  []refusal // what the Observer is still to be told
+}
+
+// A refusal is a subscription that a waiter did not get.
+type refusal struct {
+	ctx context.Context // the waiter's
+	key string
+	err error
 }
 
 // A question is what was sent on the connection: a SUBSCRIBE with its number, or the zero value for anything else.
@@ -175,6 +183,7 @@ func (n *line) dial() (redis.Conn, error) {
 // failed tells those that wait that no subscription can be had.
 func (n *line) failed(err error) {
 	f := &n.l.state.fair
+	defer n.tell()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range n.slots {
@@ -185,11 +194,26 @@ func (n *line) failed(err error) {
 // refused goes by what a slot cannot be heard for. The caller holds f.mu.
 func (n *line) refused(s *slot, err error) {
 	s.trouble = err
+	if s.head != nil && n.l.Observer != nil {
+		n.untold = append(n.untold, refusal{context.WithoutCancel(s.head.ctx), s.key, err})
+	}
 	if !transient(err) {
 		s.failAll(err)
 		n.forget(s)
 	}
 	s.settle()
+}
+
+// tell tells the Observer what was refused. The caller does not hold f.mu.
+func (n *line) tell() {
+	f := &n.l.state.fair
+	f.mu.Lock()
+	untold := n.untold
+	n.untold = nil
+	f.mu.Unlock()
+	for _, r := range untold {
+		n.l.Observer.outcome(r.ctx, r.key, "subscribe", r.err)
+	}
 }
 
 // serve uses one connection until it breaks, or nobody needs it any more.

@@ -23,7 +23,7 @@ func (s *slot) next(now time.Time) (cmd command, at time.Time) {
 			at = earlier(at, o.next)
 		default:
 			o.busy = true
-			return command{kind: rel, o: o, fresh: s.fresh || o.own}, at
+			return command{kind: rel, o: o, fresh: s.fresh || o.own, ctx: o.ctx}, at
 		}
 	}
 	var then time.Time
@@ -52,8 +52,8 @@ func (s *slot) nextOfWaiting(now time.Time) (cmd command, at time.Time) {
 	case t.due.After(now):
 		return cmd, t.due
 	default:
-		t.busy, t.again, t.most = true, false, max(t.most, s.head.ttl)
-		return command{kind: poke, t: t, ttl: s.head.ttl, fresh: s.fresh}, at
+		t.busy, t.again, t.most, t.ctx = true, false, max(t.most, s.head.ttl), s.head.ctx
+		return command{kind: poke, t: t, ttl: s.head.ttl, fresh: s.fresh, ctx: t.ctx}, at
 	}
 	return cmd, at
 }
@@ -81,7 +81,7 @@ func (s *slot) nextWithout(now time.Time) (cmd command, at time.Time) {
 		return cmd, t.due
 	}
 	t.busy = true
-	return command{kind: quit, t: t, fresh: s.fresh}, at
+	return command{kind: quit, t: t, fresh: s.fresh, ctx: t.ctx}, at
 }
 
 // nextEntry has the head go the way of Acquire.
@@ -98,16 +98,16 @@ func (s *slot) nextEntry(now time.Time) (cmd command, at time.Time) {
 	case s.notBefore.After(now):
 		return cmd, s.notBefore
 	case s.sub == confirmed:
-		s.w = s.newTicket(x.ttl)
-		return command{kind: enter, t: s.w, fresh: s.fresh}, at
+		s.w = s.newTicket(x)
+		return command{kind: enter, t: s.w, fresh: s.fresh, ctx: x.ctx}, at
 	case s.sub == making && s.tryAt.After(now):
 		return cmd, s.tryAt
 	}
-	s.w = s.newTicket(x.ttl)
+	s.w = s.newTicket(x)
 	s.w.tried = true
 	s.tryAt = now.Add(pauseAfter(s.tries))
 	s.tries++
-	return command{kind: try, t: s.w, fresh: s.fresh}, at
+	return command{kind: try, t: s.w, fresh: s.fresh, ctx: x.ctx}, at
 }
 
 // earlier is the earlier of two times that are known.

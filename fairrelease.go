@@ -17,7 +17,7 @@ func (k *Lock) releaseFair(ctx context.Context) error {
 		f.mu.Unlock()
 		return nil
 	}
-	cmd := s.leaving(k)
+	cmd := s.leaving(ctx, k)
 	s.settle()
 	f.mu.Unlock()
 	done := false
@@ -41,8 +41,8 @@ func (k *Lock) releaseFair(ctx context.Context) error {
 
 // leaving takes the handle out of its slot, and makes the REL. The next waiter's entry goes along only if the handle is the
 // slot's, no other entry of the slot can be queued, and the channel is heard.
-func (s *slot) leaving(k *Lock) command {
-	o := s.owe(k.token, k.longest())
+func (s *slot) leaving(ctx context.Context, k *Lock) command {
+	o := s.owe(ctx, k.token, k.longest())
 	o.busy, o.kept = true, true
 	cmd := command{kind: rel, o: o}
 	if s.h != k {
@@ -50,7 +50,7 @@ func (s *slot) leaving(k *Lock) command {
 	}
 	s.h = nil
 	if s.head != nil && s.w == nil && s.quit == nil && s.sub == confirmed && !s.l.state.closed.Load() {
-		s.w = s.newTicket(s.head.ttl)
+		s.w = s.newTicket(s.head)
 		cmd.t = s.w
 	}
 	return cmd

@@ -48,7 +48,7 @@ func (s *slot) lookAtHolder(r fairReply) {
 		s.held = nil
 		return
 	case isDead && !s.owes(r.holder):
-		s.owe(r.holder, g.ttl)
+		s.owe(context.Background(), r.holder, g.ttl)
 	}
 	s.held = &HeldError{Key: s.key, Holder: holderOf(r.holder), TTL: max(r.left, 0)}
 }
@@ -70,7 +70,7 @@ func (s *slot) told(cmd command, start time.Time, r fairReply) {
 	case s.w != t && r.said != saysGranted: // a late "queued" does not undo a grant that a message brought
 	case s.w != t:
 		if (s.h == nil || s.h.token != t.token) && !s.owes(t.token) {
-			s.owe(t.token, t.longest())
+			s.owe(t.ctx, t.token, t.longest())
 			s.bury(t)
 		}
 	case r.said == saysGranted:
@@ -101,7 +101,7 @@ func (s *slot) told(cmd command, start time.Time, r fairReply) {
 		s.w = nil
 		s.bury(t)
 		if t.tried { // its TRY may still be on its way
-			o := s.owe(t.token, t.longest())
+			o := s.owe(t.ctx, t.token, t.longest())
 			o.next, o.own = now.Add(s.l.opTimeout()), true
 		}
 	}
@@ -122,7 +122,7 @@ func (s *slot) granted(t *ticket, d time.Time, cmd command) {
 	switch {
 	case x == nil, cmd.kind != nothing && passed(now, d):
 		s.w = nil
-		s.owe(t.token, t.longest())
+		s.owe(t.ctx, t.token, t.longest())
 		s.bury(t)
 		if x != nil && (cmd.kind == try || cmd.kind == enter) {
 			s.fail(x, tooLate("acquire", s.key, x.ttl))
@@ -256,7 +256,7 @@ func (s *slot) message(token string) {
 		if !isDead {
 			g.ttl = time.Minute
 		}
-		s.owe(token, g.ttl)
+		s.owe(context.Background(), token, g.ttl)
 	}
 }
 

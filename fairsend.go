@@ -11,10 +11,11 @@ import (
 // A command is one script to be sent for a slot. Whoever claims one from the slot sends it.
 type command struct {
 	kind  kind
-	t     *ticket       // of TRY, ENTER, POKE, QUIT; of REL: the entry that goes along, nil for none
-	o     *debt         // of REL
-	ttl   time.Duration // of POKE: the heir's
-	fresh bool          // on a connection of its own
+	t     *ticket         // of TRY, ENTER, POKE, QUIT; of REL: the entry that goes along, nil for none
+	o     *debt           // of REL
+	ttl   time.Duration   // of POKE: the heir's
+	fresh bool            // on a connection of its own
+	ctx   context.Context // for the Observer, where it is sent in the background; nil: nobody's
 }
 
 type kind int
@@ -48,6 +49,10 @@ type fairReply struct {
 
 // work is a goroutine that sends one command in the background. A command that hangs must not keep the others waiting.
 func (l *Locker) work(s *slot, cmd command) {
+	ctx := context.Background()
+	if cmd.ctx != nil && l.Observer != nil {
+		ctx = context.WithoutCancel(cmd.ctx)
+	}
 	f := &l.state.fair
 	defer func() {
 		f.mu.Lock()
@@ -55,7 +60,7 @@ func (l *Locker) work(s *slot, cmd command) {
 		s.users--
 		s.settle()
 	}()
-	l.perform(context.Background(), s, cmd, nil)
+	l.perform(ctx, s, cmd, nil)
 }
 
 // perform sends a command, on b or a borrowed connection, and has the slot go by the reply.

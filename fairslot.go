@@ -1,6 +1,7 @@
 package redigolock
 
 import (
+	"context"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -47,17 +48,18 @@ type slot struct {
 // A ticket is a token that waits, or is about to.
 type ticket struct {
 	token    string
-	entry    string        // as it stands in the queue, byte for byte
-	ttl      time.Duration // as the entry says
-	most     time.Duration // the longest that a POKE has asked for, for an heir
-	basis    time.Time     // a message's validity counts from it: the newest send that was answered "queued", or the first send
-	tried    bool          // it was sent by a TRY: it is in no queue
-	placed   bool          // a reply has told its place
-	busy     bool          // a command that names it is in flight
-	again    bool          // POKE as soon as that one is answered
-	due      time.Time     // of the next POKE or QUIT
-	failures int           // of these, in a row
-	until    time.Time     // of a QUIT: then it is given up
+	ctx      context.Context // of the waiter that it was last sent for, for the Observer
+	entry    string          // as it stands in the queue, byte for byte
+	ttl      time.Duration   // as the entry says
+	most     time.Duration   // the longest that a POKE has asked for, for an heir
+	basis    time.Time       // a message's validity counts from it: the newest send that was answered "queued", or the first send
+	tried    bool            // it was sent by a TRY: it is in no queue
+	placed   bool            // a reply has told its place
+	busy     bool            // a command that names it is in flight
+	again    bool            // POKE as soon as that one is answered
+	due      time.Time       // of the next POKE or QUIT
+	failures int             // of these, in a row
+	until    time.Time       // of a QUIT: then it is given up
 }
 
 // longest is how long the server may keep the token at most.
@@ -103,7 +105,11 @@ func channelOf(id, key string) string {
 }
 
 // newTicket makes a ticket with a new token, for a token is queued only once.
-func (s *slot) newTicket(ttl time.Duration) *ticket { return s.ticketOf(s.l.newToken(), ttl) }
+func (s *slot) newTicket(x *waiter) *ticket {
+	t := s.ticketOf(s.l.newToken(), x.ttl)
+	t.ctx = x.ctx
+	return t
+}
 
 func (s *slot) ticketOf(token string, ttl time.Duration) *ticket {
 	t := &ticket{token: token, ttl: ttl, busy: true}

@@ -83,6 +83,9 @@ func (n *line) receive(c redis.Conn, broken chan<- struct{}) {
 		f.mu.Lock()
 		ok := n.take(reply, re)
 		f.mu.Unlock()
+		if re != "" {
+			n.tell()
+		}
 		if !ok {
 			return
 		}

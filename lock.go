@@ -249,7 +249,25 @@ func (k *Lock) giveBack(ctx context.Context, leave bool) error {
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	var err error
+	returned := false
+	defer func() {
+		if !returned && !leave && !k.locker.Fair { // somebody's code has panicked, maybe before anything was sent
+			k.stray(ctx)
+		}
+		if k.lostTry != nil {
+			k.owe()
+		}
+	}()
+	err := k.free(ctx, leave, late)
+	returned = true
+	if l := k.locker; l.Observer != nil {
+		l.Observer.released(ctx, k, l.now().Sub(k.acquired), err)
+	}
+	return err
+}
+
+// free has the key deleted, or left, and says what Release returns.
+func (k *Lock) free(ctx context.Context, leave, late bool) (err error) {
 	switch l := k.locker; {
 	case l.Fair:
 		err = k.releaseFair(ctx)
@@ -262,12 +280,6 @@ func (k *Lock) giveBack(ctx context.Context, leave bool) error {
 		k.locker.Observer.outcome(ctx, k.key, "release", err)
 	} else if late {
 		err = join(is(ErrNotHeld, "release", k.key, "its time was over"), err)
-	}
-	if k.lostTry != nil {
-		k.owe()
-	}
-	if l := k.locker; l.Observer != nil {
-		l.Observer.released(ctx, k, l.now().Sub(k.acquired), err)
 	}
 	return err
 }

@@ -324,13 +324,12 @@ func (l *Locker) obtain(ctx context.Context, key, verb string, k *Lock, f func(c
 	return f(ctx)
 }
 
-// obtained tells how a call ended. A lock that its caller does not get, since somebody panicked, is given back.
+// obtained tells how a call ended. A lock that its caller does not get, since the Observer panicked, is given back.
 func (l *Locker) obtained(ctx context.Context, key, verb string, begin time.Time, k, got *Lock, err error) {
 	switch {
 	case err == errPanicked:
 		if k != nil {
-			k.stray(ctx)
-			k.owe()
+			k.abandon(ctx)
 		}
 		l.Observer.gaveUp(ctx, key, l.since(begin), failed(verb, key, err))
 	case err != nil:
@@ -339,12 +338,26 @@ func (l *Locker) obtained(ctx context.Context, key, verb string, begin time.Time
 		told := false
 		defer func() {
 			if !told {
-				_ = got.giveBack(ctx, false)
+				got.abandon(ctx)
 			}
 		}()
 		l.Observer.acquired(ctx, got, l.since(begin))
 		told = true
 	}
+}
+
+// abandon has a lock removed in the background that may have been obtained, and that nobody has been given.
+func (k *Lock) abandon(ctx context.Context) {
+	if k.locker.Fair {
+		f := &k.locker.state.fair
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		k.desert(ctx)
+		return
+	}
+	k.latch()
+	k.stray(ctx)
+	k.owe()
 }
 
 // errPanicked is what an acquire ends with for its Observer when a func of the user's has panicked.

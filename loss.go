@@ -5,8 +5,15 @@ import (
 	"time"
 )
 
-// judgeLosses is the goroutine that signals losses. last is when the first lock was known to be held.
+// judgeLosses is the goroutine that signals losses. last is when the first lock was known to be held. If an Observer ends
+// it, another goes on.
 func (l *Locker) judgeLosses(last time.Time) {
+	over := false
+	defer func() {
+		if !over {
+			go l.judgeLosses(last)
+		}
+	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -14,7 +21,7 @@ func (l *Locker) judgeLosses(last time.Time) {
 		suspended := now.Round(0).Sub(last.Round(0))-now.Sub(last) > time.Millisecond
 		last = now
 		next, end := l.loseDue(now, suspended)
-		if end {
+		if over = end; over {
 			return
 		}
 		timer.Reset(min(next.Sub(l.now()), suspendTick))
@@ -33,6 +40,8 @@ func (l *Locker) loseDue(now time.Time, all bool) (next time.Time, end bool) {
 		lost, next, end := l.takeLost(now, all)
 		for _, x := range lost {
 			x.kp.end(x.cause)
+		}
+		for _, x := range lost {
 			l.Observer.lost(x.kp.ctx, x.kp.k, x.cause)
 		}
 		if len(lost) == 0 {

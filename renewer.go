@@ -2,6 +2,7 @@ package redigolock
 
 import (
 	"container/heap"
+	"errors"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -97,9 +98,16 @@ func wake(ch chan<- struct{}) {
 	}
 }
 
-// renewDue is the goroutine that sends.
+// renewDue is the goroutine that sends. If an Observer ends it, or a func of the pool's, another goes on.
 func (l *Locker) renewDue(done chan<- struct{}) {
-	defer close(done)
+	over := false
+	defer func() {
+		if over {
+			close(done)
+		} else {
+			go l.renewDue(done)
+		}
+	}()
 	line := renewLine{conns: &l.state.conns}
 	defer line.close()
 	timer := time.NewTimer(0)
@@ -108,6 +116,7 @@ func (l *Locker) renewDue(done chan<- struct{}) {
 		b, next, end := l.takeDue(line.notBefore)
 		switch {
 		case end:
+			over = true
 			return
 		case b != nil:
 			l.renewBatch(&line, b)
@@ -177,8 +186,10 @@ func (kp *keeper) nextDue(now time.Time) time.Time {
 
 // renewBatch sends a batch, judges its replies, and puts its keepers back.
 func (l *Locker) renewBatch(line *renewLine, b *batch) {
-	err := line.ready(l)
 	sent := b.keepers
+	defer func() { l.putBack(b, sent, line.errs) }()
+	line.errs = line.errs[:0]
+	err := line.ready(l)
 	if err == nil {
 		sent = l.stillKept(b.keepers) // the dial may have taken its time: nothing is sent for a lock that was released
 	}
@@ -187,15 +198,26 @@ func (l *Locker) renewBatch(line *renewLine, b *batch) {
 		err = line.extend(l, sent)
 		line.judge(l, err)
 	}
-	errs := line.outcomes(sent, start, err)
+	line.outcomes(sent, start, err)
 	if !l.source().dials() {
 		line.close() // it is the pool's, and somebody else may wait for it
 	}
+}
+
+// errNotJudged stands for what became of a renewal after an Observer has ended the goroutine.
+var errNotJudged = errors.New("the goroutine was ended")
+
+// putBack has the keepers of a batch be renewed again. errs is what became of those that were sent for.
+func (l *Locker) putBack(b *batch, sent []*keeper, errs []error) {
 	l.state.mu.Lock()
 	defer l.state.mu.Unlock()
 	now := l.now()
 	for i, kp := range sent {
-		kp.renewed(now, errs[i])
+		if i < len(errs) {
+			kp.renewed(now, errs[i])
+		} else {
+			kp.renewed(now, errNotJudged)
+		}
 	}
 	for _, kp := range b.keepers {
 		kp.batch = nil

@@ -113,14 +113,12 @@ func (n *renewLine) exchange(ctx context.Context, b *boundConn, keepers []*keepe
 	return pipeline(ctx, b, "extend", first.key, n.requests, n.answers)
 }
 
-// outcomes is what became of each renewal of a batch that was sent after start and ended with err.
-func (n *renewLine) outcomes(sent []*keeper, start time.Time, err error) []error {
-	n.errs = n.errs[:0]
+// outcomes notes in errs what became of each renewal of a batch that was sent after start and ended with err.
+func (n *renewLine) outcomes(sent []*keeper, start time.Time, err error) {
 	for i, kp := range sent {
 		n.errs = append(n.errs, n.outcome(i, kp, start, err))
 	}
 	n.replies = n.replies[:0]
-	return n.errs
 }
 
 // outcome is what became of the i-th renewal of a batch that was sent after start and ended with err.

@@ -73,9 +73,16 @@ func (l *Locker) closeStrays(most time.Duration) {
 	waitFor(l.opTimeout(), done) // whatever it waits for ends with its context, but for a dial that ignores that
 }
 
-// cleanUp is the goroutine.
+// cleanUp is the goroutine. If an Observer ends it, or a func of the pool's, another goes on.
 func (l *Locker) cleanUp(ctx context.Context, added <-chan struct{}, done chan<- struct{}) {
-	defer close(done)
+	over := false
+	defer func() {
+		if over {
+			close(done)
+		} else {
+			go l.cleanUp(ctx, added, done)
+		}
+	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -85,7 +92,7 @@ func (l *Locker) cleanUp(ctx context.Context, added <-chan struct{}, done chan<-
 		case <-ctx.Done():
 		}
 		next, more := l.cleanDue(ctx)
-		if !more {
+		if over = !more; over {
 			return
 		}
 		timer.Reset(time.Until(next))
@@ -155,10 +162,10 @@ func (l *Locker) cleanAll(ctx context.Context, due []*stray) {
 		if err == nil {
 			err = l.clean(ctx, c, s)
 		}
+		s.judge(err, time.Now(), l.opTimeout())
 		if !isGone(err) {
 			l.Observer.outcome(s.ctx, s.key, "clean up", err)
 		}
-		s.judge(err, time.Now(), l.opTimeout())
 	}
 }
 

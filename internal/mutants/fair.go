@@ -253,7 +253,7 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: TryAcquire leaves what is over", file: "fair.go",
-		old:   "		s.owe(k.token, k.ttl)\n		return tooLate",
+		old:   "		s.owe(ctx, k.token, k.ttl)\n		return tooLate",
 		new:   "		return tooLate",
 		tests: "TestFairGrantThatIsToldTooLateIsUndone",
 	},
@@ -453,13 +453,13 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: a grant for nobody is dropped", file: "fairreply.go",
-		old:   "		s.w = nil\n		s.owe(t.token, t.longest())\n		s.bury(t)\n		if x != nil",
+		old:   "		s.w = nil\n		s.owe(t.ctx, t.token, t.longest())\n		s.bury(t)\n		if x != nil",
 		new:   "		s.w = nil\n		if x != nil",
 		tests: "TestFairGrantForNobodyIsPassedOn",
 	},
 	{
 		name: "fair: a ghost's message is dropped", file: "fairreply.go",
-		old:   "		s.owe(token, g.ttl)\n",
+		old:   "		s.owe(context.Background(), token, g.ttl)\n",
 		new:   "",
 		tests: "TestFairLateCommandOfADeadToken",
 	},
@@ -623,7 +623,7 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: a panic in a pass keeps the slot passing", file: "cohort.go",
-		old:   "			k.desert()\n",
+		old:   "			k.desert(ctx)\n",
 		new:   "			s.passing = true\n",
 		tests: "TestFairPanicsThatAreRecovered",
 	},

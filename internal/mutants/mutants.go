@@ -295,9 +295,9 @@ var mutants = []mutant{
 	},
 	{
 		name: "no clean-up after a release", file: "lock.go",
-		old: `	if k.lostTry != nil {
-		k.owe()
-	}
+		old: `		if k.lostTry != nil {
+			k.owe()
+		}
 `,
 		new:   "",
 		tests: "TestReleaseOfAnAdoptedLockRemovesALateSetToo",
@@ -458,8 +458,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "basis taken after the replies", file: "renewer.go",
-		old:   "\terrs := line.outcomes(",
-		new:   "\tstart = l.now()\n\terrs := line.outcomes(",
+		old:   "\tline.outcomes(",
+		new:   "\tstart = l.now()\n\tline.outcomes(",
 		tests: "TestBasisOfABatchIsTheTimeBeforeItsSend",
 	},
 	{
