@@ -9,8 +9,8 @@ import (
 // A conn is one end of a connection. Its waits are durably blocking, and its deadlines those of the bubble's clock.
 type conn struct {
 	in, out       *stream
-	delay         func() time.Duration // of what this end writes
-	extra         time.Duration        // beyond delay; changed by the writer only
+	delay         func([]byte) time.Duration // of what this end writes
+	extra         time.Duration              // beyond delay; changed by the writer only
 	local, remote addr
 	once          sync.Once
 	closed        func() // called once, when this end is closed; nil: nothing
@@ -27,7 +27,7 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 func (c *conn) Write(p []byte) (int, error) {
-	n, err := c.out.write(p, c.delay()+c.extra)
+	n, err := c.out.write(p, c.delay(p)+c.extra)
 	return n, c.wrap("write", err)
 }
 
@@ -44,7 +44,7 @@ func (c *conn) Close() error {
 	err := c.wrap("close", net.ErrClosed)
 	c.once.Do(func() {
 		err = nil
-		c.out.closeWrite(c.delay())
+		c.out.closeWrite(c.delay(nil))
 		c.in.closeRead()
 		if c.closed != nil {
 			c.closed()

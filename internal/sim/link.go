@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,8 +27,8 @@ type Link struct {
 	gates    gates               // closed while dials hang
 	tlsGates gates               // closed while TLS handshakes hang
 	hidden   map[*blackHole]bool // what vanishes
-	latency  func(Direction) time.Duration
-	connect  time.Duration // how long a dial takes
+	latency  func(Direction, []byte) time.Duration
+	connect  func(context.Context) time.Duration // how long a dial takes; nil: no time
 }
 
 // A Direction is one of the two of a connection.
@@ -45,6 +46,7 @@ type pair struct {
 	id             int // counts from 1, over all links of the server
 	client, server *conn
 	gone           chan struct{} // closed when the client has closed
+	subscribed     atomic.Bool   // it has sent SUBSCRIBE
 }
 
 type blackHole struct{ to [2]bool }
@@ -64,9 +66,13 @@ func (l *Link) Dial(ctx context.Context) (net.Conn, error) {
 	l.dials++
 	connect := l.connect
 	l.mu.Unlock()
+	var takes time.Duration
+	if connect != nil {
+		takes = connect(ctx)
+	}
 	timer := time.NewTimer(ConnectTimeout)
 	defer timer.Stop()
-	if err := l.reach(ctx, connect, timer.C); err != nil {
+	if err := l.reach(ctx, takes, timer.C); err != nil {
 		return nil, dialError(err)
 	}
 	p, err := l.server.connect(l)
@@ -77,9 +83,9 @@ func (l *Link) Dial(ctx context.Context) (net.Conn, error) {
 }
 
 // reach waits until the network lets a dial through.
-func (l *Link) reach(ctx context.Context, connect time.Duration, timeout <-chan time.Time) error {
-	if connect > 0 {
-		way := time.NewTimer(connect)
+func (l *Link) reach(ctx context.Context, takes time.Duration, timeout <-chan time.Time) error {
+	if takes > 0 {
+		way := time.NewTimer(takes)
 		defer way.Stop()
 		select {
 		case <-way.C:
@@ -119,8 +125,8 @@ func (l *Link) add(id int) (*pair, error) {
 	up, down := newStream(serverRoom), newStream(0)
 	p := &pair{link: l, id: id, gone: make(chan struct{})}
 	client, srv := addr("sim:"+l.name), addr("sim:6379")
-	p.client = &conn{in: down, out: up, delay: func() time.Duration { return l.delay(ToServer) }, local: client, remote: srv, closed: func() { l.remove(p) }}
-	p.server = &conn{in: up, out: down, delay: func() time.Duration { return l.delay(ToClient) }, local: srv, remote: client}
+	p.client = &conn{in: down, out: up, delay: func(b []byte) time.Duration { return l.delay(ToServer, b) }, local: client, remote: srv, closed: func() { l.remove(p) }}
+	p.server = &conn{in: up, out: down, delay: func(b []byte) time.Duration { return l.delay(ToClient, b) }, local: srv, remote: client}
 	l.conns = append(l.conns, p)
 	l.freeze(p)
 	return p, nil
@@ -136,14 +142,15 @@ func (l *Link) remove(p *pair) {
 	}
 }
 
-func (l *Link) delay(d Direction) time.Duration {
+// delay is how long a write of b takes; an empty b is the end of the connection.
+func (l *Link) delay(d Direction, b []byte) time.Duration {
 	l.mu.Lock()
 	latency := l.latency
 	l.mu.Unlock()
 	if latency == nil {
 		return 0
 	}
-	return latency(d)
+	return latency(d, b)
 }
 
 // Conns is how many connections are open, as the client sees it: dialled and not closed by it.
@@ -162,11 +169,11 @@ func (l *Link) Dials() int {
 
 // Delay lets everything take d each way.
 func (l *Link) Delay(d time.Duration) {
-	l.DelayBy(func(Direction) time.Duration { return d })
+	l.DelayBy(func(Direction, []byte) time.Duration { return d })
 }
 
-// DelayBy asks f how long each write takes; nil: no time. Nothing overtakes.
-func (l *Link) DelayBy(f func(Direction) time.Duration) {
+// DelayBy asks f how long each write of these bytes takes (none: the end of the connection); nil: no time. Nothing overtakes.
+func (l *Link) DelayBy(f func(Direction, []byte) time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.latency = f
@@ -174,9 +181,14 @@ func (l *Link) DelayBy(f func(Direction) time.Duration) {
 
 // SlowDials lets each dial take d.
 func (l *Link) SlowDials(d time.Duration) {
+	l.SlowDialsBy(func(context.Context) time.Duration { return d })
+}
+
+// SlowDialsBy asks f how long each dial takes; nil: no time. ctx is what Dial was called with.
+func (l *Link) SlowDialsBy(f func(ctx context.Context) time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.connect = d
+	l.connect = f
 }
 
 // HangDials lets every dial from now on hang until goOn, its context, or [ConnectTimeout].
@@ -263,6 +275,15 @@ func (l *Link) Cut() {
 func (l *Link) CloseConns() {
 	for _, p := range l.present() {
 		p.server.Close()
+	}
+}
+
+// CutSubscribers is Cut of the connections that have subscribed.
+func (l *Link) CutSubscribers() {
+	for _, p := range l.present() {
+		if p.subscribed.Load() {
+			p.cut()
+		}
 	}
 }
 

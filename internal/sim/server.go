@@ -42,6 +42,8 @@ type Server struct {
 	next     map[string][]Action
 	arrived  []Request
 	carried  []Carried
+	around   func(Request, func() string)
+	clock    func() time.Time // nil: the bubble's
 	pauses   int
 	waiting  []chan struct{} // of the connections whose commands came while the server was paused, in their order
 	stepped  chan struct{}   // sent to by one that was let go on, when it has carried out what had come
@@ -98,9 +100,7 @@ func (s *Server) Do(cmd string, args ...any) (any, error) {
 	}
 	var raw bytes.Buffer
 	peer := server.NewPeer(bufio.NewWriter(&raw))
-	s.turn.Lock()
-	s.redis.Server().Dispatch(peer, words)
-	s.turn.Unlock()
+	s.dispatch(peer, words)
 	peer.Flush()
 	return redis.NewConn(answer{&raw}, 0, 0).Receive()
 }
@@ -138,6 +138,22 @@ func (s *Server) Next(verb string, actions ...Action) {
 		s.next = map[string][]Action{}
 	}
 	s.next[verb] = append(s.next[verb], actions...)
+}
+
+// Around has f carry out every command that comes from now on: f calls carry once, which returns the reply. Nothing else is
+// carried out meanwhile, and f may look at what [Server.Miniredis] has before and after. nil: nothing is looked at.
+func (s *Server) Around(f func(r Request, carry func() (reply string))) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.around = f
+}
+
+// SetClock gives the server another clock than the bubble's, one that drifts or has been stepped. A step back does not
+// lengthen the TTLs that run, unlike that of a real server.
+func (s *Server) SetClock(clock func() time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock = clock
 }
 
 // Requests are all commands that have come, in their order, also those that were not carried out.

@@ -18,13 +18,12 @@ import (
 // A visitor is a connection as the server sees it: one goroutine, which reads a command, does what is decided about it, and
 // answers.
 type visitor struct {
-	server     *Server
-	pair       *pair
-	r          *bufio.Reader
-	peer       *server.Peer
-	out        *output
-	subscribed bool
-	resumed    bool // was let go on after a pause, and keeps the turn until all that had come is carried out
+	server  *Server
+	pair    *pair
+	r       *bufio.Reader
+	peer    *server.Peer
+	out     *output
+	resumed bool // was let go on after a pause, and keeps the turn until all that had come is carried out
 }
 
 // An output is what the server writes to one connection: replies, which its goroutine takes to see what becomes of them, and
@@ -238,7 +237,7 @@ func (v *visitor) release(open func(), ch <-chan struct{}) {
 // leave ends the subscriptions of a connection that has ended.
 func (v *visitor) leave() {
 	v.out.take() // nobody reads it any more
-	if v.subscribed {
+	if v.pair.subscribed.Load() {
 		v.server.dispatch(v.peer, []string{"UNSUBSCRIBE"})
 		v.server.dispatch(v.peer, []string{"PUNSUBSCRIBE"})
 	}
@@ -254,7 +253,18 @@ func (v *visitor) leave() {
 func (s *Server) dispatch(peer *server.Peer, words []string) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
+	s.setTime()
 	s.redis.Server().Dispatch(peer, words)
+}
+
+// setTime moves the server's clock, if it is not the bubble's. The caller holds turn.
+func (s *Server) setTime() {
+	s.mu.Lock()
+	clock := s.clock
+	s.mu.Unlock()
+	if clock != nil {
+		s.redis.SetTime(clock())
+	}
 }
 
 // carryOut carries a command out, logs it, and returns the reply.
@@ -263,11 +273,24 @@ func (s *Server) carryOut(v *visitor, r Request, words []string) []byte {
 	defer s.turn.Unlock()
 	switch r.Name {
 	case "SUBSCRIBE", "PSUBSCRIBE":
-		v.subscribed = true
+		v.pair.subscribed.Store(true)
 	}
-	s.redis.Server().Dispatch(v.peer, words)
-	v.peer.Flush()
-	reply := v.out.taken()
+	s.mu.Lock()
+	around := s.around
+	s.mu.Unlock()
+	var reply []byte
+	carry := func() string {
+		s.setTime()
+		s.redis.Server().Dispatch(v.peer, words)
+		v.peer.Flush()
+		reply = v.out.taken()
+		return string(reply)
+	}
+	if around == nil {
+		carry()
+	} else {
+		around(r, carry)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.carried = append(s.carried, Carried{Request: r, Ran: time.Now(), Reply: string(reply)})
