@@ -16,4 +16,15 @@
 //
 // Every delay and every fault ends with its connection or with the server, which ends with the test. So no bubble ends in
 // a panic because of a goroutine of this package.
+//
+// # Seeds
+//
+// The tests of this package simulate worlds: processes whose workers lock in all the ways that the library has, on a server
+// and a network that fail, by a seed. All that is random comes from it.
+//
+//	go test ./internal/sim -run TestSeeds -seeds 200 -first 1 -mode fair -sim 5s
+//
+// A world that breaks a promise prints its seed, its faults, and what happened before: time, process, call, message, fault.
+// The bubble's clock is the scheduler. What can wake a goroutine, such as a message, happens at a moment of its own, to the
+// nanosecond, and time moves on when every goroutine waits.
 package sim

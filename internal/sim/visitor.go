@@ -279,8 +279,8 @@ func (s *Server) carryOut(v *visitor, r Request, words []string) []byte {
 	around := s.around
 	s.mu.Unlock()
 	var reply []byte
+	s.setTime()
 	carry := func() string {
-		s.setTime()
 		s.redis.Server().Dispatch(v.peer, words)
 		v.peer.Flush()
 		reply = v.out.taken()

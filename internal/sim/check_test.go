@@ -1,0 +1,242 @@
+package sim_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redigolock/redigolock/internal/sim"
+)
+
+// A violation is a promise that was broken.
+type violation struct {
+	at   time.Duration
+	kind string // the same for the same promise
+	text string
+}
+
+func (v violation) String() string { return fmt.Sprintf("%v at %v: %s", v.kind, v.at, v.text) }
+
+// A checker watches a world.
+type checker struct {
+	w *world
+
+	mu       sync.Mutex // protects what follows
+	found    []violation
+	holders  map[string][]*holder // of each key, that may be valid still
+	fences   map[string]int64     // the highest number that was handed out for a key
+	dead     map[string]bool      // tokens that were released, and confirmed to be
+	writes   map[string]bool      // values of the register that were written, and confirmed to be
+	overlaps int
+	holds    int
+	calls    int
+	lost     int
+	updates  int
+}
+
+// A holder is one that thinks it has a lock, until it says otherwise or its time is over.
+type holder struct {
+	who, key, token string
+	until           func() time.Time // Deadline
+	over            bool
+}
+
+func newChecker(w *world) *checker {
+	return &checker{w: w, holders: map[string][]*holder{}, fences: map[string]int64{},
+		dead: map[string]bool{}, writes: map[string]bool{}}
+}
+
+func (c *checker) fail(kind, format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failLocked(kind, format, args...)
+}
+
+func (c *checker) failLocked(kind, format string, args ...any) {
+	v := violation{time.Since(c.w.trace.begin), kind, fmt.Sprintf(format, args...)}
+	c.found = append(c.found, v)
+	c.w.trace.add("CHECK", "%s: %s", kind, v.text)
+}
+
+// acquired is called when an acquire has returned a lock: nobody else may think now that it has the key.
+func (c *checker) acquired(who, key, token string, until func() time.Time) *holder {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := &holder{who: who, key: key, token: token, until: until}
+	now := time.Now()
+	if !now.Before(until()) {
+		c.failLocked("no validity", "%s was given %s, whose Deadline was over %v ago", who, key, now.Sub(until()))
+	}
+	c.holds++
+	live := c.holders[key][:0]
+	for _, o := range c.holders[key] {
+		if o.over || !now.Before(o.until()) {
+			continue
+		}
+		live = append(live, o)
+		c.overlap(o, h, now)
+	}
+	c.holders[key] = append(live, h)
+	return h
+}
+
+// overlap is called with two holders that are valid at the same time. Those of one token, which Attach makes, are one.
+func (c *checker) overlap(a, b *holder, now time.Time) {
+	if a.token == b.token && c.w.plan.mode != "cohort" {
+		return
+	}
+	c.overlaps++
+	if !c.w.unsafe.Load() {
+		c.failLocked("two holders", "%s got %s (%s) while %s has it (%s) for another %v", b.who, b.key, short(b.token), a.who, short(a.token), a.until().Sub(now))
+	}
+}
+
+// extended is called when Deadline has moved: the others must have ended.
+func (c *checker) extended(h *holder) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if h.over || !now.Before(h.until()) {
+		return
+	}
+	for _, o := range c.holders[h.key] {
+		if o != h && !o.over && now.Before(o.until()) {
+			c.overlap(o, h, now)
+		}
+	}
+}
+
+// over is called when a holder says that it no longer has the lock: before it releases, or when it was told so.
+func (c *checker) over(h *holder) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h.over = true
+}
+
+// released is called when a release was confirmed. In a cohort the token goes on to the next.
+func (c *checker) released(h *holder) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.w.plan.mode != "cohort" {
+		c.dead[h.token] = true
+	}
+}
+
+// fenced is called when a holder has been given a number.
+func (c *checker) fenced(h *holder, n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last := c.fences[h.key]; n <= last && !c.w.clockWentBack.Load() {
+		c.failLocked("fence", "%s got the number %d for %s, and %d was given before", h.who, n, h.key, last)
+	}
+	c.fences[h.key] = max(n, c.fences[h.key])
+}
+
+// wrote is called when the register has confirmed a value, one higher than what the writer had read under the same fence.
+func (c *checker) wrote(who, key string, value int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id := key + " " + strconv.FormatInt(value, 10)
+	if c.writes[id] && !c.w.clockWentBack.Load() {
+		c.failLocked("lost update", "%s wrote %d for %s, and so had another", who, value, key)
+	}
+	c.writes[id] = true
+	c.updates++
+}
+
+// returned is called when a call has returned that had to return within most.
+func (c *checker) returned(who, call string, took, most time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls++
+	muxes := c.w.plan.mode == "mixed" || c.w.plan.mode == "foreign" || strings.HasSuffix(c.w.plan.mode, "mux")
+	if took > most && !muxes { // the leader of a Mux's batch does not leave it yet
+		c.failLocked("late return", "%s of %s took %v, its bound is %v", call, who, took, most)
+	}
+}
+
+// owner is the process that a token belongs to.
+func (c *checker) owner(token string) string {
+	owner, _, ok := strings.Cut(token, "|")
+	if !ok {
+		return ""
+	}
+	return owner
+}
+
+// around checks what each command does to the locks that it names.
+func (c *checker) around(r sim.Request, carry func() string) {
+	m := c.w.s.Miniredis()
+	type state struct {
+		token string
+		ttl   time.Duration
+	}
+	look := func(key string) (s state) {
+		if token, err := m.Get(key); err == nil {
+			s = state{token, m.TTL(key)}
+		}
+		return s
+	}
+	var keys []string
+	for _, a := range r.Args {
+		if c.w.isKey[a] {
+			keys = append(keys, a)
+		}
+	}
+	before := make([]state, len(keys))
+	for i, key := range keys {
+		before[i] = look(key)
+	}
+	reply := carry()
+	c.w.trace.add(r.Link, "%s", describe(r, reply))
+	for i, key := range keys {
+		c.changed(r, key, before[i].token, before[i].ttl, look(key).token, look(key).ttl)
+	}
+}
+
+// changed judges what a command has done to a lock.
+func (c *checker) changed(r sim.Request, key, was string, wasTTL time.Duration, is string, isTTL time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	process := strings.TrimSuffix(r.Link, "'")
+	owns := func(token string) bool { return c.owner(token) == process }
+	left, _, isLeft := strings.Cut(is, "|left")
+	switch {
+	case is != "" && isTTL <= 0:
+		c.failLocked("no ttl", "%s left %s without a TTL: %s", r.Link, key, describe(r, ""))
+	case was != "" && is != was && !owns(was) && !strings.HasSuffix(was, "|left"):
+		c.failLocked("not its own", "%s removed the token %s of %s: %s", r.Link, short(was), key, describe(r, ""))
+	case was != "" && is != was && strings.HasSuffix(was, "|left"):
+		c.failLocked("not its own", "%s removed what MinHold left at %s: %s", r.Link, key, describe(r, ""))
+	case was == is && isTTL > wasTTL && !owns(is):
+		c.failLocked("not its own", "%s extended the token %s of %s: %s", r.Link, short(is), key, describe(r, ""))
+	case was == is && isTTL > wasTTL && c.dead[is]:
+		c.failLocked("dead token", "%s extended the token %s of %s, which was released: %s", r.Link, short(is), key, describe(r, ""))
+	case was == is && isTTL < wasTTL && is != "":
+		c.failLocked("lowered", "%s lowered the TTL of %s from %v to %v: %s", r.Link, key, wasTTL, isTTL, describe(r, ""))
+	case isLeft && is != was && was != left:
+		c.failLocked("not its own", "%s left MinHold of %s where %s was", r.Link, short(left), short(was))
+	}
+}
+
+// describe is a command for people.
+func describe(r sim.Request, reply string) string {
+	words := []string{r.Verb}
+	for i, a := range r.Args {
+		if strings.HasPrefix(r.Name, "EVAL") && i < 2 {
+			continue
+		}
+		words = append(words, short(a))
+	}
+	s := strings.Join(words, " ")
+	if reply != "" {
+		reply = strings.ReplaceAll(strings.TrimSpace(reply), "\r\n", " ")
+		if len(reply) > 60 {
+			reply = reply[:60] + "…"
+		}
+		s += " → " + reply
+	}
+	return s
+}

@@ -1,0 +1,86 @@
+package sim_test
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// A plan is what a world is made from, and all of it: the same plan is the same world. It comes from a seed, and is made
+// smaller to find out what of it matters.
+type plan struct {
+	seed    chance
+	mode    string
+	sim     time.Duration // how long the faults and the work last
+	procs   int
+	workers int // of each process
+	keys    int
+	sparse  bool // ttls of minutes, and long times between
+	minTTL  time.Duration
+	maxTTL  time.Duration
+	op      time.Duration // OpTimeout
+	faults  []fault
+}
+
+// A fault happens at a time, to one process or to the server.
+type fault struct {
+	kind  string
+	at    time.Duration
+	lasts time.Duration
+	proc  int // -1: none
+	n     int
+}
+
+func (f fault) String() string {
+	s := fmt.Sprintf("%-22s at %v for %v", f.kind, f.at, f.lasts)
+	if f.proc >= 0 {
+		s += fmt.Sprintf(", process p%d", f.proc)
+	}
+	return fmt.Sprintf("%s, n %d", s, f.n)
+}
+
+func (p plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d, mode %s, %v, %d processes of %d workers, %d keys, ttls %v to %v, OpTimeout %v\n",
+		p.seed, p.mode, p.sim, p.procs, p.workers, p.keys, p.minTTL, p.maxTTL, p.op)
+	for _, f := range p.faults {
+		fmt.Fprintf(&b, "  %v\n", f)
+	}
+	return b.String()
+}
+
+// modes are the ways to lock that are tried.
+var modes = []string{"plain", "verified", "script", "fair", "cohort", "mux", "fairmux", "minhold", "mixed", "foreign"}
+
+// newPlan makes the plan of a seed. A fifth of them are long and sparse; a fifth are unsafe: they lose the server's data or move
+// its clock, so that exclusion cannot hold, but the fence must.
+func newPlan(seed chance, mode string, sim time.Duration) plan {
+	r := seed.of("plan", mode)
+	p := plan{seed: seed, mode: mode, sim: sim, procs: 2 + r.IntN(3), workers: 1 + r.IntN(3), keys: 1 + r.IntN(2),
+		minTTL: 10 * time.Millisecond, maxTTL: pick(r, 100*time.Millisecond, 400*time.Millisecond, time.Second),
+		op: pick(r, 20*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond)}
+	if r.IntN(5) == 0 {
+		p.sparse, p.sim = true, 600*sim
+		p.minTTL, p.maxTTL, p.op = 10*time.Second, 5*time.Minute, time.Second
+	}
+	if r.IntN(5) == 0 {
+		p.keys = 8 + r.IntN(20)
+	}
+	kinds := safeKinds
+	if r.IntN(5) == 0 {
+		kinds = allKinds
+	}
+	n := 1 + r.IntN(24)
+	if r.IntN(10) == 0 {
+		n = 0
+	}
+	for range n {
+		kind := kinds[r.IntN(len(kinds))]
+		f := fault{kind: kind, at: between(r, 0, p.sim*9/10), lasts: between(r, 0, min(p.sim/10, 3*p.maxTTL)), proc: -1, n: 1 + r.IntN(4)}
+		if faultKinds[kind].ofProcess {
+			f.proc = r.IntN(p.procs)
+		}
+		p.faults = append(p.faults, f)
+	}
+	return p
+}

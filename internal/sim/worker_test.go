@@ -1,0 +1,403 @@
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/sim"
+)
+
+// A worker is a goroutine of the user's code: it acquires locks in one of the ways that there are, does something with them,
+// and gives them back.
+type worker struct {
+	p    *process
+	name string // within its process
+	r    *rand.Rand
+
+	i   *incarnation // whose Locker is used
+	who string
+}
+
+func newWorker(p *process, n int) *worker {
+	return &worker{p: p, name: fmt.Sprintf(".%d", n), r: p.w.plan.seed.of("worker", p.index, n)}
+}
+
+func (u *worker) world() *world { return u.p.w }
+
+// sleep lets time pass, until the work is over at most. It reports whether there is more to do.
+func (u *worker) sleep(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-u.world().ctx.Done():
+	}
+	u.p.stand()
+	return u.world().ctx.Err() == nil
+}
+
+// while is a duration in proportion to the ttls.
+func (u *worker) while(share float64) time.Duration {
+	return between(u.r, 0, time.Duration(float64(u.world().plan.maxTTL)*share)+time.Microsecond)
+}
+
+func (u *worker) ttl() time.Duration {
+	p := u.world().plan
+	ttl := p.minTTL + time.Duration(u.r.Float64()*u.r.Float64()*float64(p.maxTTL-p.minTTL))
+	return ttl.Truncate(time.Millisecond)
+}
+
+func (u *worker) run() {
+	for u.sleep(u.while(0.1)) {
+		u.i = u.p.now()
+		if u.i.dead.Load() {
+			continue
+		}
+		u.who = u.i.name + u.name
+		u.turn()
+	}
+}
+
+func (u *worker) note(format string, args ...any) { u.world().trace.add(u.who, format, args...) }
+
+func (u *worker) locker() *redigolock.Locker {
+	u.i.mu.Lock()
+	defer u.i.mu.Unlock()
+	return u.i.locker
+}
+
+// patience is a context that ends at random, and its bound.
+func (u *worker) patience() (context.Context, context.CancelFunc, time.Duration) {
+	d := u.while(2) + time.Millisecond
+	ctx := context.WithValue(u.world().ctx, whoKey{}, u.who)
+	if u.r.IntN(3) == 0 { // it is cancelled, and has no deadline
+		ctx, cancel := context.WithCancelCause(ctx)
+		timer := time.AfterFunc(d, func() { cancel(errTired) })
+		return ctx, func() { timer.Stop(); cancel(nil) }, d
+	}
+	ctx, cancel := context.WithTimeout(ctx, d)
+	return ctx, cancel, d
+}
+
+var errTired = errors.New("tired")
+
+// turn acquires, works, and releases.
+func (u *worker) turn() {
+	key := pick(u.r, u.world().names...)
+	ttl := u.ttl()
+	switch u.r.IntN(10) {
+	case 0:
+		u.do(key, ttl, true)
+	case 1, 2:
+		u.do(key, ttl, false)
+	case 3, 4:
+		u.hold(u.try(key, ttl))
+	default:
+		u.hold(u.acquire(key, ttl))
+	}
+}
+
+// call runs f, which has to return within most.
+func (u *worker) call(name string, most time.Duration, f func() error) error {
+	u.note("%s …", name)
+	start := time.Now()
+	err := f()
+	u.world().check.returned(u.who, name, time.Since(start), most)
+	if err != nil {
+		u.note("%s: %v", name, err)
+	} else {
+		u.note("%s: done", name)
+	}
+	return err
+}
+
+func (u *worker) acquire(key string, ttl time.Duration) *held {
+	ctx, cancel, most := u.patience()
+	defer cancel()
+	l := u.locker()
+	var k *redigolock.Lock
+	err := u.call(fmt.Sprintf("Acquire(%s, %v) for %v", key, ttl, most), most, func() (err error) {
+		k, err = l.Acquire(ctx, key, ttl)
+		return err
+	})
+	return u.got(k, err)
+}
+
+func (u *worker) try(key string, ttl time.Duration) *held {
+	ctx, cancel, most := u.patience()
+	defer cancel()
+	l := u.locker()
+	var k *redigolock.Lock
+	err := u.call(fmt.Sprintf("TryAcquire(%s, %v) for %v", key, ttl, most), min(most, u.tries()), func() (err error) {
+		k, err = l.TryAcquire(ctx, key, ttl)
+		return err
+	})
+	return u.got(k, err)
+}
+
+// tries is the bound of a TryAcquire.
+func (u *worker) tries() time.Duration { return 2 * u.world().plan.op }
+
+// A held is a lock that a worker has.
+type held struct {
+	*holder
+	k *redigolock.Lock
+}
+
+func (u *worker) got(k *redigolock.Lock, err error) *held {
+	if err != nil {
+		return nil
+	}
+	u.note("has %s, %s, until %v", k.Key(), short(k.Token()), k.Deadline().Sub(u.world().trace.begin))
+	return &held{u.world().check.acquired(u.who, k.Key(), k.Token(), k.Deadline), k}
+}
+
+// hold does something with a lock, and releases it, or not.
+func (u *worker) hold(h *held) {
+	if h == nil {
+		return
+	}
+	var kept context.Context
+	for range u.r.IntN(5) {
+		if u.i.dead.Load() {
+			return // it crashed, and never comes back
+		}
+		u.p.stand()
+		switch u.r.IntN(7) {
+		case 0:
+			u.told(h, u.call("Verify", u.world().plan.op, func() error { return h.k.Verify(u.ctx()) }))
+		case 1:
+			if err := u.call("Extend", u.world().plan.op, func() error { return h.k.Extend(u.ctx(), u.ttl()) }); !u.told(h, err) {
+				u.world().check.extended(h.holder)
+			}
+		case 2, 3:
+			u.write(h)
+		case 4:
+			if kept == nil {
+				kept = u.keep(h)
+				defer func() { <-kept.Done() }()
+			}
+			u.sleep(u.while(1.5))
+		case 5:
+			u.attach(h)
+		default:
+			u.sleep(u.while(0.3))
+		}
+	}
+	if u.i.dead.Load() {
+		return
+	}
+	u.p.stand()
+	if kept == nil && u.r.IntN(20) == 0 {
+		u.note("forgets %s", h.key)
+		return
+	}
+	u.release(h)
+}
+
+// ctx is that of a call in the middle: the world's, or one that has ended, or will soon.
+func (u *worker) ctx() context.Context {
+	ctx := context.WithValue(context.Background(), whoKey{}, u.who)
+	if u.r.IntN(10) == 0 {
+		ctx, cancel := context.WithTimeout(ctx, u.while(0.2))
+		context.AfterFunc(ctx, cancel)
+		return ctx
+	}
+	return ctx
+}
+
+// told reports whether a call said that the lock is gone; then the worker stops acting on it.
+func (u *worker) told(h *held, err error) bool {
+	if errors.Is(err, redigolock.ErrNotHeld) {
+		u.world().check.over(h.holder)
+		return true
+	}
+	return err != nil
+}
+
+func (u *worker) release(h *held) {
+	u.world().check.over(h.holder)
+	ctx := u.ctx()
+	if u.r.IntN(4) == 0 {
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		ctx = ended
+	}
+	err := u.call("Release "+h.key, 3*u.world().plan.op, func() error { return h.k.Release(ctx) })
+	if err == nil {
+		u.world().check.released(h.holder)
+	}
+}
+
+// keep keeps the lock alive, and watches what the context says.
+func (u *worker) keep(h *held) context.Context {
+	u.note("KeepAlive %s", h.key)
+	kept := h.k.KeepAlive(context.WithValue(context.Background(), whoKey{}, u.who))
+	u.watch(h, kept)
+	return kept
+}
+
+// watch checks that the context of KeepAlive ends no later than Deadline, and that Deadline is only moved while nobody else is
+// valid.
+func (u *worker) watch(h *held, kept context.Context) {
+	w, who := u.world(), u.who
+	if !time.Now().Before(h.k.Deadline()) {
+		return // it was over before it began
+	}
+	context.AfterFunc(kept, func() {
+		cause := context.Cause(kept)
+		w.trace.add(who, "KeepAlive %s ends: %v", h.key, cause)
+		late := time.Since(h.k.Deadline())
+		if errors.Is(cause, redigolock.ErrLost) {
+			w.check.over(h.holder)
+			w.check.mu.Lock()
+			w.check.lost++
+			w.check.mu.Unlock()
+		}
+		if late > 0 {
+			w.check.fail("late signal", "KeepAlive of %s at %s ended %v after Deadline: %v", h.key, who, late, cause)
+		}
+	})
+}
+
+// attach makes a second handle of the lock, as another part of the program would that was told the token.
+func (u *worker) attach(h *held) {
+	if u.world().plan.mode == "cohort" {
+		return
+	}
+	l := u.locker()
+	var k *redigolock.Lock
+	err := u.call("Attach "+h.key, u.world().plan.op, func() (err error) {
+		k, err = l.Attach(u.ctx(), h.key, h.token, u.ttl())
+		return err
+	})
+	if err != nil {
+		return
+	}
+	second := &held{u.world().check.acquired(u.who, h.key, h.token, k.Deadline), k}
+	if err := u.call("Extend", u.world().plan.op, func() error { return k.Extend(u.ctx(), u.ttl()) }); err == nil {
+		u.world().check.extended(second.holder)
+	}
+	u.world().check.over(second.holder)
+}
+
+// write adds one to what the lock protects, under the guard of a fence.
+func (u *worker) write(h *held) {
+	w := u.world()
+	var fence int64
+	err := u.call("Fence "+h.key, w.plan.op, func() (err error) {
+		fence, err = h.k.Fence(u.ctx())
+		return err
+	})
+	if u.told(h, err) {
+		return
+	}
+	w.check.fenced(h.holder, fence)
+	u.p.stand()
+	c := u.i.resource.Get()
+	defer c.Close()
+	ctx := context.WithValue(context.Background(), whoKey{}, u.who)
+	guard, register := "{"+h.key+"}:guard", "{"+h.key+"}:register"
+	value, err := redis.Int64(redigolock.GuardDo(ctx, c, guard, fence, "GET", register))
+	if err != nil && !errors.Is(err, redis.ErrNil) {
+		u.note("reads the register of %s with %d: %v", h.key, fence, err)
+		return
+	}
+	if u.r.IntN(3) == 0 {
+		u.sleep(u.while(0.5)) // others may write meanwhile, if the lock is lost; the guard must see to it
+	}
+	_, err = redigolock.GuardDo(ctx, c, guard, fence, "SET", register, value+1)
+	u.note("writes %d to the register of %s with %d: %v", value+1, h.key, fence, err)
+	if err == nil {
+		w.check.wrote(u.who, h.key, value+1)
+	}
+}
+
+// do locks with Do or TryDo.
+func (u *worker) do(key string, ttl time.Duration, try bool) {
+	ctx, cancel, most := u.patience()
+	defer cancel()
+	l := u.locker()
+	name, do, most := "Do", l.Do, most
+	if try {
+		name, do, most = "TryDo", l.TryDo, min(most, u.tries())
+	}
+	var h *held
+	start := time.Now()
+	fn := func(kept context.Context, k *redigolock.Lock) error {
+		u.world().check.returned(u.who, name+" until fn", time.Since(start), most)
+		if h = u.got(k, nil); h == nil {
+			return nil
+		}
+		u.watch(h, kept)
+		if u.r.IntN(2) == 0 {
+			u.write(h)
+		}
+		timer := time.NewTimer(u.while(2))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-kept.Done():
+		}
+		start = time.Now()
+		u.world().check.over(h.holder)
+		return nil
+	}
+	u.note("%s(%s, %v) for %v …", name, key, ttl, most)
+	err := do(ctx, key, ttl, fn)
+	if h != nil {
+		most = 3 * u.world().plan.op
+	}
+	u.world().check.returned(u.who, name, time.Since(start), most)
+	u.note("%s %s: %v", name, key, err)
+}
+
+// A foreigner locks in the way that is in every handbook, with no code of this library.
+type foreigner struct {
+	w *world
+	r *rand.Rand
+}
+
+func newForeigner(w *world) *foreigner { return &foreigner{w, w.plan.seed.of("foreigner")} }
+
+var compareAndDelete = redis.NewScript(1, "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
+
+func (f *foreigner) run() {
+	l := f.w.s.NewLink("foreign")
+	l.DelayBy(func(_ sim.Direction, b []byte) time.Duration {
+		return between(f.w.plan.seed.of("foreign", time.Since(f.w.trace.begin), b), 50*time.Microsecond, 2*time.Millisecond)
+	})
+	for n := 0; f.w.ctx.Err() == nil; n++ {
+		f.turn(l, n)
+		timer := time.NewTimer(between(f.r, 0, f.w.plan.maxTTL/10))
+		select {
+		case <-timer.C:
+		case <-f.w.ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+func (f *foreigner) turn(l *sim.Link, n int) {
+	c, err := l.DialRedis(f.w.ctx)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	key, token := pick(f.r, f.w.names...), fmt.Sprintf("foreign|%d", n)
+	ttl := between(f.r, 10*time.Millisecond, f.w.plan.maxTTL).Truncate(time.Millisecond)
+	until := time.Now().Add(ttl)
+	if _, err := redis.String(c.Do("SET", key, token, "NX", "PX", ttl.Milliseconds())); err != nil || !time.Now().Before(until) {
+		return
+	}
+	h := f.w.check.acquired("foreign", key, token, func() time.Time { return until })
+	time.Sleep(between(f.r, 0, f.w.plan.maxTTL/4))
+	f.w.check.over(h)
+	compareAndDelete.Do(c, key, token)
+}

@@ -1,0 +1,485 @@
+package sim_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/sim"
+)
+
+// A world is a server, some processes whose workers lock, and what goes wrong. It lives in one bubble.
+//
+// Its clock is its scheduler: the bubble's time moves on when every goroutine waits, so what happens at one moment is over
+// before the next begins, and everything that can wake a goroutine (a message that arrives, the end of a context, of a pause,
+// of a timeout) happens at a moment of its own, for each takes a random number of nanoseconds. The seed says how many.
+type world struct {
+	plan     plan
+	t        *testing.T
+	s        *sim.Server // of the locks
+	resource *sim.Server // of what the locks protect; it has no faults but delay
+	trace    *trace
+	check    *checker
+	procs    []*process
+	names    []string // of the keys
+	isKey    map[string]bool
+	ctx      context.Context // ends with the work
+	workers  sync.WaitGroup
+	faults   sync.WaitGroup
+
+	unsafe        atomic.Bool // the server has lost what it knew: two may have a lock
+	clockWentBack atomic.Bool // and so may fences fall
+
+	mu      sync.Mutex // protects what follows
+	strikes []*strike
+	clock   struct {
+		moved   bool
+		at      time.Time // of the bubble
+		shows   time.Time // what the server's clock showed then
+		percent int       // by which it is faster
+	}
+}
+
+// A strike is what becomes of the next commands of a link.
+type strike struct {
+	link   string // "": of any
+	left   int
+	action sim.Action
+}
+
+// An outcome is what a world came to.
+type outcome struct {
+	violations []violation
+	trace      *trace
+	holds      int
+	calls      int
+	overlaps   int
+	updates    int
+	commands   int
+	sum        string // of the server's log
+}
+
+// run simulates the plan.
+func run(t *testing.T, p plan) (o outcome) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, p)
+		w.work()
+		w.end()
+		o = outcome{violations: w.check.found, trace: w.trace, holds: w.check.holds, calls: w.check.calls,
+			overlaps: w.check.overlaps, updates: w.check.updates, commands: len(w.s.Log()), sum: w.logSum()}
+	})
+	return o
+}
+
+func newWorld(t *testing.T, p plan) *world {
+	w := &world{plan: p, t: t, s: sim.NewServer(t), resource: sim.NewServer(t), trace: &trace{begin: time.Now()}, isKey: map[string]bool{}}
+	w.check = newChecker(w)
+	for i := range p.keys {
+		name := fmt.Sprintf("k%d", i)
+		w.names = append(w.names, name)
+		w.isKey[name] = true
+	}
+	w.s.NameScripts(scriptNames())
+	w.s.Rule(w.rule)
+	w.s.Around(w.check.around)
+	for i := range p.procs {
+		w.procs = append(w.procs, newProcess(w, i))
+	}
+	return w
+}
+
+// work lets the workers and the faults go until the plan's time is over.
+func (w *world) work() {
+	ctx, cancel := context.WithTimeout(context.Background(), w.plan.sim)
+	defer cancel()
+	w.ctx = ctx
+	for _, f := range w.plan.faults {
+		w.faults.Go(func() { w.suffer(f) })
+	}
+	for _, p := range w.procs {
+		for i := range w.plan.workers {
+			w.workers.Go(func() { newWorker(p, i).run() })
+		}
+	}
+	if w.plan.mode == "foreign" {
+		w.workers.Go(newForeigner(w).run)
+	}
+	w.faults.Wait()
+	w.workers.Wait()
+}
+
+// suffer has a fault begin and end.
+func (w *world) suffer(f fault) {
+	time.Sleep(f.at)
+	w.trace.add("FAULT", "%s begins: %v", f.kind, f)
+	heal := faultKinds[f.kind].begin(w, f)
+	time.Sleep(f.lasts + 1)
+	if heal != nil {
+		heal()
+		w.trace.add("FAULT", "%s ends", f.kind)
+	}
+}
+
+// strike has something become of the next n commands of a link, until heal.
+func (w *world) strike(link string, n int, a sim.Action) (heal func()) {
+	s := &strike{link, n, a}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.strikes = append(w.strikes, s)
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		s.left = 0
+	}
+}
+
+// rule decides about each command.
+func (w *world) rule(r sim.Request) sim.Action {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.strikes {
+		if s.left > 0 && (s.link == "" || s.link == r.Link) {
+			s.left--
+			w.trace.add(r.Link, "%s is struck by a fault", describe(r, ""))
+			return s.action
+		}
+	}
+	return sim.Pass()
+}
+
+func (w *world) keyOf(f fault) string { return w.names[f.n%len(w.names)] }
+
+// moveClock steps the server's clock.
+func (w *world) moveClock(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.serverTime()
+	w.clock.at, w.clock.shows, w.clock.moved = time.Now(), now.Add(d), true
+	w.s.SetClock(w.serverClock)
+}
+
+func (w *world) driftClock(percent int) {
+	w.moveClock(0)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clock.percent += percent
+}
+
+func (w *world) serverClock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.serverTime()
+}
+
+func (w *world) serverTime() time.Time {
+	now := time.Now()
+	if !w.clock.moved {
+		return now
+	}
+	since := now.Sub(w.clock.at)
+	return w.clock.shows.Add(since + since*time.Duration(w.clock.percent)/100)
+}
+
+// end lets everything that is left come to its end, and checks that it does.
+func (w *world) end() {
+	w.trace.add("WORLD", "the work is over")
+	w.acquireAll()
+	for _, p := range w.procs {
+		p.close()
+	}
+	time.Sleep(w.plan.maxTTL + 10*time.Second) // the longest that anything is kept for, but for fences
+	synctest.Wait()
+	if left := sim.Goroutines("redigolock/redigolock."); len(left) > 0 {
+		w.check.fail("goroutines left", "%d: %s", len(left), strings.Join(left, "\n\n"))
+	}
+	for _, p := range w.procs {
+		p.closePools()
+	}
+	synctest.Wait()
+	for _, p := range w.procs {
+		for _, inc := range p.all {
+			if n := inc.link.Conns(); n > 0 {
+				w.check.fail("connections left", "%s has %d", inc.name, n)
+			}
+		}
+	}
+	w.s.Do("PING") // has a clock that was moved show its time
+	for _, key := range w.s.Miniredis().Keys() {
+		if !strings.Contains(key, "-fence") {
+			w.check.fail("keys left", "%s, with a TTL of %v", key, w.s.Miniredis().TTL(key))
+		}
+	}
+}
+
+// acquireAll acquires each key once more: whatever has gone wrong, that must work within a bound.
+func (w *world) acquireAll() {
+	p := newProcess(w, len(w.procs))
+	w.procs = append(w.procs, p)
+	most := w.plan.maxTTL + 5*time.Second
+	for _, key := range w.names {
+		ctx, cancel := context.WithTimeout(context.Background(), most)
+		k, err := p.now().locker.Acquire(ctx, key, w.plan.maxTTL)
+		if err != nil {
+			w.check.fail("not free", "%s could not be acquired within %v after the last fault: %v", key, most, err)
+		} else if err := k.Release(ctx); err != nil {
+			w.check.fail("not released", "%s, after the last fault: %v", key, err)
+		}
+		cancel()
+	}
+}
+
+// logSum is equal for equal logs of the server.
+func (w *world) logSum() string {
+	tr := trace{}
+	for _, c := range w.s.Log() {
+		tr.lines = append(tr.lines, line{c.Ran.Sub(w.trace.begin), c.Link, fmt.Sprint(c.Name, c.Args, c.Reply)})
+	}
+	return tr.sum()
+}
+
+// A process is a host that may crash, and another take its place.
+type process struct {
+	w     *world
+	index int
+
+	mu    sync.Mutex // protects what follows
+	all   []*incarnation
+	stops []chan struct{} // while it stands still
+}
+
+// An incarnation is a process until it crashes.
+type incarnation struct {
+	p        *process
+	name     string
+	link     *sim.Link
+	resource *redis.Pool
+	pool     *redis.Pool
+	dead     atomic.Bool
+
+	mu      sync.Mutex // protects what follows
+	lockers []*redigolock.Locker
+	muxes   []*redigolock.Mux
+	locker  *redigolock.Locker
+	extra   []time.Duration // what a message takes longer
+	dials   []time.Duration // what a dial takes longer
+}
+
+func newProcess(w *world, index int) *process {
+	p := &process{w: w, index: index}
+	p.restart()
+	return p
+}
+
+// now is the process that runs.
+func (p *process) now() *incarnation {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all[len(p.all)-1]
+}
+
+// restart begins another incarnation.
+func (p *process) restart() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := &incarnation{p: p, name: fmt.Sprintf("p%d%c", p.index, 'a'+rune(len(p.all)))}
+	i.link = p.w.s.NewLink(i.name)
+	i.link.DelayBy(i.delay)
+	i.link.SlowDialsBy(i.dialTime)
+	i.pool = newPool(i.link, p.w.plan)
+	res := p.w.resource.NewLink(i.name)
+	res.DelayBy(func(d sim.Direction, b []byte) time.Duration {
+		return between(p.w.plan.seed.of("resource", i.name, time.Since(p.w.trace.begin), int(d), b), 20*time.Microsecond, 2*time.Millisecond)
+	})
+	i.resource = &redis.Pool{MaxIdle: 8, DialContext: func(ctx context.Context) (redis.Conn, error) { return res.DialRedis(ctx) }}
+	i.open()
+	p.all = append(p.all, i)
+}
+
+// newPool is a pool of NewPool's, of one of the sizes that people have.
+func newPool(l *sim.Link, pl plan) *redis.Pool {
+	p, err := redigolock.NewPool("redis://sim", l.Options()...)
+	if err != nil {
+		panic(err)
+	}
+	p.MaxActive = pick(pl.seed.of("pool"), 2, 8, 64)
+	return p
+}
+
+// open makes a Locker.
+func (i *incarnation) open() {
+	l := i.newLocker()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.locker = l
+	i.lockers = append(i.lockers, l)
+}
+
+// newLocker makes a Locker as the mode says.
+func (i *incarnation) newLocker() *redigolock.Locker {
+	pl := i.p.w.plan
+	l := &redigolock.Locker{Pool: i.pool, Owner: i.name, OpTimeout: pl.op, Retry: i.retry}
+	mode := pl.mode
+	if mode == "mixed" || mode == "foreign" {
+		mode = []string{"verified", "fair", "mux", "plain"}[i.p.index%4]
+	}
+	if strings.HasSuffix(mode, "mux") {
+		m := &redigolock.Mux{Pool: i.pool, Conns: pick(pl.seed.of("conns"), 1, 2)}
+		i.mu.Lock()
+		i.muxes = append(i.muxes, m)
+		i.mu.Unlock()
+		l.Pool = m
+	}
+	switch mode {
+	case "plain":
+		l.AcquireWith = redigolock.SetNX
+		l.ReleaseWith = redigolock.ReleaseTx
+	case "script":
+		l.AcquireWith = redigolock.SetNXScript
+	case "minhold":
+		l.MinHold = pl.maxTTL / 4
+	case "fair", "fairmux":
+		l.Fair, l.Retry = true, nil
+	case "cohort":
+		l.Fair, l.Retry = true, nil
+		l.Cohort = redigolock.Cohort{Passes: 5, Slice: pl.maxTTL}
+	}
+	return l
+}
+
+// retry is random by the seed.
+func (i *incarnation) retry(attempt int, heldFor time.Duration) time.Duration {
+	w := i.p.w
+	r := w.plan.seed.of("retry", i.name, time.Since(w.trace.begin), attempt, heldFor)
+	return between(r, time.Millisecond, min(20*time.Millisecond<<min(attempt, 6), w.plan.maxTTL))
+}
+
+// delay is how long a message takes: mostly some hundred microseconds, now and then longer than a short ttl.
+func (i *incarnation) delay(d sim.Direction, b []byte) time.Duration {
+	w := i.p.w
+	r := w.plan.seed.of("delay", i.name, time.Since(w.trace.begin), int(d), b)
+	took := between(r, 20*time.Microsecond, 400*time.Microsecond)
+	switch {
+	case often(r, 10):
+		took += between(r, 0, 20*time.Millisecond)
+	case often(r, 2):
+		took += between(r, 0, 300*time.Millisecond)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, most := range i.extra {
+		took += between(r, 0, most)
+	}
+	return took
+}
+
+func (i *incarnation) dialTime(ctx context.Context) time.Duration {
+	w := i.p.w
+	who, _ := ctx.Value(whoKey{}).(string)
+	r := w.plan.seed.of("dial", i.name, time.Since(w.trace.begin), who)
+	took := between(r, 50*time.Microsecond, time.Millisecond)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, most := range i.dials {
+		took += between(r, 0, most)
+	}
+	return took
+}
+
+// slow makes what the process does on the network take longer, until heal.
+func (p *process) slow(dials bool, most time.Duration) (heal func()) {
+	i := p.now()
+	list := &i.extra
+	if dials {
+		list = &i.dials
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	*list = append(*list, most)
+	return func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		*list = (*list)[1:]
+	}
+}
+
+// crash ends what runs, as its workers see at their next step.
+func (p *process) crash() {
+	i := p.now()
+	i.dead.Store(true)
+	i.link.BlackHole()
+}
+
+// stop has the workers stand still until goOn.
+func (p *process) stop() (goOn func()) {
+	gate := make(chan struct{})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stops = append(p.stops, gate)
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.stops = p.stops[1:]
+		close(gate)
+	}
+}
+
+// stand waits while the process stands still.
+func (p *process) stand() {
+	for {
+		p.mu.Lock()
+		if len(p.stops) == 0 {
+			p.mu.Unlock()
+			return
+		}
+		gate := p.stops[0]
+		p.mu.Unlock()
+		<-gate
+	}
+}
+
+// closeLocker closes a Locker that is used, and makes another.
+func (p *process) closeLocker() {
+	i := p.now()
+	i.mu.Lock()
+	old := i.locker
+	i.mu.Unlock()
+	i.open()
+	i.closeOne(old)
+}
+
+func (i *incarnation) closeOne(l *redigolock.Locker) {
+	start := time.Now()
+	if err := l.Close(); err != nil {
+		i.p.w.check.fail("close", "%v", err)
+	}
+	i.p.w.check.returned(i.name, "Close", time.Since(start), 8*i.p.w.plan.op)
+}
+
+// close ends the Lockers.
+func (p *process) close() {
+	for _, i := range p.all {
+		for _, l := range i.lockers {
+			i.closeOne(l)
+		}
+	}
+}
+
+func (p *process) closePools() {
+	for _, i := range p.all {
+		for _, m := range i.muxes {
+			m.Close()
+		}
+		i.pool.Close()
+		i.resource.Close()
+	}
+}
+
+type whoKey struct{}
