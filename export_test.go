@@ -201,3 +201,13 @@ func FairCloseWaits(l *Locker) bool {
 	defer l.state.fair.mu.Unlock()
 	return l.state.fair.idle != nil
 }
+
+// Usable reports whether the handle does not say ErrNotHeld.
+func Usable(k *Lock) bool { return k.usable(context.Background(), "test") == nil }
+
+// HeldPlaces is for how many locks Stats has room.
+func HeldPlaces(l *Locker) int {
+	l.state.held.mu.Lock()
+	defer l.state.held.mu.Unlock()
+	return len(l.state.held.ends)
+}

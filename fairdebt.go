@@ -20,8 +20,9 @@ type debt struct {
 
 // A grave is what is remembered of a token that is not used any more.
 type grave struct {
-	ttl   time.Duration // the longest that was asked for
-	until time.Time     // remembered
+	ttl   time.Duration   // the longest that was asked for
+	until time.Time       // remembered
+	ctx   context.Context // as a ticket's; nil: there is no Observer
 }
 
 // owe has the token released, by a REL that is repeated until it is confirmed or the lease of at most ttl must be over.
@@ -54,7 +55,11 @@ func (s *slot) bury(t *ticket) {
 	if s.dead == nil {
 		s.dead = map[string]grave{}
 	}
-	s.dead[t.token] = grave{t.longest(), time.Now().Add(t.longest() + s.l.opTimeout())}
+	g := grave{ttl: t.longest(), until: time.Now().Add(t.longest() + s.l.opTimeout())}
+	if s.l.Observer != nil {
+		g.ctx = t.ctx
+	}
+	s.dead[t.token] = g
 }
 
 // forgetDead forgets the dead whose ttl is over. It looks at all of them, so not at every change: waiters that give up may

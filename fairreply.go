@@ -48,7 +48,7 @@ func (s *slot) lookAtHolder(r fairReply) {
 		s.held = nil
 		return
 	case isDead && !s.owes(r.holder):
-		s.owe(context.Background(), r.holder, g.ttl)
+		s.owe(g.ctx, r.holder, g.ttl)
 	}
 	s.held = &HeldError{Key: s.key, Holder: holderOf(r.holder), TTL: max(r.left, 0)}
 }
@@ -256,7 +256,7 @@ func (s *slot) message(token string) {
 		if !isDead {
 			g.ttl = time.Minute
 		}
-		s.owe(context.Background(), token, g.ttl)
+		s.owe(g.ctx, token, g.ttl)
 	}
 }
 

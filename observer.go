@@ -8,14 +8,15 @@ import (
 
 // An Observer is told what happens to locks, for metrics, traces and logs. Each func is optional. They are called on the
 // goroutine of the caller, of the renewals or of a clean-up, with Fair also on others of the Locker's own, and must not
-// block; a Release in one of them would wait for itself. None is told a whole token.
+// block; a Release in one of them would wait for itself. No error that they are told shows a whole token.
 //
 // After each Waiting comes exactly one of Acquired and GaveUp. Each outcome of a command calls at most one of Contended,
 // Failed and Unknown, none if it went well. A call that ends before anything begins, with [ErrInvalid], [ErrClosed], a
 // ctx that has ended already, or a handle that is no longer held, tells nothing.
 //
 // The ctx of each func is that of the call; of a renewal and of Lost that of [Lock.KeepAlive]; of a clean-up that of the
-// acquire, without its end; of what a fair Locker sends in the background that of the waiter, without its end.
+// acquire, without its end; of what a fair Locker sends in the background that of the waiter, without its end, if it still
+// knows whose it was.
 //
 // verb is what was asked: acquire, attach, verify, extend (also renewals), fence, release, clean up (what an acquire may
 // have left is removed in the background); with Fair also poke (a waiter asks for its place in the queue), quit (it leaves

@@ -459,7 +459,7 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: a ghost's message is dropped", file: "fairreply.go",
-		old:   "		s.owe(context.Background(), token, g.ttl)\n",
+		old:   "		s.owe(g.ctx, token, g.ttl)\n",
 		new:   "",
 		tests: "TestFairLateCommandOfADeadToken",
 	},

@@ -1,0 +1,180 @@
+package redigolock_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/sim"
+)
+
+// wantStats checks all counts of this moment.
+func wantStats(t *testing.T, l *redigolock.Locker, when string, want redigolock.Stats) {
+	t.Helper()
+	synctest.Wait()
+	if got := l.Stats(); got != want {
+		t.Errorf("%s: %+v, want %+v", when, got, want)
+	}
+}
+
+func TestStatsCountsWhatIsHeld(t *testing.T) {
+	for name, fair := range map[string]bool{"plain": false, "fair": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *sim.Server) {
+				l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Fair: fair})
+				wantStats(t, l, "before anything", redigolock.Stats{})
+				a := must(t)(l.Acquire(bg, "a", time.Second))
+				b := must(t)(l.TryAcquire(bg, "b", 2*time.Second))
+				c := must(t)(l.Attach(bg, "b", b.Token(), time.Minute))
+				wantStats(t, l, "three handles", redigolock.Stats{Held: 3})
+
+				time.Sleep(time.Until(a.Deadline()) - 1)
+				wantStats(t, l, "a moment before a Deadline", redigolock.Stats{Held: 3})
+				time.Sleep(1)
+				wantStats(t, l, "at a Deadline", redigolock.Stats{Held: 2})
+				_ = a.Release(bg)
+				wantStats(t, l, "what was over is released", redigolock.Stats{Held: 2})
+
+				must(t)(b, b.Extend(bg, 10*time.Second))
+				time.Sleep(time.Until(c.Deadline()))
+				wantStats(t, l, "one of two was extended", redigolock.Stats{Held: 1})
+				must(t)(b, b.Release(bg))
+				wantStats(t, l, "released", redigolock.Stats{})
+			})
+		})
+	}
+}
+
+func must(t *testing.T) func(*redigolock.Lock, error) *redigolock.Lock {
+	return func(k *redigolock.Lock, err error) *redigolock.Lock {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+}
+
+func TestStatsCountsALossAtOnce(t *testing.T) {
+	for name, fair := range map[string]bool{"plain": false, "fair": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *sim.Server) {
+				l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Fair: fair})
+				k := must(t)(l.TryAcquire(bg, "key", time.Minute))
+				_, _ = s.Do("DEL", "key")
+				_ = k.Verify(bg)
+				wantStats(t, l, "the server said that it is gone", redigolock.Stats{})
+
+				k = must(t)(l.TryAcquire(bg, "key", time.Minute))
+				k.KeepAlive(bg)
+				wantStats(t, l, "kept", redigolock.Stats{Held: 1, Kept: 1})
+				_, _ = s.Do("DEL", "key")
+				time.Sleep(31 * time.Second)
+				wantStats(t, l, "a renewal found it gone", redigolock.Stats{})
+			})
+		})
+	}
+}
+
+// An ErrLost that comes a moment before Deadline, or by MaxHold, ends what Held counts.
+func TestStatsCountsNoLockThatKeepAliveHasLost(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), MaxHold: 10 * time.Second})
+		k := must(t)(l.TryAcquire(bg, "key", time.Minute))
+		kept := k.KeepAlive(bg)
+		<-kept.Done()
+		wantStats(t, l, "MaxHold", redigolock.Stats{})
+
+		l = simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
+		k = must(t)(l.TryAcquire(bg, "other", time.Minute))
+		kept = k.KeepAlive(bg)
+		s.RefuseDials()
+		s.Cut()
+		<-kept.Done()
+		if time.Now().Before(k.Deadline()) {
+			wantStats(t, l, "a moment before Deadline", redigolock.Stats{})
+		} else {
+			t.Error("ErrLost came after Deadline")
+		}
+	})
+}
+
+func TestStatsCountsWaitsDebtsAndConnections(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		other := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
+		must(t)(other.TryAcquire(bg, "key", time.Hour))
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
+		ctx, cancel := context.WithCancel(bg)
+		for range 3 {
+			go l.Acquire(ctx, "key", time.Minute)
+		}
+		wantStats(t, l, "three wait", redigolock.Stats{Waiting: 3})
+		cancel()
+		wantStats(t, l, "none waits", redigolock.Stats{})
+
+		s.Next("set", sim.Drop())
+		s.Next("extend", sim.Drop())
+		s.Next("release", sim.Swallow())
+		_, err := l.TryAcquire(bg, "third", time.Minute)
+		wants(t, err, redigolock.ErrUnknown)
+		wantStats(t, l, "the clean-up is not answered", redigolock.Stats{Owed: 1, Conns: 1})
+		time.Sleep(time.Minute)
+		wantStats(t, l, "it is confirmed", redigolock.Stats{})
+
+		k := must(t)(l.TryAcquire(bg, "fourth", time.Minute))
+		k.KeepAlive(bg)
+		time.Sleep(31 * time.Second)
+		wantStats(t, l, "it was renewed", redigolock.Stats{Held: 1, Kept: 1, Conns: 1})
+		must(t)(k, k.Release(bg))
+		wantStats(t, l, "the renewals have ended", redigolock.Stats{})
+	})
+}
+
+func TestStatsOfAFairLocker(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		other := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
+		held := must(t)(other.TryAcquire(bg, "key", time.Hour))
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Fair: true})
+		ctx, cancel := context.WithCancel(bg)
+		for range 3 {
+			go l.Acquire(ctx, "key", time.Minute)
+		}
+		time.Sleep(time.Second / 2)
+		wantStats(t, l, "three wait in the queue", redigolock.Stats{Waiting: 3, Conns: 1})
+		accept := s.RefuseDials()
+		s.Cut()
+		cancel()
+		wantStats(t, l, "their place is still to be given up", redigolock.Stats{Owed: 1})
+		accept()
+		time.Sleep(time.Minute)
+		wantStats(t, l, "it is given up", redigolock.Stats{})
+
+		must(t)(held, held.Release(bg))
+		k := must(t)(l.TryAcquire(bg, "key", time.Minute))
+		s.RefuseDials()
+		s.Cut()
+		_ = k.Release(bg)
+		wantStats(t, l, "the release is repeated", redigolock.Stats{Owed: 1})
+		time.Sleep(2 * time.Minute)
+		wantStats(t, l, "its lease is over", redigolock.Stats{})
+	})
+}
+
+// What is kept for Stats is used again, however many locks are left to expire.
+func TestStatsKeepsNothingOfLocksLeftToExpire(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
+		for i := range 3000 {
+			must(t)(l.TryAcquire(bg, time.Duration(i).String(), 100*time.Millisecond))
+			time.Sleep(time.Millisecond)
+		}
+		if got := l.Stats().Held; got != 96 { // those of the last 97 ms, at whose end the first is over
+			t.Errorf("%d are held", got)
+		}
+		if n := redigolock.HeldPlaces(l); n > 300 {
+			t.Errorf("%d places for 96 locks", n)
+		}
+	})
+}
