@@ -10,15 +10,19 @@ import (
 )
 
 // How an acquire deals with a reply that is lost. The command may have been carried out, may never be, or may be later,
-// when it reaches a server that was stopped for a minute. So the token stays the same for the whole call: a later try
-// that finds it in the key has found its own lock. Since when it is there, nobody knows, so one Extend renews it, and
-// the lock counts from the send of that Extend. A call that gives up, and a lock that was obtained after a lost reply and
-// has been released, leave the token to the clean-up in the background: see strays.go.
+// when it reaches a server that was stopped for a minute. So the token stays the same for the whole call, and a try that
+// finds it in the key has found its own lock.
+//
+// Where the connection broke, which an idle one does after a restart of the server, the same try goes on at once on
+// another, for what is left of its OpTimeout. If that finds the token, the lock counts from the first send, for the key
+// cannot be older. A later try does not know since when the token is there, so one Extend renews it, and the lock counts
+// from the send of that Extend. A call that gives up, and a lock that was obtained after a lost reply and has been
+// released, leave the token to the clean-up in the background: see strays.go.
 
 // try borrows a connection and tries once. h is what a waiting acquire knows of the holder, nil for a single try.
 func (k *Lock) try(ctx context.Context, h *holding) error {
 	l := k.locker
-	start, err := k.exchangeOn(ctx, &k.conn, "acquire", min(l.opTimeout(), k.ttl), func(c redis.Conn) error {
+	start, err := l.exchangeOn(ctx, &k.conn, "acquire", k.key, k.ttl, func(c redis.Conn) error {
 		err := l.acquireFunc()(ctx, c, k.key, k.token, k.ttl)
 		if h != nil && errors.Is(err, ErrHeld) && k.lostTry == nil {
 			return h.look(ctx, c, k.key, err, l.now())
@@ -26,6 +30,9 @@ func (k *Lock) try(ctx context.Context, h *holding) error {
 		return err
 	})
 	switch {
+	case k.conn.mayAskAgain(ctx, err):
+		l.Observer.outcome(ctx, k.key, "acquire", err)
+		err = k.tryAgain(ctx, start, err)
 	case errors.Is(err, ErrUnknown), errors.Is(err, errUnread):
 		k.stray(ctx)
 	case err == nil && k.lostTry == nil:
@@ -37,10 +44,45 @@ func (k *Lock) try(ctx context.Context, h *holding) error {
 	return err
 }
 
+// tryAgain repeats a try that was sent after first and ended with the error lost.
+func (k *Lock) tryAgain(ctx context.Context, first time.Time, lost error) error {
+	l, earlier := k.locker, k.lostTry != nil
+	k.stray(ctx)
+	var extended time.Time
+	_, err := l.askAgain(ctx, &k.conn, "acquire", k.ttl, func(c redis.Conn) error {
+		err := l.acquireFunc()(ctx, c, k.key, k.token, k.ttl)
+		var held *HeldError
+		if !errors.Is(err, ErrHeld) || errors.As(err, &held) && held.Holder != "" {
+			return err
+		}
+		start := l.now() // SetNX does not tell whose it is
+		switch extendErr := Extend(ctx, c, k.key, k.token, k.ttl); {
+		case errors.Is(extendErr, ErrNotHeld):
+			return err
+		case extendErr != nil:
+			return extendErr
+		}
+		extended = start
+		return nil
+	})
+	k.stray(ctx) // that may be carried out late, too
+	switch {
+	case err == nil && !extended.IsZero():
+		return k.won(ctx, extended)
+	case err == nil && (earlier || passed(l.now(), deadline(first, k.ttl))):
+		return k.adopt(ctx, nil)
+	case err == nil:
+		return k.won(ctx, first)
+	case answered(err), errors.Is(err, ErrHeld):
+		return err
+	}
+	return fmt.Errorf("%w; and on another connection: %w", lost, err)
+}
+
 // adopt asks by an Extend whether the key carries the token since a try whose reply was lost. held is what the newest
 // try said: nil, or an ErrHeld that may mean this very lock, for SetNX cannot tell.
 func (k *Lock) adopt(ctx context.Context, held error) error {
-	start, err := k.exchangeOn(ctx, &k.conn, "acquire", min(k.locker.opTimeout(), k.ttl), func(c redis.Conn) error {
+	start, err := k.locker.exchangeOn(ctx, &k.conn, "acquire", k.key, k.ttl, func(c redis.Conn) error {
 		return Extend(ctx, c, k.key, k.token, k.ttl)
 	})
 	switch {
@@ -64,29 +106,6 @@ type lostTry struct {
 // stray notes that the newest try may be carried out at any time.
 func (k *Lock) stray(ctx context.Context) {
 	k.lostTry = &lostTry{time.Now(), context.WithoutCancel(ctx)}
-}
-
-// lookAgain asks once more, on a connection of its own, whether a try with the error lost has succeeded. If the key
-// does not carry the token, that proves nothing: the command may still be on its way.
-func (k *Lock) lookAgain(ctx context.Context, lost error) error {
-	var start time.Time
-	timeout := min(k.locker.opTimeout(), k.ttl)
-	err := k.locker.onOwn(ctx, "acquire", k.key, k.token, timeout, func(c redis.Conn) error {
-		start = k.locker.now()
-		return Extend(ctx, c, k.key, k.token, k.ttl)
-	})
-	if err == nil {
-		err = k.won(ctx, start)
-		k.locker.Observer.outcome(ctx, k.key, "acquire", err)
-		return err
-	}
-	if !errors.Is(err, ErrNotHeld) {
-		k.locker.Observer.outcome(ctx, k.key, "acquire", err)
-	}
-	if ctxErr := ended(ctx); ctxErr != nil {
-		return fmt.Errorf("%w (%w)", lost, ctxErr)
-	}
-	return lost
 }
 
 // won gives the handle its Deadline. A lock without any validity left is undone.
@@ -184,23 +203,4 @@ func (h *holding) gaveUp(key string, attempts int, end, err error) error {
 		err = fmt.Errorf("%w, and before: %w", err, h.err)
 	}
 	return fmt.Errorf("redigolock: acquire %s: gave up after %d tries: %w; the last one: %w", quote(key), attempts, end, err)
-}
-
-// onOwn runs f on a connection that is not the pool's. The end of timeout is no end of the caller's ctx.
-func (l *Locker) onOwn(ctx context.Context, verb, key, token string, timeout time.Duration, f func(redis.Conn) error) error {
-	limit, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	c, err := l.source().dial(limit)
-	if err != nil {
-		return noConnection(ctx, verb, key, err)
-	}
-	l.state.conns.Add(1)
-	defer l.state.conns.Add(-1)
-	b := &boundConn{Conn: c, key: key, token: token}
-	b.deadline, _ = limit.Deadline()
-	defer b.giveBack(nil)
-	if err := l.source().bind(c, key); err != nil {
-		return noConnection(ctx, verb, key, err)
-	}
-	return b.outcome(ctx, verb, key, f(b))
 }

@@ -14,7 +14,8 @@ import (
 // ReleaseFunc of the user's is bounded as well, and with the boxed arguments that a lock's commands share.
 type boundConn struct {
 	redis.Conn
-	deadline   time.Time
+	deadline   time.Time     // of the exchange
+	by         time.Time     // the end of the operation's OpTimeout: there may be another exchange until then
 	fresh      time.Duration // until deadline, as just measured, for the first command; 0: look at the clock
 	sent       bool          // something was written: without an answer the outcome is unknown
 	key, token any           // boxed once: each boxed string is an allocation
@@ -31,6 +32,21 @@ func inner(c redis.Conn) redis.Conn {
 	}
 	b.sent = true
 	return b.Conn
+}
+
+// until begins an exchange, which takes most, at the most.
+func (b *boundConn) until(now time.Time, most time.Duration) {
+	b.deadline, b.fresh = b.by, b.by.Sub(now)
+	if most < b.fresh {
+		b.deadline, b.fresh = now.Add(most), most
+	}
+}
+
+// notLent reports whether the pool has lent no connection, though the server has not refused one: a pool that was closed, or
+// is exhausted.
+func (b *boundConn) notLent(err error) bool {
+	var re redis.Error
+	return b.Conn == nil && !errors.As(err, &re)
 }
 
 var errDeadline = fmt.Errorf("no time left before the operation's timeout: %w", os.ErrDeadlineExceeded)

@@ -478,20 +478,9 @@ func boundClose(w *boundWorld) {
 // boundsPending is why a cell does not hold yet; "": it must hold.
 func boundsPending(c boundCase) string {
 	tries := c.verb == "tryacquire" || c.verb == "trydo"
-	background := c.verb == "keepalive" || c.verb == "close"
-	waits := c.pool == "fair" && (c.verb == "acquire" || c.verb == "do") && c.by == "op"
 	switch {
-	case tries && c.by == "op" && (c.hang == "reply" || c.hang == "middle"):
+	case tries && c.pool == "fair" && c.by == "op" && (c.hang == "reply" || c.hang == "middle"):
 		return "the second look has an OpTimeout of its own"
-	case background || waits:
-	case c.hang == "handshake" && c.pool != "testonborrow":
-		return "a TLS handshake takes no context"
-	case c.pool == "getonly" && (c.hang == "dial" || c.hang == "borrow"):
-		return "a pool with Get alone is not bounded"
-	case c.pool == "testonborrow" && c.hang == "borrow":
-		return "TestOnBorrow is not bounded"
-	case c.pool == "testonborrow" && (c.hang == "reply" || c.hang == "middle") && !(c.verb == "release" && c.by == "ctx"):
-		return "TestOnBorrow is not bounded"
 	case c.pool == "mux" && c.hang == "borrow":
 		return "a Mux's queue is not bounded while its leader waits"
 	}

@@ -75,7 +75,7 @@ func (s *slot) extendForNext(ctx context.Context, k *Lock) (d time.Time, ok bool
 			f.mu.Unlock()
 		}
 	}()
-	start, err := k.exchange(ctx, "extend", s.l.opTimeout(), func(c redis.Conn) (err error) {
+	start, err := k.exchange(ctx, "extend", func(c redis.Conn) (err error) {
 		k.asked(ttl)
 		left, err = k.extendOn(ctx, c, ttl)
 		return err

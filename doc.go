@@ -26,7 +26,10 @@ On one server that keeps its data and whose clock does not jump:
   - A release, an extension or a clean-up touches only the key that carries one's own token, compared whole.
   - A lock that is in nobody's hands goes at the latest with its ttl. After a lost reply it is looked for, and removed
     in the background when the caller has given up.
-  - Nothing waits longer than its context and its OpTimeout allow, provided that the pool's dial has timeouts.
+  - Nothing waits longer than its context and its OpTimeout allow, whatever the pool's dial, its TLS handshake or its test of
+    idle connections do with a context. What hangs there is left, and goes on until its own timeouts end it: at most four
+    for each Locker, so give the pool's dial timeouts, as [NewPool] does. One thing cannot be interrupted: a connection with
+    only the six methods of [redis.Conn], as some wrappers make them, waits for a reply as long as its own timeout says.
   - Bad input is [ErrInvalid] before anything is sent. No message shows a password, nor a whole token.
 
 # What it does not promise
@@ -173,7 +176,8 @@ Cancelling does not help: a server that was stopped carries out all the commands
 
 A verb's caller closes the connection and decides: [Verify] or [Extend] with the same token on a new connection tells,
 but not for good while the command may still be on its way. A Locker uses one token for a whole Acquire and recognises it
-at the next try; it counts such a lock from the send of an Extend that confirmed it. A fair Locker asks what became of its
+at the next try; it counts such a lock from the first send if the same try found it on another connection, and else from
+the send of an Extend that confirmed it. A fair Locker asks what became of its
 token, and takes another only when that one is nowhere. A call that gives up returns at once, and a goroutine removes
 the token by compare-and-delete on connections of its own until the server has confirmed twice, an OpTimeout apart, that
 it is not there, or until its ttl must be over. A place in a fair queue is given up once: what is queued after that is
@@ -235,7 +239,11 @@ fair Locker, which repeats it in the background. A Release that is ErrUnknown ma
 test: TestServerErrors, TestServerErrorsFair, TestServerErrorWrongType; TestLockersThatAreRefusedAtTheDoor and
 TestNoConnection for what is refused before any command.
 
-After a restart of the server each idle connection of a pool fails once. NewPool tests those that were idle for 10 s.
+After a restart of the server, or behind a middlebox that closes what is idle, each idle connection of a pool is broken.
+TryAcquire, Acquire, Attach, Verify, Extend and Fence then ask on another connection, within the same OpTimeout, and Release
+has a second try. If a connection breaks or is not answered, a pool of NewPool tests those that were idle meanwhile before it
+lends them, as it does with those that were idle for 10 s; of any other pool that says how many there are
+([redis.Pool.IdleCount]) they are closed. A connection that swallows everything, with no end, takes one call its OpTimeout.
 
 # The least rights
 
@@ -262,7 +270,8 @@ DISCARD, UNWATCH, or UNSUBSCRIBE, PUNSUBSCRIBE and ECHO. TestACLTheLeastRights t
 # Redis Cluster and other servers
 
 A lock is one key, so it works in a cluster through a pool whose connections are bound to the key by their Bind method,
-as those of mna/redisc; KeepAlive then borrows one for each renewal. Elsewhere KeepAlive extends locks together, and one
+as those of mna/redisc. KeepAlive and clean-ups then take one for each key, up to eight at a time, so that a node that hangs
+does not cost the locks on another. Elsewhere KeepAlive extends locks together, and one
 by one what a server or a proxy does not take together. A fencing counter is in its lock's slot; the key of a lock that
 is to be fenced must not have a '}' without a hash tag. Redis from 6.2 and Valkey from 7.2 on will do; what needs more
 says so.

@@ -90,7 +90,7 @@ func (k *Lock) Verify(ctx context.Context) error {
 	if err := k.usable(ctx, "verify"); err != nil {
 		return err
 	}
-	_, err := k.exchange(ctx, "verify", k.locker.opTimeout(), func(c redis.Conn) error {
+	_, err := k.exchange(ctx, "verify", func(c redis.Conn) error {
 		_, err := Verify(ctx, c, k.key, k.token)
 		return err
 	})
@@ -103,7 +103,7 @@ func (k *Lock) Fence(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	var n int64
-	_, err := k.exchange(ctx, "fence", k.locker.opTimeout(), func(c redis.Conn) (err error) {
+	_, err := k.exchange(ctx, "fence", func(c redis.Conn) (err error) {
 		n, err = Fence(ctx, c, k.key, k.token)
 		return err
 	})
@@ -134,7 +134,7 @@ func (k *Lock) extend(ctx context.Context, ttl time.Duration) error {
 	if k.locker.Fair {
 		k.asked(ttl)
 	}
-	start, err := k.exchange(ctx, "extend", k.locker.opTimeout(), func(c redis.Conn) error {
+	start, err := k.exchange(ctx, "extend", func(c redis.Conn) error {
 		_, err := k.extendOn(ctx, c, ttl)
 		return err
 	})
@@ -184,39 +184,127 @@ func (k *Lock) judge(ctx context.Context, verb string, err error) error {
 	return err
 }
 
-// exchange runs f on a connection of its own choice, and returns the time just before f sent anything.
-func (k *Lock) exchange(ctx context.Context, verb string, timeout time.Duration, f func(redis.Conn) error) (time.Time, error) {
+// exchange runs f, which may be carried out twice, on a connection of its own choice, and returns the time just before the
+// f that was answered sent anything. Where the connection breaks, it asks on another one within the same OpTimeout.
+func (k *Lock) exchange(ctx context.Context, verb string, f func(redis.Conn) error) (time.Time, error) {
+	l := k.locker
 	b := &boundConn{key: k.conn.key, token: k.conn.token, ttl: k.conn.ttl}
-	return k.exchangeOn(ctx, b, verb, timeout, f)
+	start, err := l.exchangeOn(ctx, b, verb, k.key, l.opTimeout(), f)
+	if !b.mayAskAgain(ctx, err) {
+		return start, err
+	}
+	l.Observer.outcome(ctx, k.key, verb, err)
+	start, again := l.askAgain(ctx, b, verb, l.opTimeout(), f)
+	if again != nil && !answered(again) {
+		return start, fmt.Errorf("%w; and on another connection: %w", err, again)
+	}
+	return start, again
 }
 
-func (k *Lock) exchangeOn(ctx context.Context, b *boundConn, verb string, timeout time.Duration, f func(redis.Conn) error) (time.Time, error) {
-	return k.locker.exchangeOn(ctx, b, verb, k.key, timeout, f)
+// answered reports whether err says what the server said, and not that it could not be asked.
+func answered(err error) bool { return !errors.Is(err, ErrUnknown) && !transient(err) }
+
+// exchangeOn runs f on a connection that the pool lends, and returns the time just before f sent anything. OpTimeout bounds
+// both; the exchange takes most, at the most.
+func (l *Locker) exchangeOn(ctx context.Context, b *boundConn, verb, key string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
+	now := time.Now()
+	return l.exchangeBy(ctx, b, verb, key, now, now.Add(l.opTimeout()), most, f)
 }
 
-func (l *Locker) exchangeOn(ctx context.Context, b *boundConn, verb, key string, timeout time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
+// exchangeBy is exchangeOn that ends at by.
+func (l *Locker) exchangeBy(ctx context.Context, b *boundConn, verb, key string, now, by time.Time, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
 	if ctx.Err() != nil {
 		return start, failed(verb, key, contextError(ctx))
 	}
-	now := time.Now()
-	limit, cancel := l.limit(ctx, now, timeout)
-	defer cancel()
-	b.deadline, b.fresh, b.sent = now.Add(timeout), 0, false
-	if err := l.source().lend(ctx, limit, b, verb, key); err != nil {
+	src := l.source()
+	b.by, b.sent = by, false
+	if err := l.lend(ctx, b, verb, key, now, by); err != nil {
 		return start, err
 	}
 	defer func() { b.giveBack(err) }()
 	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
 		return start, failed(verb, key, contextError(ctx))
 	}
-	if start = now; l.clock != nil || l.source().mux == nil { // a Mux lends at once
+	if src.mux == nil { // a Mux lends at once
+		now = time.Now()
+	}
+	b.until(now, most)
+	if start = now; l.clock != nil {
 		start = l.now()
 	}
-	if l.clock == nil {
-		b.fresh = b.deadline.Sub(start)
-	}
 	err = b.outcome(ctx, verb, key, f(b))
+	if errors.Is(err, ErrUnknown) {
+		src.doubt(now)
+	}
 	return start, err
+}
+
+// lend has the pool lend a connection, at the latest by by.
+func (l *Locker) lend(ctx context.Context, b *boundConn, verb, key string, now, by time.Time) error {
+	limit, cancel := l.limit(ctx, now, by)
+	defer cancel()
+	err := l.source().lend(ctx, limit, b, verb, key)
+	if err == nil || limit.Err() == nil || ctx.Err() != nil || !time.Now().Before(by) {
+		return err
+	}
+	exact, cancelExact := context.WithDeadline(ctx, by)
+	defer cancelExact()
+	return l.source().lend(ctx, exact, b, verb, key)
+}
+
+// mayAskAgain reports whether an exchange that ended with err may be repeated on another connection: its own has
+// broken, and there is time left.
+func (b *boundConn) mayAskAgain(ctx context.Context, err error) bool {
+	return errors.Is(err, ErrUnknown) && ctx.Err() == nil && time.Now().Before(b.by)
+}
+
+// askAgain repeats an exchange on a connection that was not idle, for as long as is left: a new one, or what the Mux uses
+// by now.
+func (l *Locker) askAgain(ctx context.Context, b *boundConn, verb string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
+	key, _ := b.key.(string)
+	if l.source().mux != nil {
+		return l.exchangeBy(ctx, b, verb, key, time.Now(), b.by, most, f)
+	}
+	token, _ := b.token.(string)
+	err = l.onFresh(ctx, verb, key, token, b.by, most, func(c redis.Conn) error {
+		start = l.now()
+		return f(c)
+	})
+	return start, err
+}
+
+// onFresh is onOwnBy for an f that may be carried out again. A pool that cannot dial may lend broken connections one after
+// the other: then the next is tried.
+func (l *Locker) onFresh(ctx context.Context, verb, key, token string, by time.Time, most time.Duration, f func(redis.Conn) error) error {
+	for tries := 1; ; tries++ {
+		err := l.onOwnBy(ctx, verb, key, token, by, most, f)
+		if l.source().canDial() || tries == maxStale || !errors.Is(err, ErrUnknown) || ctx.Err() != nil || !time.Now().Before(by) {
+			return err
+		}
+	}
+}
+
+// maxStale is how many connections of a pool that cannot dial are tried in a row, one after the other being broken.
+const maxStale = 64
+
+// onOwn runs f on a connection that is not the pool's, within an OpTimeout; the exchange takes most, at the most.
+func (l *Locker) onOwn(ctx context.Context, verb, key, token string, most time.Duration, f func(redis.Conn) error) error {
+	return l.onOwnBy(ctx, verb, key, token, time.Now().Add(l.opTimeout()), most, f)
+}
+
+// onOwnBy is onOwn that ends at by, which is no end of the caller's ctx.
+func (l *Locker) onOwnBy(ctx context.Context, verb, key, token string, by time.Time, most time.Duration, f func(redis.Conn) error) error {
+	limit, cancel := context.WithDeadline(ctx, by)
+	defer cancel()
+	b := &boundConn{key: key, token: token, by: by}
+	if err := l.source().lendOwn(ctx, limit, b, verb, key); err != nil {
+		return err
+	}
+	l.state.conns.Add(1)
+	defer l.state.conns.Add(-1)
+	defer b.giveBack(nil)
+	b.until(time.Now(), most)
+	return b.outcome(ctx, verb, key, f(b))
 }
 
 // Release gives the lock back. It first ends KeepAlive, and waits until no renewal is in flight. A cancelled ctx does
@@ -300,14 +388,14 @@ func (k *Lock) leave(ctx context.Context, c redis.Conn, key, token string) error
 
 func (k *Lock) releaseBy(ctx context.Context, free ReleaseFunc) error {
 	l := k.locker
-	_, err := k.exchangeOn(ctx, &k.conn, "release", l.opTimeout(), func(c redis.Conn) error {
+	_, err := l.exchangeOn(ctx, &k.conn, "release", k.key, l.opTimeout(), func(c redis.Conn) error {
 		return free(ctx, c, k.key, k.token)
 	})
 	k.tellRelease(ctx, err)
-	if err == nil || !transient(err) {
+	if err == nil || !transient(err) && !k.conn.notLent(err) {
 		return err
 	}
-	again := l.onOwn(ctx, "release", k.key, k.token, l.opTimeout(), func(c redis.Conn) error {
+	again := l.onFresh(ctx, "release", k.key, k.token, time.Now().Add(l.opTimeout()), l.opTimeout(), func(c redis.Conn) error {
 		return free(ctx, c, k.key, k.token)
 	})
 	k.tellRelease(ctx, again)

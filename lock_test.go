@@ -280,7 +280,7 @@ func TestExtendOfUnknownOutcomeLeavesDeadlineAndCanBeCalledAgain(t *testing.T) {
 	r := newRig(t)
 	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
 	old := k.Deadline()
-	r.plan(map[string][]redistest.Action{"extend": {redistest.Drop()}})
+	r.plan(map[string][]redistest.Action{"extend": {redistest.Drop(), redistest.Drop()}})
 	wants(t, k.Extend(bg, time.Hour), redigolock.ErrUnknown)
 	if !k.Deadline().Equal(old) {
 		t.Errorf("Deadline moved by %v", k.Deadline().Sub(old))

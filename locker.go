@@ -34,8 +34,8 @@ type Locker struct {
 	// Owner is a readable prefix of the tokens, shown by Inspect and HeldError, and so no secret: at most 64 bytes of
 	// printable ASCII without space and '|'. Empty: none.
 	Owner string
-	// OpTimeout bounds one round trip, with the wait for a connection; for an acquire it is never more than the
-	// ttl. Zero: DefaultOpTimeout, 1 s.
+	// OpTimeout bounds one round trip, with the wait for a connection, every dial and what the pool tests; an acquire waits for
+	// its reply no longer than its ttl. At most 24 h. Zero: DefaultOpTimeout, 1 s.
 	OpTimeout time.Duration
 	// MaxHold is how long after the acquire KeepAlive gives up. Zero: never.
 	MaxHold time.Duration
@@ -56,7 +56,7 @@ type lockerState struct {
 	conns   atomic.Int64 // of the Locker's own
 	held    heldSet
 	source  atomic.Pointer[source]
-	limits  [2]atomic.Pointer[sharedLimit]
+	limit   atomic.Pointer[sharedLimit]
 	ttl     atomic.Pointer[boxedTTL] // of the newest handle: most have the same
 	tokens  tokens
 	fair    fair
@@ -67,8 +67,8 @@ type lockerState struct {
 	strays  strays
 }
 
-// TryAcquire tries once to acquire the lock for ttl, 10 ms to 24 h in whole milliseconds. If the reply is lost it looks
-// once more, on a connection of its own, whether the lock is there.
+// TryAcquire tries once to acquire the lock for ttl, 10 ms to 24 h in whole milliseconds. If its connection breaks
+// before the reply, it asks once more, on another one, with the same token and within the same OpTimeout.
 //
 // It returns an error that is [ErrHeld] if somebody else has the lock; [ErrUnknown] if it cannot say whether it got it, and
 // then removes what it may have got in the background; [ErrExpired], [ErrConflict], [ErrInvalid], [ErrClosed]; the context's
@@ -82,11 +82,7 @@ func (l *Locker) TryAcquire(ctx context.Context, key string, ttl time.Duration) 
 		return nil, err
 	}
 	return l.obtain(ctx, key, "try acquire", k, func(ctx context.Context) (*Lock, error) {
-		err := k.try(ctx, nil)
-		if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
-			err = k.lookAgain(ctx, err)
-		}
-		return k.conclude(err)
+		return k.conclude(k.try(ctx, nil))
 	})
 }
 
@@ -242,7 +238,7 @@ func (k *Lock) attach(ctx context.Context, verb string) error {
 		return is(ErrNotHeld, verb, k.key, "it was released, and MinHold keeps others out")
 	}
 	var left time.Duration
-	start, err := k.exchange(ctx, verb, l.opTimeout(), func(c redis.Conn) (err error) {
+	start, err := k.exchange(ctx, verb, func(c redis.Conn) (err error) {
 		left, err = Verify(ctx, c, k.key, k.token)
 		return err
 	})
@@ -288,6 +284,8 @@ func (l *Locker) check(ctx context.Context, verb, key string, ttl time.Duration)
 		return invalid(verb, "Locker.Pool is nil")
 	case l.OpTimeout < 0:
 		return invalid(verb, "Locker.OpTimeout is negative")
+	case l.OpTimeout > maxTTL:
+		return invalid(verb, "Locker.OpTimeout is %v, allowed is up to %v", l.OpTimeout, maxTTL)
 	case l.MaxHold < 0:
 		return invalid(verb, "Locker.MaxHold is negative")
 	case l.MinHold < 0 || l.MinHold > maxTTL:

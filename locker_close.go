@@ -1,16 +1,20 @@
 package redigolock
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Close ends the Locker: waiting acquires and KeepAlive contexts end with [ErrClosed], and later acquires get it. Locks
-// that are held are left to expire, and Release of them still works. It waits for clean-ups in the background, for three
-// OpTimeouts at most; and for one more each where renewals, the subscription or the clean-ups hang on a connection. It
+// that are held are left to expire, and Release of them still works. It waits for clean-ups in the background, and for dials
+// that were left because they took too long, for three OpTimeouts at most; and for one more each where renewals, the subscription or the clean-ups hang on a connection. It
 // returns nil, also when called again.
 func (l *Locker) Close() error {
 	if l.state.closed.Swap(true) {
 		return nil
 	}
-	closing := l.closingChan()
+	closing, most := l.closingChan(), 3*l.opTimeout()
+	begin := time.Now()
 	l.state.mu.Lock()
 	close(closing)
 	kept := slices.Clone(l.state.renewer.loss)
@@ -23,9 +27,12 @@ func (l *Locker) Close() error {
 		waitFor(l.opTimeout(), sent)
 	}
 	if l.Fair {
-		l.closeFair(3 * l.opTimeout())
+		l.closeFair(most)
 	}
-	l.closeStrays(3 * l.opTimeout())
+	l.closeStrays(most)
+	if src := l.source(); src != nil {
+		waitFor(most-time.Since(begin), src.close()...)
+	}
 	return nil
 }
 

@@ -66,7 +66,7 @@ func TestAttachVerifies(t *testing.T) {
 	})
 	attach(redigolock.ErrNotHeld) // too little is left when the answer comes
 	r.proxy.Rule(nil)
-	r.plan(map[string][]redistest.Action{"verify": {redistest.Drop()}})
+	r.plan(map[string][]redistest.Action{"verify": {redistest.Drop(), redistest.Drop()}})
 	attach(redigolock.ErrUnknown)
 }
 

@@ -3,11 +3,12 @@ package redigolock
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -15,9 +16,14 @@ import (
 
 // A Pool lends connections: a *redis.Pool, a *[Mux], or whatever else has its Get.
 //
-// Two methods are used where they are there. GetContext(ctx) (redis.Conn, error) of the pool bounds the wait for a
-// connection by ctx and by OpTimeout; a pool without it can make a call wait for longer. Bind(keys ...string) error of the
-// connection is called with the lock's key before anything is sent (Redis Cluster, as in mna/redisc).
+// Three methods are used where they are there:
+//   - GetContext(ctx) (redis.Conn, error) of the pool, which is told how long the caller waits. A pool without it, or that
+//     does not honour its context, is left when the time is over, and what it lends later goes to the next caller.
+//   - DialContext(ctx) (redis.Conn, error) of the pool makes connections for clean-ups, renewals and subscriptions, which
+//     must not wait for a connection of the pool. Its DialContext or Dial are used of a *redis.Pool. A pool that cannot dial
+//     lends them; KeepAlive keeps the first that it was lent for as long as any lock of its Locker is kept alive.
+//   - Bind(keys ...string) error of the connection is called with the lock's key, once, before anything is sent (Redis
+//     Cluster, as in mna/redisc).
 type Pool interface{ Get() redis.Conn }
 
 // What NewPool sets. A later DialOption changes those of a connection, a field of the pool those of the pool.
@@ -51,15 +57,10 @@ func NewPool(rawURL string, opts ...redis.DialOption) (*redis.Pool, error) {
 		redis.DialReadTimeout(readWriteTimeout),
 		redis.DialWriteTimeout(readWriteTimeout),
 	}, append(fromURL, opts...)...)
+	d := &dialer{network: network, addr: addr, opts: all, dials: errands{dial: true}}
 	return &redis.Pool{
-		DialContext: func(ctx context.Context) (redis.Conn, error) {
-			c, err := redis.DialContext(ctx, network, addr, all...)
-			if re, ok := err.(redis.Error); ok {
-				return nil, withoutArgs(re) // a server without AUTH shows the password
-			}
-			return c, err
-		},
-		TestOnBorrowContext: pingIdle,
+		DialContext:         d.dialContext,
+		TestOnBorrowContext: d.test,
 		MaxIdle:             poolConnections,
 		MaxActive:           poolConnections,
 		IdleTimeout:         poolIdleTimeout,
@@ -67,11 +68,111 @@ func NewPool(rawURL string, opts ...redis.DialOption) (*redis.Pool, error) {
 	}, nil
 }
 
+// A dialer makes and tests the connections of a pool of NewPool. Both of its funcs end with their context, so that the
+// whole of such a pool does, and a Locker can borrow from it without a goroutine: see tuned.
+type dialer struct {
+	network, addr string
+	opts          []redis.DialOption
+	dials         errands
+
+	// What was given back no later than that, in ns since 1970, is doubtful, or to be closed. See doubt.
+	doubtful, dead atomic.Int64
+}
+
+// dialContext bounds the whole dial by ctx: connect, TLS handshake, AUTH, SELECT. redigo's own goes on with the handshake
+// after ctx has ended.
+func (d *dialer) dialContext(ctx context.Context) (redis.Conn, error) {
+	if intro, ok := ctx.(*introduction); ok {
+		intro.dialer = d
+		return nil, errIntroduced
+	}
+	return d.dials.run(ctx, d.dial)
+}
+
+func (d *dialer) dial(ctx context.Context) (redis.Conn, error) {
+	c, err := redis.DialContext(ctx, d.network, d.addr, d.opts...)
+	if re, ok := err.(redis.Error); ok {
+		return nil, withoutArgs(re) // a server without AUTH shows the password
+	}
+	return c, err
+}
+
+// doubt is told that a connection, borrowed at that time, has broken or was not answered. Those that were idle by then may
+// well share its fate, as after a restart of the server or behind a middlebox that has forgotten them. Each is tested before
+// it is lent; when the first fails its test, the others are closed without one, for a test may take long.
+func (d *dialer) doubt(borrowed time.Time) { raise(&d.doubtful, borrowed.UnixNano()) }
+
+// raise stores n unless there is more.
+func raise(v *atomic.Int64, n int64) {
+	for old := v.Load(); old < n && !v.CompareAndSwap(old, n); old = v.Load() {
+	}
+}
+
+// test is the pool's TestOnBorrowContext: it tests by a PING what was idle for long, or is doubtful. A PING that is not
+// answered leaves half of the time for a connection that works.
+func (d *dialer) test(ctx context.Context, c redis.Conn, lastUsed time.Time) error {
+	used, dead := lastUsed.UnixNano(), d.dead.Load()
+	switch {
+	case dead != 0 && used <= dead && ctx.Err() == nil:
+		return errDead
+	case used > d.doubtful.Load() && time.Since(lastUsed) < poolTestAfter:
+		return nil
+	}
+	half := ctx
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		half, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	err := ping(half, c)
+	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
+		raise(&d.dead, used)
+		if used <= d.doubtful.Load() {
+			raise(&d.dead, d.doubtful.Load())
+		}
+	}
+	return err
+}
+
+// errDead: the server, or the way to it, had broken connections of the same age.
+var errDead = errors.New("others that were idle as long are dead")
+
+// An introduction is the context by which newSource asks a dialer of NewPool who it is.
+type introduction struct {
+	context.Context
+	dialer *dialer
+}
+
+var errIntroduced = errors.New("not dialled")
+
+// tuned is the dialer of a pool as NewPool makes them, nil of any other. Such a pool never keeps a caller for longer than
+// its context: it waits for a free connection, dials and tests under it. Any other pool may: a Dial and a TestOnBorrow take
+// no context, redigo's DialContext leaves the TLS handshake out, and what a func of a user's does cannot be known. So the
+// two funcs must be those of this file, which their code pointers tell: a method value of an unexported type cannot be
+// made elsewhere.
+func tuned(p *redis.Pool) *dialer {
+	var d *dialer
+	same := func(f, g any) bool { return reflect.ValueOf(f).Pointer() == reflect.ValueOf(g).Pointer() }
+	switch {
+	case p.Dial != nil, p.TestOnBorrow != nil, p.DialContext == nil, p.TestOnBorrowContext == nil:
+		return nil
+	case !same(p.DialContext, d.dialContext), !same(p.TestOnBorrowContext, d.test):
+		return nil
+	}
+	intro := &introduction{Context: context.Background()}
+	_, _ = p.DialContext(intro)
+	return intro.dialer
+}
+
 // pingIdle tests a connection that was idle for long.
 func pingIdle(ctx context.Context, c redis.Conn, lastUsed time.Time) error {
 	if time.Since(lastUsed) < poolTestAfter {
 		return nil
 	}
+	return ping(ctx, c)
+}
+
+func ping(ctx context.Context, c redis.Conn) error {
 	_, err := do(ctx, c, "ping", "", "PING")
 	return err
 }
@@ -141,29 +242,3 @@ func credentials(u *url.Userinfo) []redis.DialOption {
 // errBusyPool: the pool had no connection within OpTimeout. It hides the context error of the bound, which is not the
 // caller's.
 var errBusyPool = errors.New("no connection came free, or none could be made, within OpTimeout")
-
-// dialBounded leaves a dial that takes no context when ctx ends; the dial goes on by itself until its own timeout, and
-// what it brings is closed.
-func dialBounded(ctx context.Context, dial func() (redis.Conn, error)) (redis.Conn, error) {
-	type dialled struct {
-		c   redis.Conn
-		err error
-	}
-	ch := make(chan dialled)
-	go func() {
-		c, err := dial()
-		select {
-		case ch <- dialled{c, err}:
-		case <-ctx.Done():
-			if err == nil {
-				_ = c.Close()
-			}
-		}
-	}()
-	select {
-	case d := <-ch:
-		return d.c, d.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("dial: %w", ctx.Err())
-	}
-}

@@ -32,6 +32,7 @@ const (
 	lookAhead   = 4 // of losses: ttl/4; they are renewed before that, at half of the ttl
 
 	leastPatience = 50 * time.Millisecond
+	mostFloor     = 500 * time.Millisecond // of patience, for a server that is far away
 )
 
 // A renewer is part of a Locker's state; Locker.state.mu protects it.
@@ -110,6 +111,8 @@ func (l *Locker) renewDue(done chan<- struct{}) {
 	}()
 	line := renewLine{conns: &l.state.conns}
 	defer line.close()
+	apart := newRenewApart()
+	defer apart.flying.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -118,6 +121,9 @@ func (l *Locker) renewDue(done chan<- struct{}) {
 		case end:
 			over = true
 			return
+		case b != nil && l.source().binds():
+			apart.renew(l, b)
+			continue
 		case b != nil:
 			l.renewBatch(&line, b)
 			continue
@@ -162,6 +168,9 @@ func (l *Locker) takeDue(notBefore time.Time) (b *batch, next time.Time, end boo
 		kp.batch = b
 		b.keepers = append(b.keepers, kp)
 	}
+	if next.IsZero() { // all are under way: see renewApart
+		next = now.Add(suspendTick)
+	}
 	return b, next, false
 }
 
@@ -199,9 +208,6 @@ func (l *Locker) renewBatch(line *renewLine, b *batch) {
 		line.judge(l, err)
 	}
 	line.outcomes(sent, start, err)
-	if !l.source().dials() {
-		line.close() // it is the pool's, and somebody else may wait for it
-	}
 }
 
 // errNotJudged stands for what became of a renewal after an Observer has ended the goroutine.

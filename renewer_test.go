@@ -370,20 +370,6 @@ func TestDialsAreFewWhileTheServerCannotBeReached(t *testing.T) {
 	}
 }
 
-// A wrapper around a pool has no dial that could be found: the renewer borrows, and must not keep what it borrows.
-func TestRenewerKeepsNoConnectionOfAPoolThatOnlyLends(t *testing.T) {
-	r := newRig(t)
-	pool := r.proxy.Pool()
-	pool.MaxActive, pool.Wait = 1, true
-	r.locker.Pool = &countingPool{Pool: pool}
-	k := r.due("key", 10*time.Minute)
-	before := k.Deadline()
-	k.KeepAlive(bg)
-	r.renewedSince([]*redigolock.Lock{k}, []time.Time{before})
-	eventually(t, "the connection is back", func() bool { return pool.ActiveCount() == pool.IdleCount() })
-	r.ok(k.Release(bg))
-}
-
 // redigo bounds a write only where the pool's dial says so.
 func TestWriteThatHangsDoesNotStopTheRenewals(t *testing.T) {
 	r := newRig(t)

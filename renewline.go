@@ -11,13 +11,14 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// A renewLine is the renewer's own connection, and what it uses again for each batch.
+// A renewLine is the renewer's own connection, and what it uses again for each batch. A pool that cannot dial lends it, and
+// gets it back when nothing is kept alive any more: a pool that is exhausted later must not cost a lock.
 type renewLine struct {
 	conn      redis.Conn
 	conns     *atomic.Int64 // counts it
-	binds     bool          // the pool's connections lead to the node of one key each (Redis Cluster): nothing to share
 	alone     bool          // locks that were refused together have been extended one by one: so it will be from now on
 	notBefore time.Time     // nothing before, for the last dials or batches failed
+	rtt       time.Duration // what the newest batch or dial has taken
 	failures  int           // of dials and of batches without any reply, in a row
 	replies   []any         // one for each keeper of the batch
 	errs      []error
@@ -34,21 +35,20 @@ func (n *renewLine) close() {
 
 // ready dials if there is no connection that works.
 func (n *renewLine) ready(l *Locker) (err error) {
-	if n.binds || n.conn != nil && n.conn.Err() == nil {
+	if n.conn != nil && n.conn.Err() == nil {
 		return nil
 	}
 	n.close()
-	ctx, cancel := context.WithTimeout(context.Background(), l.patience())
+	ctx, cancel := context.WithTimeout(context.Background(), n.patience(l))
 	defer cancel()
+	begin := time.Now()
 	if n.conn, err = l.source().dial(ctx); err != nil {
 		n.conn = nil
 		n.judge(l, err)
 		return fmt.Errorf("redigolock: keep alive: no connection: %w", err)
 	}
 	n.conns.Add(1)
-	if n.binds = l.source().binds(); n.binds {
-		n.close()
-	}
+	n.rtt = max(n.rtt, time.Since(begin))
 	return nil
 }
 
@@ -74,15 +74,18 @@ func pauseAfter(failures int) time.Duration {
 // request refused; a server in cluster mode refuses keys of several slots; and a proxy that looks at the first key only
 // asks a server that does not have the others.
 func (n *renewLine) extend(l *Locker, keepers []*keeper) error {
-	if len(keepers) == 0 || n.binds {
+	if len(keepers) == 0 {
 		return nil
 	}
-	most := l.patience()
-	b := &boundConn{Conn: n.conn, deadline: time.Now().Add(most)}
+	most, begin := n.patience(l), time.Now()
+	b := &boundConn{Conn: n.conn, deadline: begin.Add(most)}
 	ctx, cancel := context.WithTimeout(context.Background(), most) // ends a write, too, that no timeout of the user's ends
 	defer cancel()
 	n.pickAll(keepers)
 	err := n.exchange(ctx, b, keepers, n.size(l))
+	if err == nil {
+		n.rtt = time.Since(begin)
+	}
 	if n.pickRefused(); err == nil && len(n.picked) > 0 {
 		err = n.exchange(ctx, b, keepers, 1)
 		n.alone = !slices.ContainsFunc(n.picked, func(i int) bool { return !isExtended(n.replies[i]) })
@@ -124,8 +127,6 @@ func (n *renewLine) outcomes(sent []*keeper, start time.Time, err error) {
 // outcome is what became of the i-th renewal of a batch that was sent after start and ended with err.
 func (n *renewLine) outcome(i int, kp *keeper, start time.Time, err error) error {
 	switch {
-	case n.binds && err == nil: // its own connection for each lock, bound to the node of the lock
-		return kp.k.extend(context.WithoutCancel(kp.ctx), kp.k.ttl)
 	case i < len(n.replies) && isAnswer(n.replies[i]):
 		return kp.judgeRenewal(start, n.replies[i])
 	}
@@ -134,13 +135,15 @@ func (n *renewLine) outcome(i int, kp *keeper, start time.Time, err error) error
 }
 
 // patience is how long a dial or a batch may take: half of the time until the first lock is lost, so that one
-// connection that hangs costs none; but not so little that a server in good health is taken for one that hangs.
-func (l *Locker) patience() time.Duration {
+// connection that hangs costs none; but not so little that a server in good health, perhaps a distant one, is taken for one
+// that hangs, or one short lock would cost all others their connection again and again.
+func (n *renewLine) patience(l *Locker) time.Duration {
+	least := max(leastPatience<<min(n.failures, 2), min(4*n.rtt, mostFloor))
 	l.state.mu.Lock()
 	defer l.state.mu.Unlock()
 	most := l.opTimeout()
 	if loss := l.state.renewer.loss; len(loss) > 0 {
-		most = min(most, max(loss[0].lossAt.Sub(l.now())/2, leastPatience))
+		most = min(most, max(loss[0].lossAt.Sub(l.now())/2, least))
 	}
 	return most
 }

@@ -10,16 +10,23 @@ import (
 
 // A source is what a pool can do, found out once for each Locker and each Mux. This file is the only place that lends,
 // dials, binds and gives back connections; nowhere else is the type of a pool looked at, or a connection's Bind.
+//
+// Whatever the pool does with a context, lend and dial return when theirs ends. What that costs, a goroutine and some
+// allocations for each borrow, a Mux and a pool of NewPool are spared: see tuned.
 type source struct {
-	mux *Mux                                               // the pool is one: it lends at once, without any wait; else nil
-	get func(ctx context.Context) (redis.Conn, error)      // lends
-	own func(ctx context.Context) (redis.Conn, error)      // dials; nil: the pool cannot
-	max struct{ idle, lifetime time.Duration }             // of a connection, as the pool has it; zero: none
-	ask func(context.Context, redis.Conn, time.Time) error // tests a connection that was idle since; nil: as NewPool does
+	mux   *Mux    // the pool is one: it lends at once, without any wait; else nil
+	tuned *dialer // of a pool that honours its context, whatever it waits for; else nil
 
-	bounded  bool        // get honours its context, whatever it waits for
-	unaware  func() bool // whether the next get probably waits for a dial that takes no context; nil: never
-	bindings atomic.Bool // a connection was seen that has Bind
+	get  func(ctx context.Context) (redis.Conn, error)      // lends
+	own  func(ctx context.Context) (redis.Conn, error)      // dials; nil: the pool cannot
+	ask  func(context.Context, redis.Conn, time.Time) error // tests a connection that was idle since; nil: as NewPool does
+	idle interface{ IdleCount() int }                       // how many the pool keeps; nil: it does not say
+	max  struct{ idle, lifetime time.Duration }             // of a connection, as the pool has it; zero: none
+
+	borrows, dials errands
+	binding        errands
+	dropping       atomic.Bool // what is idle is being closed
+	bindings       atomic.Bool // a connection was seen that has Bind
 }
 
 type (
@@ -49,7 +56,7 @@ func noPool(p Pool) bool {
 
 // newSource looks at a pool that is not nil.
 func newSource(p Pool) *source {
-	s := &source{}
+	s := &source{dials: errands{dial: true, most: maxDials}, binding: errands{keyed: true}}
 	if m, ok := p.(*Mux); ok {
 		s.mux, s.get = m, m.GetContext
 		if !noPool(m.Pool) {
@@ -58,13 +65,14 @@ func newSource(p Pool) *source {
 		return s
 	}
 	if cp, ok := p.(contextPool); ok {
-		s.get, s.bounded = cp.GetContext, true
+		s.get = cp.GetContext
 	} else {
 		s.get = func(context.Context) (redis.Conn, error) {
 			c := p.Get()
 			return c, c.Err()
 		}
 	}
+	s.idle, _ = p.(interface{ IdleCount() int })
 	if rp, ok := p.(*redis.Pool); ok {
 		s.ofRedigo(rp)
 	} else if dp, ok := p.(dialingPool); ok {
@@ -75,14 +83,14 @@ func newSource(p Pool) *source {
 
 func (s *source) ofRedigo(p *redis.Pool) {
 	s.max.idle, s.max.lifetime = p.IdleTimeout, p.MaxConnLifetime
+	s.tuned = tuned(p)
 	switch {
+	case s.tuned != nil:
+		s.own = s.tuned.dial
 	case p.DialContext != nil:
 		s.own = p.DialContext
 	case p.Dial != nil:
-		s.own = func(ctx context.Context) (redis.Conn, error) { return dialBounded(ctx, p.Dial) }
-	}
-	if p.DialContext == nil {
-		s.unaware = func() bool { return p.IdleCount() == 0 }
+		s.own = func(context.Context) (redis.Conn, error) { return p.Dial() }
 	}
 	switch {
 	case p.TestOnBorrowContext != nil:
@@ -109,50 +117,61 @@ func sourceOf(kept *atomic.Pointer[source], p Pool) *source {
 	return kept.Load()
 }
 
-// waits reports whether lending takes a context that bounds it.
-func (s *source) waits() bool { return s.bounded && s.mux == nil }
-
-// lend puts a connection, bound to the lock's key, into b, for an exchange that must be over at b.deadline. Nothing has
-// been sent when it fails. Every lend is followed by one giveBack.
+// lend puts a connection, bound to the lock's key, into b. It returns when limit ends. Nothing has been sent when it fails.
+// Every lend is followed by one giveBack.
 func (s *source) lend(ctx, limit context.Context, b *boundConn, verb, key string) error {
 	var err error
 	switch {
 	case s.mux != nil:
 		b.mux = muxConn{mux: s.mux}
 		b.Conn, err = &b.mux, s.mux.check()
-	case s.unaware != nil && s.unaware():
-		b.Conn, err = dialBounded(limit, func() (redis.Conn, error) { return s.get(limit) })
-	default:
+	case s.tuned != nil:
 		b.Conn, err = s.get(limit)
+	default:
+		b.Conn, err = s.borrows.run(limit, s.get)
 	}
+	return s.lent(ctx, limit, b, err, verb, key)
+}
+
+// lendOwn is lend of a connection that is not the pool's.
+func (s *source) lendOwn(ctx, limit context.Context, b *boundConn, verb, key string) error {
+	c, err := s.dial(limit)
+	b.Conn = c
+	return s.lent(ctx, limit, b, err, verb, key)
+}
+
+// lent binds the connection that b has, unless there was an error.
+func (s *source) lent(ctx, limit context.Context, b *boundConn, err error, verb, key string) error {
 	if err == nil {
 		err = b.Conn.Err()
 	}
-	if err == nil {
-		err = s.bind(b.Conn, key)
+	if err == nil && s.looksAt(b.Conn) {
+		b.Conn, err = s.bound(limit, b.Conn, key)
 	}
 	if err == nil {
 		return nil
 	}
 	b.giveBack(nil)
+	b.Conn = nil
 	return noConnection(ctx, verb, key, err)
 }
 
-// dials reports whether dial makes a connection, and does not borrow one.
-func (s *source) dials() bool { return s.own != nil }
+// canDial reports whether dial makes a connection, and does not borrow one.
+func (s *source) canDial() bool { return s.own != nil || s.mux != nil && s.mux.source().canDial() }
 
 // dial makes a connection that is not the pool's, so that a clean-up neither waits for a connection nor gets a broken
-// one. A pool that cannot dial lends one, which its user closes as if it were dialled.
+// one. It is not bound yet. A pool that cannot dial lends one, which its user closes as if it were dialled.
 func (s *source) dial(ctx context.Context) (redis.Conn, error) {
-	lend := s.own
+	var c redis.Conn
+	var err error
 	switch {
-	case lend != nil:
+	case s.own != nil:
+		c, err = s.dials.run(ctx, s.own)
 	case s.mux != nil:
-		lend = s.mux.source().dial
+		c, err = s.mux.source().dial(ctx)
 	default:
-		lend = s.get
+		c, err = s.borrows.run(ctx, s.get)
 	}
-	c, err := lend(ctx)
 	if err == nil {
 		err = c.Err()
 	}
@@ -166,6 +185,49 @@ func (s *source) dial(ctx context.Context) (redis.Conn, error) {
 	return c, nil
 }
 
+// doubt is told that a connection that was borrowed at that time has broken, or was not answered. A pool of NewPool tests
+// those that were idle meanwhile; of any other that says how many they are, they are closed, in the background: what it
+// tests, and for how long, is not known.
+func (s *source) doubt(borrowed time.Time) {
+	switch {
+	case s.tuned != nil:
+		s.tuned.doubt(borrowed)
+	case s.idle != nil && s.idle.IdleCount() > 0 && s.dropping.CompareAndSwap(false, true):
+		s.borrows.aside(func() {
+			defer s.dropping.Store(false)
+			s.dropIdle()
+		})
+	}
+}
+
+// dropIdle closes what is idle. More can come back meanwhile, which was in use.
+func (s *source) dropIdle() {
+	limit, cancel := context.WithTimeout(context.Background(), endLate)
+	defer cancel()
+	for n := s.idle.IdleCount(); n > 0 && s.idle.IdleCount() > 0; n-- {
+		c, err := s.get(limit)
+		if err != nil {
+			return
+		}
+		if cc, ok := c.(redis.ConnWithContext); ok {
+			cut(cc)
+		}
+		_ = c.Close()
+	}
+}
+
+// close lets go of connections that nobody needs any more. calm is closed when no call of the pool's is left that goes on
+// for nobody.
+func (s *source) close() (calm []<-chan struct{}) {
+	s.borrows.close()
+	s.dials.close()
+	calm = append(calm, s.borrows.calmed(), s.dials.calmed(), s.binding.calmed())
+	if s.tuned != nil {
+		calm = append(calm, s.tuned.dials.calmed())
+	}
+	return calm
+}
+
 // looksAt notes whether connections of this pool are to be bound.
 func (s *source) looksAt(c redis.Conn) (binds bool) {
 	if _, binds = c.(bindingConn); binds {
@@ -174,16 +236,24 @@ func (s *source) looksAt(c redis.Conn) (binds bool) {
 	return binds
 }
 
+// node names the place where the commands for a key go: one for all keys, but for connections that bind.
+func (s *source) node(key string) string {
+	if s.binds() {
+		return key
+	}
+	return ""
+}
+
 // binds reports whether a connection leads to the node of one key only (Redis Cluster), as far as is known: it is as soon
 // as there was one.
 func (s *source) binds() bool { return s.bindings.Load() }
 
-// bind tells a connection of a cluster which node it must lead to.
-func (s *source) bind(c redis.Conn, key string) error {
-	if !s.looksAt(c) {
-		return nil
-	}
-	return c.(bindingConn).Bind(key)
+// bound tells a connection of a cluster which node it must lead to, once; it may well dial for that. It returns no
+// connection if limit has ended before, and closes it then as soon as it can.
+func (s *source) bound(limit context.Context, c redis.Conn, key string) (redis.Conn, error) {
+	return s.binding.run(limit, func(context.Context) (redis.Conn, error) {
+		return c, c.(bindingConn).Bind(key)
+	})
 }
 
 // tooOld reports whether the pool would not lend a connection any more.

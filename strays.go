@@ -3,6 +3,7 @@ package redigolock
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -135,11 +136,41 @@ func (l *Locker) cleanDue(ctx context.Context) (next time.Time, more bool) {
 	return next, len(left) > 0
 }
 
-// cleanAll tries each of due once, on one new connection. Only the goroutine touches what it changes.
+// cleanAll tries each of due once: on one new connection, or, where connections bind, each on one for its key. Only the
+// goroutine and those it waits for touch what it changes.
 func (l *Locker) cleanAll(ctx context.Context, due []*stray) {
 	if len(due) == 0 {
 		return
 	}
+	if !l.source().binds() {
+		l.cleanTogether(ctx, due)
+		return
+	}
+	places := make(chan struct{}, maxDials)
+	var all sync.WaitGroup
+	for _, s := range due {
+		places <- struct{}{}
+		all.Go(func() {
+			l.cleanAlone(ctx, s)
+			<-places
+		})
+	}
+	all.Wait()
+}
+
+// cleanAlone tries one on a connection of its own. The end of ctx is that of the Locker, not of a caller.
+func (l *Locker) cleanAlone(ctx context.Context, s *stray) {
+	err := ctx.Err()
+	if err == nil {
+		err = l.onOwn(ctx, "clean up", s.key, s.token, l.opTimeout(), func(c redis.Conn) error {
+			return l.releaseFunc()(ctx, c, s.key, s.token)
+		})
+	}
+	l.cleaned(s, err)
+}
+
+// cleanTogether tries several on one connection.
+func (l *Locker) cleanTogether(ctx context.Context, due []*stray) {
 	var c redis.Conn
 	hangUp := func() {
 		if c != nil {
@@ -160,12 +191,10 @@ func (l *Locker) cleanAll(ctx context.Context, due []*stray) {
 			}
 		}
 		if err == nil {
-			err = l.clean(ctx, c, s)
+			b := &boundConn{Conn: c, key: s.key, token: s.token, deadline: time.Now().Add(l.opTimeout())}
+			err = l.releaseFunc()(ctx, b, s.key, s.token)
 		}
-		s.judge(err, time.Now(), l.opTimeout())
-		if !isGone(err) {
-			l.Observer.outcome(s.ctx, s.key, "clean up", err)
-		}
+		l.cleaned(s, err)
 	}
 }
 
@@ -175,12 +204,12 @@ func (l *Locker) dialStray(ctx context.Context) (redis.Conn, error) {
 	return l.source().dial(ctx)
 }
 
-func (l *Locker) clean(ctx context.Context, c redis.Conn, s *stray) error {
-	b := &boundConn{Conn: c, key: s.key, token: s.token, deadline: time.Now().Add(l.opTimeout())}
-	if err := l.source().bind(c, s.key); err != nil {
-		return err
+// cleaned notes and tells how a try ended.
+func (l *Locker) cleaned(s *stray, err error) {
+	s.judge(err, time.Now(), l.opTimeout())
+	if !isGone(err) {
+		l.Observer.outcome(s.ctx, s.key, "clean up", err)
 	}
-	return l.releaseFunc()(ctx, b, s.key, s.token)
 }
 
 // isGone reports whether a try of a clean-up says that the token is not in the key.

@@ -125,7 +125,15 @@ func TestCleanUpEndsAfterTwoConfirmationsAnOpTimeoutApart(t *testing.T) {
 // giveUpOrLose has a TryAcquire end with ErrUnknown.
 func (r *rig) giveUpOrLose(action redistest.Action) {
 	r.t.Helper()
-	r.plan(map[string][]redistest.Action{"set": {action}, "extend": {redistest.Cut()}})
+	r.rule(func(verb string, n int) redistest.Action {
+		switch {
+		case verb != "set":
+			return redistest.Pass()
+		case n == 1:
+			return action
+		}
+		return redistest.Cut()
+	})
 	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
 	wants(r.t, err, redigolock.ErrUnknown)
 }
@@ -163,7 +171,7 @@ func TestCleanUpIsTriedAgainUntilTheServerAnswers(t *testing.T) {
 	r.locker.OpTimeout = 200 * time.Millisecond
 	busy, gone := redistest.Reply("-BUSY wait\r\n"), redistest.Cut()
 	r.plan(map[string][]redistest.Action{
-		"set": {redistest.Drop()}, "extend": {gone}, "release": {gone, busy, redistest.Swallow()},
+		"set": {redistest.Drop(), gone}, "release": {gone, busy, redistest.Swallow()},
 	})
 	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
 	wants(t, err, redigolock.ErrUnknown)
@@ -177,7 +185,7 @@ func TestCleanUpIsTriedAgainUntilTheServerAnswers(t *testing.T) {
 func TestCleanUpEndsWhenTheTTLMustBeOver(t *testing.T) {
 	r := newRig(t)
 	r.locker.OpTimeout = shortOp
-	r.plan(map[string][]redistest.Action{"set": {redistest.Drop()}, "extend": {redistest.Drop()}})
+	r.plan(map[string][]redistest.Action{"set": {redistest.Drop(), redistest.Drop()}})
 	_, err := r.locker.TryAcquire(bg, "key", time.Second)
 	wants(t, err, redigolock.ErrUnknown)
 	r.server.Kill()
@@ -192,7 +200,7 @@ func TestCleanUpGoesOnUntilAnAdoptionThatWasLostMustBeOver(t *testing.T) {
 	ctx, cancel := context.WithCancel(bg)
 	r.rule(func(verb string, n int) redistest.Action {
 		switch {
-		case verb == "set" && n == 1:
+		case verb == "set" && n <= 2: // the second on another connection
 			return redistest.Drop()
 		case verb == "extend":
 			cancel()
@@ -279,9 +287,8 @@ func TestCloseWaitsBoundedThoughTheCleanUpHangsInADialThatIgnoresItsContext(t *t
 	r.locker.Pool = &redis.Pool{DialContext: func(context.Context) (redis.Conn, error) { return dialer.dial() }}
 	r.locker.OpTimeout = shortOp
 	r.rule(func(verb string, n int) redistest.Action {
-		if verb == "extend" {
+		if n == 2 { // on another connection
 			dialer.hang()
-			return redistest.Cut()
 		}
 		return redistest.Drop()
 	})

@@ -83,11 +83,11 @@ var mutants = []mutant{
 	{
 		name: "a new token per try", file: "acquire.go",
 		old: `	l := k.locker
-	start, err := k.exchangeOn(`,
+	start, err := l.exchangeOn(`,
 		new: `	l := k.locker
 	k.token = l.newToken()
 	k.conn.token = k.token
-	start, err := k.exchangeOn(`,
+	start, err := l.exchangeOn(`,
 		tests: "TestOneTokenServesAWholeAcquire",
 	},
 	{
@@ -269,7 +269,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "release not tried again", file: "lock.go",
-		old: `	if err == nil || !transient(err) {
+		old: `	if err == nil || !transient(err) && !k.conn.notLent(err) {
 		return err
 	}
 	again`,
@@ -390,8 +390,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "wait for the pool not bounded", file: "limit.go",
-		old:   "\tif !l.source().waits() {",
-		new:   "\tif true {",
+		old:   "\tcase s.mux != nil:\n",
+		new:   "\tcase true:\n",
 		tests: "TestOpTimeoutBoundsTheWaitForThePool",
 	},
 	{
@@ -499,10 +499,82 @@ var mutants = []mutant{
 		tests: "TestDialsAreFewWhileTheServerCannotBeReached",
 	},
 	{
-		name: "a lent connection kept", file: "renewer.go",
-		old:   "\tif !l.source().dials() {",
-		new:   "\tif false {",
-		tests: "TestRenewerKeepsNoConnectionOfAPoolThatOnlyLends",
+		name: "a lent connection given back after each batch", file: "renewer.go",
+		old:   "\tline.outcomes(sent, start, err)\n",
+		new:   "\tline.outcomes(sent, start, err)\n\tif !l.source().canDial() {\n\t\tline.close()\n\t}\n",
+		tests: "TestKeepAliveKeepsTheConnectionThatItWasLent",
+	},
+	{
+		name: "a late connection thrown away", file: "errands.go",
+		old:   "\tcase len(e.seeking) > 0 && !e.keyed:",
+		new:   "\tcase false:",
+		tests: "TestDialsThatHangAreFourAtMost",
+	},
+	{
+		name: "dials that hang without a limit", file: "errands.go",
+		old:   "e.left < e.room() && ",
+		new:   "",
+		tests: "TestDialsThatHangAreFourAtMost",
+	},
+	{
+		name: "own dials without a limit", file: "source.go",
+		old:   "dials: errands{dial: true, most: maxDials}",
+		new:   "dials: errands{dial: true}",
+		tests: "TestOwnDialsAreEightAtATime",
+	},
+	{
+		name: "a slow dial ends with its caller", file: "errands.go",
+		old:   "\t\tif e.dial {\n",
+		new:   "\t\tif false {\n",
+		tests: "TestSlowDialsCostNoKeptLock",
+	},
+	{
+		name: "Close does not wait for a dial that was left", file: "locker_close.go",
+		old:   "\t\twaitFor(most-time.Since(begin), src.close()...)\n",
+		new:   "\t\tsrc.close()\n\t\t_ = begin\n",
+		tests: "TestCloseWaitsForDialsThatWereLeft",
+	},
+	{
+		name: "borrowed without a bound", file: "source.go",
+		old:   "\t\tb.Conn, err = s.borrows.run(limit, s.get)\n\t}\n\treturn s.lent",
+		new:   "\t\tb.Conn, err = s.get(limit)\n\t}\n\treturn s.lent",
+		tests: "TestEveryVerbReturnsAtItsBound",
+	},
+	{
+		name: "a changed pool of NewPool taken for one as it was made", file: "pool.go",
+		old:   "case !same(p.DialContext, d.dialContext), !same(p.TestOnBorrowContext, d.test):",
+		new:   "case !same(p.DialContext, d.dialContext):",
+		tests: "TestPoolOfNewPoolThatWasChangedIsBoundedToo",
+	},
+	{
+		name: "a token found again counts from the last send", file: "acquire.go",
+		old:   "\t\treturn k.won(ctx, first)\n",
+		new:   "\t\treturn k.won(ctx, l.now())\n",
+		tests: "TestAdoptedTokenCountsFromAnExtendNeverFromTheLastTry",
+	},
+	{
+		name: "idle connections not doubted", file: "lock.go",
+		old:   "\t\tsrc.doubt(now)\n",
+		new:   "",
+		tests: "TestHalfOpenConnectionsCostOneOpTimeoutInAll",
+	},
+	{
+		name: "doubtful connections tested one after the other", file: "pool.go",
+		old:   "\tcase dead != 0 && used <= dead && ctx.Err() == nil:\n\t\treturn errDead\n",
+		new:   "\tcase dead < 0:\n\t\treturn errDead\n",
+		tests: "TestHalfOpenConnectionsCostOneOpTimeoutInAll",
+	},
+	{
+		name: "renewals of bound connections one after the other", file: "renewapart.go",
+		old:   "all: make(chan struct{}, maxDials)",
+		new:   "all: make(chan struct{}, 1)",
+		tests: "TestNodeThatHangsCostsNoLockOnAnother|TestBoundConnectionsAreRenewedAtMostEightAtATime",
+	},
+	{
+		name: "a bound connection used again", file: "strays.go",
+		old:   "\tif !l.source().binds() {",
+		new:   "\tif true {",
+		tests: "TestLostTriesOverBoundConnectionsAreCleanedUp",
 	},
 	{
 		name: "a batch for each lock that becomes due", file: "renewer.go",

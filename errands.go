@@ -1,0 +1,317 @@
+package redigolock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// errands fetch connections from where a context may not be honoured: a dial that takes none, a TLS handshake, a pool's own
+// test of what was idle. Each errand runs on a goroutine of its own, so that its caller can leave when its context ends. An
+// errand that was left goes on until its own timeouts end it, and what it then brings goes to whoever seeks a connection
+// longest, even if that one has an errand of its own under way.
+//
+// While maxLeft errands go on for nobody, no other begins: a server that swallows every dial must not collect a goroutine
+// and a socket for each call. Whoever seeks a connection then waits for one of those, for as long as its context lets it.
+type errands struct {
+	dial  bool // they dial; else they borrow. See begin and place
+	keyed bool // what they bring is of use to their own callers only
+	most  int  // at most so many at a time; 0: no limit
+
+	mu      sync.Mutex // protects what follows; taken for moments only
+	running int
+	left    int // of running: whose callers have left, or were served by another's
+	seeking []*seeker
+	waiting []*seeker // of these: whose errand has not begun; may contain some that are over
+	spare   []*spare
+	unused  []*seeker
+	closed  bool
+	calm    chan struct{} // closed when none is left; nil unless somebody waits for that
+}
+
+const (
+	maxLeft  = 4
+	maxDials = 8 // connections of its own that a Locker or a Mux dials at a time: after a break all its locks want one
+
+	maxUnused = 64
+
+	// spareFor is how long a dialled connection that came too late is kept for the next who needs one.
+	spareFor = time.Second
+	// endLate is how long after its caller has left the context of a dial ends, if nothing has ended the dial before: it
+	// may have no timeout but that.
+	endLate = 5 * time.Second
+)
+
+// A seeker is a call that waits for a connection.
+type seeker struct {
+	ctx    context.Context // for its errand
+	cancel context.CancelFunc
+	fetch  func(context.Context) (redis.Conn, error)
+	got    chan fetched // capacity 1
+	begun  bool
+	over   bool        // it was served, or has left
+	end    *time.Timer // calls cancel, once it is left
+}
+
+// A spare is a dialled connection that came too late.
+type spare struct{ conn redis.Conn }
+
+// A fetched is what an errand ended with.
+type fetched struct {
+	conn  redis.Conn
+	err   error
+	own   bool // by the seeker's own errand, which has ended
+	panic any  // what the pool's func panicked with; nil: it did not
+}
+
+var errNoReturn = errors.New("the goroutine of the dial was ended")
+
+// run fetches a connection. It returns when ctx ends, whatever fetch does.
+func (e *errands) run(ctx context.Context, fetch func(context.Context) (redis.Conn, error)) (redis.Conn, error) {
+	e.mu.Lock()
+	if c := e.takeSpare(); c != nil {
+		e.mu.Unlock()
+		return c, nil
+	}
+	x := e.newSeeker()
+	x.ctx, x.fetch = ctx, fetch
+	e.seeking, e.waiting = append(e.seeking, x), append(e.waiting, x)
+	e.begin()
+	e.mu.Unlock()
+	select {
+	case r := <-x.got:
+		if r.own {
+			e.reuse(x)
+		}
+		return r.result()
+	case <-ctx.Done():
+	}
+	e.mu.Lock()
+	e.leave(x)
+	e.mu.Unlock()
+	select {
+	case r := <-x.got: // in the same moment
+		return r.result()
+	default:
+		return nil, fmt.Errorf("no connection yet: %w", ctx.Err())
+	}
+}
+
+// newSeeker is one that was used before, with its channel, if there is one. The caller holds mu.
+func (e *errands) newSeeker() *seeker {
+	if n := len(e.unused); n > 0 {
+		x := e.unused[n-1]
+		e.unused = e.unused[:n-1]
+		return x
+	}
+	return &seeker{got: make(chan fetched, 1)}
+}
+
+// reuse is for a seeker whose own errand has ended, so that nobody else knows it any more.
+func (e *errands) reuse(x *seeker) {
+	*x = seeker{got: x.got}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.unused) < maxUnused {
+		e.unused = append(e.unused, x)
+	}
+}
+
+// result passes a panic of the pool's func on to the goroutine that called for it.
+func (r fetched) result() (redis.Conn, error) {
+	if r.panic != nil {
+		panic(r.panic)
+	}
+	return r.conn, r.err
+}
+
+// begin starts the errands that may be started. A dial does not see its caller's end, or it would be thrown away when
+// it takes longer than one call may; a borrow does, since a pool that honours it leaves nothing behind. The caller
+// holds mu.
+func (e *errands) begin() {
+	for len(e.waiting) > 0 && e.left < e.room() && (e.most == 0 || e.running < e.most) {
+		x := e.waiting[0]
+		e.waiting = slices.Delete(e.waiting, 0, 1)
+		if x.over {
+			continue
+		}
+		if e.dial {
+			x.ctx, x.cancel = context.WithCancel(context.WithoutCancel(x.ctx))
+		}
+		x.begun = true
+		e.running++
+		go e.do(x)
+	}
+}
+
+// room is how many errands may go on for nobody. Keyed ones have more of it, for they lead to many nodes, and one that
+// hangs must not keep callers from the others.
+func (e *errands) room() int {
+	if e.keyed {
+		return 16 * maxLeft
+	}
+	return maxLeft
+}
+
+// forget takes x out of those who seek. The caller holds mu.
+func (e *errands) forget(x *seeker) {
+	x.over = true
+	if i := slices.Index(e.seeking, x); i >= 0 {
+		e.seeking = slices.Delete(e.seeking, i, i+1)
+	}
+}
+
+// leave is for a seeker that needs its errand no more, which may go on. The caller holds mu.
+func (e *errands) leave(x *seeker) {
+	if x.over {
+		return
+	}
+	e.forget(x)
+	if !x.begun {
+		return
+	}
+	e.left++
+	if x.cancel != nil {
+		x.end = time.AfterFunc(endLate, x.cancel)
+	}
+}
+
+// do is the goroutine of an errand.
+func (e *errands) do(x *seeker) {
+	r := fetched{err: errNoReturn}
+	defer func() { e.done(x, r) }()
+	defer func() {
+		if p := recover(); p != nil {
+			r = fetched{err: errNoReturn, panic: p}
+		}
+	}()
+	r.conn, r.err = x.fetch(x.ctx)
+}
+
+// done hands over what an errand has brought.
+func (e *errands) done(x *seeker, r fetched) {
+	if x.cancel != nil {
+		x.cancel()
+	}
+	e.mu.Lock()
+	if x.end != nil {
+		x.end.Stop()
+	}
+	e.running--
+	var unwanted redis.Conn
+	switch {
+	case !x.over:
+		e.forget(x)
+		r.own = true
+		x.got <- r
+	case r.err == nil:
+		e.left--
+		unwanted = e.place(r.conn)
+	default:
+		e.left--
+		unwanted = r.conn
+	}
+	e.goOn()
+	e.mu.Unlock()
+	if unwanted != nil {
+		_ = unwanted.Close() // one that was borrowed goes back to its pool
+	}
+}
+
+// goOn is called when an errand has ended. The caller holds mu.
+func (e *errands) goOn() {
+	e.begin()
+	if e.left == 0 && e.calm != nil {
+		close(e.calm)
+		e.calm = nil
+	}
+}
+
+// aside runs f as an errand that nobody waits for.
+func (e *errands) aside(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running++
+	e.left++
+	go func() {
+		defer func() {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.running--
+			e.left--
+			e.goOn()
+		}()
+		f()
+	}()
+}
+
+// place gives a late connection to the one that seeks one longest, keeps it for a moment, or returns it. The caller holds mu.
+func (e *errands) place(c redis.Conn) (unwanted redis.Conn) {
+	switch {
+	case len(e.seeking) > 0 && !e.keyed:
+		x := e.seeking[0]
+		e.leave(x)
+		x.got <- fetched{conn: c}
+		return nil
+	case e.dial && !e.closed:
+		late := &spare{c}
+		e.spare = append(e.spare, late)
+		time.AfterFunc(spareFor, func() { e.drop(late) })
+		return nil
+	}
+	return c
+}
+
+// takeSpare returns a late connection that was kept, nil if there is none. The caller holds mu.
+func (e *errands) takeSpare() redis.Conn {
+	if len(e.spare) == 0 {
+		return nil
+	}
+	late := e.spare[0]
+	e.spare = slices.Delete(e.spare, 0, 1)
+	return late.conn
+}
+
+// drop closes a connection that was kept, if nobody has taken it.
+func (e *errands) drop(late *spare) {
+	e.mu.Lock()
+	i := slices.Index(e.spare, late)
+	if i >= 0 {
+		e.spare = slices.Delete(e.spare, i, i+1)
+	}
+	e.mu.Unlock()
+	if i >= 0 {
+		_ = late.conn.Close()
+	}
+}
+
+// close keeps no more late connections.
+func (e *errands) close() {
+	e.mu.Lock()
+	spare := e.spare
+	e.spare, e.closed = nil, true
+	e.mu.Unlock()
+	for _, late := range spare {
+		_ = late.conn.Close()
+	}
+}
+
+// calmed is closed when no errand goes on for nobody.
+func (e *errands) calmed() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.left == 0 {
+		calm := make(chan struct{})
+		close(calm)
+		return calm
+	}
+	if e.calm == nil {
+		e.calm = make(chan struct{})
+	}
+	return e.calm
+}
