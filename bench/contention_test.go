@@ -111,6 +111,7 @@ func TestContentionEndsAfterItsOps(t *testing.T) {
 
 // The time is what the holder takes before its release, not what it holds.
 func TestHandoffDoesNotCountTheHold(t *testing.T) {
+	t.Parallel()
 	s, _ := realServer(t)
 	const hold = 300 * time.Millisecond
 	res, err := bench.Contention{Server: s, Waiters: 2, Hold: hold, Time: time.Hour, Ops: 6}.Run(context.Background())

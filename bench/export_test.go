@@ -22,6 +22,8 @@ var Draw = draw
 
 // RemoveRival makes a rival unknown.
 func RemoveRival(name string) {
+	rivalsMu.Lock()
+	defer rivalsMu.Unlock()
 	rivals = slices.DeleteFunc(rivals, func(k RivalKind) bool { return k.Name == name })
 }
 

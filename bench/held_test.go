@@ -42,6 +42,7 @@ type held struct {
 }
 
 func TestHeldLocksCostTheServerAHandOverAndTheirRenewals(t *testing.T) {
+	t.Parallel()
 	const kept, enough = time.Second, 10 * time.Second
 	cases := []*held{{keepAlive: true, lockers: 1, ttl: kept}, {keepAlive: true, lockers: 2, ttl: kept},
 		{lockers: 1, ttl: enough}, {lockers: 2, ttl: enough}}

@@ -34,31 +34,33 @@ func shared(s *bench.Server, d time.Duration, rate float64) []bench.Load {
 
 func TestSharedLoadFiguresBelongTogetherAndItLeavesNoKey(t *testing.T) {
 	s, r := realServer(t)
-	for _, l := range shared(s, time.Second, 400) {
+	sideways(t, shared(s, time.Second, 200), func(t *testing.T, l bench.Load) {
+		l.Of.Goroutines = 64 // each with a connection
 		res, err := l.Run(context.Background())
 		if err != nil {
-			t.Fatalf("%s: %v", l.Name(), err)
+			t.Fatal(err)
 		}
 		arrived := res.Loaded.Arrived
 		// Some that are served arrived before anything was measured.
 		if res.Ops < 1 || res.Ops+res.Loaded.Unserved < arrived || res.Latency.TotalCount() != arrived {
-			t.Errorf("%s: %d arrived, %d were served, %d not, %d are in the histogram", l.Name(), arrived, res.Ops,
-				res.Loaded.Unserved, res.Latency.TotalCount())
+			t.Errorf("%d arrived, %d were served, %d not, %d are in the histogram", arrived, res.Ops, res.Loaded.Unserved,
+				res.Latency.TotalCount())
 		}
-		if arrived < 200 {
-			t.Errorf("%s: %d arrived in a second at 400 a second", l.Name(), arrived)
+		if arrived < 100 {
+			t.Errorf("%d arrived in a second at 200 a second", arrived)
 		}
 		if res.Latency.Min() < l.Hold.Nanoseconds()/2 && res.Loaded.Unserved == 0 {
-			t.Errorf("%s: one took %v and held for %v", l.Name(), time.Duration(res.Latency.Min()), l.Hold)
+			t.Errorf("one took %v and held for %v", time.Duration(res.Latency.Min()), l.Hold)
 		}
-		if keys := keysOf(t, r); len(keys) > 0 {
-			t.Errorf("%s left %q", l.Name(), keys)
-		}
+	})
+	if keys := keysOf(t, r); len(keys) > 0 {
+		t.Errorf("left %q", keys)
 	}
 }
 
 // The server is asked between the lead and the time, which are 250 ms together. It takes longer to answer.
 func TestSharedLoadStillArrivesWhenItsTimeBeginsLate(t *testing.T) {
+	t.Parallel()
 	proxy := redistest.NewProxy(t, redistest.Start(t).Addr())
 	s, err := bench.Open(context.Background(), proxy.URL())
 	if err != nil {
@@ -134,6 +136,7 @@ func (n *narrow) Close() {}
 
 // Who comes above the bound waits in the queue, and counts from when it arrived.
 func TestSharedLoadIsBoundedInWhomItServesAtOnce(t *testing.T) {
+	t.Parallel()
 	s := miniServer(t)
 	lock := new(narrow)
 	addRival(t, bench.RivalKind{Name: "narrow", Open: func(bench.RivalConfig) (bench.Rival, error) { return lock, nil }})
@@ -186,40 +189,47 @@ func TestSharedLoadOfALockThatIsLostHasNoFigures(t *testing.T) {
 
 // What is overloaded times out. That is a figure; anything else is an error.
 func TestSharedLoadCountsThoseThatHadNoAnswerInTime(t *testing.T) {
+	t.Parallel()
 	s := miniServer(t)
 	broken := errors.New("broken")
-	for _, tt := range []struct {
+	for name, tt := range map[string]struct {
 		err   error
 		fails bool
 	}{
-		{context.DeadlineExceeded, false},
-		{fmt.Errorf("rival: %w", os.ErrDeadlineExceeded), false}, // of a socket
-		{fmt.Errorf("%w: %w", redigolock.ErrUnknown, broken), false},
-		{fmt.Errorf("%w: %w", redigolock.ErrUnknown, redigolock.ErrNotHeld), true},
-		{broken, true},
+		"context":            {context.DeadlineExceeded, false},
+		"socket":             {fmt.Errorf("rival: %w", os.ErrDeadlineExceeded), false},
+		"unknown":            {fmt.Errorf("%w: %w", redigolock.ErrUnknown, broken), false},
+		"unknown and a loss": {fmt.Errorf("%w: %w", redigolock.ErrUnknown, redigolock.ErrNotHeld), true},
+		"another":            {broken, true},
 	} {
-		var n atomic.Int64
-		mu := make(chan struct{}, 1)
-		addRival(t, bench.RivalKind{Name: "slow", Open: func(bench.RivalConfig) (bench.Rival, error) {
-			return releasing{mu, func() error {
-				if n.Add(1)%2 == 0 {
-					return tt.err
-				}
-				return nil
-			}}, nil
-		}})
-		u := bench.Uncontended{Server: s, Approach: "slow", Time: time.Second}
-		res, err := bench.Load{Of: u, Keys: "hot", Rate: 200}.Run(context.Background())
-		bench.RemoveRival("slow")
-		if tt.fails {
-			if !errors.Is(err, tt.err) {
-				t.Errorf("%v: %v", tt.err, err)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var n atomic.Int64
+			mu := make(chan struct{}, 1)
+			slow := "slow by " + name
+			addRival(t, bench.RivalKind{Name: slow, Open: func(bench.RivalConfig) (bench.Rival, error) {
+				return releasing{mu, func() error {
+					if n.Add(1)%2 == 0 {
+						return tt.err
+					}
+					return nil
+				}}, nil
+			}})
+			u := bench.Uncontended{Server: s, Approach: slow, Time: time.Second}
+			res, err := bench.Load{Of: u, Keys: "hot", Rate: 200}.Run(context.Background())
+			if tt.fails {
+				wantsError(t, err, tt.err)
+			} else if err != nil || res.Loaded.Failed < 1 || res.Loaded.Unserved < res.Loaded.Failed || res.Ops < 1 {
+				t.Errorf("%d served, %+v, %v", res.Ops, res.Loaded, err)
 			}
-			continue
-		}
-		if err != nil || res.Loaded.Failed < 1 || res.Loaded.Unserved < res.Loaded.Failed || res.Ops < 1 {
-			t.Errorf("%v: %d served, %+v, %v", tt.err, res.Ops, res.Loaded, err)
-		}
+		})
+	}
+}
+
+func wantsError(t *testing.T, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("got %v, want %v", err, want)
 	}
 }
 
@@ -254,6 +264,7 @@ func (d deaf) Acquire(context.Context, string) (func() error, error) {
 }
 
 func TestDeafRivalDoesNotHoldUpTheEnd(t *testing.T) {
+	t.Parallel()
 	s := miniServer(t)
 	wait, closed := make(chan struct{}), make(chan struct{})
 	addRival(t, bench.RivalKind{Name: "deaf", Open: func(bench.RivalConfig) (bench.Rival, error) {

@@ -15,11 +15,13 @@ import (
 
 // made is a Load of an op that was made up.
 func made(t *testing.T, s *bench.Server, rate float64, op func(key string) error) bench.Load {
-	addRival(t, bench.RivalKind{Name: "made-up", Open: func(bench.RivalConfig) (bench.Rival, error) { return madeUp{op}, nil }})
-	return bench.Load{Of: bench.Uncontended{Server: s, Approach: "made-up"}, Rate: rate}
+	name := "made-up-in-" + t.Name()
+	addRival(t, bench.RivalKind{Name: name, Open: func(bench.RivalConfig) (bench.Rival, error) { return madeUp{op}, nil }})
+	return bench.Load{Of: bench.Uncontended{Server: s, Approach: name}, Rate: rate}
 }
 
 func TestLoadFiguresBelongTogether(t *testing.T) {
+	t.Parallel()
 	s, r := realServer(t)
 	l := bench.Load{Of: bench.Uncontended{Server: s, Approach: "floor", Time: time.Second}, Rate: 300}
 	res, err := l.Run(context.Background())
@@ -54,6 +56,7 @@ func TestLoadFiguresBelongTogether(t *testing.T) {
 
 // The server stops for a second: a closed loop would have one slow op. Those that arrive meanwhile all count.
 func TestLoadCountsThoseThatComeWhileTheServerHangs(t *testing.T) {
+	t.Parallel()
 	s, r := realServer(t)
 	var paused atomic.Bool
 	var n atomic.Int64
@@ -87,6 +90,7 @@ func TestLoadCountsThoseThatComeWhileTheServerHangs(t *testing.T) {
 
 // One that takes 20 ms, two at a time: 100 a second, however many arrive.
 func TestLoadBeyondSaturationTellsWhoWasNotServed(t *testing.T) {
+	t.Parallel()
 	s := miniServer(t)
 	l := made(t, s, 1000, func(string) error { time.Sleep(20 * time.Millisecond); return nil })
 	l.Of.Goroutines, l.Of.Time = 2, time.Second

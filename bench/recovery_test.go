@@ -14,6 +14,7 @@ import (
 const recoveryTTL = 2 * time.Second
 
 func TestKilledHolderIsFollowedAfterItsLease(t *testing.T) {
+	t.Parallel()
 	s, r := realServer(t)
 	t.Run("ways", func(t *testing.T) {
 		for _, way := range []string{"polling", "fair", "cohort", "other-locker"} {
@@ -47,26 +48,28 @@ func followed(t *testing.T, w bench.Recovery) {
 
 // When a lease ends that was renewed by the one who is dead, nobody knows.
 func TestRecoveryOfARivalThatRenewsTellsOfTheWholeGapOnly(t *testing.T) {
+	t.Parallel()
 	s, _ := realServer(t)
-	of := func(way string) map[string]float64 {
-		return figures(t, bench.Recovery{Server: s, Way: way, TTL: recoveryTTL, Times: 1})
-	}
 	for way, has := range map[string]bool{"other-locker": true, "renewing": false} {
-		got := of(way)
-		for _, unit := range []string{"gap-p50-ns", "gap-max-ns"} {
-			if got[unit] <= 0 {
-				t.Errorf("%s: %s is %v", way, unit, got[unit])
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			got := figures(t, bench.Recovery{Server: s, Way: way, TTL: recoveryTTL, Times: 1})
+			for _, unit := range []string{"gap-p50-ns", "gap-max-ns"} {
+				if got[unit] <= 0 {
+					t.Errorf("%s is %v", unit, got[unit])
+				}
 			}
-		}
-		for _, unit := range []string{"beyond-p50-ns", "beyond-max-ns"} {
-			if _, ok := got[unit]; ok != has {
-				t.Errorf("%s: has %s is %v, want %v", way, unit, ok, has)
+			for _, unit := range []string{"beyond-p50-ns", "beyond-max-ns"} {
+				if _, ok := got[unit]; ok != has {
+					t.Errorf("has %s is %v, want %v", unit, ok, has)
+				}
 			}
-		}
+		})
 	}
 }
 
 func TestRecoveryOfALockThatDoesNotExcludeHasNoFigures(t *testing.T) {
+	t.Parallel()
 	s := miniServer(t)
 	for _, way := range []string{"no-lock", "no-lock-renewing"} {
 		res, err := bench.Recovery{Server: s, Way: way, TTL: 2 * time.Second}.Run(context.Background())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -47,13 +48,20 @@ type RivalKind struct {
 	ServerCPU func() (time.Duration, bool)
 }
 
-var rivals []RivalKind
+var (
+	rivalsMu sync.RWMutex // protects rivals
+	rivals   []RivalKind
+)
 
 // AddRivals makes rivals known. A program calls it before Join: the processes of a Contention are to know them too. It
 // panics if a name is taken.
 func AddRivals(kinds ...RivalKind) {
+	own := slices.Concat(ownApproaches, ContentionWays())
+	rivalsMu.Lock()
+	defer rivalsMu.Unlock()
 	for _, k := range kinds {
-		if k.Name == "" || slices.Contains(slices.Concat(ownApproaches, ContentionWays(), Rivals()), k.Name) {
+		if k.Name == "" || slices.Contains(own, k.Name) ||
+			slices.ContainsFunc(rivals, func(r RivalKind) bool { return r.Name == k.Name }) {
 			panic(fmt.Sprintf("bench: the rival's name %q is taken", k.Name))
 		}
 		rivals = append(rivals, k)
@@ -70,12 +78,16 @@ func (k RivalKind) Versions() []string {
 }
 
 // RivalKinds are those that are known.
-func RivalKinds() []RivalKind { return slices.Clone(rivals) }
+func RivalKinds() []RivalKind {
+	rivalsMu.RLock()
+	defer rivalsMu.RUnlock()
+	return slices.Clone(rivals)
+}
 
 // Rivals are their names.
 func Rivals() []string {
 	var names []string
-	for _, k := range rivals {
+	for _, k := range RivalKinds() {
 		names = append(names, k.Name)
 	}
 	return names
@@ -84,7 +96,7 @@ func Rivals() []string {
 // WaitingRivals are the names of those that can wait for a lock, and so be the Way of a Contention.
 func WaitingRivals() []string {
 	var names []string
-	for _, k := range rivals {
+	for _, k := range RivalKinds() {
 		if !k.OneTry {
 			names = append(names, k.Name)
 		}
@@ -93,11 +105,12 @@ func WaitingRivals() []string {
 }
 
 func rivalNamed(name string) (RivalKind, bool) {
-	i := slices.IndexFunc(rivals, func(k RivalKind) bool { return k.Name == name })
+	known := RivalKinds()
+	i := slices.IndexFunc(known, func(k RivalKind) bool { return k.Name == name })
 	if i < 0 {
 		return RivalKind{}, false
 	}
-	return rivals[i], true
+	return known[i], true
 }
 
 // readyFor is the Ready of an approach or a way.

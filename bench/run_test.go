@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,9 +19,12 @@ import (
 
 const short = 10 * time.Millisecond
 
-// allWorkloads are one of each, for rounds of length d. An open loop has an op only if one is served in the time: its
-// rounds are longer than a machine stalls.
+// allWorkloads are one of each, for rounds of length d.
 func allWorkloads(s *bench.Server, d time.Duration) []bench.Workload {
+	return slices.Concat(closedLoops(s, d), openLoops(s, d))
+}
+
+func closedLoops(s *bench.Server, d time.Duration) []bench.Workload {
 	var list []bench.Workload
 	for _, u := range bench.Approaches(s, 4) {
 		u.Time = d
@@ -29,17 +33,22 @@ func allWorkloads(s *bench.Server, d time.Duration) []bench.Workload {
 	for _, name := range bench.Verbs(s) {
 		list = append(list, bench.Verb{Server: s, Verb: name, Time: d})
 	}
+	return append(list, bench.Uncontended{Server: s, Approach: "floor", PoolSize: 2, Goroutines: 4, Time: d},
+		bench.Contention{Server: s, Waiters: 8, Time: d})
+}
+
+// openLoops have an op only if one is served in the time: their rounds are longer than a machine stalls.
+func openLoops(s *bench.Server, d time.Duration) []bench.Workload {
+	d = max(d, time.Second)
 	bounded := bench.Uncontended{Server: s, Approach: "floor", PoolSize: 2, Goroutines: 4, Time: d}
-	list = append(list, bounded)
-	bounded.Time = max(d, time.Second)
-	list = append(list, bench.Load{Of: bounded, Rate: 500})
+	list := []bench.Workload{bench.Load{Of: bounded, Rate: 500}}
 	for _, keys := range []string{"hot", "zipf10000"} {
 		for _, way := range []string{"polling", "cohort"} {
-			u := bench.Uncontended{Server: s, Approach: way, Goroutines: 64, Time: max(d, time.Second)}
-			list = append(list, bench.Load{Of: u, Keys: keys, Rate: 500})
+			u := bench.Uncontended{Server: s, Approach: way, Goroutines: 64, Time: d}
+			list = append(list, bench.Load{Of: u, Keys: keys, Rate: 200})
 		}
 	}
-	return append(list, bench.Contention{Server: s, Waiters: 8, Time: d})
+	return list
 }
 
 // latencies is how many there should be: of an open loop, where some are served that came before the time, or not in it,
@@ -79,6 +88,29 @@ func once(t *testing.T, f func() error) {
 	}
 }
 
+// sideways runs f for each workload, four side by side, and returns when all have ended.
+func sideways[W bench.Workload](t *testing.T, list []W, f func(*testing.T, W)) {
+	for some := range slices.Chunk(list, 4) {
+		t.Run("some", func(t *testing.T) {
+			for _, w := range some {
+				t.Run(w.Name(), func(t *testing.T) {
+					t.Parallel()
+					f(t, w)
+				})
+			}
+		})
+	}
+}
+
+// runAll runs f for short closed loops, one after the other, since each takes all that the machine has; and then for the
+// open loops, which mostly wait.
+func runAll(t *testing.T, s *bench.Server, f func(*testing.T, bench.Workload)) {
+	for _, w := range closedLoops(s, 4*short) {
+		t.Run(w.Name(), func(t *testing.T) { f(t, w) })
+	}
+	sideways(t, openLoops(s, 4*short), f)
+}
+
 func keysOf(t *testing.T, r *redistest.Server) []string {
 	t.Helper()
 	keys, err := redis.Strings(r.Do("KEYS", "*"))
@@ -91,45 +123,45 @@ func keysOf(t *testing.T, r *redistest.Server) []string {
 // Each workload measures something, and leaves no key; goleak in TestMain sees to the goroutines.
 func TestRunMeasuresAndLeavesNoKey(t *testing.T) {
 	s, r := realServer(t)
-	for _, w := range allWorkloads(s, 4*short) {
+	runAll(t, s, func(t *testing.T, w bench.Workload) {
 		res, err := w.Run(context.Background())
 		if err != nil {
-			t.Fatalf("%s: %v", w.Name(), err)
+			t.Fatal(err)
 		}
 		if res.Ops < 1 || res.Elapsed <= 0 || res.PerOp() <= 0 {
-			t.Errorf("%s: %d ops in %v", w.Name(), res.Ops, res.Elapsed)
+			t.Errorf("%d ops in %v", res.Ops, res.Elapsed)
 		}
 		if _, contest := w.(bench.Contention); !contest && res.Latency.TotalCount() != latencies(res) {
-			t.Errorf("%s: %d latencies, want %d; %d ops", w.Name(), res.Latency.TotalCount(), latencies(res), res.Ops)
+			t.Errorf("%d latencies, want %d; %d ops", res.Latency.TotalCount(), latencies(res), res.Ops)
 		}
 		if _, verb := w.(bench.Verb); !verb && (res.CPU.Server < 0 || runtime.GOOS == "linux" && res.CPU.Client <= 0) {
-			t.Errorf("%s: %+v", w.Name(), *res.CPU)
+			t.Errorf("%+v", *res.CPU)
 		}
-		if keys := keysOf(t, r); len(keys) > 0 {
-			t.Errorf("%s left %q", w.Name(), keys)
-		}
+	})
+	if keys := keysOf(t, r); len(keys) > 0 {
+		t.Errorf("left %q", keys)
 	}
 }
 
 func TestRunOnMiniredisMeasuresAndLeavesNoKey(t *testing.T) {
 	s := miniServer(t)
-	for _, w := range allWorkloads(s, 4*short) {
+	runAll(t, s, func(t *testing.T, w bench.Workload) {
 		res, err := w.Run(context.Background())
 		if err != nil {
-			t.Fatalf("%s: %v", w.Name(), err)
+			t.Fatal(err)
 		}
 		if res.Ops < 1 {
-			t.Errorf("%s: no ops", w.Name())
+			t.Error("no ops")
 		}
 		if res.Allocs >= 0 {
-			t.Errorf("%s: %v allocs/op, which are the embedded server's too", w.Name(), res.Allocs)
+			t.Errorf("%v allocs/op, which are the embedded server's too", res.Allocs)
 		}
 		for _, m := range res.Metrics() {
 			if strings.Contains(m.Unit, "cpu") {
-				t.Errorf("%s: has %s, which is the embedded server's too", w.Name(), m.Unit)
+				t.Errorf("it has %s, which is the embedded server's too", m.Unit)
 			}
 		}
-	}
+	})
 	c := s.Pool.Get()
 	defer c.Close()
 	if keys, err := redis.Strings(c.Do("KEYS", "*")); err != nil || len(keys) > 0 {
@@ -142,13 +174,13 @@ func TestCancelledRunSaysWhyAndLeavesNoKey(t *testing.T) {
 	s, r := realServer(t)
 	for _, w := range allWorkloads(s, time.Hour) {
 		ctx, cancel := context.WithCancelCause(context.Background())
-		ended := make(chan error)
+		ended := make(chan error, 1)
 		go func() {
 			_, err := w.Run(ctx)
 			ended <- err
 		}()
 		if !strings.HasSuffix(w.Name(), "verb=NewToken") {
-			eventually(t, w.Name()+" has keys", func() bool { return len(keysOf(t, r)) > 0 })
+			eventually(t, w.Name()+" has keys", func() bool { return len(keysOf(t, r)) > 0 || len(ended) > 0 })
 		}
 		cancel(cause)
 		if err := <-ended; !errors.Is(err, cause) {
@@ -177,20 +209,24 @@ func TestRunWithEndedContextMakesNoKey(t *testing.T) {
 // A command that waits for a hung server would hold the run for the 3 s of the read timeout. The Close of a fair Locker
 // waits for as long. Run does not return before the goroutines have ended.
 func TestCancelStopsARunAtAHungServer(t *testing.T) {
-	for _, name := range []string{"setnx", "locker", "contention", "verb", "load", "load-hot-polling", "load-hot-fair"} {
-		t.Run(name, func(t *testing.T) {
-			most := 2500 * time.Millisecond
-			if name == "load-hot-fair" {
-				most = 8 * time.Second
-			}
-			once(t, func() error { return cancelAtAHungServer(t, name, most) })
-		})
-	}
+	running := goleak.IgnoreCurrent()
+	t.Run("all", func(t *testing.T) {
+		for _, name := range []string{"setnx", "locker", "contention", "verb", "load", "load-hot-polling", "load-hot-fair"} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				most := 2500 * time.Millisecond
+				if name == "load-hot-fair" {
+					most = 8 * time.Second
+				}
+				once(t, func() error { return cancelAtAHungServer(t, name, most) })
+			})
+		}
+	})
+	goleak.VerifyNone(t, running)
 }
 
 func cancelAtAHungServer(t *testing.T, name string, most time.Duration) error {
 	s, r := realServer(t)
-	running := goleak.IgnoreCurrent()
 	var w bench.Workload = bench.Uncontended{Server: s, Approach: name, Goroutines: 4, Time: time.Hour}
 	switch name {
 	case "contention":
@@ -203,13 +239,11 @@ func cancelAtAHungServer(t *testing.T, name string, most time.Duration) error {
 	case "verb":
 		w = bench.Verb{Server: s, Verb: "SetNX", Time: time.Hour}
 	}
-	return cancelHung(t, w, r, 1, most, running)
+	return cancelHung(t, w, r, 1, most)
 }
 
 // cancelHung cancels the run once it has its keys, and its server hangs. It returns an error if that took too long.
-func cancelHung(
-	t *testing.T, w bench.Workload, r *redistest.Server, keys int, most time.Duration, running goleak.Option,
-) error {
+func cancelHung(t *testing.T, w bench.Workload, r *redistest.Server, keys int, most time.Duration) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ended := make(chan error)
@@ -227,7 +261,6 @@ func cancelHung(
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "could not be removed") {
 		t.Errorf("unexpected error: %v", err)
 	}
-	goleak.VerifyNone(t, running)
 	if took > most {
 		return fmt.Errorf("it took %v to stop", took)
 	}
@@ -235,6 +268,7 @@ func cancelHung(
 }
 
 func TestRunEndsByItselfAtAHungServer(t *testing.T) {
+	t.Parallel()
 	s, r := realServer(t)
 	ended := make(chan error)
 	go func() {

@@ -35,6 +35,7 @@ func TestOpenOfAClosedPortIsUnreachable(t *testing.T) {
 }
 
 func TestOpenOfAHungServerIsBounded(t *testing.T) {
+	t.Parallel()
 	r := redistest.Start(t)
 	r.Pause()
 	defer r.Resume()

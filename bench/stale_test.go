@@ -39,6 +39,7 @@ var staleWays = []struct {
 }{{"plain", false}, {"verified", false}, {"guarded", true}}
 
 func TestAStaleWriteIsRefusedOnlyByTheResource(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	for _, x := range staleWays {
 		t.Run(x.name, func(t *testing.T) {

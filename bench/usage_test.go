@@ -55,6 +55,7 @@ func figures(t *testing.T, w bench.Workload) map[string]float64 {
 
 // Who has no figure must not seem to cost nothing.
 func TestCostIsLeftOutWhereItIsNotKnown(t *testing.T) {
+	t.Parallel()
 	s, _ := realServer(t)
 	addRival(t, bench.RivalKind{Name: "far", Open: openNothing, Server: "other"})
 	addRival(t, bench.RivalKind{Name: "near", Open: openNothing})
