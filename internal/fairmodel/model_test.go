@@ -1,3 +1,7 @@
+//go:build !race
+
+// The race detector makes these explorations ten times slower and has nothing to find: there is one goroutine in each.
+
 package fairmodel_test
 
 import (
@@ -12,7 +16,7 @@ import (
 	"github.com/redigolock/redigolock/internal/fairmodel"
 )
 
-// long asks for the large explorations: minutes, and gigabytes. With the race detector only the smallest are made.
+// long asks for the large explorations: minutes, and gigabytes.
 var long = os.Getenv("REDIGOLOCK_LONG") != ""
 
 // keeps explores cfg to its end and fails with the trace of the first broken property.
@@ -82,9 +86,6 @@ func TestProtocolKeepsItsPromisesWhenSlow(t *testing.T) {
 					t.Skip("only with REDIGOLOCK_LONG")
 				}
 				t.Parallel()
-				if raceEnabled {
-					x.slow = min(x.slow, 1)
-				}
 				for _, warm := range []bool{false, true} {
 					keeps(t, fairmodel.Config{TTLs: x.ttls, Cohort: cohort, Warm: warm, Budget: budgetOf(x.slow)})
 				}
@@ -99,9 +100,6 @@ func TestProtocolKeepsItsPromisesAfterAnyFault(t *testing.T) {
 			t.Parallel()
 			keeps(t, fairmodel.Config{TTLs: oneProcess, Budget: budgetOf(1, fault), Warm: true})
 			keeps(t, fairmodel.Config{TTLs: twoSingles, Budget: budgetOf(0, fault), Warm: true})
-			if raceEnabled {
-				return
-			}
 			for _, cfg := range []fairmodel.Config{
 				{TTLs: twoSingles, Budget: budgetOf(slowWith(fault), fault)},
 				{TTLs: twoSingles, Budget: budgetOf(1, fault), Warm: true},
@@ -125,8 +123,8 @@ func TestProtocolKeepsItsPromisesAfterAnyFault(t *testing.T) {
 }
 
 func TestProtocolKeepsItsPromisesAfterAnyTwoFaults(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector slows it down and has nothing to find: there is one goroutine")
+	if testing.Short() {
+		t.Skip("takes as long as all other explorations together")
 	}
 	names := faults()
 	for i, a := range names {

@@ -1,5 +1,0 @@
-//go:build race
-
-package fairmodel_test
-
-const raceEnabled = true
