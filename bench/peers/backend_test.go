@@ -75,6 +75,7 @@ var leftOn = map[string]func(t *testing.T) []string{
 
 // The rivals' own servers serve both workloads, say what they cost, and are left as they were.
 func TestOtherServersAreMeasuredAndLeftEmpty(t *testing.T) {
+	needServers(t)
 	peers.Stop() // what killed processes have left on them goes with them
 	s, _ := server(t)
 	for _, kind := range kinds(t) {
@@ -108,6 +109,7 @@ func TestOtherServersDieWithTheProcess(t *testing.T) {
 		startAndTell(t, note)
 		<-t.Context().Done() // never: it is killed
 	}
+	needServers(t)
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux ends a child with its parent")
 	}
@@ -167,6 +169,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func TestOtherServersEndAndCanStartAgain(t *testing.T) {
+	needServers(t)
 	for _, kind := range kinds(t) {
 		if kind.Ready == nil {
 			continue

@@ -6,7 +6,7 @@
 // the way of a Contention or a Recovery. They make connections of their own, without the user and password of the
 // server's URL, but for those on redigo. etcd and ZooKeeper are started when they are first needed, where they are
 // installed (scripts/install.sh peers); REDIGOLOCK_ETCD and REDIGOLOCK_ZOOKEEPER name the host:port of running ones
-// instead. With REDIGOLOCK_PEERS=1 the tests fail where they are not installed.
+// instead. The tests use them with REDIGOLOCK_PEERS=1 only, and then they must be installed.
 //
 //	cd bench/peers && go test -run '^$' -bench KeepAlive -benchtime 1x -locks 1000,10000 -ttl 10s -time 20s
 //	cd bench/peers && go test -run '^$' -bench AcquireRelease -benchtime 1x -count 10 -round 300ms

@@ -2,6 +2,7 @@ package peers_test
 
 import (
 	"context"
+	"flag"
 	"testing"
 	"time"
 
@@ -16,6 +17,8 @@ import (
 func TestMain(m *testing.M) {
 	peers.Add()
 	bench.Join()
+	flag.Parse()
+	_ = flag.Set("test.parallel", "32") // those that are parallel wait: for a lease to be over, or a renewal to be due
 	goleak.VerifyTestMain(stopping{m})
 }
 
@@ -45,6 +48,7 @@ func server(tb testing.TB) (*bench.Server, *redistest.Server) {
 // Each rival renews each lock at half of its ttl, as we do, and leaves nothing. Half of the ttl is more than a machine
 // stalls.
 func TestEachWayRenewsAndLeavesNoKey(t *testing.T) {
+	t.Parallel()
 	s, r := server(t)
 	t.Run("ways", func(t *testing.T) {
 		for _, w := range peers.KeepAlive(bench.KeepAlive{Server: s, Locks: 50, TTL: 5 * time.Second, Time: 10 * time.Second}) {

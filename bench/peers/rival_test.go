@@ -25,22 +25,34 @@ func open(t *testing.T, kind bench.RivalKind, s *bench.Server) bench.Rival {
 	return r
 }
 
-// kinds are the rivals whose servers are installed. With REDIGOLOCK_PEERS=1 all must be.
+// withServers says that the rivals with a server of another kind, etcd and ZooKeeper, are tested, too: they must be
+// installed, and take seconds to start.
+var withServers = os.Getenv("REDIGOLOCK_PEERS") == "1"
+
+// kinds are the rivals on Redis, and with REDIGOLOCK_PEERS=1 all.
 func kinds(t *testing.T) []bench.RivalKind {
 	t.Helper()
 	var list []bench.RivalKind
 	for _, kind := range peers.Kinds() {
 		if kind.Ready != nil {
-			if err := kind.Ready(); errors.Is(err, peers.ErrNoServer) && os.Getenv("REDIGOLOCK_PEERS") != "1" {
-				t.Logf("without %s: %v", kind.Name, err)
+			if !withServers {
 				continue
-			} else if err != nil {
+			}
+			if err := kind.Ready(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		list = append(list, kind)
 	}
 	return list
+}
+
+// needServers skips the test where there are only rivals on Redis.
+func needServers(t *testing.T) {
+	t.Helper()
+	if !withServers {
+		t.Skip("only with REDIGOLOCK_PEERS=1, which needs etcd and ZooKeeper")
+	}
 }
 
 // keyOf is what the rival calls the key on a server of Redis's kind.
@@ -137,6 +149,7 @@ func TestEachRivalExcludesAndLeavesNoKey(t *testing.T) {
 // What arrives at a rate is served, with keys of its own and with one that all want; and what a dead holder had is
 // taken over.
 func TestEachRivalServesALoadAndRecovers(t *testing.T) {
+	t.Parallel()
 	s, r := server(t)
 	t.Run("rivals", func(t *testing.T) {
 		for _, kind := range kinds(t) {

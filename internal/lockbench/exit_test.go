@@ -28,6 +28,7 @@ func TestClosedPortIsOneLineAndExitCode3(t *testing.T) {
 }
 
 func TestHungServerIsOneLineAndExitCode3(t *testing.T) {
+	t.Parallel()
 	r := redistest.Start(t)
 	r.Pause()
 	defer r.Resume()
@@ -39,6 +40,7 @@ func TestHungServerIsOneLineAndExitCode3(t *testing.T) {
 }
 
 func TestServerThatHangsMeanwhileIsOneLineAndExitCode3(t *testing.T) {
+	t.Parallel()
 	r := redistest.Start(t)
 	ended := make(chan outcome)
 	go func() {

@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv("LOCKBENCH_TEST_MAIN") == "1" {
 		os.Exit(Main())
 	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // they wait
 	goleak.VerifyTestMain(m)
 }
 

@@ -82,7 +82,7 @@ func TestOutHasALineForEachRoundInTheOrderOfTheTable(t *testing.T) {
 func TestBenchstatReadsOut(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "out.txt")
 	o := lockbench(context.Background(), nil,
-		"-workload", "all", "-time", "20ms", "-count", "6", "-goroutines", "1", "-waiters", "2",
+		"-workload", "all", "-time", "5ms", "-count", "6", "-goroutines", "1", "-waiters", "2",
 		"-processes", "1", "-ways", "fair", "-out", file) // a round of polling may have no hand-off at all
 	if o.code != exitDone {
 		t.Fatal(o.stderr)
@@ -107,22 +107,23 @@ func TestBenchstatReadsOut(t *testing.T) {
 }
 
 func TestKeepAliveIsShownAndWrittenAndLeavesNoKey(t *testing.T) {
+	t.Parallel()
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "out.txt")
 	o := lockbench(context.Background(), nil,
-		"-url", r.URL(), "-workload", "keepalive", "-locks", "1,20", "-ttl", "4s", "-out", file)
+		"-url", r.URL(), "-workload", "keepalive", "-locks", "1,20", "-ttl", "2s", "-out", file)
 	if o.code != exitDone || o.stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
 	}
-	for _, text := range []string{"Locks of 4s kept alive, 1 round of 4s", "CPU/renewal", "server CPU", "bytes/lock",
+	for _, text := range []string{"Locks of 2s kept alive, 1 round of 2s", "CPU/renewal", "server CPU", "bytes/lock",
 		"late p50"} {
 		if !strings.Contains(o.stdout, text) {
 			t.Errorf("%q is not in\n%s", text, o.stdout)
 		}
 	}
 	names, last := readOut(t, file)
-	for i, want := range []string{"way=locker/locks=1/ttl=4s", "way=loop/locks=1/ttl=4s", "way=locker/locks=20/ttl=4s",
-		"way=loop/locks=20/ttl=4s"} {
+	for i, want := range []string{"way=locker/locks=1/ttl=2s", "way=loop/locks=1/ttl=2s", "way=locker/locks=20/ttl=2s",
+		"way=loop/locks=20/ttl=2s"} {
 		if i >= len(names) || !strings.HasPrefix(names[i], "KeepAlive/server=redis/"+want) {
 			t.Errorf("line %d is not %s: %q", i, want, names)
 		}
@@ -142,7 +143,7 @@ func TestMuxAndLoadAreShownAndWrittenAndLeaveNoKey(t *testing.T) {
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "out.txt")
 	o := lockbench(context.Background(), nil, "-url", "unix://"+r.Socket(), "-workload", "mux,load", "-goroutines", "2,8",
-		"-pools", "1,4", "-rates", "200,400", "-served", "8", "-time", "500ms", "-count", "1", "-out", file)
+		"-pools", "1,4", "-rates", "200,400", "-served", "8", "-time", "150ms", "-count", "1", "-out", file)
 	if o.code != exitDone || o.stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
 	}
@@ -213,6 +214,7 @@ func TestLoadOfSharedKeysIsByWaysAndLeavesNoKey(t *testing.T) {
 }
 
 func TestRecoveryKillsAHolderEachRoundAndLeavesNoKey(t *testing.T) {
+	t.Parallel()
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "out.txt")
 	o := lockbench(context.Background(), nil, "-url", r.URL(), "-workload", "recovery",
