@@ -204,6 +204,26 @@ passed over. [Locker.Close] waits for that, for three OpTimeouts at most.
 A wait that ends with its context is both that context's cause and, if the lock was held, ErrHeld. The server's or the
 network's own error stays wrapped inside.
 
+# Observing
+
+An [Observer] is told what happens, for logs, metrics and traces. Each acquire begins with Waiting and ends with exactly one of
+Acquired and GaveUp, so a span that Waiting starts is always ended. Each command that does not succeed is told once, also
+if it is tried again:
+
+	Contended  somebody else has the lock               count it; many mean that a key is wanted too often
+	Failed     refused, or no connection was to be had  alert: a Do that waits for a server that is down is seen here
+	Unknown    no reply came                            alert if there are many: timeouts, a network that loses
+	Lost       a KeepAlive context ended with ErrLost   alert: work was cut short
+	Extended   margin is what was left of the lease     alert when it comes near zero: the ttl is too short
+
+Each func gets the context of the call, of KeepAlive, or of the waiter that a fair Locker works for in the background. What
+Waiting returns gives its values to all that follows for the call, to its commands too, but does not change when it ends. The
+funcs run where the event arises, so a slow one makes locks late. One that panics in a call ends that call, whose lock is
+then removed in the background; in a goroutine of the Locker's own it ends the process.
+
+[Locker.Stats] counts what there is now: locks held, calls that wait, locks kept alive, tokens still to be removed, and
+connections beside the pool's. testdata/day.txt shows all events of a day.
+
 # When the server cannot
 
 	condition        what you read                     Acquire       Release      Extend, KeepAlive
