@@ -214,7 +214,7 @@ func TestObserverThatEndsAGoroutineWedgesNothing(t *testing.T) {
 					}
 				},
 			}})
-			s.Next("set", sim.Drop())
+			s.Next("set", sim.Drop(), sim.Drop())
 			s.Next("extend", sim.Cut())
 			s.Next("release", sim.Cut(), sim.Cut())
 			_, err := l.TryAcquire(bg, "key", time.Minute)

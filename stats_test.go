@@ -114,7 +114,7 @@ func TestStatsCountsWaitsDebtsAndConnections(t *testing.T) {
 		cancel()
 		wantStats(t, l, "none waits", redigolock.Stats{})
 
-		s.Next("set", sim.Drop())
+		s.Next("set", sim.Drop(), sim.Drop())
 		s.Next("extend", sim.Drop())
 		s.Next("release", sim.Swallow())
 		_, err := l.TryAcquire(bg, "third", time.Minute)
