@@ -41,7 +41,9 @@ func (s *slot) passOn(ctx context.Context, k *Lock) bool {
 			return false
 		}
 	}
+	at := s.checkAt
 	s.deliver(s.head, k.token, d, k.longest())
+	s.checkAt = at // nothing was asked of the server
 	s.passes++
 	return true
 }

@@ -95,7 +95,8 @@ and clean-ups dial their own connections from the pool behind the Mux.
 # First come, first served
 
 With Locker.Fair the waiters of a key queue on the server, and a release hands the lock to the next of them in its own script.
-Nobody polls, nobody overtakes, and a contended cycle is one script, however many wait; it is two where the Locker that releases
+Nobody polls, nobody overtakes, and a contended cycle is one script, however many wait, and one more for each second or so that
+the lock is held while others wait; it is two where the Locker that releases
 has no other waiter for the key, and takes its place in the queue anew.
 
 	locks := &redigolock.Locker{Pool: pool, Fair: true}
@@ -115,7 +116,9 @@ seconds after the last wait. A message is a hint that the lock was granted; what
 	                                                 it is granted the lock before that: as a holder that died
 	a waiting process stands still                   once it is granted the lock: as a holder that died
 	the key is deleted, or released by a client or   up to a second: they hand nothing over
-	Locker that is not fair
+	Locker that is not fair, or attached to and
+	released elsewhere, also under a holder of the
+	waiters' own Locker
 	the server restarts without its data             a second; the order is lost
 	no subscription can be had for now               waiters try, with pauses: not in the order of arrival
 

@@ -91,8 +91,7 @@ func (s *slot) nextEntry(now time.Time) (cmd command, at time.Time) {
 		return cmd, at
 	}
 	if s.h != nil && !s.h.isOver() { // its Release will take the head along. If there is none:
-		left := s.h.Deadline().Sub(s.l.now())
-		return cmd, now.Add(min(max(left, time.Millisecond), pokeCap)) // the machine may be suspended meanwhile
+		return s.nextBehind(now)
 	}
 	switch {
 	case s.notBefore.After(now):
@@ -108,6 +107,27 @@ func (s *slot) nextEntry(now time.Time) (cmd command, at time.Time) {
 	s.tryAt = now.Add(pauseAfter(s.tries))
 	s.tries++
 	return command{kind: try, t: s.w, fresh: s.fresh, ctx: x.ctx}, at
+}
+
+// nextBehind is nextEntry behind a holder of the slot's own. The lock may be gone without its knowing, deleted, or attached to
+// and released elsewhere: so it is asked after when it has not been known to be held for a while.
+func (s *slot) nextBehind(now time.Time) (cmd command, at time.Time) {
+	if age, renewed := s.h.sinceRenewed(); renewed != s.renewed {
+		s.renewed = renewed
+		s.heldAt(now.Add(-age))
+	}
+	left := s.h.Deadline().Sub(s.l.now())
+	at = now.Add(min(max(left, time.Millisecond), pokeCap)) // the machine may be suspended meanwhile
+	switch {
+	case s.checked:
+	case s.checkAt.After(now):
+		at = earlier(at, s.checkAt)
+	default:
+		s.checked = true
+		s.heldAt(now) // if no answer comes, it is asked after again when as much time has passed
+		return command{kind: check, h: s.h, fresh: s.fresh}, at
+	}
+	return cmd, at
 }
 
 // earlier is the earlier of two times that are known.

@@ -3,6 +3,7 @@ package redigolock
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // releaseFair is release for a fair Locker: the next local waiter's entry goes along, and the server hands the lock to the
@@ -99,4 +100,11 @@ func (k *Lock) isOver() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.over(k.locker.now())
+}
+
+// sinceRenewed is how long ago the newest Extend was sent that succeeded, and when that was, after the acquire.
+func (k *Lock) sinceRenewed() (age, renewed time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.locker.now().Sub(k.acquired) - k.renewed, k.renewed
 }

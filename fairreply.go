@@ -12,6 +12,10 @@ import (
 // answered goes by what became of a command. r counts if err is nil.
 func (s *slot) answered(ctx context.Context, cmd command, start time.Time, r fairReply, err error) {
 	switch {
+	case cmd.kind == check:
+		s.fresh = errors.Is(err, ErrUnknown)
+		s.lookedAfter(cmd.h, err)
+		return
 	case err == nil:
 		s.trouble, s.fresh = r.deaf, false
 		s.lookAtHolder(r)
@@ -153,7 +157,8 @@ func (s *slot) hold(k *Lock) {
 		old.latch()
 		go old.lose(notHeld("acquire", s.key)) // it calls the user, who may call the Locker
 	}
-	s.h, s.held = k, nil
+	s.h, s.held, s.renewed = k, nil, 0
+	s.heldAt(time.Now())
 }
 
 // latch ends the handle: it says ErrNotHeld from now on.
@@ -209,6 +214,18 @@ func (s *slot) freed(o *debt, err error) {
 		o.failures++
 	}
 	o.busy = o.kept
+}
+
+// lookedAfter goes by what a CHECK said of a holder. By now another may have the lock: then it says nothing. After a cohort's
+// hand-off the token is the next holder's, and so is the loss.
+func (s *slot) lookedAfter(k *Lock, err error) {
+	s.checked = false
+	if !errors.Is(err, ErrNotHeld) && (!errors.Is(err, ErrConflict) || errors.Is(err, errNoTTL)) || s.h == nil || s.h.token != k.token {
+		return
+	}
+	s.h.latch()
+	go s.h.lose(err) // it calls the user, who may call the Locker
+	s.h = nil
 }
 
 // settled takes a debt off the list.

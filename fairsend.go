@@ -13,6 +13,7 @@ type command struct {
 	kind  kind
 	t     *ticket         // of TRY, ENTER, POKE, QUIT; of REL: the entry that goes along, nil for none
 	o     *debt           // of REL
+	h     *Lock           // of CHECK
 	ttl   time.Duration   // of POKE: the heir's
 	fresh bool            // on a connection of its own
 	ctx   context.Context // for the Observer, where it is sent in the background; nil: nobody's
@@ -27,6 +28,7 @@ const (
 	poke
 	quit
 	rel
+	check // EXTEND by the shortest ttl: it tells whether a holder of the slot's own is one still, and hands on a free lock
 )
 
 // What the scripts say.
@@ -98,6 +100,10 @@ func (l *Locker) sendAndGoBy(ctx context.Context, s *slot, cmd command, b *bound
 func (l *Locker) send(ctx context.Context, s *slot, cmd command, b *boundConn) (start time.Time, r fairReply, err error) {
 	run := func(c redis.Conn) (err error) {
 		start = l.now()
+		if cmd.kind == check {
+			_, err = cmd.h.extendOn(ctx, c, time.Millisecond)
+			return err
+		}
 		s.sending(cmd, start)
 		r, err = s.run(ctx, c, cmd)
 		return err
@@ -136,6 +142,8 @@ func (cmd command) verb() string {
 		return "quit"
 	case rel:
 		return "release"
+	case check:
+		return "extend"
 	}
 	return "acquire"
 }

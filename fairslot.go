@@ -21,6 +21,9 @@ type slot struct {
 	w       *ticket          // waits at the server; an entry belongs to the slot, and the next waiter inherits it
 	quit    *ticket          // was given up, and its QUIT is not answered yet: until then nothing is queued
 	h       *Lock            // the newest holder; it may have passed its Deadline, or hand the lock on at this moment
+	checkAt time.Time        // of the next CHECK
+	renewed time.Duration    // h.renewed, as far as checkAt goes by it
+	checked bool             // a CHECK is in flight
 	owed    []*debt          // tokens whose REL is not confirmed
 	dead    map[string]grave // tokens dropped or given up
 	deadAt  time.Time        // when to look next which of them can be forgotten
@@ -261,6 +264,9 @@ func (s *slot) wakeUp() {
 	s.timerAt = time.Time{}
 	s.settle()
 }
+
+// heldAt says that the lock was h's at that time. Its waiters ask a cap later, not all Lockers in step.
+func (s *slot) heldAt(t time.Time) { s.checkAt = t.Add(pokeCap - rand.N(pokeCap/4)) }
 
 // pokeIn is when to ask again after a reply that the holder has left.
 func pokeIn(left, ttl time.Duration) time.Duration {

@@ -18,9 +18,10 @@ import (
 // acquire, without its end; of what a fair Locker sends in the background that of the waiter, without its end, if it still
 // knows whose it was.
 //
-// verb is what was asked: acquire, attach, verify, extend (also renewals), fence, release, clean up (what an acquire may
-// have left is removed in the background); with Fair also poke (a waiter asks for its place in the queue), quit (it leaves
-// the queue) and subscribe. Waiting's is acquire, try acquire or attach.
+// verb is what was asked: acquire, attach, verify, extend (also renewals, and with Fair a look whether a lock that others
+// wait for is still held), fence, release, clean up (what an acquire may have left is removed in the background); with Fair
+// also poke (a waiter asks for its place in the queue), quit (it leaves the queue) and subscribe. Waiting's is acquire, try
+// acquire or attach.
 type Observer struct {
 	// Waiting: an Acquire, a TryAcquire or an Attach begins. The values of the context that it returns, as a span, are
 	// those of the ctx of all funcs that follow for this call, and of its commands; when they end is up to the caller's ctx

@@ -633,4 +633,34 @@ var fairMutants = []mutant{
 		new:   "			_ = n.goOn\n",
 		tests: "TestFairSubscriptionWhoseDialExits",
 	},
+	{
+		name: "fair: no question about a local holder", file: "fairnext.go",
+		old:   "	case s.checked:\n",
+		new:   "	case true:\n",
+		tests: "TestFairWaitersOfAHolderWhoseLockIsTaken",
+	},
+	{
+		name: "fair: a late answer ends another handle", file: "fairreply.go",
+		old:   "|| s.h == nil || s.h.token != k.token {",
+		new:   "|| s.h == nil {",
+		tests: "TestFairLateAnswerAboutAnEarlierHolder",
+	},
+	{
+		name: "fair: a question without an answer ends the handle", file: "fairreply.go",
+		old:   "	if !errors.Is(err, ErrNotHeld) && (!errors.Is(err, ErrConflict) || errors.Is(err, errNoTTL)) || s.h == nil",
+		new:   "	if err == nil || s.h == nil",
+		tests: "TestFairQuestionAboutALocalHolderIsLost",
+	},
+	{
+		name: "fair: the head goes on, and the handle stays valid", file: "fairreply.go",
+		old:   "	s.h.latch()\n	go s.h.lose(err) // it calls the user, who may call the Locker\n	s.h = nil\n",
+		new:   "	s.h = nil\n",
+		tests: "TestFairWaitersOfAHolderWhoseLockIsTaken",
+	},
+	{
+		name: "fair: a renewed holder is asked after", file: "fairnext.go",
+		old:   "renewed != s.renewed {",
+		new:   "false && renewed > 0 {",
+		tests: "TestFairQuestionsAboutALocalHolder",
+	},
 }
