@@ -125,7 +125,7 @@ func (s *slot) nextBehind(now time.Time) (cmd command, at time.Time) {
 	default:
 		s.checked = true
 		s.heldAt(now) // if no answer comes, it is asked after again when as much time has passed
-		return command{kind: check, h: s.h, fresh: s.fresh}, at
+		return command{kind: check, h: s.h, fresh: s.fresh, ctx: s.head.ctx}, at
 	}
 	return cmd, at
 }
