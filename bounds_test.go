@@ -481,8 +481,6 @@ func boundsPending(c boundCase) string {
 	switch {
 	case tries && c.pool == "fair" && c.by == "op" && (c.hang == "reply" || c.hang == "middle"):
 		return "the second look has an OpTimeout of its own"
-	case c.pool == "mux" && c.hang == "borrow":
-		return "a Mux's queue is not bounded while its leader waits"
 	}
 	return ""
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/groupcommit"
 )
 
 // SetClock replaces the clock that a Locker judges validity by. It must be called before the Locker is used.
@@ -90,25 +92,12 @@ func TokensOf(l *Locker) func() string { return l.newToken }
 
 // What a Mux does at a time.
 const (
-	MaxFlying = maxFlying
-	MaxGroup  = maxGroup
+	MaxFlying = groupcommit.MaxFlying
+	MaxGroup  = groupcommit.MaxGroup
 )
 
 // MuxQueued is how many callers of the Mux wait for their turn.
-func MuxQueued(m *Mux) int {
-	m.state.mu.Lock()
-	defer m.state.mu.Unlock()
-	return len(m.state.queue.calls)
-}
-
-// AgeMux makes the connections of an idle Mux as old as if nothing had happened for d.
-func AgeMux(m *Mux, d time.Duration) {
-	m.state.mu.Lock()
-	defer m.state.mu.Unlock()
-	for _, ln := range m.state.lanes {
-		ln.used, ln.made = ln.used.Add(-d), ln.made.Add(-d)
-	}
-}
+func MuxQueued(m *Mux) int { return m.Stats().Queued }
 
 // A FairReply is what the scripts of Locker.Fair reply.
 type FairReply struct {
@@ -210,4 +199,14 @@ func HeldPlaces(l *Locker) int {
 	l.state.held.mu.Lock()
 	defer l.state.held.mu.Unlock()
 	return len(l.state.held.ends)
+}
+
+// DoBounded has a Mux's connection carry out a command under a context and a timeout, as a Locker's commands are under ctx and
+// OpTimeout.
+func DoBounded(ctx context.Context, c redis.Conn, timeout time.Duration, cmd string, args ...any) (any, error) {
+	var replies [1]any
+	end := cutOnCancel(ctx, c)
+	err := exchange(c, timeout, []request{{cmd, args}}, replies[:])
+	end()
+	return replies[0], err
 }

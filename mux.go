@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/groupcommit"
 )
 
 // A Mux is a [Pool] whose connections share a few real ones, by group commit: while one command waits for its reply, those
@@ -25,12 +26,12 @@ import (
 //
 // Those who travel together share some of their fate. A command that takes long (a slow script) holds up those that share
 // its connection. When a connection breaks, the outcome is [ErrUnknown] for all that were in flight on it; the next
-// command dials anew, without waiting for the pool. A caller that leaves, because its context or its timeout has ended,
-// does the others no harm: its reply is read and thrown away. Only the one that does the work for others stays with
-// them, for the longest timeout among them at most. Those whose timeouts differ by more than a factor of two do not travel
-// together.
+// command dials again, without waiting for the pool. A caller leaves when its context or its timeout ends, wherever its
+// command is by then, and does the others no harm: its reply is read and thrown away. When all have left that a connection
+// owes replies to, it is closed. Calls whose timeouts differ by more than a factor of two do not always travel together.
 //
-// A Mux has no goroutine of its own. It must not be copied after first use.
+// A Mux has no goroutine that outlives its work: one for each connection that is being dialled, eight at the most, and one
+// for each connection while several callers share it. It must not be copied after first use.
 type Mux struct {
 	Pool  Pool // Dials the real connections; a Pool that cannot dial lends them for good. Required.
 	Conns int  // The most real connections, up to 1024. Zero: 1, which is best where few commands are slow.
@@ -38,29 +39,26 @@ type Mux struct {
 	state muxState
 }
 
+type muxState struct {
+	source atomic.Pointer[source]
+	once   sync.Once // for group
+	group  groupcommit.Group
+}
+
 const (
 	maxLanes = 1024
-	maxGroup = 256 // callers that travel together, so that the first need not wait long for the last
+
+	// muxDialTimeout is how long a dial goes on at least, also when all that waited for it have left: those that come next
+	// need it as well. A pool of NewPool ends it earlier by itself.
+	muxDialTimeout = 5 * time.Second
 )
-
-type muxState struct {
-	calls sync.Pool // of *call, each with its channel and its timer, which may belong to a testing/synctest bubble: not global
-
-	mu     sync.Mutex // protects what follows; taken for moments only, never while anything is sent
-	lanes  []*lane
-	queue  callQueue // empty while a lane is free
-	source atomic.Pointer[source]
-	closed bool
-}
 
 var (
 	// errNotSent is in the error of a command that a Mux has not sent: its outcome is definite.
-	errNotSent   = errors.New("mux: nothing was sent")
+	errNotSent   = groupcommit.ErrNotSent
 	errMuxBusy   = fmt.Errorf("%w: %w", errNotSent, errBusyPool)
 	errMuxClosed = fmt.Errorf("%w: %w", ErrClosed, errNotSent)
-	errLate      = fmt.Errorf("mux: no reply in time: %w", os.ErrDeadlineExceeded)
 	errLeft      = errors.New("mux: its caller left before the reply came")
-	errForsaken  = errors.New("mux: whoever worked the connection panicked")
 )
 
 // Get returns a connection, which one goroutine uses and closes in the end. That costs nothing: only its commands wait.
@@ -80,12 +78,56 @@ func (m *Mux) GetContext(ctx context.Context) (redis.Conn, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
-	m.state.mu.Lock()
-	defer m.state.mu.Unlock()
-	if m.state.closed {
+	if m.engine().Closed() {
 		return nil, fmt.Errorf("%w: mux", ErrClosed)
 	}
 	return &muxConn{mux: m}, nil
+}
+
+// engine is the group, with what it needs of the Mux's pool.
+func (m *Mux) engine() *groupcommit.Group {
+	m.state.once.Do(func() {
+		env := groupcommit.Env{
+			Conns:     max(m.Conns, 1),
+			TestAfter: poolTestAfter,
+			Bound:     muxDialTimeout,
+			Dial:      m.dial,
+			Test:      m.tests,
+			Demoted:   func(reply redis.Error) bool { return readOnly(reply) || atDoor(reply) },
+			AtDoor:    atDoor,
+			Busy:      errMuxBusy,
+			Closed:    errMuxClosed,
+		}
+		if src := m.source(); src != nil {
+			env.MaxAge = src.max.lifetime
+			if src.max.idle > 0 {
+				env.TestAfter = min(env.TestAfter, src.max.idle)
+			}
+		}
+		m.state.group.Init(env)
+	})
+	return &m.state.group
+}
+
+func (m *Mux) dial(ctx context.Context) (redis.Conn, error) {
+	src := m.source()
+	conn, err := src.dial(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, errBusyPool // the limit is not the context of those who wait
+	case err != nil:
+		return nil, err
+	case src.binds():
+		_ = conn.Close()
+		return nil, invalid("mux", "Mux.Pool leads to a cluster: each key would need its own node's connection")
+	}
+	return conn, nil
+}
+
+// tests tests a connection that was idle for long, by the pool's own rules where it has any.
+func (m *Mux) tests(ctx context.Context, conn redis.Conn, used time.Time) bool {
+	src := m.source()
+	return !src.idleTooLong(used, time.Now()) && src.test(ctx, conn, used) == nil
 }
 
 // check finds what no command can be sent with.
@@ -106,93 +148,19 @@ func (m *Mux) check() error {
 // Close closes the real connections; those in use as soon as what travels on them is answered. Commands that wait for
 // their turn, and all later ones, get [ErrClosed]. It returns nil, also when called again.
 func (m *Mux) Close() error {
-	s := &m.state
-	s.mu.Lock()
-	s.closed = true
-	waiting := s.queue.calls
-	s.queue.calls = nil
-	for _, c := range waiting {
-		c.stage.Store(stageDone)
-	}
-	var unused []*wire
-	for _, ln := range s.lanes {
-		unused = append(unused, ln.abandon())
-	}
-	s.mu.Unlock()
-	for _, c := range waiting {
-		c.end(stageDone, errMuxClosed)
-	}
-	for _, w := range unused {
-		w.close()
+	m.engine().Close()
+	if src := m.source(); src != nil {
+		src.close()
 	}
 	return nil
 }
 
-// run carries the call out: as the leader of a batch if a lane is free, or if it is made one later, else in another's.
-func (m *Mux) run(c *call) error {
-	s := &m.state
-	s.mu.Lock()
-	if s.closed || c.leaving.Load() {
-		defer s.mu.Unlock()
-		if s.closed {
-			return errMuxClosed
-		}
-		return errMuxBusy
-	}
-	ln := m.freeLane(c)
-	if ln != nil {
-		c.batch = append(c.batch, c)
-		ln.start(c)
-	} else {
-		c.since = time.Now()
-		c.stage.Store(stageQueued)
-		s.queue.calls = append(s.queue.calls, c)
-	}
-	s.mu.Unlock()
-	if ln != nil || c.wait() {
-		c.lead()
-	}
-	return c.err
+// MuxStats are numbers of a [Mux] at a moment.
+type MuxStats struct {
+	Conns    int // Real connections that are open, also those that are to be closed as soon as nobody uses them.
+	InFlight int // Callers whose commands are being written, or whose replies are due.
+	Queued   int // Callers that wait for their turn, or for a dial; of their commands nothing was sent.
 }
 
-// freeLane finds a lane for a new batch: one that has nothing in flight, a new one, or one that may have more; nil: there is
-// none. Nobody overtakes those in the queue. The caller holds state.mu.
-func (m *Mux) freeLane(c *call) *lane {
-	s := &m.state
-	if len(s.queue.calls) > 0 {
-		return nil
-	}
-	var free *lane
-	for _, ln := range s.lanes {
-		if ln.flying == 0 {
-			return ln
-		}
-		if free == nil && ln.free() && ln.wire.takes(c) {
-			free = ln
-		}
-	}
-	if len(s.lanes) >= max(m.Conns, 1) {
-		return free
-	}
-	ln := &lane{mux: m}
-	s.lanes = append(s.lanes, ln)
-	for _, other := range s.lanes {
-		if other.progress.IsZero() {
-			other.note() // the only lane so far kept none
-		}
-	}
-	return ln
-}
-
-// unqueue takes the call out of the queue, or out of the batch that waits for a dial, if it is still there.
-func (m *Mux) unqueue(c *call) bool {
-	m.state.mu.Lock()
-	defer m.state.mu.Unlock()
-	switch c.stage.Load() {
-	case stageQueued:
-		return m.state.queue.remove(c)
-	case stageBoarded:
-		return c.leader.putOff(c)
-	}
-	return false
-}
+// Stats returns the numbers of now. It does no I/O.
+func (m *Mux) Stats() MuxStats { return MuxStats(m.engine().Counts()) }

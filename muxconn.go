@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/groupcommit"
 )
 
 // A muxConn is a connection of a Mux: one caller's view of the real ones.
@@ -18,8 +20,10 @@ type muxConn struct {
 	err  error    // it was closed, or a reply was lost: nothing more is sent
 	pipe *muxPipe // nil: Send was not used
 
+	fickle bool // what is under way may be given up at any time
+
 	mu      sync.Mutex // protects what follows: a context that ends gives up from another goroutine
-	current *call
+	current *groupcommit.Call
 	givenUp bool
 }
 
@@ -36,33 +40,37 @@ func (c *muxConn) exchange(timeout time.Duration, reqs []request, replies []any)
 	if c.err != nil {
 		return c.err
 	}
-	x := newCall(c.mux, reqs, timeout)
-	for i := range x.reqs {
-		r := &x.reqs[i]
-		r.args = plain(r.args)
-		if err := sharable(r.cmd, r.args); err != nil {
-			x.recycle()
+	group := c.mux.engine()
+	x := group.NewCall(timeout, c.fickle)
+	for _, r := range reqs {
+		if err := sharable(r.cmd, x.Add(r.cmd, r.args)); err != nil {
+			x.Free()
 			return err
 		}
 	}
 	c.mu.Lock()
 	if c.givenUp {
 		c.mu.Unlock()
+		x.Free()
 		return errMuxBusy
 	}
 	c.current = x
 	c.mu.Unlock()
-	err := c.mux.run(x)
-	c.mu.Lock()
-	c.current = nil
-	c.mu.Unlock()
+	defer c.free(x) // also when a func of the user's panics
+	err := group.Do(x)
 	if err == nil {
-		copy(replies, x.replies)
+		copy(replies, x.Replies)
 	} else if !errors.Is(err, errNotSent) {
 		c.err = err
 	}
-	x.recycle()
 	return err
+}
+
+func (c *muxConn) free(x *groupcommit.Call) {
+	c.mu.Lock() // a context that ends may just give it up
+	c.current = nil
+	c.mu.Unlock()
+	x.Free()
 }
 
 func (c *muxConn) Do(cmd string, args ...any) (any, error) { return c.DoWithTimeout(0, cmd, args...) }
@@ -195,6 +203,15 @@ func (c *muxConn) ReceiveContext(ctx context.Context) (any, error) {
 	return reply, endedBy(ctx, err)
 }
 
+// muxConnOf is c, or what a Locker has borrowed as c, if that is a Mux's; else nil.
+func muxConnOf(c redis.Conn) *muxConn {
+	if b, ok := c.(*boundConn); ok {
+		c = b.Conn
+	}
+	m, _ := c.(*muxConn)
+	return m
+}
+
 // resume is called when no context can give up any more: if no reply was lost, the connection stays usable.
 func (c *muxConn) resume() {
 	c.mu.Lock()
@@ -219,7 +236,7 @@ func (c *muxConn) giveUp() {
 	defer c.mu.Unlock() // until leave is over, or the call might be another's
 	c.givenUp = true
 	if c.current != nil {
-		c.current.leave(errLeft)
+		c.current.Leave(errLeft)
 	}
 }
 

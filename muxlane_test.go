@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -35,7 +36,7 @@ func TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder(t *testing.T) {
 	if writes := w.now() - before; writes > 6 { // two batches, and perhaps the first one's buffer in parts
 		t.Errorf("%d writes for %d callers", writes, n)
 	}
-	for i, q := range r.sent("echo")[redigolock.MaxFlying:] {
+	for i, q := range r.sent("echo")[redigolock.MaxFlying+1:] {
 		if q.Args[0] != fmt.Sprint(i) {
 			t.Fatalf("%s came as number %d", q.Args[0], i)
 		}
@@ -116,22 +117,21 @@ func TestMuxCloseAtEachStage(t *testing.T) {
 
 func TestMuxConnectionThatBreaksIsUnknownForAllInFlightAndTheRestGoOn(t *testing.T) {
 	r := newMuxRig(t, 0)
-	r.proxy.Rule(func(redistest.Request) redistest.Action { return redistest.Swallow() })
 	var all []<-chan error
-	for i := range redigolock.MaxFlying {
+	texts := r.fillWith(func(text string) {
 		all = append(all, inBackground(func() error {
 			c := r.mux.Get()
 			defer c.Close()
-			return redigolock.SetNX(bg, c, fmt.Sprint(i), "token", time.Minute)
+			_, err := redigolock.DoCommand(bg, c, "ask", "key", "ECHO", text)
+			return err
 		}))
-		eventually(t, "it is sent", func() bool { return len(r.sent("set")) == i+1 })
-	}
-	r.proxy.Rule(nil)
+	})
 	queued := r.queue(bg, 0, "queued")
 	r.proxy.CutAll()
 	for _, ch := range all {
 		wants(t, receive(t, "a broken one", ch), redigolock.ErrUnknown)
 	}
+	r.let(texts...)
 	r.answered("queued", queued)
 }
 
@@ -143,67 +143,6 @@ type ownDialer struct {
 func (p *ownDialer) Get() redis.Conn { panic("to be dialled") }
 
 func (p *ownDialer) DialContext(ctx context.Context) (redis.Conn, error) { return p.dial(ctx) }
-
-func TestMuxDialThatHangsLetsFollowersAndLoneLeadersLeave(t *testing.T) {
-	r := newMuxRig(t, 0)
-	inner := r.proxy.Pool()
-	var hang atomic.Bool
-	dialing, dialled := make(chan struct{}, 1), make(chan error, 1)
-	r.mux = newMux(t, &ownDialer{func(ctx context.Context) (redis.Conn, error) {
-		if hang.Load() {
-			dialing <- struct{}{}
-			<-ctx.Done()
-			dialled <- ctx.Err()
-			return nil, ctx.Err()
-		}
-		return redis.Dial("tcp", r.proxy.Addr())
-	}}, 0)
-	inner.Close()
-	var flying []<-chan echo
-	for i := range redigolock.MaxFlying {
-		flying = append(flying, r.echo(bg, 0, fmt.Sprint("hold ", i)))
-		r.arrived(fmt.Sprint("hold ", i))
-	}
-	leaderCtx, cancelLeader := context.WithCancel(bg)
-	leader := r.queue(leaderCtx, 0, "leader")
-	ctx, cancel := context.WithCancel(bg)
-	cancelled, late := r.queue(ctx, 0, "cancelled"), r.queue(bg, time.Second/2, "late")
-	hang.Store(true)
-	r.proxy.CutAll()
-	receive(t, "the dial", dialing)
-	cancelLeader() // it has followers
-	cancel()
-	wants(t, receive(t, "a cancelled follower", cancelled).err, context.Canceled)
-	got := receive(t, "a late follower", late)
-	if got.err == nil || got.conn.Err() != nil {
-		t.Error("nothing was sent:", got.err, got.conn.Err())
-	}
-	wants(t, receive(t, "the leader, alone by now", leader).err, context.Canceled)
-	wants(t, receive(t, "the dial ends", dialled), context.Canceled)
-	for _, ch := range flying {
-		if receive(t, "the cut ones", ch).err == nil {
-			t.Error("no error")
-		}
-	}
-	hang.Store(false)
-	r.answered("next", r.echo(bg, 0, "next"))
-}
-
-func TestMuxDialTakesFromTheCommandsTime(t *testing.T) {
-	r := newMuxRig(t, 0)
-	r.mux = newMux(t, &ownDialer{func(ctx context.Context) (redis.Conn, error) {
-		<-ctx.Done() // it comes, but at the last moment
-		return redis.Dial("tcp", r.proxy.Addr())
-	}}, 0)
-	r.locker.Pool, r.locker.OpTimeout = r.mux, 50*time.Millisecond
-	r.silent("a command whose time is over", func() {
-		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
-		if err == nil || !redigolock.Transient(err) {
-			t.Error(err)
-		}
-		wantsNot(t, err, redigolock.ErrUnknown, context.DeadlineExceeded)
-	})
-}
 
 func TestMuxDialThatFailsOrPanicsIsDefiniteAndTheNextDialsAnew(t *testing.T) {
 	r := newMuxRig(t, 0)
@@ -297,12 +236,7 @@ func TestMuxForeignConnectionThatFailsOrPanicsWithoutDyingGivesNobodyAWrongReply
 func (r *muxRig) fillBy(ask func(text string) <-chan echo) (let func()) {
 	r.t.Helper()
 	var all []<-chan echo
-	var texts []string
-	for i := range redigolock.MaxFlying {
-		text := fmt.Sprint("hold fill ", i)
-		texts, all = append(texts, text), append(all, ask(text))
-		r.arrived(text)
-	}
+	texts := r.fillWith(func(text string) { all = append(all, ask(text)) })
 	return func() {
 		r.t.Helper()
 		r.let(texts...)
@@ -426,33 +360,34 @@ func TestMuxTestsAConnectionThatWasIdleForLong(t *testing.T) {
 		}, idle, 2, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newMuxRig(t, 0)
-			var dials, asked atomic.Int64
-			pool := &redis.Pool{Dial: func() (redis.Conn, error) {
-				dials.Add(1)
-				return redis.Dial("tcp", r.proxy.Addr())
-			}}
-			c.change(pool, &asked)
-			r.mux = newMux(t, pool, 0)
-			r.answered("first", r.echo(bg, 0, "first"))
-			redigolock.AgeMux(r.mux, c.idle)
-			r.answered("second", r.echo(bg, 0, "second"))
-			r.answered("third", r.echo(bg, 0, "third"))
-			asked.Add(int64(len(r.sent("ping"))))
-			if dials.Load() != c.dials || asked.Load() != c.asks {
-				t.Errorf("%d dials and %d tests, want %d and %d", dials.Load(), asked.Load(), c.dials, c.asks)
-			}
-			eventually(t, "one connection is left", func() bool { return r.proxy.Conns() == 1 })
+			synctest.Test(t, func(t *testing.T) {
+				b := newMuxBubble(t, 0)
+				var asked atomic.Int64
+				pool := b.server.Pool()
+				c.change(pool, &asked)
+				b.mux = newMux(t, pool, 0)
+				b.echo("first")
+				time.Sleep(c.idle)
+				b.echo("second")
+				b.echo("third")
+				asked.Add(int64(b.server.Count("ping")))
+				if dials := int64(b.server.Dials()); dials != c.dials || asked.Load() != c.asks {
+					t.Errorf("%d dials and %d tests, want %d and %d", dials, asked.Load(), c.dials, c.asks)
+				}
+				if n := b.server.Conns(); n != 1 {
+					t.Errorf("%d connections are left", n)
+				}
+			})
 		})
 	}
 }
 
-func TestMuxFindsAfterAPauseThatTheServerWasStartedAnew(t *testing.T) {
-	r := newMuxRig(t, 0)
-	r.mux = newMux(t, r.server.Pool(), 2)
-	r.locker.Pool = r.mux
-	r.must(r.locker.TryAcquire(bg, "one", time.Minute))
-	r.ok(r.server.Restart())
-	redigolock.AgeMux(r.mux, time.Minute)
-	r.must(r.locker.TryAcquire(bg, "two", time.Minute))
+func TestMuxFindsAfterAPauseThatTheServerHasClosedItsConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newMuxBubble(t, 2)
+		b.echo("one")
+		time.Sleep(time.Minute)
+		b.server.CloseConns()
+		b.echo("two")
+	})
 }

@@ -168,12 +168,19 @@ func cutOnCancel(ctx context.Context, c redis.Conn) (end func()) {
 	if !ok {
 		return func() {}
 	}
+	m := muxConnOf(c)
+	if m != nil {
+		m.fickle = true
+	}
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
 		cut(cc)
 	})
 	return func() {
+		if m != nil {
+			m.fickle = false
+		}
 		if !stop() {
 			<-done // else it would race with Close
 		}

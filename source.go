@@ -256,11 +256,6 @@ func (s *source) bound(limit context.Context, c redis.Conn, key string) (redis.C
 	})
 }
 
-// tooOld reports whether the pool would not lend a connection any more.
-func (s *source) tooOld(made, now time.Time) bool {
-	return s.max.lifetime > 0 && now.Sub(made) > s.max.lifetime
-}
-
 // idleTooLong reports whether the pool would have closed a connection.
 func (s *source) idleTooLong(lastUsed, now time.Time) bool {
 	return s.max.idle > 0 && now.Sub(lastUsed) > s.max.idle

@@ -667,66 +667,104 @@ var mutants = []mutant{
 		tests: "TestReplyThatSaysNothingIsAFailedRenewal",
 	},
 	{
-		name: "a reply skipped when its caller has left", file: "muxlead.go",
-		old: `		for j := range x.replies {
-`,
-		new: `		for j := range x.replies {
-			if x.stage.Load() == stageLeft {
+		name: "a reply skipped when its caller has left", file: "internal/groupcommit/batch.go",
+		old: `		for j := range c.Replies {
+			if err := w.receive(patience,`,
+		new: `		for j := range c.Replies {
+			if c.stage.Load() == stageLeft {
 				continue
 			}
-`,
+			if err := w.receive(patience,`,
 		tests: "TestMuxFollowerLeavesAndTheOthersGetTheirReplies",
 	},
 	{
-		name: "a batch cut by its leader's cancel", file: "muxlane.go",
-		old:   "	alone := c.stage.Load() == stageLeading && len(c.batch) == 1 && (w == nil || len(w.flights) == 1)",
-		new:   "	alone := c.stage.Load() == stageLeading",
-		tests: "TestMuxLeaderWithFollowersStaysWithThem",
+		name: "a connection cut by one of those who leave", file: "internal/groupcommit/call.go",
+		old: `			if w.waiting.Add(-1) == 0 {
+				doomed = w`,
+		new: `			if w.waiting.Add(-1) >= 0 {
+				doomed = w`,
+		tests: "TestMuxLeaderWithFollowersLeavesWithoutHarmToThem",
 	},
 	{
-		name: "a follower's arguments used after it has left", file: "muxcall.go",
-		old: `	if c.stage.CompareAndSwap(stageSent, stageLeft) {
-		c.end(stageLeft, why)
-`,
-		new: `	if c.stage.CompareAndSwap(stageSent, stageLeft) || c.stage.CompareAndSwap(stageWriting, stageLeft) {
-		c.end(stageLeft, why)
-`,
-		tests: "TestMuxFollowerLeavesWhileItIsWrittenOnlyWhenItsArgumentsAreFree",
+		name: "a connection kept that nobody waits for", file: "internal/groupcommit/call.go",
+		old: `			if w.waiting.Add(-1) == 0 {
+				doomed = w`,
+		new: `			if w.waiting.Add(-1) < 0 {
+				doomed = w`,
+		tests: "TestMuxLanesThatDiedWhileIdleCostOneCallOnly|TestMuxCallersReturnAtTheirBoundsInEveryStage",
 	},
 	{
-		name: "a caller that left the queue is unknown", file: "muxcall.go",
-		old: `		c.end(stageLeft, errMuxBusy)
-		return
-`,
-		new: `		c.end(stageLeft, why)
-		return
-`,
+		name: "a leader that may leave writes for others", file: "internal/groupcommit/batch.go",
+		old:   "!b.wire.plain || fickle && !b.alone",
+		new:   "!b.wire.plain",
+		tests: "TestMuxCallersReturnAtTheirBoundsWhileAWriteHangs",
+	},
+	{
+		name: "a write may hang", file: "internal/groupcommit/wire.go",
+		old:   "			hangs = true\n			w.doom(errLate)\n",
+		new:   "",
+		tests: "TestMuxCallersReturnAtTheirBoundsWhileAWriteHangs",
+	},
+	{
+		name: "a caller reads for others", file: "internal/groupcommit/batch.go",
+		old:   "own := c != nil && b.alone && len(g.queue) == 0",
+		new:   "own := c != nil && reads",
+		tests: "TestMuxCallersReturnAtTheirBoundsInEveryStage",
+	},
+	{
+		name: "others board where a caller reads for itself", file: "internal/groupcommit/wire.go",
+		old:   "w.writing != nil || w.exclusive ||",
+		new:   "w.writing != nil ||",
+		tests: "TestMuxCallersReturnAtTheirBoundsInEveryStage",
+	},
+	{
+		name: "arguments are the caller's", file: "internal/groupcommit/call.go",
+		old:   "		return bytes.Clone(a)\n",
+		new:   "		return arg\n",
+		tests: "TestMuxCallersLeaveWhileTheyAreWrittenAndTheirArgumentsStay",
+	},
+	{
+		name: "a foreign connection gets the call's own arguments", file: "internal/groupcommit/batch.go",
+		old:   "		if !plain {\n",
+		new:   "		if false {\n",
+		tests: "TestMuxConnectionMayKeepTheArgumentsItWasGiven",
+	},
+	{
+		name: "a caller that left the queue is unknown", file: "internal/groupcommit/call.go",
+		old: `			g.queue = slices.Delete(g.queue, i, i+1)
+			defer c.end(stageLeft, g.env.Busy)`,
+		new: `			g.queue = slices.Delete(g.queue, i, i+1)
+			defer c.end(stageLeft, why)`,
 		tests: "TestMuxQueuedCallerLeavesAndSendsNothing",
 	},
 	{
-		name: "a wire used on after a reply was not read", file: "muxlead.go",
-		old: `	return w.patience, w.broken
-`,
-		new: `	return w.patience, nil
-`,
+		name: "a wire used on after a reply was not read", file: "internal/groupcommit/wire.go",
+		old:   "	err = w.broken\n	w.retire()\n",
+		new:   "	err = w.broken\n	w.broken = nil\n",
 		tests: "TestMuxForeignConnectionThatFailsOrPanicsWithoutDyingGivesNobodyAWrongReply",
 	},
 	{
-		name: "a dial that failed is unknown", file: "muxlead.go",
-		old: `			return fmt.Errorf("%w: %w", errNotSent, err)
-`,
-		new: `			return fmt.Errorf("%w", err)
-`,
+		name: "a reader's panic is everybody's", file: "internal/groupcommit/wire.go",
+		old:   "		if p := recover(); p != nil {\n			err =",
+		new:   "		if p := any(nil); p != nil {\n			err =",
+		tests: "TestMuxReplyAtWhichRedigoPanicsIsUnknownForAll",
+	},
+	{
+		name: "a dial's panic is swallowed", file: "internal/groupcommit/call.go",
+		old:   "	if c.panicked != nil {\n",
+		new:   "	if false {\n",
+		tests: "TestMuxPanicOfAUsersFuncIsItsCallersAndWedgesNothing",
+	},
+	{
+		name: "a dial that failed is unknown", file: "internal/groupcommit/lane.go",
+		old:   "			c.err = fmt.Errorf(\"%w: %w\", ErrNotSent, err)\n",
+		new:   "			c.err = err\n",
 		tests: "TestMuxDialThatFailsOrPanicsIsDefiniteAndTheNextDialsAnew",
 	},
 	{
-		name: "the newest leader reads first", file: "muxlane.go",
-		old: `		c = w.turns[0]
-		w.turns = slices.Delete(w.turns, 0, 1)
-`,
-		new: `		c = w.turns[len(w.turns)-1]
-		w.turns = w.turns[:len(w.turns)-1]
-`,
+		name: "the newest batch is read first", file: "internal/groupcommit/batch.go",
+		old:   "	w.sent = append(w.sent, b)\n",
+		new:   "	w.sent = slices.Insert(w.sent, min(1, len(w.sent)), b)\n",
 		tests: "TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder",
 	},
 	{
@@ -744,71 +782,83 @@ var mutants = []mutant{
 		tests: "TestMuxRefusesWhatNeedsAConnectionOfItsOwnAndSendsNothing",
 	},
 	{
-		name: "everybody travels alone", file: "muxcall.go",
-		old:   "	n = min(n, len(q.calls))\n",
-		new:   "	n = min(n, len(q.calls), 1)\n",
+		name: "everybody travels alone", file: "internal/groupcommit/group.go",
+		old:   "	n := min(MaxGroup-len(b.calls), len(g.queue))\n",
+		new:   "	n := min(MaxGroup-len(b.calls), len(g.queue), 0)\n",
 		tests: "TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder",
 	},
 	{
-		name: "newcomers overtake the queue", file: "mux.go",
-		old:   "	s.queue.calls = append(s.queue.calls, c)",
-		new:   "	s.queue.calls = append([]*call{c}, s.queue.calls...)",
+		name: "newcomers overtake the queue", file: "internal/groupcommit/group.go",
+		old:   "		g.queue = append(g.queue, c)\n",
+		new:   "		g.queue = append([]*Call{c}, g.queue...)\n",
 		tests: "TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder",
 	},
 	{
-		name: "a short timeout cuts those that come after", file: "muxlane.go",
+		name: "a short timeout cuts those that come after", file: "internal/groupcommit/wire.go",
 		old:   "c.timeout > 0 && c.timeout <= 2*w.patience",
 		new:   "true",
-		tests: "TestMuxShortTimeoutsDoTheOthersNoHarm",
+		tests: "TestMuxShortTimeoutsDoTheOthersNoHarm|TestMuxMorePatientCallersDoNotBoardWhereAnImpatientReaderReads",
 	},
 	{
-		name: "a follower's timeout is its leader's", file: "muxlane.go",
+		name: "a follower's timeout is its leader's", file: "internal/groupcommit/group.go",
 		old: `	if a == 0 || b == 0 {
 		return 0
 	}
 `,
 		new:   "",
-		tests: "TestMuxShortTimeoutsDoTheOthersNoHarm",
+		tests: "TestMuxMorePatientCallersDoNotBoardWhereAnImpatientReaderReads",
 	},
 	{
-		name: "each slow reply has the whole timeout", file: "muxlead.go",
-		old:   "if patience > 0 && i+j > 0 {",
-		new:   "if false {",
+		name: "each slow reply has the whole timeout", file: "internal/groupcommit/batch.go",
+		old:   "left = max(c.timeout-time.Since(c.start), time.Microsecond)",
+		new:   "left = c.timeout",
 		tests: "TestMuxBatchOfSlowCommandsIsBoundedAsAWhole",
 	},
 	{
-		name: "followers wait for their leader's dial", file: "muxcall.go",
-		old:   "	if c.mux.unqueue(c) {",
-		new:   "	if c.stage.Load() == stageQueued && c.mux.unqueue(c) {",
-		tests: "TestMuxDialThatHangsLetsFollowersAndLoneLeadersLeave",
+		name: "the wait in the queue is not counted", file: "internal/groupcommit/call.go",
+		old:   "	return max(c.timeout-time.Since(c.start), 0)\n",
+		new:   "	return c.timeout\n",
+		tests: "TestMuxCallersReturnAtTheirBoundsInEveryStage",
 	},
 	{
-		name: "a dial has a time of its own", file: "muxdial.go",
-		old:   "c.patience -= time.Since(now); c.patience <= 0",
-		new:   "false",
-		tests: "TestMuxDialTakesFromTheCommandsTime",
+		name: "everybody dials", file: "internal/groupcommit/group.go",
+		old:   "	for g.connecting < min(MaxConnecting, len(g.queue))",
+		new:   "	for g.connecting < len(g.queue)",
+		tests: "TestMuxDialsFewAfterABreak",
 	},
 	{
-		name: "READONLY does not matter to a Mux", file: "muxlead.go",
-		old:   "				if readOnly(re) || atDoor(re) {",
-		new:   "				if false {",
+		name: "READONLY does not matter to a Mux", file: "internal/groupcommit/batch.go",
+		old:   "		if w.group.env.Demoted(re) {",
+		new:   "		if false {",
 		tests: "TestMuxDialsAnewAfterREADONLY",
 	},
 	{
-		name: "an idle Mux is not tested", file: "muxdial.go",
-		old:   "	return now.Sub(ln.used) >= poolTestAfter || ",
-		new:   "	return ",
-		tests: "TestMuxTestsAConnectionThatWasIdleForLong|TestMuxFindsAfterAPauseThatTheServerWasStartedAnew",
+		name: "an idle Mux is not tested", file: "internal/groupcommit/wire.go",
+		old:   "now.Sub(w.used) >= g.env.TestAfter || ",
+		new:   "",
+		tests: "TestMuxTestsAConnectionThatWasIdleForLong|TestMuxFindsAfterAPauseThatTheServerHasClosedItsConnections",
 	},
 	{
-		name: "a closed Mux keeps its queue", file: "mux.go",
-		old:   "		c.end(stageDone, errMuxClosed)",
+		name: "a dead lane after the other", file: "internal/groupcommit/wire.go",
+		old:   " || w.used.Before(g.brokeAt) || !w.plain",
+		new:   " || !w.plain",
+		tests: "TestMuxLanesThatDiedWhileIdleCostOneCallOnly",
+	},
+	{
+		name: "a test has all the time", file: "internal/groupcommit/lane.go",
+		old:   "context.WithTimeout(ctx, some)",
+		new:   "context.WithTimeout(ctx, 10*some)",
+		tests: "TestMuxLanesThatDiedWhileIdleCostOneCallOnly",
+	},
+	{
+		name: "a closed Mux keeps its queue", file: "internal/groupcommit/group.go",
+		old:   "		c.end(stageDone, g.env.Closed)",
 		new:   "		_ = c",
 		tests: "TestMuxCloseAtEachStage",
 	},
 	{
-		name: "a slow lane taken", file: "muxlane.go",
-		old:   "time.Since(ln.progress) < slowLane",
+		name: "a slow lane taken", file: "internal/groupcommit/wire.go",
+		old:   "now.Sub(w.progress) < slowLane",
 		new:   "true",
 		tests: "TestMuxSlowCommandHoldsUpItsConnectionOnly",
 	},

@@ -1,0 +1,171 @@
+package groupcommit
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// A lane is the place of one connection. The Group's mu protects its fields.
+type lane struct {
+	group      *Group
+	wire       *wire // nil: none
+	connecting bool
+	cancel     context.CancelFunc // of the dial under way
+}
+
+// connect has a goroutine test the old wire, if there is one, and dial if that is not good. Callers who wait up to longest
+// wait for it now.
+func (ln *lane) connect(old *wire, longest time.Duration) {
+	g := ln.group
+	ctx, cancel := context.WithTimeout(context.Background(), max(longest, g.env.Bound))
+	ln.connecting, ln.cancel = true, cancel
+	g.connecting++
+	if old != nil {
+		old.retire()
+	}
+	if longest == 0 {
+		longest = g.env.Bound
+	}
+	go func() {
+		defer cancel()
+		ln.establish(ctx, old, longest/2)
+	}()
+}
+
+// establish tests the old wire for some time, so that time is left to dial.
+func (ln *lane) establish(ctx context.Context, old *wire, some time.Duration) {
+	var w *wire
+	err := errFinished
+	var panicked any
+	defer func() { // also when a func of the user's panics, or ends the goroutine
+		if panicked = recover(); panicked != nil {
+			w, err = nil, fmt.Errorf("mux: the dial panicked: %v", panicked)
+		}
+		ln.connected(ctx, w, old, err, panicked)
+	}()
+	if old != nil && old.good(ctx, some) {
+		w, err = old, nil
+		return
+	}
+	old.discard()
+	var conn redis.Conn
+	if conn, err = ln.group.env.Dial(ctx); err == nil {
+		w = newWire(ln.group, conn, time.Now())
+	}
+}
+
+// discard closes a wire that nobody uses. w may be nil, or closed.
+func (w *wire) discard() {
+	if w == nil {
+		return
+	}
+	w.group.mu.Lock()
+	unused := w.unused()
+	w.group.mu.Unlock()
+	unused.close()
+}
+
+// good tests a connection that was idle for long.
+func (w *wire) good(ctx context.Context, some time.Duration) bool {
+	g := w.group
+	g.mu.Lock()
+	replace := w.old(time.Now()) || w.used.Before(g.brokeAt)
+	used := w.used
+	g.mu.Unlock()
+	if replace || w.conn.Err() != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, some)
+	defer cancel()
+	stop := context.AfterFunc(ctx, w.cut)
+	defer stop()
+	return g.env.Test(ctx, w.conn, used)
+}
+
+// connected gives the lane its wire, or those that wait the error.
+func (ln *lane) connected(ctx context.Context, w, old *wire, err error, panicked any) {
+	g := ln.group
+	var leader *Call
+	var failed []*Call
+	var unused *wire
+	if w != old {
+		old.discard()
+	}
+	g.mu.Lock()
+	if w != nil && w != old {
+		g.open++
+	}
+	ln.connecting, ln.cancel = false, nil
+	g.connecting--
+	switch {
+	case err == nil:
+		w.lane, ln.wire = ln, w
+		w.used = time.Now()
+		if len(g.lanes) > 1 {
+			w.progress = w.used
+		}
+		if g.closed {
+			w.retire()
+			unused = w.unused()
+		}
+		leader = w.next()
+	case g.closed:
+	default:
+		failed = g.failed(ctx, err, panicked)
+	}
+	g.connectMore()
+	g.mu.Unlock()
+	wake(leader)
+	wake(failed...)
+	unused.close()
+}
+
+// failed is called when a dial has failed. Those that wait have the other lanes, or get the error; the first of them gets
+// the panic. What it returns is to be woken.
+func (g *Group) failed(ctx context.Context, err error, panicked any) (woken []*Call) {
+	late := ctx.Err() != nil // the bound of the dial, not of those who wait: they may wait for another
+	if panicked != nil && len(g.queue) > 0 {
+		c := g.queue[0]
+		g.queue = slices.Delete(g.queue, 0, 1)
+		c.err, c.panicked = err, panicked
+		c.stage.Store(stageDone)
+		woken = append(woken, c)
+	}
+	if !late && g.connected() {
+		now := time.Now()
+		g.growAfter = now.Add(growthRest)
+		for _, ln := range g.lanes {
+			switch w := ln.wire; {
+			case w == nil:
+			case w.inFlight() > 0 || !w.stale(now):
+				woken = append(woken, w.next())
+			case g.connecting < MaxConnecting:
+				ln.connect(w, 0)
+			}
+		}
+		return woken
+	}
+	if !late && g.connecting > 0 {
+		return woken
+	}
+	rest := g.queue[:0]
+	for _, c := range g.queue {
+		if late && c.timeout > 0 {
+			rest = append(rest, c)
+			continue
+		}
+		c.err = g.env.Busy
+		if !late {
+			c.err = fmt.Errorf("%w: %w", ErrNotSent, err)
+		}
+		c.stage.Store(stageDone)
+		woken = append(woken, c)
+	}
+	clear(g.queue[len(rest):])
+	g.queue = rest
+	return woken
+}
