@@ -19,10 +19,11 @@ import (
 // from the send of that Extend. A call that gives up, and a lock that was obtained after a lost reply and has been
 // released, leave the token to the clean-up in the background: see strays.go.
 
-// try borrows a connection and tries once. h is what a waiting acquire knows of the holder, nil for a single try.
-func (k *Lock) try(ctx context.Context, h *holding) error {
-	l := k.locker
-	start, err := l.exchangeOn(ctx, &k.conn, "acquire", k.key, k.ttl, func(c redis.Conn) error {
+// try borrows a connection and tries once, for so long at most. h is what a waiting acquire knows of the holder, nil for a
+// single try.
+func (k *Lock) try(ctx context.Context, h *holding, most time.Duration) error {
+	l, now := k.locker, time.Now()
+	start, err := l.exchangeBy(ctx, &k.conn, "acquire", k.key, now, now.Add(most), k.ttl, func(c redis.Conn) error {
 		err := l.acquireFunc()(ctx, c, k.key, k.token, k.ttl)
 		if h != nil && errors.Is(err, ErrHeld) && k.lostTry == nil {
 			return h.look(ctx, c, k.key, err, l.now())

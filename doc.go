@@ -92,6 +92,16 @@ seventh to two fifths for sharing one connection, which Conns: 2 spares them. Us
 its own ([ReleaseTx], WATCH, subscriptions), and another Mux, or more Conns, beside commands that take long. KeepAlive
 and clean-ups dial their own connections from the pool behind the Mux.
 
+# Many waiters
+
+Ten thousand goroutines of a process may wait for one key. At most four of a Locker's waiters for a key ask the
+server at a time; the others take the newest answer, which counts as a try of theirs, and pause as Retry says. So the server and the
+pool see four tries at a time, and a holder's Release, Verify, Extend and Fence find a connection. When a lock is
+released by the same Locker, the waiter that came first asks at once, whatever its pause. That is no promise of order, for
+another process may ask first: see below for one. [Locker.TryAcquire] always asks.
+
+Share one Locker among all waiters of a process. Two Lockers know nothing of each other, and ask four times each.
+
 # First come, first served
 
 With Locker.Fair the waiters of a key queue on the server, and a release hands the lock to the next of them in its own script.

@@ -73,6 +73,16 @@ func CleaningUp(l *Locker) bool {
 	return l.state.strays.stop != nil
 }
 
+// Crowds is how many keys a Locker knows of that somebody waits for, or asks for.
+func Crowds(l *Locker) int {
+	l.state.crowds.mu.Lock()
+	defer l.state.crowds.mu.Unlock()
+	return len(l.state.crowds.keys)
+}
+
+// MaxAsking is how many of a Locker's waiters for a key ask at a time.
+const MaxAsking = maxAsking
+
 // Renewing reports whether renewals of the lock go on, or one is still in flight.
 func Renewing(k *Lock) bool {
 	k.locker.state.mu.Lock()

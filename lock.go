@@ -388,9 +388,14 @@ func (k *Lock) leave(ctx context.Context, c redis.Conn, key, token string) error
 	return leave(ctx, c, key, token, (left + time.Millisecond - 1).Truncate(time.Millisecond))
 }
 
-func (k *Lock) releaseBy(ctx context.Context, free ReleaseFunc) error {
+func (k *Lock) releaseBy(ctx context.Context, free ReleaseFunc) (err error) {
 	l := k.locker
-	_, err := l.exchangeOn(ctx, &k.conn, "release", k.key, l.opTimeout(), func(c redis.Conn) error {
+	defer func() {
+		if err == nil || errors.Is(err, ErrNotHeld) {
+			l.state.crowds.released(k.key)
+		}
+	}()
+	_, err = l.exchangeOn(ctx, &k.conn, "release", k.key, l.opTimeout(), func(c redis.Conn) error {
 		return free(ctx, c, k.key, k.token)
 	})
 	k.tellRelease(ctx, err)
@@ -401,7 +406,8 @@ func (k *Lock) releaseBy(ctx context.Context, free ReleaseFunc) error {
 		return free(ctx, c, k.key, k.token)
 	})
 	k.tellRelease(ctx, again)
-	return k.releasedAgain(err, again)
+	err = k.releasedAgain(err, again)
+	return err
 }
 
 // tellRelease tells how a try of a release ended. Whether one that found nothing has failed is for its caller to say.

@@ -60,6 +60,7 @@ type lockerState struct {
 	ttl     atomic.Pointer[boxedTTL] // of the newest handle: most have the same
 	tokens  tokens
 	fair    fair
+	crowds  crowds
 
 	mu      sync.Mutex    // protects what follows; taken for moments only, never while anything is sent
 	closing chan struct{} // closed by Close; nil until somebody needs it
@@ -82,7 +83,7 @@ func (l *Locker) TryAcquire(ctx context.Context, key string, ttl time.Duration) 
 		return nil, err
 	}
 	return l.obtain(ctx, key, "try acquire", k, func(ctx context.Context) (*Lock, error) {
-		return k.conclude(k.try(ctx, nil))
+		return k.conclude(k.try(ctx, nil, l.opTimeout()))
 	})
 }
 
@@ -90,6 +91,10 @@ func (l *Locker) TryAcquire(ctx context.Context, key string, ttl time.Duration) 
 // says. What the server or the network cannot do now (LOADING, BUSY, READONLY, MISCONF, NOREPLICAS…, connection refused
 // or broken) is tried again, too; what is refused for good (NOAUTH, WRONGPASS, NOPERM, WRONGTYPE, OOM…) ends it at once.
 // With Fair it does not pause: it waits in the queue until the lock is handed to it.
+//
+// Many may wait for one key: at most four of a Locker's calls for a key ask the server at a time, and the others take the
+// newest answer as that of their own try. When a lock of this Locker is released, the call that has waited longest asks at
+// once, whatever its pause.
 //
 // Once ctx has ended, errors.Is finds context.Cause(ctx) in the error; and ErrHeld if the lock was held by another;
 // and ErrUnknown if a reply was lost, and then what it may have got is removed in the background.
@@ -108,45 +113,16 @@ func (l *Locker) Acquire(ctx context.Context, key string, ttl time.Duration) (*L
 
 // acquire tries until ctx ends.
 func (k *Lock) acquire(ctx context.Context) error {
-	l, retry := k.locker, k.locker.Retry
-	if retry == nil {
-		retry = DefaultRetry
-	}
-	var h holding
+	w := wait{k: k}
+	defer w.leave()
 	for attempt := 1; ; attempt++ {
-		err := k.try(ctx, &h)
-		if err == nil || !transient(err) && ctx.Err() == nil {
+		err := w.try(ctx)
+		if over(ctx, err) {
 			return err
 		}
-		if errors.Is(err, ErrHeld) {
-			h.err = err // look has not seen all of them: not after a lost reply, nor a plain ErrHeld
+		if ended, err := w.pause(ctx, attempt, err); ended {
+			return err
 		}
-		endErr := ended(ctx)
-		if endErr == nil {
-			h.last = err
-			pause := retry(attempt, h.left(l.now()))
-			if pause < 0 {
-				return err
-			}
-			endErr = l.pause(ctx, pause)
-		}
-		if endErr != nil {
-			return h.gaveUp(k.key, attempt, endErr, err)
-		}
-	}
-}
-
-// pause waits, unless ctx ends or the Locker is closed.
-func (l *Locker) pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return contextError(ctx)
-	case <-l.closingChan():
-		return ErrClosed
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"time"
 )
 
-// A RetryFunc says how long a waiting acquire pauses before it tries again. attempt counts the tries that failed, from 1.
+// A RetryFunc says how long a waiting acquire pauses before it tries again. attempt counts the tries that failed, from 1,
+// also those that took the answer of another waiter of the Locker; but not when it was called during its pause, because the
+// lock was released.
 // heldFor is what is left of the holder's TTL, 0 if not known. A negative pause ends the acquire with the error of its last
 // try. It keeps no state and is safe for concurrent use: a shared, counting strategy would be used up for ever.
 type RetryFunc func(attempt int, heldFor time.Duration) time.Duration

@@ -207,6 +207,9 @@ func (l *Locker) dialStray(ctx context.Context) (redis.Conn, error) {
 // cleaned notes and tells how a try ended.
 func (l *Locker) cleaned(s *stray, err error) {
 	s.judge(err, time.Now(), l.opTimeout())
+	if err == nil {
+		l.state.crowds.released(s.key)
+	}
 	if !isGone(err) {
 		l.Observer.outcome(s.ctx, s.key, "clean up", err)
 	}

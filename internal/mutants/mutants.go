@@ -82,12 +82,12 @@ var mutants = []mutant{
 	},
 	{
 		name: "a new token per try", file: "acquire.go",
-		old: `	l := k.locker
-	start, err := l.exchangeOn(`,
-		new: `	l := k.locker
+		old: `	l, now := k.locker, time.Now()
+	start, err := l.exchangeBy(`,
+		new: `	l, now := k.locker, time.Now()
 	k.token = l.newToken()
 	k.conn.token = k.token
-	start, err := l.exchangeOn(`,
+	start, err := l.exchangeBy(`,
 		tests: "TestOneTokenServesAWholeAcquire",
 	},
 	{
@@ -352,6 +352,23 @@ var mutants = []mutant{
 		old:   "return most > 0 && !now.Before(k.acquired.Add(most))",
 		new:   "return most < 0 && !now.Before(k.acquired.Add(most))",
 		tests: "TestMaxHoldCountsFromTheAcquire",
+	},
+	{
+		name: "crowd: all ask", file: "crowd.go",
+		old: "maxAsking = 4", new: "maxAsking = 400", tests: "TestCrowdAsksFourAtATime|TestCrowdDoesNotDelayTheHolder",
+	},
+	{
+		name: "crowd: a release calls nobody", file: "crowd.go",
+		old: "	c.newest.at = time.Now()\n	c.call()", new: "	c.newest.at = time.Now()",
+		tests: "TestCrowdIsServedByItsLockersReleasesInOrder",
+	},
+	{
+		name: "crowd: the call is not passed on", file: "crowd.go",
+		old: "if c.called == s || s.leads {", new: "if false {", tests: "TestCrowdPassesTheCallOnWhenTheCalledOneLeaves",
+	},
+	{
+		name: "crowd: a stray waits for others", file: "crowd.go",
+		old: "case isNewer && !eager && c.called != s:", new: "case isNewer && c.called != s:", tests: "TestCrowdLetsAWaiterFindItsOwnToken",
 	},
 	{
 		name: "MinHold: the value stays", file: "luascript.go",

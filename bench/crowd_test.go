@@ -1,0 +1,215 @@
+package bench_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// BenchmarkCrowd has 100, 1,000 or 10,000 goroutines of one process wait for one key, over a pool of NewPool or a Mux before
+// it. Whoever gets the lock releases it at once, and waits again. Beside them, a connection of its own asks PING once a
+// millisecond: what a round trip takes meanwhile.
+//
+//	go test -run '^$' -bench Crowd -benchtime 20000x -count 10 ./bench
+//
+// acq/s is how many got the lock in a second; wait is from the call of Acquire, at the earliest from the first release; commands/op is what the server carried out
+// for each acquisition, also inside scripts.
+func BenchmarkCrowd(b *testing.B) {
+	for _, fair := range []bool{false, true} {
+		for _, pool := range []string{"pool", "mux"} {
+			for _, n := range []int{100, 1000, 10000} {
+				name := fmt.Sprintf("lock=%s/pool=%s/waiters=%d", map[bool]string{false: "plain", true: "fair"}[fair], pool, n)
+				b.Run(name, func(b *testing.B) { newCrowdRun(b, fair, pool, n).run(b) })
+			}
+		}
+	}
+}
+
+// A crowdRun is one measurement.
+type crowdRun struct {
+	server *redistest.Server
+	locks  *redigolock.Locker
+	n      int
+
+	mu       sync.Mutex // protects what follows
+	start    time.Time  // of the measurement: those who waited before count from there
+	left     int        // acquisitions that are still wanted
+	waits    []time.Duration
+	releases []time.Duration
+	failed   int // releases
+	over     chan struct{}
+}
+
+func newCrowdRun(b *testing.B, fair bool, pool string, n int) *crowdRun {
+	s := redistest.Start(b)
+	p, err := redigolock.NewPool(s.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { p.Close() })
+	r := &crowdRun{server: s, n: n, left: b.N, over: make(chan struct{})}
+	r.locks = &redigolock.Locker{Pool: p, Fair: fair}
+	if pool == "mux" {
+		m := &redigolock.Mux{Pool: p}
+		b.Cleanup(func() { m.Close() })
+		r.locks.Pool = m
+	}
+	b.Cleanup(func() { r.locks.Close() })
+	return r
+}
+
+const crowdTTL = 10 * time.Second
+
+func (r *crowdRun) run(b *testing.B) {
+	ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer stop()
+	holder, err := r.locks.Acquire(ctx, "lock:crowd", time.Minute)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var crowd sync.WaitGroup
+	for range r.n {
+		crowd.Go(func() { r.wait(ctx) })
+	}
+	for r.locks.Stats().Waiting < r.n {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(time.Second) // all have been told once that it is held
+	pings := r.ping(b)
+	before := r.commands(b)
+	b.ResetTimer()
+	start := r.begin()
+	if err := holder.Release(ctx); err != nil {
+		b.Errorf("the first holder's Release: %v", err)
+	}
+	select {
+	case <-r.over:
+	case <-ctx.Done():
+		b.Errorf("%d acquisitions are still to come after %v", r.left, time.Since(start))
+	}
+	took := time.Since(start)
+	b.StopTimer()
+	commands := r.commands(b) - before
+	trips := pings()
+	stop()
+	crowd.Wait()
+	r.report(b, took, commands, trips)
+}
+
+// wait takes part until all that are wanted have been acquired.
+func (r *crowdRun) wait(ctx context.Context) {
+	for {
+		begin := time.Now()
+		k, err := r.locks.Acquire(ctx, "lock:crowd", crowdTTL)
+		if err != nil {
+			return
+		}
+		got := time.Now()
+		err = k.Release(ctx)
+		if !r.note(begin, got, time.Now(), err) {
+			return
+		}
+	}
+}
+
+func (r *crowdRun) begin() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.start = time.Now()
+	return r.start
+}
+
+func (r *crowdRun) note(begin, got, released time.Time, err error) (goOn bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.left <= 0 {
+		return false
+	}
+	if begin.Before(r.start) {
+		begin = r.start
+	}
+	r.waits, r.releases = append(r.waits, got.Sub(begin)), append(r.releases, released.Sub(got))
+	if err != nil {
+		r.failed++
+	}
+	if r.left--; r.left == 0 {
+		close(r.over)
+	}
+	return r.left > 0
+}
+
+// commands is how many the server has carried out.
+func (r *crowdRun) commands(b *testing.B) (n int64) {
+	calls, err := r.server.Calls()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, k := range calls {
+		if name != "ping" && name != "info" {
+			n += k
+		}
+	}
+	return n
+}
+
+// ping measures round trips until its result is called.
+func (r *crowdRun) ping(b *testing.B) func() []time.Duration {
+	c, err := redis.DialURL(r.server.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	var stop atomic.Bool
+	done := make(chan []time.Duration)
+	go func() {
+		var trips []time.Duration
+		for !stop.Load() {
+			start := time.Now()
+			if _, err := c.Do("PING"); err != nil {
+				break
+			}
+			trips = append(trips, time.Since(start))
+			time.Sleep(time.Millisecond)
+		}
+		c.Close()
+		done <- trips
+	}()
+	return func() []time.Duration {
+		stop.Store(true)
+		return <-done
+	}
+}
+
+func (r *crowdRun) report(b *testing.B, took time.Duration, commands int64, trips []time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := len(r.waits)
+	if n == 0 {
+		b.Fatal("nobody got the lock")
+	}
+	b.ReportMetric(float64(n)/took.Seconds(), "acq/s")
+	b.ReportMetric(float64(commands)/float64(n), "commands/op")
+	b.ReportMetric(float64(r.failed), "failed-releases")
+	for _, q := range []struct {
+		name string
+		list []time.Duration
+	}{{"wait", r.waits}, {"release", r.releases}, {"trip", trips}} {
+		slices.Sort(q.list)
+		for _, p := range []struct {
+			name string
+			at   float64
+		}{{"p50", 0.5}, {"p99", 0.99}, {"max", 1}} {
+			if len(q.list) > 0 {
+				b.ReportMetric(float64(q.list[int(float64(len(q.list)-1)*p.at)].Nanoseconds()), p.name+"-"+q.name+"-ns")
+			}
+		}
+	}
+}
