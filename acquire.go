@@ -195,13 +195,36 @@ func (h *holding) inspect(ctx context.Context, c redis.Conn, key string, held *H
 	return held
 }
 
+// A gaveUpError is the error of a wait that ended. Its text names each cause once; errors.Is finds all that is in it.
+type gaveUpError struct {
+	text   string
+	causes []error
+}
+
+func (e *gaveUpError) Error() string   { return e.text }
+func (e *gaveUpError) Unwrap() []error { return e.causes }
+
 // gaveUp is the error of a wait that ended for the reason end, after a last try that ended with err.
 func (h *holding) gaveUp(key string, attempts int, end, err error) error {
-	if h.last != nil && h.last != err { // what the server said before is of more use than that ctx ended
-		err = fmt.Errorf("%w, and before: %w", err, h.last)
+	tries := "tries"
+	if attempts == 1 {
+		tries = "try"
 	}
-	if h.err != nil && !errors.Is(err, ErrHeld) {
-		err = fmt.Errorf("%w, and before: %w", err, h.err)
+	e := &gaveUpError{fmt.Sprintf("redigolock: acquire %s: gave up after %d %s: %v", quote(key), attempts, tries, inLine(end)), []error{end, err}}
+	before := h.last // what the server said before is of more use than that ctx ended
+	if before == nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		before = err
 	}
-	return fmt.Errorf("redigolock: acquire %s: gave up after %d tries: %w; the last one: %w", quote(key), attempts, end, err)
+	if before != nil {
+		e.text += "; before: " + before.Error()
+		e.causes = append(e.causes, before)
+	}
+	if h.err != nil && !errors.Is(before, ErrHeld) {
+		e.text += "; before: " + h.err.Error()
+		e.causes = append(e.causes, h.err)
+	}
+	if errors.Is(err, ErrUnknown) && !errors.Is(before, ErrUnknown) {
+		e.text += "; the last try: " + ErrUnknown.Error()
+	}
+	return e
 }

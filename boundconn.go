@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -20,9 +21,13 @@ type boundConn struct {
 	sent       bool          // something was written: without an answer the outcome is unknown
 	key, token any           // boxed once: each boxed string is an allocation
 	ttl        *boxedTTL     // nil: none
-	args       [6]any
-	mux        muxConn // what Conn is where the pool is a Mux
+	args       [10]any       // of an acquire, and of a release
+	taken      int           // so many of args, never to be used again: a connection may have recorded them
+	mux        muxConn       // what Conn is where the pool is a Mux
 }
+
+// Format shows nothing of the lock: an AcquireFunc may log its connection.
+func (b *boundConn) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "a connection of a Locker") }
 
 // inner returns the connection that carries the commands of send.go. They have looked at b.deadline already.
 func inner(c redis.Conn) redis.Conn {
@@ -126,8 +131,7 @@ func (b *boundConn) outcome(ctx context.Context, verb, key string, err error) er
 			return err
 		}
 	}
-	var re redis.Error
-	if errors.As(err, &re) {
+	if _, isReply := errorReply(err); isReply || certificateRefused(err) {
 		return err
 	}
 	return unknownOutcome(ctx, verb, key, err)
@@ -162,11 +166,11 @@ func millis(c redis.Conn, ttl time.Duration) any {
 	return ttl.Milliseconds()
 }
 
-// argsOf returns room for n arguments, without an allocation where c was borrowed by a Locker. The commands of a
-// pipeline must share one such room: a connection may read the arguments as late as at Flush.
+// argsOf returns room for n arguments, for a lock's first acquire and release without an allocation.
 func argsOf(c redis.Conn, n int) []any {
-	if b, ok := c.(*boundConn); ok && n <= len(b.args) {
-		return b.args[:n:n]
+	if b, ok := c.(*boundConn); ok && b.taken+n <= len(b.args) {
+		b.taken += n
+		return b.args[b.taken-n : b.taken : b.taken]
 	}
 	return make([]any, n)
 }

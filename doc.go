@@ -21,8 +21,8 @@ replies, waits, renews, and cleans up after itself.
 
 On one server that keeps its data and whose clock does not jump:
 
-  - While time.Now().Before(k.Deadline()), nobody else holds the lock, whatever messages are lost or late. Deadline counts
-    from before the send, less 1 % and 2 ms for the drift between the clocks.
+  - While k.Valid() is true, until k.Deadline() at most, nobody else holds the lock, whatever messages are lost or late.
+    Deadline counts from before the send, less 1 % and 2 ms for the drift between the clocks.
   - A release, an extension or a clean-up touches only the key that carries one's own token, compared whole.
   - A lock that is in nobody's hands goes at the latest with its ttl. After a lost reply it is looked for, and removed
     in the background when the caller has given up.
@@ -180,7 +180,8 @@ The ttl is whole milliseconds, 1 ms to 24 h, from 10 ms for a Locker. Choose it 
 process may have and be forgiven, not as long as the work: [Lock.KeepAlive] (and [Locker.Do], which uses it) renews the
 lock when half of the ttl is left, and ends its context when the lock is lost. All locks of a Locker are renewed together,
 on one connection that is not the pool's: a hundred thousand of them cost two goroutines. A lock counts as over as soon
-as the monotonic or the wall clock says so, since the monotonic clock stands still while a machine is suspended.
+as the monotonic or the wall clock says so, since the monotonic clock stands still while a machine is suspended: code
+that must not act late asks [Lock.Valid], which looks at both.
 
 # Unknown outcomes
 

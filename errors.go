@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -65,9 +66,22 @@ func (e *HeldError) Error() string {
 		s += ", holder " + e.Holder
 	}
 	if e.TTL > 0 {
-		s += ", for another " + e.TTL.String()
+		s += ", for another " + rounded(e.TTL).String()
 	}
 	return s
+}
+
+// rounded is d as people read it.
+func rounded(d time.Duration) time.Duration {
+	switch {
+	case d >= time.Minute:
+		return d.Round(time.Second)
+	case d >= time.Second:
+		return d.Round(100 * time.Millisecond)
+	case d >= time.Millisecond:
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(time.Microsecond)
 }
 
 // Is makes errors.Is(err, ErrHeld) true.
@@ -95,6 +109,28 @@ func ownerOf(token string) string {
 	return owner
 }
 
+// A lineError is an error of others whose text has several lines, as a part of a message.
+type lineError struct{ error }
+
+func (e lineError) Error() string { return oneLine(e.error.Error()) }
+func (e lineError) Unwrap() error { return e.error }
+
+// inLine is err as a part of a message.
+func inLine(err error) error {
+	if err == nil || !strings.ContainsAny(err.Error(), "\r\n") {
+		return err
+	}
+	return lineError{err}
+}
+
+func oneLine(text string) string {
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\r' || r == '\n' })
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.Join(lines, "; ")
+}
+
 // quote shows a key in a message, whatever bytes it has and however long it is.
 func quote(key string) string {
 	if len(key) > 80 {
@@ -110,7 +146,7 @@ func invalid(verb, format string, args ...any) error {
 
 // failed puts what is being done in front of an error whose outcome is definite.
 func failed(verb, key string, err error) error {
-	return fmt.Errorf("redigolock: %s %s: %w", verb, quote(key), err)
+	return fmt.Errorf("redigolock: %s %s: %w", verb, quote(key), inLine(err))
 }
 
 // is puts a sentinel in front of what is being done, and the reason behind.
@@ -131,6 +167,9 @@ func serverError(verb, key string, err redis.Error) error {
 		return fmt.Errorf("%w: %s %s: %w", ErrConflict, verb, quote(key), err)
 	case word == "CONFLICT":
 		return fmt.Errorf("%w: %s %s: %w", ErrConflict, verb, quote(key), conflict(strings.TrimPrefix(string(err), "CONFLICT ")))
+	case word == "MOVED", word == "ASK":
+		return fmt.Errorf("redigolock: %s %s: %w (in a Redis Cluster each connection must have a Bind(keys...), which wrappers, "+
+			"as for tracing, often hide)", verb, quote(key), err)
 	}
 	return failed(verb, key, err)
 }
@@ -172,22 +211,21 @@ func withoutArgs(err redis.Error) redis.Error {
 
 // unknownCommand reports whether the server said that it does not have the command.
 func unknownCommand(err error) bool {
-	var re redis.Error
-	return errors.As(err, &re) && strings.HasPrefix(strings.ToLower(string(re)), "err unknown command")
+	re, ok := errorReply(err)
+	return ok && strings.HasPrefix(strings.ToLower(string(re)), "err unknown command")
 }
 
-// join is errors.Join, but leaves a lone error as it is.
-func join(errs ...error) error {
-	var found []error
+// join is errors.Join in one line, and without what is in it already. It leaves a lone error as it is.
+func join(errs ...error) (all error) {
 	for _, err := range errs {
-		if err != nil {
-			found = append(found, err)
+		switch {
+		case all == nil:
+			all = err
+		case err != nil && !errors.Is(all, err):
+			all = fmt.Errorf("%w; %w", inLine(all), inLine(err))
 		}
 	}
-	if len(found) == 1 {
-		return found[0]
-	}
-	return errors.Join(found...)
+	return all
 }
 
 // contextError is the error of a context that has ended: errors.Is finds both ctx.Err() and context.Cause(ctx).
@@ -196,27 +234,55 @@ func contextError(ctx context.Context) error {
 	if cause == nil || errors.Is(err, cause) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", err, cause)
+	return fmt.Errorf("%w: %w", err, inLine(cause))
 }
 
 // readOnly reports whether the connection leads to a replica, or to a master that was demoted.
 func readOnly(err error) bool {
+	re, ok := errorReply(err)
+	return ok && firstWord(re) == "READONLY"
+}
+
+// What an error means is decided below, for the whole package: whether it is the server's reply, what a reply says by its
+// first word, and what no connection means by its type.
+
+// errorReply finds the server's reply in an error. Connections that trace wrap it, those that adapt another client have a
+// type of their own for it, with the server's text.
+func errorReply(err error) (redis.Error, bool) {
+	if err == nil {
+		return "", false
+	}
+	if re, ok := err.(redis.Error); ok {
+		return re, true
+	}
 	var re redis.Error
-	return errors.As(err, &re) && firstWord(re) == "READONLY"
+	if errors.As(err, &re) {
+		return re, true
+	}
+	re = redis.Error(oneLine(err.Error()))
+	return re, replyWords[firstWord(re)]
+}
+
+// replyWords are the first words of error replies. Those of others count only from connections that have redigo's type.
+var replyWords = map[string]bool{
+	"ASK": true, "BUSY": true, "CLUSTERDOWN": true, "CONFLICT": true, "CROSSSLOT": true, "DENIED": true, "ERR": true,
+	"EXECABORT": true, "LOADING": true, "MASTERDOWN": true, "MISCONF": true, "MOVED": true, "NOAUTH": true, "NOPERM": true,
+	"NOREPLICAS": true, "NOSCRIPT": true, "OOM": true, "READONLY": true, "TRYAGAIN": true, "WRONGPASS": true,
+	"WRONGTYPE": true,
 }
 
 // transient reports whether a waiting acquire, a renewal or a release should try again after err: the server
 // said that it cannot answer now, or the way to it is broken. What the server refuses for good, and what is wrong
 // with the call, ends at once.
 func transient(err error) bool {
-	var re redis.Error
 	var netErr net.Error
+	re, isReply := errorReply(err)
 	switch {
 	case errors.Is(err, ErrUnknown), errors.Is(err, ErrHeld), errors.Is(err, ErrUnavailable):
 		return true
 	case errors.Is(err, ErrInvalid), errors.Is(err, ErrConflict), errors.Is(err, ErrExpired), refusedForGood(err):
 		return false
-	case errors.As(err, &re):
+	case isReply:
 		return transientReply(re)
 	}
 	return errors.As(err, &netErr) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
@@ -244,18 +310,23 @@ func noConnection(ctx context.Context, verb, key string, err error) error {
 	if ctxErr := ended(ctx); ctxErr != nil {
 		return failed(verb, key, ctxErr)
 	}
-	var re redis.Error
+	re, isReply := errorReply(err)
+	var badURL *url.Error
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		err = errBusyPool
-	case errors.As(err, &re):
+	case isReply:
 		err = withoutArgs(re) // a server without AUTH shows the password
+	case errors.As(err, &badURL):
+		return failed(verb, key, errBadURL) // of redis.DialURL, which shows the password
 	}
-	if refusedForGood(err) || re != "" && !transientReply(re) {
+	if refusedForGood(err) || isReply && !transientReply(re) {
 		return failed(verb, key, err)
 	}
-	return fmt.Errorf("%w: %s %s: %w", ErrUnavailable, verb, quote(key), err)
+	return fmt.Errorf("%w: %s %s: %w", ErrUnavailable, verb, quote(key), inLine(err))
 }
+
+var errBadURL = errors.New("the URL that the pool dials cannot be parsed")
 
 // refusedForGood reports whether a connection is not to be had, however often it is asked for: the call is wrong, or the
 // name, the certificate, or what is spoken.
@@ -278,4 +349,15 @@ func refusedForGood(err error) bool {
 		return true
 	}
 	return err != nil && err.Error() == "redigo: get on closed pool" // redigo has no name for it
+}
+
+// certificateRefused reports whether a server has refused the client's certificate, or that it has none. With TLS 1.3 that
+// comes when the first reply is awaited, and nothing was carried out.
+func certificateRefused(err error) bool {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return false
+	}
+	text := op.Err.Error()
+	return strings.Contains(text, "certificate") || strings.Contains(text, "access denied")
 }

@@ -211,7 +211,7 @@ func ExampleLocker_Attach() {
 		fmt.Println(err) // ErrNotHeld: the job lay around for too long
 		return
 	}
-	fmt.Println("in time:", time.Now().Before(lock.Deadline()))
+	fmt.Println("in time:", lock.Valid())
 	fmt.Println("released:", lock.Release(ctx))
 	// Output:
 	// in time: true

@@ -30,5 +30,5 @@ func extend(ctx context.Context, c redis.Conn, key, token string, ttl time.Durat
 		return 0, err
 	}
 	left, err := reply0(verb, key, reply)
-	return time.Duration(left) * time.Millisecond, err
+	return fromMillis(left), err
 }

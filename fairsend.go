@@ -196,7 +196,7 @@ func readFair(reply any) (r fairReply, ok bool) {
 	if okTold {
 		r.deaf = redis.Error(told)
 	}
-	r.was, r.said, r.holder, r.left = was > 0, said, string(holder), time.Duration(left)*time.Millisecond
+	r.was, r.said, r.holder, r.left = was > 0, said, string(holder), fromMillis(left)
 	return r, okWas && okSaid && okLeft && (okHolder || list[2] == nil) && (okTold || list[4] == nil)
 }
 
@@ -253,5 +253,5 @@ func (k *Lock) extendOn(ctx context.Context, c redis.Conn, ttl time.Duration) (t
 		return 0, err
 	}
 	left, err := reply0("extend", k.key, reply)
-	return time.Duration(left) * time.Millisecond, err
+	return fromMillis(left), err
 }

@@ -76,7 +76,7 @@ func (n *line) receive(c redis.Conn, broken chan<- struct{}) {
 	f := &n.l.state.fair
 	for {
 		reply, err := receive(c, pingEvery+n.l.opTimeout())
-		re, isReply := err.(redis.Error)
+		re, isReply := errorReply(err)
 		if err != nil && !isReply {
 			return
 		}

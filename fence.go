@@ -110,8 +110,12 @@ func GuardDo(ctx context.Context, c redis.Conn, guard string, fence int64, cmd, 
 	return nil, unexpected(verb, guard, reply)
 }
 
-func fencedOff(verb, guard string, fence int64, seen []byte) error {
-	return is(ErrFenced, verb, guard, fmt.Sprintf("%d is lower than %s, which was seen: the lock has a newer holder", fence, seen))
+func fencedOff(verb, guard string, fence int64, reply []byte) error {
+	seen, err := strconv.ParseInt(string(reply), 10, 64)
+	if err != nil {
+		return unexpected(verb, guard, reply)
+	}
+	return is(ErrFenced, verb, guard, fmt.Sprintf("%d is lower than %d, which was seen: the lock has a newer holder", fence, seen))
 }
 
 func checkGuard(ctx context.Context, c redis.Conn, verb, guard string, fence int64) error {

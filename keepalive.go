@@ -38,8 +38,8 @@ type kept struct {
 //     reached;
 //   - with the cause [ErrClosed] when the Locker is closed.
 //
-// It ends no later than Deadline as long as this process is scheduled; code that must not act late compares with
-// [Lock.Deadline] itself. Called again, it returns another context of the same renewal. After an [Lock.Extend] with a
+// It ends no later than Deadline as long as this process is scheduled; code that must not act late asks [Lock.Valid]
+// itself. Called again, it returns another context of the same renewal. After an [Lock.Extend] with a
 // longer ttl, renewal pauses until half of the ttl of the acquire is left.
 //
 // All locks of a Locker are renewed in pipelines on one connection, which is not the pool's, by two goroutines, which
@@ -53,6 +53,10 @@ func (k *Lock) KeepAlive(ctx context.Context) context.Context {
 		return kept
 	}
 	keptCtx, cancel := context.WithCancelCause(ctx)
+	if k.isNone() {
+		cancel(neverHeld("keep alive"))
+		return keptCtx
+	}
 	entry := kept{ctx: keptCtx, cancel: cancel}
 	if ctx.Done() != nil {
 		entry.forget = context.AfterFunc(ctx, func() { k.forget(keptCtx) })
@@ -87,6 +91,7 @@ func (k *Lock) keep(parent context.Context, entry kept) (end bool, cause error) 
 	case k.over(now):
 		return true, is(ErrLost, "keep alive", k.key, "its time was over")
 	case k.heldTooLong(now):
+		k.lost = true
 		return true, k.maxHoldError()
 	case parent.Err() != nil: // not entry's: a parent runs its AfterFunc, which may be over, before it ends its children
 		return true, nil
@@ -183,6 +188,7 @@ func (k *Lock) lossCause(now time.Time, lastErr error) (lossAt time.Time, cause 
 		}
 	}
 	if cause != nil {
+		k.lost = true
 		k.uncountHeld()
 	}
 	return k.lossTime(now), cause

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -13,8 +15,11 @@ import (
 // A Lock is a lock that was obtained. It is safe for concurrent use.
 //
 // What makes it safe to act on is Deadline: the server's TTL runs whatever this process does, and no message of the
-// server can be relied on to arrive. Where even that is not enough, as with a process that stalls between looking at
-// the clock and writing, use [Lock.Fence].
+// server can be relied on to arrive. Code that must not act late asks [Lock.Valid] right before it acts. Where even that
+// is not enough, as with a process that stalls between looking at the clock and writing, use [Lock.Fence].
+//
+// A nil *Lock and a zero Lock are locks that nobody holds: no method panics, Verify, Extend, Fence and Release return
+// [ErrNotHeld], and the context of KeepAlive has ended with it.
 type Lock struct {
 	locker     *Locker
 	key, token string
@@ -28,6 +33,7 @@ type Lock struct {
 	gone     bool          // the server said "not held", or Deadline was seen to have passed: never held again
 	released bool          // Release was called
 	renewed  time.Duration // when the newest Extend was sent that succeeded, after acquired
+	lost     bool          // a KeepAlive context ended with ErrLost
 	most     time.Duration // the longest ttl that an Extend has asked for, with Fair
 	place    int32         // among the locks that are held, plus 1; 0: it does not count
 	lostTry  *lostTry      // of the acquire; nil: none
@@ -36,16 +42,59 @@ type Lock struct {
 	inFlight *batch  // with a renewal of this lock, after its keeper was taken away; protected in the same way
 }
 
+// isNone reports whether k is nil or zero, and so was never obtained.
+func (k *Lock) isNone() bool { return k == nil || k.locker == nil }
+
 // Key returns the lock's key.
-func (k *Lock) Key() string { return k.key }
+func (k *Lock) Key() string {
+	if k.isNone() {
+		return ""
+	}
+	return k.key
+}
 
 // Token returns the lock's token, all that is needed to release it: keep it out of logs.
-func (k *Lock) Token() string { return k.token }
+func (k *Lock) Token() string {
+	if k.isNone() {
+		return ""
+	}
+	return k.token
+}
+
+// String returns the key, and who holds the lock as [HeldError] shows it: the Owner and a short hash of the token.
+func (k *Lock) String() string {
+	if k.isNone() {
+		return ""
+	}
+	return quote(k.key) + " " + holderOf(k.token)
+}
+
+// Format writes String, whatever the verb: no format shows the token.
+func (k *Lock) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
+
+// LogValue returns String, for log/slog.
+func (k *Lock) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// Valid reports whether this process may act as the holder right now. It asks both the monotonic and the wall clock, since
+// the first stands still while a machine is suspended; comparing time.Now() with [Lock.Deadline] asks the first alone. It
+// is false once the lock was released or lost, or a context of [Lock.KeepAlive] has ended with [ErrLost], and never true
+// again after that. It sends nothing.
+func (k *Lock) Valid() bool {
+	if k.isNone() {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.released && !k.lost && !k.over(k.locker.now())
+}
 
 // Deadline returns the time until which this process may act as the holder: the local time just before the send that
-// acquired or last extended the lock, plus its ttl, less 1 % and 2 ms for the drift of clocks. Code that must not act
-// late compares with it itself, right before it acts: time.Now().Before(k.Deadline()). It never moves back.
+// acquired or last extended the lock, plus its ttl, less 1 % and 2 ms for the drift of clocks. It never moves back. Code
+// that must not act late asks [Lock.Valid].
 func (k *Lock) Deadline() time.Time {
+	if k.isNone() {
+		return time.Time{}
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.deadline
@@ -74,6 +123,9 @@ func (k *Lock) usable(ctx context.Context, verb string) error {
 	if ctx == nil {
 		return invalid(verb, "ctx is nil")
 	}
+	if k.isNone() {
+		return neverHeld(verb)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
@@ -83,6 +135,11 @@ func (k *Lock) usable(ctx context.Context, verb string) error {
 		return is(ErrNotHeld, verb, k.key, "it was lost, or its time is over")
 	}
 	return nil
+}
+
+// neverHeld is the ErrNotHeld of a nil or zero handle.
+func neverHeld(verb string) error {
+	return is(ErrNotHeld, verb, "", "no lock was obtained: the handle is nil or zero")
 }
 
 // Verify asks the server whether the key still carries the token. It returns nil, [ErrNotHeld], [ErrConflict],
@@ -321,6 +378,9 @@ func (k *Lock) Release(ctx context.Context) error {
 	if ctx == nil {
 		return invalid("release", "ctx is nil")
 	}
+	if k.isNone() {
+		return neverHeld("release")
+	}
 	return k.giveBack(ctx, k.locker.MinHold > 0)
 }
 
@@ -427,6 +487,9 @@ func (k *Lock) releasedAgain(err, again error) error {
 	case errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && !k.over(k.locker.now()):
 		return nil // the first try did it, and only its reply was lost
 	case errors.Is(again, ErrNotHeld):
+		return again
+	}
+	if again.Error() == err.Error() {
 		return again
 	}
 	return fmt.Errorf("%w; and on a new connection: %w", err, again)

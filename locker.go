@@ -31,7 +31,7 @@ type Locker struct {
 	// Cohort, with Fair, hands the lock from one waiter of this Locker to the next without any command, within bounds.
 	// Zero: never.
 	Cohort Cohort
-	// Owner is a readable prefix of the tokens, shown by Inspect and HeldError, and so no secret: at most 64 bytes of
+	// Owner is a readable prefix of the tokens, shown by Inspect and HeldError, and so no secret: at most 128 bytes of
 	// printable ASCII without space and '|'. Empty: none.
 	Owner string
 	// OpTimeout bounds one round trip, with the wait for a connection, every dial and what the pool tests; an acquire waits for

@@ -210,7 +210,7 @@ func TestBadLockerIsRefusedBeforeAnyIO(t *testing.T) {
 }
 
 func TestOwnerThatCouldBeTakenForTheRestIsRefused(t *testing.T) {
-	for _, owner := range []string{"a|b", "|", "a b", "é", "a\n", "a\x7f", "a\x00", strings.Repeat("o", 65)} {
+	for _, owner := range []string{"a|b", "|", "a b", "é", "a\n", "a\x7f", "a\x00", strings.Repeat("o", 129)} {
 		l := &redigolock.Locker{Pool: noPool{t}, Owner: owner}
 		_, err := l.TryAcquire(bg, "key", time.Minute)
 		wants(t, err, redigolock.ErrInvalid)
@@ -218,7 +218,7 @@ func TestOwnerThatCouldBeTakenForTheRestIsRefused(t *testing.T) {
 		wants(t, err, redigolock.ErrInvalid)
 	}
 	pool := redistest.StartMini(t).Pool()
-	for _, owner := range []string{"", "a", "!~", strings.Repeat("o", 64)} {
+	for _, owner := range []string{"", "a", "!~", strings.Repeat("o", 128)} {
 		l := &redigolock.Locker{Pool: pool, Owner: owner}
 		k, err := l.TryAcquire(bg, "key", 10*time.Second)
 		if err != nil {

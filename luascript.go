@@ -2,6 +2,8 @@ package redigolock
 
 import (
 	"context"
+	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -187,6 +189,7 @@ func (s script) room(c redis.Conn, n int) []any {
 func (s script) run(ctx context.Context, c redis.Conn, verb, key string, args []any) (any, error) {
 	reply, err := do(ctx, c, verb, key, "EVALSHA", args...)
 	if re, ok := err.(redis.Error); ok && firstWord(re) == "NOSCRIPT" {
+		args = slices.Clone(args) // a connection may have recorded them
 		args[0] = s.src
 		reply, err = do(ctx, c, verb, key, "EVAL", args...)
 	}
@@ -233,7 +236,12 @@ func tokenAndTTL(reply any) (token string, left time.Duration, ok bool) {
 	}
 	value, isString := list[0].([]byte)
 	ms, isNumber := list[1].(int64)
-	return string(value), time.Duration(ms) * time.Millisecond, isString && isNumber
+	return string(value), fromMillis(ms), isString && isNumber
+}
+
+// fromMillis is the duration of a PTTL, which can be longer than a Duration: then the longest.
+func fromMillis(ms int64) time.Duration {
+	return time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
 // reply0 reads the reply of a script that says 0 for "not held" and a positive number else.

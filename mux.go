@@ -93,6 +93,7 @@ func (m *Mux) engine() *groupcommit.Group {
 			Bound:     muxDialTimeout,
 			Dial:      m.dial,
 			Test:      m.tests,
+			Reply:     errorReply,
 			Demoted:   func(reply redis.Error) bool { return readOnly(reply) || atDoor(reply) },
 			AtDoor:    atDoor,
 			Busy:      errMuxBusy,

@@ -45,7 +45,9 @@ const (
 // connections, and a caller waits for one when all are in use. A connection that was idle for 10 s is tested by a PING
 // before it is lent, after 4 minutes it is closed. opts come last, and win.
 //
-// A URL that cannot be used is [ErrInvalid]. No message shows any part of it, since that may be the password.
+// A URL that cannot be used is [ErrInvalid]. So is a user with an empty password: redigo would not log in at all, and act
+// as the user default. For an ACL user that needs none (nopass), give any password. No message shows any part of the URL,
+// since that may be the password.
 func NewPool(rawURL string, opts ...redis.DialOption) (*redis.Pool, error) {
 	network, addr, fromURL, err := parseURL(rawURL)
 	if err != nil {
@@ -195,6 +197,12 @@ func parseURL(rawURL string) (network, addr string, opts []redis.DialOption, err
 		if _, err := strconv.ParseUint(u.Port(), 10, 16); err != nil && u.Port() != "" {
 			return "", "", nil, invalid("new pool", "the URL's port is out of range")
 		}
+		if strings.Contains(u.Host, ",") {
+			return "", "", nil, invalid("new pool", "the URL names several hosts, and a pool leads to one server: redis://host:port")
+		}
+		if host := u.Hostname(); strings.ContainsAny(host, "[]") || u.Host != "" && u.Host[0] == '[' && !strings.Contains(host, ":") {
+			return "", "", nil, invalid("new pool", "the URL's brackets are not those of an IPv6 address")
+		}
 		if strings.Contains(u.Hostname(), ":") && u.Host[0] != '[' {
 			return "", "", nil, invalid("new pool", "the URL has two ports, or an IPv6 address without brackets")
 		}
@@ -209,6 +217,10 @@ func parseURL(rawURL string) (network, addr string, opts []redis.DialOption, err
 		}
 	default:
 		return "", "", nil, invalid("new pool", "the URL begins with none of redis:// rediss:// valkey:// valkeys:// unix://")
+	}
+	if password, given := u.User.Password(); given && password == "" && u.User.Username() != "" {
+		return "", "", nil, invalid("new pool", "the URL has a user with an empty password, as whom redigo cannot log in: "+
+			"give its password, or any for a user that needs none")
 	}
 	if n, err := strconv.ParseUint(db, 10, 31); err == nil && n > 0 {
 		opts = append(opts, redis.DialDatabase(int(n)))

@@ -86,6 +86,10 @@ var badURLs = []string{
 	"unix://hunter2", "unix://hunter2/run/s", "unix://user:hunter2@host/run/s", "unix://user:hunter2@", "unix:run/hunter2",
 	"unix:///run/s?database=hunter2", "unix:///run/s?db=hunter2", "unix:///run/s?db=1&password=hunter2",
 	"unix:///run/s?db=1&db=2&x=hunter2", "unix:///run/s?db=1&db=2", "unix:///run/s?db=3%zz", "unix:///run/s?db=3;x=hunter2",
+	"redis://hunter2:@host", "rediss://hunter2:@host/1", "valkey://hunter2:@host:1", "unix://hunter2:@/run/s",
+	"redis://%20:@host",
+	"valkey://]", "redis://[hunter2]", "redis://]hunter2[:1", "redis://hunter2]", "redis://[]:1", "redis://:hunter2@h1,h2",
+	"redis://:hunter2@h1:1,h2:2", "redis://:hunter2@h1:1,h2",
 	"unix:///run/s?db=-1", "unix:///run/s#hunter2",
 }
 
@@ -108,6 +112,48 @@ func TestNewPoolRefusesABadURLAndShowsNoPartOfIt(t *testing.T) {
 				t.Errorf("%q: a wrapped error shows the password: %v", url, e)
 			}
 		}
+	}
+}
+
+// Which user acts when the URL names one: that one, or the URL is refused.
+func TestNewPoolNeverActsAsAnotherUser(t *testing.T) {
+	s := redistest.Start(t)
+	for _, rule := range []string{"nopass", ">secret"} {
+		if _, err := s.Do("ACL", "SETUSER", "app", "reset", "on", rule, "~*", "+@all"); err != nil {
+			t.Fatal(err)
+		}
+		for _, user := range []string{"app:@", "app:secret@", "app:wrong@", ":@", ""} {
+			for _, url := range []string{"redis://" + user + s.Addr(), "unix://" + user + s.Socket()} {
+				pool, err := redigolock.NewPool(url)
+				if user == "app:@" {
+					if wants(t, err, redigolock.ErrInvalid); err == nil {
+						pool.Close()
+					}
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				c := pool.Get()
+				who, err := redis.String(c.Do("ACL", "WHOAMI"))
+				c.Close()
+				pool.Close()
+				want, refused := "default", false
+				if strings.HasPrefix(user, "app:") {
+					want, refused = "app", rule != "nopass" && user == "app:wrong@"
+				}
+				if refused && err == nil || !refused && (err != nil || who != want) {
+					t.Errorf("%s of a user with %s acts as %q, %v; want %s", user, rule, who, err, want)
+				}
+			}
+		}
+	}
+}
+
+func TestNewPoolSaysHowManyServersItTakes(t *testing.T) {
+	_, err := redigolock.NewPool("redis://h1,h2")
+	if err == nil || !strings.Contains(err.Error(), "several hosts") {
+		t.Errorf("%v", err)
 	}
 }
 

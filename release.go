@@ -78,14 +78,20 @@ func watchMine(ctx context.Context, c redis.Conn, verb, key, token string, args 
 	reqs := [...]request{{"WATCH", args}, {"GET", args}, {"MULTI", nil}}
 	var replies [3]any
 	if err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+		if refusal := firstError(verb, key, replies[:]); refusal != nil && errors.Is(err, ErrUnknown) {
+			return refusal // nothing was deleted
+		}
 		return err
 	}
-	if err := queued(verb, key, replies[1], nil); err != nil {
+	if err := queued(verb, key, replies[1]); err != nil {
 		return err // the caller's own transaction, which is the caller's to end
 	}
 	err := firstError(verb, key, replies[:])
-	if get, ok := replies[1].([]byte); err == nil && (!ok || string(get) != token) {
+	if get, ok := replies[1].([]byte); err == nil && string(get) != token {
 		err = notHeld(verb, key)
+		if !ok && replies[1] != nil {
+			err = unexpected(verb, key, replies[1])
+		}
 	}
 	if err == nil {
 		return nil
@@ -105,6 +111,9 @@ func deleteWatched(ctx context.Context, c redis.Conn, verb, key string, args []a
 	reqs := [...]request{{"DEL", args}, {"EXEC", nil}}
 	var replies [2]any
 	if err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+		if refusal := firstError(verb, key, replies[:]); refusal != nil && errors.Is(err, ErrUnknown) {
+			return false, refusal // a DEL that is refused makes EXEC fail
+		}
 		if !errors.Is(err, ErrUnknown) {
 			err = unanswered(ctx, c, verb, key, err) // it is inside MULTI: it must not be used again
 		}
@@ -150,10 +159,12 @@ func ReleaseNative(ctx context.Context, c redis.Conn, key, token string) error {
 	args := argsOf(c, 5)
 	args[0], args[1], args[2] = boxed(c, key), ifeq, boxed(c, token)
 	args[3], args[4] = args[0], args[2]
-	reqs := [...]request{{"DELEX", args[:3]}, {"DELIFEQ", args[3:]}}
+	reqs := [...]request{{"DELEX", args[:3:3]}, {"DELIFEQ", args[3:]}}
 	var replies [2]any
 	if err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
-		return err
+		if _, answered := replies[0].(int64); !answered || !errors.Is(err, ErrUnknown) {
+			return err
+		}
 	}
 	return nativeReply(verb, key, replies)
 }
@@ -172,7 +183,7 @@ func nativeReply(verb, key string, replies [2]any) error {
 			err = serverError(verb, key, re)
 			continue // a server with both may deny one of them
 		}
-		if queuedErr := queued(verb, key, reply, nil); queuedErr != nil {
+		if queuedErr := queued(verb, key, reply); queuedErr != nil {
 			return queuedErr
 		}
 		_, err = reply0(verb, key, reply)

@@ -73,7 +73,7 @@ func (n *renewLine) pickRefused() {
 // fill builds the requests for the picked keepers, each for up to size of them. One whose last renewal has failed has
 // one of its own.
 func (n *renewLine) fill(keepers []*keeper, size int) {
-	n.requests, n.sizes, n.args = n.requests[:0], n.sizes[:0], n.args[:0]
+	n.requests, n.sizes, n.args = n.requests[:0], n.sizes[:0], make([]any, 0, cap(n.args)) // a connection may have recorded the last ones
 	for left := n.picked; len(left) > 0; {
 		of := 1
 		for of < min(size, len(left)) && keepers[left[0]].failures+keepers[left[of]].failures == 0 {

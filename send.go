@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -33,18 +35,21 @@ func do(ctx context.Context, c redis.Conn, verb, key, cmd string, args ...any) (
 	end := cutOnCancel(ctx, c)
 	reply, err := doWithTimeout(inner(c), timeout, cmd, args)
 	end()
-	re, isReply := err.(redis.Error)
+	if err == nil {
+		return reply, queued(verb, key, reply)
+	}
+	re, isReply := errorReply(err)
 	switch {
-	case err != nil && !isReply:
+	case !isReply:
 		return nil, unanswered(ctx, c, verb, key, err)
-	case isReply && atDoor(re):
+	case atDoor(re):
 		return nil, turnedAway(ctx, c, verb, key, re)
 	}
-	return reply, queued(verb, key, reply, err)
+	return reply, re
 }
 
 // pipeline sends all requests in one write and reads all their replies, one round trip. An error reply is an
-// element of replies, as redis.Error.
+// element of replies, as redis.Error. The replies that came before an error are there, too.
 func pipeline(ctx context.Context, c redis.Conn, verb, key string, reqs []request, replies []any) error {
 	timeout, err := begin(ctx, c, verb, key)
 	if err != nil {
@@ -62,14 +67,17 @@ func pipeline(ctx context.Context, c redis.Conn, verb, key string, reqs []reques
 	return nil
 }
 
-// exchange leaves the replies that came before an error in replies.
 func exchange(c redis.Conn, timeout time.Duration, reqs []request, replies []any) error {
 	if m, ok := c.(*muxConn); ok {
 		return m.exchange(timeout, reqs, replies)
 	}
 	start := time.Now()
-	for _, r := range reqs {
-		if err := c.Send(r.cmd, r.args...); err != nil {
+	for i, r := range reqs {
+		err := c.Send(r.cmd, r.args...)
+		if err != nil && i == 0 && c.Err() == nil { // a write that fails breaks the connection
+			return fmt.Errorf("%w: %w", errNoSend, err)
+		}
+		if err != nil {
 			return err // a part may have left: the write buffer is shorter than the longest key
 		}
 	}
@@ -82,7 +90,7 @@ func exchange(c redis.Conn, timeout time.Duration, reqs []request, replies []any
 			left = max(timeout-time.Since(start), time.Microsecond)
 		}
 		reply, err := receive(c, left)
-		if re, ok := err.(redis.Error); ok {
+		if re, ok := errorReply(err); ok {
 			reply, err = re, nil
 		}
 		if err != nil {
@@ -121,8 +129,23 @@ func begin(ctx context.Context, c redis.Conn, verb, key string) (time.Duration, 
 	return 0, noConnection(ctx, verb, key, errDeadline) // OpTimeout was used up by what came before
 }
 
+// errNoSend is in the error of a connection that takes no pipelines, such as RetryConn of mna/redisc.
+var errNoSend = fmt.Errorf("%w: the connection takes no Send: use the one behind it, or SetNX, SetNXScript and Release", ErrUnsupported)
+
 // doWithTimeout is c.DoWithTimeout where the connection has it. Without, the connection's own timeout must do.
-func doWithTimeout(c redis.Conn, timeout time.Duration, cmd string, args []any) (any, error) {
+func doWithTimeout(c redis.Conn, timeout time.Duration, cmd string, args []any) (reply any, err error) {
+	over := false
+	defer func() {
+		if !over && readerPanics() {
+			reply, err = nil, fmt.Errorf("%w: %v", errBadReply, recover())
+		}
+	}()
+	reply, err = doInTime(c, timeout, cmd, args)
+	over = true
+	return reply, err
+}
+
+func doInTime(c redis.Conn, timeout time.Duration, cmd string, args []any) (any, error) {
 	if timeout > 0 {
 		reply, err := redis.DoWithTimeout(c, timeout, cmd, args...)
 		if err != errNoTimeouts {
@@ -133,7 +156,19 @@ func doWithTimeout(c redis.Conn, timeout time.Duration, cmd string, args []any) 
 }
 
 // receive is c.ReceiveWithTimeout where the connection has it.
-func receive(c redis.Conn, timeout time.Duration) (any, error) {
+func receive(c redis.Conn, timeout time.Duration) (reply any, err error) {
+	over := false
+	defer func() {
+		if !over && readerPanics() {
+			reply, err = nil, fmt.Errorf("%w: %v", errBadReply, recover())
+		}
+	}()
+	reply, err = receiveInTime(c, timeout)
+	over = true
+	return reply, err
+}
+
+func receiveInTime(c redis.Conn, timeout time.Duration) (any, error) {
 	if timeout > 0 {
 		reply, err := redis.ReceiveWithTimeout(c, timeout)
 		if err != errNoTimeouts {
@@ -190,10 +225,32 @@ func cutOnCancel(ctx context.Context, c redis.Conn) (end func()) {
 // cut makes a redigo connection unusable at once: see cutOnCancel.
 func cut(cc redis.ConnWithContext) { _, _ = cc.ReceiveContext(past) }
 
+// errBadReply: a reply announced more than can be, and redigo's reader panicked, as at $9223372036854775807.
+var errBadReply = errors.New("the reader of replies panicked")
+
+// readerPanics reports, to a deferred func, whether what panics is redigo's own reader of replies. All else passes on: a
+// panic in a connection of the user's, or in an argument's method.
+func readerPanics() bool {
+	var pcs [32]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])]) // from what called the deferred func: the panic
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "runtime.") {
+			return strings.HasPrefix(frame.Function, "github.com/gomodule/redigo/redis.(*conn).read")
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
 // unanswered is the error of a command that left without an answer.
 func unanswered(ctx context.Context, c redis.Conn, verb, key string, err error) error {
-	if errors.Is(err, errNotSent) {
+	switch {
+	case errors.Is(err, errNotSent), certificateRefused(err):
 		return noConnection(ctx, verb, key, err)
+	case errors.Is(err, errNoSend):
+		return failed(verb, key, err)
 	}
 	cutLive(c) // a foreign connection that is not dead by itself: its reply is still due
 	return unknownOutcome(ctx, verb, key, err)
@@ -214,10 +271,12 @@ func cutLive(c redis.Conn) {
 
 // unknownOutcome is the ErrUnknown of a command.
 func unknownOutcome(ctx context.Context, verb, key string, err error) error {
-	if ctxErr := ended(ctx); ctxErr != nil {
-		return fmt.Errorf("%w: %s %s: %w (%w)", ErrUnknown, verb, quote(key), ctxErr, err)
+	if ctxErr := ended(ctx); ctxErr != nil && errors.Is(ctxErr, err) {
+		err = ctxErr
+	} else if ctxErr != nil {
+		err = fmt.Errorf("%w (%w)", ctxErr, inLine(err))
 	}
-	return fmt.Errorf("%w: %s %s: %w", ErrUnknown, verb, quote(key), err)
+	return fmt.Errorf("%w: %s %s: %w", ErrUnknown, verb, quote(key), inLine(err))
 }
 
 // ended is contextError if ctx has ended or its deadline has passed, else nil. redigo's "i/o timeout" comes a moment
@@ -240,9 +299,9 @@ func ended(ctx context.Context) error {
 
 // queued refuses the answer of a connection that is inside MULTI: nothing is decided before EXEC, and a script's
 // refusal does not stop EXEC.
-func queued(verb, key string, reply any, err error) error {
-	if s, ok := reply.(string); err == nil && ok && s == "QUEUED" {
+func queued(verb, key string, reply any) error {
+	if s, ok := reply.(string); ok && s == "QUEUED" {
 		return is(ErrUnsupported, verb, key, "the connection is inside MULTI: DISCARD it")
 	}
-	return err
+	return nil
 }

@@ -71,9 +71,12 @@ func SetNXVerified(ctx context.Context, c redis.Conn, key, token string, ttl tim
 	}
 	args := argsOf(c, 6)
 	args[5] = boxed(c, key)
-	reqs := [...]request{{"SET", setArgs(c, args[:5], key, token, ttl)}, {"GET", args[5:]}}
+	reqs := [...]request{{"SET", setArgs(c, args[:5:5], key, token, ttl)}, {"GET", args[5:]}}
 	var replies [2]any
 	if err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+		if re, ok := replies[0].(redis.Error); ok && errors.Is(err, ErrUnknown) {
+			return serverError(verb, key, re) // not set, whatever GET would have said
+		}
 		return err
 	}
 	return verified(verb, key, token, replies[0], replies[1])
@@ -91,7 +94,7 @@ func verified(verb, key, token string, set, get any) error {
 		return unread(set, serverError(verb, key, get))
 	case nil:
 	default:
-		if err := queued(verb, key, get, nil); err != nil {
+		if err := queued(verb, key, get); err != nil {
 			return err
 		}
 		return unread(set, unexpected(verb, key, get))

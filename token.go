@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 )
 
-const maxOwner = 64 // bytes
+const maxOwner = 128 // bytes
 
 // NewToken returns a new token: unique, and unguessable, so that nobody can release a lock by chance or by
 // imitation. It is a random (version 4) UUID of github.com/google/uuid, which panics if the system has no randomness.
@@ -30,7 +30,7 @@ func (l *Locker) newToken() string {
 // one that was handed out last: both are in this process's memory only.
 type tokens struct {
 	mu    sync.Mutex // protects stock
-	stock string
+	stock *string    // a pointer, which no format verb follows: a Locker that is logged shows no token
 }
 
 const (
@@ -41,11 +41,14 @@ const (
 func (t *tokens) next() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.stock == "" {
-		t.stock = newTokens()
+	if t.stock == nil {
+		t.stock = new(string)
 	}
-	token := t.stock[:tokenLen]
-	t.stock = t.stock[tokenLen:]
+	if *t.stock == "" {
+		*t.stock = newTokens()
+	}
+	token := (*t.stock)[:tokenLen]
+	*t.stock = (*t.stock)[tokenLen:]
 	return token
 }
 
@@ -69,7 +72,7 @@ const leftSuffix = "|left"
 // cutLeft returns the token without that, and whether it was there. Only tokens made by a Locker have it.
 func cutLeft(token string) (string, bool) { return strings.CutSuffix(token, leftSuffix) }
 
-// checkOwner allows up to 64 bytes of printable ASCII without space and '|', so that an owner can be told from
+// checkOwner allows up to 128 bytes of printable ASCII without space and '|', so that an owner can be told from
 // the rest of the token, and shown in a log line.
 func checkOwner(owner string) error {
 	if len(owner) > maxOwner {

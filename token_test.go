@@ -54,7 +54,7 @@ func TestOwnerThatCouldNotBeToldFromTheTokenIsInvalid(t *testing.T) {
 	bad := map[string]string{
 		"a separator": "a|b", "only the separator": "|", "a space": "a b", "a newline": "a\nb", "a tab": "\t",
 		"a zero byte": "a\x00",
-		"DEL":         "a\x7f", "no ASCII": "é", "65 bytes": strings.Repeat("o", 65),
+		"DEL":         "a\x7f", "no ASCII": "é", "129 bytes": strings.Repeat("o", 129),
 	}
 	for what, owner := range bad {
 		l := &redigolock.Locker{Pool: pool, Owner: owner}
@@ -63,7 +63,7 @@ func TestOwnerThatCouldNotBeToldFromTheTokenIsInvalid(t *testing.T) {
 			t.Fatalf("an Owner with %s", what)
 		}
 	}
-	for _, owner := range []string{"", "o", "!~", "host-7:4711/worker@x", strings.Repeat("o", 64)} {
+	for _, owner := range []string{"", "o", "!~", "host-7:4711/worker@x", strings.Repeat("o", 128)} {
 		l := &redigolock.Locker{Pool: pool, Owner: owner}
 		k, err := l.TryAcquire(bg, "k", minute)
 		if err != nil {

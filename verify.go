@@ -27,7 +27,7 @@ func Verify(ctx context.Context, c redis.Conn, key, token string) (time.Duration
 		return 0, err
 	}
 	left, err := reply0(verb, key, reply)
-	return time.Duration(left) * time.Millisecond, err
+	return fromMillis(left), err
 }
 
 // Info is what a lock's key shows to an operator. It is the only place that shows a whole token, which is all that

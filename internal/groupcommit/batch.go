@@ -293,15 +293,16 @@ func (w *wire) readBatch(b *batch) error {
 // receive reads one reply; an error reply is one. With a patience of 0 the connection's own is what bounds it.
 func (w *wire) receive(patience time.Duration, to *any) (err error) {
 	var reply any
-	if ct, ok := w.conn.(redis.ConnWithTimeout); ok && patience > 0 && !w.untimed {
+	ct, timed := w.conn.(redis.ConnWithTimeout)
+	if timed = timed && patience > 0 && !w.untimed; timed {
 		if reply, err = ct.ReceiveWithTimeout(patience); err == errNoTimeouts {
-			w.untimed = true // a pooled connection learns only when it is asked what the one inside cannot do
+			w.untimed, timed = true, false // a pooled connection learns only when it is asked what the one inside cannot do
 		}
 	}
-	if patience == 0 || w.untimed {
+	if !timed {
 		reply, err = w.conn.Receive()
 	}
-	if re, ok := err.(redis.Error); ok {
+	if re, ok := w.group.env.Reply(err); ok {
 		if !w.heard && w.group.env.AtDoor(re) {
 			return fmt.Errorf("%w: %w", ErrNotSent, re)
 		}

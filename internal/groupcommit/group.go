@@ -115,6 +115,7 @@ type Env struct {
 
 	Dial    func(ctx context.Context) (redis.Conn, error)
 	Test    func(ctx context.Context, c redis.Conn, used time.Time) bool // a connection that was idle is good still
+	Reply   func(err error) (redis.Error, bool)                          // the server's reply in an error; nil is none
 	Demoted func(reply redis.Error) bool                                 // the server may not write any more: dial another
 	AtDoor  func(reply redis.Error) bool                                 // as the first reply: the server has turned the connection away
 

@@ -1,0 +1,127 @@
+package redigolock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// A handle that no acquire has returned is one that nobody holds, twice over.
+func TestNilAndZeroLock(t *testing.T) {
+	for name, k := range map[string]*redigolock.Lock{"nil": nil, "zero": {}} {
+		for range 2 {
+			if k.Key() != "" || k.Token() != "" || k.String() != "" || !k.Deadline().IsZero() || k.Valid() {
+				t.Errorf("%s: %q %q %q %v %v", name, k.Key(), k.Token(), k.String(), k.Deadline(), k.Valid())
+			}
+			if text := fmt.Sprintf("%v%+v%#v%s%d", k, k, k, k, k); text != "" || k.LogValue().String() != "" {
+				t.Errorf("%s is shown as %q", name, text)
+			}
+			_, fenceErr := k.Fence(bg)
+			kept := k.KeepAlive(bg)
+			if kept.Err() == nil {
+				t.Errorf("%s: the context of KeepAlive has not ended", name)
+			}
+			for what, err := range map[string]error{
+				"Verify": k.Verify(bg), "Extend": k.Extend(bg, minute), "Fence": fenceErr, "Release": k.Release(bg),
+				"KeepAlive": context.Cause(kept),
+			} {
+				if !errors.Is(err, redigolock.ErrNotHeld) {
+					t.Errorf("%s.%s: %v", name, what, err)
+				}
+			}
+			wants(t, k.Verify(nil), redigolock.ErrInvalid)  //nolint:staticcheck
+			wants(t, k.Release(nil), redigolock.ErrInvalid) //nolint:staticcheck
+			wants(t, context.Cause(k.KeepAlive(nil)), redigolock.ErrInvalid)
+		}
+	}
+}
+
+// After a Release whose ReleaseFunc panics the next calls return.
+func TestReleaseThatPanicsLeavesAUsableHandle(t *testing.T) {
+	l := &redigolock.Locker{
+		Pool:        redistest.StartMini(t).Pool(),
+		ReleaseWith: func(context.Context, redis.Conn, string, string) error { panic("mine") },
+	}
+	defer l.Close()
+	k, err := l.TryAcquire(bg, "k", minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() {
+			if r := recover(); r != "mine" {
+				t.Errorf("recovered %v", r)
+			}
+		}()
+		_ = k.Release(bg)
+	}()
+	wants(t, k.Release(bg), redigolock.ErrNotHeld)
+	wants(t, k.Verify(bg), redigolock.ErrNotHeld)
+	if k.Valid() {
+		t.Error("valid after Release")
+	}
+}
+
+func TestValid(t *testing.T) {
+	for name, end := range map[string]func(*rig, *clock, *redigolock.Lock){
+		"released":            func(r *rig, _ *clock, k *redigolock.Lock) { _ = k.Release(bg) },
+		"the monotonic clock": func(r *rig, c *clock, k *redigolock.Lock) { c.add(k.Deadline().Sub(c.now())) },
+		"the wall clock":      func(r *rig, c *clock, k *redigolock.Lock) { c.addWall(r.t, minute) },
+		"deleted": func(r *rig, _ *clock, k *redigolock.Lock) {
+			_, _ = r.server.Do("DEL", k.Key())
+			_ = k.Verify(bg)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			clock := stopClock(r.locker)
+			k, err := r.locker.TryAcquire(bg, "k", minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !k.Valid() {
+				t.Error("not valid when it was acquired")
+			}
+			end(r, clock, k)
+			if k.Valid() {
+				t.Error("valid")
+			}
+			if name == "the wall clock" && !clock.now().Before(k.Deadline()) {
+				t.Error("this test shows nothing: the monotonic clock has passed Deadline, too")
+			}
+			clock.addWall(t, -10*minute)
+			if k.Valid() {
+				t.Error("valid again")
+			}
+		})
+	}
+}
+
+// A context of KeepAlive that has ended with ErrLost is not contradicted: not even a moment before Deadline.
+func TestNotValidOnceKeepAliveSaysLost(t *testing.T) {
+	l := &redigolock.Locker{Pool: redistest.StartMini(t).Pool(), MaxHold: 50 * time.Millisecond}
+	defer l.Close()
+	for _, wait := range []time.Duration{0, 60 * time.Millisecond} { // before, or when KeepAlive is called
+		k, err := l.TryAcquire(bg, "k", minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(wait)
+		kept := k.KeepAlive(bg)
+		<-kept.Done()
+		wants(t, context.Cause(kept), redigolock.ErrLost)
+		if k.Valid() {
+			t.Error("valid after ErrLost")
+		}
+		if err := k.Release(bg); err != nil {
+			t.Error(err)
+		}
+	}
+}
