@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,9 +46,11 @@ func TestNilAndZeroLock(t *testing.T) {
 
 // After a Release whose ReleaseFunc panics the next calls return.
 func TestReleaseThatPanicsLeavesAUsableHandle(t *testing.T) {
-	l := &redigolock.Locker{
-		Pool:        redistest.StartMini(t).Pool(),
-		ReleaseWith: func(context.Context, redis.Conn, string, string) error { panic("mine") },
+	var once sync.Once // what cleans up afterwards calls it, too
+	l := &redigolock.Locker{Pool: redistest.StartMini(t).Pool()}
+	l.ReleaseWith = func(ctx context.Context, c redis.Conn, key, token string) error {
+		once.Do(func() { panic("mine") })
+		return redigolock.Release(ctx, c, key, token)
 	}
 	defer l.Close()
 	k, err := l.TryAcquire(bg, "k", minute)
