@@ -77,7 +77,7 @@ func (k *Lock) tryAgain(ctx context.Context, first time.Time, lost error) error 
 	case answered(err), errors.Is(err, ErrHeld):
 		return err
 	}
-	return fmt.Errorf("%w; and on another connection: %w", lost, err)
+	return followed(lost, "and on another connection: ", err)
 }
 
 // adopt asks by an Extend whether the key carries the token since a try whose reply was lost. held is what the newest
@@ -136,7 +136,7 @@ func (k *Lock) conclude(err error) (*Lock, error) {
 	if errors.Is(err, ErrUnknown) {
 		return nil, err
 	}
-	return nil, fmt.Errorf("%w; and an earlier try of it: %w", err, ErrUnknown)
+	return nil, followed(err, "and an earlier try of it: ", ErrUnknown)
 }
 
 // A holding is what a waiting acquire knows of the holder.
@@ -195,36 +195,25 @@ func (h *holding) inspect(ctx context.Context, c redis.Conn, key string, held *H
 	return held
 }
 
-// A gaveUpError is the error of a wait that ended. Its text names each cause once; errors.Is finds all that is in it.
-type gaveUpError struct {
-	text   string
-	causes []error
-}
-
-func (e *gaveUpError) Error() string   { return e.text }
-func (e *gaveUpError) Unwrap() []error { return e.causes }
-
 // gaveUp is the error of a wait that ended for the reason end, after a last try that ended with err.
 func (h *holding) gaveUp(key string, attempts int, end, err error) error {
 	tries := "tries"
 	if attempts == 1 {
 		tries = "try"
 	}
-	e := &gaveUpError{fmt.Sprintf("redigolock: acquire %s: gave up after %d %s: %v", quote(key), attempts, tries, inLine(end)), []error{end, err}}
+	e := fmt.Errorf("redigolock: acquire %s: gave up after %d %s: %w", quote(key), attempts, tries, inLine(end))
 	before := h.last // what the server said before is of more use than that ctx ended
 	if before == nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		before = err
 	}
 	if before != nil {
-		e.text += "; before: " + before.Error()
-		e.causes = append(e.causes, before)
+		e = followed(e, "before: ", before)
 	}
 	if h.err != nil && !errors.Is(before, ErrHeld) {
-		e.text += "; before: " + h.err.Error()
-		e.causes = append(e.causes, h.err)
+		e = followed(e, "before: ", h.err)
 	}
 	if errors.Is(err, ErrUnknown) && !errors.Is(before, ErrUnknown) {
-		e.text += "; the last try: " + ErrUnknown.Error()
+		e = followed(e, "the last try: ", ErrUnknown)
 	}
-	return e
+	return &longError{e.Error(), []error{e, err}}
 }

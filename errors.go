@@ -222,10 +222,34 @@ func join(errs ...error) (all error) {
 		case all == nil:
 			all = err
 		case err != nil && !errors.Is(all, err):
-			all = fmt.Errorf("%w; %w", inLine(all), inLine(err))
+			all = followed(all, "", err)
 		}
 	}
 	return all
+}
+
+// A longError is several errors in one line, which names each cause once. errors.Is finds all that is in it.
+type longError struct {
+	text string
+	errs []error
+}
+
+func (e *longError) Error() string   { return e.text }
+func (e *longError) Unwrap() []error { return e.errs }
+
+// followed is err with what came later, and where. What both texts begin with is said once.
+func followed(err error, where string, later error) error {
+	text, more := oneLine(err.Error()), oneLine(later.Error())
+	if text == more {
+		return &longError{text, []error{err, later}}
+	}
+	common := 0
+	for i := 0; i < min(len(text), len(more)) && text[i] == more[i]; i++ {
+		if strings.HasSuffix(more[:i+1], ": ") {
+			common = i + 1
+		}
+	}
+	return &longError{text + "; " + where + more[common:], []error{err, later}}
 }
 
 // contextError is the error of a context that has ended: errors.Is finds both ctx.Err() and context.Cause(ctx).

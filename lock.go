@@ -255,7 +255,7 @@ func (k *Lock) exchange(ctx context.Context, verb string, f func(redis.Conn) err
 	l.Observer.outcome(ctx, k.key, verb, err)
 	start, again := l.askAgain(ctx, b, verb, l.opTimeout(), f)
 	if again != nil && !answered(again) {
-		return start, fmt.Errorf("%w; and on another connection: %w", err, again)
+		return start, followed(err, "and on another connection: ", again)
 	}
 	return start, again
 }
@@ -489,8 +489,5 @@ func (k *Lock) releasedAgain(err, again error) error {
 	case errors.Is(again, ErrNotHeld):
 		return again
 	}
-	if again.Error() == err.Error() {
-		return again
-	}
-	return fmt.Errorf("%w; and on a new connection: %w", err, again)
+	return followed(err, "and on a new connection: ", again)
 }

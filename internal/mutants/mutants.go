@@ -323,7 +323,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "the wait forgets that it was held", file: "acquire.go",
-		old:   "e.causes = append(e.causes, h.err)",
+		old:   "e = followed(e, \"before: \", h.err)",
 		new:   "",
 		tests: "TestWaitThatEndsDuringATryIsErrHeldToo",
 	},
