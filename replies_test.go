@@ -496,14 +496,11 @@ func bareCertificate(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// A plainConn has nothing but what redis.Conn demands.
-type plainConn struct{ redis.Conn }
-
 func TestMuxReadsFromConnectionsWithoutTimeouts(t *testing.T) {
 	addr := redistest.StartMini(t).Addr()
 	m := &redigolock.Mux{Pool: &redis.Pool{Dial: func() (redis.Conn, error) {
 		c, err := redis.Dial("tcp", addr)
-		return plainConn{c}, err
+		return struct{ redis.Conn }{c}, err
 	}}}
 	defer m.Close()
 	l := &redigolock.Locker{Pool: m}
