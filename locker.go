@@ -290,11 +290,15 @@ func (l *Locker) check(ctx context.Context, verb, key string, ttl time.Duration)
 // obtain runs one call of TryAcquire, Acquire or Attach: the Observer and Stats see it begin and end, also if f panics. Then
 // k, where it is given, may have been obtained without that anybody knows.
 func (l *Locker) obtain(ctx context.Context, key, verb string, k *Lock, f func(context.Context) (*Lock, error)) (got *Lock, err error) {
-	l.state.waiting.Add(1)
-	defer l.state.waiting.Add(-1)
 	ctx, begin := l.Observer.waiting(ctx, key, verb), l.beginning()
+	l.state.waiting.Add(1)
 	err = errPanicked
-	defer func() { l.obtained(ctx, key, verb, begin, k, got, err) }()
+	defer func() {
+		l.state.waiting.Add(-1)
+		if err != nil || l.Observer != nil {
+			l.obtained(ctx, key, verb, begin, k, got, err)
+		}
+	}()
 	return f(ctx)
 }
 

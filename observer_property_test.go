@@ -22,7 +22,7 @@ type watched struct {
 	err      error            // that GaveUp had
 	ends     int              // of Acquired and GaveUp, or of Released
 	extended int
-	outcomes int // Failed and Unknown with this call's own ctx
+	told     []error // of Failed and Unknown, with the ctx of this very call
 	late     string
 }
 
@@ -62,7 +62,7 @@ func (x *observed) outcome(ctx context.Context, verb string, err error) {
 	case own && w.ends > 0:
 		w.late = verb
 	case own:
-		w.outcomes++
+		w.told = append(w.told, err)
 	}
 	if verb == "clean up" {
 		x.cleanUps++
@@ -184,14 +184,16 @@ func (x *observed) use(k *redigolock.Lock, verb string, f func(ctx context.Conte
 	err := f(ctx)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	least, most := 0, 1 // a command whose connection broke, and that was sent again on another
-	if err != nil {
-		least, most = 1, 2
+	before := w.told // of tries whose connection broke, and that were made again on another
+	var last error
+	if n := len(w.told); n > 0 && err != nil {
+		before, last = w.told[:n-1], w.told[n-1]
 	}
-	if errors.Is(err, redigolock.ErrNotHeld) { // nothing is sent for a handle that is over
-		least = 0
+	for _, e := range before {
+		wants(x.t, e, redigolock.ErrUnknown)
 	}
-	if w.outcomes < least || w.outcomes > most || verb == "extend" && (w.extended == 1) != (err == nil) {
+	silent := errors.Is(err, redigolock.ErrNotHeld) && last == nil // nothing is sent for a handle that is over
+	if last != err && !silent || len(before) > 1 || verb == "extend" && (w.extended == 1) != (err == nil) {
 		x.t.Errorf("%s returned %v, and was told %+v", verb, err, *w)
 	}
 }

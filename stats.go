@@ -49,13 +49,13 @@ type heldSet struct {
 	hand int     // the place to look at next for one whose time is over
 }
 
-// An end is a Deadline by the monotonic clock and by the wall clock.
-type end struct{ mono, wall time.Duration }
+// An end is a Deadline by the monotonic clock, in ns since the set's base, and by the wall clock.
+type end struct{ mono, wall int64 }
 
 var freed = end{mono: math.MinInt64}
 
 func (h *heldSet) endAt(t time.Time) end {
-	return end{t.Sub(h.base), t.Round(0).Sub(h.base.Round(0))}
+	return end{int64(t.Sub(h.base)), t.UnixNano()}
 }
 
 // over is passed for an end.
