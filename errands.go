@@ -2,7 +2,6 @@ package redigolock
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -69,7 +68,7 @@ type fetched struct {
 	panic any  // what the pool's func panicked with; nil: it did not
 }
 
-var errNoReturn = errors.New("the goroutine of the dial was ended")
+var errNoReturn = fmt.Errorf("%w: the dial ended its goroutine", ErrUnavailable)
 
 // run fetches a connection. It returns when ctx ends, whatever fetch does.
 func (e *errands) run(ctx context.Context, fetch func(context.Context) (redis.Conn, error)) (redis.Conn, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,11 +15,12 @@ import (
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
-// A hangingPool dials through the rig's proxy; from hang on its dials hang, until letGo makes them fail, and later ones work.
+// A hangingPool dials through the rig's proxy; from hang on it makes connections that hang and cannot be interrupted, until
+// letGo makes them fail, and later ones work.
 type hangingPool struct {
 	*splitPool
 	hanging  atomic.Bool
-	dialling chan struct{} // receives from each dial that hangs
+	dialling chan struct{} // receives from each connection that hangs
 	free     chan struct{}
 }
 
@@ -28,14 +30,49 @@ func newHangingPool(r *fairRig) *hangingPool {
 		if !p.hanging.Load() {
 			return p.Pool.Dial()
 		}
-		select {
-		case p.dialling <- struct{}{}:
-		case <-p.free:
-		}
-		<-p.free
-		return nil, io.EOF
+		return &stubbornConn{pool: p, closed: make(chan struct{})}, nil
 	}
 	return p
+}
+
+// A stubbornConn has the six methods of a redis.Conn only, so that no timeout and no context ends its wait for a reply.
+type stubbornConn struct {
+	pool   *hangingPool
+	dead   atomic.Bool
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *stubbornConn) Do(cmd string, _ ...any) (any, error) {
+	if cmd == "" {
+		return nil, nil
+	}
+	return c.Receive()
+}
+
+func (c *stubbornConn) Receive() (any, error) {
+	select {
+	case c.pool.dialling <- struct{}{}:
+		select {
+		case <-c.pool.free:
+		case <-c.closed:
+		}
+	case <-c.pool.free:
+	case <-c.closed:
+	}
+	c.dead.Store(true)
+	return nil, io.EOF
+}
+
+func (c *stubbornConn) Send(string, ...any) error { return nil }
+func (c *stubbornConn) Flush() error              { return nil }
+func (c *stubbornConn) Close() error              { c.once.Do(func() { close(c.closed) }); return nil }
+
+func (c *stubbornConn) Err() error {
+	if c.dead.Load() {
+		return io.EOF
+	}
+	return nil
 }
 
 func (p *hangingPool) hang() { p.hanging.Store(true) }
@@ -45,7 +82,7 @@ func (p *hangingPool) letGo() {
 	close(p.free)
 }
 
-// Close does not wait for a connection that cannot be had for ever. What turns out only after it that it may have got a lock,
+// Close does not wait for ever for a connection that nothing can interrupt. What turns out only after it that it may have got a lock,
 // or a place in the queue, is given up all the same, by one try. If that fails, the lock goes with its ttl, and the entry
 // is passed over.
 func TestFairOutcomeThatIsUnknownAfterCloseIsTriedOnce(t *testing.T) {
@@ -74,13 +111,13 @@ func TestFairOutcomeThatIsUnknownAfterCloseIsTriedOnce(t *testing.T) {
 	}
 }
 
-// A lateOutcome is a command whose reply is lost, and whose outcome is asked for on a connection that cannot be had.
+// A lateOutcome is a command whose reply is lost, and whose outcome is asked for on a connection that hangs.
 type lateOutcome struct {
 	name    string
 	acquire func(*redigolock.Locker, context.Context, string, time.Duration) (*redigolock.Lock, error)
 	lost    string // the command
 	undo    string // what gives up what it has got
-	dials   int    // how many hang
+	conns   int    // how many hang
 }
 
 // outcomeAfterClose closes a Locker meanwhile, and checks what it sends when it must not wait any longer.
@@ -103,7 +140,7 @@ func (r *fairRig) outcomeAfterClose(x lateOutcome, fails bool) {
 		_, err := x.acquire(l, bg, r.key, 3*time.Second)
 		return err
 	})
-	for range x.dials {
+	for range x.conns {
 		receive(r.t, "it asks again on a connection of its own", pool.dialling)
 	}
 	r.ok(receive(r.t, "Close returns", inBackground(l.Close)))

@@ -408,7 +408,7 @@ var mutants = []mutant{
 	{
 		name: "wait for the pool not bounded", file: "limit.go",
 		old:   "\tcase s.mux != nil:\n",
-		new:   "\tcase true:\n",
+		new:   "\tcase s != nil:\n",
 		tests: "TestOpTimeoutBoundsTheWaitForThePool",
 	},
 	{
@@ -525,7 +525,7 @@ var mutants = []mutant{
 		name: "a late connection thrown away", file: "errands.go",
 		old:   "\tcase len(e.seeking) > 0 && !e.keyed:",
 		new:   "\tcase false:",
-		tests: "TestDialsThatHangAreFourAtMost",
+		tests: "TestLateDialGoesToTheNextRenewal",
 	},
 	{
 		name: "dials that hang without a limit", file: "errands.go",
