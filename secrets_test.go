@@ -201,7 +201,7 @@ func (v *vault) lockers() {
 		l.OpTimeout, l.Observer = 100*time.Millisecond, v.observer()
 		v.locker(s, proxy, l, name)
 		v.look("a Locker's Stats", l.Stats())
-		v.look("a Mux's connection", mux.Get())
+		v.lookInside("a Mux's connection", mux.Get())
 		if err := l.Close(); err != nil {
 			v.look(name, err)
 		}
