@@ -392,12 +392,28 @@ type wait struct {
 	k    *Lock
 	h    holding
 	seat *seat // nil: it has not had to wait
+
+	timer   *time.Timer // nil: it has not slept
+	closing <-chan struct{}
 }
 
 func (w *wait) leave() {
 	if w.seat != nil {
 		w.k.locker.state.crowds.leave(w.k.key, w.seat)
 	}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// after sets the timer that all its sleeps share, and returns its channel.
+func (w *wait) after(d time.Duration) <-chan time.Time {
+	if w.timer == nil {
+		w.timer, w.closing = time.NewTimer(d), w.k.locker.closingChan()
+	} else {
+		w.timer.Reset(d)
+	}
+	return w.timer.C
 }
 
 // try asks the server, or takes the newest answer that another waiter got. It takes no longer than a question may, also if it
@@ -430,16 +446,15 @@ func (w *wait) try(ctx context.Context) error {
 // wait waits for room to ask, or for an answer.
 func (w *wait) wait(ctx context.Context, most time.Duration) error {
 	key := w.k.key
-	timer := time.NewTimer(most)
-	defer timer.Stop()
+	over := w.after(most)
 	select {
 	case <-w.seat.wake:
 		return nil
-	case <-timer.C:
+	case <-over:
 		return nil
 	case <-ctx.Done():
 		return failed("acquire", key, contextError(ctx))
-	case <-w.k.locker.closingChan():
+	case <-w.closing:
 		return fmt.Errorf("%w: acquire %s", ErrClosed, quote(key))
 	}
 }
@@ -468,10 +483,9 @@ func (w *wait) pause(ctx context.Context, attempt int, err error) (bool, error) 
 	if pause < 0 {
 		return true, err
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
+	over := w.after(pause)
 	for {
-		called, end := w.sleep(ctx, timer.C)
+		called, end := w.sleep(ctx, over)
 		if end == nil && !called {
 			return false, nil
 		}
@@ -480,7 +494,7 @@ func (w *wait) pause(ctx context.Context, attempt int, err error) (bool, error) 
 			if !mine {
 				continue
 			}
-			if err = w.ask(ctx, newest, w.k.locker.opTimeout()); over(ctx, err) {
+			if err = w.ask(ctx, newest, w.k.locker.opTimeout()); isLast(ctx, err) {
 				return true, err
 			}
 			end = w.note(ctx, err)
@@ -512,13 +526,13 @@ func (w *wait) sleep(ctx context.Context, over <-chan time.Time) (called bool, e
 		return true, nil
 	case <-ctx.Done():
 		return false, contextError(ctx)
-	case <-w.k.locker.closingChan():
+	case <-w.closing:
 		return false, ErrClosed
 	}
 }
 
-// over reports whether a try that ended with err is the last one: it got the lock, or it would be in vain to try again.
-func over(ctx context.Context, err error) bool {
+// isLast reports whether a try that ended with err is the last one: it got the lock, or it would be in vain to try again.
+func isLast(ctx context.Context, err error) bool {
 	return err == nil || !transient(err) && ctx.Err() == nil
 }
 

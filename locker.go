@@ -117,7 +117,7 @@ func (k *Lock) acquire(ctx context.Context) error {
 	defer w.leave()
 	for attempt := 1; ; attempt++ {
 		err := w.try(ctx)
-		if over(ctx, err) {
+		if isLast(ctx, err) {
 			return err
 		}
 		if ended, err := w.pause(ctx, attempt, err); ended {

@@ -21,13 +21,13 @@ import (
 //
 //	go test -run '^$' -bench Crowd -benchtime 20000x -count 10 ./bench
 //
-// acq/s is how many got the lock in a second; wait is from the call of Acquire, at the earliest from the first release; commands/op is what the server carried out
+// acq/s is how many got the lock in a second; wait is from the call of Acquire, at the earliest from the first release; cmds/acq is what the server carried out
 // for each acquisition, also inside scripts.
 func BenchmarkCrowd(b *testing.B) {
 	for _, fair := range []bool{false, true} {
 		for _, pool := range []string{"pool", "mux"} {
 			for _, n := range []int{100, 1000, 10000} {
-				name := fmt.Sprintf("lock=%s/pool=%s/waiters=%d", map[bool]string{false: "plain", true: "fair"}[fair], pool, n)
+				name := fmt.Sprintf("way=%s/pool=%s/waiters=%d/server=redis", map[bool]string{false: "plain", true: "fair"}[fair], pool, n)
 				b.Run(name, func(b *testing.B) { newCrowdRun(b, fair, pool, n).run(b) })
 			}
 		}
@@ -196,7 +196,7 @@ func (r *crowdRun) report(b *testing.B, took time.Duration, commands int64, trip
 		b.Fatal("nobody got the lock")
 	}
 	b.ReportMetric(float64(n)/took.Seconds(), "acq/s")
-	b.ReportMetric(float64(commands)/float64(n), "commands/op")
+	b.ReportMetric(float64(commands)/float64(n), "cmds/acq")
 	b.ReportMetric(float64(r.failed), "failed-releases")
 	for _, q := range []struct {
 		name string
@@ -208,7 +208,7 @@ func (r *crowdRun) report(b *testing.B, took time.Duration, commands int64, trip
 			at   float64
 		}{{"p50", 0.5}, {"p99", 0.99}, {"max", 1}} {
 			if len(q.list) > 0 {
-				b.ReportMetric(float64(q.list[int(float64(len(q.list)-1)*p.at)].Nanoseconds()), p.name+"-"+q.name+"-ns")
+				b.ReportMetric(float64(q.list[int(float64(len(q.list)-1)*p.at)].Nanoseconds()), q.name+"-"+p.name+"-ns")
 			}
 		}
 	}

@@ -329,7 +329,7 @@ func TestTheReadmesTablesCanAllBeMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"uncontended": " over a Mux, ", "contended": "| Locker, `Fair` |", "handoff": `src="results/synthetic/charts/handoff-light.svg"`,
+		"uncontended": " over a Mux,", "contended": "| Locker, `Fair` |", "handoff": `src="results/synthetic/charts/handoff-light.svg"`,
 	} {
 		if got, err := c.Render(name, "readme.md.tmpl"); err != nil || !strings.Contains(got, want) {
 			t.Errorf("%s: %q, %v", name, got, err)
