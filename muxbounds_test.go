@@ -185,8 +185,10 @@ func TestMuxCallersReturnAtTheirBoundsInEveryStage(t *testing.T) {
 		{"one batch, sent", func(b *muxBubble, wg *sync.WaitGroup) func() {
 			filled := make(chan struct{})
 			b.fill(wg, filled)
+			release := after(end)
 			return func() {
-				b.server.Next("echo", sim.Hold(after(end)))
+				time.Sleep(50 * ms) // which count
+				b.server.Next("echo", sim.Hold(release))
 				close(filled)
 			}
 		}, end},
@@ -258,4 +260,30 @@ func TestMuxMorePatientCallersDoNotBoardWhereAnImpatientReaderReads(t *testing.T
 			})
 		})
 	}
+}
+
+// TestMuxConnectionThatAllHaveLeftIsCut has a server that never answers those who share a connection.
+func TestMuxConnectionThatAllHaveLeftIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newMuxBubble(t, 0)
+		var wg sync.WaitGroup
+		lone := make(chan struct{})
+		b.server.Next("echo", sim.Hold(lone), sim.Swallow())
+		b.call(&wg, "lone", bound{})
+		calls := []*boundedCall{b.call(&wg, "shares", bound{ctx: 200 * ms, expect: 200 * ms})}
+		close(lone)
+		synctest.Wait()
+		calls = append(calls, b.call(&wg, "shares, too", bound{limit: 300 * ms, expect: 300 * ms}))
+		if n := b.mux.Stats(); n != (redigolock.MuxStats{Conns: 1, InFlight: 2}) {
+			t.Errorf("%+v", n)
+		}
+		wg.Wait()
+		for _, x := range calls {
+			x.check(t)
+		}
+		b.echo("next") // which the old connection would not answer
+		if n := b.mux.Stats(); n != (redigolock.MuxStats{Conns: 1}) || b.server.Conns() != 1 {
+			t.Errorf("%+v, and %d connections", n, b.server.Conns())
+		}
+	})
 }

@@ -708,12 +708,12 @@ var mutants = []mutant{
 				doomed = w`,
 		new: `			if w.waiting.Add(-1) < 0 {
 				doomed = w`,
-		tests: "TestMuxLanesThatDiedWhileIdleCostOneCallOnly|TestMuxCallersReturnAtTheirBoundsInEveryStage",
+		tests: "TestMuxConnectionThatAllHaveLeftIsCut",
 	},
 	{
 		name: "a leader that may leave writes for others", file: "internal/groupcommit/batch.go",
 		old:   "!b.wire.plain || fickle && !b.alone",
-		new:   "!b.wire.plain",
+		new:   "!b.wire.plain || fickle && b == nil",
 		tests: "TestMuxCallersReturnAtTheirBoundsWhileAWriteHangs",
 	},
 	{
