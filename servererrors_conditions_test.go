@@ -21,14 +21,14 @@ import (
 // A badServer is a server in a condition, with those who use it.
 type badServer struct {
 	*testing.T
-	cond  serverCondition
-	srv   *redistest.Server
-	proxy *redistest.Proxy
-	admin redis.Conn // authenticated before the condition began
-	busy  chan error // ends with the script that keeps the server busy
-	pool  *redis.Pool
-	kept  *countedPool // the same, for the lock that is kept alive
-	skew  atomic.Int64 // the Lockers' clock is ahead by that
+	cond   serverCondition
+	srv    *redistest.Server
+	proxy  *redistest.Proxy
+	admin  redis.Conn // authenticated before the condition began
+	busy   chan error // ends with the script that keeps the server busy
+	pool   *redis.Pool
+	failed atomic.Int64 // renewals of the lock that is kept alive
+	skew   atomic.Int64 // the Lockers' clock is ahead by that
 }
 
 func newBadServer(t *testing.T, cond serverCondition) *badServer {
@@ -48,7 +48,6 @@ func newBadServer(t *testing.T, cond serverCondition) *badServer {
 		s.pool = cond.pool(s)
 	}
 	s.pool.MaxIdle = 0 // each command meets the condition on a new connection
-	s.kept = &countedPool{Pool: s.pool}
 	return s
 }
 
@@ -105,9 +104,16 @@ func (s *badServer) warmUp() {
 	}
 }
 
-func (s *badServer) hold(pool redigolock.Pool, key string) *redigolock.Lock {
+func (s *badServer) hold(key string) *redigolock.Lock {
 	s.Helper()
-	lock, err := s.locker(pool).TryAcquire(context.Background(), key, serverTTL)
+	l := s.locker(s.pool)
+	note := func(_ context.Context, _, verb string, _ error) {
+		if key == "kept" && verb == "extend" {
+			s.failed.Add(1)
+		}
+	}
+	l.Observer = &redigolock.Observer{Failed: note, Unknown: note}
+	lock, err := l.TryAcquire(context.Background(), key, serverTTL)
 	if err != nil {
 		s.Fatal(err)
 	}
