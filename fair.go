@@ -309,7 +309,7 @@ func (l *Locker) closeFair(most time.Duration) {
 	f := &l.state.fair
 	f.mu.Lock()
 	now := time.Now()
-	for _, s := range f.slots {
+	for _, s := range inOrder(f.slots) {
 		s.hurry(now) // Close waits for it
 		s.settle()
 	}
@@ -324,7 +324,7 @@ func (l *Locker) closeFair(most time.Duration) {
 		f.sweeper.Stop()
 	}
 	done := f.line.end()
-	for _, s := range f.slots {
+	for _, s := range inOrder(f.slots) {
 		s.owed, s.quit = nil, nil
 		s.settle()
 	}

@@ -3,6 +3,9 @@ package redigolock
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -80,7 +83,7 @@ func hangUp(c redis.Conn) {
 // end ends the line, and returns what is closed when it has ended, nil if it has. The caller holds f.mu.
 func (n *line) end() <-chan struct{} {
 	n.ending = true
-	for _, s := range n.slots {
+	for _, s := range n.inOrder() {
 		n.forget(s)
 	}
 	if n.done == nil {
@@ -154,10 +157,20 @@ func (n *line) rest(failures int) (over bool) {
 	}
 }
 
+// inOrder is n.slots by their keys. The caller holds f.mu.
+func (n *line) inOrder() []*slot { return inOrder(n.slots) }
+
+// inOrder is slots by their keys, so that what follows for all of them is the same each time.
+func inOrder(slots map[string]*slot) []*slot {
+	list := slices.Collect(maps.Values(slots))
+	slices.SortFunc(list, func(a, b *slot) int { return strings.Compare(a.key, b.key) })
+	return list
+}
+
 // over lets go of the slots that nobody has waited for, for long. The caller holds f.mu.
 func (n *line) over() bool {
 	now := time.Now()
-	for _, s := range n.slots {
+	for _, s := range n.inOrder() {
 		if s.head == nil && s.w == nil && s.quit == nil && now.Sub(s.waited) > linger {
 			n.forget(s)
 			s.settle()
@@ -186,7 +199,7 @@ func (n *line) failed(err error) {
 	defer n.tell()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, s := range n.slots {
+	for _, s := range n.inOrder() {
 		n.refused(s, err)
 	}
 }
@@ -220,10 +233,7 @@ func (n *line) tell() {
 func (n *line) serve(c redis.Conn) {
 	f := &n.l.state.fair
 	f.mu.Lock()
-	n.conn, n.pending, n.joining, n.leaving = c, nil, nil, nil
-	for _, s := range n.slots {
-		n.joining = append(n.joining, s)
-	}
+	n.conn, n.pending, n.joining, n.leaving = c, nil, n.inOrder(), nil
 	f.mu.Unlock()
 	broken := make(chan struct{})
 	n.l.state.conns.Add(1)
@@ -243,7 +253,7 @@ func (n *line) ended(c redis.Conn, broken <-chan struct{}) {
 	defer f.mu.Unlock()
 	n.conn = nil
 	now := time.Now()
-	for _, s := range n.slots {
+	for _, s := range n.inOrder() {
 		s.sub, s.ask, s.tryAt = making, 0, now.Add(pauseAfter(s.tries))
 		s.settle()
 	}

@@ -2,10 +2,11 @@ package redigolock
 
 import (
 	"context"
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/redigolock/redigolock/internal/hooks"
 )
 
 // A slot is what a Locker knows of one key. Locker.state.fair.mu protects it.
@@ -84,11 +85,11 @@ func (l *Locker) slotOf(key string) *slot {
 		return s
 	}
 	if f.slots == nil {
-		f.slots, f.id, f.sweepAt = map[string]*slot{}, NewToken(), 64
+		f.slots, f.id, f.sweepAt = map[string]*slot{}, l.newID(), 64
 		f.line.l = l
 	}
 	if len(f.slots) >= f.sweepAt {
-		for _, s := range f.slots {
+		for _, s := range inOrder(f.slots) {
 			s.settle()
 		}
 		f.sweepAt = 2*len(f.slots) + 64
@@ -229,7 +230,7 @@ func (l *Locker) sweep() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sweeper = nil
-	for _, s := range f.slots {
+	for _, s := range inOrder(f.slots) {
 		s.settle()
 	}
 }
@@ -266,10 +267,10 @@ func (s *slot) wakeUp() {
 }
 
 // heldAt says that the lock was h's at that time. Its waiters ask a cap later, not all Lockers in step.
-func (s *slot) heldAt(t time.Time) { s.checkAt = t.Add(pokeCap - rand.N(pokeCap/4)) }
+func (s *slot) heldAt(t time.Time) { s.checkAt = t.Add(pokeCap - hooks.N(pokeCap/4)) }
 
 // pokeIn is when to ask again after a reply that the holder has left.
 func pokeIn(left, ttl time.Duration) time.Duration {
-	jitter := rand.N(min(ttl/10, 250*time.Millisecond) + 1)
+	jitter := hooks.N(min(ttl/10, 250*time.Millisecond) + 1)
 	return min(max(left, 0)+jitter, pokeCap)
 }

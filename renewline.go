@@ -3,12 +3,13 @@ package redigolock
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/hooks"
 )
 
 // A renewLine is the renewer's own connection, and what it uses again for each batch. A pool that cannot dial lends it, and
@@ -66,7 +67,7 @@ func (n *renewLine) judge(l *Locker, err error) {
 // pauseAfter is the jittered pause after so many failures in a row before this one.
 func pauseAfter(failures int) time.Duration {
 	pause := min(renewPause<<min(failures, 10), renewMost)
-	return pause/2 + rand.N(pause/2+1)
+	return pause/2 + hooks.N(pause/2+1)
 }
 
 // extend sends the renewals of a batch and reads their replies. What is sent for many locks at once and not extended is

@@ -2,8 +2,9 @@ package redigolock
 
 import (
 	"math"
-	"math/rand/v2"
 	"time"
+
+	"github.com/redigolock/redigolock/internal/hooks"
 )
 
 // A RetryFunc says how long a waiting acquire pauses before it tries again. attempt counts the tries that failed, from 1,
@@ -42,9 +43,9 @@ func backOff(least, most time.Duration, attempt int, heldFor time.Duration) time
 	if doublings := max(attempt, 1) - 1; least <= most>>doublings { // a shift by more than 63 gives 0
 		whole = least << doublings
 	}
-	pause := max(whole/2+rand.N(whole/2+1), least)
+	pause := max(whole/2+hooks.N(whole/2+1), least)
 	if heldFor > 0 && heldFor < pause { // all waiters know that time: they must not all come at once
-		pause = min(pause, heldFor+rand.N(min(whole, mostPause)/10+1))
+		pause = min(pause, heldFor+hooks.N(min(whole, mostPause)/10+1))
 	}
 	return max(pause, leastPause)
 }
@@ -54,7 +55,7 @@ func backOff(least, most time.Duration, attempt int, heldFor time.Duration) time
 func Every(d time.Duration) RetryFunc {
 	d = min(max(d, leastPause), math.MaxInt64/2) // the sum must not overflow
 	return func(int, time.Duration) time.Duration {
-		return max(d-d/10+rand.N(d/5+1), leastPause)
+		return max(d-d/10+hooks.N(d/5+1), leastPause)
 	}
 }
 

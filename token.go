@@ -1,13 +1,14 @@
 package redigolock
 
 import (
-	"crypto/rand"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/google/uuid"
+
+	"github.com/redigolock/redigolock/internal/hooks"
 )
 
 const maxOwner = 128 // bytes
@@ -21,16 +22,20 @@ func NewToken() string { return uuid.NewString() }
 // newToken is NewToken with the owner in front, as Locker.Owner describes it.
 func (l *Locker) newToken() string {
 	if l.Owner == "" {
-		return l.state.tokens.next()
+		return l.newID()
 	}
-	return l.Owner + "|" + l.state.tokens.next()
+	return l.Owner + "|" + l.newID()
 }
+
+// newID is NewToken, from the Locker's stock.
+func (l *Locker) newID() string { return l.state.tokens.next(l.Owner) }
 
 // tokens are made some at a time, from one look for randomness, as parts of one string. Those in stock are as secret as the
 // one that was handed out last: both are in this process's memory only.
 type tokens struct {
-	mu    sync.Mutex // protects stock
+	mu    sync.Mutex // protects what follows
 	stock *string    // a pointer, which no format verb follows: a Locker that is logged shows no token
+	made  int        // stocks so far
 }
 
 const (
@@ -38,14 +43,15 @@ const (
 	tokenStock = 8 // one that is kept for long keeps 8 × 36 bytes
 )
 
-func (t *tokens) next() string {
+func (t *tokens) next(owner string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.stock == nil {
 		t.stock = new(string)
 	}
 	if *t.stock == "" {
-		*t.stock = newTokens()
+		t.made++
+		*t.stock = newTokens(owner, t.made)
 	}
 	token := (*t.stock)[:tokenLen]
 	*t.stock = (*t.stock)[tokenLen:]
@@ -53,9 +59,9 @@ func (t *tokens) next() string {
 }
 
 // newTokens is uuid.NewString for all of a stock, without two allocations and a system call for each.
-func newTokens() string {
+func newTokens(owner string, nth int) string {
 	var random [tokenStock * len(uuid.UUID{})]byte
-	_, _ = rand.Read(random[:]) // never fails: it ends the process
+	hooks.Secret(owner, nth, random[:])
 	text := make([]byte, 0, tokenStock*tokenLen)
 	for id := range slices.Chunk(random[:], len(uuid.UUID{})) {
 		id[6] = id[6]&0x0f | 0x40             // version 4

@@ -63,6 +63,7 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 		p.sparse, p.sim = true, 600*sim
 		p.minTTL, p.maxTTL, p.op = 10*time.Second, 5*time.Minute, time.Second
 	}
+	p.op += between(r, 1, 100*time.Microsecond) // no timeout of the library's is a multiple of another
 	if r.IntN(5) == 0 {
 		p.keys = 8 + r.IntN(20)
 	}

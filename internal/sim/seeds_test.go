@@ -27,30 +27,44 @@ func TestSeeds(t *testing.T) {
 		t.Logf("%d seeds in %v: %d holds, %d calls, %d commands, %d updates, %d overlaps in unsafe worlds", *seedCount, took.Round(time.Millisecond),
 			total.holds, total.calls, total.commands, total.updates, total.overlaps)
 	})
-	for n := range *seedCount {
-		seed := chance(*firstSeed + uint64(n))
-		mode := *oneMode
-		if mode == "" {
-			mode = modes[int(seed)%len(modes)]
-		}
-		if !slices.Contains(modes, mode) {
-			t.Fatalf("there is no mode %q", mode)
-		}
-		t.Run(fmt.Sprintf("seed=%d/mode=%s", seed, mode), func(t *testing.T) {
-			t.Parallel()
-			o := run(t, newPlan(seed, mode, *simTime))
-			mu.Lock()
-			defer mu.Unlock()
-			total.holds += o.holds
-			total.calls += o.calls
-			total.commands += o.commands
-			total.updates += o.updates
-			total.overlaps += o.overlaps
-			if len(o.violations) > 0 {
-				report(t, newPlan(seed, mode, *simTime), o)
+	for n := 0; n < *seedCount && !(t.Failed() && failFast()); n += group {
+		t.Run("group", func(t *testing.T) { // ends when all its seeds have
+			for n := n; n < min(n+group, *seedCount); n++ {
+				p := planOf(t, chance(*firstSeed+uint64(n)))
+				t.Run(fmt.Sprintf("seed=%d/mode=%s", p.seed, p.mode), func(t *testing.T) {
+					t.Parallel()
+					o := run(t, p)
+					mu.Lock()
+					defer mu.Unlock()
+					total.holds += o.holds
+					total.calls += o.calls
+					total.commands += o.commands
+					total.updates += o.updates
+					total.overlaps += o.overlaps
+					if len(o.violations) > 0 {
+						report(t, p, o)
+					}
+				})
 			}
 		})
 	}
+}
+
+// group is how many seeds are begun before any of the next.
+const group = 16
+
+func failFast() bool { return flag.Lookup("test.failfast").Value.String() == "true" }
+
+// planOf is the plan of a seed, in the mode of the command line.
+func planOf(t *testing.T, seed chance) plan {
+	mode := *oneMode
+	if mode == "" {
+		mode = modes[int(seed)%len(modes)]
+	}
+	if !slices.Contains(modes, mode) {
+		t.Fatalf("there is no mode %q", mode)
+	}
+	return newPlan(seed, mode, *simTime)
 }
 
 // report says what a person needs to find the cause.

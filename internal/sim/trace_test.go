@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -29,17 +30,30 @@ func (tr *trace) add(who, format string, args ...any) {
 	tr.lines = append(tr.lines, l)
 }
 
-// around is the part of the trace about a moment, the last lines if there is none.
-func (tr *trace) around(at time.Duration, before, after int) string {
+// sorted is the trace by time. What happens at the same moment may have come in any order.
+func (tr *trace) sorted() []line {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	slices.SortStableFunc(tr.lines, func(a, b line) int { return int(a.at - b.at) })
-	i, _ := slices.BinarySearchFunc(tr.lines, at, func(l line, at time.Duration) int { return int(l.at - at) })
+	lines := slices.Clone(tr.lines)
+	slices.SortStableFunc(lines, func(a, b line) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.who, b.who))
+	})
+	return lines
+}
+
+func text(lines []line) string {
 	var b strings.Builder
-	for _, l := range tr.lines[max(0, i-before):min(len(tr.lines), i+after)] {
-		fmt.Fprintf(&b, "%12.6f  %-6s %s\n", l.at.Seconds(), l.who, l.what)
+	for _, l := range lines {
+		fmt.Fprintf(&b, "%15.9f  %-6s %s\n", l.at.Seconds(), l.who, l.what)
 	}
 	return b.String()
+}
+
+// around is the part of the trace about a moment, the last lines if there is none.
+func (tr *trace) around(at time.Duration, before, after int) string {
+	lines := tr.sorted()
+	i, _ := slices.BinarySearchFunc(lines, at, func(l line, at time.Duration) int { return cmp.Compare(l.at, at) })
+	return text(lines[max(0, i-before):min(len(lines), i+after)])
 }
 
 // sum is the same for the same run. Lines of the same moment may have come in any order.

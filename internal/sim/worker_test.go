@@ -22,6 +22,7 @@ type worker struct {
 
 	i   *incarnation // whose Locker is used
 	who string
+	ctx context.Context // ends with the work, at a moment of its own
 }
 
 func newWorker(p *process, n int) *worker {
@@ -36,10 +37,10 @@ func (u *worker) sleep(d time.Duration) bool {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-u.world().ctx.Done():
+	case <-u.ctx.Done():
 	}
 	u.p.stand()
-	return u.world().ctx.Err() == nil
+	return u.ctx.Err() == nil
 }
 
 // while is a duration in proportion to the ttls.
@@ -54,6 +55,9 @@ func (u *worker) ttl() time.Duration {
 }
 
 func (u *worker) run() {
+	var cancel context.CancelFunc
+	u.ctx, cancel = context.WithTimeout(context.Background(), u.world().plan.sim+between(u.r, 0, time.Millisecond))
+	defer cancel()
 	for u.sleep(u.while(0.1)) {
 		u.i = u.p.now()
 		if u.i.dead.Load() {
@@ -75,7 +79,7 @@ func (u *worker) locker() *redigolock.Locker {
 // patience is a context that ends at random, and its bound.
 func (u *worker) patience() (context.Context, context.CancelFunc, time.Duration) {
 	d := u.while(2) + time.Millisecond
-	ctx := context.WithValue(u.world().ctx, whoKey{}, u.who)
+	ctx := context.WithValue(u.ctx, whoKey{}, u.who)
 	if u.r.IntN(3) == 0 { // it is cancelled, and has no deadline
 		ctx, cancel := context.WithCancelCause(ctx)
 		timer := time.AfterFunc(d, func() { cancel(errTired) })
@@ -108,7 +112,8 @@ func (u *worker) call(name string, most time.Duration, f func() error) error {
 	u.note("%s …", name)
 	start := time.Now()
 	err := f()
-	u.world().check.returned(u.who, name, time.Since(start), most)
+	u.world().check.returned(u.who, name, time.Since(start), most+time.Microsecond)
+	u.world().part(u.who)
 	if err != nil {
 		u.note("%s: %v", name, err)
 	} else {
@@ -171,9 +176,9 @@ func (u *worker) hold(h *held) {
 		u.p.stand()
 		switch u.r.IntN(7) {
 		case 0:
-			u.told(h, u.call("Verify", u.world().plan.op, func() error { return h.k.Verify(u.ctx()) }))
+			u.told(h, u.call("Verify", u.world().plan.op, func() error { return h.k.Verify(u.during()) }))
 		case 1:
-			if err := u.call("Extend", u.world().plan.op, func() error { return h.k.Extend(u.ctx(), u.ttl()) }); !u.told(h, err) {
+			if err := u.call("Extend", u.world().plan.op, func() error { return h.k.Extend(u.during(), u.ttl()) }); !u.told(h, err) {
 				u.world().check.extended(h.holder)
 			}
 		case 2, 3:
@@ -201,8 +206,8 @@ func (u *worker) hold(h *held) {
 	u.release(h)
 }
 
-// ctx is that of a call in the middle: the world's, or one that has ended, or will soon.
-func (u *worker) ctx() context.Context {
+// during is the context of a call in the middle: one without end, or one that has ended, or will soon.
+func (u *worker) during() context.Context {
 	ctx := context.WithValue(context.Background(), whoKey{}, u.who)
 	if u.r.IntN(10) == 0 {
 		ctx, cancel := context.WithTimeout(ctx, u.while(0.2))
@@ -223,7 +228,7 @@ func (u *worker) told(h *held, err error) bool {
 
 func (u *worker) release(h *held) {
 	u.world().check.over(h.holder)
-	ctx := u.ctx()
+	ctx := u.during()
 	if u.r.IntN(4) == 0 {
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
@@ -274,14 +279,14 @@ func (u *worker) attach(h *held) {
 	l := u.locker()
 	var k *redigolock.Lock
 	err := u.call("Attach "+h.key, u.world().plan.op, func() (err error) {
-		k, err = l.Attach(u.ctx(), h.key, h.token, u.ttl())
+		k, err = l.Attach(u.during(), h.key, h.token, u.ttl())
 		return err
 	})
 	if err != nil {
 		return
 	}
 	second := &held{u.world().check.acquired(u.who, h.key, h.token, k.Deadline), k}
-	if err := u.call("Extend", u.world().plan.op, func() error { return k.Extend(u.ctx(), u.ttl()) }); err == nil {
+	if err := u.call("Extend", u.world().plan.op, func() error { return k.Extend(u.during(), u.ttl()) }); err == nil {
 		u.world().check.extended(second.holder)
 	}
 	u.world().check.over(second.holder)
@@ -292,7 +297,7 @@ func (u *worker) write(h *held) {
 	w := u.world()
 	var fence int64
 	err := u.call("Fence "+h.key, w.plan.op, func() (err error) {
-		fence, err = h.k.Fence(u.ctx())
+		fence, err = h.k.Fence(u.during())
 		return err
 	})
 	if u.told(h, err) {
@@ -331,7 +336,7 @@ func (u *worker) do(key string, ttl time.Duration, try bool) {
 	var h *held
 	start := time.Now()
 	fn := func(kept context.Context, k *redigolock.Lock) error {
-		u.world().check.returned(u.who, name+" until fn", time.Since(start), most)
+		u.world().check.returned(u.who, name+" until fn", time.Since(start), most+time.Microsecond)
 		if h = u.got(k, nil); h == nil {
 			return nil
 		}
@@ -354,7 +359,8 @@ func (u *worker) do(key string, ttl time.Duration, try bool) {
 	if h != nil {
 		most = 3 * u.world().plan.op
 	}
-	u.world().check.returned(u.who, name, time.Since(start), most)
+	u.world().check.returned(u.who, name, time.Since(start), most+time.Microsecond)
+	u.world().part(u.who)
 	u.note("%s %s: %v", name, key, err)
 }
 
@@ -373,19 +379,14 @@ func (f *foreigner) run() {
 	l.DelayBy(func(_ sim.Direction, b []byte) time.Duration {
 		return between(f.w.plan.seed.of("foreign", time.Since(f.w.trace.begin), b), 50*time.Microsecond, 2*time.Millisecond)
 	})
-	for n := 0; f.w.ctx.Err() == nil; n++ {
+	for n := 0; time.Since(f.w.trace.begin) < f.w.plan.sim; n++ {
 		f.turn(l, n)
-		timer := time.NewTimer(between(f.r, 0, f.w.plan.maxTTL/10))
-		select {
-		case <-timer.C:
-		case <-f.w.ctx.Done():
-		}
-		timer.Stop()
+		time.Sleep(between(f.r, 0, f.w.plan.maxTTL/10))
 	}
 }
 
 func (f *foreigner) turn(l *sim.Link, n int) {
-	c, err := l.DialRedis(f.w.ctx)
+	c, err := l.DialRedis(context.Background())
 	if err != nil {
 		return
 	}

@@ -1,0 +1,16 @@
+// Package hooks is where chance comes into the library, so that a simulation can choose it. It is a leaf: the root package and
+// its engines ask it, and nothing else of the library is random. A simulation sets the variables before anything is used; the
+// code then takes no other path than without.
+package hooks
+
+import (
+	crypto "crypto/rand"
+	"math/rand/v2"
+	"time"
+)
+
+// N returns a random duration from zero to less than n, which is positive: for jitter, not for secrets.
+var N = func(n time.Duration) time.Duration { return rand.N(n) }
+
+// Secret fills p with what nobody can guess. It is the nth time, from 1, for a Locker of this owner.
+var Secret = func(owner string, nth int, p []byte) { _, _ = crypto.Read(p) } // never fails: it ends the process

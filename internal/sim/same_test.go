@@ -1,0 +1,43 @@
+package sim_test
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+)
+
+var sameSeeds = flag.Int("same", 1, "how many seeds of each mode TestASeedIsAWorld runs")
+
+// TestASeedIsAWorld runs each seed again: the server's log is the same, to the nanosecond.
+func TestASeedIsAWorld(t *testing.T) {
+	for _, mode := range modes {
+		for n := range *sameSeeds {
+			p := newPlan(chance(*firstSeed+uint64(n)), mode, *simTime)
+			t.Run(fmt.Sprintf("mode=%s/seed=%d", mode, p.seed), func(t *testing.T) {
+				t.Parallel()
+				first := run(t, p)
+				for range 4 {
+					if again := run(t, p); again.sum != first.sum || fmt.Sprint(again.violations) != fmt.Sprint(first.violations) {
+						t.Errorf("the logs are %s, of %d commands, and %s, of %d", first.sum, first.commands, again.sum, again.commands)
+						differ(t, first, again)
+						return
+					}
+				}
+			})
+		}
+	}
+}
+
+// differ says where the server's logs of two runs part.
+func differ(t *testing.T, a, b outcome) {
+	one, two := a.log.sorted(), b.log.sorted()
+	for i := range max(len(one), len(two)) {
+		if i < min(len(one), len(two)) && one[i] == two[i] {
+			continue
+		}
+		t.Logf("they part here:\n%s\nand\n%s", text(one[max(0, i-12):min(len(one), i+8)]), text(two[max(0, i-3):min(len(two), i+8)]))
+		at := one[min(i, len(one)-1)].at
+		t.Logf("where this happened:\n%s\nand\n%s", a.trace.around(at, 30, 10), b.trace.around(at, 5, 10))
+		return
+	}
+}
