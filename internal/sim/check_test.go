@@ -151,8 +151,7 @@ func (c *checker) returned(who, call string, took, most time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls++
-	muxes := c.w.plan.mode == "mixed" || c.w.plan.mode == "foreign" || strings.HasSuffix(c.w.plan.mode, "mux")
-	if took > most && !muxes { // the leader of a Mux's batch does not leave it yet
+	if took > most {
 		c.failLocked("late return", "%s of %s took %v, its bound is %v", call, who, took, most)
 	}
 }

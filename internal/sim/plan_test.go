@@ -60,7 +60,7 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 		minTTL: 10 * time.Millisecond, maxTTL: pick(r, 100*time.Millisecond, 400*time.Millisecond, time.Second),
 		op: pick(r, 20*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond)}
 	if r.IntN(5) == 0 {
-		p.sparse, p.sim = true, 600*sim
+		p.sparse, p.sim = true, 300*sim
 		p.minTTL, p.maxTTL, p.op = 10*time.Second, 5*time.Minute, time.Second
 	}
 	p.op += between(r, 1, 100*time.Microsecond) // no timeout of the library's is a multiple of another

@@ -14,7 +14,7 @@ var (
 	seedCount = flag.Int("seeds", len(modes), "how many seeds TestSeeds tries, in all modes together or in that of -mode")
 	firstSeed = flag.Uint64("first", 1, "the first of them")
 	oneMode   = flag.String("mode", "", "the only mode, of "+strings.Join(modes, ", ")+"; none: one after the other")
-	simTime   = flag.Duration("sim", 2*time.Second, "how long the work of a seed lasts, in its own time")
+	simTime   = flag.Duration("sim", time.Second, "how long the work of a seed lasts, in its own time")
 )
 
 // TestSeeds simulates the library, its users and what goes wrong, by seed. doc.go says how to use it.
