@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -14,163 +15,181 @@ import (
 )
 
 func TestAcquireGetsTheLockWhenItIsReleased(t *testing.T) {
-	r := newRig(t)
-	holder := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	waiting := make(chan int, 1000)
-	r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
-		waiting <- attempt
-		return time.Millisecond
-	}
-	got := inBackground(func() *redigolock.Lock { return r.must(r.locker.Acquire(bg, "key", time.Minute)) })
-	receive(t, "the waiter waits", waiting)
-	r.ok(holder.Release(bg))
-	k := receive(t, "the waiter gets it", got)
-	if r.get("key") != k.Token() || k.Token() == holder.Token() {
-		t.Errorf("the key holds %q", r.get("key"))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		holder := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		waiting := make(chan int, 1000)
+		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+			waiting <- attempt
+			return time.Millisecond
+		}
+		got := inBackground(func() *redigolock.Lock { return r.must(r.locker.Acquire(bg, "key", time.Minute)) })
+		receive(t, "the waiter waits", waiting)
+		r.ok(holder.Release(bg))
+		k := receive(t, "the waiter gets it", got)
+		if r.get("key") != k.Token() || k.Token() == holder.Token() {
+			t.Errorf("the key holds %q", r.get("key"))
+		}
+	})
 }
 
 func TestAcquireHandsOverBetweenGoroutines(t *testing.T) {
-	r := newRigOnMini(t)
-	const workers, cycles = 8, 20
-	var inside, total atomic.Int64
-	done := make(chan error, workers)
-	for range workers {
-		go func() {
-			for range cycles {
-				err := r.locker.Do(bg, "key", 10*time.Second, func(context.Context, *redigolock.Lock) error {
-					if inside.Add(1) != 1 {
-						t.Error("two holders")
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		const workers, cycles = 8, 20
+		var inside, total atomic.Int64
+		done := make(chan error, workers)
+		for range workers {
+			go func() {
+				for range cycles {
+					err := r.locker.Do(bg, "key", 10*time.Second, func(context.Context, *redigolock.Lock) error {
+						if inside.Add(1) != 1 {
+							t.Error("two holders")
+						}
+						total.Add(1)
+						inside.Add(-1)
+						return nil
+					})
+					if err != nil {
+						done <- err
+						return
 					}
-					total.Add(1)
-					inside.Add(-1)
-					return nil
-				})
-				if err != nil {
-					done <- err
-					return
 				}
-			}
-			done <- nil
-		}()
-	}
-	for range workers {
-		r.ok(<-done)
-	}
-	if total.Load() != workers*cycles {
-		t.Errorf("%d of %d cycles", total.Load(), workers*cycles)
-	}
+				done <- nil
+			}()
+		}
+		for range workers {
+			r.ok(<-done)
+		}
+		if total.Load() != workers*cycles {
+			t.Errorf("%d of %d cycles", total.Load(), workers*cycles)
+		}
+	})
 }
 
 func TestAcquireWaitsOutAnExpiringHolder(t *testing.T) {
-	r := newRig(t)
-	r.do("SET", "key", "of a process that died", "PX", 100)
-	r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.do("SET", "key", "of a process that died", "PX", 100)
+		r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
+	})
 }
 
 var passing = []string{"LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS"}
 
 func TestAcquireTriesAgainWhatTheServerCannotDoNow(t *testing.T) {
 	for _, a := range acquireWays {
-		r := newRig(t)
-		for _, word := range passing {
-			r.locker.AcquireWith = a.with
-			before := len(r.sent(a.verb))
-			refuse := redistest.Reply("-" + word + " not now\r\n")
-			r.plan(map[string][]redistest.Action{a.verb: {refuse, refuse}, "get": {refuse, refuse}})
-			k, err := r.locker.Acquire(endsIn(t, 10*time.Second), word, time.Minute)
-			if err != nil {
-				t.Errorf("%s, %s: %v", a.name, word, err)
-				continue
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			for _, word := range passing {
+				r.locker.AcquireWith = a.with
+				before := len(r.sent(a.verb))
+				refuse := redistest.Reply("-" + word + " not now\r\n")
+				r.plan(map[string][]redistest.Action{a.verb: {refuse, refuse}, "get": {refuse, refuse}})
+				k, err := r.locker.Acquire(endsIn(t, 10*time.Second), word, time.Minute)
+				if err != nil {
+					t.Errorf("%s, %s: %v", a.name, word, err)
+					continue
+				}
+				if n := len(r.sent(a.verb)) - before; n != 3 {
+					t.Errorf("%s, %s: %d tries", a.name, word, n)
+				}
+				if k.Token() != r.get(word) {
+					t.Errorf("%s, %s: the key holds %q", a.name, word, r.get(word))
+				}
 			}
-			if n := len(r.sent(a.verb)) - before; n != 3 {
-				t.Errorf("%s, %s: %d tries", a.name, word, n)
-			}
-			if k.Token() != r.get(word) {
-				t.Errorf("%s, %s: the key holds %q", a.name, word, r.get(word))
-			}
-		}
+		})
 	}
 }
 
 func TestAcquireOfARefusingServerEndsWithItsContextAndTheReason(t *testing.T) {
-	r := newRig(t)
-	r.proxy.Rule(func(redistest.Request) redistest.Action { return redistest.Reply("-LOADING not now\r\n") })
-	ctx, cancel := context.WithCancel(bg)
-	r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
-		if attempt == 3 {
-			cancel()
-		}
-		return time.Millisecond
-	}
-	_, err := r.locker.Acquire(ctx, "key", time.Minute)
-	wants(t, err, context.Canceled, redis.Error("LOADING not now"))
-	wantsNot(t, err, redigolock.ErrHeld, redigolock.ErrUnknown)
-}
-
-func TestAcquireEndsAtOnceWhenRefusedForGood(t *testing.T) {
-	for _, a := range acquireWays {
-		r := newRig(t)
-		for _, text := range []string{"NOAUTH x", "WRONGPASS x", "NOPERM x", "OOM x", "ERR unknown command 'SET'"} {
-			r.locker.AcquireWith = a.with
-			before := len(r.sent(a.verb))
-			refuse := redistest.Reply("-" + text + "\r\n")
-			r.proxy.Rule(func(redistest.Request) redistest.Action { return refuse })
-			_, err := r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute)
-			wants(t, err, redis.Error(text))
-			wantsNot(t, err, redigolock.ErrUnknown, redigolock.ErrHeld, context.DeadlineExceeded)
-			if n := len(r.sent(a.verb)) - before; n != 1 {
-				t.Errorf("%s, %s: %d tries", a.name, text, n)
-			}
-		}
-	}
-}
-
-func TestAcquireWaitsForAServerThatIsAway(t *testing.T) {
-	r := newRig(t)
-	r.proxy.Refuse(true)
-	r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
-		r.proxy.Refuse(attempt < 5)
-		return time.Millisecond
-	}
-	r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
-}
-
-func TestAcquireOfADeadServerEndsWithItsContext(t *testing.T) {
-	r := newRig(t)
-	r.locker.Pool = r.server.Pool()
-	r.server.Kill()
-	cause := errors.New("enough")
-	ctx, cancel := context.WithTimeoutCause(bg, 100*time.Millisecond, cause)
-	defer cancel()
-	_, err := r.locker.Acquire(ctx, "key", time.Minute)
-	wants(t, err, context.DeadlineExceeded, cause)
-	wantsNot(t, err, redigolock.ErrHeld, redigolock.ErrUnknown) // nothing was sent
-	_, err = r.locker.TryAcquire(bg, "key", time.Minute)
-	if err == nil || errors.Is(err, redigolock.ErrUnknown) {
-		t.Errorf("a refused connection is %v", err)
-	}
-}
-
-func TestWaitThatEndsWithItsContextIsErrHeldAndTheCause(t *testing.T) {
-	for _, a := range acquireWays {
-		r := newRig(t)
-		r.locker.AcquireWith = a.with
-		r.do("SET", "key", "another's", "PX", 60000)
-		cause := errors.New("the cause")
-		ctx, cancel := context.WithCancelCause(bg)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.proxy.Rule(func(redistest.Request) redistest.Action { return redistest.Reply("-LOADING not now\r\n") })
+		ctx, cancel := context.WithCancel(bg)
 		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
-			if attempt == 2 {
-				cancel(cause)
+			if attempt == 3 {
+				cancel()
 			}
 			return time.Millisecond
 		}
 		_, err := r.locker.Acquire(ctx, "key", time.Minute)
-		wants(t, err, redigolock.ErrHeld, cause, context.Canceled)
-		wantsNot(t, err, redigolock.ErrUnknown)
-		if r.get("key") != "another's" {
-			t.Errorf("%s touched another's lock", a.name)
+		wants(t, err, context.Canceled, redis.Error("LOADING not now"))
+		wantsNot(t, err, redigolock.ErrHeld, redigolock.ErrUnknown)
+	})
+}
+
+func TestAcquireEndsAtOnceWhenRefusedForGood(t *testing.T) {
+	for _, a := range acquireWays {
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			for _, text := range []string{"NOAUTH x", "WRONGPASS x", "NOPERM x", "OOM x", "ERR unknown command 'SET'"} {
+				r.locker.AcquireWith = a.with
+				before := len(r.sent(a.verb))
+				refuse := redistest.Reply("-" + text + "\r\n")
+				r.proxy.Rule(func(redistest.Request) redistest.Action { return refuse })
+				_, err := r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute)
+				wants(t, err, redis.Error(text))
+				wantsNot(t, err, redigolock.ErrUnknown, redigolock.ErrHeld, context.DeadlineExceeded)
+				if n := len(r.sent(a.verb)) - before; n != 1 {
+					t.Errorf("%s, %s: %d tries", a.name, text, n)
+				}
+			}
+		})
+	}
+}
+
+func TestAcquireWaitsForAServerThatIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.proxy.Refuse(true)
+		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+			r.proxy.Refuse(attempt < 5)
+			return time.Millisecond
 		}
+		r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
+	})
+}
+
+func TestAcquireOfADeadServerEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.Pool = r.server.Pool()
+		r.server.Kill()
+		cause := errors.New("enough")
+		ctx, cancel := context.WithTimeoutCause(bg, 100*time.Millisecond, cause)
+		defer cancel()
+		_, err := r.locker.Acquire(ctx, "key", time.Minute)
+		wants(t, err, context.DeadlineExceeded, cause)
+		wantsNot(t, err, redigolock.ErrHeld, redigolock.ErrUnknown) // nothing was sent
+		_, err = r.locker.TryAcquire(bg, "key", time.Minute)
+		if err == nil || errors.Is(err, redigolock.ErrUnknown) {
+			t.Errorf("a refused connection is %v", err)
+		}
+	})
+}
+
+func TestWaitThatEndsWithItsContextIsErrHeldAndTheCause(t *testing.T) {
+	for _, a := range acquireWays {
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			r.locker.AcquireWith = a.with
+			r.do("SET", "key", "another's", "PX", 60000)
+			cause := errors.New("the cause")
+			ctx, cancel := context.WithCancelCause(bg)
+			r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+				if attempt == 2 {
+					cancel(cause)
+				}
+				return time.Millisecond
+			}
+			_, err := r.locker.Acquire(ctx, "key", time.Minute)
+			wants(t, err, redigolock.ErrHeld, cause, context.Canceled)
+			wantsNot(t, err, redigolock.ErrUnknown)
+			if r.get("key") != "another's" {
+				t.Errorf("%s touched another's lock", a.name)
+			}
+		})
 	}
 }
 
@@ -182,138 +201,148 @@ func TestWaitThatEndsDuringATryIsErrHeldToo(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			pool := r.proxy.Pool()
-			pool.MaxActive, pool.Wait = 1, true
-			r.locker.Pool, r.locker.AcquireWith = pool, with
-			r.do("SET", "key", "another's", "PX", 60000)
-			ctx, cancel := context.WithCancel(bg)
-			r.locker.Retry = func(int, time.Duration) time.Duration {
-				busy := pool.Get()
-				r.ok(busy.Err())
-				t.Cleanup(func() { busy.Close() })
-				return 0
-			}
-			ended := inBackground(func() error {
-				_, err := r.locker.Acquire(ctx, "key", time.Minute)
-				return err
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				pool := r.proxy.Pool()
+				pool.MaxActive, pool.Wait = 1, true
+				r.locker.Pool, r.locker.AcquireWith = pool, with
+				r.do("SET", "key", "another's", "PX", 60000)
+				ctx, cancel := context.WithCancel(bg)
+				r.locker.Retry = func(int, time.Duration) time.Duration {
+					busy := pool.Get()
+					r.ok(busy.Err())
+					t.Cleanup(func() { busy.Close() })
+					return 0
+				}
+				ended := inBackground(func() error {
+					_, err := r.locker.Acquire(ctx, "key", time.Minute)
+					return err
+				})
+				eventually(t, "the second try waits for the pool", func() bool { return running(").waitVacantConn(") })
+				cancel()
+				wants(t, receive(t, "Acquire ends", ended), redigolock.ErrHeld, context.Canceled)
 			})
-			eventually(t, "the second try waits for the pool", func() bool { return running(").waitVacantConn(") })
-			cancel()
-			wants(t, receive(t, "Acquire ends", ended), redigolock.ErrHeld, context.Canceled)
 		})
 	}
 }
 
 func TestContextThatEndsBetweenTwoTriesSendsNothingMore(t *testing.T) {
 	for range 20 { // the pause of 0 and the context are over in the same moment
-		r := newRigOnMini(t)
-		var calls atomic.Int64
-		r.locker.AcquireWith = func(_ context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
-			calls.Add(1)
-			return plainSetNX(bg, c, key, token, ttl)
-		}
-		other := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		ctx, cancel := context.WithCancel(bg)
-		r.locker.Retry = func(int, time.Duration) time.Duration {
-			r.ok(other.Release(bg))
-			cancel()
-			return 0
-		}
-		_, err := r.locker.Acquire(ctx, "key", time.Minute)
-		wants(t, err, context.Canceled, redigolock.ErrHeld)
-		if n := calls.Load(); n != 2 {
-			t.Fatalf("a try began after the context had ended")
-		}
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			var calls atomic.Int64
+			r.locker.AcquireWith = func(_ context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+				calls.Add(1)
+				return plainSetNX(bg, c, key, token, ttl)
+			}
+			other := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+			ctx, cancel := context.WithCancel(bg)
+			r.locker.Retry = func(int, time.Duration) time.Duration {
+				r.ok(other.Release(bg))
+				cancel()
+				return 0
+			}
+			_, err := r.locker.Acquire(ctx, "key", time.Minute)
+			wants(t, err, context.Canceled, redigolock.ErrHeld)
+			if n := calls.Load(); n != 2 {
+				t.Fatalf("a try began after the context had ended")
+			}
+		})
 	}
 }
 
 func TestContextThatEndsWhileWaitingForThePool(t *testing.T) {
-	r := newRig(t)
-	pool := r.proxy.Pool()
-	pool.MaxActive, pool.Wait = 1, true
-	r.locker.Pool = pool
-	busy := pool.Get()
-	defer busy.Close()
-	cause := errors.New("the cause")
-	for name, acquire := range map[string]func(context.Context) (*redigolock.Lock, error){
-		"try": func(ctx context.Context) (*redigolock.Lock, error) {
-			return r.locker.TryAcquire(ctx, "key", time.Minute)
-		},
-		"acquire": func(ctx context.Context) (*redigolock.Lock, error) {
-			return r.locker.Acquire(ctx, "key", time.Minute)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		pool := r.proxy.Pool()
+		pool.MaxActive, pool.Wait = 1, true
+		r.locker.Pool = pool
+		busy := pool.Get()
+		defer busy.Close()
+		cause := errors.New("the cause")
+		for name, acquire := range map[string]func(context.Context) (*redigolock.Lock, error){
+			"try": func(ctx context.Context) (*redigolock.Lock, error) {
+				return r.locker.TryAcquire(ctx, "key", time.Minute)
+			},
+			"acquire": func(ctx context.Context) (*redigolock.Lock, error) {
+				return r.locker.Acquire(ctx, "key", time.Minute)
+			},
+		} {
 			ctx, cancel := context.WithCancelCause(bg)
 			ended := inBackground(func() error {
 				_, err := acquire(ctx)
 				return err
 			})
-			eventually(t, "it waits for the pool", func() bool { return running(").waitVacantConn(") })
+			eventually(t, name+" waits for the pool", func() bool { return running(").waitVacantConn(") })
 			cancel(cause)
 			err := receive(t, "it ends", ended)
 			wants(t, err, context.Canceled, cause)
 			wantsNot(t, err, redigolock.ErrUnknown, redigolock.ErrHeld)
-		})
-	}
+		}
+	})
 }
 
 func TestOpTimeoutBoundsTheWaitForThePool(t *testing.T) {
-	r := newRig(t)
-	pool := r.proxy.Pool()
-	pool.MaxActive, pool.Wait = 1, true
-	r.locker.Pool, r.locker.OpTimeout = pool, 100*time.Millisecond
-	busy := pool.Get()
-	defer busy.Close()
-	for _, ctx := range []context.Context{bg, endsIn(t, time.Minute)} {
-		start := time.Now()
-		_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
-		if err == nil || time.Since(start) > 5*time.Second {
-			t.Errorf("%v after %v", err, time.Since(start))
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		pool := r.proxy.Pool()
+		pool.MaxActive, pool.Wait = 1, true
+		r.locker.Pool, r.locker.OpTimeout = pool, 100*time.Millisecond
+		busy := pool.Get()
+		defer busy.Close()
+		for _, ctx := range []context.Context{bg, endsIn(t, time.Minute)} {
+			start := time.Now()
+			_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
+			if err == nil || time.Since(start) > 5*time.Second {
+				t.Errorf("%v after %v", err, time.Since(start))
+			}
+			wantsNot(t, err, redigolock.ErrUnknown, context.DeadlineExceeded, context.Canceled)
 		}
-		wantsNot(t, err, redigolock.ErrUnknown, context.DeadlineExceeded, context.Canceled)
-	}
+	})
 }
 
 func TestOpTimeoutBoundsAHungServer(t *testing.T) {
 	for _, a := range acquireWays {
 		for _, ctx := range []context.Context{bg, endsIn(t, time.Minute)} {
-			r := newRig(t)
-			r.locker.AcquireWith = a.with
-			k := r.must(r.locker.TryAcquire(ctx, "warm", time.Minute))
-			r.ok(k.Release(ctx))
-			r.locker.OpTimeout = 100 * time.Millisecond
-			r.server.Pause()
-			var took time.Duration
-			err := untilSent(func() int { return len(r.sent(a.verb)) }, func() error {
-				start := time.Now()
-				_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
-				took = max(took, time.Since(start))
-				return err
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				r.locker.AcquireWith = a.with
+				k := r.must(r.locker.TryAcquire(ctx, "warm", time.Minute))
+				r.ok(k.Release(ctx))
+				r.locker.OpTimeout = 100 * time.Millisecond
+				r.server.Pause()
+				var took time.Duration
+				err := untilSent(func() int { return len(r.sent(a.verb)) }, func() error {
+					start := time.Now()
+					_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
+					took = max(took, time.Since(start))
+					return err
+				})
+				r.server.Resume()
+				wants(t, err, redigolock.ErrUnknown)
+				wantsNot(t, err, context.DeadlineExceeded, context.Canceled)
+				if took > 5*time.Second {
+					t.Errorf("%s: %v", a.name, took)
+				}
 			})
-			r.server.Resume()
-			wants(t, err, redigolock.ErrUnknown)
-			wantsNot(t, err, context.DeadlineExceeded, context.Canceled)
-			if took > 5*time.Second {
-				t.Errorf("%s: %v", a.name, took)
-			}
 		}
 	}
 }
 
 func TestAcquireThroughADialThatHangsWithoutContextEndsInTime(t *testing.T) {
-	r := newRig(t)
-	dialer := newHangingDialer(t, r.server.Addr())
-	dialer.hang()
-	l := &redigolock.Locker{Pool: dialer.pool()}
-	ended := inBackground(func() error {
-		_, err := l.Acquire(endsIn(t, 50*time.Millisecond), "key", time.Minute)
-		return err
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		dialer := newHangingDialer(t, r.server.Dial)
+		dialer.hang()
+		l := &redigolock.Locker{Pool: dialer.pool()}
+		ended := inBackground(func() error {
+			_, err := l.Acquire(endsIn(t, 50*time.Millisecond), "key", time.Minute)
+			return err
+		})
+		err := receive(t, "Acquire ends", ended)
+		wants(t, err, context.DeadlineExceeded)
+		wantsNot(t, err, redigolock.ErrUnknown)
 	})
-	err := receive(t, "Acquire ends", ended)
-	wants(t, err, context.DeadlineExceeded)
-	wantsNot(t, err, redigolock.ErrUnknown)
 }
 
 // redsync on redigo drops ctx after Get: a ctx of 100 ms blocked for 2 s and returned success.
@@ -321,20 +350,22 @@ func TestCancelledContextDoesNotBlockLikeRedsync(t *testing.T) {
 	for _, a := range acquireWays[:4] { // plain c.Do of a user's own knows no context: it is bounded by OpTimeout
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			r.locker.AcquireWith, r.locker.OpTimeout = a.with, 9*time.Second
-			k := r.must(r.locker.TryAcquire(bg, "warm", time.Minute))
-			r.ok(k.Release(bg))
-			r.server.Pause()
-			start := time.Now()
-			_, err := r.locker.TryAcquire(endsIn(t, shortOp), "key", time.Minute)
-			took := time.Since(start)
-			r.server.Resume()
-			wants(t, err, redigolock.ErrUnknown, context.DeadlineExceeded)
-			if took > 4*time.Second {
-				t.Errorf("a context of %v blocked for %v", shortOp, took)
-			}
-			eventually(t, "the key is cleaned up", func() bool { return r.get("key") == "" })
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				r.locker.AcquireWith, r.locker.OpTimeout = a.with, 9*time.Second
+				k := r.must(r.locker.TryAcquire(bg, "warm", time.Minute))
+				r.ok(k.Release(bg))
+				r.server.Pause()
+				start := time.Now()
+				_, err := r.locker.TryAcquire(endsIn(t, shortOp), "key", time.Minute)
+				took := time.Since(start)
+				r.server.Resume()
+				wants(t, err, redigolock.ErrUnknown, context.DeadlineExceeded)
+				if took > 4*time.Second {
+					t.Errorf("a context of %v blocked for %v", shortOp, took)
+				}
+				eventually(t, "the key is cleaned up", func() bool { return r.get("key") == "" })
+			})
 		})
 	}
 }

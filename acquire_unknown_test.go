@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
@@ -96,14 +97,16 @@ func TestAdoptedTokenIsValidNoLongerThanTheServersTTL(t *testing.T) {
 	for _, a := range acquireWays {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			r.locker.AcquireWith = a.with
-			r.locker.Retry = func(int, time.Duration) time.Duration { return 500 * time.Millisecond }
-			r.plan(map[string][]redistest.Action{a.verb: {redistest.Drop()}})
-			k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", 10*time.Second))
-			if over := r.afterTheKeysEnd(k); over > 0 {
-				t.Errorf("Deadline is %v after the key's end", over)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				r.locker.AcquireWith = a.with
+				r.locker.Retry = func(int, time.Duration) time.Duration { return 500 * time.Millisecond }
+				r.plan(map[string][]redistest.Action{a.verb: {redistest.Drop()}})
+				k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", 10*time.Second))
+				if over := r.afterTheKeysEnd(k); over > 0 {
+					t.Errorf("Deadline is %v after the key's end", over)
+				}
+			})
 		})
 	}
 }
@@ -118,74 +121,80 @@ func (r *rig) afterTheKeysEnd(k *redigolock.Lock) time.Duration {
 // SET was carried out, and only the GET behind it was refused: whose lock it is cannot be told by the next GET.
 func TestTokenThatWasSetButNotReadBackIsAdoptedSafely(t *testing.T) {
 	for _, word := range []string{"BUSY", "LOADING", "MASTERDOWN"} {
-		r := newRig(t)
-		c := stopClock(r.locker)
-		start := c.now()
-		var extended time.Time
-		r.rule(func(v string, n int) redistest.Action {
-			switch {
-			case v == "get" && n == 1:
-				return redistest.Reply("-" + word + " not now\r\n")
-			case v == "set" && n == 2:
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			c := stopClock(r.locker)
+			start := c.now()
+			var extended time.Time
+			r.rule(func(v string, n int) redistest.Action {
+				switch {
+				case v == "get" && n == 1:
+					return redistest.Reply("-" + word + " not now\r\n")
+				case v == "set" && n == 2:
+					c.add(20 * time.Second)
+				case v == "extend":
+					extended = c.now()
+				}
+				return redistest.Pass()
+			})
+			r.locker.Retry = func(int, time.Duration) time.Duration {
 				c.add(20 * time.Second)
-			case v == "extend":
-				extended = c.now()
+				return 0
 			}
-			return redistest.Pass()
+			k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
+			safe := start
+			if !extended.IsZero() {
+				safe = extended
+			}
+			if late := k.Deadline().Sub(safe.Add(validFor(time.Minute))); late > 0 {
+				t.Errorf("%s: Deadline is %v later than what is known", word, late)
+			}
+			r.ok(k.Release(bg))
 		})
-		r.locker.Retry = func(int, time.Duration) time.Duration {
-			c.add(20 * time.Second)
-			return 0
-		}
-		k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
-		safe := start
-		if !extended.IsZero() {
-			safe = extended
-		}
-		if late := k.Deadline().Sub(safe.Add(validFor(time.Minute))); late > 0 {
-			t.Errorf("%s: Deadline is %v later than what is known", word, late)
-		}
-		r.ok(k.Release(bg))
 	}
 }
 
 func TestTokenThatWasSetButCannotBeReadBackIsCleanedUp(t *testing.T) {
-	r := newRig(t)
-	r.rule(func(v string, n int) redistest.Action {
-		if v == "get" {
-			return redistest.Reply("-NOPERM no\r\n")
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.rule(func(v string, n int) redistest.Action {
+			if v == "get" {
+				return redistest.Reply("-NOPERM no\r\n")
+			}
+			return redistest.Pass()
+		})
+		r.locker.Retry = func(int, time.Duration) time.Duration {
+			t.Error("NOPERM was tried again")
+			return -1
 		}
-		return redistest.Pass()
+		k, err := r.locker.Acquire(bg, "key", time.Minute)
+		if k != nil || err == nil {
+			t.Errorf("lock %v, error %v", k, err)
+		}
+		eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
 	})
-	r.locker.Retry = func(int, time.Duration) time.Duration {
-		t.Error("NOPERM was tried again")
-		return -1
-	}
-	k, err := r.locker.Acquire(bg, "key", time.Minute)
-	if k != nil || err == nil {
-		t.Errorf("lock %v, error %v", k, err)
-	}
-	eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
 }
 
 func TestTryAcquireAsksOnceMoreOnAnotherConnection(t *testing.T) {
 	for _, a := range acquireWays {
 		for _, loss := range []redistest.Action{redistest.Drop(), redistest.Truncate(1), redistest.Cut()} {
-			r := newRig(t)
-			r.locker.AcquireWith, r.locker.OpTimeout = a.with, time.Second
-			r.plan(map[string][]redistest.Action{a.verb: {loss}})
-			k, err := r.locker.TryAcquire(bg, "key", time.Minute)
-			if err != nil {
-				t.Errorf("%s: %v", a.name, err)
-				continue
-			}
-			if tries := r.sent(a.verb); len(tries) != 2 || tries[0].Conn == tries[1].Conn {
-				t.Errorf("%s: tries %v", a.name, tries)
-			}
-			if over := r.afterTheKeysEnd(k); over > 0 {
-				t.Errorf("%s: Deadline is %v after the key's end", a.name, over)
-			}
-			r.ok(k.Release(bg))
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				r.locker.AcquireWith, r.locker.OpTimeout = a.with, time.Second
+				r.plan(map[string][]redistest.Action{a.verb: {loss}})
+				k, err := r.locker.TryAcquire(bg, "key", time.Minute)
+				if err != nil {
+					t.Errorf("%s: %v", a.name, err)
+					return
+				}
+				if tries := r.sent(a.verb); len(tries) != 2 || tries[0].Conn == tries[1].Conn {
+					t.Errorf("%s: tries %v", a.name, tries)
+				}
+				if over := r.afterTheKeysEnd(k); over > 0 {
+					t.Errorf("%s: Deadline is %v after the key's end", a.name, over)
+				}
+				r.ok(k.Release(bg))
+			})
 		}
 	}
 }
@@ -204,116 +213,130 @@ func TestTryAcquireThatCannotTellIsErrUnknownNeverSuccess(t *testing.T) {
 }
 
 func TestTryAcquireWhoseSetWasNotCarriedOutIsErrUnknown(t *testing.T) {
-	r := newRig(t)
-	r.plan(map[string][]redistest.Action{"set": {redistest.Cut(), redistest.Cut()}})
-	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
-	wants(t, err, redigolock.ErrUnknown) // "not there" proves nothing: it may still be on its way
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.plan(map[string][]redistest.Action{"set": {redistest.Cut(), redistest.Cut()}})
+		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		wants(t, err, redigolock.ErrUnknown) // "not there" proves nothing: it may still be on its way
+	})
 }
 
 func TestContextThatEndsWhileItAsksOnceMoreIsInTheError(t *testing.T) {
-	r := newRig(t)
-	cause := errors.New("the cause")
-	ctx, cancel := context.WithCancelCause(bg)
-	r.rule(func(verb string, n int) redistest.Action {
-		switch {
-		case verb == "set" && n == 1:
-			return redistest.Drop()
-		case verb == "set":
-			cancel(cause)
-			return redistest.Swallow()
-		}
-		return redistest.Pass()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		cause := errors.New("the cause")
+		ctx, cancel := context.WithCancelCause(bg)
+		r.rule(func(verb string, n int) redistest.Action {
+			switch {
+			case verb == "set" && n == 1:
+				return redistest.Drop()
+			case verb == "set":
+				cancel(cause)
+				return redistest.Swallow()
+			}
+			return redistest.Pass()
+		})
+		_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
+		wants(t, err, redigolock.ErrUnknown, context.Canceled, cause)
 	})
-	_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
-	wants(t, err, redigolock.ErrUnknown, context.Canceled, cause)
 }
 
 func TestContextThatEndsDuringAUsersOwnCommandIsInTheError(t *testing.T) {
-	r := newRig(t)
-	r.locker.AcquireWith, r.locker.OpTimeout = plainSetNX, shortOp
-	cause := errors.New("the cause")
-	ctx, cancel := context.WithCancelCause(bg)
-	r.rule(func(verb string, n int) redistest.Action {
-		if verb == "set" {
-			cancel(cause)
-			return redistest.Swallow()
-		}
-		return redistest.Pass()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.AcquireWith, r.locker.OpTimeout = plainSetNX, shortOp
+		cause := errors.New("the cause")
+		ctx, cancel := context.WithCancelCause(bg)
+		r.rule(func(verb string, n int) redistest.Action {
+			if verb == "set" {
+				cancel(cause)
+				return redistest.Swallow()
+			}
+			return redistest.Pass()
+		})
+		_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
+		wants(t, err, redigolock.ErrUnknown, context.Canceled, cause)
 	})
-	_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
-	wants(t, err, redigolock.ErrUnknown, context.Canceled, cause)
 }
 
 func TestDelayedReplyIsASuccess(t *testing.T) {
 	for _, a := range acquireWays {
-		r := newRig(t)
-		r.locker.AcquireWith = a.with
-		r.plan(map[string][]redistest.Action{a.verb: {redistest.Delay(100 * time.Millisecond)}})
-		start := time.Now()
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		if n := len(r.sent(a.verb)); n != 1 || len(r.sent("extend")) != 0 {
-			t.Errorf("%s: %d tries", a.name, n)
-		}
-		if took := time.Since(start); took < 100*time.Millisecond || r.afterTheKeysEnd(k) > 0 {
-			t.Errorf("%s: Deadline is after the key's end, or it took only %v", a.name, took)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			r.locker.AcquireWith = a.with
+			r.plan(map[string][]redistest.Action{a.verb: {redistest.Delay(100 * time.Millisecond)}})
+			start := time.Now()
+			k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+			if n := len(r.sent(a.verb)); n != 1 || len(r.sent("extend")) != 0 {
+				t.Errorf("%s: %d tries", a.name, n)
+			}
+			if took := time.Since(start); took < 100*time.Millisecond || r.afterTheKeysEnd(k) > 0 {
+				t.Errorf("%s: Deadline is after the key's end, or it took only %v", a.name, took)
+			}
+		})
 	}
 }
 
 // node-redlock blocked itself on its own token.
 func TestAcquireDoesNotBlockItselfOnItsOwnTokenLikeNodeRedlock(t *testing.T) {
 	for _, a := range acquireWays {
-		r := newRig(t)
-		r.locker.AcquireWith = a.with
-		r.plan(map[string][]redistest.Action{a.verb: {redistest.Drop()}})
-		k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Hour))
-		if r.get("key") != k.Token() || len(r.sent(a.verb)) > 3 {
-			t.Errorf("%s: %d tries", a.name, len(r.sent(a.verb)))
-		}
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			r.locker.AcquireWith = a.with
+			r.plan(map[string][]redistest.Action{a.verb: {redistest.Drop()}})
+			k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Hour))
+			if r.get("key") != k.Token() || len(r.sent(a.verb)) > 3 {
+				t.Errorf("%s: %d tries", a.name, len(r.sent(a.verb)))
+			}
+		})
 	}
 }
 
 func TestAcquireThatLostAReplyAndThenFoundAnotherHolder(t *testing.T) {
-	r := newRig(t)
-	ctx, cancel := context.WithCancel(bg)
-	defer cancel()
-	r.rule(func(verb string, n int) redistest.Action {
-		if verb != "set" {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		ctx, cancel := context.WithCancel(bg)
+		defer cancel()
+		r.rule(func(verb string, n int) redistest.Action {
+			if verb != "set" {
+				return redistest.Pass()
+			}
+			switch n {
+			case 1:
+				r.do("SET", "key", "another's", "PX", 60000)
+				return redistest.Cut()
+			case 3:
+				cancel()
+				return redistest.Swallow()
+			}
 			return redistest.Pass()
+		})
+		_, err := r.locker.Acquire(ctx, "key", time.Minute)
+		wants(t, err, redigolock.ErrHeld, redigolock.ErrUnknown, context.Canceled)
+		if r.get("key") != "another's" {
+			t.Error("another's lock was touched")
 		}
-		switch n {
-		case 1:
-			r.do("SET", "key", "another's", "PX", 60000)
-			return redistest.Cut()
-		case 3:
-			cancel()
-			return redistest.Swallow()
-		}
-		return redistest.Pass()
 	})
-	_, err := r.locker.Acquire(ctx, "key", time.Minute)
-	wants(t, err, redigolock.ErrHeld, redigolock.ErrUnknown, context.Canceled)
-	if r.get("key") != "another's" {
-		t.Error("another's lock was touched")
-	}
 }
 
 func TestAdoptedLockThatIsGoneWhenRenewedIsNoLock(t *testing.T) {
-	r := newRig(t)
-	r.rule(func(verb string, n int) redistest.Action {
-		switch {
-		case verb == "set" && n == 1:
-			return redistest.Drop()
-		case verb == "extend":
-			r.do("DEL", "key")
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.rule(func(verb string, n int) redistest.Action {
+			switch {
+			case verb == "set" && n == 1:
+				return redistest.Drop()
+			case verb == "extend":
+				r.do("DEL", "key")
+			}
+			return redistest.Pass()
+		})
+		k, err := r.locker.Acquire(endsIn(t, 5*time.Second), "key", time.Minute)
+		if err == nil && r.get("key") != k.Token() {
+			t.Error("a lock that is gone was given")
 		}
-		return redistest.Pass()
+		if err != nil {
+			wants(t, err, redigolock.ErrExpired, redigolock.ErrUnknown)
+		}
 	})
-	k, err := r.locker.Acquire(endsIn(t, 5*time.Second), "key", time.Minute)
-	if err == nil && r.get("key") != k.Token() {
-		t.Error("a lock that is gone was given")
-	}
-	if err != nil {
-		wants(t, err, redigolock.ErrExpired, redigolock.ErrUnknown)
-	}
 }

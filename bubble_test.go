@@ -16,15 +16,18 @@ import (
 // must have ended when it returns, but for what its t's Cleanup ends.
 func inBubble(t *testing.T, f func(t *testing.T, s *sim.Server)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		s := sim.NewServer(t)
-		names := map[string]string{}
-		for hash, name := range redigolock.ScriptNames {
-			names[hash.(string)] = name
-		}
-		s.NameScripts(names)
-		f(t, s)
-	})
+	synctest.Test(t, func(t *testing.T) { f(t, newSim(t)) })
+}
+
+// newSim is the server of a bubble.
+func newSim(t *testing.T) *sim.Server {
+	s := sim.NewServer(t)
+	names := map[string]string{}
+	for hash, name := range redigolock.ScriptNames {
+		names[hash.(string)] = name
+	}
+	s.NameScripts(names)
+	return s
 }
 
 // simPool is what NewPool makes for the server of a bubble, closed with the test; rediss asks for TLS.

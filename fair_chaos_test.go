@@ -93,7 +93,7 @@ func TestFairChaos(t *testing.T) {
 	var lockers []*redigolock.Locker
 	var proxies []*redistest.Proxy
 	for i := range 3 {
-		proxy := redistest.NewProxy(t, r.server.Addr())
+		proxy := redistest.NewProxy(t, r.real().Addr())
 		l := r.fair(proxy.Pool())
 		l.OpTimeout = 100 * time.Millisecond
 		if i == 0 {

@@ -35,12 +35,12 @@ func TestFairOldNoSubDoesNotEndTheNewSubscription(t *testing.T) {
 		}
 		return redistest.Pass()
 	})
-	before, err := r.server.Calls()
+	before, err := r.real().Calls()
 	r.ok(err)
 	r.do("CLIENT", "KILL", "TYPE", "pubsub")
 	<-poked
 	eventually(t, "it is carried out", func() bool {
-		calls, err := r.server.Calls()
+		calls, err := r.real().Calls()
 		return err == nil && calls["lpos"] > before["lpos"]
 	})
 	close(subscribe)

@@ -255,7 +255,7 @@ func TestFairGoneMayBeOlderThanAMessage(t *testing.T) {
 	r.do("DEL", r.queue)
 	<-came
 	eventually(t, "POKE is carried out", func() bool {
-		calls, err := r.server.Calls()
+		calls, err := r.real().Calls()
 		return err == nil && calls["lpos"] > 0
 	})
 	r.do("RPUSH", r.queue, entry) // as a late ENTER would

@@ -58,7 +58,7 @@ type child struct {
 func (r *fairRig) child(ttl time.Duration) *child {
 	r.t.Helper()
 	c := &child{cmd: exec.Command(os.Args[0], "-test.run=^TestFairChild$"), lines: make(chan string, 100)}
-	c.cmd.Env = append(os.Environ(), childEnv+"="+r.server.URL(), childTTLEnv+"="+ttl.String())
+	c.cmd.Env = append(os.Environ(), childEnv+"="+r.real().URL(), childTTLEnv+"="+ttl.String())
 	stdin, err := c.cmd.StdinPipe()
 	r.ok(err)
 	stdout, err := c.cmd.StdoutPipe()

@@ -13,7 +13,7 @@ import (
 func (r *fairRig) limited(rights ...any) *redigolock.Locker {
 	r.t.Helper()
 	r.do("ACL", append([]any{"SETUSER", "u", "reset", "on", ">pw", "~*", "&*", "+@all"}, rights...)...)
-	pool, err := redigolock.NewPool(strings.Replace(r.server.URL(), "redis://", "redis://u:pw@", 1))
+	pool, err := redigolock.NewPool(strings.Replace(r.real().URL(), "redis://", "redis://u:pw@", 1))
 	r.ok(err)
 	r.t.Cleanup(func() { pool.Close() })
 	return r.fair(pool)

@@ -185,7 +185,7 @@ func TestFairRightsThatAreMissing(t *testing.T) {
 		"rpush":     {"~*", "&*", "+@all", "-rpush"},
 	} {
 		r.do("ACL", append([]any{"SETUSER", "u", "reset", "on", ">pw"}, rights...)...)
-		pool, err := redigolock.NewPool(strings.Replace(r.server.URL(), "redis://", "redis://u:pw@", 1))
+		pool, err := redigolock.NewPool(strings.Replace(r.real().URL(), "redis://", "redis://u:pw@", 1))
 		r.ok(err)
 		l := &redigolock.Locker{Pool: pool, Fair: true}
 		ctx, cancel := context.WithTimeout(bg, 10*time.Second)
@@ -331,7 +331,7 @@ func TestFairExtendOfALostLockHandsItOver(t *testing.T) {
 	r.queued(1)
 	r.do("DEL", r.key)
 	wants(t, k.Extend(bg, fairTestTTL), redigolock.ErrNotHeld)
-	if calls, err := r.server.Calls(); err != nil || calls["publish"] != 1 {
+	if calls, err := r.real().Calls(); err != nil || calls["publish"] != 1 {
 		t.Errorf("%d messages, %v", calls["publish"], err)
 	}
 	r.ok(r.got("the waiter", waiter).Release(bg))

@@ -144,10 +144,10 @@ func TestFairOneScriptForEachContendedCycle(t *testing.T) {
 		for _, waiters := range []int{8, 128} {
 			t.Run(fmt.Sprintf("%d waiters in %d Lockers", waiters, lockers), func(t *testing.T) {
 				r := newFairRig(t)
-				before, err := r.server.Calls()
+				before, err := r.real().Calls()
 				r.ok(err)
 				cycles := r.contend(lockers, waiters, time.Second)
-				after, err := r.server.Calls()
+				after, err := r.real().Calls()
 				r.ok(err)
 				sent := after["evalsha"] - before["evalsha"]
 				if most := cycles + cycles/20 + int64(10*lockers); sent > most {
@@ -312,7 +312,7 @@ func TestFairSharded(t *testing.T) {
 	k = r.got("the waiter", waiter)
 	r.ok(k.Extend(bg, 2*fairTestTTL))
 	r.ok(k.Release(bg))
-	calls, err := r.server.Calls()
+	calls, err := r.real().Calls()
 	r.ok(err)
 	if calls["spublish"] != 1 || calls["publish"] != 0 || calls["ssubscribe"] == 0 || calls["subscribe"] != 0 {
 		t.Errorf("spublish %d, publish %d, ssubscribe %d, subscribe %d", calls["spublish"], calls["publish"], calls["ssubscribe"], calls["subscribe"])

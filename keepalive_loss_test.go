@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
@@ -23,20 +24,22 @@ func TestLostLockEndsKeepAliveAtOnce(t *testing.T) {
 		}, redigolock.ErrConflict},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			k := r.dueAtOnce(r.locker, "key")[0]
-			x.lose(r)
-			kept := k.KeepAlive(bg)
-			receive(t, "the context ends", kept.Done())
-			wants(t, context.Cause(kept), redigolock.ErrLost, x.want)
-			if n := len(r.sent("extend")); n != 1 {
-				t.Errorf("%d renewals", n)
-			}
-			if time.Now().After(k.Deadline()) {
-				t.Error("it took until Deadline")
-			}
-			mustNotBeHeld(t, r, k)
-			wants(t, k.Release(bg), redigolock.ErrNotHeld)
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				k := r.dueAtOnce(r.locker, "key")[0]
+				x.lose(r)
+				kept := k.KeepAlive(bg)
+				receive(t, "the context ends", kept.Done())
+				wants(t, context.Cause(kept), redigolock.ErrLost, x.want)
+				if n := len(r.sent("extend")); n != 1 {
+					t.Errorf("%d renewals", n)
+				}
+				if time.Now().After(k.Deadline()) {
+					t.Error("it took until Deadline")
+				}
+				mustNotBeHeld(t, r, k)
+				wants(t, k.Release(bg), redigolock.ErrNotHeld)
+			})
 		})
 	}
 }
@@ -44,13 +47,15 @@ func TestLostLockEndsKeepAliveAtOnce(t *testing.T) {
 func TestAnyMethodThatFindsTheLockLostEndsKeepAlive(t *testing.T) {
 	for name, use := range lockUses() {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-			kept := k.KeepAlive(bg)
-			r.do("DEL", "key")
-			wants(t, use(bg, k), redigolock.ErrNotHeld)
-			receive(t, "the context ends", kept.Done())
-			wants(t, context.Cause(kept), redigolock.ErrLost, redigolock.ErrNotHeld)
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+				kept := k.KeepAlive(bg)
+				r.do("DEL", "key")
+				wants(t, use(bg, k), redigolock.ErrNotHeld)
+				receive(t, "the context ends", kept.Done())
+				wants(t, context.Cause(kept), redigolock.ErrLost, redigolock.ErrNotHeld)
+			})
 		})
 	}
 }
@@ -58,42 +63,44 @@ func TestAnyMethodThatFindsTheLockLostEndsKeepAlive(t *testing.T) {
 // What counts is when the context ends, compared with Deadline. A control timer of the test's own, set for a little
 // after the moment at which the library must set its own, tells whether the machine could keep time at all.
 func TestHungServerEndsKeepAliveNoLaterThanDeadline(t *testing.T) {
-	r := newRig(t)
-	const locks = 32
-	r.rule(func(verb string, n int) redistest.Action {
-		if verb == "extend" {
-			return redistest.Swallow()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		const locks = 32
+		r.rule(func(verb string, n int) redistest.Action {
+			if verb == "extend" {
+				return redistest.Swallow()
+			}
+			return redistest.Pass()
+		})
+		results := make(chan endOfKeeping, locks)
+		for i := range locks { // each ends at a moment of its own
+			ttl := time.Second + time.Duration(i)*50*time.Millisecond
+			k := r.must(r.locker.TryAcquire(bg, fmt.Sprint(i), ttl))
+			go func() { results <- watchKeeping(k, ttl) }()
 		}
-		return redistest.Pass()
+		judged, late := 0, 0
+		for range locks {
+			x := receive(t, "all contexts end", results)
+			wants(t, x.cause, redigolock.ErrLost)
+			if x.early > x.ttl/4 {
+				t.Errorf("the context ended %v before Deadline, with a ttl of %v", x.early, x.ttl)
+			}
+			if !x.onTime {
+				continue
+			}
+			judged++
+			if x.early < 0 {
+				late++
+				t.Logf("the context ended %v after Deadline", -x.early)
+			}
+		}
+		switch {
+		case judged == 0:
+			t.Skip("the machine was too busy to judge timers")
+		case late*8 > judged: // a busy machine may stop right between the two timers, but not that often
+			t.Errorf("%d of %d contexts ended after Deadline", late, judged)
+		}
 	})
-	results := make(chan endOfKeeping, locks)
-	for i := range locks { // each ends at a moment of its own
-		ttl := time.Second + time.Duration(i)*50*time.Millisecond
-		k := r.must(r.locker.TryAcquire(bg, fmt.Sprint(i), ttl))
-		go func() { results <- watchKeeping(k, ttl) }()
-	}
-	judged, late := 0, 0
-	for range locks {
-		x := receive(t, "all contexts end", results)
-		wants(t, x.cause, redigolock.ErrLost)
-		if x.early > x.ttl/4 {
-			t.Errorf("the context ended %v before Deadline, with a ttl of %v", x.early, x.ttl)
-		}
-		if !x.onTime {
-			continue
-		}
-		judged++
-		if x.early < 0 {
-			late++
-			t.Logf("the context ended %v after Deadline", -x.early)
-		}
-	}
-	switch {
-	case judged == 0:
-		t.Skip("the machine was too busy to judge timers")
-	case late*8 > judged: // a busy machine may stop right between the two timers, but not that often
-		t.Errorf("%d of %d contexts ended after Deadline", late, judged)
-	}
 }
 
 // endOfKeeping is how a KeepAlive context ended.
@@ -116,51 +123,57 @@ func watchKeeping(k *redigolock.Lock, ttl time.Duration) endOfKeeping {
 }
 
 func TestLossIsSignalledThoughTheRenewalHangsInADialWithoutContext(t *testing.T) {
-	r := newRig(t)
-	dialer := newHangingDialer(t, r.server.Addr())
-	l := &redigolock.Locker{Pool: dialer.pool(), OpTimeout: shortOp}
-	k := r.must(l.TryAcquire(bg, "key", 2*shortOp))
-	dialer.hang()
-	kept := k.KeepAlive(bg)
-	receive(t, "the context ends", kept.Done())
-	wants(t, context.Cause(kept), redigolock.ErrLost)
-	if late := time.Since(k.Deadline()); late > 5*time.Second {
-		t.Errorf("%v after Deadline", late)
-	}
-	receive(t, "Release returns", inBackground(func() error { return k.Release(bg) }))
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		dialer := newHangingDialer(t, r.server.Dial)
+		l := &redigolock.Locker{Pool: dialer.pool(), OpTimeout: shortOp}
+		k := r.must(l.TryAcquire(bg, "key", 2*shortOp))
+		dialer.hang()
+		kept := k.KeepAlive(bg)
+		receive(t, "the context ends", kept.Done())
+		wants(t, context.Cause(kept), redigolock.ErrLost)
+		if late := time.Since(k.Deadline()); late > 5*time.Second {
+			t.Errorf("%v after Deadline", late)
+		}
+		receive(t, "Release returns", inBackground(func() error { return k.Release(bg) }))
+	})
 }
 
 func TestMaxHoldCountsFromTheAcquire(t *testing.T) {
-	r := newRig(t)
-	r.locker.MaxHold = time.Hour
-	c := stopClock(r.locker)
-	k := r.must(r.locker.TryAcquire(bg, "key", 2*time.Hour))
-	c.add(time.Hour - 300*time.Millisecond)
-	kept := k.KeepAlive(bg) // late: 300 ms before
-	if kept.Err() != nil {
-		t.Fatalf("MaxHold is not yet reached: %v", context.Cause(kept))
-	}
-	c.add(300 * time.Millisecond)
-	receive(t, "MaxHold is reached", kept.Done())
-	wants(t, context.Cause(kept), redigolock.ErrLost)
-	wants(t, context.Cause(k.KeepAlive(bg)), redigolock.ErrLost)
-	r.ok(k.Verify(bg)) // it is the holder still
-	r.ok(k.Release(bg))
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.MaxHold = time.Hour
+		c := stopClock(r.locker)
+		k := r.must(r.locker.TryAcquire(bg, "key", 2*time.Hour))
+		c.add(time.Hour - 300*time.Millisecond)
+		kept := k.KeepAlive(bg) // late: 300 ms before
+		if kept.Err() != nil {
+			t.Fatalf("MaxHold is not yet reached: %v", context.Cause(kept))
+		}
+		c.add(300 * time.Millisecond)
+		receive(t, "MaxHold is reached", kept.Done())
+		wants(t, context.Cause(kept), redigolock.ErrLost)
+		wants(t, context.Cause(k.KeepAlive(bg)), redigolock.ErrLost)
+		r.ok(k.Verify(bg)) // it is the holder still
+		r.ok(k.Release(bg))
+	})
 }
 
 func TestMaxHoldEndsALockThatIsRenewedWell(t *testing.T) {
 	t.Parallel() // mostly it waits
-	r := newRig(t)
-	r.locker.MaxHold = 2500 * time.Millisecond
-	start := time.Now()
-	k := r.must(r.locker.TryAcquire(bg, "key", 2*time.Second))
-	kept := k.KeepAlive(bg)
-	receive(t, "the context ends", kept.Done())
-	wants(t, context.Cause(kept), redigolock.ErrLost)
-	if took := time.Since(start); took < r.locker.MaxHold {
-		t.Errorf("it ended after %v: %v", took, context.Cause(kept))
-	}
-	k.Release(bg)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.MaxHold = 2500 * time.Millisecond
+		start := time.Now()
+		k := r.must(r.locker.TryAcquire(bg, "key", 2*time.Second))
+		kept := k.KeepAlive(bg)
+		receive(t, "the context ends", kept.Done())
+		wants(t, context.Cause(kept), redigolock.ErrLost)
+		if took := time.Since(start); took < r.locker.MaxHold {
+			t.Errorf("it ended after %v: %v", took, context.Cause(kept))
+		}
+		k.Release(bg)
+	})
 }
 
 func TestSuspendedMachineLosesItsLocks(t *testing.T) { // the wall clock has gone on, the timers have not

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
@@ -13,116 +14,126 @@ import (
 
 func TestKeepAliveRenewsAtHalfOfTheTTL(t *testing.T) {
 	t.Parallel() // mostly it waits
-	r := newRig(t)
-	const ttl, renewals = 2 * time.Second, 4
-	k := r.must(r.locker.TryAcquire(bg, "key", ttl))
-	last := k.Deadline() // it counts from the send, which a busy machine may delay, but not bring forward
-	kept := k.KeepAlive(bg)
-	late := 0
-	for i := range renewals {
-		eventually(t, "the next renewal", func() bool { return k.Deadline().After(last) || kept.Err() != nil })
-		if kept.Err() != nil {
-			t.Fatalf("the lock was lost: %v", context.Cause(kept))
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		const ttl, renewals = 2 * time.Second, 4
+		k := r.must(r.locker.TryAcquire(bg, "key", ttl))
+		last := k.Deadline() // it counts from the send, which a busy machine may delay, but not bring forward
+		kept := k.KeepAlive(bg)
+		late := 0
+		for i := range renewals {
+			eventually(t, "the next renewal", func() bool { return k.Deadline().After(last) || kept.Err() != nil })
+			if kept.Err() != nil {
+				t.Fatalf("the lock was lost: %v", context.Cause(kept))
+			}
+			pause := k.Deadline().Sub(last)
+			if last = last.Add(pause); pause < ttl*3/8 {
+				t.Errorf("renewal %d was sent %v after the one before", i+1, pause)
+			} else if pause > ttl*5/8 {
+				late++
+			}
 		}
-		pause := k.Deadline().Sub(last)
-		if last = last.Add(pause); pause < ttl*3/8 {
-			t.Errorf("renewal %d was sent %v after the one before", i+1, pause)
-		} else if pause > ttl*5/8 {
-			late++
+		r.ok(k.Release(bg))
+		if late == renewals {
+			t.Error("each renewal was sent when far less than half of the ttl was left")
 		}
-	}
-	r.ok(k.Release(bg))
-	if late == renewals {
-		t.Error("each renewal was sent when far less than half of the ttl was left")
-	}
+	})
 }
 
 func TestRenewalUsesTheTTLOfTheAcquireAndComparesTheToken(t *testing.T) {
-	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", 1400*time.Millisecond))
-	k.KeepAlive(bg)
-	eventually(t, "a renewal", func() bool { return len(r.sent("extend")) > 0 })
-	_ = k.Release(bg)
-	if q := r.sent("extend")[0]; q.Args[3] != k.Token() || q.Args[4] != "1400" {
-		t.Errorf("the renewal was %v", q)
-	}
-	for _, q := range r.proxy.Requests() {
-		if q.Name == "PEXPIRE" || q.Name == "EXPIRE" {
-			t.Errorf("%v compares nothing", q)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		k := r.must(r.locker.TryAcquire(bg, "key", 1400*time.Millisecond))
+		k.KeepAlive(bg)
+		eventually(t, "a renewal", func() bool { return len(r.sent("extend")) > 0 })
+		_ = k.Release(bg)
+		if q := r.sent("extend")[0]; q.Args[3] != k.Token() || q.Args[4] != "1400" {
+			t.Errorf("the renewal was %v", q)
 		}
-	}
+		for _, q := range r.proxy.Requests() {
+			if q.Name == "PEXPIRE" || q.Name == "EXPIRE" {
+				t.Errorf("%v compares nothing", q)
+			}
+		}
+	})
 }
 
 // Redisson had a renewal that outlived unlock. Release waits for as long as OpTimeout; this renewal gives up long before,
 // after half of what is left.
 func TestReleaseStopsTheRenewalFirstAndWaitsForIt(t *testing.T) {
-	r := newRig(t)
-	r.locker.OpTimeout = time.Minute
-	renewing := make(chan struct{}, 100)
-	r.do("SET", "key", "token", "PX", 3000)
-	k := r.must(r.locker.Attach(bg, "key", "token", 5*time.Minute)) // its renewal is due at once
-	r.rule(func(verb string, n int) redistest.Action {
-		if verb == "extend" {
-			renewing <- struct{}{}
-			return redistest.Hold(nil)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.OpTimeout = time.Minute
+		renewing := make(chan struct{}, 100)
+		r.do("SET", "key", "token", "PX", 3000)
+		k := r.must(r.locker.Attach(bg, "key", "token", 5*time.Minute)) // its renewal is due at once
+		r.rule(func(verb string, n int) redistest.Action {
+			if verb == "extend" {
+				renewing <- struct{}{}
+				return redistest.Hold(nil)
+			}
+			return redistest.Pass()
+		})
+		kept := k.KeepAlive(bg)
+		receive(t, "the renewal is sent", renewing)
+		r.ok(k.Release(bg))
+		if kept.Err() == nil || context.Cause(kept) != context.Canceled {
+			t.Errorf("the context after Release: %v", context.Cause(kept))
 		}
-		return redistest.Pass()
-	})
-	kept := k.KeepAlive(bg)
-	receive(t, "the renewal is sent", renewing)
-	r.ok(k.Release(bg))
-	if kept.Err() == nil || context.Cause(kept) != context.Canceled {
-		t.Errorf("the context after Release: %v", context.Cause(kept))
-	}
-	if redigolock.Renewing(k) {
-		t.Error("the renewal outlives Release")
-	}
-	sent := r.proxy.Requests()
-	if last := verbOf(sent[len(sent)-1]); last != "release" {
-		t.Errorf("the last command is %s", last)
-	}
-	r.silent("a released lock", func() {
-		again := time.Now()
-		eventually(t, "some time passes", func() bool { return time.Since(again) > 100*time.Millisecond })
+		if redigolock.Renewing(k) {
+			t.Error("the renewal outlives Release")
+		}
+		sent := r.proxy.Requests()
+		if last := verbOf(sent[len(sent)-1]); last != "release" {
+			t.Errorf("the last command is %s", last)
+		}
+		r.silent("a released lock", func() {
+			again := time.Now()
+			eventually(t, "some time passes", func() bool { return time.Since(again) > 100*time.Millisecond })
+		})
 	})
 }
 
 func TestReleaseIsNotSentWhileARenewalIsUnderWay(t *testing.T) {
-	r := newRig(t)
-	pool := newGatedPool(r.proxy.Pool())
-	r.locker.Pool, r.locker.OpTimeout = pool, time.Minute
-	k := r.dueAtOnce(r.locker, "key")[0]
-	pool.armed.Store(true)
-	k.KeepAlive(bg)
-	receive(t, "the renewal borrows", pool.waiting)
-	released := inBackground(func() error { return k.Release(bg) })
-	start := time.Now()
-	eventually(t, "some time passes", func() bool { return time.Since(start) > 200*time.Millisecond })
-	if n := len(r.sent("release")); n != 0 {
-		t.Error("the release was sent before the renewal had ended")
-	}
-	close(pool.open)
-	r.ok(receive(t, "Release returns", released))
-	if n := len(r.sent("extend")); n != 0 || redigolock.Renewing(k) {
-		t.Errorf("%d renewals were sent for a lock that is being released", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		pool := newGatedPool(r.proxy.Pool())
+		r.locker.Pool, r.locker.OpTimeout = pool, time.Minute
+		k := r.dueAtOnce(r.locker, "key")[0]
+		pool.armed.Store(true)
+		k.KeepAlive(bg)
+		receive(t, "the renewal borrows", pool.waiting)
+		released := inBackground(func() error { return k.Release(bg) })
+		start := time.Now()
+		eventually(t, "some time passes", func() bool { return time.Since(start) > 200*time.Millisecond })
+		if n := len(r.sent("release")); n != 0 {
+			t.Error("the release was sent before the renewal had ended")
+		}
+		close(pool.open)
+		r.ok(receive(t, "Release returns", released))
+		if n := len(r.sent("extend")); n != 0 || redigolock.Renewing(k) {
+			t.Errorf("%d renewals were sent for a lock that is being released", n)
+		}
+	})
 }
 
 func TestKeepAliveEndsBeforeTheReleaseIsSent(t *testing.T) {
-	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	kept := k.KeepAlive(bg)
-	ended := make(chan error, 1)
-	r.rule(func(verb string, n int) redistest.Action {
-		if verb == "release" {
-			ended <- kept.Err()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		kept := k.KeepAlive(bg)
+		ended := make(chan error, 1)
+		r.rule(func(verb string, n int) redistest.Action {
+			if verb == "release" {
+				ended <- kept.Err()
+			}
+			return redistest.Pass()
+		})
+		r.ok(k.Release(bg))
+		if receive(t, "the release", ended) == nil {
+			t.Error("the work went on while the lock was released")
 		}
-		return redistest.Pass()
 	})
-	r.ok(k.Release(bg))
-	if receive(t, "the release", ended) == nil {
-		t.Error("the work went on while the lock was released")
-	}
 }
 
 // Redisson had a renewal that never ran again after it had failed once.
@@ -138,173 +149,191 @@ func TestRenewalAfterOneFailureGoesOn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			r.locker.OpTimeout = shortOp
-			k := r.must(r.locker.TryAcquire(bg, "key", 4*time.Second))
-			first := k.Deadline()
-			r.plan(map[string][]redistest.Action{"extend": failures})
-			kept := k.KeepAlive(bg)
-			eventually(t, "it is renewed", func() bool { return k.Deadline().After(first) || kept.Err() != nil })
-			if kept.Err() != nil {
-				t.Fatalf("lost: %v", context.Cause(kept))
-			}
-			if n := len(r.sent("extend")); n <= len(failures) {
-				t.Errorf("%d renewals were sent", n)
-			}
-			r.ok(k.Release(bg))
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				r.locker.OpTimeout = shortOp
+				k := r.must(r.locker.TryAcquire(bg, "key", 4*time.Second))
+				first := k.Deadline()
+				r.plan(map[string][]redistest.Action{"extend": failures})
+				kept := k.KeepAlive(bg)
+				eventually(t, "it is renewed", func() bool { return k.Deadline().After(first) || kept.Err() != nil })
+				if kept.Err() != nil {
+					t.Fatalf("lost: %v", context.Cause(kept))
+				}
+				if n := len(r.sent("extend")); n <= len(failures) {
+					t.Errorf("%d renewals were sent", n)
+				}
+				r.ok(k.Release(bg))
+			})
 		})
 	}
 }
 
 func TestRenewalThatHangsOnceIsTriedAgainThoughOpTimeoutIsLong(t *testing.T) {
-	r := newRig(t)
-	r.locker.OpTimeout = time.Minute
-	k := r.must(r.locker.TryAcquire(bg, "key", 3*time.Second))
-	first := k.Deadline()
-	r.plan(map[string][]redistest.Action{"extend": {redistest.Swallow()}})
-	kept := k.KeepAlive(bg)
-	eventually(t, "it is renewed", func() bool { return k.Deadline().After(first) || kept.Err() != nil })
-	if kept.Err() != nil {
-		t.Errorf("one hung connection cost the lock: %v", context.Cause(kept))
-	}
-	k.Release(bg)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.OpTimeout = time.Minute
+		k := r.must(r.locker.TryAcquire(bg, "key", 3*time.Second))
+		first := k.Deadline()
+		r.plan(map[string][]redistest.Action{"extend": {redistest.Swallow()}})
+		kept := k.KeepAlive(bg)
+		eventually(t, "it is renewed", func() bool { return k.Deadline().After(first) || kept.Err() != nil })
+		if kept.Err() != nil {
+			t.Errorf("one hung connection cost the lock: %v", context.Cause(kept))
+		}
+		k.Release(bg)
+	})
 }
 
 func TestExhaustedPoolDoesNotCostTheLock(t *testing.T) {
 	t.Parallel() // mostly it waits
-	r := newRig(t)
-	pool := r.proxy.Pool()
-	pool.MaxActive, pool.Wait = 1, true
-	r.locker.Pool, r.locker.OpTimeout = pool, shortOp
-	const ttl = 2 * time.Second
-	k := r.must(r.locker.TryAcquire(bg, "key", ttl))
-	busy := pool.Get()
-	defer busy.Close()
-	r.ok(busy.Err())
-	first := k.Deadline()
-	kept := k.KeepAlive(bg)
-	eventually(t, "it outlives its ttl", func() bool { return time.Since(first) > ttl/2 })
-	if kept.Err() != nil {
-		t.Error(context.Cause(kept))
-	}
-	r.ok(k.Release(bg))
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		pool := r.proxy.Pool()
+		pool.MaxActive, pool.Wait = 1, true
+		r.locker.Pool, r.locker.OpTimeout = pool, shortOp
+		const ttl = 2 * time.Second
+		k := r.must(r.locker.TryAcquire(bg, "key", ttl))
+		busy := pool.Get()
+		defer busy.Close()
+		r.ok(busy.Err())
+		first := k.Deadline()
+		kept := k.KeepAlive(bg)
+		eventually(t, "it outlives its ttl", func() bool { return time.Since(first) > ttl/2 })
+		if kept.Err() != nil {
+			t.Error(context.Cause(kept))
+		}
+		r.ok(k.Release(bg))
+	})
 }
 
 func TestParentEndsKeepAliveAndTheLastOneEndsTheRenewals(t *testing.T) {
-	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	cause := errors.New("the parent's cause")
-	parent1, cancel1 := context.WithCancelCause(bg)
-	parent2, cancel2 := context.WithCancelCause(bg)
-	kept1, kept2 := k.KeepAlive(parent1), k.KeepAlive(parent2)
-	cancel1(cause)
-	receive(t, "the first context ends", kept1.Done())
-	if got := context.Cause(kept1); got != cause {
-		t.Errorf("its cause is %v", got)
-	}
-	if kept2.Err() != nil || !redigolock.Renewing(k) {
-		t.Error("the first parent ended the second context, or its renewals")
-	}
-	cancel2(cause)
-	eventually(t, "the renewals end", func() bool { return !redigolock.Renewing(k) })
-	r.ok(k.Verify(bg)) // it is still held
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		cause := errors.New("the parent's cause")
+		parent1, cancel1 := context.WithCancelCause(bg)
+		parent2, cancel2 := context.WithCancelCause(bg)
+		kept1, kept2 := k.KeepAlive(parent1), k.KeepAlive(parent2)
+		cancel1(cause)
+		receive(t, "the first context ends", kept1.Done())
+		if got := context.Cause(kept1); got != cause {
+			t.Errorf("its cause is %v", got)
+		}
+		if kept2.Err() != nil || !redigolock.Renewing(k) {
+			t.Error("the first parent ended the second context, or its renewals")
+		}
+		cancel2(cause)
+		eventually(t, "the renewals end", func() bool { return !redigolock.Renewing(k) })
+		r.ok(k.Verify(bg)) // it is still held
 
-	kept3 := k.KeepAlive(bg) // and can be kept alive again
-	if kept3.Err() != nil || !redigolock.Renewing(k) {
-		t.Error("it is not kept alive again")
-	}
-	r.ok(k.Release(bg))
-	receive(t, "the third context ends", kept3.Done())
+		kept3 := k.KeepAlive(bg) // and can be kept alive again
+		if kept3.Err() != nil || !redigolock.Renewing(k) {
+			t.Error("it is not kept alive again")
+		}
+		r.ok(k.Release(bg))
+		receive(t, "the third context ends", kept3.Done())
+	})
 }
 
 func TestSecondKeepAliveSharesTheRenewals(t *testing.T) {
 	t.Parallel() // mostly it waits
-	r := newRig(t)
-	const ttl = 2 * time.Second
-	start := time.Now()
-	k := r.must(r.locker.TryAcquire(bg, "key", ttl))
-	deadline := k.Deadline()
-	first, second := k.KeepAlive(bg), k.KeepAlive(context.WithValue(bg, ctxKey{}, "value"))
-	if second.Value(ctxKey{}) != "value" {
-		t.Error("the context's values are gone")
-	}
-	eventually(t, "it is renewed twice", func() bool { return k.Deadline().Sub(deadline) > ttl*3/4 || first.Err() != nil })
-	if n := len(r.sent("extend")); n > 2 && time.Since(start) < ttl*5/4 { // then the third is not due yet
-		t.Errorf("%d renewals in the time of two", n)
-	}
-	r.ok(k.Release(bg))
-	for _, kept := range []context.Context{first, second} {
-		receive(t, "the context ends", kept.Done())
-		if cause := context.Cause(kept); cause != context.Canceled {
-			t.Errorf("the cause is %v", cause)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		const ttl = 2 * time.Second
+		start := time.Now()
+		k := r.must(r.locker.TryAcquire(bg, "key", ttl))
+		deadline := k.Deadline()
+		first, second := k.KeepAlive(bg), k.KeepAlive(context.WithValue(bg, ctxKey{}, "value"))
+		if second.Value(ctxKey{}) != "value" {
+			t.Error("the context's values are gone")
 		}
-	}
+		eventually(t, "it is renewed twice", func() bool { return k.Deadline().Sub(deadline) > ttl*3/4 || first.Err() != nil })
+		if n := len(r.sent("extend")); n > 2 && time.Since(start) < ttl*5/4 { // then the third is not due yet
+			t.Errorf("%d renewals in the time of two", n)
+		}
+		r.ok(k.Release(bg))
+		for _, kept := range []context.Context{first, second} {
+			receive(t, "the context ends", kept.Done())
+			if cause := context.Cause(kept); cause != context.Canceled {
+				t.Errorf("the cause is %v", cause)
+			}
+		}
+	})
 }
 
 type ctxKey struct{}
 
 func TestKeepAliveOfAnEndedParent(t *testing.T) {
-	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	cause := errors.New("the parent's cause")
-	parent, cancel := context.WithCancelCause(bg)
-	cancel(cause)
-	kept := k.KeepAlive(parent)
-	if kept.Err() == nil || context.Cause(kept) != cause {
-		t.Errorf("the cause is %v", context.Cause(kept))
-	}
-	eventually(t, "the renewals end", func() bool { return !redigolock.Renewing(k) })
-	r.ok(k.Release(bg))
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		cause := errors.New("the parent's cause")
+		parent, cancel := context.WithCancelCause(bg)
+		cancel(cause)
+		kept := k.KeepAlive(parent)
+		if kept.Err() == nil || context.Cause(kept) != cause {
+			t.Errorf("the cause is %v", context.Cause(kept))
+		}
+		eventually(t, "the renewals end", func() bool { return !redigolock.Renewing(k) })
+		r.ok(k.Release(bg))
+	})
 }
 
 func TestKeepAliveOfALockThatIsOverIsErrLost(t *testing.T) {
-	r := newRig(t)
-	c := stopClock(r.locker)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	c.add(time.Minute)
-	r.silent("KeepAlive", func() {
-		kept := k.KeepAlive(bg)
-		if kept.Err() == nil {
-			t.Fatal("an expired lock is kept alive")
-		}
-		wants(t, context.Cause(kept), redigolock.ErrLost)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		c := stopClock(r.locker)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		c.add(time.Minute)
+		r.silent("KeepAlive", func() {
+			kept := k.KeepAlive(bg)
+			if kept.Err() == nil {
+				t.Fatal("an expired lock is kept alive")
+			}
+			wants(t, context.Cause(kept), redigolock.ErrLost)
+		})
 	})
 }
 
 func TestKeepAliveNeverLowersWhatIsLeft(t *testing.T) {
-	r := newRig(t)
-	const ttl = time.Second
-	k := r.must(r.locker.TryAcquire(bg, "key", ttl))
-	k.KeepAlive(bg)
-	r.ok(k.Extend(bg, time.Hour))
-	start := time.Now()
-	eventually(t, "a ttl passes", func() bool { return time.Since(start) > ttl*5/4 })
-	if left := r.pttl("key"); left < 50*time.Minute {
-		t.Errorf("a renewal lowered it to %v", left)
-	}
-	r.ok(k.Release(bg))
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		const ttl = time.Second
+		k := r.must(r.locker.TryAcquire(bg, "key", ttl))
+		k.KeepAlive(bg)
+		r.ok(k.Extend(bg, time.Hour))
+		start := time.Now()
+		eventually(t, "a ttl passes", func() bool { return time.Since(start) > ttl*5/4 })
+		if left := r.pttl("key"); left < 50*time.Minute {
+			t.Errorf("a renewal lowered it to %v", left)
+		}
+		r.ok(k.Release(bg))
+	})
 }
 
 // A wake-up, a write and a read for each lock would cost several times the processor time.
 func TestRenewalsThatAreDueCloseTogetherTravelTogether(t *testing.T) {
-	r := newRig(t)
-	const ttl = 64 * time.Second // 1 s early is allowed
-	var locks []*redigolock.Lock
-	for i := range 100 {
-		key := fmt.Sprint("key", i)
-		left := ttl/2 + ttl/200 + 1200*time.Millisecond + time.Duration(i)*5*time.Millisecond
-		r.do("SET", key, "token", "PX", left.Milliseconds())
-		locks = append(locks, r.must(r.locker.Attach(bg, key, "token", ttl)))
-	}
-	before, batches := deadlines(locks), map[time.Time]bool{}
-	for _, k := range locks {
-		k.KeepAlive(bg)
-	}
-	r.renewedSince(locks, before)
-	for _, k := range locks {
-		batches[k.Deadline()] = true // it counts from the batch's send
-	}
-	if len(batches) > 10 {
-		t.Errorf("%d batches for 100 locks that were due within half a second", len(batches))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		const ttl = 64 * time.Second // 1 s early is allowed
+		var locks []*redigolock.Lock
+		for i := range 100 {
+			key := fmt.Sprint("key", i)
+			left := ttl/2 + ttl/200 + 1200*time.Millisecond + time.Duration(i)*5*time.Millisecond
+			r.do("SET", key, "token", "PX", left.Milliseconds())
+			locks = append(locks, r.must(r.locker.Attach(bg, key, "token", ttl)))
+		}
+		before, batches := deadlines(locks), map[time.Time]bool{}
+		for _, k := range locks {
+			k.KeepAlive(bg)
+		}
+		r.renewedSince(locks, before)
+		for _, k := range locks {
+			batches[k.Deadline()] = true // it counts from the batch's send
+		}
+		if len(batches) > 10 {
+			t.Errorf("%d batches for 100 locks that were due within half a second", len(batches))
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -14,36 +15,40 @@ import (
 
 func TestReleaseWithEndedContextStillReleases(t *testing.T) { // `defer lock.Release(ctx)` of redislock leaves it
 	for _, b := range releaseWays {
-		r := newRig(t)
-		r.locker.ReleaseWith = b.with
-		ctx, cancel := context.WithCancel(bg)
-		k := r.must(r.locker.TryAcquire(ctx, "key", time.Minute))
-		cancel()
-		if err := k.Release(ctx); err != nil || r.get("key") != "" {
-			t.Errorf("%s: %v, the key holds %q", b.name, err, r.get("key"))
-		}
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			r.locker.ReleaseWith = b.with
+			ctx, cancel := context.WithCancel(bg)
+			k := r.must(r.locker.TryAcquire(ctx, "key", time.Minute))
+			cancel()
+			if err := k.Release(ctx); err != nil || r.get("key") != "" {
+				t.Errorf("%s: %v, the key holds %q", b.name, err, r.get("key"))
+			}
+		})
 	}
 }
 
 func TestReleaseIsNotCancelledWhileItWaitsForItsReply(t *testing.T) {
-	r := newRig(t)
-	ctx, cancel := context.WithCancel(bg)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	hold, arrived := make(chan struct{}), make(chan struct{})
-	r.rule(func(string, int) redistest.Action {
-		close(arrived)
-		return redistest.Hold(hold)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		ctx, cancel := context.WithCancel(bg)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		hold, arrived := make(chan struct{}), make(chan struct{})
+		r.rule(func(string, int) redistest.Action {
+			close(arrived)
+			return redistest.Hold(hold)
+		})
+		released := inBackground(func() error { return k.Release(ctx) })
+		receive(t, "the release is sent", arrived)
+		cancel()
+		close(hold)
+		if err := receive(t, "Release returns", released); err != nil {
+			t.Error(err)
+		}
+		if n := len(r.sent("release")); n != 1 {
+			t.Errorf("%d releases were sent", n)
+		}
 	})
-	released := inBackground(func() error { return k.Release(ctx) })
-	receive(t, "the release is sent", arrived)
-	cancel()
-	close(hold)
-	if err := receive(t, "Release returns", released); err != nil {
-		t.Error(err)
-	}
-	if n := len(r.sent("release")); n != 1 {
-		t.Errorf("%d releases were sent", n)
-	}
 }
 
 func TestReleaseTriesTwice(t *testing.T) {
@@ -65,177 +70,199 @@ func TestReleaseTriesTwice(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			r.locker.OpTimeout = shortOp
-			k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-			r.plan(map[string][]redistest.Action{"release": x.actions})
-			err := k.Release(bg)
-			if !errors.Is(err, x.want) {
-				t.Errorf("the error is %v, want %v", err, x.want)
-			}
-			wantsNot(t, err, context.DeadlineExceeded, context.Canceled) // OpTimeout is no context of the caller's
-			sent := r.sent("release")
-			if len(sent) != x.sent {
-				t.Errorf("%d releases were sent, want %d", len(sent), x.sent)
-			}
-			if x.sent == 2 && len(sent) == 2 && sent[0].Conn == sent[1].Conn {
-				t.Error("the second try took the same connection")
-			}
-			if x.want == nil && r.get("key") != "" {
-				t.Error("the key was left")
-			}
-			r.silent("a second Release", func() { wants(t, k.Release(bg), redigolock.ErrNotHeld) })
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				r.locker.OpTimeout = shortOp
+				k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+				r.plan(map[string][]redistest.Action{"release": x.actions})
+				err := k.Release(bg)
+				if !errors.Is(err, x.want) {
+					t.Errorf("the error is %v, want %v", err, x.want)
+				}
+				wantsNot(t, err, context.DeadlineExceeded, context.Canceled) // OpTimeout is no context of the caller's
+				sent := r.sent("release")
+				if len(sent) != x.sent {
+					t.Errorf("%d releases were sent, want %d", len(sent), x.sent)
+				}
+				if x.sent == 2 && len(sent) == 2 && sent[0].Conn == sent[1].Conn {
+					t.Error("the second try took the same connection")
+				}
+				if x.want == nil && r.get("key") != "" {
+					t.Error("the key was left")
+				}
+				r.silent("a second Release", func() { wants(t, k.Release(bg), redigolock.ErrNotHeld) })
+			})
 		})
 	}
 }
 
 func TestLostReleaseOfAUsersOwnIsUnknownToo(t *testing.T) {
-	r := newRig(t)
-	r.locker.ReleaseWith = plainRelease
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	r.plan(map[string][]redistest.Action{"eval": {redistest.Cut(), redistest.Cut()}})
-	wants(t, k.Release(bg), redigolock.ErrUnknown)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.ReleaseWith = plainRelease
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		r.plan(map[string][]redistest.Action{"eval": {redistest.Cut(), redistest.Cut()}})
+		wants(t, k.Release(bg), redigolock.ErrUnknown)
 
-	pool := r.proxy.Pool()
-	pool.MaxActive = 1
-	l := &redigolock.Locker{Pool: pool, ReleaseWith: plainRelease}
-	k = r.must(l.TryAcquire(bg, "other", time.Minute))
-	busy := pool.Get()
-	defer busy.Close()
-	r.ok(busy.Err())
-	r.plan(map[string][]redistest.Action{"eval": {redistest.Cut()}})
-	wants(t, k.Release(bg), redigolock.ErrUnknown) // the first was not sent, the second was lost
-	r.ok(l.Close())
+		pool := r.proxy.Pool()
+		pool.MaxActive = 1
+		l := &redigolock.Locker{Pool: pool, ReleaseWith: plainRelease}
+		k = r.must(l.TryAcquire(bg, "other", time.Minute))
+		busy := pool.Get()
+		defer busy.Close()
+		r.ok(busy.Err())
+		r.plan(map[string][]redistest.Action{"eval": {redistest.Cut()}})
+		wants(t, k.Release(bg), redigolock.ErrUnknown) // the first was not sent, the second was lost
+		r.ok(l.Close())
+	})
 }
 
 func TestReleaseThatFoundNothingIsNotHeldUnlessItWasSentBefore(t *testing.T) {
-	r := newRig(t)
-	pool := r.proxy.Pool()
-	pool.MaxActive, pool.Wait = 1, true
-	r.locker.Pool, r.locker.OpTimeout = pool, shortOp
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	busy := pool.Get()
-	defer busy.Close()
-	r.ok(busy.Err())
-	r.do("DEL", "key")
-	wants(t, k.Release(bg), redigolock.ErrNotHeld)
-	if n := len(r.sent("release")); n != 1 {
-		t.Errorf("%d releases were sent", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		pool := r.proxy.Pool()
+		pool.MaxActive, pool.Wait = 1, true
+		r.locker.Pool, r.locker.OpTimeout = pool, shortOp
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		busy := pool.Get()
+		defer busy.Close()
+		r.ok(busy.Err())
+		r.do("DEL", "key")
+		wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		if n := len(r.sent("release")); n != 1 {
+			t.Errorf("%d releases were sent", n)
+		}
+	})
 }
 
 func TestReleaseGoesAroundAnExhaustedPool(t *testing.T) {
-	r := newRig(t)
-	pool := r.proxy.Pool()
-	pool.MaxActive, pool.Wait = 1, true
-	r.locker.Pool, r.locker.OpTimeout = pool, shortOp
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	busy := pool.Get()
-	defer busy.Close()
-	r.ok(busy.Err())
-	r.ok(k.Release(bg))
-	if r.get("key") != "" {
-		t.Error("the key was left")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		pool := r.proxy.Pool()
+		pool.MaxActive, pool.Wait = 1, true
+		r.locker.Pool, r.locker.OpTimeout = pool, shortOp
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		busy := pool.Get()
+		defer busy.Close()
+		r.ok(busy.Err())
+		r.ok(k.Release(bg))
+		if r.get("key") != "" {
+			t.Error("the key was left")
+		}
+	})
 }
 
 func TestReleaseWhoseReplyWasLostAfterDeadlineIsNotHeld(t *testing.T) {
-	r := newRig(t)
-	c := stopClock(r.locker)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	r.rule(func(verb string, n int) redistest.Action {
-		if verb == "release" && n == 1 {
-			c.add(time.Minute) // it may have expired, been taken by another, or been deleted by the first try
-			return redistest.Drop()
-		}
-		return redistest.Pass()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		c := stopClock(r.locker)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		r.rule(func(verb string, n int) redistest.Action {
+			if verb == "release" && n == 1 {
+				c.add(time.Minute) // it may have expired, been taken by another, or been deleted by the first try
+				return redistest.Drop()
+			}
+			return redistest.Pass()
+		})
+		wants(t, k.Release(bg), redigolock.ErrNotHeld)
 	})
-	wants(t, k.Release(bg), redigolock.ErrNotHeld)
 }
 
 func TestReleaseNeverTouchesAnothersLock(t *testing.T) {
 	for _, b := range releaseWays {
-		r := newRig(t)
-		r.locker.ReleaseWith = b.with
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		r.do("SET", "key", k.Token()+"x", "PX", 60000)
-		wants(t, k.Release(bg), redigolock.ErrNotHeld)
-		if r.get("key") != k.Token()+"x" {
-			t.Errorf("%s touched another's lock", b.name)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			r.locker.ReleaseWith = b.with
+			k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+			r.do("SET", "key", k.Token()+"x", "PX", 60000)
+			wants(t, k.Release(bg), redigolock.ErrNotHeld)
+			if r.get("key") != k.Token()+"x" {
+				t.Errorf("%s touched another's lock", b.name)
+			}
+		})
 	}
 }
 
 func TestOnlyOneOfManyReleasesWins(t *testing.T) {
-	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	const n = 16
-	errs := make(chan error, n)
-	start := make(chan struct{})
-	for range n {
-		go func() {
-			<-start
-			errs <- k.Release(bg)
-		}()
-	}
-	close(start)
-	wins := 0
-	for range n {
-		err := receive(t, "all return", errs)
-		if err == nil {
-			wins++
-		} else {
-			wants(t, err, redigolock.ErrNotHeld)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		const n = 16
+		errs := make(chan error, n)
+		start := make(chan struct{})
+		for range n {
+			go func() {
+				<-start
+				errs <- k.Release(bg)
+			}()
 		}
-	}
-	if sent := len(r.sent("release")); wins != 1 || sent != 1 {
-		t.Errorf("%d won, %d commands were sent", wins, sent)
-	}
+		close(start)
+		wins := 0
+		for range n {
+			err := receive(t, "all return", errs)
+			if err == nil {
+				wins++
+			} else {
+				wants(t, err, redigolock.ErrNotHeld)
+			}
+		}
+		if sent := len(r.sent("release")); wins != 1 || sent != 1 {
+			t.Errorf("%d won, %d commands were sent", wins, sent)
+		}
+	})
 }
 
 func TestReleasedHandleIsOver(t *testing.T) {
-	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	r.ok(k.Release(bg))
-	mustNotBeHeld(t, r, k)
-	kept := k.KeepAlive(bg)
-	if kept.Err() == nil || context.Cause(kept) != context.Canceled {
-		t.Errorf("KeepAlive after Release: %v", context.Cause(kept))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		r.ok(k.Release(bg))
+		mustNotBeHeld(t, r, k)
+		kept := k.KeepAlive(bg)
+		if kept.Err() == nil || context.Cause(kept) != context.Canceled {
+			t.Errorf("KeepAlive after Release: %v", context.Cause(kept))
+		}
+	})
 }
 
 func TestReleaseOfAHungServerIsBounded(t *testing.T) {
-	r := newRig(t)
-	r.locker.OpTimeout = shortOp
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	r.server.Pause()
-	defer r.server.Resume()
-	start := time.Now()
-	err := k.Release(bg)
-	wants(t, err, redigolock.ErrUnknown)
-	wantsNot(t, err, context.DeadlineExceeded)
-	if took := time.Since(start); took < r.locker.OpTimeout || took > 5*time.Second {
-		t.Errorf("Release took %v", took)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.OpTimeout = shortOp
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		r.server.Pause()
+		defer r.server.Resume()
+		start := time.Now()
+		err := k.Release(bg)
+		wants(t, err, redigolock.ErrUnknown)
+		wantsNot(t, err, context.DeadlineExceeded)
+		if took := time.Since(start); took < r.locker.OpTimeout || took > 5*time.Second {
+			t.Errorf("Release took %v", took)
+		}
+	})
 }
 
 func TestReleaseDoesNotHangInADialWithoutContext(t *testing.T) {
-	r := newRig(t)
-	dialer := newHangingDialer(t, r.server.Addr())
-	l := &redigolock.Locker{Pool: dialer.pool(), OpTimeout: shortOp}
-	k := r.must(l.TryAcquire(bg, "key", time.Minute))
-	dialer.hang()
-	if err := receive(t, "Release returns", inBackground(func() error { return k.Release(bg) })); err == nil {
-		t.Error("Release without a connection says that it released")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		dialer := newHangingDialer(t, r.server.Dial)
+		l := &redigolock.Locker{Pool: dialer.pool(), OpTimeout: shortOp}
+		k := r.must(l.TryAcquire(bg, "key", time.Minute))
+		dialer.hang()
+		if err := receive(t, "Release returns", inBackground(func() error { return k.Release(bg) })); err == nil {
+			t.Error("Release without a connection says that it released")
+		}
+	})
 }
 
 func TestReleaseRemovesItsOwnTokenThoughItLostItsTTL(t *testing.T) {
-	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	r.do("PERSIST", "key")
-	r.ok(k.Release(bg))
-	if r.get("key") != "" {
-		t.Error("a lock without TTL was left for ever")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		r.do("PERSIST", "key")
+		r.ok(k.Release(bg))
+		if r.get("key") != "" {
+			t.Error("a lock without TTL was left for ever")
+		}
+	})
 }

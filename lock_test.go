@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
@@ -13,21 +14,23 @@ import (
 func TestDeadlineIsTheTimeBeforeTheSendPlusTTLLessDrift(t *testing.T) {
 	for _, a := range acquireWays {
 		for _, ttl := range []time.Duration{10 * time.Millisecond, time.Second, time.Minute, 24 * time.Hour} {
-			r := newRigOnMini(t)
-			r.locker.AcquireWith = a.with
-			c := stopClock(r.locker)
-			start := c.now()
-			for try := range 100 { // 10 ms are over before the reply, where the machine is busy
-				k, err := r.locker.TryAcquire(bg, fmt.Sprint("key", try), ttl)
-				if err != nil && ttl < time.Second && try < 99 {
-					continue
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				r.locker.AcquireWith = a.with
+				c := stopClock(r.locker)
+				start := c.now()
+				for try := range 100 { // 10 ms are over before the reply, where the machine is busy
+					k, err := r.locker.TryAcquire(bg, fmt.Sprint("key", try), ttl)
+					if err != nil && ttl < time.Second && try < 99 {
+						continue
+					}
+					r.ok(err)
+					if got := k.Deadline().Sub(start); got != validFor(ttl) {
+						t.Errorf("%s: ttl %v is good for %v, want %v", a.name, ttl, got, validFor(ttl))
+					}
+					break
 				}
-				r.ok(err)
-				if got := k.Deadline().Sub(start); got != validFor(ttl) {
-					t.Errorf("%s: ttl %v is good for %v, want %v", a.name, ttl, got, validFor(ttl))
-				}
-				break
-			}
+			})
 		}
 	}
 }
@@ -35,114 +38,126 @@ func TestDeadlineIsTheTimeBeforeTheSendPlusTTLLessDrift(t *testing.T) {
 func TestDeadlineDoesNotMoveWithTheReply(t *testing.T) {
 	for _, a := range acquireWays {
 		t.Run(a.name, func(t *testing.T) {
-			r := newRig(t)
-			r.locker.AcquireWith = a.with
-			c := stopClock(r.locker)
-			start := c.now()
-			release := make(chan struct{})
-			arrived := make(chan struct{})
-			r.rule(func(verb string, n int) redistest.Action {
-				if verb != a.verb {
-					return redistest.Pass()
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				r.locker.AcquireWith = a.with
+				c := stopClock(r.locker)
+				start := c.now()
+				release := make(chan struct{})
+				arrived := make(chan struct{})
+				r.rule(func(verb string, n int) redistest.Action {
+					if verb != a.verb {
+						return redistest.Pass()
+					}
+					close(arrived)
+					return redistest.Hold(release)
+				})
+				got := inBackground(func() *redigolock.Lock { return r.must(r.locker.TryAcquire(bg, "key", time.Minute)) })
+				receive(t, "the acquire is sent", arrived)
+				c.add(20 * time.Second)
+				close(release)
+				if k := receive(t, "the acquire returns", got); k.Deadline().Sub(start) != validFor(time.Minute) {
+					t.Errorf("a reply 20 s late gives a Deadline %v after the send", k.Deadline().Sub(start))
 				}
-				close(arrived)
-				return redistest.Hold(release)
 			})
-			got := inBackground(func() *redigolock.Lock { return r.must(r.locker.TryAcquire(bg, "key", time.Minute)) })
-			receive(t, "the acquire is sent", arrived)
-			c.add(20 * time.Second)
-			close(release)
-			if k := receive(t, "the acquire returns", got); k.Deadline().Sub(start) != validFor(time.Minute) {
-				t.Errorf("a reply 20 s late gives a Deadline %v after the send", k.Deadline().Sub(start))
-			}
 		})
 	}
 }
 
 func TestDeadlineCountsFromTheTryThatWon(t *testing.T) {
-	r := newRig(t)
-	c := stopClock(r.locker)
-	r.do("SET", "key", "another's", "PX", 60000)
-	r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
-		c.add(10 * time.Second)
-		if attempt == 3 {
-			r.do("DEL", "key")
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		c := stopClock(r.locker)
+		r.do("SET", "key", "another's", "PX", 60000)
+		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+			c.add(10 * time.Second)
+			if attempt == 3 {
+				r.do("DEL", "key")
+			}
+			return 0
 		}
-		return 0
-	}
-	k := r.must(r.locker.Acquire(bg, "key", time.Minute))
-	if want := c.now().Add(validFor(time.Minute)); !k.Deadline().Equal(want) {
-		t.Errorf("Deadline is %v off", k.Deadline().Sub(want))
-	}
+		k := r.must(r.locker.Acquire(bg, "key", time.Minute))
+		if want := c.now().Add(validFor(time.Minute)); !k.Deadline().Equal(want) {
+			t.Errorf("Deadline is %v off", k.Deadline().Sub(want))
+		}
+	})
 }
 
 func TestDeadlineDoesNotCountTheWaitForTheReplyThoughTheWaitForThePoolIsFree(t *testing.T) {
-	r := newRig(t)
-	pool := r.proxy.Pool()
-	pool.MaxActive, pool.Wait = 1, true
-	r.locker.Pool = pool
-	c := stopClock(r.locker)
-	busy := pool.Get()
-	got := inBackground(func() *redigolock.Lock { return r.must(r.locker.TryAcquire(bg, "key", time.Minute)) })
-	eventually(t, "the acquire waits for the pool", func() bool { return running(").waitVacantConn(") })
-	c.add(30 * time.Second)
-	busy.Close()
-	k := receive(t, "the acquire returns", got)
-	if want := c.now().Add(validFor(time.Minute)); !k.Deadline().Equal(want) {
-		t.Errorf("Deadline is %v off", k.Deadline().Sub(want))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		pool := r.proxy.Pool()
+		pool.MaxActive, pool.Wait = 1, true
+		r.locker.Pool = pool
+		c := stopClock(r.locker)
+		busy := pool.Get()
+		got := inBackground(func() *redigolock.Lock { return r.must(r.locker.TryAcquire(bg, "key", time.Minute)) })
+		eventually(t, "the acquire waits for the pool", func() bool { return running(").waitVacantConn(") })
+		c.add(30 * time.Second)
+		busy.Close()
+		k := receive(t, "the acquire returns", got)
+		if want := c.now().Add(validFor(time.Minute)); !k.Deadline().Equal(want) {
+			t.Errorf("Deadline is %v off", k.Deadline().Sub(want))
+		}
+	})
 }
 
 func TestAcquireWonTooLateIsUndoneAndErrExpired(t *testing.T) {
 	for _, a := range acquireWays {
 		for _, late := range []time.Duration{validFor(time.Minute), time.Hour} {
-			r := newRig(t)
-			r.locker.AcquireWith = a.with
-			c := stopClock(r.locker)
-			r.rule(func(verb string, n int) redistest.Action {
-				if verb == a.verb {
-					c.add(late)
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				r.locker.AcquireWith = a.with
+				c := stopClock(r.locker)
+				r.rule(func(verb string, n int) redistest.Action {
+					if verb == a.verb {
+						c.add(late)
+					}
+					return redistest.Pass()
+				})
+				k, err := r.locker.TryAcquire(bg, "key", time.Minute)
+				wants(t, err, redigolock.ErrExpired)
+				wantsNot(t, err, redigolock.ErrUnknown)
+				if k != nil || r.get("key") != "" {
+					t.Errorf("%s: handle %v, the key holds %q", a.name, k, r.get("key"))
 				}
-				return redistest.Pass()
+				_, err = r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute)
+				wants(t, err, redigolock.ErrExpired)
 			})
-			k, err := r.locker.TryAcquire(bg, "key", time.Minute)
-			wants(t, err, redigolock.ErrExpired)
-			wantsNot(t, err, redigolock.ErrUnknown)
-			if k != nil || r.get("key") != "" {
-				t.Errorf("%s: handle %v, the key holds %q", a.name, k, r.get("key"))
-			}
-			_, err = r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute)
-			wants(t, err, redigolock.ErrExpired)
 		}
 	}
 }
 
 func TestAcquireWonJustInTimeIsALock(t *testing.T) {
-	r := newRig(t)
-	c := stopClock(r.locker)
-	r.rule(func(verb string, n int) redistest.Action {
-		if verb == "set" {
-			c.add(validFor(time.Minute) - 1)
-		}
-		return redistest.Pass()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		c := stopClock(r.locker)
+		r.rule(func(verb string, n int) redistest.Action {
+			if verb == "set" {
+				c.add(validFor(time.Minute) - 1)
+			}
+			return redistest.Pass()
+		})
+		r.must(r.locker.TryAcquire(bg, "key", time.Minute))
 	})
-	r.must(r.locker.TryAcquire(bg, "key", time.Minute))
 }
 
 func TestUndoingALateAcquireIsNotStoppedByItsContext(t *testing.T) {
-	r := newRig(t)
-	c := stopClock(r.locker)
-	ctx, cancel := context.WithCancel(bg)
-	defer cancel()
-	r.locker.AcquireWith = afterSetNX(func() {
-		c.add(time.Hour)
-		cancel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		c := stopClock(r.locker)
+		ctx, cancel := context.WithCancel(bg)
+		defer cancel()
+		r.locker.AcquireWith = afterSetNX(func() {
+			c.add(time.Hour)
+			cancel()
+		})
+		_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
+		wants(t, err, redigolock.ErrExpired)
+		if r.get("key") != "" {
+			t.Error("the key was left")
+		}
 	})
-	_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
-	wants(t, err, redigolock.ErrExpired)
-	if r.get("key") != "" {
-		t.Error("the key was left")
-	}
 }
 
 // mustNotBeHeld checks that the handle says ErrNotHeld everywhere, and without any I/O.
@@ -160,22 +175,24 @@ func mustNotBeHeld(t *testing.T, r *rig, k *redigolock.Lock) {
 }
 
 func TestPassedDeadlineIsLatched(t *testing.T) {
-	r := newRig(t)
-	c := stopClock(r.locker)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	c.add(validFor(time.Minute) - 1)
-	r.ok(k.Verify(bg))
-	c.add(1)
-	mustNotBeHeld(t, r, k)
-	c.add(-time.Minute) // whatever the clock says later
-	mustNotBeHeld(t, r, k)
-	wants(t, k.Release(bg), redigolock.ErrNotHeld)
-	if n := len(r.sent("release")); n != 1 {
-		t.Errorf("%d releases were sent, want 1", n)
-	}
-	if r.get("key") != "" {
-		t.Error("Release after Deadline left what it could remove")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		c := stopClock(r.locker)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		c.add(validFor(time.Minute) - 1)
+		r.ok(k.Verify(bg))
+		c.add(1)
+		mustNotBeHeld(t, r, k)
+		c.add(-time.Minute) // whatever the clock says later
+		mustNotBeHeld(t, r, k)
+		wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		if n := len(r.sent("release")); n != 1 {
+			t.Errorf("%d releases were sent, want 1", n)
+		}
+		if r.get("key") != "" {
+			t.Error("Release after Deadline left what it could remove")
+		}
+	})
 }
 
 func TestEitherClockEndsALock(t *testing.T) {
@@ -208,98 +225,110 @@ func TestWallClockSteppingBackProlongsNothing(t *testing.T) {
 func TestAnswerThatComesAfterDeadlineDoesNotReviveTheLock(t *testing.T) {
 	for _, verb := range []string{"extend", "verify", "fence"} {
 		t.Run(verb, func(t *testing.T) {
-			r := newRig(t)
-			c := stopClock(r.locker)
-			k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-			old := k.Deadline()
-			r.rule(func(v string, n int) redistest.Action {
-				if v == verb {
-					c.add(time.Minute)
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				c := stopClock(r.locker)
+				k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+				old := k.Deadline()
+				r.rule(func(v string, n int) redistest.Action {
+					if v == verb {
+						c.add(time.Minute)
+					}
+					return redistest.Pass()
+				})
+				var err error
+				switch verb {
+				case "extend":
+					err = k.Extend(bg, time.Hour)
+				case "verify":
+					err = k.Verify(bg)
+				case "fence":
+					_, err = k.Fence(bg)
 				}
-				return redistest.Pass()
+				wants(t, err, redigolock.ErrNotHeld)
+				if !k.Deadline().Equal(old) {
+					t.Errorf("Deadline moved by %v", k.Deadline().Sub(old))
+				}
+				mustNotBeHeld(t, r, k)
 			})
-			var err error
-			switch verb {
-			case "extend":
-				err = k.Extend(bg, time.Hour)
-			case "verify":
-				err = k.Verify(bg)
-			case "fence":
-				_, err = k.Fence(bg)
-			}
-			wants(t, err, redigolock.ErrNotHeld)
-			if !k.Deadline().Equal(old) {
-				t.Errorf("Deadline moved by %v", k.Deadline().Sub(old))
-			}
-			mustNotBeHeld(t, r, k)
 		})
 	}
 }
 
 func TestExtendCountsFromBeforeTheSend(t *testing.T) {
-	r := newRig(t)
-	c := stopClock(r.locker)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	c.add(10 * time.Second)
-	start := c.now()
-	r.rule(func(verb string, n int) redistest.Action {
-		c.add(20 * time.Second)
-		return redistest.Pass()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		c := stopClock(r.locker)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		c.add(10 * time.Second)
+		start := c.now()
+		r.rule(func(verb string, n int) redistest.Action {
+			c.add(20 * time.Second)
+			return redistest.Pass()
+		})
+		r.ok(k.Extend(bg, time.Minute))
+		if got := k.Deadline().Sub(start); got != validFor(time.Minute) {
+			t.Errorf("Deadline is %v after the send, want %v", got, validFor(time.Minute))
+		}
 	})
-	r.ok(k.Extend(bg, time.Minute))
-	if got := k.Deadline().Sub(start); got != validFor(time.Minute) {
-		t.Errorf("Deadline is %v after the send, want %v", got, validFor(time.Minute))
-	}
 }
 
 func TestExtendWithAShorterTTLChangesNothing(t *testing.T) {
-	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	old := k.Deadline()
-	r.ok(k.Extend(bg, 10*time.Second))
-	if !k.Deadline().Equal(old) {
-		t.Errorf("Deadline moved by %v", k.Deadline().Sub(old))
-	}
-	if left := r.pttl("key"); left < 30*time.Second {
-		t.Errorf("a shorter extend left %v of a minute", left)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		old := k.Deadline()
+		r.ok(k.Extend(bg, 10*time.Second))
+		if !k.Deadline().Equal(old) {
+			t.Errorf("Deadline moved by %v", k.Deadline().Sub(old))
+		}
+		if left := r.pttl("key"); left < 30*time.Second {
+			t.Errorf("a shorter extend left %v of a minute", left)
+		}
+	})
 }
 
 func TestExtendNeverCreatesTheKey(t *testing.T) { // redsync's WithSetNXOnExtend does
-	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	r.do("DEL", "key")
-	wants(t, k.Extend(bg, time.Minute), redigolock.ErrNotHeld)
-	if r.get("key") != "" {
-		t.Error("Extend created the key")
-	}
-	mustNotBeHeld(t, r, k)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		r.do("DEL", "key")
+		wants(t, k.Extend(bg, time.Minute), redigolock.ErrNotHeld)
+		if r.get("key") != "" {
+			t.Error("Extend created the key")
+		}
+		mustNotBeHeld(t, r, k)
+	})
 }
 
 func TestExtendOfUnknownOutcomeLeavesDeadlineAndCanBeCalledAgain(t *testing.T) {
-	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	old := k.Deadline()
-	r.plan(map[string][]redistest.Action{"extend": {redistest.Drop(), redistest.Drop()}})
-	wants(t, k.Extend(bg, time.Hour), redigolock.ErrUnknown)
-	if !k.Deadline().Equal(old) {
-		t.Errorf("Deadline moved by %v", k.Deadline().Sub(old))
-	}
-	r.ok(k.Extend(bg, time.Hour))
-	if k.Deadline().Sub(old) < 50*time.Minute {
-		t.Error("the second Extend did not move Deadline")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		old := k.Deadline()
+		r.plan(map[string][]redistest.Action{"extend": {redistest.Drop(), redistest.Drop()}})
+		wants(t, k.Extend(bg, time.Hour), redigolock.ErrUnknown)
+		if !k.Deadline().Equal(old) {
+			t.Errorf("Deadline moved by %v", k.Deadline().Sub(old))
+		}
+		r.ok(k.Extend(bg, time.Hour))
+		if k.Deadline().Sub(old) < 50*time.Minute {
+			t.Error("the second Extend did not move Deadline")
+		}
+	})
 }
 
 func TestServersNotHeldEndsTheHandle(t *testing.T) {
 	for name, use := range lockUses() {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-			r.do("SET", "key", k.Token()+"0", "PX", 60000) // ours is a prefix of the other one
-			wants(t, use(bg, k), redigolock.ErrNotHeld)
-			r.do("SET", "key", k.Token(), "PX", 60000) // too late: others were told that it is over
-			mustNotBeHeld(t, r, k)
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+				r.do("SET", "key", k.Token()+"0", "PX", 60000) // ours is a prefix of the other one
+				wants(t, use(bg, k), redigolock.ErrNotHeld)
+				r.do("SET", "key", k.Token(), "PX", 60000) // too late: others were told that it is over
+				mustNotBeHeld(t, r, k)
+			})
 		})
 	}
 }
@@ -307,14 +336,16 @@ func TestServersNotHeldEndsTheHandle(t *testing.T) {
 func TestConflictOfAHeldKey(t *testing.T) {
 	for name, use := range lockUses() {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-			r.do("PERSIST", "key")
-			wants(t, use(bg, k), redigolock.ErrConflict)
-			r.do("DEL", "key")
-			r.do("RPUSH", "key", k.Token())
-			wants(t, use(bg, k), redigolock.ErrConflict)
-			mustNotBeHeld(t, r, k) // without its TTL it was still the holder's, a list is not
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+				r.do("PERSIST", "key")
+				wants(t, use(bg, k), redigolock.ErrConflict)
+				r.do("DEL", "key")
+				r.do("RPUSH", "key", k.Token())
+				wants(t, use(bg, k), redigolock.ErrConflict)
+				mustNotBeHeld(t, r, k) // without its TTL it was still the holder's, a list is not
+			})
 		})
 	}
 }

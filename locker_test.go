@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -257,22 +258,24 @@ func TestNilFunctionAndEmptyTokenAreInvalid(t *testing.T) {
 }
 
 func TestNilContextIsInvalidForEveryMethodOfALock(t *testing.T) {
-	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	var nilCtx context.Context
-	r.silent("a nil ctx", func() {
-		wants(t, k.Verify(nilCtx), redigolock.ErrInvalid)
-		wants(t, k.Extend(nilCtx, time.Minute), redigolock.ErrInvalid)
-		_, err := k.Fence(nilCtx)
-		wants(t, err, redigolock.ErrInvalid)
-		wants(t, k.Release(nilCtx), redigolock.ErrInvalid)
-		kept := k.KeepAlive(nilCtx)
-		wants(t, context.Cause(kept), redigolock.ErrInvalid)
-		for _, ttl := range []time.Duration{0, -1, 500 * time.Microsecond, 9 * time.Millisecond, 25 * time.Hour} {
-			wants(t, k.Extend(bg, ttl), redigolock.ErrInvalid)
-		}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		var nilCtx context.Context
+		r.silent("a nil ctx", func() {
+			wants(t, k.Verify(nilCtx), redigolock.ErrInvalid)
+			wants(t, k.Extend(nilCtx, time.Minute), redigolock.ErrInvalid)
+			_, err := k.Fence(nilCtx)
+			wants(t, err, redigolock.ErrInvalid)
+			wants(t, k.Release(nilCtx), redigolock.ErrInvalid)
+			kept := k.KeepAlive(nilCtx)
+			wants(t, context.Cause(kept), redigolock.ErrInvalid)
+			for _, ttl := range []time.Duration{0, -1, 500 * time.Microsecond, 9 * time.Millisecond, 25 * time.Hour} {
+				wants(t, k.Extend(bg, ttl), redigolock.ErrInvalid)
+			}
+		})
+		r.ok(k.Release(bg)) // what was invalid has done nothing
 	})
-	r.ok(k.Release(bg)) // what was invalid has done nothing
 }
 
 func TestCopiedLockerIsSeenByVet(t *testing.T) {

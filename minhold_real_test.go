@@ -86,7 +86,7 @@ func TestMinHoldRefusedKeepsTheTime(t *testing.T) {
 	r := newRig(t)
 	r.do("ACL", "SETUSER", "narrow", "on", "nopass", "~*", "+setnx", "+get", "+pttl", "+pexpire", "+del", "+eval", "+evalsha")
 	pool := &redis.Pool{DialContext: func(ctx context.Context) (redis.Conn, error) {
-		return redis.DialContext(ctx, "tcp", r.server.Addr(), redis.DialUsername("narrow"), redis.DialPassword("x"))
+		return redis.DialContext(ctx, "tcp", r.real().Addr(), redis.DialUsername("narrow"), redis.DialPassword("x"))
 	}}
 	defer pool.Close()
 	locks := &redigolock.Locker{Pool: pool, AcquireWith: redigolock.SetNXScript, MinHold: time.Hour}

@@ -19,7 +19,7 @@ import (
 func TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder(t *testing.T) {
 	r := newMuxRig(t, 0)
 	var w wire
-	pool := w.pool(r.proxy.Addr())
+	pool := w.pool(r.tcp().Addr())
 	t.Cleanup(func() { pool.Close() })
 	r.mux = newMux(t, pool, 0)
 	let := r.fill()
@@ -151,7 +151,7 @@ func TestMuxDialThatFailsOrPanicsIsDefiniteAndTheNextDialsAnew(t *testing.T) {
 		if how != nil {
 			return nil, how()
 		}
-		return redis.Dial("tcp", r.proxy.Addr())
+		return redis.Dial("tcp", r.tcp().Addr())
 	}}, 0)
 	r.locker.Pool = r.mux
 	refused := errors.New("refused")
@@ -204,7 +204,7 @@ func TestMuxForeignConnectionThatFailsOrPanicsWithoutDyingGivesNobodyAWrongReply
 		r := newMuxRig(t, 0)
 		m := &atomic.Int32{}
 		r.mux = newMux(t, &ownDialer{func(context.Context) (redis.Conn, error) {
-			c, err := redis.Dial("tcp", r.proxy.Addr())
+			c, err := redis.Dial("tcp", r.tcp().Addr())
 			return moodyConn{c, m}, err
 		}}, 0)
 		ask := func(text string) <-chan echo {

@@ -53,16 +53,16 @@ func (p *gatedPool) Get() redis.Conn {
 
 // A hangingDialer dials without a context, as many pools do, and hangs from a certain moment on until the test ends.
 type hangingDialer struct {
-	addr string
-	end  chan struct{}
+	dialed func(...redis.DialOption) (redis.Conn, error)
+	end    chan struct{}
 
 	mu    sync.Mutex // protects what follows
 	stuck bool
 	count int
 }
 
-func newHangingDialer(t *testing.T, addr string) *hangingDialer {
-	d := &hangingDialer{addr: addr, end: make(chan struct{})}
+func newHangingDialer(t *testing.T, dial func(...redis.DialOption) (redis.Conn, error)) *hangingDialer {
+	d := &hangingDialer{dialed: dial, end: make(chan struct{})}
 	t.Cleanup(func() { close(d.end) })
 	return d
 }
@@ -78,7 +78,7 @@ func (d *hangingDialer) dial() (redis.Conn, error) {
 		<-d.end
 		return nil, errors.New("the dial hung until the test ended")
 	}
-	return redis.Dial("tcp", d.addr)
+	return d.dialed()
 }
 
 // pool keeps no idle connection: each borrow dials.

@@ -77,10 +77,10 @@ func TestManyLocksAreRenewedInBatchesOnOneConnection(t *testing.T) {
 	const n, ttl = 5000, 10 * time.Second
 	clients := r.clients()
 	var dialer countingDialer
-	r.locker.Pool = dialer.pool(r.server.Addr())
+	r.locker.Pool = dialer.pool(r.server.Dial)
 	warm := r.acquireMany(n, ttl) // the pool's connections exist by now
 	dials, goroutines := dialer.dials.Load(), runtime.NumGoroutine()
-	reads, err := r.server.Reads()
+	reads, err := r.real().Reads()
 	r.ok(err)
 	kept := make([]context.Context, n)
 	first := deadlines(warm)
@@ -91,7 +91,7 @@ func TestManyLocksAreRenewedInBatchesOnOneConnection(t *testing.T) {
 	if more := runtime.NumGoroutine() - goroutines; more > 3 {
 		t.Errorf("%d goroutines more than without KeepAlive", more)
 	}
-	readsAfter, err := r.server.Reads()
+	readsAfter, err := r.real().Reads()
 	r.ok(err)
 	if readsAfter-reads > n/5 { // a batch of 1,000 is some 15 reads of the server's buffer
 		t.Errorf("%d reads for %d renewals", readsAfter-reads, n)
@@ -235,7 +235,7 @@ func TestStoppedServerEndsAllContextsInOrderAndInTime(t *testing.T) {
 func TestKeepAliveAgainAndAgainDialsAndLeaksNothing(t *testing.T) {
 	r := newRig(t)
 	var dialer countingDialer
-	r.locker.Pool = dialer.pool(r.server.Addr())
+	r.locker.Pool = dialer.pool(r.server.Dial)
 	k := r.must(r.locker.TryAcquire(bg, "key", time.Hour))
 	goroutines := runtime.NumGoroutine()
 	for range 10_000 {
@@ -450,7 +450,7 @@ func TestChaosNoRenewalAfterReleaseNoneForgottenNothingLeaked(t *testing.T) {
 		n, d = 1000, time.Minute
 	}
 	c := &chaos{rig: newRig(t)}
-	pool := c.wire.pool(c.proxy.Addr())
+	pool := c.wire.pool(c.tcp().Addr())
 	defer pool.Close()
 	pool.MaxActive, pool.MaxIdle, pool.Wait = 64, 64, true // else each cut makes a dial for each goroutine, and little else is done
 	c.locker.Pool, c.locker.OpTimeout = pool, 500*time.Millisecond

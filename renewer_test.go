@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -81,52 +82,54 @@ func (r *rig) renewedSince(locks []*redigolock.Lock, before []time.Time) {
 }
 
 func TestRepliesOfABatchAreJudgedOneByOne(t *testing.T) {
-	r := newRig(t)
-	r.locker.OpTimeout = 10 * time.Second
-	const deleted, taken, retyped, persisted = 7, 13, 21, 33
-	locks := r.dueMany(50, func(i int) time.Duration {
-		if i == persisted {
-			return 9 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.OpTimeout = 10 * time.Second
+		const deleted, taken, retyped, persisted = 7, 13, 21, 33
+		locks := r.dueMany(50, func(i int) time.Duration {
+			if i == persisted {
+				return 9 * time.Second
+			}
+			return time.Minute + time.Duration(i)*time.Second
+		})
+		r.do("DEL", locks[deleted].Key())
+		r.do("SET", locks[taken].Key(), "another's", "PX", 60000)
+		r.do("DEL", locks[retyped].Key())
+		r.do("RPUSH", locks[retyped].Key(), "x")
+		r.do("PERSIST", locks[persisted].Key())
+		before, begin := deadlines(locks), time.Now()
+		kept := r.inOneBatch(locks, nil)
+		for i, k := range locks {
+			switch i {
+			case deleted, taken, retyped:
+				receive(t, "the context ends", kept[i].Done())
+				wants(t, context.Cause(kept[i]), redigolock.ErrLost)
+				wants(t, context.Cause(kept[i]), map[bool]error{true: redigolock.ErrConflict, false: redigolock.ErrNotHeld}[i == retyped])
+				if !k.Deadline().Equal(before[i]) {
+					t.Errorf("%s is not held, and its Deadline moved", k.Key())
+				}
+			case persisted:
+			default:
+				eventually(t, "a renewal", func() bool { return k.Deadline().After(before[i]) })
+				ttl := time.Minute + time.Duration(i)*time.Second
+				if d := k.Deadline(); d.Before(begin.Add(validFor(ttl))) || d.After(time.Now().Add(validFor(ttl))) {
+					t.Errorf("%s: Deadline in %v, with a ttl of %v", k.Key(), time.Until(d), ttl)
+				}
+				if kept[i].Err() != nil {
+					t.Errorf("%s: %v", k.Key(), context.Cause(kept[i]))
+				}
+			}
 		}
-		return time.Minute + time.Duration(i)*time.Second
+		at := locks[persisted].Deadline()
+		if !at.Equal(before[persisted]) {
+			t.Error("a lock without TTL was extended")
+		}
+		receive(t, "the lock without TTL ends", kept[persisted].Done())
+		if early := time.Until(at); early > time.Second {
+			t.Errorf("the lock without TTL ended %v before Deadline", early)
+		}
+		wants(t, context.Cause(kept[persisted]), redigolock.ErrLost, redigolock.ErrConflict)
 	})
-	r.do("DEL", locks[deleted].Key())
-	r.do("SET", locks[taken].Key(), "another's", "PX", 60000)
-	r.do("DEL", locks[retyped].Key())
-	r.do("RPUSH", locks[retyped].Key(), "x")
-	r.do("PERSIST", locks[persisted].Key())
-	before, begin := deadlines(locks), time.Now()
-	kept := r.inOneBatch(locks, nil)
-	for i, k := range locks {
-		switch i {
-		case deleted, taken, retyped:
-			receive(t, "the context ends", kept[i].Done())
-			wants(t, context.Cause(kept[i]), redigolock.ErrLost)
-			wants(t, context.Cause(kept[i]), map[bool]error{true: redigolock.ErrConflict, false: redigolock.ErrNotHeld}[i == retyped])
-			if !k.Deadline().Equal(before[i]) {
-				t.Errorf("%s is not held, and its Deadline moved", k.Key())
-			}
-		case persisted:
-		default:
-			eventually(t, "a renewal", func() bool { return k.Deadline().After(before[i]) })
-			ttl := time.Minute + time.Duration(i)*time.Second
-			if d := k.Deadline(); d.Before(begin.Add(validFor(ttl))) || d.After(time.Now().Add(validFor(ttl))) {
-				t.Errorf("%s: Deadline in %v, with a ttl of %v", k.Key(), time.Until(d), ttl)
-			}
-			if kept[i].Err() != nil {
-				t.Errorf("%s: %v", k.Key(), context.Cause(kept[i]))
-			}
-		}
-	}
-	at := locks[persisted].Deadline()
-	if !at.Equal(before[persisted]) {
-		t.Error("a lock without TTL was extended")
-	}
-	receive(t, "the lock without TTL ends", kept[persisted].Done())
-	if early := time.Until(at); early > time.Second {
-		t.Errorf("the lock without TTL ended %v before Deadline", early)
-	}
-	wants(t, context.Cause(kept[persisted]), redigolock.ErrLost, redigolock.ErrConflict)
 }
 
 func TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain(t *testing.T) {
@@ -135,46 +138,48 @@ func TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			const requests = 10
-			locks := r.dueMany(requests*redigolock.GroupMost, func(int) time.Duration { return time.Minute })
-			before, n := deadlines(locks), 0
-			answered := map[string]bool{} // by token
-			conn := 0
-			kept := r.inOneBatch(locks, func(q redistest.Request) redistest.Action {
-				if n++; n < requests/2 {
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				const requests = 10
+				locks := r.dueMany(requests*redigolock.GroupMost, func(int) time.Duration { return time.Minute })
+				before, n := deadlines(locks), 0
+				answered := map[string]bool{} // by token
+				conn := 0
+				kept := r.inOneBatch(locks, func(q redistest.Request) redistest.Action {
+					if n++; n < requests/2 {
+						for _, token := range tokensOf(q) {
+							answered[token], conn = true, q.Conn
+						}
+					}
+					if n == requests/2 {
+						return action
+					}
+					return redistest.Pass()
+				})
+				r.renewedSince(locks, before)
+				r.proxy.Rule(nil)
+				sends := map[string]int{}
+				for _, q := range r.sent("extend") {
 					for _, token := range tokensOf(q) {
-						answered[token], conn = true, q.Conn
+						if sends[token]++; sends[token] > 1 && q.Conn == conn {
+							t.Errorf("%v was sent again on the connection that broke", q)
+						}
 					}
 				}
-				if n == requests/2 {
-					return action
+				for i, k := range locks {
+					if kept[i].Err() != nil {
+						t.Errorf("%s: %v", k.Key(), context.Cause(kept[i]))
+					}
+					// A proxy that closes with requests unread resets the connection, and the kernel then throws replies away
+					// that were on their way: only without that it is known that the client had them.
+					if n := sends[k.Token()]; answered[k.Token()] && n != 1 && name == "swallow" || n > 2 {
+						t.Errorf("%s was answered, and sent %d times", k.Key(), n)
+					}
 				}
-				return redistest.Pass()
+				if want := (requests/2 - 1) * redigolock.GroupMost; len(answered) != want {
+					t.Errorf("%d were answered, want %d", len(answered), want)
+				}
 			})
-			r.renewedSince(locks, before)
-			r.proxy.Rule(nil)
-			sends := map[string]int{}
-			for _, q := range r.sent("extend") {
-				for _, token := range tokensOf(q) {
-					if sends[token]++; sends[token] > 1 && q.Conn == conn {
-						t.Errorf("%v was sent again on the connection that broke", q)
-					}
-				}
-			}
-			for i, k := range locks {
-				if kept[i].Err() != nil {
-					t.Errorf("%s: %v", k.Key(), context.Cause(kept[i]))
-				}
-				// A proxy that closes with requests unread resets the connection, and the kernel then throws replies away
-				// that were on their way: only without that it is known that the client had them.
-				if n := sends[k.Token()]; answered[k.Token()] && n != 1 && name == "swallow" || n > 2 {
-					t.Errorf("%s was answered, and sent %d times", k.Key(), n)
-				}
-			}
-			if want := (requests/2 - 1) * redigolock.GroupMost; len(answered) != want {
-				t.Errorf("%d were answered, want %d", len(answered), want)
-			}
 		})
 	}
 }
@@ -182,52 +187,56 @@ func TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain(t *testing.T) {
 func TestBatchOnAServerThatForgotTheScript(t *testing.T) {
 	for name, first := range map[string]int{"before": 1, "in the middle of it": 2} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			const requests = 3
-			locks := r.dueMany(requests*redigolock.GroupMost, func(int) time.Duration { return time.Minute })
-			before, n := deadlines(locks), 0
-			r.inOneBatch(locks, func(redistest.Request) redistest.Action {
-				if n++; n == first {
-					if _, err := r.server.Do("SCRIPT", "FLUSH"); err != nil {
-						t.Error(err)
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				const requests = 3
+				locks := r.dueMany(requests*redigolock.GroupMost, func(int) time.Duration { return time.Minute })
+				before, n := deadlines(locks), 0
+				r.inOneBatch(locks, func(redistest.Request) redistest.Action {
+					if n++; n == first {
+						if _, err := r.server.Do("SCRIPT", "FLUSH"); err != nil {
+							t.Error(err)
+						}
+					}
+					return redistest.Pass()
+				})
+				r.renewedSince(locks, before)
+				texts := 0
+				for _, q := range r.proxy.Requests() {
+					if q.Name == "EVAL" {
+						texts++
 					}
 				}
-				return redistest.Pass()
-			})
-			r.renewedSince(locks, before)
-			texts := 0
-			for _, q := range r.proxy.Requests() {
-				if q.Name == "EVAL" {
-					texts++
+				if n := len(r.sent("extend")); texts != 1 || n != 1+2*requests {
+					t.Errorf("%d texts of the script and %d calls of it were sent", texts, n)
 				}
-			}
-			if n := len(r.sent("extend")); texts != 1 || n != 1+2*requests {
-				t.Errorf("%d texts of the script and %d calls of it were sent", texts, n)
-			}
+			})
 		})
 	}
 }
 
 func TestBasisOfABatchIsTheTimeBeforeItsSend(t *testing.T) {
-	r := newRig(t)
-	r.locker.OpTimeout = 10 * time.Second
-	locks := r.dueMany(20, func(i int) time.Duration { return time.Minute + time.Duration(i)*time.Second })
-	before := deadlines(locks)
-	var arrived time.Time
-	r.inOneBatch(locks, func(redistest.Request) redistest.Action {
-		if arrived.IsZero() {
-			arrived = time.Now()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.OpTimeout = 10 * time.Second
+		locks := r.dueMany(20, func(i int) time.Duration { return time.Minute + time.Duration(i)*time.Second })
+		before := deadlines(locks)
+		var arrived time.Time
+		r.inOneBatch(locks, func(redistest.Request) redistest.Action {
+			if arrived.IsZero() {
+				arrived = time.Now()
+			}
+			return redistest.Delay(200 * time.Millisecond)
+		})
+		r.renewedSince(locks, before)
+		r.proxy.Rule(nil)
+		for i, k := range locks {
+			latest := arrived.Add(validFor(time.Minute + time.Duration(i)*time.Second))
+			if d := k.Deadline(); d.After(latest) {
+				t.Errorf("%s: Deadline is %v later than counted from the arrival of the batch", k.Key(), d.Sub(latest))
+			}
 		}
-		return redistest.Delay(200 * time.Millisecond)
 	})
-	r.renewedSince(locks, before)
-	r.proxy.Rule(nil)
-	for i, k := range locks {
-		latest := arrived.Add(validFor(time.Minute + time.Duration(i)*time.Second))
-		if d := k.Deadline(); d.After(latest) {
-			t.Errorf("%s: Deadline is %v later than counted from the arrival of the batch", k.Key(), d.Sub(latest))
-		}
-	}
 }
 
 // mentions returns the requests from index on that name the token.
@@ -243,92 +252,98 @@ func (r *rig) mentions(index int, token string) (found []redistest.Request) {
 func TestReleaseWaitsForTheBatchInFlight(t *testing.T) {
 	for name, again := range map[string]bool{"kept once": false, "kept again meanwhile": true} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			r.locker.OpTimeout = time.Minute
-			k := r.due("key", 10*time.Minute)
-			parent, cancel := context.WithCancel(bg)
-			open, arrived := make(chan struct{}), make(chan struct{}, 1)
-			r.rule(func(verb string, n int) redistest.Action {
-				if verb == "extend" && n == 1 {
-					arrived <- struct{}{}
-					return redistest.Hold(open)
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				r.locker.OpTimeout = time.Minute
+				k := r.due("key", 10*time.Minute)
+				parent, cancel := context.WithCancel(bg)
+				open, arrived := make(chan struct{}), make(chan struct{}, 1)
+				r.rule(func(verb string, n int) redistest.Action {
+					if verb == "extend" && n == 1 {
+						arrived <- struct{}{}
+						return redistest.Hold(open)
+					}
+					return redistest.Pass()
+				})
+				defer cancel()
+				kept := k.KeepAlive(parent)
+				receive(t, "the renewal arrives", arrived)
+				if again { // the renewal in flight is then that of a keeper that is gone
+					cancel()
+					receive(t, "the context ends", kept.Done())
+					eventually(t, "the keeper is gone", func() bool { return !redigolock.Kept(k) })
+					k.KeepAlive(bg)
 				}
-				return redistest.Pass()
+				released := inBackground(func() error { return k.Release(bg) })
+				start := time.Now()
+				eventually(t, "some time passes", func() bool { return time.Since(start) > 200*time.Millisecond })
+				if len(r.sent("release")) != 0 {
+					t.Error("the release was sent while a renewal was in flight")
+				}
+				close(open)
+				r.ok(receive(t, "Release returns", released))
 			})
-			defer cancel()
-			kept := k.KeepAlive(parent)
-			receive(t, "the renewal arrives", arrived)
-			if again { // the renewal in flight is then that of a keeper that is gone
-				cancel()
-				receive(t, "the context ends", kept.Done())
-				eventually(t, "the keeper is gone", func() bool { return !redigolock.Kept(k) })
-				k.KeepAlive(bg)
-			}
-			released := inBackground(func() error { return k.Release(bg) })
-			start := time.Now()
-			eventually(t, "some time passes", func() bool { return time.Since(start) > 200*time.Millisecond })
-			if len(r.sent("release")) != 0 {
-				t.Error("the release was sent while a renewal was in flight")
-			}
-			close(open)
-			r.ok(receive(t, "Release returns", released))
 		})
 	}
 }
 
 func TestReleaseIsBoundedThoughTheBatchHangs(t *testing.T) {
-	r := newRig(t)
-	r.locker.OpTimeout = 200 * time.Millisecond
-	locks := r.dueMany(10, func(int) time.Duration { return 10 * time.Minute })
-	arrived := make(chan struct{}, 1000)
-	r.inOneBatch(locks, func(redistest.Request) redistest.Action {
-		arrived <- struct{}{}
-		return redistest.Swallow()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.OpTimeout = 200 * time.Millisecond
+		locks := r.dueMany(10, func(int) time.Duration { return 10 * time.Minute })
+		arrived := make(chan struct{}, 1000)
+		r.inOneBatch(locks, func(redistest.Request) redistest.Action {
+			arrived <- struct{}{}
+			return redistest.Swallow()
+		})
+		receive(t, "the batch arrives", arrived)
+		start := time.Now()
+		for _, k := range locks[:3] {
+			_ = k.Release(bg) // it is swallowed, too
+			index := len(r.proxy.Requests())
+			defer func() {
+				if found := r.mentions(index, k.Token()); len(found) > 0 {
+					t.Errorf("after Release: %v", found)
+				}
+			}()
+		}
+		if took := time.Since(start); took > 8*time.Second {
+			t.Errorf("three releases took %v", took)
+		}
+		eventually(t, "the others are tried again", func() bool { return len(r.sent("extend")) > 40 })
 	})
-	receive(t, "the batch arrives", arrived)
-	start := time.Now()
-	for _, k := range locks[:3] {
-		_ = k.Release(bg) // it is swallowed, too
-		index := len(r.proxy.Requests())
-		defer func() {
-			if found := r.mentions(index, k.Token()); len(found) > 0 {
-				t.Errorf("after Release: %v", found)
-			}
-		}()
-	}
-	if took := time.Since(start); took > 8*time.Second {
-		t.Errorf("three releases took %v", took)
-	}
-	eventually(t, "the others are tried again", func() bool { return len(r.sent("extend")) > 40 })
 }
 
 func TestNothingIsSentForALockReleasedWhileTheRenewerDials(t *testing.T) {
-	r := newRig(t)
-	pool := newGatedPool(r.proxy.Pool())
-	r.locker.Pool, r.locker.OpTimeout = pool, shortOp
-	k, other := r.due("key", 10*time.Minute), r.due("other", 10*time.Minute)
-	before := []time.Time{other.Deadline()}
-	pool.armed.Store(true)
-	k.KeepAlive(bg)
-	receive(t, "the renewer dials", pool.waiting)
-	r.ok(k.Release(bg)) // gives up the wait after OpTimeout: the dial ignores all bounds
-	index := len(r.proxy.Requests())
-	other.KeepAlive(bg)
-	close(pool.open)
-	r.renewedSince([]*redigolock.Lock{other}, before)
-	if found := r.mentions(index, k.Token()); len(found) > 0 {
-		t.Errorf("sent after Release: %v", found)
-	}
-	r.ok(other.Release(bg))
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		pool := newGatedPool(r.proxy.Pool())
+		r.locker.Pool, r.locker.OpTimeout = pool, shortOp
+		k, other := r.due("key", 10*time.Minute), r.due("other", 10*time.Minute)
+		before := []time.Time{other.Deadline()}
+		pool.armed.Store(true)
+		k.KeepAlive(bg)
+		receive(t, "the renewer dials", pool.waiting)
+		r.ok(k.Release(bg)) // gives up the wait after OpTimeout: the dial ignores all bounds
+		index := len(r.proxy.Requests())
+		other.KeepAlive(bg)
+		close(pool.open)
+		r.renewedSince([]*redigolock.Lock{other}, before)
+		if found := r.mentions(index, k.Token()); len(found) > 0 {
+			t.Errorf("sent after Release: %v", found)
+		}
+		r.ok(other.Release(bg))
+	})
 }
 
 // A countingDialer makes a pool that counts its dials.
 type countingDialer struct{ dials atomic.Int64 }
 
-func (d *countingDialer) pool(addr string) *redis.Pool {
+func (d *countingDialer) pool(dial func(...redis.DialOption) (redis.Conn, error)) *redis.Pool {
 	return &redis.Pool{MaxIdle: 64, Dial: func() (redis.Conn, error) {
 		d.dials.Add(1)
-		return redis.Dial("tcp", addr)
+		return dial()
 	}}
 }
 
@@ -340,65 +355,69 @@ func TestDialsAreFewWhileTheServerCannotBeReached(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			var dialer countingDialer
-			r.locker.Pool = dialer.pool(r.proxy.Addr())
-			locks := r.dueMany(200, func(int) time.Duration { return 30 * time.Second })
-			before := deadlines(locks)
-			stop(r)
-			first := dialer.dials.Load()
-			var kept []context.Context
-			for _, k := range locks {
-				kept = append(kept, k.KeepAlive(bg))
-			}
-			start := time.Now()
-			dialled := func() int64 { return dialer.dials.Load() - first }
-			eventually(t, "some dials, and a while", func() bool { return dialled() >= 3 && time.Since(start) > time.Second })
-			dials := dialled()
-			r.proxy.Refuse(false)
-			r.proxy.Rule(nil)
-			if dials > 40 {
-				t.Errorf("%d dials in %v for %d locks", dials, time.Since(start), len(locks))
-			}
-			r.renewedSince(locks, before)
-			for _, ctx := range kept {
-				if ctx.Err() != nil {
-					t.Error(context.Cause(ctx))
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				var dialer countingDialer
+				r.locker.Pool = dialer.pool(r.proxy.Dial)
+				locks := r.dueMany(200, func(int) time.Duration { return 30 * time.Second })
+				before := deadlines(locks)
+				stop(r)
+				first := dialer.dials.Load()
+				var kept []context.Context
+				for _, k := range locks {
+					kept = append(kept, k.KeepAlive(bg))
 				}
-			}
+				start := time.Now()
+				dialled := func() int64 { return dialer.dials.Load() - first }
+				eventually(t, "some dials, and a while", func() bool { return dialled() >= 3 && time.Since(start) > time.Second })
+				dials := dialled()
+				r.proxy.Refuse(false)
+				r.proxy.Rule(nil)
+				if dials > 40 {
+					t.Errorf("%d dials in %v for %d locks", dials, time.Since(start), len(locks))
+				}
+				r.renewedSince(locks, before)
+				for _, ctx := range kept {
+					if ctx.Err() != nil {
+						t.Error(context.Cause(ctx))
+					}
+				}
+			})
 		})
 	}
 }
 
 // redigo bounds a write only where the pool's dial says so.
 func TestWriteThatHangsDoesNotStopTheRenewals(t *testing.T) {
-	r := newRig(t)
-	pool := &redis.Pool{MaxIdle: 1, Dial: func() (redis.Conn, error) { return redis.Dial("tcp", r.server.Addr()) }}
-	defer pool.Close()
-	r.locker.Pool = pool
-	padding := strings.Repeat("x", 60_000)
-	var locks []*redigolock.Lock
-	for i := range 300 { // more than the sockets' buffers take
-		locks = append(locks, r.due(fmt.Sprint(padding, i), 10*time.Minute))
-	}
-	r.locker.OpTimeout = 300 * time.Millisecond
-	r.server.Pause()
-	for _, k := range locks {
-		k.KeepAlive(bg)
-	}
-	start := time.Now()
-	eventually(t, "it hangs", func() bool { return time.Since(start) > 2*time.Second })
-	released := inBackground(func() error { return locks[0].Release(bg) })
-	closed := inBackground(r.locker.Close)
-	receive(t, "Close returns", closed)
-	eventually(t, "the renewer ends though the server does not read", func() bool {
-		return !running("renewDue") || time.Since(start) > 9*time.Second
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		pool := &redis.Pool{MaxIdle: 1, Dial: func() (redis.Conn, error) { return r.server.Dial() }}
+		defer pool.Close()
+		r.locker.Pool = pool
+		padding := strings.Repeat("x", 60_000)
+		var locks []*redigolock.Lock
+		for i := range 300 { // more than the sockets' buffers take
+			locks = append(locks, r.due(fmt.Sprint(padding, i), 10*time.Minute))
+		}
+		r.locker.OpTimeout = 300 * time.Millisecond
+		r.server.Pause()
+		for _, k := range locks {
+			k.KeepAlive(bg)
+		}
+		start := time.Now()
+		eventually(t, "it hangs", func() bool { return time.Since(start) > 2*time.Second })
+		released := inBackground(func() error { return locks[0].Release(bg) })
+		closed := inBackground(r.locker.Close)
+		receive(t, "Close returns", closed)
+		eventually(t, "the renewer ends though the server does not read", func() bool {
+			return !running("renewDue") || time.Since(start) > 9*time.Second
+		})
+		if running("renewDue") {
+			t.Error("the renewer hangs in a write")
+		}
+		r.server.Resume()
+		receive(t, "Release returns", released)
 	})
-	if running("renewDue") {
-		t.Error("the renewer hangs in a write")
-	}
-	r.server.Resume()
-	receive(t, "Release returns", released)
 }
 
 func TestShortSuspensionEndsKeepAliveByTheWallClock(t *testing.T) {
@@ -427,25 +446,27 @@ func TestShortSuspensionEndsKeepAliveByTheWallClock(t *testing.T) {
 
 func TestConnectionThatHangsCostsNoOtherLock(t *testing.T) { // not even one of a far shorter ttl, in no batch then
 	t.Parallel() // mostly it waits
-	r := newRig(t)
-	r.locker.OpTimeout = 9 * time.Second
-	long, arrived := r.due("long", 10*time.Minute), make(chan struct{}, 1)
-	r.rule(func(verb string, n int) redistest.Action {
-		if verb == "extend" && n == 1 {
-			arrived <- struct{}{}
-			return redistest.Swallow()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.OpTimeout = 9 * time.Second
+		long, arrived := r.due("long", 10*time.Minute), make(chan struct{}, 1)
+		r.rule(func(verb string, n int) redistest.Action {
+			if verb == "extend" && n == 1 {
+				arrived <- struct{}{}
+				return redistest.Swallow()
+			}
+			return redistest.Pass()
+		})
+		short := r.must(r.locker.TryAcquire(bg, "short", 4*time.Second))
+		first := short.Deadline()
+		kept := short.KeepAlive(bg)
+		long.KeepAlive(bg)
+		receive(t, "the renewal arrives", arrived)
+		eventually(t, "the short one is renewed or lost", func() bool { return kept.Err() != nil || short.Deadline().After(first) })
+		if kept.Err() != nil {
+			t.Errorf("lost: %v", context.Cause(kept))
 		}
-		return redistest.Pass()
 	})
-	short := r.must(r.locker.TryAcquire(bg, "short", 4*time.Second))
-	first := short.Deadline()
-	kept := short.KeepAlive(bg)
-	long.KeepAlive(bg)
-	receive(t, "the renewal arrives", arrived)
-	eventually(t, "the short one is renewed or lost", func() bool { return kept.Err() != nil || short.Deadline().After(first) })
-	if kept.Err() != nil {
-		t.Errorf("lost: %v", context.Cause(kept))
-	}
 }
 
 // A foreignContext is of no type of package context.
@@ -472,22 +493,24 @@ func (c *foreignContext) end(err error) {
 }
 
 func TestKeepAliveUnderAForeignContext(t *testing.T) {
-	r := newRig(t)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	over := errors.New("over")
-	parent := &foreignContext{Context: bg, done: make(chan struct{})}
-	kept := k.KeepAlive(parent)
-	if kept.Err() != nil || !redigolock.Kept(k) {
-		t.Fatal("not kept alive")
-	}
-	parent.end(over)
-	receive(t, "the context ends", kept.Done())
-	if context.Cause(kept) != over {
-		t.Errorf("the cause is %v", context.Cause(kept))
-	}
-	eventually(t, "the renewals end", func() bool { return !redigolock.Renewing(k) })
-	k.KeepAlive(&foreignContext{Context: bg, done: make(chan struct{})}) // never ends: Release must
-	r.ok(k.Release(bg))
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		over := errors.New("over")
+		parent := &foreignContext{Context: bg, done: make(chan struct{})}
+		kept := k.KeepAlive(parent)
+		if kept.Err() != nil || !redigolock.Kept(k) {
+			t.Fatal("not kept alive")
+		}
+		parent.end(over)
+		receive(t, "the context ends", kept.Done())
+		if context.Cause(kept) != over {
+			t.Errorf("the cause is %v", context.Cause(kept))
+		}
+		eventually(t, "the renewals end", func() bool { return !redigolock.Renewing(k) })
+		k.KeepAlive(&foreignContext{Context: bg, done: make(chan struct{})}) // never ends: Release must
+		r.ok(k.Release(bg))
+	})
 }
 
 // A bindingPool's connections must be bound to the key of each command, as those to a Redis Cluster.
@@ -533,19 +556,21 @@ func (c *bindingConn) Send(cmd string, args ...any) error {
 }
 
 func TestLocksOfAClusterAreRenewedOneByOneOnBoundConnections(t *testing.T) {
-	r := newRig(t)
-	r.locker.Pool = bindingPool{r.proxy.Pool(), t}
-	locks := r.dueMany(30, func(int) time.Duration { return 10 * time.Minute })
-	before := deadlines(locks)
-	var kept []context.Context
-	for _, k := range locks {
-		kept = append(kept, k.KeepAlive(bg))
-	}
-	r.renewedSince(locks, before)
-	for i, k := range locks {
-		if kept[i].Err() != nil {
-			t.Error(context.Cause(kept[i]))
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.Pool = bindingPool{r.proxy.Pool(), t}
+		locks := r.dueMany(30, func(int) time.Duration { return 10 * time.Minute })
+		before := deadlines(locks)
+		var kept []context.Context
+		for _, k := range locks {
+			kept = append(kept, k.KeepAlive(bg))
 		}
-		r.ok(k.Release(bg))
-	}
+		r.renewedSince(locks, before)
+		for i, k := range locks {
+			if kept[i].Err() != nil {
+				t.Error(context.Cause(kept[i]))
+			}
+			r.ok(k.Release(bg))
+		}
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -56,24 +57,26 @@ func (r *rig) allKept(kept []context.Context) {
 func tenMinutes(int) time.Duration { return 10 * time.Minute }
 
 func TestLocksThatAreDueTogetherShareRequests(t *testing.T) {
-	r := newRig(t)
-	locks := r.dueMany(3*redigolock.GroupMost+1, tenMinutes)
-	before := deadlines(locks)
-	kept := r.inOneBatch(locks, nil)
-	r.renewedSince(locks, before)
-	r.allKept(kept)
-	var sizes []int
-	for _, q := range r.sent("extend") {
-		sizes = append(sizes, locksOf(q))
-	}
-	if want := []int{1, redigolock.GroupMost, redigolock.GroupMost, redigolock.GroupMost, 1}; !slices.Equal(sizes, want) {
-		t.Errorf("requests for %v locks, want %v", sizes, want)
-	}
-	for _, k := range locks {
-		if left := r.pttl(k.Key()); left < 9*time.Minute {
-			t.Errorf("%s has %v left", k.Key(), left)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		locks := r.dueMany(3*redigolock.GroupMost+1, tenMinutes)
+		before := deadlines(locks)
+		kept := r.inOneBatch(locks, nil)
+		r.renewedSince(locks, before)
+		r.allKept(kept)
+		var sizes []int
+		for _, q := range r.sent("extend") {
+			sizes = append(sizes, locksOf(q))
 		}
-	}
+		if want := []int{1, redigolock.GroupMost, redigolock.GroupMost, redigolock.GroupMost, 1}; !slices.Equal(sizes, want) {
+			t.Errorf("requests for %v locks, want %v", sizes, want)
+		}
+		for _, k := range locks {
+			if left := r.pttl(k.Key()); left < 9*time.Minute {
+				t.Errorf("%s has %v left", k.Key(), left)
+			}
+		}
+	})
 }
 
 // mayUse lets a user use these keys only.
@@ -85,7 +88,7 @@ func (r *rig) mayUse(keys ...any) {
 // userPool is a pool of that user's connections through the proxy.
 func (r *rig) userPool() *redis.Pool {
 	pool := &redis.Pool{MaxIdle: 4, Dial: func() (redis.Conn, error) {
-		return redis.Dial("tcp", r.proxy.Addr(), redis.DialUsername("app"), redis.DialPassword("pw"))
+		return redis.Dial("tcp", r.tcp().Addr(), redis.DialUsername("app"), redis.DialPassword("pw"))
 	}}
 	r.t.Cleanup(func() { pool.Close() })
 	return pool
@@ -226,40 +229,44 @@ func (r *rig) extends(index int, token string) (found []redistest.Request) {
 
 // Only what was said to it alone ends a lock, also when the connection breaks before it could be asked.
 func TestWordOfABrokenBatchAboutOneOfManyEndsNoLock(t *testing.T) {
-	r := newRig(t)
-	n := redigolock.GroupMost
-	locks := r.dueMany(2*n, tenMinutes)
-	before, many := deadlines(locks), 0
-	kept := r.inOneBatch(locks, func(q redistest.Request) redistest.Action {
-		if verbOf(q) != "extend" || locksOf(q) == 1 {
-			return redistest.Pass()
-		}
-		if many++; many == 1 {
-			return redistest.Reply(fmt.Sprintf("*%d\r\n", n) + strings.Repeat(":0\r\n", n))
-		}
-		return redistest.Swallow()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		n := redigolock.GroupMost
+		locks := r.dueMany(2*n, tenMinutes)
+		before, many := deadlines(locks), 0
+		kept := r.inOneBatch(locks, func(q redistest.Request) redistest.Action {
+			if verbOf(q) != "extend" || locksOf(q) == 1 {
+				return redistest.Pass()
+			}
+			if many++; many == 1 {
+				return redistest.Reply(fmt.Sprintf("*%d\r\n", n) + strings.Repeat(":0\r\n", n))
+			}
+			return redistest.Swallow()
+		})
+		r.renewedSince(locks, before)
+		r.allKept(kept)
 	})
-	r.renewedSince(locks, before)
-	r.allKept(kept)
 }
 
 func TestReplyThatSaysNothingIsAFailedRenewal(t *testing.T) {
-	r := newRig(t)
-	k := r.due("key", 10*time.Minute)
-	before := k.Deadline()
-	r.rule(func(verb string, _ int) redistest.Action {
-		if verb == "extend" {
-			return redistest.Reply("$-1\r\n")
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		k := r.due("key", 10*time.Minute)
+		before := k.Deadline()
+		r.rule(func(verb string, _ int) redistest.Action {
+			if verb == "extend" {
+				return redistest.Reply("$-1\r\n")
+			}
+			return redistest.Pass()
+		})
+		kept := k.KeepAlive(bg)
+		start := time.Now()
+		eventually(t, "a while passes", func() bool { return time.Since(start) > 500*time.Millisecond })
+		if n := len(r.sent("extend")); n > 60 || kept.Err() != nil || k.Deadline().After(before) {
+			t.Errorf("%d renewals in half a second, %v", n, context.Cause(kept))
 		}
-		return redistest.Pass()
+		r.ok(k.Release(bg))
 	})
-	kept := k.KeepAlive(bg)
-	start := time.Now()
-	eventually(t, "a while passes", func() bool { return time.Since(start) > 500*time.Millisecond })
-	if n := len(r.sent("extend")); n > 60 || kept.Err() != nil || k.Deadline().After(before) {
-		t.Errorf("%d renewals in half a second, %v", n, context.Cause(kept))
-	}
-	r.ok(k.Release(bg))
 }
 
 // What a server says for a while, it would say to each lock alone as well.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -121,24 +122,26 @@ func TestEveryStaysWithinATenth(t *testing.T) {
 
 func TestTriesStopsAfterSoMany(t *testing.T) {
 	for n, want := range map[int]int{math.MinInt: 1, -1: 1, 0: 1, 1: 1, 2: 2, 5: 5} {
-		r := newRigOnMini(t)
-		r.locker.Retry = redigolock.Tries(n, redigolock.Every(time.Millisecond))
-		tries := 0
-		r.locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
-			tries++
-			return redigolock.SetNXVerified(ctx, c, key, token, ttl)
-		}
-		holder := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		for range 2 { // it keeps no state
-			tries = 0
-			_, err := r.locker.Acquire(endsIn(t, time.Minute), "key", time.Minute)
-			wants(t, err, redigolock.ErrHeld)
-			wantsNot(t, err, context.DeadlineExceeded, context.Canceled)
-			if tries != want {
-				t.Errorf("Tries(%d) made %d tries", n, tries)
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			r.locker.Retry = redigolock.Tries(n, redigolock.Every(time.Millisecond))
+			tries := 0
+			r.locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+				tries++
+				return redigolock.SetNXVerified(ctx, c, key, token, ttl)
 			}
-		}
-		r.ok(holder.Release(bg))
+			holder := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+			for range 2 { // it keeps no state
+				tries = 0
+				_, err := r.locker.Acquire(endsIn(t, time.Minute), "key", time.Minute)
+				wants(t, err, redigolock.ErrHeld)
+				wantsNot(t, err, context.DeadlineExceeded, context.Canceled)
+				if tries != want {
+					t.Errorf("Tries(%d) made %d tries", n, tries)
+				}
+			}
+			r.ok(holder.Release(bg))
+		})
 	}
 }
 
@@ -156,123 +159,135 @@ func TestTriesWithoutARetryPausesAsTheDefault(t *testing.T) {
 
 // A shared LimitRetry of redislock is used up for ever.
 func TestRetryIsStateless(t *testing.T) {
-	r := newRigOnMini(t)
-	r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
-		if attempt == 3 {
-			return -1
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+			if attempt == 3 {
+				return -1
+			}
+			return time.Millisecond
 		}
-		return time.Millisecond
-	}
-	holder := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	for range 3 {
-		_, err := r.locker.Acquire(bg, "key", time.Minute)
-		wants(t, err, redigolock.ErrHeld)
-	}
-	r.ok(holder.Release(bg))
-	r.must(r.locker.Acquire(bg, "key", time.Minute))
+		holder := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		for range 3 {
+			_, err := r.locker.Acquire(bg, "key", time.Minute)
+			wants(t, err, redigolock.ErrHeld)
+		}
+		r.ok(holder.Release(bg))
+		r.must(r.locker.Acquire(bg, "key", time.Minute))
+	})
 }
 
 func TestRetryCountsFromOneAndANegativePauseStops(t *testing.T) {
 	for _, a := range acquireWays {
-		r := newRig(t)
-		r.locker.AcquireWith = a.with
-		r.do("SET", "key", "another's", "PX", 60000)
-		var attempts []int
-		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
-			attempts = append(attempts, attempt)
-			if len(attempts) == 4 {
-				return -time.Nanosecond
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			r.locker.AcquireWith = a.with
+			r.do("SET", "key", "another's", "PX", 60000)
+			var attempts []int
+			r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+				attempts = append(attempts, attempt)
+				if len(attempts) == 4 {
+					return -time.Nanosecond
+				}
+				return 0
 			}
-			return 0
-		}
-		_, err := r.locker.Acquire(bg, "key", time.Minute)
-		wants(t, err, redigolock.ErrHeld)
-		wantsNot(t, err, context.Canceled, context.DeadlineExceeded, redigolock.ErrUnknown)
-		if len(attempts) != 4 || attempts[0] != 1 || attempts[3] != 4 {
-			t.Errorf("%s: attempts %v", a.name, attempts)
-		}
-		if n := len(r.sent(a.verb)); n != 4 {
-			t.Errorf("%s: %d tries", a.name, n)
-		}
+			_, err := r.locker.Acquire(bg, "key", time.Minute)
+			wants(t, err, redigolock.ErrHeld)
+			wantsNot(t, err, context.Canceled, context.DeadlineExceeded, redigolock.ErrUnknown)
+			if len(attempts) != 4 || attempts[0] != 1 || attempts[3] != 4 {
+				t.Errorf("%s: attempts %v", a.name, attempts)
+			}
+			if n := len(r.sent(a.verb)); n != 4 {
+				t.Errorf("%s: %d tries", a.name, n)
+			}
+		})
 	}
 }
 
 func TestNegativePauseAfterAServerErrorReturnsThat(t *testing.T) {
-	r := newRig(t)
-	r.locker.Retry = func(int, time.Duration) time.Duration { return -1 }
-	r.proxy.Rule(func(redistest.Request) redistest.Action { return redistest.Reply("-BUSY wait\r\n") })
-	_, err := r.locker.Acquire(bg, "key", time.Minute)
-	wants(t, err, redis.Error("BUSY wait"))
-	wantsNot(t, err, redigolock.ErrHeld)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.Retry = func(int, time.Duration) time.Duration { return -1 }
+		r.proxy.Rule(func(redistest.Request) redistest.Action { return redistest.Reply("-BUSY wait\r\n") })
+		_, err := r.locker.Acquire(bg, "key", time.Minute)
+		wants(t, err, redis.Error("BUSY wait"))
+		wantsNot(t, err, redigolock.ErrHeld)
+	})
 }
 
 func TestRetryIsToldHowLongTheHolderHas(t *testing.T) {
 	for _, a := range acquireWays {
-		r := newRig(t)
-		r.locker.AcquireWith = a.with
-		r.do("SET", "key", "another's", "PX", 60000)
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			r.locker.AcquireWith = a.with
+			r.do("SET", "key", "another's", "PX", 60000)
+			var told []time.Duration
+			r.locker.Retry = func(attempt int, heldFor time.Duration) time.Duration {
+				told = append(told, heldFor)
+				if attempt == 10 {
+					return -1
+				}
+				return 0
+			}
+			_, err := r.locker.Acquire(bg, "key", time.Minute)
+			wants(t, err, redigolock.ErrHeld)
+			for i, d := range told {
+				if i > 0 && (d < 30*time.Second || d > time.Minute) { // the first try may not know
+					t.Errorf("%s: try %d was told %v of a minute", a.name, i+1, d)
+				}
+			}
+			if n := len(r.sent("inspect")); n > 1 {
+				t.Errorf("%s: asked %d times about one holder", a.name, n)
+			}
+		})
+	}
+}
+
+func TestNextHolderIsAskedAboutAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.do("SET", "key", "one", "PX", 60000)
 		var told []time.Duration
 		r.locker.Retry = func(attempt int, heldFor time.Duration) time.Duration {
 			told = append(told, heldFor)
-			if attempt == 10 {
+			switch attempt {
+			case 4:
+				r.do("SET", "key", "two", "PX", 3600000)
+			case 8:
 				return -1
 			}
 			return 0
 		}
 		_, err := r.locker.Acquire(bg, "key", time.Minute)
 		wants(t, err, redigolock.ErrHeld)
-		for i, d := range told {
-			if i > 0 && (d < 30*time.Second || d > time.Minute) { // the first try may not know
-				t.Errorf("%s: try %d was told %v of a minute", a.name, i+1, d)
-			}
+		if told[3] > time.Minute || told[7] < 30*time.Minute {
+			t.Errorf("told %v", told)
 		}
-		if n := len(r.sent("inspect")); n > 1 {
-			t.Errorf("%s: asked %d times about one holder", a.name, n)
+		if n := len(r.sent("inspect")); n > 2 {
+			t.Errorf("asked %d times about two holders", n)
 		}
-	}
-}
-
-func TestNextHolderIsAskedAboutAnew(t *testing.T) {
-	r := newRig(t)
-	r.do("SET", "key", "one", "PX", 60000)
-	var told []time.Duration
-	r.locker.Retry = func(attempt int, heldFor time.Duration) time.Duration {
-		told = append(told, heldFor)
-		switch attempt {
-		case 4:
-			r.do("SET", "key", "two", "PX", 3600000)
-		case 8:
-			return -1
-		}
-		return 0
-	}
-	_, err := r.locker.Acquire(bg, "key", time.Minute)
-	wants(t, err, redigolock.ErrHeld)
-	if told[3] > time.Minute || told[7] < 30*time.Minute {
-		t.Errorf("told %v", told)
-	}
-	if n := len(r.sent("inspect")); n > 2 {
-		t.Errorf("asked %d times about two holders", n)
-	}
+	})
 }
 
 func TestKeyThatIsNoLockEndsTheWaitWithErrConflict(t *testing.T) {
 	for _, a := range acquireWays {
-		r := newRig(t)
-		r.locker.AcquireWith = a.with
-		for name, set := range map[string][]any{
-			"list":               {"RPUSH", "list", "x"},
-			"hash":               {"HSET", "hash", "x", "y"},
-			"string without TTL": {"SET", "string without TTL", "x"},
-		} {
-			r.do(set[0].(string), set[1:]...)
-			_, err := r.locker.Acquire(endsIn(t, 10*time.Second), name, time.Minute)
-			wants(t, err, redigolock.ErrConflict)
-			wantsNot(t, err, context.DeadlineExceeded)
-			if n := r.do("EXISTS", name); n != int64(1) {
-				t.Errorf("%s: the %s was touched", a.name, name)
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			r.locker.AcquireWith = a.with
+			for name, set := range map[string][]any{
+				"list":               {"RPUSH", "list", "x"},
+				"hash":               {"HSET", "hash", "x", "y"},
+				"string without TTL": {"SET", "string without TTL", "x"},
+			} {
+				r.do(set[0].(string), set[1:]...)
+				_, err := r.locker.Acquire(endsIn(t, 10*time.Second), name, time.Minute)
+				wants(t, err, redigolock.ErrConflict)
+				wantsNot(t, err, context.DeadlineExceeded)
+				if n := r.do("EXISTS", name); n != int64(1) {
+					t.Errorf("%s: the %s was touched", a.name, name)
+				}
 			}
-		}
+		})
 	}
 }
 
@@ -282,11 +297,13 @@ func TestTryAcquireOfAKeyThatIsNoLock(t *testing.T) {
 		"SetNX": redigolock.ErrHeld, "own": redigolock.ErrHeld,
 	}
 	for _, a := range acquireWays {
-		r := newRig(t)
-		r.locker.AcquireWith = a.with
-		r.do("RPUSH", "list", "x")
-		_, err := r.locker.TryAcquire(bg, "list", time.Minute)
-		wants(t, err, want[a.name])
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			r.locker.AcquireWith = a.with
+			r.do("RPUSH", "list", "x")
+			_, err := r.locker.TryAcquire(bg, "list", time.Minute)
+			wants(t, err, want[a.name])
+		})
 	}
 }
 

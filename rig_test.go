@@ -20,10 +20,39 @@ import (
 // so that each verb is one request.
 type rig struct {
 	t      *testing.T
-	server *redistest.Server
-	proxy  *redistest.Proxy
+	server rigServer
+	proxy  rigProxy
 	locker *redigolock.Locker
 }
+
+// A rigServer is a *redistest.Server, or a simServer.
+type rigServer interface {
+	Do(cmd string, args ...any) (any, error)
+	Pool() *redis.Pool
+	Dial(opts ...redis.DialOption) (redis.Conn, error)
+	Pause()
+	Resume()
+	Kill()
+	Restart() error
+	Calls() (map[string]int64, error)
+}
+
+// A rigProxy is a *redistest.Proxy, or a simProxy.
+type rigProxy interface {
+	Pool() *redis.Pool
+	Dial(opts ...redis.DialOption) (redis.Conn, error)
+	Rule(f func(redistest.Request) redistest.Action)
+	Requests() []redistest.Request
+	Conns() int
+	Refuse(refuse bool)
+	CutAll()
+}
+
+// real is the server of a rig that has a real one.
+func (r *rig) real() *redistest.Server { return r.server.(*redistest.Server) }
+
+// tcp is the proxy of a rig that has a real one.
+func (r *rig) tcp() *redistest.Proxy { return r.proxy.(*redistest.Proxy) }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
@@ -35,19 +64,25 @@ func newRigOn(t *testing.T, server *redistest.Server) *rig {
 	proxy := redistest.NewProxy(t, server.Addr())
 	r := &rig{t: t, server: server, proxy: proxy, locker: &redigolock.Locker{Pool: proxy.Pool()}}
 	t.Cleanup(func() { r.locker.Close() })
-	warm := &redigolock.Locker{Pool: server.Pool(), AcquireWith: redigolock.SetNXScript}
+	r.warm()
+	return r
+}
+
+// warm lets the server know all scripts.
+func (r *rig) warm() {
+	r.t.Helper()
+	warm := &redigolock.Locker{Pool: r.server.Pool(), AcquireWith: redigolock.SetNXScript}
 	k := r.must(warm.TryAcquire(bg, "warm", time.Minute))
 	r.ok(k.Verify(bg))
 	r.ok(k.Extend(bg, time.Minute))
 	_, err := k.Fence(bg)
 	r.ok(err)
-	c := server.Pool().Get()
+	c := r.server.Pool().Get()
 	_, err = redigolock.Inspect(bg, c, "warm")
 	r.ok(err)
 	c.Close()
 	r.ok(k.Release(bg))
 	r.do("FLUSHDB")
-	return r
 }
 
 var bg = context.Background()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -44,81 +45,89 @@ func (r *rig) giveUp(acquire func(context.Context, string, time.Duration) (*redi
 func TestAcquireThatGivesUpIsCleanedUpThoughItsContextHasEnded(t *testing.T) { // redsync cleans up with the ended ctx
 	for _, a := range acquireWays[:4] {
 		for _, action := range []redistest.Action{redistest.Swallow(), redistest.Hold(nil)} {
-			r := newRig(t)
-			r.locker.AcquireWith, r.locker.OpTimeout = a.with, 2*time.Second
-			for _, acquire := range []func(context.Context, string, time.Duration) (*redigolock.Lock, error){
-				r.locker.TryAcquire, r.locker.Acquire,
-			} {
-				start := time.Now()
-				r.giveUp(acquire, a.verb, action, nil)
-				if took := time.Since(start); took > r.locker.OpTimeout {
-					t.Errorf("%s: giving up took %v", a.name, took)
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				r.locker.AcquireWith, r.locker.OpTimeout = a.with, 2*time.Second
+				for _, acquire := range []func(context.Context, string, time.Duration) (*redigolock.Lock, error){
+					r.locker.TryAcquire, r.locker.Acquire,
+				} {
+					start := time.Now()
+					r.giveUp(acquire, a.verb, action, nil)
+					if took := time.Since(start); took > r.locker.OpTimeout {
+						t.Errorf("%s: giving up took %v", a.name, took)
+					}
+					eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
 				}
-				eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
-			}
+			})
 		}
 	}
 }
 
 func TestCleanUpComparesTheToken(t *testing.T) {
-	r := newRig(t)
-	r.locker.OpTimeout = shortOp
-	r.do("SET", "key", "another's", "PX", 60000)
-	r.giveUp(r.locker.TryAcquire, "set", redistest.Swallow(), nil)
-	r.noCleanUp()
-	if r.get("key") != "another's" {
-		t.Error("the clean-up removed another's lock")
-	}
-	if n := len(r.sent("del")); n != 0 {
-		t.Errorf("%d bare DELs", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.OpTimeout = shortOp
+		r.do("SET", "key", "another's", "PX", 60000)
+		r.giveUp(r.locker.TryAcquire, "set", redistest.Swallow(), nil)
+		r.noCleanUp()
+		if r.get("key") != "another's" {
+			t.Error("the clean-up removed another's lock")
+		}
+		if n := len(r.sent("del")); n != 0 {
+			t.Errorf("%d bare DELs", n)
+		}
+	})
 }
 
 func TestCleanUpGoesAroundAnExhaustedPool(t *testing.T) {
-	r := newRig(t)
-	pool := r.proxy.Pool()
-	pool.MaxActive, pool.Wait = 1, true
-	r.locker.Pool, r.locker.OpTimeout = pool, time.Second
-	var busy <-chan redis.Conn
-	r.locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
-		busy = inBackground(pool.Get) // takes the only connection as soon as it comes back
-		return redigolock.SetNX(ctx, c, key, token, ttl)
-	}
-	r.giveUp(r.locker.TryAcquire, "set", redistest.Swallow(), nil)
-	c := receive(t, "the pool is exhausted", busy)
-	defer c.Close()
-	eventually(t, "the key is removed", func() bool { return r.get("key") == "" && len(r.sent("release")) > 0 })
-	if first, clean := r.sent("set")[0].Conn, r.sent("release")[0].Conn; first == clean {
-		t.Error("the clean-up took the connection whose reply was lost")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		pool := r.proxy.Pool()
+		pool.MaxActive, pool.Wait = 1, true
+		r.locker.Pool, r.locker.OpTimeout = pool, time.Second
+		var busy <-chan redis.Conn
+		r.locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+			busy = inBackground(pool.Get) // takes the only connection as soon as it comes back
+			return redigolock.SetNX(ctx, c, key, token, ttl)
+		}
+		r.giveUp(r.locker.TryAcquire, "set", redistest.Swallow(), nil)
+		c := receive(t, "the pool is exhausted", busy)
+		defer c.Close()
+		eventually(t, "the key is removed", func() bool { return r.get("key") == "" && len(r.sent("release")) > 0 })
+		if first, clean := r.sent("set")[0].Conn, r.sent("release")[0].Conn; first == clean {
+			t.Error("the clean-up took the connection whose reply was lost")
+		}
+	})
 }
 
 func TestCleanUpEndsAfterTwoConfirmationsAnOpTimeoutApart(t *testing.T) {
 	for _, action := range []redistest.Action{redistest.Swallow(), redistest.Cut()} {
-		r := newRig(t)
-		r.locker.OpTimeout = shortOp
-		var came []time.Time // of each release, before it is answered
-		r.rule(func(verb string, _ int) redistest.Action {
-			switch verb {
-			case "set":
-				return action
-			case "extend":
-				return redistest.Cut()
-			case "release":
-				came = append(came, time.Now())
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimRig(t)
+			r.locker.OpTimeout = shortOp
+			var came []time.Time // of each release, before it is answered
+			r.rule(func(verb string, _ int) redistest.Action {
+				switch verb {
+				case "set":
+					return action
+				case "extend":
+					return redistest.Cut()
+				case "release":
+					came = append(came, time.Now())
+				}
+				return redistest.Pass()
+			})
+			_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+			wants(t, err, redigolock.ErrUnknown)
+			r.noCleanUp()
+			r.proxy.Rule(nil) // from now on came belongs to the test
+			if len(came) != 2 {
+				t.Fatalf("%d releases were sent, want 2", len(came))
 			}
-			return redistest.Pass()
+			if apart := came[1].Sub(came[0]); apart < r.locker.OpTimeout {
+				t.Errorf("the two confirmations are %v apart, want %v", apart, r.locker.OpTimeout)
+			}
 		})
-		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
-		wants(t, err, redigolock.ErrUnknown)
-		r.noCleanUp()
-		r.proxy.Rule(nil) // from now on came belongs to the test
-		if len(came) != 2 {
-			t.Fatalf("%d releases were sent, want 2", len(came))
-		}
-		if apart := came[1].Sub(came[0]); apart < r.locker.OpTimeout {
-			t.Errorf("the two confirmations are %v apart, want %v", apart, r.locker.OpTimeout)
-		}
 	}
 }
 
@@ -150,115 +159,127 @@ func TestSetThatIsCarriedOutAfterTheFirstConfirmationIsRemovedByTheSecond(t *tes
 	for _, a := range acquireWays[:4] {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			r.locker.AcquireWith, r.locker.OpTimeout = a.with, 2*time.Second
-			before := r.evals()
-			late := make(chan struct{})
-			r.giveUp(r.locker.TryAcquire, a.verb, redistest.Late(late), nil)
-			eventually(t, "the first confirmation", func() bool { return r.evals() == before+1 })
-			close(late)
-			eventually(t, "the SET is carried out", func() bool { return r.get("key") != "" })
-			eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
-			if n := len(r.sent("release")); n != 2 {
-				t.Errorf("%d releases were sent", n)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				r.locker.AcquireWith, r.locker.OpTimeout = a.with, 2*time.Second
+				before := r.evals()
+				late := make(chan struct{})
+				r.giveUp(r.locker.TryAcquire, a.verb, redistest.Late(late), nil)
+				eventually(t, "the first confirmation", func() bool { return r.evals() == before+1 })
+				close(late)
+				eventually(t, "the SET is carried out", func() bool { return r.get("key") != "" })
+				eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+				if n := len(r.sent("release")); n != 2 {
+					t.Errorf("%d releases were sent", n)
+				}
+			})
 		})
 	}
 }
 
 func TestCleanUpIsTriedAgainUntilTheServerAnswers(t *testing.T) {
-	r := newRig(t)
-	r.locker.OpTimeout = 200 * time.Millisecond
-	busy, gone := redistest.Reply("-BUSY wait\r\n"), redistest.Cut()
-	r.plan(map[string][]redistest.Action{
-		"set": {redistest.Drop(), gone}, "release": {gone, busy, redistest.Swallow()},
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.OpTimeout = 200 * time.Millisecond
+		busy, gone := redistest.Reply("-BUSY wait\r\n"), redistest.Cut()
+		r.plan(map[string][]redistest.Action{
+			"set": {redistest.Drop(), gone}, "release": {gone, busy, redistest.Swallow()},
+		})
+		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		wants(t, err, redigolock.ErrUnknown)
+		eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+		r.noCleanUp()
+		if n := len(r.sent("release")); n < 5 { // more where the machine is busy
+			t.Errorf("%d releases were sent, want 3 that failed and 2 that were confirmed", n)
+		}
 	})
-	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
-	wants(t, err, redigolock.ErrUnknown)
-	eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
-	r.noCleanUp()
-	if n := len(r.sent("release")); n < 5 { // more where the machine is busy
-		t.Errorf("%d releases were sent, want 3 that failed and 2 that were confirmed", n)
-	}
 }
 
 func TestCleanUpEndsWhenTheTTLMustBeOver(t *testing.T) {
-	r := newRig(t)
-	r.locker.OpTimeout = shortOp
-	r.plan(map[string][]redistest.Action{"set": {redistest.Drop(), redistest.Drop()}})
-	_, err := r.locker.TryAcquire(bg, "key", time.Second)
-	wants(t, err, redigolock.ErrUnknown)
-	r.server.Kill()
-	r.noCleanUp()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.OpTimeout = shortOp
+		r.plan(map[string][]redistest.Action{"set": {redistest.Drop(), redistest.Drop()}})
+		_, err := r.locker.TryAcquire(bg, "key", time.Second)
+		wants(t, err, redigolock.ErrUnknown)
+		r.server.Kill()
+		r.noCleanUp()
+	})
 }
 
 // The Extend that was to adopt it was carried out and lost, too: the key lives on from then.
 func TestCleanUpGoesOnUntilAnAdoptionThatWasLostMustBeOver(t *testing.T) {
-	r := newRig(t)
-	const ttl = 4 * time.Second
-	r.locker.OpTimeout = shortOp
-	ctx, cancel := context.WithCancel(bg)
-	r.rule(func(verb string, n int) redistest.Action {
-		switch {
-		case verb == "set" && n <= 2: // the second on another connection
-			return redistest.Drop()
-		case verb == "extend":
-			cancel()
-			r.proxy.Refuse(true)
-			return redistest.Drop()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		const ttl = 4 * time.Second
+		r.locker.OpTimeout = shortOp
+		ctx, cancel := context.WithCancel(bg)
+		r.rule(func(verb string, n int) redistest.Action {
+			switch {
+			case verb == "set" && n <= 2: // the second on another connection
+				return redistest.Drop()
+			case verb == "extend":
+				cancel()
+				r.proxy.Refuse(true)
+				return redistest.Drop()
+			}
+			return redistest.Pass()
+		})
+		r.locker.Retry = func(int, time.Duration) time.Duration { return ttl - ttl/8 }
+		_, err := r.locker.Acquire(ctx, "key", ttl)
+		wants(t, err, redigolock.ErrUnknown, context.Canceled)
+		extended := time.Now()
+		eventually(t, "the ttl of the SET is over, that of the Extend is not", func() bool { return time.Since(extended) > ttl/4 })
+		r.proxy.Refuse(false)
+		eventually(t, "the clean-up goes on", func() bool { return len(r.sent("release")) > 0 || !redigolock.CleaningUp(r.locker) })
+		if len(r.sent("release")) == 0 {
+			t.Error("the clean-up ended before the Extend's ttl was over")
 		}
-		return redistest.Pass()
+		r.ok(r.locker.Close())
 	})
-	r.locker.Retry = func(int, time.Duration) time.Duration { return ttl - ttl/8 }
-	_, err := r.locker.Acquire(ctx, "key", ttl)
-	wants(t, err, redigolock.ErrUnknown, context.Canceled)
-	extended := time.Now()
-	eventually(t, "the ttl of the SET is over, that of the Extend is not", func() bool { return time.Since(extended) > ttl/4 })
-	r.proxy.Refuse(false)
-	eventually(t, "the clean-up goes on", func() bool { return len(r.sent("release")) > 0 || !redigolock.CleaningUp(r.locker) })
-	if len(r.sent("release")) == 0 {
-		t.Error("the clean-up ended before the Extend's ttl was over")
-	}
-	r.ok(r.locker.Close())
 }
 
 func TestManyStraysAreCleanedUpByOneGoroutine(t *testing.T) {
-	r := newRig(t)
-	r.locker.OpTimeout = shortOp
-	r.rule(func(verb string, n int) redistest.Action {
-		switch verb {
-		case "set":
-			return redistest.Drop()
-		case "extend":
-			return redistest.Cut()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.OpTimeout = shortOp
+		r.rule(func(verb string, n int) redistest.Action {
+			switch verb {
+			case "set":
+				return redistest.Drop()
+			case "extend":
+				return redistest.Cut()
+			}
+			return redistest.Pass()
+		})
+		const n = 50
+		done := make(chan struct{}, n)
+		for i := range n {
+			go func() {
+				r.locker.TryAcquire(bg, string(rune('A'+i)), time.Minute)
+				done <- struct{}{}
+			}()
 		}
-		return redistest.Pass()
+		for range n {
+			receive(t, "all return", done)
+		}
+		r.noCleanUp()
+		if left := r.do("DBSIZE"); left != int64(0) {
+			t.Errorf("%v keys are left", left)
+		}
 	})
-	const n = 50
-	done := make(chan struct{}, n)
-	for i := range n {
-		go func() {
-			r.locker.TryAcquire(bg, string(rune('A'+i)), time.Minute)
-			done <- struct{}{}
-		}()
-	}
-	for range n {
-		receive(t, "all return", done)
-	}
-	r.noCleanUp()
-	if left := r.do("DBSIZE"); left != int64(0) {
-		t.Errorf("%v keys are left", left)
-	}
 }
 
 func TestCloseWaitsForTheCleanUp(t *testing.T) {
-	r := newRig(t)
-	r.locker.OpTimeout = 500 * time.Millisecond
-	r.giveUpOrLose(redistest.Drop())
-	r.ok(r.locker.Close())
-	if redigolock.CleaningUp(r.locker) || r.get("key") != "" || len(r.sent("release")) != 2 {
-		t.Errorf("Close returned after %d releases, the key holds %q", len(r.sent("release")), r.get("key"))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.OpTimeout = 500 * time.Millisecond
+		r.giveUpOrLose(redistest.Drop())
+		r.ok(r.locker.Close())
+		if redigolock.CleaningUp(r.locker) || r.get("key") != "" || len(r.sent("release")) != 2 {
+			t.Errorf("Close returned after %d releases, the key holds %q", len(r.sent("release")), r.get("key"))
+		}
+	})
 }
 
 func TestCloseWaitsBoundedForADeadServer(t *testing.T) {
@@ -267,89 +288,101 @@ func TestCloseWaitsBoundedForADeadServer(t *testing.T) {
 		"hung":   func(r *rig) { r.server.Pause() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			r.locker.OpTimeout = shortOp
-			r.giveUpOrLose(redistest.Drop())
-			kill(r)
-			start := time.Now()
-			r.ok(r.locker.Close())
-			if took := time.Since(start); took > 5*time.Second {
-				t.Errorf("Close took %v", took)
-			}
-			r.noCleanUp()
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				r.locker.OpTimeout = shortOp
+				r.giveUpOrLose(redistest.Drop())
+				kill(r)
+				start := time.Now()
+				r.ok(r.locker.Close())
+				if took := time.Since(start); took > 5*time.Second {
+					t.Errorf("Close took %v", took)
+				}
+				r.noCleanUp()
+			})
 		})
 	}
 }
 
 func TestCloseWaitsBoundedThoughTheCleanUpHangsInADialThatIgnoresItsContext(t *testing.T) {
-	r := newRig(t)
-	dialer := newHangingDialer(t, r.proxy.Addr())
-	r.locker.Pool = &redis.Pool{DialContext: func(context.Context) (redis.Conn, error) { return dialer.dial() }}
-	r.locker.OpTimeout = shortOp
-	r.rule(func(verb string, n int) redistest.Action {
-		if n == 2 { // on another connection
-			dialer.hang()
-		}
-		return redistest.Drop()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		dialer := newHangingDialer(t, r.proxy.Dial)
+		r.locker.Pool = &redis.Pool{DialContext: func(context.Context) (redis.Conn, error) { return dialer.dial() }}
+		r.locker.OpTimeout = shortOp
+		r.rule(func(verb string, n int) redistest.Action {
+			if n == 2 { // on another connection
+				dialer.hang()
+			}
+			return redistest.Drop()
+		})
+		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		wants(t, err, redigolock.ErrUnknown)
+		eventually(t, "the clean-up hangs", func() bool { return dialer.hanging() > 0 })
+		r.ok(receive(t, "Close returns", inBackground(r.locker.Close)))
 	})
-	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
-	wants(t, err, redigolock.ErrUnknown)
-	eventually(t, "the clean-up hangs", func() bool { return dialer.hanging() > 0 })
-	r.ok(receive(t, "Close returns", inBackground(r.locker.Close)))
 }
 
 func TestAcquireAfterCloseThatStraysIsStillCleanedUp(t *testing.T) {
-	r := newRig(t)
-	r.locker.OpTimeout = shortOp
-	r.locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
-		r.ok(r.locker.Close()) // while the acquire is under way
-		return redigolock.SetNX(ctx, c, key, token, ttl)
-	}
-	r.giveUpOrLose(redistest.Drop())
-	eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
-	r.noCleanUp()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.OpTimeout = shortOp
+		r.locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+			r.ok(r.locker.Close()) // while the acquire is under way
+			return redigolock.SetNX(ctx, c, key, token, ttl)
+		}
+		r.giveUpOrLose(redistest.Drop())
+		eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+		r.noCleanUp()
+	})
 }
 
 func TestReleaseOfAnAdoptedLockRemovesALateSetToo(t *testing.T) {
-	r := newRig(t)
-	r.locker.OpTimeout = time.Second
-	late := make(chan struct{})
-	r.plan(map[string][]redistest.Action{"set": {redistest.Late(late)}})
-	k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
-	before := r.evals()
-	r.ok(k.Release(bg))
-	eventually(t, "the release and the first confirmation", func() bool { return r.evals() >= before+2 })
-	close(late) // the first SET, of before the release
-	eventually(t, "it is carried out", func() bool { return r.get("key") != "" })
-	eventually(t, "it is removed", func() bool { return r.get("key") == "" })
-	r.noCleanUp()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.OpTimeout = time.Second
+		late := make(chan struct{})
+		r.plan(map[string][]redistest.Action{"set": {redistest.Late(late)}})
+		k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
+		before := r.evals()
+		r.ok(k.Release(bg))
+		eventually(t, "the release and the first confirmation", func() bool { return r.evals() >= before+2 })
+		close(late) // the first SET, of before the release
+		eventually(t, "it is carried out", func() bool { return r.get("key") != "" })
+		eventually(t, "it is removed", func() bool { return r.get("key") == "" })
+		r.noCleanUp()
+	})
 }
 
 func TestNothingIsCleanedUpWhereNothingWasLost(t *testing.T) { // redsync sends a release after every failed try
-	r := newRig(t)
-	r.do("SET", "key", "another's", "PX", 60000)
-	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
-	wants(t, err, redigolock.ErrHeld)
-	wantsNot(t, err, redigolock.ErrUnknown)
-	ctx, cancel := context.WithCancel(bg)
-	r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
-		if attempt == 5 {
-			cancel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.do("SET", "key", "another's", "PX", 60000)
+		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		wants(t, err, redigolock.ErrHeld)
+		wantsNot(t, err, redigolock.ErrUnknown)
+		ctx, cancel := context.WithCancel(bg)
+		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+			if attempt == 5 {
+				cancel()
+			}
+			return time.Millisecond
 		}
-		return time.Millisecond
-	}
-	_, err = r.locker.Acquire(ctx, "key", time.Minute)
-	wants(t, err, redigolock.ErrHeld, context.Canceled)
-	r.ok(r.locker.Close())
-	if n := len(r.sent("release")); n != 0 {
-		t.Errorf("%d releases were sent", n)
-	}
+		_, err = r.locker.Acquire(ctx, "key", time.Minute)
+		wants(t, err, redigolock.ErrHeld, context.Canceled)
+		r.ok(r.locker.Close())
+		if n := len(r.sent("release")); n != 0 {
+			t.Errorf("%d releases were sent", n)
+		}
+	})
 }
 
 func TestCleanUpThroughAPoolThatOnlyLends(t *testing.T) {
-	r := newRig(t)
-	r.locker.Pool, r.locker.OpTimeout = getPool{r.proxy.Pool()}, shortOp
-	r.giveUpOrLose(redistest.Drop())
-	eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
-	r.noCleanUp()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.locker.Pool, r.locker.OpTimeout = getPool{r.proxy.Pool()}, shortOp
+		r.giveUpOrLose(redistest.Drop())
+		eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+		r.noCleanUp()
+	})
 }

@@ -40,7 +40,7 @@ type call struct {
 }
 
 // local says whether the proxy answers the call by itself.
-func (c *call) local() bool { return c.action.kind == cut || c.action.kind == reply }
+func (c *call) local() bool { return c.action.Kind == Cuts || c.action.Kind == Replies }
 
 func newLink(p *Proxy, client, server net.Conn) *link {
 	return &link{
@@ -86,9 +86,9 @@ func (l *link) forward() {
 func (l *link) handle(raw []byte, words []string) bool {
 	name := strings.ToUpper(words[0])
 	act := l.proxy.decide(Request{Conn: l.id, Name: name, Args: words[1:]})
-	if act.kind == late {
+	if act.Kind == IsLate {
 		select {
-		case <-act.release:
+		case <-act.Released:
 		case <-l.proxy.closing:
 			return false
 		}
@@ -96,10 +96,10 @@ func (l *link) handle(raw []byte, words []string) bool {
 	// First it waits for its answer, then it is forwarded: the other way round
 	// the answer might be faster.
 	l.enqueue(name, &call{action: act, sent: time.Now(), replies: answers(name, words)})
-	switch act.kind {
-	case cut:
+	switch act.Kind {
+	case Cuts:
 		return false
-	case reply:
+	case Replies:
 		return true
 	}
 	_, err := l.server.Write(raw)
@@ -168,23 +168,23 @@ func (l *link) answerLocal() {
 		c := l.pending[0]
 		l.pending = l.pending[1:]
 		l.mu.Unlock()
-		if c.action.kind == cut {
+		if c.action.Kind == Cuts {
 			l.end()
 		}
-		l.write([]byte(c.action.raw))
+		l.write([]byte(c.action.Raw))
 	}
 }
 
 // deliver does with a value from the server what the action of its call says.
 func (l *link) deliver(raw []byte) {
 	l.answerLocal() // calls that came since answer looked
-	switch act := l.match(raw); act.kind {
-	case drop:
+	switch act := l.match(raw); act.Kind {
+	case Drops:
 		l.end()
-	case swallow:
+	case Swallows:
 		l.muted = true
-	case truncate:
-		l.write(raw[:min(max(act.n, 0), len(raw))])
+	case Truncates:
+		l.write(raw[:min(max(act.N, 0), len(raw))])
 		l.end()
 	default:
 		l.write(raw)
@@ -205,15 +205,15 @@ func (l *link) match(raw []byte) Action {
 		l.pending = l.pending[1:]
 	}
 	l.mu.Unlock()
-	switch c.action.kind {
-	case delay:
+	switch c.action.Kind {
+	case Delays:
 		select {
-		case <-time.After(time.Until(c.sent.Add(c.action.delay))):
+		case <-time.After(time.Until(c.sent.Add(c.action.For))):
 		case <-l.proxy.closing:
 		}
-	case hold:
+	case Holds:
 		select {
-		case <-c.action.release:
+		case <-c.action.Released:
 		case <-l.proxy.closing:
 		}
 	}

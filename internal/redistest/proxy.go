@@ -74,6 +74,12 @@ func (p *Proxy) URL() string { return "redis://" + p.Addr() }
 // test closes it.
 func (p *Proxy) Pool() *redis.Pool { return p.pools.open(p.Addr()) }
 
+// Dial opens a connection through the proxy, as [Server.Dial] does to the
+// server. The caller closes it.
+func (p *Proxy) Dial(opts ...redis.DialOption) (redis.Conn, error) {
+	return dial("tcp", p.Addr(), opts...)
+}
+
 // Rule makes f decide about every request from now on; nil passes everything.
 // It is called once for each request, in the order in which they arrive, one at
 // a time; so f may count without a lock. When Rule returns, the rule before has

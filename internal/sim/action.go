@@ -26,6 +26,7 @@ const (
 	hold
 	trickle
 	refuse
+	say
 )
 
 // Pass carries the command out and answers.
@@ -73,6 +74,10 @@ func Trickle(d time.Duration) Action { return Action{kind: trickle, delay: d} }
 // Refuse answers with an error, as in Refuse("LOADING Redis is loading the dataset in memory"), and does not carry the
 // command out.
 func Refuse(message string) Action { return Action{kind: refuse, text: message} }
+
+// Answer sends these bytes instead of carrying the command out. They should be one RESP value; that they may be anything is the
+// point.
+func Answer(raw string) Action { return Action{kind: say, text: raw} }
 
 // RefuseAndEnd is Refuse, after which the server closes the connection, as it does at the door ("ERR max number of clients
 // reached").

@@ -30,7 +30,8 @@ type Server struct {
 	over  chan struct{} // closed by Close
 	conns sync.WaitGroup
 
-	turn sync.Mutex // held while a command is carried out
+	turn     sync.Mutex // held while a command is carried out
+	deciding sync.Mutex // held while the rule runs, so that it sees one command at a time; taken before mu
 
 	mu       sync.Mutex // protects what follows
 	open     []*pair    // whose server's end is served
@@ -123,8 +124,10 @@ func (s *Server) NameScripts(verbs map[string]string) {
 }
 
 // Rule has f decide about every command that comes from now on; nil: all pass. It is called for one command at a time, in
-// their order, so it may count without a lock; it must not block, nor call the server.
+// their order, so it may count without a lock. It may call Do; it must not block, nor call Rule.
 func (s *Server) Rule(f func(Request) Action) {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rule, s.counts = f, map[string]int{}
@@ -257,6 +260,17 @@ func (s *Server) connect(l *Link) (*pair, error) {
 
 // request notes that a command has come, and decides about it.
 func (s *Server) request(p *pair, words []string) (Request, Action) {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
+	r, a, rule := s.note(p, words)
+	if rule == nil {
+		return r, a
+	}
+	return r, rule(r)
+}
+
+// note notes it, and finds what decides: an action, or if there is one the rule.
+func (s *Server) note(p *pair, words []string) (Request, Action, func(Request) Action) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := Request{Link: p.link.name, Conn: p.id, Name: strings.ToUpper(words[0]), Args: words[1:], At: time.Now()}
@@ -270,13 +284,10 @@ func (s *Server) request(p *pair, words []string) (Request, Action) {
 	for _, verb := range []string{r.Verb, ""} {
 		if list := s.next[verb]; len(list) > 0 {
 			s.next[verb] = list[1:]
-			return r, list[0]
+			return r, list[0], nil
 		}
 	}
-	if s.rule == nil {
-		return r, Pass()
-	}
-	return r, s.rule(r)
+	return r, Pass(), s.rule
 }
 
 func (s *Server) verb(r Request) string {

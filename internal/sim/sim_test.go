@@ -220,6 +220,7 @@ func TestActions(t *testing.T) {
 		{"slow", sim.Slow(time.Second), time.Second, nil, true},
 		{"hold", sim.Hold(nil), 3 * time.Second, os.ErrDeadlineExceeded, true},
 		{"trickle", sim.Trickle(100 * time.Millisecond), 400 * time.Millisecond, nil, true}, // +OK\r\n
+		{"answer", sim.Answer("-BUSY wait\r\n"), 0, redis.Error("BUSY wait"), false},
 		{"refuse", sim.Refuse("LOADING wait"), 0, redis.Error("LOADING wait"), false},
 		{"refuse and end", sim.RefuseAndEnd("ERR max number of clients reached"), 0, redis.Error("ERR max number of clients reached"), false},
 	}

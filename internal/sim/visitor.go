@@ -144,6 +144,9 @@ func (v *visitor) command(words []string) bool {
 	case refuse:
 		v.out.conn.Write([]byte("-" + a.text + "\r\n"))
 		return a.n == 0
+	case say:
+		v.out.conn.Write([]byte(a.text))
+		return true
 	}
 	if !v.resumed {
 		v.resumed = v.server.stand()
