@@ -27,10 +27,11 @@ func everyLoss(t *testing.T, f func(t *testing.T, r *rig, verb string, loss redi
 	for _, a := range acquireWays {
 		for _, x := range losses {
 			t.Run(a.name+"/"+x.name, func(t *testing.T) {
-				t.Parallel()
-				r := newRig(t)
-				r.locker.AcquireWith, r.locker.OpTimeout = a.with, shortOp
-				f(t, r, a.verb, x.action)
+				synctest.Test(t, func(t *testing.T) {
+					r := newSimRig(t)
+					r.locker.AcquireWith, r.locker.OpTimeout = a.with, shortOp
+					f(t, r, a.verb, x.action)
+				})
 			})
 		}
 	}
@@ -96,7 +97,6 @@ func TestAdoptedTokenCountsFromAnExtendNeverFromTheLastTry(t *testing.T) {
 func TestAdoptedTokenIsValidNoLongerThanTheServersTTL(t *testing.T) {
 	for _, a := range acquireWays {
 		t.Run(a.name, func(t *testing.T) {
-			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
 				r.locker.AcquireWith = a.with

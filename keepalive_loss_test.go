@@ -160,7 +160,6 @@ func TestMaxHoldCountsFromTheAcquire(t *testing.T) {
 }
 
 func TestMaxHoldEndsALockThatIsRenewedWell(t *testing.T) {
-	t.Parallel() // mostly it waits
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		r.locker.MaxHold = 2500 * time.Millisecond

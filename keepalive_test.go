@@ -13,7 +13,6 @@ import (
 )
 
 func TestKeepAliveRenewsAtHalfOfTheTTL(t *testing.T) {
-	t.Parallel() // mostly it waits
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		const ttl, renewals = 2 * time.Second, 4
@@ -148,7 +147,6 @@ func TestRenewalAfterOneFailureGoesOn(t *testing.T) {
 		"refused":   {reply("-NOPERM e\r\n"), reply("-OOM f\r\n"), reply("$-1\r\n"), reply("?")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
 				r.locker.OpTimeout = shortOp
@@ -186,7 +184,6 @@ func TestRenewalThatHangsOnceIsTriedAgainThoughOpTimeoutIsLong(t *testing.T) {
 }
 
 func TestExhaustedPoolDoesNotCostTheLock(t *testing.T) {
-	t.Parallel() // mostly it waits
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		pool := r.proxy.Pool()
@@ -237,7 +234,6 @@ func TestParentEndsKeepAliveAndTheLastOneEndsTheRenewals(t *testing.T) {
 }
 
 func TestSecondKeepAliveSharesTheRenewals(t *testing.T) {
-	t.Parallel() // mostly it waits
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		const ttl = 2 * time.Second

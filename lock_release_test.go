@@ -69,7 +69,6 @@ func TestReleaseTriesTwice(t *testing.T) {
 		"refused for good":               {[]redistest.Action{reply("-NOPERM no\r\n")}, redis.Error("NOPERM no"), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
 				r.locker.OpTimeout = shortOp

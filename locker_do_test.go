@@ -46,7 +46,6 @@ func TestDoReturnsALoneErrorOfFnAsItIs(t *testing.T) {
 }
 
 func TestDoRenewsWhileFnRuns(t *testing.T) {
-	t.Parallel() // mostly it waits
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		const ttl = 2 * time.Second

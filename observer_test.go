@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
@@ -82,148 +83,160 @@ func (l *eventLog) told(t *testing.T, want ...string) (time.Duration, error) {
 }
 
 func TestObserverIsToldTheRightValues(t *testing.T) {
-	r := newRig(t)
-	log := &eventLog{}
-	r.locker.Observer, r.locker.Owner, r.locker.AcquireWith = log.observer(), "me", redigolock.SetNXScript
-	c := stopClock(r.locker)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	if waited, _ := log.told(t, "waiting key try acquire", "acquired key"); waited != 0 {
-		t.Errorf("waited %v by a clock that stands still", waited)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		log := &eventLog{}
+		r.locker.Observer, r.locker.Owner, r.locker.AcquireWith = log.observer(), "me", redigolock.SetNXScript
+		c := stopClock(r.locker)
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		if waited, _ := log.told(t, "waiting key try acquire", "acquired key"); waited != 0 {
+			t.Errorf("waited %v by a clock that stands still", waited)
+		}
 
-	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
-	wants(t, err, redigolock.ErrHeld)
-	events, times, errs := log.take()
-	if len(events) != 3 || events[0] != "waiting key try acquire" || !strings.HasPrefix(events[1], "contended key by me#") || events[2] != "gave up key" {
-		t.Errorf("told %q", events)
-	} else if times[1] < 30*time.Second || times[1] > time.Minute {
-		t.Errorf("the holder has %v of a minute", times[1])
-	} else {
-		wants(t, errs[1], redigolock.ErrHeld)
-		wants(t, errs[2], redigolock.ErrHeld)
-	}
-	if strings.Contains(fmt.Sprint(events, errs), k.Token()) {
-		t.Error("the observer is told the whole token")
-	}
+		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		wants(t, err, redigolock.ErrHeld)
+		events, times, errs := log.take()
+		if len(events) != 3 || events[0] != "waiting key try acquire" || !strings.HasPrefix(events[1], "contended key by me#") || events[2] != "gave up key" {
+			t.Errorf("told %q", events)
+		} else if times[1] < 30*time.Second || times[1] > time.Minute {
+			t.Errorf("the holder has %v of a minute", times[1])
+		} else {
+			wants(t, errs[1], redigolock.ErrHeld)
+			wants(t, errs[2], redigolock.ErrHeld)
+		}
+		if strings.Contains(fmt.Sprint(events, errs), k.Token()) {
+			t.Error("the observer is told the whole token")
+		}
 
-	r.ok(k.Verify(bg))
-	r.ok(k.Extend(bg, time.Hour))
-	if margin, _ := log.told(t, "extended key"); margin != validFor(time.Minute) {
-		t.Errorf("%v were left by a clock that stands still", margin)
-	}
-	c.add(10 * time.Second)
-	r.ok(k.Release(bg))
-	if held, err := log.told(t, "released key"); held != 10*time.Second || err != nil {
-		t.Errorf("held %v, error %v", held, err)
-	}
-	wants(t, k.Release(bg), redigolock.ErrNotHeld)
-	log.told(t) // a second Release releases nothing
+		r.ok(k.Verify(bg))
+		r.ok(k.Extend(bg, time.Hour))
+		if margin, _ := log.told(t, "extended key"); margin != validFor(time.Minute) {
+			t.Errorf("%v were left by a clock that stands still", margin)
+		}
+		c.add(10 * time.Second)
+		r.ok(k.Release(bg))
+		if held, err := log.told(t, "released key"); held != 10*time.Second || err != nil {
+			t.Errorf("held %v, error %v", held, err)
+		}
+		wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		log.told(t) // a second Release releases nothing
+	})
 }
 
 func TestObserverIsToldHowLongAnAcquireWaited(t *testing.T) {
-	r := newRig(t)
-	log := &eventLog{}
-	r.locker.Observer = log.observer()
-	c := stopClock(r.locker)
-	r.do("SET", "key", "another's", "PX", 60000)
-	r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
-		c.add(5 * time.Second)
-		if attempt == 2 {
-			r.do("DEL", "key")
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		log := &eventLog{}
+		r.locker.Observer = log.observer()
+		c := stopClock(r.locker)
+		r.do("SET", "key", "another's", "PX", 60000)
+		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+			c.add(5 * time.Second)
+			if attempt == 2 {
+				r.do("DEL", "key")
+			}
+			return 0
 		}
-		return 0
-	}
-	r.must(r.locker.Acquire(bg, "key", time.Minute))
-	events, times, _ := log.take()
-	if len(events) != 4 || events[0] != "waiting key acquire" ||
-		!strings.HasPrefix(events[1], "contended key") || !strings.HasPrefix(events[2], "contended key") {
-		t.Fatalf("told %q", events)
-	}
-	if events[3] != "acquired key" || times[3] != 10*time.Second {
-		t.Errorf("%s after %v", events[3], times[3])
-	}
+		r.must(r.locker.Acquire(bg, "key", time.Minute))
+		events, times, _ := log.take()
+		if len(events) != 4 || events[0] != "waiting key acquire" ||
+			!strings.HasPrefix(events[1], "contended key") || !strings.HasPrefix(events[2], "contended key") {
+			t.Fatalf("told %q", events)
+		}
+		if events[3] != "acquired key" || times[3] != 10*time.Second {
+			t.Errorf("%s after %v", events[3], times[3])
+		}
+	})
 }
 
 func TestObserverIsToldOfALossOnce(t *testing.T) {
-	r := newRig(t)
-	log := &eventLog{}
-	r.locker.Observer = log.observer()
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	kept, second := k.KeepAlive(bg), k.KeepAlive(bg)
-	r.do("DEL", "key")
-	log.take()
-	wants(t, k.Verify(bg), redigolock.ErrNotHeld)
-	wants(t, k.Verify(bg), redigolock.ErrNotHeld)
-	receive(t, "the context ends", kept.Done())
-	receive(t, "the context ends", second.Done())
-	events, _, errs := log.take()
-	if !slices.Equal(events, []string{"failed key verify", "lost key"}) {
-		t.Fatalf("told %q", events)
-	}
-	wants(t, errs[0], redigolock.ErrNotHeld)
-	cause := errs[1]
-	wants(t, cause, redigolock.ErrLost, redigolock.ErrNotHeld)
-	wants(t, k.Release(bg), redigolock.ErrNotHeld)
-	_, err := log.told(t, "failed key release", "released key")
-	wants(t, err, redigolock.ErrNotHeld)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		log := &eventLog{}
+		r.locker.Observer = log.observer()
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		kept, second := k.KeepAlive(bg), k.KeepAlive(bg)
+		r.do("DEL", "key")
+		log.take()
+		wants(t, k.Verify(bg), redigolock.ErrNotHeld)
+		wants(t, k.Verify(bg), redigolock.ErrNotHeld)
+		receive(t, "the context ends", kept.Done())
+		receive(t, "the context ends", second.Done())
+		events, _, errs := log.take()
+		if !slices.Equal(events, []string{"failed key verify", "lost key"}) {
+			t.Fatalf("told %q", events)
+		}
+		wants(t, errs[0], redigolock.ErrNotHeld)
+		cause := errs[1]
+		wants(t, cause, redigolock.ErrLost, redigolock.ErrNotHeld)
+		wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		_, err := log.told(t, "failed key release", "released key")
+		wants(t, err, redigolock.ErrNotHeld)
+	})
 }
 
 func TestObserverIsToldOfEveryUnknownOutcome(t *testing.T) {
-	r := newRig(t)
-	log := &eventLog{}
-	r.locker.Observer, r.locker.OpTimeout = log.observer(), time.Second
-	drop := []redistest.Action{redistest.Drop()}
-	r.plan(map[string][]redistest.Action{"set": drop, "verify": drop, "extend": nil, "fence": drop, "release": {drop[0], drop[0]}})
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	_, _, errs := log.take()
-	wants(t, errs[1], redigolock.ErrUnknown)
-	r.ok(k.Verify(bg)) // on another connection
-	_, err := log.told(t, "unknown key verify")
-	wants(t, err, redigolock.ErrUnknown)
-	_, err = k.Fence(bg)
-	r.ok(err)
-	log.told(t, "unknown key fence")
-	r.plan(map[string][]redistest.Action{"extend": {drop[0], drop[0]}, "release": {drop[0], drop[0]}})
-	wants(t, k.Extend(bg, time.Minute), redigolock.ErrUnknown)
-	log.told(t, "unknown key extend", "unknown key extend")
-	wants(t, k.Release(bg), redigolock.ErrUnknown)
-	_, err = log.told(t, "unknown key release", "unknown key release", "released key")
-	wants(t, err, redigolock.ErrUnknown)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		log := &eventLog{}
+		r.locker.Observer, r.locker.OpTimeout = log.observer(), time.Second
+		drop := []redistest.Action{redistest.Drop()}
+		r.plan(map[string][]redistest.Action{"set": drop, "verify": drop, "extend": nil, "fence": drop, "release": {drop[0], drop[0]}})
+		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		_, _, errs := log.take()
+		wants(t, errs[1], redigolock.ErrUnknown)
+		r.ok(k.Verify(bg)) // on another connection
+		_, err := log.told(t, "unknown key verify")
+		wants(t, err, redigolock.ErrUnknown)
+		_, err = k.Fence(bg)
+		r.ok(err)
+		log.told(t, "unknown key fence")
+		r.plan(map[string][]redistest.Action{"extend": {drop[0], drop[0]}, "release": {drop[0], drop[0]}})
+		wants(t, k.Extend(bg, time.Minute), redigolock.ErrUnknown)
+		log.told(t, "unknown key extend", "unknown key extend")
+		wants(t, k.Release(bg), redigolock.ErrUnknown)
+		_, err = log.told(t, "unknown key release", "unknown key release", "released key")
+		wants(t, err, redigolock.ErrUnknown)
+	})
 }
 
 func TestObserverIsToldOfRenewals(t *testing.T) {
-	r := newRig(t)
-	log := &eventLog{}
-	r.locker.Observer = log.observer()
-	k := r.dueAtOnce(r.locker, "key")[0]
-	k.KeepAlive(bg)
-	eventually(t, "a renewal", func() bool { return len(r.sent("extend")) > 0 })
-	r.ok(k.Release(bg))
-	events, times, _ := log.take()
-	if !slices.Equal(events, []string{"waiting key attach", "acquired key", "extended key", "released key"}) {
-		t.Fatalf("told %q", events)
-	}
-	if margin := times[2]; margin <= 0 || margin > validFor(time.Minute) { // what was left of the minute it was attached with
-		t.Errorf("the margin was %v", margin)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		log := &eventLog{}
+		r.locker.Observer = log.observer()
+		k := r.dueAtOnce(r.locker, "key")[0]
+		k.KeepAlive(bg)
+		eventually(t, "a renewal", func() bool { return len(r.sent("extend")) > 0 })
+		r.ok(k.Release(bg))
+		events, times, _ := log.take()
+		if !slices.Equal(events, []string{"waiting key attach", "acquired key", "extended key", "released key"}) {
+			t.Fatalf("told %q", events)
+		}
+		if margin := times[2]; margin <= 0 || margin > validFor(time.Minute) { // what was left of the minute it was attached with
+			t.Errorf("the margin was %v", margin)
+		}
+	})
 }
 
 func TestObserverAndItsFuncsMayBeNil(t *testing.T) {
 	for name, o := range map[string]*redigolock.Observer{"nil": nil, "empty": {}} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			r.locker.Observer = o
-			k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-			_, err := r.locker.TryAcquire(bg, "key", time.Minute)
-			wants(t, err, redigolock.ErrHeld)
-			kept := k.KeepAlive(bg)
-			r.ok(k.Extend(bg, time.Minute))
-			r.plan(map[string][]redistest.Action{"verify": {redistest.Drop(), redistest.Drop()}})
-			wants(t, k.Verify(bg), redigolock.ErrUnknown)
-			r.do("DEL", "key")
-			wants(t, k.Verify(bg), redigolock.ErrNotHeld)
-			receive(t, "the context ends", kept.Done())
-			wants(t, k.Release(bg), redigolock.ErrNotHeld)
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				r.locker.Observer = o
+				k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+				_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+				wants(t, err, redigolock.ErrHeld)
+				kept := k.KeepAlive(bg)
+				r.ok(k.Extend(bg, time.Minute))
+				r.plan(map[string][]redistest.Action{"verify": {redistest.Drop(), redistest.Drop()}})
+				wants(t, k.Verify(bg), redigolock.ErrUnknown)
+				r.do("DEL", "key")
+				wants(t, k.Verify(bg), redigolock.ErrNotHeld)
+				receive(t, "the context ends", kept.Done())
+				wants(t, k.Release(bg), redigolock.ErrNotHeld)
+			})
 		})
 	}
 }
@@ -236,27 +249,29 @@ func TestObserversContext(t *testing.T) {
 	end(errors.New("the span's own end"))
 	for name, span := range map[string]context.Context{"detached": detached, "ended": ended} {
 		t.Run(name, func(t *testing.T) {
-			r := newRigOnMini(t)
-			var spans []any
-			note := func(ctx context.Context) { spans = append(spans, ctx.Value(spanKey{})) }
-			r.locker.Observer = &redigolock.Observer{
-				Waiting:   func(context.Context, string, string) context.Context { return span },
-				Acquired:  func(ctx context.Context, _ *redigolock.Lock, _ time.Duration) { note(ctx) },
-				Contended: func(ctx context.Context, _ string, _ *redigolock.HeldError) { note(ctx) },
-				GaveUp:    func(ctx context.Context, _ string, _ time.Duration, _ error) { note(ctx) },
-			}
-			r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-			ctx, cancel := context.WithCancelCause(bg)
-			why := errors.New("the caller's own end")
-			r.locker.Retry = func(int, time.Duration) time.Duration {
-				cancel(why)
-				return time.Minute
-			}
-			_, err := r.locker.Acquire(ctx, "key", time.Minute)
-			wants(t, err, redigolock.ErrHeld, context.Canceled, why)
-			if want := []any{"span", "span", "span"}; !slices.Equal(spans, want) {
-				t.Errorf("the funcs got %v, want %v", spans, want)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				var spans []any
+				note := func(ctx context.Context) { spans = append(spans, ctx.Value(spanKey{})) }
+				r.locker.Observer = &redigolock.Observer{
+					Waiting:   func(context.Context, string, string) context.Context { return span },
+					Acquired:  func(ctx context.Context, _ *redigolock.Lock, _ time.Duration) { note(ctx) },
+					Contended: func(ctx context.Context, _ string, _ *redigolock.HeldError) { note(ctx) },
+					GaveUp:    func(ctx context.Context, _ string, _ time.Duration, _ error) { note(ctx) },
+				}
+				r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+				ctx, cancel := context.WithCancelCause(bg)
+				why := errors.New("the caller's own end")
+				r.locker.Retry = func(int, time.Duration) time.Duration {
+					cancel(why)
+					return time.Minute
+				}
+				_, err := r.locker.Acquire(ctx, "key", time.Minute)
+				wants(t, err, redigolock.ErrHeld, context.Canceled, why)
+				if want := []any{"span", "span", "span"}; !slices.Equal(spans, want) {
+					t.Errorf("the funcs got %v, want %v", spans, want)
+				}
+			})
 		})
 	}
 }

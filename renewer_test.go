@@ -137,7 +137,6 @@ func TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain(t *testing.T) {
 		"drop": redistest.Drop(), "cut": redistest.Cut(), "truncate": redistest.Truncate(1), "swallow": redistest.Swallow(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
 				const requests = 10
@@ -445,7 +444,6 @@ func TestShortSuspensionEndsKeepAliveByTheWallClock(t *testing.T) {
 }
 
 func TestConnectionThatHangsCostsNoOtherLock(t *testing.T) { // not even one of a far shorter ttl, in no batch then
-	t.Parallel() // mostly it waits
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		r.locker.OpTimeout = 9 * time.Second

@@ -170,12 +170,13 @@ func TestRequestForManyThatGetsNoAnswerForEachIsSentForEachAlone(t *testing.T) {
 		"that the script is raised": "-ERR Error running script (call to f_0): @user_script:7: @user_script: 7: no\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			newRig(t).renewsOneByOne(func(q redistest.Request) redistest.Action {
-				if verbOf(q) == "extend" && locksOf(q) == n {
-					return redistest.Reply(reply)
-				}
-				return redistest.Pass()
+			synctest.Test(t, func(t *testing.T) {
+				newSimRig(t).renewsOneByOne(func(q redistest.Request) redistest.Action {
+					if verbOf(q) == "extend" && locksOf(q) == n {
+						return redistest.Reply(reply)
+					}
+					return redistest.Pass()
+				})
 			})
 		})
 	}

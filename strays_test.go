@@ -158,7 +158,6 @@ func (r *rig) evals() int64 {
 func TestSetThatIsCarriedOutAfterTheFirstConfirmationIsRemovedByTheSecond(t *testing.T) {
 	for _, a := range acquireWays[:4] {
 		t.Run(a.name, func(t *testing.T) {
-			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
 				r.locker.AcquireWith, r.locker.OpTimeout = a.with, 2*time.Second
