@@ -60,7 +60,6 @@ func TestDoRenewsWhileFnRuns(t *testing.T) {
 }
 
 func TestDoOfALostLockIsErrLostThoughFnReturnedNil(t *testing.T) {
-	t.Parallel() // mostly it waits
 	for _, fnErr := range []error{nil, errFn} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
