@@ -26,7 +26,7 @@ type errands struct {
 	running int
 	left    int // of running: whose callers have left, or were served by another's
 	seeking []*seeker
-	waiting []*seeker // of these: whose errand has not begun; may contain some that are over
+	waiting []*seeker // of these: whose errand has not begun
 	spare   []*spare
 	unused  []*seeker
 	closed  bool
@@ -136,9 +136,6 @@ func (e *errands) begin() {
 	for len(e.waiting) > 0 && e.left < e.room() && (e.most == 0 || e.running < e.most) {
 		x := e.waiting[0]
 		e.waiting = slices.Delete(e.waiting, 0, 1)
-		if x.over {
-			continue
-		}
 		if e.dial {
 			x.ctx, x.cancel = context.WithCancel(context.WithoutCancel(x.ctx))
 		}
@@ -162,6 +159,12 @@ func (e *errands) forget(x *seeker) {
 	x.over = true
 	if i := slices.Index(e.seeking, x); i >= 0 {
 		e.seeking = slices.Delete(e.seeking, i, i+1)
+	}
+	if x.begun {
+		return
+	}
+	if i := slices.Index(e.waiting, x); i >= 0 {
+		e.waiting = slices.Delete(e.waiting, i, i+1)
 	}
 }
 

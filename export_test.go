@@ -63,6 +63,14 @@ var (
 // DialOwn makes a connection as a clean-up over the pool does.
 func DialOwn(ctx context.Context, p Pool) (redis.Conn, error) { return newSource(p).dial(ctx) }
 
+// Seeking is how many calls a Locker knows of that wait for a connection of its pool.
+func Seeking(l *Locker) int {
+	e := &l.source().borrows
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.seeking) + len(e.waiting)
+}
+
 // GroupMost is how many locks one request of the renewer extends.
 const GroupMost = groupMost
 

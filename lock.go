@@ -292,7 +292,7 @@ func (l *Locker) exchangeBy(ctx context.Context, b *boundConn, verb, key string,
 		start = l.now()
 	}
 	err = b.outcome(ctx, verb, key, f(b))
-	if errors.Is(err, ErrUnknown) {
+	if errors.Is(err, ErrUnknown) && (ctx.Err() == nil || time.Since(now) > l.opTimeout()/4) { // else its caller was impatient
 		src.doubt(now)
 	}
 	return start, err

@@ -236,14 +236,6 @@ func (s *source) looksAt(c redis.Conn) (binds bool) {
 	return binds
 }
 
-// node names the place where the commands for a key go: one for all keys, but for connections that bind.
-func (s *source) node(key string) string {
-	if s.binds() {
-		return key
-	}
-	return ""
-}
-
 // binds reports whether a connection leads to the node of one key only (Redis Cluster), as far as is known: it is as soon
 // as there was one.
 func (s *source) binds() bool { return s.bindings.Load() }

@@ -374,6 +374,43 @@ func TestHalfOpenConnectionsThatAreTestedLeaveTimeForAnother(t *testing.T) {
 	})
 }
 
+// That a caller is impatient says nothing about the connections.
+func TestCallersThatLeaveCostNoIdleConnections(t *testing.T) {
+	for _, pool := range sourcePools {
+		t.Run(pool.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *sim.Server) {
+				p, redigo := pool.make(s, &borrowGate{})
+				redigo.MaxIdle = 40
+				defer redigo.Close()
+				l := simLocker(t, &redigolock.Locker{Pool: p})
+				idle(redigo, 40)
+				s.Rule(func(r sim.Request) sim.Action {
+					if r.Verb == "set" {
+						return sim.Slow(time.Second)
+					}
+					return sim.Pass()
+				})
+				ctx, cancel := context.WithTimeout(bg, 100*time.Millisecond)
+				defer cancel()
+				if _, err := l.TryAcquire(ctx, "key", time.Minute); err == nil {
+					t.Error("acquired")
+				}
+				time.Sleep(10 * time.Millisecond)
+				if n := redigo.IdleCount(); n != 39 {
+					t.Errorf("%d of 39 idle connections are left", n)
+				}
+				before := s.Count("ping")
+				if _, err := l.Attach(bg, "key", "x", time.Minute); !errors.Is(err, redigolock.ErrNotHeld) {
+					t.Error(err)
+				}
+				if n := s.Count("ping") - before; n > 0 && pool.name != "TestOnBorrow" {
+					t.Errorf("%d pings", n)
+				}
+			})
+		})
+	}
+}
+
 func TestLostTriesOverBoundConnectionsAreCleanedUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l := simLocker(t, &redigolock.Locker{Pool: nodePool{map[string]*sim.Link{"key": s.Link}}})
@@ -464,6 +501,9 @@ func TestDialsThatHangAreFourAtMost(t *testing.T) {
 		}
 		if _, now, most := g.counts(); now != 4 || most != 4 {
 			t.Errorf("%d dials hang, %d at once; want 4", now, most)
+		}
+		if n := redigolock.Seeking(l); n != 0 {
+			t.Errorf("%d calls are not forgotten", n)
 		}
 		waiting := inBackground(func() error { _, err := l.TryAcquire(bg, "key", time.Minute); return err })
 		time.Sleep(500 * time.Millisecond)

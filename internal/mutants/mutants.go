@@ -570,6 +570,12 @@ var mutants = []mutant{
 		tests: "TestAdoptedTokenCountsFromAnExtendNeverFromTheLastTry",
 	},
 	{
+		name: "an impatient caller closes what is idle", file: "lock.go",
+		old:   "(ctx.Err() == nil || time.Since(now) > l.opTimeout()/4)",
+		new:   "true",
+		tests: "TestCallersThatLeaveCostNoIdleConnections",
+	},
+	{
 		name: "idle connections not doubted", file: "lock.go",
 		old:   "\t\tsrc.doubt(now)\n",
 		new:   "",
