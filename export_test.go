@@ -2,6 +2,7 @@ package redigolock
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -227,4 +228,28 @@ func DoBounded(ctx context.Context, c redis.Conn, timeout time.Duration, cmd str
 	err := exchange(c, timeout, []request{{cmd, args}}, replies[:])
 	end()
 	return replies[0], err
+}
+
+// FillFair makes the slots of n locks that a fair Locker holds for so long. SweepFair sweeps them.
+func FillFair(l *Locker, n int, left time.Duration) {
+	f, now := &l.state.fair, time.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range n {
+		key := "key" + strconv.Itoa(i)
+		s := l.slotOf(key)
+		s.hold(&Lock{locker: l, key: key, token: key, ttl: left, deadline: now.Add(left)})
+		s.settle()
+	}
+	f.sweep.stop()
+}
+
+// SweepFair sweeps the slots, and tells for how long it kept the mutex at most.
+func SweepFair(l *Locker) (most time.Duration) {
+	for more := true; more; {
+		start := time.Now()
+		more = l.sweepSome()
+		most = max(most, time.Since(start))
+	}
+	return most
 }

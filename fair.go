@@ -15,6 +15,7 @@ import (
 //
 //	fair.go         acquire, and what a Locker keeps for it
 //	fairslot.go     a slot: what a Locker knows of one key
+//	fairsweep.go    forgets the slots that are no longer used
 //	fairdebt.go     the tokens of a slot that are to be released, or must be remembered as dead
 //	fairnext.go     what is to be sent next for it
 //	fairreply.go    what each reply, message and failure does to a slot
@@ -37,8 +38,7 @@ type fair struct {
 	id      string     // of this Locker, in its channels
 	sharded bool       // messages are sharded (Redis Cluster); set before the first use, for the cluster work to switch on
 	slots   map[string]*slot
-	sweepAt int         // as many slots as make the next look for those that are no longer used
-	sweeper *time.Timer // has the same done after a while; nil: it does not run
+	sweep   sweep
 	line    line
 	idle    chan struct{} // closed when nothing is left to do; nil unless Close waits for it
 	closed  bool          // Close waits no longer: what comes to be owed or given up now is tried once
@@ -57,8 +57,6 @@ const (
 	linger = 3 * time.Second
 	// lookAtDead is how often a slot looks which tokens it need not remember any longer.
 	lookAtDead = time.Second
-	// sweepEvery is how often a Locker looks for slots that are no longer used, while there are some that nobody uses.
-	sweepEvery = 2 * time.Second
 )
 
 // A waiter is one call of Acquire.
@@ -320,9 +318,7 @@ func (l *Locker) closeFair(most time.Duration) {
 	waitFor(most, idle)
 	f.mu.Lock()
 	f.closed, f.idle = true, nil
-	if f.sweeper != nil {
-		f.sweeper.Stop()
-	}
+	f.sweep.stop()
 	done := f.line.end()
 	for _, s := range inOrder(f.slots) {
 		s.owed, s.quit = nil, nil

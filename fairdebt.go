@@ -60,6 +60,9 @@ func (s *slot) bury(t *ticket) {
 		g.ctx = t.ctx
 	}
 	s.dead[t.token] = g
+	if len(s.dead) == 1 || g.until.Before(s.deadAt) {
+		s.deadAt = g.until
+	}
 }
 
 // forgetDead forgets the dead whose ttl is over. It looks at all of them, so not at every change: waiters that give up may
@@ -68,10 +71,15 @@ func (s *slot) forgetDead(now time.Time) {
 	if len(s.dead) == 0 || now.Before(s.deadAt) {
 		return
 	}
-	s.deadAt = now.Add(lookAtDead)
+	s.deadAt = time.Time{}
 	for token, g := range s.dead {
-		if now.After(g.until) {
+		if !g.until.After(now) {
 			delete(s.dead, token)
+		} else {
+			s.deadAt = earlier(s.deadAt, g.until)
 		}
+	}
+	if soonest := now.Add(lookAtDead); s.deadAt.Before(soonest) {
+		s.deadAt = soonest
 	}
 }

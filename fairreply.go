@@ -187,10 +187,12 @@ func (s *slot) unanswered(ctx context.Context, cmd command, err error) {
 	case cmd.kind == poke:
 		s.failAll(err)
 		s.giveUp(t)
-	default:
+	case cmd.kind == rel:
 		s.w = nil
 		s.bury(t)
-		if s.head != nil && cmd.kind != rel {
+	default: // nothing was done: the scripts look for rights and types before they write
+		s.w = nil
+		if s.head != nil {
 			s.fail(s.head, err)
 		}
 	}

@@ -47,6 +47,9 @@ type slot struct {
 	timer   *time.Timer
 	timerAt time.Time // zero: it does not run
 	removed bool
+
+	lookAt time.Time // by the sweep
+	place  int       // in its heap, from 1; 0: it is not there
 }
 
 // A ticket is a token that waits, or is about to.
@@ -85,14 +88,8 @@ func (l *Locker) slotOf(key string) *slot {
 		return s
 	}
 	if f.slots == nil {
-		f.slots, f.id, f.sweepAt = map[string]*slot{}, l.newID(), 64
+		f.slots, f.id = map[string]*slot{}, l.newID()
 		f.line.l = l
-	}
-	if len(f.slots) >= f.sweepAt {
-		for _, s := range inOrder(f.slots) {
-			s.settle()
-		}
-		f.sweepAt = 2*len(f.slots) + 64
 	}
 	queue, _ := sibling("", key, queueName) // checkFair has asked
 	s := &slot{l: l, key: key, keyArg: key, queueArg: queue, channel: channelOf(f.id, key)}
@@ -205,34 +202,16 @@ func (s *slot) settle() {
 	switch {
 	case s.busy(), s.sub != deaf: // what ends this settles the slot again
 	case len(s.dead) > 0 && !f.closed, s.h != nil && !s.h.isOver():
-		s.l.sweepLater()
+		s.remember(now)
 	default:
 		if s.timer != nil {
 			s.timer.Stop()
 		}
 		s.removed = true
+		f.sweep.forgotten(s)
 		delete(f.slots, s.key)
 	}
 	f.checkIdle()
-}
-
-// sweepLater has all slots looked at after a while: some only remember a token, or a holder, and nothing else may ever
-// look at them again. One timer for all costs an acquire less than one for each. The caller holds f.mu.
-func (l *Locker) sweepLater() {
-	f := &l.state.fair
-	if f.sweeper == nil && !f.closed {
-		f.sweeper = time.AfterFunc(sweepEvery, l.sweep)
-	}
-}
-
-func (l *Locker) sweep() {
-	f := &l.state.fair
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.sweeper = nil
-	for _, s := range inOrder(f.slots) {
-		s.settle()
-	}
 }
 
 // mustHear says that somebody waits, but for one who just tries.

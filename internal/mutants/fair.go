@@ -345,7 +345,7 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: a slot that nobody uses again stays", file: "fairslot.go",
-		old:   "		s.l.sweepLater()\n",
+		old:   "		s.remember(now)\n",
 		new:   "",
 		tests: "TestFairSlotsThatNobodyUsesAgainGo",
 	},
@@ -662,5 +662,11 @@ var fairMutants = []mutant{
 		old:   "renewed != s.renewed {",
 		new:   "false && renewed > 0 {",
 		tests: "TestFairQuestionsAboutALocalHolder",
+	},
+	{
+		name: "fair: a refused TRY is remembered", file: "fairreply.go",
+		old:   "	default: // nothing was done: the scripts look for rights and types before they write\n		s.w = nil\n",
+		new:   "	default:\n		s.w = nil\n		s.bury(t)\n",
+		tests: "TestFairRefusedKeysAreForgotten",
 	},
 }
