@@ -167,7 +167,9 @@ func TestFairLateAnswerAboutAnEarlierHolder(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l := simFair(t, s)
 		k := mustGet(t)(l.Acquire(bg, "key", time.Minute))
-		first, second := waits(bg, l, "key", time.Minute), waits(bg, l, "key", time.Minute)
+		first := waits(bg, l, "key", time.Minute)
+		synctest.Wait()
+		second := waits(bg, l, "key", time.Minute)
 		s.Next("fairextend", sim.Late(200*time.Millisecond)) // carried out after the release
 		for s.Count("fairextend") == 0 {
 			time.Sleep(10 * time.Millisecond)
