@@ -41,6 +41,7 @@ type fair struct {
 	sweep   sweep
 	line    line
 	idle    chan struct{} // closed when nothing is left to do; nil unless Close waits for it
+	owed    int           // what is to be removed in the background, over all slots
 	closed  bool          // Close waits no longer: what comes to be owed or given up now is tried once
 }
 

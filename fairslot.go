@@ -46,6 +46,7 @@ type slot struct {
 	users   int  // goroutines and calls that send something for the slot
 	timer   *time.Timer
 	timerAt time.Time // zero: it does not run
+	counted int       // in Stats.Owed
 	removed bool
 
 	lookAt time.Time // by the sweep
@@ -196,6 +197,7 @@ func (s *slot) settle() {
 		s.users++
 		go s.l.work(s, cmd)
 	}
+	s.countOwed()
 	if !at.IsZero() {
 		s.wakeAt(at, now)
 	}

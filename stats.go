@@ -34,7 +34,9 @@ func (l *Locker) Stats() Stats {
 	st.Kept, st.Owed = len(l.state.renewer.loss), len(l.state.strays.list)
 	l.state.mu.Unlock()
 	if l.Fair {
-		st.Owed += l.state.fair.owed()
+		l.state.fair.mu.Lock()
+		st.Owed += l.state.fair.owed
+		l.state.fair.mu.Unlock()
 	}
 	return st
 }
@@ -140,19 +142,18 @@ func (k *Lock) uncountHeld() {
 	}
 }
 
-// owed counts what a fair Locker has to remove in the background. A token that a Release is removing is not of these.
-func (f *fair) owed() (n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, s := range f.slots {
-		if s.quit != nil {
+// countOwed counts what is to be removed in the background for a slot. A token that a Release is removing is not of that.
+// The caller holds f.mu.
+func (s *slot) countOwed() {
+	n := 0
+	if s.quit != nil {
+		n++
+	}
+	for _, o := range s.owed {
+		if !o.kept {
 			n++
 		}
-		for _, o := range s.owed {
-			if !o.kept {
-				n++
-			}
-		}
 	}
-	return n
+	s.l.state.fair.owed += n - s.counted
+	s.counted = n
 }
