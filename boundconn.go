@@ -16,7 +16,7 @@ import (
 type boundConn struct {
 	redis.Conn
 	deadline   time.Time     // of the exchange
-	by         time.Time     // the end of the operation's OpTimeout: there may be another exchange until then
+	rest       time.Duration // of the operation's OpTimeout, after deadline: for another exchange
 	fresh      time.Duration // until deadline, as just measured, for the first command; 0: look at the clock
 	sent       bool          // something was written: without an answer the outcome is unknown
 	key, token any           // boxed once: each boxed string is an allocation
@@ -39,13 +39,16 @@ func inner(c redis.Conn) redis.Conn {
 	return b.Conn
 }
 
-// until begins an exchange, which takes most, at the most.
-func (b *boundConn) until(now time.Time, most time.Duration) {
-	b.deadline, b.fresh = b.by, b.by.Sub(now)
+// until begins an exchange, which takes most, at the most, of an operation that ends at by.
+func (b *boundConn) until(now, by time.Time, most time.Duration) {
+	b.deadline, b.fresh, b.rest = by, by.Sub(now), 0
 	if most < b.fresh {
-		b.deadline, b.fresh = now.Add(most), most
+		b.deadline, b.fresh, b.rest = now.Add(most), most, b.fresh-most
 	}
 }
+
+// end is when the operation ends.
+func (b *boundConn) end() time.Time { return b.deadline.Add(b.rest) }
 
 // notLent reports whether the pool has lent no connection, though the server has not refused one: a pool that was closed, or
 // is exhausted.

@@ -276,7 +276,7 @@ func (l *Locker) exchangeBy(ctx context.Context, b *boundConn, verb, key string,
 		return start, failed(verb, key, contextError(ctx))
 	}
 	src := l.source()
-	b.by, b.sent = by, false
+	b.sent = false
 	if err := l.lend(ctx, b, verb, key, now, by); err != nil {
 		return start, err
 	}
@@ -287,7 +287,7 @@ func (l *Locker) exchangeBy(ctx context.Context, b *boundConn, verb, key string,
 	if src.mux == nil { // a Mux lends at once
 		now = time.Now()
 	}
-	b.until(now, most)
+	b.until(now, by, most)
 	if start = now; l.clock != nil {
 		start = l.now()
 	}
@@ -314,7 +314,7 @@ func (l *Locker) lend(ctx context.Context, b *boundConn, verb, key string, now, 
 // mayAskAgain reports whether an exchange that ended with err may be repeated on another connection: its own has
 // broken, and there is time left.
 func (b *boundConn) mayAskAgain(ctx context.Context, err error) bool {
-	return errors.Is(err, ErrUnknown) && ctx.Err() == nil && time.Now().Before(b.by)
+	return errors.Is(err, ErrUnknown) && ctx.Err() == nil && time.Now().Before(b.end())
 }
 
 // askAgain repeats an exchange on a connection that was not idle, for as long as is left: a new one, or what the Mux uses
@@ -322,10 +322,10 @@ func (b *boundConn) mayAskAgain(ctx context.Context, err error) bool {
 func (l *Locker) askAgain(ctx context.Context, b *boundConn, verb string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
 	key, _ := b.key.(string)
 	if l.source().mux != nil {
-		return l.exchangeBy(ctx, b, verb, key, time.Now(), b.by, most, f)
+		return l.exchangeBy(ctx, b, verb, key, time.Now(), b.end(), most, f)
 	}
 	token, _ := b.token.(string)
-	err = l.onFresh(ctx, verb, key, token, b.by, most, func(c redis.Conn) error {
+	err = l.onFresh(ctx, verb, key, token, b.end(), most, func(c redis.Conn) error {
 		start = l.now()
 		return f(c)
 	})
@@ -355,14 +355,14 @@ func (l *Locker) onOwn(ctx context.Context, verb, key, token string, most time.D
 func (l *Locker) onOwnBy(ctx context.Context, verb, key, token string, by time.Time, most time.Duration, f func(redis.Conn) error) error {
 	limit, cancel := context.WithDeadline(ctx, by)
 	defer cancel()
-	b := &boundConn{key: key, token: token, by: by}
+	b := &boundConn{key: key, token: token}
 	if err := l.source().lendOwn(ctx, limit, b, verb, key); err != nil {
 		return err
 	}
 	l.state.conns.Add(1)
 	defer l.state.conns.Add(-1)
 	defer b.giveBack(nil)
-	b.until(time.Now(), most)
+	b.until(time.Now(), by, most)
 	return b.outcome(ctx, verb, key, f(b))
 }
 
