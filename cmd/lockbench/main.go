@@ -7,8 +7,8 @@
 // The second makes an HTML page, which needs nothing else, from files that -out has written, or go test -bench.
 //
 // Without -url it starts a miniredis in its own process. Those figures compare the approaches with each other, and are
-// no Redis figures. With -url, or REDIS_URL in the environment, it measures a real server; the password may be in the
-// URL, or in REDISCLI_AUTH. Neither user nor password is ever shown.
+// no Redis figures. With -url it measures a real server, with -url env that of REDIS_URL in the environment; the password
+// may be in the URL, or in REDISCLI_AUTH. Neither user nor password is ever shown.
 //
 // # Workloads
 //

@@ -37,6 +37,9 @@ type options struct {
 	settings   string // the command line without what is no setting
 }
 
+// urlFromEnv is the -url that means REDIS_URL.
+const urlFromEnv = "env"
+
 // A pace is what -time and -count are by default.
 type pace struct {
 	time  time.Duration
@@ -97,8 +100,10 @@ func parse(args []string, getenv func(string) string) (options, error) {
 	if fs.NArg() > 0 {
 		return o, errors.New("there is an argument without a flag; a server's URL goes behind -url")
 	}
-	if o.url == "" {
-		o.url, o.fromEnv = getenv("REDIS_URL"), true
+	if o.url == urlFromEnv { // only then: what an application's environment names may be in production
+		if o.url, o.fromEnv = getenv("REDIS_URL"), true; o.url == "" {
+			return o, errors.New("-url env: REDIS_URL is not set")
+		}
 	}
 	o.password, o.settings = getenv("REDISCLI_AUTH"), settings(args)
 	given := make(map[string]bool)

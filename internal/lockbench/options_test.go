@@ -214,10 +214,17 @@ func TestGoroutinesAreThoseOfTheWorkload(t *testing.T) {
 	}
 }
 
-func TestFlagGoesBeforeREDIS_URL(t *testing.T) {
+// REDIS_URL of an application's environment may name a server in production: it is measured only if that is said.
+func TestREDIS_URLIsMeasuredOnlyWhenAskedFor(t *testing.T) {
 	env := func(name string) string { return map[string]string{"REDIS_URL": "redis://env"}[name] }
-	if o, err := parse(nil, env); err != nil || o.url != "redis://env" || !o.fromEnv {
+	if o, err := parse(nil, env); err != nil || o.url != "" || o.fromEnv {
 		t.Errorf("%+v, %v", o, err)
+	}
+	if o, err := parse([]string{"-url", "env"}, env); err != nil || o.url != "redis://env" || !o.fromEnv {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if _, err := parse([]string{"-url", "env"}, noEnv); err == nil {
+		t.Error("-url env without REDIS_URL measures something else")
 	}
 	if o, err := parse([]string{"-url", "redis://flag"}, env); err != nil || o.url != "redis://flag" || o.fromEnv {
 		t.Errorf("%+v, %v", o, err)

@@ -30,7 +30,7 @@ func TestRunOnMiniredisSaysThatTheseAreNoRedisFigures(t *testing.T) {
 
 func TestRunOnARealServerLeavesNoKey(t *testing.T) {
 	r := redistest.Start(t)
-	o := lockbench(context.Background(), map[string]string{"REDIS_URL": r.URL()}, quick("-workload", "all")...)
+	o := lockbench(context.Background(), map[string]string{"REDIS_URL": r.URL()}, quick("-url", "env", "-workload", "all")...)
 	if o.code != exitDone || o.stderr != "" {
 		t.Errorf("exit code %d, stderr %q", o.code, o.stderr)
 	}

@@ -16,7 +16,7 @@ usage: go run ./cmd/lockbench [flags]
        cd bench/peers && go run ./cmd/lockbench rivals              (the rivals' versions and settings)
 
   -url URL          the server: redis://[user:password@]host[:port][/db], rediss://… (TLS) or unix:///path.
-                    Default: REDIS_URL of the environment; without it a miniredis in this process, whose
+                    env: what REDIS_URL of the environment says. Default: a miniredis in this process, whose
                     figures compare the approaches only. The password may be in REDISCLI_AUTH instead.
   -workload LIST    approaches, verbs, contention, ratios, or all, which is these; keepalive, mux, load,
                     recovery, rivals (default approaches,contention)
