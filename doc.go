@@ -76,6 +76,9 @@ Locker with its defaults is right for most: SET NX PX and GET in one pipeline, c
 	ReleaseTx       WATCH GET MULTI, then DEL EXEC       nothing else; two round trips
 	ReleaseNative   DELEX and DELIFEQ (one pipeline)     Redis 8.4 or Valkey 9
 
+"Recognised" makes the verbs re-entrant for a fixed value: who ports SET key nodeID NX to them, with one value for each node,
+has all goroutines of the node acquire at once. Each acquire needs its own token, which a Locker sees to.
+
 With [SetNX] a waiting acquire cannot tell its own token, after a lost reply, from another's; the Locker then asks by an
 [Extend]. All others cost the same number of round trips; see results/ for what they cost in time.
 

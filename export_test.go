@@ -50,6 +50,9 @@ var FairScripts = map[string]string{
 	"extend": scriptFairExtend.src.(string),
 }
 
+// ScriptTexts are the texts of all scripts by their names.
+var ScriptTexts = scriptTexts
+
 // What the tests of the verbs look at from inside.
 var (
 	ScriptSetNX  = scriptSetNX.src.(string)

@@ -86,7 +86,7 @@ var luaFairTTL = strings.ReplaceAll(luaTTL, "ARGV[2]", "ARGV[3]")
 var (
 	// TRY. ARGV token, ttl in ms. Takes the lock if it is free and nobody waits. Says granted or held. Where nobody waits SET
 	// is the first write: after an LPOP the server would not refuse it when it is out of memory.
-	scriptTry = newScript(2, luaFairTTL+luaFair+luaEndless+`
+	scriptTry = newScript(2, "try", luaFairTTL+luaFair+luaEndless+`
 local no = pump() or not holder and grant(ARGV[2], ARGV[3])
 if no then return no end
 return tell(0, holder == ARGV[2] and 1 or 2)
@@ -94,7 +94,7 @@ return tell(0, holder == ARGV[2] and 1 or 2)
 
 	// ENTER. ARGV entry. Queues it, once per token, unless the lock is free and nobody waits. Says granted, held (it is
 	// queued), or nosub: it was not queued, for nobody hears its channel here.
-	scriptEnter = newScript(2, luaEntry+luaEndless+`
+	scriptEnter = newScript(2, "enter", luaEntry+luaEndless+`
 if not heard(channel) then
   local no = pump()
   if no then return no end
@@ -112,7 +112,7 @@ return tell(0, holder == token and 1 or 2)
 	// REL. ARGV token, and perhaps the entry of the next local waiter, with which it does as ENTER, also if the token is not
 	// in the lock. Says granted or held for that entry, else none. DEL is the first write: the server does not refuse it when
 	// it is out of memory, nor what follows it.
-	scriptRel = newScript(2, luaFair+`
+	scriptRel = newScript(2, "rel", luaFair+`
 local was, ttl, token, _ = 0, nil, nil, nil
 if ARGV[3] then
   ttl, _, token = parse(ARGV[3])
@@ -134,7 +134,7 @@ return tell(was, not token and 0 or holder == token and 1 or 2)
 
 	// POKE. ARGV entry, ttl in ms. Asks what became of the entry. If it has the lock, its PTTL is raised to ttl. Says
 	// granted, held (it is still queued), nosub (the same, but nobody hears its channel here), or gone.
-	scriptPoke = newScript(2, luaFairTTL+luaEntry+`
+	scriptPoke = newScript(2, "poke", luaFairTTL+luaEntry+`
 local no = pump(ARGV[2])
 if no then return no end
 if holder == token then
@@ -152,7 +152,7 @@ return tell(0, heard(channel) and 2 or 3)
 
 	// QUIT. ARGV entry. Takes it out of the queue, and its token out of the lock. Says none. It works also while the lock's
 	// key holds something that is no lock.
-	scriptQuit = newScript(2, luaPump+luaQueue+`
+	scriptQuit = newScript(2, "quit", luaPump+luaQueue+`
 local _, _, token = parse(ARGV[2])
 if not token then return redis.error_reply('ERR bad entry') end
 local was = redis.pcall('LREM', KEYS[2], 0, ARGV[2])
@@ -169,7 +169,7 @@ return tell(was, 0)
 
 	// EXTEND. ARGV token, ttl in ms. As scriptExtend: replies the PTTL after it, or 0: not held. But a lock that it finds free
 	// is handed on.
-	scriptFairExtend = newScript(2, luaFairTTL+luaPump+`
+	scriptFairExtend = newScript(2, "fairExtend", luaFairTTL+luaPump+`
 if type(holder) == 'table' then return holder end
 if not holder then
 `+luaQueue+`

@@ -51,7 +51,7 @@ end
 var (
 	// KEYS lock; ARGV token, ttl in ms. Replies 1: the lock carries the token now, new or as before. Else the
 	// holder's token and its PTTL.
-	scriptSetNX = newScript(1, luaTTL+luaLock+`
+	scriptSetNX = newScript(1, "setNX", luaTTL+luaLock+`
 if v then
   local left = redis.call('PTTL', KEYS[1])
   if left == -1 then return redis.error_reply('CONFLICT a string without TTL') end
@@ -69,14 +69,14 @@ return 1
 `)
 
 	// KEYS lock; ARGV token. Replies the PTTL, at least 1, or 0: not held.
-	scriptVerify = newScript(1, luaLeft+`
+	scriptVerify = newScript(1, "verify", luaLeft+`
 return math.max(left, 1)
 `)
 
 	// KEYS locks; ARGV token, ttl in ms of each in turn. Replies the PTTL after it, or 0: not held; to more than one lock
 	// a list of that, or of its error, for each. Never lowers a PTTL: a late, shorter extend would end the lease under its
 	// holder.
-	scriptExtend = newScript(1, `
+	scriptExtend = newScript(1, "extend", `
 local function extend(KEYS, ARGV)
 `+luaTTL+luaLeft+`
 local ttl = tonumber(ARGV[2])
@@ -95,14 +95,14 @@ return replies
 `)
 
 	// KEYS lock; ARGV token. Replies 1: deleted, or 0: not held. One's own lock without TTL is deleted too.
-	scriptRelease = newScript(1, luaMine+`
+	scriptRelease = newScript(1, "release", luaMine+`
 return redis.pcall('DEL', KEYS[1])
 `)
 
 	// KEYS lock; ARGV token, ttl in ms. Replies 1: the key carries token|left now, for ttl, be that more or less than was
 	// left; or 0: not held. PEXPIRE comes first, because a SET as the first write is refused when the memory is full. The
 	// value changes, so that whatever compares with the token leaves the key alone: a late renewal, a clean-up, an Attach.
-	scriptLeave = newScript(1, luaTTL+luaMine+`
+	scriptLeave = newScript(1, "leave", luaTTL+luaMine+`
 local set = redis.pcall('PEXPIRE', KEYS[1], ARGV[2])
 if type(set) == 'table' then return set end
 set = redis.pcall('SET', KEYS[1], ARGV[1] .. '`+leftSuffix+`', 'PX', ARGV[2])
@@ -113,7 +113,7 @@ return 1
 	// KEYS lock, counter; ARGV token, the counter's TTL in ms. Replies the fencing number as a string, for Lua's
 	// numbers are doubles and a reply of a larger number would be cut; or 0: not held. The server's clock is part
 	// of it, so that numbers keep rising when the counter was lost.
-	scriptFence = newScript(2, luaLeft+`
+	scriptFence = newScript(2, "fence", luaLeft+`
 local last = redis.pcall('GET', KEYS[2])
 if type(last) == 'table' then return last end
 if last and (#last > 16 or not string.find(last, '^%d+$')) then
@@ -129,27 +129,27 @@ return fence
 `)
 
 	// KEYS guard; ARGV fence. Replies 1: at least as high as all before, and remembered. Else the number seen.
-	scriptGuard = newScript(1, luaGuard+`
+	scriptGuard = newScript(1, "guard", luaGuard+`
 return 1
 `)
 
 	// KEYS guard, key; ARGV fence, command, arguments. Replies the number seen, as a string, or a list of the
 	// command's reply. The number counts as seen even if the command then fails.
-	scriptGuardDo = newScript(2, luaGuard+`
+	scriptGuardDo = newScript(2, "guardDo", luaGuard+`
 local reply = redis.pcall(ARGV[2], KEYS[2], unpack(ARGV, 3))
 if type(reply) == 'table' and reply.err then return reply end
 return {reply}
 `)
 
 	// KEYS lock. Replies nil: free; else the token and its PTTL.
-	scriptInspect = newScript(1, luaLock+`
+	scriptInspect = newScript(1, "inspect", luaLock+`
 if not v then return false end
 return {v, redis.call('PTTL', KEYS[1])}
 `)
 
 	// KEYS lock, queue. Replies {waiters} if the lock is free; else its token, its PTTL and the waiters; 0 where the user may
 	// not look at the queue, or it is none.
-	scriptInspectFair = newScript(2, luaLock+`
+	scriptInspectFair = newScript(2, "inspectFair", luaLock+`
 local waiters = redis.pcall('LLEN', KEYS[2])
 if type(waiters) == 'table' then waiters = 0 end
 if not v then return {waiters} end
@@ -169,12 +169,17 @@ if v ~= ARGV[1] then
 end
 `
 
+// scriptTexts are the texts of all scripts by their names, which TestDigests compares with their digests.
+var scriptTexts = make(map[string]string)
+
 // A script is a Lua script with its arguments boxed once.
 type script struct{ src, hash, keys any }
 
-func newScript(keys int, src string) script {
+// newScript takes the digest from luadigests.go: to compute SHA-1 at start would panic under GODEBUG=fips140=only.
+func newScript(keys int, name, src string) script {
 	src = strings.TrimSpace(src)
-	return script{src: src, hash: redis.NewScript(keys, src).Hash(), keys: keys}
+	scriptTexts[name] = src
+	return script{src: src, hash: digests[name], keys: keys}
 }
 
 // room returns the argument list of an EVALSHA with space for n keys and arguments behind its head.
@@ -204,7 +209,8 @@ func (s script) run(ctx context.Context, c redis.Conn, verb, key string, args []
 // before it writes, and deletes the key again if PEXPIRE is refused, so that no lock is left without TTL; and it tells
 // who holds the lock.
 //
-// It returns nil if the key carries the token now, newly or from an earlier call; a *[HeldError] with the holder and
+// It returns nil if the key carries the token now, newly or from an earlier call, so it is re-entrant for a fixed token (see
+// [SetNXVerified]); a *[HeldError] with the holder and
 // what is left of its TTL; [ErrConflict] if the key holds another type or a string without TTL; [ErrUnknown] if no
 // reply came; [ErrInvalid]; or what the server refused it with. A user of the server needs the right to SETNX,
 // PEXPIRE, GET, PTTL and DEL, also inside scripts.

@@ -58,6 +58,9 @@ func setReply(verb, key string, reply any) error {
 //	nothing           refused        *HeldError without holder: it has left meanwhile, try again
 //	another type      refused        ErrConflict
 //
+// So it is re-entrant for a fixed token: code that is ported from SET key nodeID NX, with one value for each node, gets nil
+// for each of its goroutines. Use a token of [NewToken] for each acquire.
+//
 // After an earlier call with the same token that ended with [ErrUnknown], nil may mean that call's lock: its ttl
 // counts from that call's send, unless an [Extend] renews it. It also returns [ErrUnknown] if no reply came,
 // [ErrInvalid], or what the server refused it with.

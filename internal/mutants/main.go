@@ -118,16 +118,43 @@ func (m mutant) overlay(root, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	copied := filepath.Join(dir, "mutated.go")
-	if err := os.WriteFile(copied, []byte(mutated), 0o600); err != nil {
-		return "", err
+	files := map[string]string{path: mutated}
+	if strings.HasPrefix(m.file, "lua") {
+		if err := computeDigests(files, filepath.Join(root, "luascript.go")); err != nil {
+			return "", err
+		}
 	}
-	data, err := json.Marshal(map[string]map[string]string{"Replace": {path: copied}})
+	replace := make(map[string]string)
+	for path, text := range files {
+		replace[path] = filepath.Join(dir, filepath.Base(path))
+		if err := os.WriteFile(replace[path], []byte(text), 0o600); err != nil {
+			return "", err
+		}
+	}
+	data, err := json.Marshal(map[string]map[string]string{"Replace": replace})
 	if err != nil {
 		return "", err
 	}
 	overlay := filepath.Join(dir, "overlay.json")
 	return overlay, os.WriteFile(overlay, data, 0o600)
+}
+
+// computeDigests has a mutated script go by its own digest: with the constant, a server would not know it however often
+// it was sent.
+func computeDigests(files map[string]string, luascript string) error {
+	if _, ok := files[luascript]; !ok {
+		src, err := os.ReadFile(luascript)
+		if err != nil {
+			return err
+		}
+		files[luascript] = string(src)
+	}
+	const constant = "digests[name]"
+	if !strings.Contains(files[luascript], constant) {
+		return fmt.Errorf("%s has no %s", luascript, constant)
+	}
+	files[luascript] = strings.Replace(files[luascript], constant, "redis.NewScript(keys, src).Hash()", 1)
+	return nil
 }
 
 // apply makes the replacement, which must be possible at exactly one place.

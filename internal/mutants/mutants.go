@@ -6,8 +6,8 @@ type mutant struct{ name, file, old, new, tests string }
 var mutants = []mutant{
 	{
 		name: "plain DEL", file: "luascript.go",
-		old:   "scriptRelease = newScript(1, luaMine+`",
-		new:   "scriptRelease = newScript(1, luaLock+`",
+		old:   "scriptRelease = newScript(1, \"release\", luaMine+`",
+		new:   "scriptRelease = newScript(1, \"release\", luaLock+`",
 		tests: "TestReleaseNeverTouchesAnothersLock",
 	},
 	{
@@ -100,8 +100,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "Fence to a non-holder", file: "luascript.go",
-		old:   "scriptFence = newScript(2, luaLeft+`",
-		new:   "scriptFence = newScript(2, luaLock+`",
+		old:   "scriptFence = newScript(2, \"fence\", luaLeft+`",
+		new:   "scriptFence = newScript(2, \"fence\", luaLock+`",
 		tests: "TestFenceToAStrangerMakesNoCounter",
 	},
 	{
