@@ -38,6 +38,7 @@ type seat struct {
 	prev, next *seat
 	wake       chan struct{} // capacity 1
 	asking     bool
+	polling    bool   // and counts as such
 	leads      bool   // it was called, and has not been told yet who holds the lock
 	again      bool   // the lock was released while it asked: the answer may be older
 	waits      bool   // for room to ask, or for an answer
@@ -60,6 +61,8 @@ type crowds struct {
 	mu   sync.Mutex // protects what follows, down to each seat; taken for moments only, never while anything is sent
 	keys map[string]tries
 	most int // keys at a time, since the map was made
+
+	polling int // tries in flight, for all keys, of those who have been told before that it is held
 }
 
 // tries are the tries of Acquire for a key that are in flight, and who waits for it. It is a value: an Acquire that finds
@@ -105,7 +108,10 @@ const (
 // begin says what a waiter may do whose pause is over; the newest answer is what it takes, or what is known when it asks.
 // s is nil before its first try, and stays so if nobody else is there. eager: it must ask itself, for its own token may be
 // in the key.
-func (cs *crowds) begin(key string, s *seat, eager bool) (*seat, turn, answer) {
+//
+// polls is how many may poll at a time, for all keys, 0 for any number: with many keys, four tries for each would take all
+// connections, too. Whoever is one too many takes the newest answer once more.
+func (cs *crowds) begin(key string, s *seat, eager bool, polls int) (*seat, turn, answer) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	t := cs.keys[key]
@@ -122,8 +128,11 @@ func (cs *crowds) begin(key string, s *seat, eager bool) (*seat, turn, answer) {
 	c.rouse(s)
 	room := t.asking < maxAsking
 	isNewer := c.newest.err != nil && c.newest.n > s.took
+	polling := c.newest.err != nil && c.called != s
 	what := mustWait
 	switch {
+	case polling && !eager && polls > 0 && cs.polling >= polls:
+		what = takesAnswer
 	case room && (eager || c.called == s):
 		what = mayAsk
 	case room && c.called == nil && !(isNewer && time.Since(c.newest.at) < freshFor):
@@ -134,6 +143,9 @@ func (cs *crowds) begin(key string, s *seat, eager bool) (*seat, turn, answer) {
 	switch what {
 	case mayAsk:
 		c.ask(&t, s)
+		if s.polling = polling; polling {
+			cs.polling++
+		}
 	case takesAnswer:
 		s.took = c.newest.n
 	default:
@@ -193,6 +205,10 @@ func (cs *crowds) end(k *Lock, s *seat, h *holding, err error, shared bool) *sea
 		}
 		if s != nil {
 			s.asking = false
+			if s.polling {
+				s.polling = false
+				cs.polling--
+			}
 			if shared {
 				s.took = c.newest.n
 			}
@@ -423,7 +439,7 @@ func (w *wait) try(ctx context.Context) error {
 	bound := k.locker.opTimeout()
 	var waited time.Duration
 	for {
-		s, what, newest := cs.begin(k.key, w.seat, k.lostTry != nil)
+		s, what, newest := cs.begin(k.key, w.seat, k.lostTry != nil, k.locker.source().polls)
 		w.seat = s
 		switch what {
 		case mayAsk:

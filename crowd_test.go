@@ -483,6 +483,45 @@ func TestCrowdDoesNotDelayTheHolder(t *testing.T) {
 	})
 }
 
+// Four waiters for each of many keys are a crowd, too.
+func TestCrowdsOfManyKeysDoNotDelayTheHolder(t *testing.T) {
+	overBoth(t, func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
+		if p, ok := l.Pool.(*redis.Pool); ok {
+			p.MaxActive = 8
+		}
+		a := countTries(l)
+		l.Retry = redigolock.Every(10 * time.Millisecond)
+		k := got(t)(l.TryAcquire(bg, "mine", time.Hour))
+		if err := k.Release(bg); err != nil { // the script is known
+			t.Fatal(err)
+		}
+		k = got(t)(l.TryAcquire(bg, "mine", time.Hour))
+		ctx, cancel := context.WithCancel(bg)
+		var wg sync.WaitGroup
+		for i := range 100 {
+			key := fmt.Sprint("key", i)
+			holdByAnother(t, s, key, time.Hour)
+			for range 4 {
+				wg.Go(func() { _, _ = l.Acquire(ctx, key, time.Minute) })
+			}
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(2 * time.Second)
+		before := a.total
+		time.Sleep(time.Second)
+		if n := a.total - before; n < 300 { // each round trip takes 10 ms
+			t.Errorf("%d tries in a second: the waiters starve", n)
+		}
+		start := time.Now()
+		if err := k.Release(bg); err != nil || time.Since(start) > 20*time.Millisecond {
+			t.Errorf("Release: %v after %v", err, time.Since(start))
+		}
+		cancel()
+		wg.Wait()
+		time.Sleep(5 * time.Second)
+	})
+}
+
 // Its SET was carried out, and the reply lost: the others are told that the key is held, by its own token. It asks itself.
 func TestCrowdLetsAWaiterFindItsOwnToken(t *testing.T) {
 	overBoth(t, func(t *testing.T, s *sim.Server, l *redigolock.Locker) {

@@ -97,11 +97,11 @@ and clean-ups dial their own connections from the pool behind the Mux.
 
 # Many waiters
 
-Ten thousand goroutines of a process may wait for one key. At most four of a Locker's waiters for a key ask the
-server at a time; the others take the newest answer, which counts as a try of theirs, and pause as Retry says. So the server and the
-pool see four tries at a time, and a holder's Release, Verify, Extend and Fence find a connection. When a lock is
-released by the same Locker, the waiter that came first asks at once, whatever its pause. That is no promise of order, for
-another process may ask first: see below for one. [Locker.TryAcquire] always asks.
+Ten thousand goroutines of a process may wait for one key. At most four of a Locker's waiters for a key ask the server at a
+time; the others take the newest answer, which counts as a try of theirs, and pause as Retry says. Those who wait for all
+keys together use at most half of a pool's MaxActive. So a holder's Release, Verify, Extend and Fence find a connection. When
+a lock is released by the same Locker, the waiter that came first asks at once, whatever its pause. That is no promise of
+order, for another process may ask first: see below for one. [Locker.TryAcquire] always asks.
 
 Share one Locker among all waiters of a process. Two Lockers know nothing of each other, and ask four times each.
 

@@ -56,6 +56,26 @@ func TestMinHoldOnARealServer(t *testing.T) {
 	}
 }
 
+func TestMinHoldOnThreeHostsAndARealServer(t *testing.T) {
+	server := redistest.Start(t)
+	runs := 0 // they try one after the other
+	for i := range 3 {
+		l := &redigolock.Locker{Pool: server.Pool(), MinHold: time.Minute}
+		err := l.TryDo(bg, "key", 10*time.Second, func(context.Context, *redigolock.Lock) error {
+			runs++
+			return nil
+		})
+		if i > 0 {
+			wants(t, err, redigolock.ErrHeld)
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+	if runs != 1 {
+		t.Errorf("the job ran %d times", runs)
+	}
+}
+
 func TestMinHoldShortensAndLengthensTheTTL(t *testing.T) {
 	for _, ttl := range []time.Duration{10 * time.Second, time.Hour} {
 		r := newRig(t)

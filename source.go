@@ -23,6 +23,8 @@ type source struct {
 	idle interface{ IdleCount() int }                       // how many the pool keeps; nil: it does not say
 	max  struct{ idle, lifetime time.Duration }             // of a connection, as the pool has it; zero: none
 
+	polls int // how many waiters may ask at a time, so that a holder finds a connection; 0: any number
+
 	borrows, dials errands
 	binding        errands
 	dropping       atomic.Bool // what is idle is being closed
@@ -41,6 +43,9 @@ type (
 	}
 )
 
+// pollsOfMux is how many waiters may ask at a time over each connection of a Mux: who comes next waits for them.
+const pollsOfMux = 64
+
 // noPool reports whether p is nil, or a nil pointer.
 func noPool(p Pool) bool {
 	switch p := p.(type) {
@@ -58,7 +63,7 @@ func noPool(p Pool) bool {
 func newSource(p Pool) *source {
 	s := &source{dials: errands{dial: true, most: maxDials}, binding: errands{keyed: true}}
 	if m, ok := p.(*Mux); ok {
-		s.mux, s.get = m, m.GetContext
+		s.mux, s.get, s.polls = m, m.GetContext, pollsOfMux*max(m.Conns, 1)
 		if !noPool(m.Pool) {
 			s.own = m.source().own
 		}
@@ -82,6 +87,9 @@ func newSource(p Pool) *source {
 }
 
 func (s *source) ofRedigo(p *redis.Pool) {
+	if p.MaxActive > 0 {
+		s.polls = max(p.MaxActive/2, 1)
+	}
 	s.max.idle, s.max.lifetime = p.IdleTimeout, p.MaxConnLifetime
 	s.tuned = tuned(p)
 	switch {
