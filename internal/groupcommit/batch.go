@@ -23,19 +23,7 @@ func (c *Call) lead() (over bool) {
 		b.handOver(c)
 		return false
 	}
-	ended := true
-	defer func() {
-		if ended { // the connection has ended this goroutine
-			b.wire.breaks(b, errFinished)
-		}
-	}()
-	err := b.write()
-	ended = false
-	if err != nil {
-		b.wire.breaks(b, err)
-		return true
-	}
-	return b.written(c)
+	return !b.send() || b.written(c)
 }
 
 // leaveUnwritten leaves a batch that its leader has not begun to write to the others.
@@ -80,22 +68,21 @@ func (b *batch) handOver(c *Call) {
 
 // carry writes the batch, and reads replies if nobody else does, on a goroutine of its own.
 func (b *batch) carry() {
-	w := b.wire
-	ended := true
+	if b.send() && !b.written(nil) {
+		b.wire.readAll()
+	}
+}
+
+// send writes the batch. If that fails, or the connection ends the goroutine, the wire is broken, and the batch over.
+func (b *batch) send() (sent bool) {
+	err := errFinished
 	defer func() {
-		if ended {
-			w.breaks(b, errFinished)
+		if err != nil {
+			b.wire.breaks(b, err)
 		}
 	}()
-	err := b.write()
-	ended = false
-	if err != nil {
-		w.breaks(b, err)
-		return
-	}
-	if !b.written(nil) {
-		w.readAll()
-	}
+	err = b.write()
+	return err == nil
 }
 
 // gather takes along who comes right now. The replies to one batch let its callers run, all of which come back soon: the
@@ -214,16 +201,10 @@ func (w *wire) setPatience() {
 	}
 }
 
-// readOwn reads the replies to a call that is alone in its batch, on its caller's goroutine.
+// readOwn reads the replies to a call that is alone on its wire, on its caller's goroutine.
 func (c *Call) readOwn() {
-	w := c.batch.wire
-	ended := true
-	defer func() {
-		if ended {
-			w.breaks(nil, errFinished)
-		}
-	}()
-	err := guarded(func() error {
+	w, b := c.batch.wire, c.batch
+	read := w.reads(func() error {
 		for j := range c.Replies {
 			var left time.Duration
 			if c.timeout > 0 { // each reply has the whole timeout of redigo's, all together have this one
@@ -235,14 +216,23 @@ func (c *Call) readOwn() {
 		}
 		return nil
 	})
-	ended = false
-	if err != nil {
-		w.breaks(nil, err)
-		return
+	if read {
+		c.stage.Store(stageDone)
+		w.waiting.Add(-1)
+		w.passOn(b)
 	}
-	c.stage.Store(stageDone)
-	w.waiting.Add(-1)
-	w.passOn(c.batch)
+}
+
+// reads calls f to read. If that fails, or the connection ends the goroutine, the wire is broken, and all on it over.
+func (w *wire) reads(f func() error) (read bool) {
+	err := errFinished
+	defer func() {
+		if err != nil {
+			w.breaks(nil, err)
+		}
+	}()
+	err = guarded(f)
+	return err == nil
 }
 
 // readAll reads the replies to batch after batch until none is due. Its own patience is the last resort, for callers that
@@ -250,22 +240,7 @@ func (c *Call) readOwn() {
 // wire. While it reads, up to three batches more may board, each at most twice as patient as those at the beginning, and
 // each while some caller before it still waits. So the last bound is at most seven times the patience away.
 func (w *wire) readAll() {
-	for b := w.first(); b != nil; {
-		ended := true
-		err := func() error {
-			defer func() {
-				if ended {
-					w.breaks(nil, errFinished)
-				}
-			}()
-			err := guarded(func() error { return w.readBatch(b) })
-			ended = false
-			return err
-		}()
-		if err != nil {
-			w.breaks(nil, err)
-			return
-		}
+	for b := w.first(); b != nil && w.reads(func() error { return w.readBatch(b) }); {
 		b = w.passOn(b)
 	}
 }

@@ -12,8 +12,14 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// A wire is a real connection. One writer and one reader work it at a time. It is closed when neither does, for some
-// connections cannot be closed while another goroutine reads. The Group's mu protects the fields without a comment.
+// A wire is a real connection. One writer and one reader work it at a time. Its life:
+//
+//	in a lane   batches board it
+//	retired     it has left its lane: what is in flight goes on, nothing else is written (too old, demoted, closed, broken)
+//	broken      a read or a write has failed, or a bound has passed: nothing more is read, and it is cut
+//	closed      when nobody writes or reads any more: some connections cannot be closed while another goroutine reads
+//
+// The Group's mu protects the fields, but for those whose comment says otherwise.
 type wire struct {
 	group *Group
 	conn  redis.Conn
