@@ -226,6 +226,7 @@ func (k *Lock) tryFair(ctx context.Context) error {
 	s := l.slotOf(k.key)
 	s.users++ // so that it is not thrown away meanwhile
 	f.mu.Unlock()
+	by := time.Now().Add(min(l.opTimeout(), k.ttl))
 	cmd := command{kind: try, t: &ticket{token: k.token, ttl: k.ttl, ctx: ctx}}
 	ok := false
 	defer func() {
@@ -239,7 +240,7 @@ func (k *Lock) tryFair(ctx context.Context) error {
 	}
 	l.Observer.outcome(ctx, k.key, "acquire", err)
 	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
-		start, r.left, err = l.lookAgainFair(ctx, k, err)
+		start, r.left, err = k.tryFairAgain(ctx, s, &cmd, by, err)
 	}
 	ok = true
 	return l.concludeTry(ctx, s, k, cmd.t, start, r.left, err)
@@ -255,23 +256,56 @@ func (s *slot) desertTry(t *ticket) {
 	s.settle()
 }
 
-// lookAgainFair is lookAgain for a fair Locker.
-func (l *Locker) lookAgainFair(ctx context.Context, k *Lock, lost error) (start time.Time, left time.Duration, err error) {
-	err = l.onOwn(ctx, "acquire", k.key, k.token, min(l.opTimeout(), k.ttl), func(c redis.Conn) (err error) {
+// tryFairAgain asks once more, on a connection of its own, until by: for the lock with the token of the try that was lost,
+// else for the lock with a new one, since a token is sent by one TRY only. The old one is owed then: its TRY may still be on
+// its way.
+func (k *Lock) tryFairAgain(ctx context.Context, s *slot, cmd *command, by time.Time, lost error) (start time.Time, left time.Duration, err error) {
+	l, first := k.locker, cmd.t
+	timeout := time.Until(by)
+	if timeout <= 0 {
+		return start, 0, lost
+	}
+	err = l.onOwn(ctx, "acquire", k.key, k.token, timeout, func(c redis.Conn) (err error) {
 		start = l.now()
 		left, err = k.extendOn(ctx, c, k.ttl)
+		if !errors.Is(err, ErrNotHeld) {
+			return err
+		}
+		s.replaceTry(ctx, k, cmd)
+		start = l.now()
+		r, err := s.run(ctx, c, *cmd)
+		if left = r.left; err == nil && r.said != saysGranted {
+			err = s.heldBy(r)
+		}
+		if r.holder == first.token { // it was carried out just now, and is being released
+			err = lost
+		}
 		return err
 	})
-	if err == nil {
-		return start, left, nil
-	}
-	if !errors.Is(err, ErrNotHeld) {
+	if err != nil && err != lost {
 		l.Observer.outcome(ctx, k.key, "acquire", err)
 	}
-	if ctxErr := ended(ctx); ctxErr != nil {
+	switch ctxErr := ended(ctx); {
+	case err == nil:
+		return start, left, nil
+	case ctxErr != nil:
 		return start, 0, fmt.Errorf("%w (%w)", lost, ctxErr)
+	case cmd.t == first: // nothing more is known of it
+		return start, 0, lost
 	}
-	return start, 0, lost
+	return start, 0, err
+}
+
+// replaceTry gives a TryAcquire a new token, and leaves the old one to the clean-up.
+func (s *slot) replaceTry(ctx context.Context, k *Lock, cmd *command) {
+	f := &s.l.state.fair
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.oweLate(cmd.t)
+	k.token = s.l.newToken()
+	k.conn.token = k.token
+	cmd.t = &ticket{token: k.token, ttl: k.ttl, ctx: ctx}
+	s.settle()
 }
 
 // concludeTry makes a lock that was obtained the slot's, and leaves one that may have been to the clean-up.

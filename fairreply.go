@@ -17,7 +17,7 @@ func (s *slot) answered(ctx context.Context, cmd command, start time.Time, r fai
 		s.lookedAfter(cmd.h, err)
 		return
 	case err == nil:
-		s.trouble, s.fresh = r.deaf, false
+		s.trouble, s.fresh = r.deaf, s.fresh && r.said == saysGone // what was lost was not carried out: not on such a connection again
 		s.lookAtHolder(r)
 	case errors.Is(err, ErrUnknown):
 		s.fresh = true
