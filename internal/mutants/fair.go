@@ -241,8 +241,8 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: TryAcquire does not count from its look", file: "fair.go",
-		old:   "		start, r.left, err = l.lookAgainFair(ctx, k, err)\n",
-		new:   "		_, r.left, err = l.lookAgainFair(ctx, k, err)\n		start = time.Time{}\n",
+		old:   "		start, r.left, err = k.tryFairAgain(ctx, s, &cmd, by, err)\n",
+		new:   "		_, r.left, err = k.tryFairAgain(ctx, s, &cmd, by, err)\n		start = time.Time{}\n",
 		tests: "TestFairTryAcquireLooksAgainAfterALostReply",
 	},
 	{
@@ -668,5 +668,11 @@ var fairMutants = []mutant{
 		old:   "	default: // nothing was done: the scripts look for rights and types before they write\n		s.w = nil\n",
 		new:   "	default:\n		s.w = nil\n		s.bury(t)\n",
 		tests: "TestFairRefusedKeysAreForgotten",
+	},
+	{
+		name: "fair: a TryAcquire does not try again", file: "fair.go",
+		old:   "		if !errors.Is(err, ErrNotHeld) {\n			return err\n		}\n		s.replaceTry",
+		new:   "		if err != nil {\n			return err\n		}\n		s.replaceTry",
+		tests: "TestFairIdleConnectionsThatDied",
 	},
 }
