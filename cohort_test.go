@@ -205,6 +205,6 @@ func TestCohortFencesAndKeepsAlive(t *testing.T) {
 func TestCohortContention(t *testing.T) {
 	r := newCohortRig(t, 64, 5*time.Millisecond)
 	r.cohort = r.locker.Cohort
-	r.contend(3, 24, time.Second)
+	r.contend(3, 24, 100*time.Millisecond)
 	r.gone()
 }

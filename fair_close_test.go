@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -94,18 +95,20 @@ func TestFairOutcomeThatIsUnknownAfterCloseIsTriedOnce(t *testing.T) {
 		for _, fails := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, the try fails %v", x.name, fails), func(t *testing.T) {
 				t.Parallel()
-				r := newFairRig(t)
-				if x.undo == "quit" {
-					k := r.must(r.other().Acquire(bg, r.key, time.Minute))
-					r.outcomeAfterClose(x, fails)
-					if n := len(r.entries()); n != 0 != fails {
-						t.Errorf("%d entries are left", n)
+				synctest.Test(t, func(t *testing.T) {
+					r := newSimFairRig(t)
+					if x.undo == "quit" {
+						k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+						r.outcomeAfterClose(x, fails)
+						if n := len(r.entries()); n != 0 != fails {
+							t.Errorf("%d entries are left", n)
+						}
+						r.ok(k.Release(bg))
+					} else {
+						r.outcomeAfterClose(x, fails)
 					}
-					r.ok(k.Release(bg))
-				} else {
-					r.outcomeAfterClose(x, fails)
-				}
-				r.gone()
+					r.gone()
+				})
 			})
 		}
 	}
@@ -158,44 +161,48 @@ func (r *fairRig) outcomeAfterClose(x lateOutcome, fails bool) {
 // A TryAcquire that is unanswered when Close comes is waited for, and what it may have got is released when Close returns.
 func TestFairCloseWaitsForAnUnansweredTry(t *testing.T) {
 	t.Parallel()
-	r := newFairRig(t)
-	came := r.once("try", 1, redistest.Swallow())
-	ctx, cancel := context.WithCancel(bg)
-	ended := inBackground(func() error {
-		_, err := r.locker.TryAcquire(ctx, r.key, time.Minute)
-		return err
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		came := r.once("try", 1, redistest.Swallow())
+		ctx, cancel := context.WithCancel(bg)
+		ended := inBackground(func() error {
+			_, err := r.locker.TryAcquire(ctx, r.key, time.Minute)
+			return err
+		})
+		<-came
+		closed := inBackground(r.locker.Close)
+		eventually(t, "Close waits", func() bool { return redigolock.FairCloseWaits(r.locker) })
+		cancel()
+		wants(t, receive(t, "it ends", ended), context.Canceled, redigolock.ErrUnknown)
+		r.ok(receive(t, "Close returns", closed))
+		if r.get(r.key) != "" {
+			t.Error("it is not released")
+		}
+		if n := len(r.sent("rel")); n != 2 {
+			t.Errorf("the server has confirmed it %d times", n)
+		}
 	})
-	<-came
-	closed := inBackground(r.locker.Close)
-	eventually(t, "Close waits", func() bool { return redigolock.FairCloseWaits(r.locker) })
-	cancel()
-	wants(t, receive(t, "it ends", ended), context.Canceled, redigolock.ErrUnknown)
-	r.ok(receive(t, "Close returns", closed))
-	if r.get(r.key) != "" {
-		t.Error("it is not released")
-	}
-	if n := len(r.sent("rel")); n != 2 {
-		t.Errorf("the server has confirmed it %d times", n)
-	}
 }
 
 // A Release after Close tries twice, as ever, and nothing more is sent for it.
 func TestFairReleaseAfterCloseIsNotRepeated(t *testing.T) {
 	t.Parallel()
-	r := newFairRig(t)
-	k := r.must(r.locker.Acquire(bg, r.key, 2*time.Second))
-	r.ok(r.locker.Close())
-	r.rule(func(verb string, _ int) redistest.Action {
-		if verb == "rel" {
-			return redistest.Cut()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.locker.Acquire(bg, r.key, 2*time.Second))
+		r.ok(r.locker.Close())
+		r.rule(func(verb string, _ int) redistest.Action {
+			if verb == "rel" {
+				return redistest.Cut()
+			}
+			return redistest.Pass()
+		})
+		wants(t, k.Release(bg), redigolock.ErrUnknown)
+		r.gone() // by its ttl
+		if n := len(r.sent("rel")); n != 2 || redigolock.FairSlots(r.locker) != 0 {
+			t.Errorf("REL was sent %d times, %d slots are left", n, redigolock.FairSlots(r.locker))
 		}
-		return redistest.Pass()
 	})
-	wants(t, k.Release(bg), redigolock.ErrUnknown)
-	r.gone() // by its ttl
-	if n := len(r.sent("rel")); n != 2 || redigolock.FairSlots(r.locker) != 0 {
-		t.Errorf("REL was sent %d times, %d slots are left", n, redigolock.FairSlots(r.locker))
-	}
 }
 
 // What is retried in the background with long pauses is retried with short ones while Close waits: the server may be
@@ -205,32 +212,34 @@ func TestFairCloseEndsLongPauses(t *testing.T) {
 	for name, back := range map[string]bool{"the server is back": true, "the server is away": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newFairRig(t)
-			r.locker.OpTimeout = time.Second
-			var away atomic.Bool
-			away.Store(true)
-			r.rule(func(verb string, _ int) redistest.Action {
-				if verb == "rel" && away.Load() {
-					return redistest.Cut()
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				r.locker.OpTimeout = time.Second
+				var away atomic.Bool
+				away.Store(true)
+				r.rule(func(verb string, _ int) redistest.Action {
+					if verb == "rel" && away.Load() {
+						return redistest.Cut()
+					}
+					return redistest.Pass()
+				})
+				k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
+				wants(t, k.Release(bg), redigolock.ErrUnknown)
+				eventually(t, "the pauses are long", func() bool { return len(r.sent("rel")) >= failures })
+				before := len(r.sent("rel"))
+				away.Store(!back)
+				r.ok(r.locker.Close())
+				if n := len(r.sent("rel")) - before; n == 0 || !back && n < 3 {
+					t.Errorf("it was tried %d times while Close waited", n)
 				}
-				return redistest.Pass()
+				if released := r.get(r.key) == ""; released != back {
+					t.Errorf("it is released: %v, want %v", released, back)
+				}
+				if !back {
+					// One that was sent just before Close returned may not be answered yet.
+					eventually(t, "its slot goes", func() bool { return redigolock.FairSlots(r.locker) == 0 })
+				}
 			})
-			k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
-			wants(t, k.Release(bg), redigolock.ErrUnknown)
-			eventually(t, "the pauses are long", func() bool { return len(r.sent("rel")) >= failures })
-			before := len(r.sent("rel"))
-			away.Store(!back)
-			r.ok(r.locker.Close())
-			if n := len(r.sent("rel")) - before; n == 0 || !back && n < 3 {
-				t.Errorf("it was tried %d times while Close waited", n)
-			}
-			if released := r.get(r.key) == ""; released != back {
-				t.Errorf("it is released: %v, want %v", released, back)
-			}
-			if !back {
-				// One that was sent just before Close returned may not be answered yet.
-				eventually(t, "its slot goes", func() bool { return redigolock.FairSlots(r.locker) == 0 })
-			}
 		})
 	}
 }

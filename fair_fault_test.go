@@ -3,6 +3,7 @@ package redigolock_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -41,13 +42,15 @@ func TestFairUnknownOutcomes(t *testing.T) {
 		for name, fault := range fairFaults {
 			t.Run(verb+" "+name, func(t *testing.T) {
 				t.Parallel()
-				r := newFairRig(t)
-				r.locker.OpTimeout = shortOp
-				act, later := fault()
-				came := r.once(verb, 1, act)
-				r.allVerbs(came)
-				later()
-				r.afterFault()
+				synctest.Test(t, func(t *testing.T) {
+					r := newSimFairRig(t)
+					r.locker.OpTimeout = shortOp
+					act, later := fault()
+					came := r.once(verb, 1, act)
+					r.allVerbs(came)
+					later()
+					r.afterFault()
+				})
 			})
 		}
 	}

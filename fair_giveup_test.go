@@ -3,6 +3,7 @@ package redigolock_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
@@ -15,30 +16,32 @@ func TestFairGiveUpWhileACommandIsInFlight(t *testing.T) {
 		for name, fault := range fairFaults {
 			t.Run(verb+" "+name, func(t *testing.T) {
 				t.Parallel()
-				r := newFairRig(t)
-				r.locker.OpTimeout = shortOp
-				holder := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-				if verb == "try" {
-					r.ok(holder.Release(bg))
-				}
-				act, later := fault()
-				came := r.once(verb, 1, act)
-				ctx, cancel := context.WithCancel(bg)
-				waiter := waits(ctx, r.locker, r.key, fairTestTTL)
-				<-came
-				cancel()
-				if a := receive(t, "the waiter returns", waiter); a.err == nil {
-					r.ok(a.k.Release(bg))
-				} else {
-					wants(t, a.err, context.Canceled)
-				}
-				later()
-				if verb == "enter" {
-					eventually(t, "the entry has gone", func() bool { return len(r.entries()) == 0 })
-					r.valid(holder)
-					r.ok(holder.Release(bg))
-				}
-				r.gone()
+				synctest.Test(t, func(t *testing.T) {
+					r := newSimFairRig(t)
+					r.locker.OpTimeout = shortOp
+					holder := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+					if verb == "try" {
+						r.ok(holder.Release(bg))
+					}
+					act, later := fault()
+					came := r.once(verb, 1, act)
+					ctx, cancel := context.WithCancel(bg)
+					waiter := waits(ctx, r.locker, r.key, fairTestTTL)
+					<-came
+					cancel()
+					if a := receive(t, "the waiter returns", waiter); a.err == nil {
+						r.ok(a.k.Release(bg))
+					} else {
+						wants(t, a.err, context.Canceled)
+					}
+					later()
+					if verb == "enter" {
+						eventually(t, "the entry has gone", func() bool { return len(r.entries()) == 0 })
+						r.valid(holder)
+						r.ok(holder.Release(bg))
+					}
+					r.gone()
+				})
 			})
 		}
 	}
@@ -47,99 +50,107 @@ func TestFairGiveUpWhileACommandIsInFlight(t *testing.T) {
 // Tokens that were given up and are in the lock all the same, since a command was carried out late, are released by whoever
 // of the same Locker sees them.
 func TestFairLateCommandOfADeadToken(t *testing.T) {
-	r := newFairRig(t)
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	ctx, cancel := context.WithCancel(bg)
-	waiter := waits(ctx, r.locker, r.key, fairTestTTL)
-	r.queued(1)
-	entry := r.entries()[0]
-	cancel()
-	if a := receive(t, "the waiter gives up", waiter); a.err == nil {
-		t.Fatal("it got the lock")
-	}
-	r.queued(0)
-	r.do("RPUSH", r.queue, entry) // as its ENTER would, if it came only now
-	r.ok(k.Release(bg))
-	r.gone() // by its message
-	dead := entry[len(entry)-36:]
-	r.do("SET", r.key, dead, "PX", 60000) // as its TRY would
-	begin := time.Now()
-	k = r.got("a new waiter", waits(bg, r.locker, r.key, fairTestTTL))
-	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("it took %v", took)
-	}
-	r.ok(k.Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		ctx, cancel := context.WithCancel(bg)
+		waiter := waits(ctx, r.locker, r.key, fairTestTTL)
+		r.queued(1)
+		entry := r.entries()[0]
+		cancel()
+		if a := receive(t, "the waiter gives up", waiter); a.err == nil {
+			t.Fatal("it got the lock")
+		}
+		r.queued(0)
+		r.do("RPUSH", r.queue, entry) // as its ENTER would, if it came only now
+		r.ok(k.Release(bg))
+		r.gone() // by its message
+		dead := entry[len(entry)-36:]
+		r.do("SET", r.key, dead, "PX", 60000) // as its TRY would
+		begin := time.Now()
+		k = r.got("a new waiter", waits(bg, r.locker, r.key, fairTestTTL))
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		r.ok(k.Release(bg))
+		r.gone()
+	})
 }
 
 // Nothing is queued while a QUIT is unanswered: the process would stand in the queue twice.
 func TestFairNothingIsQueuedDuringQuit(t *testing.T) {
-	r := newFairRig(t)
-	r.locker.OpTimeout = time.Minute
-	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
-	ctx, cancel := context.WithCancel(bg)
-	first := waits(ctx, r.locker, r.key, fairTestTTL)
-	r.queued(1)
-	release := make(chan struct{})
-	came := r.once("quit", 1, redistest.Late(release))
-	cancel()
-	if a := receive(t, "it gives up", first); a.err == nil {
-		t.Fatal("it got the lock")
-	}
-	<-came
-	var waiter <-chan acquired
-	r.sendsNone("during QUIT", func() {
-		waiter = waits(bg, r.locker, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
-	}, "enter", "try")
-	close(release)
-	r.queued(1)
-	r.ok(k.Release(bg))
-	r.ok(r.got("the waiter", waiter).Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.locker.OpTimeout = time.Minute
+		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+		ctx, cancel := context.WithCancel(bg)
+		first := waits(ctx, r.locker, r.key, fairTestTTL)
+		r.queued(1)
+		release := make(chan struct{})
+		came := r.once("quit", 1, redistest.Late(release))
+		cancel()
+		if a := receive(t, "it gives up", first); a.err == nil {
+			t.Fatal("it got the lock")
+		}
+		<-came
+		var waiter <-chan acquired
+		r.sendsNone("during QUIT", func() {
+			waiter = waits(bg, r.locker, r.key, fairTestTTL)
+			eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+		}, "enter", "try")
+		close(release)
+		r.queued(1)
+		r.ok(k.Release(bg))
+		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.gone()
+	})
 }
 
 // A grant that nobody wants any more is passed on.
 func TestFairGrantForNobodyIsPassedOn(t *testing.T) {
-	r := newFairRig(t)
-	r.locker.OpTimeout = time.Minute
-	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
-	release := make(chan struct{})
-	defer close(release)
-	r.once("enter", 1, redistest.Hold(release))
-	ctx, cancel := context.WithCancel(bg)
-	first := waits(ctx, r.locker, r.key, time.Minute)
-	r.queued(1)
-	behind := waits(bg, r.other(), r.key, fairTestTTL)
-	r.queued(2)
-	cancel()
-	a := receive(t, "it gives up", first)
-	wants(t, a.err, context.Canceled, redigolock.ErrUnknown) // its ENTER is not answered
-	r.ok(k.Release(bg))
-	r.ok(r.got("the one behind", behind).Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.locker.OpTimeout = time.Minute
+		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+		release := make(chan struct{})
+		defer close(release)
+		r.once("enter", 1, redistest.Hold(release))
+		ctx, cancel := context.WithCancel(bg)
+		first := waits(ctx, r.locker, r.key, time.Minute)
+		r.queued(1)
+		behind := waits(bg, r.other(), r.key, fairTestTTL)
+		r.queued(2)
+		cancel()
+		a := receive(t, "it gives up", first)
+		wants(t, a.err, context.Canceled, redigolock.ErrUnknown) // its ENTER is not answered
+		r.ok(k.Release(bg))
+		r.ok(r.got("the one behind", behind).Release(bg))
+		r.gone()
+	})
 }
 
 // A QUIT is not abandoned: the entry goes while somebody else holds the lock.
 func TestFairQuitIsRepeated(t *testing.T) {
-	r := newFairRig(t)
-	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
-	ctx, cancel := context.WithCancel(bg)
-	first := waits(ctx, r.locker, r.key, fairTestTTL)
-	r.queued(1)
-	r.rule(func(verb string, n int) redistest.Action {
-		if verb == "quit" && n <= 3 {
-			return redistest.Cut()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+		ctx, cancel := context.WithCancel(bg)
+		first := waits(ctx, r.locker, r.key, fairTestTTL)
+		r.queued(1)
+		r.rule(func(verb string, n int) redistest.Action {
+			if verb == "quit" && n <= 3 {
+				return redistest.Cut()
+			}
+			return redistest.Pass()
+		})
+		cancel()
+		if a := receive(t, "it gives up", first); a.err == nil {
+			t.Fatal("it got the lock")
 		}
-		return redistest.Pass()
+		r.queued(0)
+		r.ok(k.Release(bg))
+		r.gone()
 	})
-	cancel()
-	if a := receive(t, "it gives up", first); a.err == nil {
-		t.Fatal("it got the lock")
-	}
-	r.queued(0)
-	r.ok(k.Release(bg))
-	r.gone()
 }
 
 // sendsNone checks that f, and the tenth of a second after it, sends none of these verbs.
@@ -161,23 +172,25 @@ func (r *fairRig) sendsNone(when string, f func(), verbs ...string) {
 
 // QUIT waits for the ENTER that it is to undo: overtaking it, it would leave the entry behind.
 func TestFairQuitDoesNotOvertakeItsEnter(t *testing.T) {
-	r := newFairRig(t)
-	r.locker.OpTimeout = time.Minute
-	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
-	release := make(chan struct{})
-	came := r.once("enter", 1, redistest.Late(release))
-	ctx, cancel := context.WithCancel(bg)
-	waiter := waits(ctx, r.locker, r.key, fairTestTTL)
-	<-came
-	r.sendsNone("with ENTER on its way", func() {
-		cancel()
-		wants(t, receive(t, "it gives up", waiter).err, context.Canceled, redigolock.ErrUnknown)
-	}, "quit")
-	close(release)
-	eventually(t, "QUIT", func() bool { return len(r.sent("quit")) == 1 })
-	r.queued(0)
-	r.ok(k.Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.locker.OpTimeout = time.Minute
+		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+		release := make(chan struct{})
+		came := r.once("enter", 1, redistest.Late(release))
+		ctx, cancel := context.WithCancel(bg)
+		waiter := waits(ctx, r.locker, r.key, fairTestTTL)
+		<-came
+		r.sendsNone("with ENTER on its way", func() {
+			cancel()
+			wants(t, receive(t, "it gives up", waiter).err, context.Canceled, redigolock.ErrUnknown)
+		}, "quit")
+		close(release)
+		eventually(t, "QUIT", func() bool { return len(r.sent("quit")) == 1 })
+		r.queued(0)
+		r.ok(k.Release(bg))
+		r.gone()
+	})
 }
 
 // A slot goes when it cannot be needed any more, also if nobody ever uses its key again, or any other.
@@ -200,9 +213,11 @@ func TestFairSlotsThatNobodyUsesAgainGo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newFairRig(t)
-			use(r)
-			eventually(t, "the slot goes", func() bool { return redigolock.FairSlots(r.locker) == 0 })
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				use(r)
+				eventually(t, "the slot goes", func() bool { return redigolock.FairSlots(r.locker) == 0 })
+			})
 		})
 	}
 }

@@ -3,6 +3,7 @@ package redigolock_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
@@ -14,46 +15,50 @@ import (
 func TestFairReleaseOfAnHeirsGrantIsRepeatedForTheHeirsTTL(t *testing.T) {
 	t.Parallel()
 	const first, heir = time.Second, time.Minute
-	r := newFairRig(t)
-	r.locker.OpTimeout = shortOp
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	leave := r.inherited(first, heir)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.locker.OpTimeout = shortOp
+		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		leave := r.inherited(first, heir)
 
-	answer := make(chan struct{})
-	rel := cutUntil(first + r.locker.OpTimeout)
-	r.rule(func(verb string, _ int) redistest.Action {
-		switch verb {
-		case "poke":
-			return redistest.Hold(answer)
-		case "rel":
-			return rel()
-		}
-		return redistest.Pass()
+		answer := make(chan struct{})
+		rel := cutUntil(first + r.locker.OpTimeout)
+		r.rule(func(verb string, _ int) redistest.Action {
+			switch verb {
+			case "poke":
+				return redistest.Hold(answer)
+			case "rel":
+				return rel()
+			}
+			return redistest.Pass()
+		})
+		r.ok(k.Release(bg))
+		eventually(t, "the heir's POKE is carried out", func() bool { return r.pttl(r.key) > first })
+		wants(t, leave(), context.Canceled)
+		close(answer)
+		r.gone()
 	})
-	r.ok(k.Release(bg))
-	eventually(t, "the heir's POKE is carried out", func() bool { return r.pttl(r.key) > first })
-	wants(t, leave(), context.Canceled)
-	close(answer)
-	r.gone()
 }
 
 // The same of a lock that was extended beyond the ttl that it was acquired for.
 func TestFairReleaseOfAnExtendedLockIsRepeatedForThatTTL(t *testing.T) {
 	t.Parallel()
 	const ttl = time.Second
-	r := newFairRig(t)
-	r.locker.OpTimeout = shortOp
-	k := r.must(r.locker.Acquire(bg, r.key, ttl))
-	r.ok(k.Extend(bg, time.Minute))
-	rel := cutUntil(ttl + r.locker.OpTimeout)
-	r.rule(func(verb string, _ int) redistest.Action {
-		if verb == "rel" {
-			return rel()
-		}
-		return redistest.Pass()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.locker.OpTimeout = shortOp
+		k := r.must(r.locker.Acquire(bg, r.key, ttl))
+		r.ok(k.Extend(bg, time.Minute))
+		rel := cutUntil(ttl + r.locker.OpTimeout)
+		r.rule(func(verb string, _ int) redistest.Action {
+			if verb == "rel" {
+				return rel()
+			}
+			return redistest.Pass()
+		})
+		wants(t, k.Release(bg), redigolock.ErrUnknown)
+		r.gone()
 	})
-	wants(t, k.Release(bg), redigolock.ErrUnknown)
-	r.gone()
 }
 
 // inherited has a waiter with one ttl give up, and another inherit its entry, who is gone when the func returns.

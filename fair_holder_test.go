@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
@@ -13,198 +14,218 @@ import (
 // A lock that its local holder keeps for ever is lost at its Deadline, and the next local waiter gets it.
 func TestFairLocalHolderThatNeverReleases(t *testing.T) {
 	const ttl = time.Second
-	r := newFairRig(t)
-	lostKey := r.must(r.locker.Acquire(bg, r.key, ttl))
-	k := r.got("the waiter", waits(bg, r.locker, r.key, fairTestTTL))
-	if now := time.Now(); now.Before(lostKey.Deadline()) {
-		t.Errorf("two hold the lock")
-	}
-	behind := waits(bg, r.locker, r.key, fairTestTTL)
-	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
-	wants(t, lostKey.Release(bg), redigolock.ErrNotHeld) // comes late, and must not take anybody along
-	r.valid(k)
-	if n := len(r.entries()); n != 0 {
-		t.Errorf("%d entries were queued by the late release", n)
-	}
-	r.ok(k.Release(bg))
-	r.ok(r.got("the one behind", behind).Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		lostKey := r.must(r.locker.Acquire(bg, r.key, ttl))
+		k := r.got("the waiter", waits(bg, r.locker, r.key, fairTestTTL))
+		if now := time.Now(); now.Before(lostKey.Deadline()) {
+			t.Errorf("two hold the lock")
+		}
+		behind := waits(bg, r.locker, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+		wants(t, lostKey.Release(bg), redigolock.ErrNotHeld) // comes late, and must not take anybody along
+		r.valid(k)
+		if n := len(r.entries()); n != 0 {
+			t.Errorf("%d entries were queued by the late release", n)
+		}
+		r.ok(k.Release(bg))
+		r.ok(r.got("the one behind", behind).Release(bg))
+		r.gone()
+	})
 }
 
 // The lock of a holder that is found to be lost before its Deadline goes to the next local waiter.
 func TestFairLocalHolderThatIsFoundLost(t *testing.T) {
-	r := newFairRig(t)
-	k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
-	waiter := waits(bg, r.locker, r.key, fairTestTTL)
-	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
-	r.do("DEL", r.key)
-	wants(t, k.Verify(bg), redigolock.ErrNotHeld)
-	r.ok(r.got("the waiter", waiter).Release(bg))
-	wants(t, k.Release(bg), redigolock.ErrNotHeld)
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
+		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+		r.do("DEL", r.key)
+		wants(t, k.Verify(bg), redigolock.ErrNotHeld)
+		r.ok(r.got("the waiter", waiter).Release(bg))
+		wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		r.gone()
+	})
 }
 
 // The lock of a holder that died goes on when its TTL is over, at the latest one poke later.
 func TestFairHolderThatDied(t *testing.T) {
-	r := newFairRig(t)
-	r.do("SET", r.key, "of a dead process", "PX", 400)
-	begin := time.Now()
-	k := r.got("the waiter", waits(bg, r.locker, r.key, fairTestTTL))
-	if took := time.Since(begin); took > 3*time.Second {
-		t.Errorf("it took %v", took)
-	}
-	r.ok(k.Release(bg))
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.do("SET", r.key, "of a dead process", "PX", 400)
+		begin := time.Now()
+		k := r.got("the waiter", waits(bg, r.locker, r.key, fairTestTTL))
+		if took := time.Since(begin); took > 3*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		r.ok(k.Release(bg))
+	})
 }
 
 // Foreign clients exclude, and are excluded; when they release by DEL, which hands nothing over, the queue goes on at the next
 // poke.
 func TestFairForeignClients(t *testing.T) {
-	r := newFairRig(t)
-	plain := &redigolock.Locker{Pool: r.server.Pool()}
-	defer plain.Close()
-	k := r.must(plain.Acquire(bg, r.key, time.Minute))
-	waiter := waits(bg, r.locker, r.key, fairTestTTL)
-	r.queued(1)
-	r.valid(k)
-	r.ok(k.Release(bg))
-	begin := time.Now()
-	k = r.got("the waiter", waiter)
-	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("it took %v after a plain Locker's release", took)
-	}
-	_, err := plain.TryAcquire(bg, r.key, time.Minute)
-	wants(t, err, redigolock.ErrHeld)
-	r.ok(k.Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		plain := &redigolock.Locker{Pool: r.server.Pool()}
+		defer plain.Close()
+		k := r.must(plain.Acquire(bg, r.key, time.Minute))
+		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		r.queued(1)
+		r.valid(k)
+		r.ok(k.Release(bg))
+		begin := time.Now()
+		k = r.got("the waiter", waiter)
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("it took %v after a plain Locker's release", took)
+		}
+		_, err := plain.TryAcquire(bg, r.key, time.Minute)
+		wants(t, err, redigolock.ErrHeld)
+		r.ok(k.Release(bg))
+		r.gone()
+	})
 }
 
 // A foreign string without TTL would be waited for for ever.
 func TestFairConflicts(t *testing.T) {
-	r := newFairRig(t)
-	for name, set := range map[string][]any{
-		"a string without TTL": {"SET", r.key, "x"},
-		"another type":         {"RPUSH", r.key, "x"},
-		"a queue of no list":   {"SET", r.queue, "x"},
-	} {
-		r.do(set[0].(string), set[1:]...)
-		_, err := r.locker.Acquire(bg, r.key, fairTestTTL)
-		wants(t, err, redigolock.ErrConflict)
-		_, err = r.locker.TryAcquire(bg, r.key, fairTestTTL)
-		wants(t, err, redigolock.ErrConflict)
-		if t.Failed() {
-			t.Fatal(name)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		for name, set := range map[string][]any{
+			"a string without TTL": {"SET", r.key, "x"},
+			"another type":         {"RPUSH", r.key, "x"},
+			"a queue of no list":   {"SET", r.queue, "x"},
+		} {
+			r.do(set[0].(string), set[1:]...)
+			_, err := r.locker.Acquire(bg, r.key, fairTestTTL)
+			wants(t, err, redigolock.ErrConflict)
+			_, err = r.locker.TryAcquire(bg, r.key, fairTestTTL)
+			wants(t, err, redigolock.ErrConflict)
+			if t.Failed() {
+				t.Fatal(name)
+			}
+			r.do("DEL", r.key, r.queue)
 		}
-		r.do("DEL", r.key, r.queue)
-	}
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	waiter := waits(bg, r.locker, r.key, fairTestTTL)
-	r.queued(1)
-	r.do("PERSIST", r.key)
-	wants(t, receive(t, "the waiter returns", waiter).err, redigolock.ErrConflict)
-	r.queued(0)
-	wants(t, k.Verify(bg), redigolock.ErrConflict)
-	r.ok(k.Release(bg))
-	r.gone()
+		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		r.queued(1)
+		r.do("PERSIST", r.key)
+		wants(t, receive(t, "the waiter returns", waiter).err, redigolock.ErrConflict)
+		r.queued(0)
+		wants(t, k.Verify(bg), redigolock.ErrConflict)
+		r.ok(k.Release(bg))
+		r.gone()
+	})
 }
 
 // A key is released by REL, which may be lost twice; the handle says what it knows, and the lock does not stay behind.
 func TestFairReleaseIsRepeated(t *testing.T) {
 	for n := 1; n <= 3; n++ {
 		t.Run(fmt.Sprint(n, " lost"), func(t *testing.T) {
-			r := newFairRig(t)
-			k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
-			waiter := waits(bg, r.other(), r.key, fairTestTTL)
-			r.queued(1)
-			r.rule(func(verb string, seen int) redistest.Action {
-				if verb == "rel" && seen <= n {
-					return redistest.Cut()
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
+				waiter := waits(bg, r.other(), r.key, fairTestTTL)
+				r.queued(1)
+				r.rule(func(verb string, seen int) redistest.Action {
+					if verb == "rel" && seen <= n {
+						return redistest.Cut()
+					}
+					return redistest.Pass()
+				})
+				err := k.Release(bg)
+				if n == 1 && err != nil {
+					t.Errorf("%v, want nil", err)
+				} else if n > 1 {
+					wants(t, err, redigolock.ErrUnknown)
 				}
-				return redistest.Pass()
+				r.ok(r.got("the waiter", waiter).Release(bg))
+				r.gone()
 			})
-			err := k.Release(bg)
-			if n == 1 && err != nil {
-				t.Errorf("%v, want nil", err)
-			} else if n > 1 {
-				wants(t, err, redigolock.ErrUnknown)
-			}
-			r.ok(r.got("the waiter", waiter).Release(bg))
-			r.gone()
 		})
 	}
 }
 
 // A release takes nobody along whom no message could reach.
 func TestFairReleaseTakesNobodyAlongWithoutSubscription(t *testing.T) {
-	r := newFairRig(t)
-	k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
-	r.proxy.Refuse(true)
-	waiter := waits(bg, r.locker, r.key, fairTestTTL)
-	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
-	r.ok(k.Release(bg))
-	for _, q := range r.sent("rel") {
-		if len(q.Args) != 6 {
-			t.Errorf("%q was sent", q.Args)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+		r.proxy.Refuse(true)
+		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+		r.ok(k.Release(bg))
+		for _, q := range r.sent("rel") {
+			if len(q.Args) != 6 {
+				t.Errorf("%q was sent", q.Args)
+			}
 		}
-	}
-	r.proxy.Refuse(false)
-	r.ok(r.got("the waiter", waiter).Release(bg))
-	r.gone()
+		r.proxy.Refuse(false)
+		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.gone()
+	})
 }
 
 // A holder that slept past its Deadline, whose Locker waits in the queue meanwhile, does not queue it a second time.
 func TestFairLateReleaseBehindAQueuedToken(t *testing.T) {
-	r := newFairRig(t)
-	k := r.must(r.locker.Acquire(bg, r.key, time.Second))
-	r.do("SET", r.key, "foreign", "PX", 60000)
-	a, b := waits(bg, r.locker, r.key, fairTestTTL), waits(bg, r.locker, r.key, fairTestTTL)
-	r.queued(1)
-	wants(t, k.Release(bg), redigolock.ErrNotHeld)
-	if n := len(r.entries()); n != 1 {
-		t.Errorf("%d entries", n)
-	}
-	r.do("DEL", r.key)
-	for range 2 {
-		select {
-		case x := <-a:
-			r.ok(x.err)
-			r.ok(x.k.Release(bg))
-		case x := <-b:
-			r.ok(x.err)
-			r.ok(x.k.Release(bg))
-		case <-time.After(10 * time.Second):
-			t.Fatal("nobody gets the lock")
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.locker.Acquire(bg, r.key, time.Second))
+		r.do("SET", r.key, "foreign", "PX", 60000)
+		a, b := waits(bg, r.locker, r.key, fairTestTTL), waits(bg, r.locker, r.key, fairTestTTL)
+		r.queued(1)
+		wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		if n := len(r.entries()); n != 1 {
+			t.Errorf("%d entries", n)
 		}
-	}
-	r.gone()
+		r.do("DEL", r.key)
+		for range 2 {
+			select {
+			case x := <-a:
+				r.ok(x.err)
+				r.ok(x.k.Release(bg))
+			case x := <-b:
+				r.ok(x.err)
+				r.ok(x.k.Release(bg))
+			case <-time.After(10 * time.Second):
+				t.Fatal("nobody gets the lock")
+			}
+		}
+		r.gone()
+	})
 }
 
 // A Locker that is granted a lock anew, since somebody has deleted it, knows that the holder before has lost it.
 func TestFairNewHolderEndsTheOneBefore(t *testing.T) {
-	r := newFairRig(t)
-	k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
-	kept := k.KeepAlive(bg)
-	r.do("DEL", r.key)
-	next := r.must(r.locker.TryAcquire(bg, r.key, fairTestTTL))
-	receive(t, "the context ends", kept.Done())
-	wants(t, context.Cause(kept), redigolock.ErrLost)
-	r.silent("a handle that has lost its lock", func() {
-		for _, use := range lockUses() {
-			wants(t, use(bg, k), redigolock.ErrNotHeld)
-		}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
+		kept := k.KeepAlive(bg)
+		r.do("DEL", r.key)
+		next := r.must(r.locker.TryAcquire(bg, r.key, fairTestTTL))
+		receive(t, "the context ends", kept.Done())
+		wants(t, context.Cause(kept), redigolock.ErrLost)
+		r.silent("a handle that has lost its lock", func() {
+			for _, use := range lockUses() {
+				wants(t, use(bg, k), redigolock.ErrNotHeld)
+			}
+		})
+		wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		r.valid(next)
+		r.ok(next.Release(bg))
+		r.gone()
 	})
-	wants(t, k.Release(bg), redigolock.ErrNotHeld)
-	r.valid(next)
-	r.ok(next.Release(bg))
-	r.gone()
 }
 
 // A Release that finds a foreign string without TTL says so: the key will not become free by itself.
 func TestFairReleaseFindsAConflict(t *testing.T) {
-	r := newFairRig(t)
-	k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
-	r.do("SET", r.key, "foreign")
-	wants(t, k.Release(bg), redigolock.ErrConflict)
-	if token := r.get(r.key); token != "foreign" {
-		t.Errorf("the key has %q", token)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+		r.do("SET", r.key, "foreign")
+		wants(t, k.Release(bg), redigolock.ErrConflict)
+		if token := r.get(r.key); token != "foreign" {
+			t.Errorf("the key has %q", token)
+		}
+	})
 }

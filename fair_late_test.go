@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -29,19 +30,21 @@ func TestFairTryCarriedOutAfterItsCleanUp(t *testing.T) {
 	for name, acquire := range fairAcquires {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newFairRig(t)
-			r.locker.OpTimeout = shortOp
-			release := make(chan struct{})
-			came := r.once("try", 1, redistest.Late(release))
-			ctx, cancel := context.WithCancel(bg)
-			gaveUp := inBackground(func() error { return acquire(r.locker, ctx, r.key) })
-			receive(t, "it is sent", came)
-			cancel()
-			wants(t, receive(t, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
-			eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) >= 2 && !redigolock.FairOwes(r.locker) })
-			close(release)
-			eventually(t, "it is carried out", func() bool { return r.get(r.key) != "" })
-			eventually(t, "the next gets it, with the same verb", func() bool { return acquire(r.locker, bg, r.key) == nil })
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				r.locker.OpTimeout = shortOp
+				release := make(chan struct{})
+				came := r.once("try", 1, redistest.Late(release))
+				ctx, cancel := context.WithCancel(bg)
+				gaveUp := inBackground(func() error { return acquire(r.locker, ctx, r.key) })
+				receive(t, "it is sent", came)
+				cancel()
+				wants(t, receive(t, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
+				eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) >= 2 && !redigolock.FairOwes(r.locker) })
+				close(release)
+				eventually(t, "it is carried out", func() bool { return r.get(r.key) != "" })
+				eventually(t, "the next gets it, with the same verb", func() bool { return acquire(r.locker, bg, r.key) == nil })
+			})
 		})
 	}
 }
@@ -51,26 +54,28 @@ func TestFairCleanUpOfALostTryDials(t *testing.T) {
 	for name, acquire := range fairAcquires {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newFairRig(t)
-			pool := r.proxy.Pool()
-			l := r.fair(pool)
-			l.OpTimeout = shortOp
-			pooled := r.idle(pool, 4)
-			came := r.once("try", 1, redistest.Swallow())
-			ctx, cancel := context.WithCancel(bg)
-			gaveUp := inBackground(func() error { return acquire(l, ctx, r.key) })
-			<-came
-			cancel()
-			wants(t, receive(t, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
-			eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) >= 2 && !redigolock.FairOwes(l) })
-			if !pooled[r.sent("try")[0].Conn] {
-				t.Error("TRY was not sent on a connection of the pool")
-			}
-			for _, q := range r.sent("rel") {
-				if pooled[q.Conn] {
-					t.Error("REL was sent on a connection of the pool")
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				pool := r.proxy.Pool()
+				l := r.fair(pool)
+				l.OpTimeout = shortOp
+				pooled := r.idle(pool, 4)
+				came := r.once("try", 1, redistest.Swallow())
+				ctx, cancel := context.WithCancel(bg)
+				gaveUp := inBackground(func() error { return acquire(l, ctx, r.key) })
+				<-came
+				cancel()
+				wants(t, receive(t, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
+				eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) >= 2 && !redigolock.FairOwes(l) })
+				if !pooled[r.sent("try")[0].Conn] {
+					t.Error("TRY was not sent on a connection of the pool")
 				}
-			}
+				for _, q := range r.sent("rel") {
+					if pooled[q.Conn] {
+						t.Error("REL was sent on a connection of the pool")
+					}
+				}
+			})
 		})
 	}
 }
@@ -78,21 +83,23 @@ func TestFairCleanUpOfALostTryDials(t *testing.T) {
 // So does that of a TRY which the server has not seen, when Acquire goes on with another token.
 func TestFairCleanUpOfATryThatIsGoneDials(t *testing.T) {
 	t.Parallel()
-	r := newFairRig(t)
-	pool := r.proxy.Pool()
-	l := r.fair(pool)
-	l.OpTimeout = shortOp
-	pooled := r.idle(pool, 4)
-	r.once("try", 1, redistest.Cut())
-	k := r.must(l.Acquire(bg, r.key, time.Minute))
-	eventually(t, "the lost token is released", func() bool { return len(r.sent("rel")) > 0 && !redigolock.FairOwes(l) })
-	for _, q := range r.sent("rel") {
-		if pooled[q.Conn] {
-			t.Error("REL was sent on a connection of the pool")
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		pool := r.proxy.Pool()
+		l := r.fair(pool)
+		l.OpTimeout = shortOp
+		pooled := r.idle(pool, 4)
+		r.once("try", 1, redistest.Cut())
+		k := r.must(l.Acquire(bg, r.key, time.Minute))
+		eventually(t, "the lost token is released", func() bool { return len(r.sent("rel")) > 0 && !redigolock.FairOwes(l) })
+		for _, q := range r.sent("rel") {
+			if pooled[q.Conn] {
+				t.Error("REL was sent on a connection of the pool")
+			}
 		}
-	}
-	r.ok(k.Release(bg))
-	r.gone()
+		r.ok(k.Release(bg))
+		r.gone()
+	})
 }
 
 // idle makes idle connections in the pool, and returns their numbers.
@@ -117,35 +124,37 @@ func TestFairComerDoesNotWaitForALongPause(t *testing.T) {
 	for _, verb := range []string{"quit", "rel"} {
 		t.Run(verb, func(t *testing.T) {
 			t.Parallel()
-			r := newFairRig(t)
-			var away atomic.Bool
-			away.Store(true)
-			r.rule(func(v string, n int) redistest.Action {
-				if v == verb && away.Load() {
-					return redistest.Cut()
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				var away atomic.Bool
+				away.Store(true)
+				r.rule(func(v string, n int) redistest.Action {
+					if v == verb && away.Load() {
+						return redistest.Cut()
+					}
+					return redistest.Pass()
+				})
+				if verb == "quit" {
+					k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+					ctx, cancel := context.WithCancel(bg)
+					waiter := waits(ctx, r.locker, r.key, time.Minute)
+					r.queued(1)
+					cancel()
+					wants(t, receive(t, "it gives up", waiter).err, context.Canceled)
+					r.ok(k.Release(bg))
+				} else {
+					k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
+					wants(t, k.Release(bg), redigolock.ErrUnknown)
 				}
-				return redistest.Pass()
+				eventually(t, "the pauses are long", func() bool { return len(r.sent(verb)) >= failures })
+				away.Store(false)
+				begin := time.Now()
+				r.ok(r.got("who came", waits(bg, r.locker, r.key, time.Minute)).Release(bg))
+				if took := time.Since(begin); took > 2500*time.Millisecond {
+					t.Errorf("it took %v", took)
+				}
+				r.gone()
 			})
-			if verb == "quit" {
-				k := r.must(r.other().Acquire(bg, r.key, time.Minute))
-				ctx, cancel := context.WithCancel(bg)
-				waiter := waits(ctx, r.locker, r.key, time.Minute)
-				r.queued(1)
-				cancel()
-				wants(t, receive(t, "it gives up", waiter).err, context.Canceled)
-				r.ok(k.Release(bg))
-			} else {
-				k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
-				wants(t, k.Release(bg), redigolock.ErrUnknown)
-			}
-			eventually(t, "the pauses are long", func() bool { return len(r.sent(verb)) >= failures })
-			away.Store(false)
-			begin := time.Now()
-			r.ok(r.got("who came", waits(bg, r.locker, r.key, time.Minute)).Release(bg))
-			if took := time.Since(begin); took > 2500*time.Millisecond {
-				t.Errorf("it took %v", took)
-			}
-			r.gone()
 		})
 	}
 }
@@ -168,10 +177,12 @@ func TestFairMessageAfterASuspend(t *testing.T) {
 
 // A queue of another type has REL refused before it deletes anything: the lock is released when the queue is mended.
 func TestFairReleaseThatWasRefusedForTheQueueIsRepeated(t *testing.T) {
-	r := newFairRig(t)
-	k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
-	r.do("SET", r.queue, "no list")
-	wants(t, k.Release(bg), redigolock.ErrConflict)
-	r.do("DEL", r.queue)
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
+		r.do("SET", r.queue, "no list")
+		wants(t, k.Release(bg), redigolock.ErrConflict)
+		r.do("DEL", r.queue)
+		r.gone()
+	})
 }

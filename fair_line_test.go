@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -16,72 +17,72 @@ import (
 
 // An answer that the channel is not heard, given before it was subscribed to anew, is no reason to hang up once more.
 func TestFairOldNoSubDoesNotEndTheNewSubscription(t *testing.T) {
-	r := newFairRig(t)
-	r.locker.OpTimeout = 20 * time.Second
-	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
-	waiter := waits(bg, r.locker, r.key, time.Minute)
-	r.queued(1)
-	subscribe, answer, poked := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	held := false
-	subscribed := len(r.sent("subscribe"))
-	r.rule(func(verb string, n int) redistest.Action {
-		switch {
-		case verb == "subscribe" && n == 1:
-			return redistest.Late(subscribe)
-		case verb == "poke" && !held && len(r.heard()) == 0:
-			held = true
-			close(poked)
-			return redistest.Hold(answer)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.locker.OpTimeout = 20 * time.Second
+		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+		waiter := waits(bg, r.locker, r.key, time.Minute)
+		r.queued(1)
+		subscribe, answer, poked := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		held := false
+		subscribed := len(r.sent("subscribe"))
+		r.rule(func(verb string, n int) redistest.Action {
+			switch {
+			case verb == "subscribe" && n == 1:
+				return redistest.Late(subscribe)
+			case verb == "poke" && !held && len(r.heard()) == 0:
+				held = true
+				close(poked)
+				return redistest.Hold(answer)
+			}
+			return redistest.Pass()
+		})
+		before := r.carriedOut("poke")
+		r.do("CLIENT", "KILL", "TYPE", "pubsub")
+		<-poked
+		eventually(t, "it is carried out", func() bool { return r.carriedOut("poke") > before })
+		close(subscribe)
+		eventually(t, "it is heard again", func() bool { return len(r.heard()) == 1 })
+		close(answer)
+		pokes := len(r.sent("poke"))
+		eventually(t, "two more POKEs", func() bool { return len(r.sent("poke")) > pokes+1 }) // the first may come before a redial
+		if n := len(r.sent("subscribe")) - subscribed; n != 1 {
+			t.Errorf("SUBSCRIBE was sent %d times", n)
 		}
-		return redistest.Pass()
+		r.ok(k.Release(bg))
+		r.ok(r.got("the waiter", waiter).Release(bg))
 	})
-	before, err := r.real().Calls()
-	r.ok(err)
-	r.do("CLIENT", "KILL", "TYPE", "pubsub")
-	<-poked
-	eventually(t, "it is carried out", func() bool {
-		calls, err := r.real().Calls()
-		return err == nil && calls["lpos"] > before["lpos"]
-	})
-	close(subscribe)
-	eventually(t, "it is heard again", func() bool { return len(r.heard()) == 1 })
-	close(answer)
-	pokes := len(r.sent("poke"))
-	eventually(t, "two more POKEs", func() bool { return len(r.sent("poke")) > pokes+1 }) // the first may come before a redial
-	if n := len(r.sent("subscribe")) - subscribed; n != 1 {
-		t.Errorf("SUBSCRIBE was sent %d times", n)
-	}
-	r.ok(k.Release(bg))
-	r.ok(r.got("the waiter", waiter).Release(bg))
 }
 
 // A channel is left in the moment in which nobody needs it any more, while the subscription goes on for another key.
 func TestFairChannelIsLeftAtOnce(t *testing.T) {
 	t.Parallel()
-	r := newFairRig(t)
-	other := r.other()
-	k := r.must(other.Acquire(bg, r.key, time.Minute))
-	waiter := waits(bg, r.locker, r.key, time.Minute)
-	r.queued(1)
-	soonest := time.Hour
-	for n := range 3 { // one may be stalled
-		rare := r.must(other.Acquire(bg, "rare", time.Minute))
-		served := waits(bg, r.locker, "rare", time.Minute)
-		eventually(t, "it waits", func() bool { return redigolock.Placed(r.locker, "rare") })
-		r.ok(rare.Release(bg))
-		r.ok(r.got("the waiter of the other key", served).Release(bg))
-		eventually(t, "its slot goes", func() bool { return redigolock.FairSlots(r.locker) == 1 })
-		begin := time.Now()
-		eventually(t, "its channel is left", func() bool { return len(r.sent("unsubscribe")) == n+1 })
-		soonest = min(soonest, time.Since(begin))
-	}
-	if soonest > 700*time.Millisecond { // the next ping is a second away
-		t.Errorf("it took %v", soonest)
-	}
-	eventually(t, "one channel is heard", func() bool { return len(r.heard()) == 1 })
-	r.ok(k.Release(bg))
-	r.ok(r.got("the waiter", waiter).Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		other := r.other()
+		k := r.must(other.Acquire(bg, r.key, time.Minute))
+		waiter := waits(bg, r.locker, r.key, time.Minute)
+		r.queued(1)
+		soonest := time.Hour
+		for n := range 3 { // one may be stalled
+			rare := r.must(other.Acquire(bg, "rare", time.Minute))
+			served := waits(bg, r.locker, "rare", time.Minute)
+			eventually(t, "it waits", func() bool { return redigolock.Placed(r.locker, "rare") })
+			r.ok(rare.Release(bg))
+			r.ok(r.got("the waiter of the other key", served).Release(bg))
+			eventually(t, "its slot goes", func() bool { return redigolock.FairSlots(r.locker) == 1 })
+			begin := time.Now()
+			eventually(t, "its channel is left", func() bool { return len(r.sent("unsubscribe")) == n+1 })
+			soonest = min(soonest, time.Since(begin))
+		}
+		if soonest > 700*time.Millisecond { // the next ping is a second away
+			t.Errorf("it took %v", soonest)
+		}
+		eventually(t, "one channel is heard", func() bool { return len(r.heard()) == 1 })
+		r.ok(k.Release(bg))
+		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.gone()
+	})
 }
 
 // Each answer of a SUBSCRIBE, an UNSUBSCRIBE and another SUBSCRIBE of the same channel may come late. Only that of the last
@@ -92,32 +93,34 @@ func TestFairLateAnswersOfASubscriptionAreToldApart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newFairRig(t)
-			var answer [3]chan struct{}
-			for i := range answer {
-				answer[i] = make(chan struct{})
-			}
-			l := newLateLine(r, func(verb string, n int) redistest.Action {
-				switch verb {
-				case "subscribe":
-					return redistest.Hold(answer[2*(n-1)])
-				case "unsubscribe":
-					return redistest.Hold(answer[1])
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				var answer [3]chan struct{}
+				for i := range answer {
+					answer[i] = make(chan struct{})
 				}
-				return redistest.Pass()
-			})
-			l.leave()
-			for _, a := range answer[:early] {
-				close(a)
-			}
-			l.comeBack()
-			r.sendsNone("before the last answer", func() {
-				for _, a := range answer[early:2] {
+				l := newLateLine(r, func(verb string, n int) redistest.Action {
+					switch verb {
+					case "subscribe":
+						return redistest.Hold(answer[2*(n-1)])
+					case "unsubscribe":
+						return redistest.Hold(answer[1])
+					}
+					return redistest.Pass()
+				})
+				l.leave()
+				for _, a := range answer[:early] {
 					close(a)
 				}
-			}, "enter", "subscribe")
-			close(answer[2])
-			l.served()
+				l.comeBack()
+				r.sendsNone("before the last answer", func() {
+					for _, a := range answer[early:2] {
+						close(a)
+					}
+				}, "enter", "subscribe")
+				close(answer[2])
+				l.served()
+			})
 		})
 	}
 }
@@ -125,24 +128,26 @@ func TestFairLateAnswersOfASubscriptionAreToldApart(t *testing.T) {
 // The same of a SUBSCRIBE that was refused: it was another's matter.
 func TestFairLateRefusalOfASubscriptionIsToldApart(t *testing.T) {
 	t.Parallel()
-	r := newFairRig(t)
-	release, held := make(chan struct{}), make(chan struct{})
-	once := sync.OnceFunc(func() { close(held) })
-	l := newLateLine(r, func(verb string, n int) redistest.Action {
-		switch {
-		case verb == "ping" && n == 1:
-			once()
-			return redistest.Hold(release)
-		case verb == "subscribe" && n == 1:
-			return redistest.Reply("-NOPERM No permissions to access a channel\r\n")
-		}
-		return redistest.Pass()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		release, held := make(chan struct{}), make(chan struct{})
+		once := sync.OnceFunc(func() { close(held) })
+		l := newLateLine(r, func(verb string, n int) redistest.Action {
+			switch {
+			case verb == "ping" && n == 1:
+				once()
+				return redistest.Hold(release)
+			case verb == "subscribe" && n == 1:
+				return redistest.Reply("-NOPERM No permissions to access a channel\r\n")
+			}
+			return redistest.Pass()
+		})
+		<-held
+		l.leave()
+		l.comeBack()
+		close(release)
+		l.served()
 	})
-	<-held
-	l.leave()
-	l.comeBack()
-	close(release)
-	l.served()
 }
 
 // A lateLine is the subscription of the rig's Locker, which waits for the rig's key, while it comes and goes as a waiter of

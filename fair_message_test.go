@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
@@ -13,51 +14,55 @@ import (
 
 // A message may come before the reply to the command that queued its token. Nobody may take that late reply for news.
 func TestFairMessageOvertakesTheReply(t *testing.T) {
-	r := newFairRig(t)
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	release := make(chan struct{})
-	r.once("enter", 1, redistest.Hold(release))
-	waiter := waits(bg, r.locker, r.key, fairTestTTL)
-	r.queued(1)
-	r.ok(k.Release(bg))
-	k = r.got("the waiter, by the message alone", waiter)
-	behind := waits(bg, r.locker, r.key, fairTestTTL)
-	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
-	close(release)
-	other := waits(bg, r.other(), r.key, fairTestTTL)
-	r.queued(1)
-	r.valid(k)
-	r.ok(k.Verify(bg))
-	r.ok(k.Release(bg))
-	k = r.got("the other Locker", other)
-	r.ok(k.Release(bg))
-	r.ok(r.got("the one behind", behind).Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		release := make(chan struct{})
+		r.once("enter", 1, redistest.Hold(release))
+		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		r.queued(1)
+		r.ok(k.Release(bg))
+		k = r.got("the waiter, by the message alone", waiter)
+		behind := waits(bg, r.locker, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+		close(release)
+		other := waits(bg, r.other(), r.key, fairTestTTL)
+		r.queued(1)
+		r.valid(k)
+		r.ok(k.Verify(bg))
+		r.ok(k.Release(bg))
+		k = r.got("the other Locker", other)
+		r.ok(k.Release(bg))
+		r.ok(r.got("the one behind", behind).Release(bg))
+		r.gone()
+	})
 }
 
 // A waiter that may ask at once, since there is a subscription, gets the lock by the message all the same.
 func TestFairMessageOvertakesTheReplyToTheOnlyWaiter(t *testing.T) {
-	r := newFairRig(t)
-	r.locker.OpTimeout = time.Minute
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	ctx, cancel := context.WithCancel(bg)
-	first := waits(ctx, r.locker, r.key, fairTestTTL)
-	r.queued(1)
-	cancel()
-	if a := receive(t, "it gives up", first); a.err == nil {
-		t.Fatal("it got the lock")
-	}
-	r.queued(0)
-	eventually(t, "QUIT is answered", func() bool { return redigolock.WaitingEntry(r.locker, r.key) == "" })
-	release := make(chan struct{})
-	r.once("enter", 1, redistest.Hold(release))
-	waiter := waits(bg, r.locker, r.key, fairTestTTL)
-	r.queued(1)
-	r.ok(k.Release(bg))
-	k = r.got("the waiter, by the message alone", waiter)
-	close(release)
-	r.ok(k.Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.locker.OpTimeout = time.Minute
+		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		ctx, cancel := context.WithCancel(bg)
+		first := waits(ctx, r.locker, r.key, fairTestTTL)
+		r.queued(1)
+		cancel()
+		if a := receive(t, "it gives up", first); a.err == nil {
+			t.Fatal("it got the lock")
+		}
+		r.queued(0)
+		eventually(t, "QUIT is answered", func() bool { return redigolock.WaitingEntry(r.locker, r.key) == "" })
+		release := make(chan struct{})
+		r.once("enter", 1, redistest.Hold(release))
+		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		r.queued(1)
+		r.ok(k.Release(bg))
+		k = r.got("the waiter, by the message alone", waiter)
+		close(release)
+		r.ok(k.Release(bg))
+		r.gone()
+	})
 }
 
 // messagesHeld lets no message through until the func is called, while the subscription counts as alive.
@@ -78,195 +83,208 @@ func (r *fairRig) messagesHeld() (letGo func()) {
 
 // A message that is lost costs no more than a poke: the lock is found with what the server says is left of it.
 func TestFairLostMessageIsFoundByAPoke(t *testing.T) {
-	r := newFairRig(t)
-	r.locker.OpTimeout = 20 * time.Second // or the line would be cut for its silence
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	waiter := waits(bg, r.locker, r.key, fairTestTTL)
-	r.queued(1)
-	letGo := r.messagesHeld()
-	r.ok(k.Release(bg))
-	begin := time.Now()
-	k = r.got("the waiter", waiter)
-	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("it took %v", took)
-	}
-	letGo() // the message comes, for a token that is held: it must not be released
-	r.ok(k.Extend(bg, 2*fairTestTTL))
-	behind := waits(bg, r.locker, r.key, fairTestTTL)
-	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
-	r.valid(k)
-	r.ok(k.Release(bg))
-	r.ok(r.got("the one behind", behind).Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.locker.OpTimeout = 20 * time.Second // or the line would be cut for its silence
+		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		r.queued(1)
+		letGo := r.messagesHeld()
+		r.ok(k.Release(bg))
+		begin := time.Now()
+		k = r.got("the waiter", waiter)
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		letGo() // the message comes, for a token that is held: it must not be released
+		r.ok(k.Extend(bg, 2*fairTestTTL))
+		behind := waits(bg, r.locker, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+		r.valid(k)
+		r.ok(k.Release(bg))
+		r.ok(r.got("the one behind", behind).Release(bg))
+		r.gone()
+	})
 }
 
 // A message counts from the last send that the server answered, never from its arrival, nor from a poke that is unanswered.
 func TestFairMessageValidityCountsFromAnAnsweredSend(t *testing.T) {
 	const ttl = 8 * time.Second // it has waited for less than half of it when the lock is released, or would be refreshed
-	r := newFairRig(t)
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	release := make(chan struct{})
-	defer close(release)
-	before := time.Now()
-	poked := r.once("poke", 1, redistest.Late(release)) // never carried out
-	waiter := waits(bg, r.locker, r.key, ttl)
-	r.queued(1)
-	after := time.Now()
-	<-poked
-	r.ok(k.Release(bg))
-	k = r.got("the waiter", waiter)
-	if late := k.Deadline().Sub(after.Add(validFor(ttl))); late > 0 {
-		t.Errorf("Deadline is %v later than the answered send allows", late)
-	} else if early := before.Add(validFor(ttl)).Sub(k.Deadline()); early > 0 {
-		t.Errorf("Deadline is %v too early", early)
-	}
-	r.proxy.Rule(nil)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		release := make(chan struct{})
+		defer close(release)
+		before := time.Now()
+		poked := r.once("poke", 1, redistest.Late(release)) // never carried out
+		waiter := waits(bg, r.locker, r.key, ttl)
+		r.queued(1)
+		after := time.Now()
+		<-poked
+		r.ok(k.Release(bg))
+		k = r.got("the waiter", waiter)
+		if late := k.Deadline().Sub(after.Add(validFor(ttl))); late > 0 {
+			t.Errorf("Deadline is %v later than the answered send allows", late)
+		} else if early := before.Add(validFor(ttl)).Sub(k.Deadline()); early > 0 {
+			t.Errorf("Deadline is %v too early", early)
+		}
+		r.proxy.Rule(nil)
+	})
 }
 
 // A token that waited for longer than half of its ttl is refreshed before it is handed out.
 func TestFairLongWaitIsRefreshed(t *testing.T) {
 	t.Parallel() // mostly it waits
 	const ttl = 3 * time.Second
-	r := newFairRig(t)
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	waiter := waits(bg, r.locker, r.key, ttl)
-	r.queued(1)
-	enter := time.Now()
-	eventually(t, "half of the ttl is over", func() bool { return time.Since(enter) > ttl*2/3 })
-	r.ok(k.Release(bg))
-	k = r.got("the waiter", waiter)
-	if left := time.Until(k.Deadline()); left < ttl/2 {
-		t.Errorf("only %v is left", left)
-	}
-	r.ok(k.Release(bg))
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		waiter := waits(bg, r.locker, r.key, ttl)
+		r.queued(1)
+		enter := time.Now()
+		eventually(t, "half of the ttl is over", func() bool { return time.Since(enter) > ttl*2/3 })
+		r.ok(k.Release(bg))
+		k = r.got("the waiter", waiter)
+		if left := time.Until(k.Deadline()); left < ttl/2 {
+			t.Errorf("only %v is left", left)
+		}
+		r.ok(k.Release(bg))
+	})
 }
 
 // The heir of an entry may have another ttl: the entry's counts, and what it wants is asked for.
 func TestFairHeirHasItsOwnTTL(t *testing.T) {
-	r := newFairRig(t)
-	for _, tt := range []struct{ first, heir time.Duration }{{4 * time.Second, time.Minute}, {time.Minute, 4 * time.Second}} {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		for _, tt := range []struct{ first, heir time.Duration }{{4 * time.Second, time.Minute}, {time.Minute, 4 * time.Second}} {
+			k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+			ctx, cancel := context.WithCancel(bg)
+			first := waits(ctx, r.locker, r.key, tt.first)
+			r.queued(1)
+			sent := len(r.proxy.Requests())
+			heir := waits(bg, r.locker, r.key, tt.heir)
+			eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 2 })
+			cancel()
+			if a := receive(t, "the first gives up", first); a.err == nil {
+				t.Fatal("it got the lock")
+			}
+			r.poked()
+			for _, q := range r.proxy.Requests()[sent:] {
+				if verb := verbOf(q); verb != "poke" && verb != "ping" {
+					t.Errorf("the heir sent %s", verb)
+				}
+			}
+			r.ok(k.Release(bg))
+			k = r.got("the heir", heir)
+			if left := time.Until(k.Deadline()); left < tt.heir/2 {
+				t.Errorf("the heir with %v has %v left", tt.heir, left)
+			}
+			r.ok(k.Release(bg))
+		}
+		r.gone()
+	})
+}
+
+// What a POKE says is left counts, not the ttl that was asked for.
+func TestFairPokeTellsWhatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.locker.OpTimeout = 20 * time.Second // or the line would be cut for its silence
 		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
 		ctx, cancel := context.WithCancel(bg)
-		first := waits(ctx, r.locker, r.key, tt.first)
+		first := waits(ctx, r.locker, r.key, 6*time.Second)
 		r.queued(1)
-		sent := len(r.proxy.Requests())
-		heir := waits(bg, r.locker, r.key, tt.heir)
+		heir := waits(bg, r.locker, r.key, time.Second)
 		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 2 })
 		cancel()
 		if a := receive(t, "the first gives up", first); a.err == nil {
 			t.Fatal("it got the lock")
 		}
-		r.poked()
-		for _, q := range r.proxy.Requests()[sent:] {
-			if verb := verbOf(q); verb != "poke" && verb != "ping" {
-				t.Errorf("the heir sent %s", verb)
-			}
-		}
+		letGo := r.messagesHeld()
+		r.poked() // so that the next one is a second away
 		r.ok(k.Release(bg))
-		k = r.got("the heir", heir)
-		if left := time.Until(k.Deadline()); left < tt.heir/2 {
-			t.Errorf("the heir with %v has %v left", tt.heir, left)
-		}
-		r.ok(k.Release(bg))
-	}
-	r.gone()
-}
-
-// What a POKE says is left counts, not the ttl that was asked for.
-func TestFairPokeTellsWhatIsLeft(t *testing.T) {
-	r := newFairRig(t)
-	r.locker.OpTimeout = 20 * time.Second // or the line would be cut for its silence
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	ctx, cancel := context.WithCancel(bg)
-	first := waits(ctx, r.locker, r.key, 6*time.Second)
-	r.queued(1)
-	heir := waits(bg, r.locker, r.key, time.Second)
-	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 2 })
-	cancel()
-	if a := receive(t, "the first gives up", first); a.err == nil {
-		t.Fatal("it got the lock")
-	}
-	letGo := r.messagesHeld()
-	r.poked() // so that the next one is a second away
-	r.ok(k.Release(bg))
-	r.ok(r.got("the heir, by a poke", heir).Release(bg))
-	letGo()
+		r.ok(r.got("the heir, by a poke", heir).Release(bg))
+		letGo()
+	})
 }
 
 // A message that was lost with the connection is found by the poke that follows the next subscription, not by the timer.
 func TestFairResubscriptionIsFollowedByAPoke(t *testing.T) {
-	r := newFairRig(t)
-	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
-	waiter := waits(bg, r.locker, r.key, time.Minute)
-	r.queued(1)
-	least := time.Hour
-	for range 5 { // on a busy machine one may take its time; by the timer each would
-		r.poked() // so that the timer's is a second away
-		begin := time.Now()
-		subscribed, n := len(r.sent("subscribe")), len(r.sent("poke"))
-		r.do("CLIENT", "KILL", "TYPE", "pubsub")
-		eventually(t, "it subscribes again", func() bool { return len(r.sent("subscribe")) > subscribed })
-		eventually(t, "it pokes", func() bool { return len(r.sent("poke")) > n })
-		if least = min(least, time.Since(begin)); least < 900*time.Millisecond {
-			break
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+		waiter := waits(bg, r.locker, r.key, time.Minute)
+		r.queued(1)
+		least := time.Hour
+		for range 5 { // on a busy machine one may take its time; by the timer each would
+			r.poked() // so that the timer's is a second away
+			begin := time.Now()
+			subscribed, n := len(r.sent("subscribe")), len(r.sent("poke"))
+			r.do("CLIENT", "KILL", "TYPE", "pubsub")
+			eventually(t, "it subscribes again", func() bool { return len(r.sent("subscribe")) > subscribed })
+			eventually(t, "it pokes", func() bool { return len(r.sent("poke")) > n })
+			if least = min(least, time.Since(begin)); least < 900*time.Millisecond {
+				break
+			}
 		}
-	}
-	if least > 900*time.Millisecond {
-		t.Errorf("it took %v at least", least)
-	}
-	r.ok(k.Release(bg))
-	r.ok(r.got("the waiter", waiter).Release(bg))
+		if least > 900*time.Millisecond {
+			t.Errorf("it took %v at least", least)
+		}
+		r.ok(k.Release(bg))
+		r.ok(r.got("the waiter", waiter).Release(bg))
+	})
 }
 
 // A token that quits may be granted all the same, by an ENTER that is carried out after the QUIT. The message passes it on,
 // before the QUIT is answered.
 func TestFairMessageForATokenThatQuits(t *testing.T) {
-	r := newFairRig(t)
-	r.locker.OpTimeout = time.Minute
-	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
-	ctx, cancel := context.WithCancel(bg)
-	first := waits(ctx, r.locker, r.key, time.Minute)
-	r.queued(1)
-	entry := r.entries()[0]
-	release := make(chan struct{})
-	defer close(release)
-	came := r.once("quit", 1, redistest.Hold(release))
-	cancel()
-	wants(t, receive(t, "it gives up", first).err, context.Canceled)
-	<-came
-	r.queued(0)
-	r.do("RPUSH", r.queue, entry) // as a late ENTER would
-	r.ok(k.Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.locker.OpTimeout = time.Minute
+		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+		ctx, cancel := context.WithCancel(bg)
+		first := waits(ctx, r.locker, r.key, time.Minute)
+		r.queued(1)
+		entry := r.entries()[0]
+		release := make(chan struct{})
+		defer close(release)
+		came := r.once("quit", 1, redistest.Hold(release))
+		cancel()
+		wants(t, receive(t, "it gives up", first).err, context.Canceled)
+		<-came
+		r.queued(0)
+		r.do("RPUSH", r.queue, entry) // as a late ENTER would
+		r.ok(k.Release(bg))
+		r.gone()
+	})
 }
 
 // A "gone" may be older than the message that the token was granted: then one more poke decides.
 func TestFairGoneMayBeOlderThanAMessage(t *testing.T) {
 	const ttl = 3 * time.Second
-	r := newFairRig(t)
-	r.locker.OpTimeout = time.Minute
-	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
-	release := make(chan struct{})
-	came := r.once("poke", 1, redistest.Hold(release))
-	waiter := waits(bg, r.locker, r.key, ttl)
-	r.queued(1)
-	enter := time.Now()
-	entry := r.entries()[0]
-	r.do("DEL", r.queue)
-	<-came
-	eventually(t, "POKE is carried out", func() bool {
-		calls, err := r.real().Calls()
-		return err == nil && calls["lpos"] > 0
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.locker.OpTimeout = time.Minute
+		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+		release := make(chan struct{})
+		came := r.once("poke", 1, redistest.Hold(release))
+		waiter := waits(bg, r.locker, r.key, ttl)
+		r.queued(1)
+		enter := time.Now()
+		entry := r.entries()[0]
+		r.do("DEL", r.queue)
+		<-came
+		eventually(t, "POKE is carried out", func() bool { return r.carriedOut("poke") > 0 })
+		r.do("RPUSH", r.queue, entry) // as a late ENTER would
+		eventually(t, "half of the ttl is over", func() bool { return time.Since(enter) > ttl*2/3 })
+		r.ok(k.Release(bg))
+		eventually(t, "the message has come", func() bool { return redigolock.PokesAgain(r.locker, r.key) })
+		close(release)
+		k = r.got("the waiter", waiter)
+		if !strings.HasSuffix(entry, k.Token()) {
+			t.Errorf("it has %q, want what was granted to %q", k.Token(), entry)
+		}
+		r.ok(k.Release(bg))
+		r.gone()
 	})
-	r.do("RPUSH", r.queue, entry) // as a late ENTER would
-	eventually(t, "half of the ttl is over", func() bool { return time.Since(enter) > ttl*2/3 })
-	r.ok(k.Release(bg))
-	eventually(t, "the message has come", func() bool { return redigolock.PokesAgain(r.locker, r.key) })
-	close(release)
-	k = r.got("the waiter", waiter)
-	if !strings.HasSuffix(entry, k.Token()) {
-		t.Errorf("it has %q, want what was granted to %q", k.Token(), entry)
-	}
-	r.ok(k.Release(bg))
-	r.gone()
 }

@@ -3,6 +3,7 @@ package redigolock_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -14,26 +15,28 @@ import (
 // Over a Mux a fair Locker does what it does over a pool: it serves many, survives a connection that breaks under all of
 // them, and leaves nothing.
 func TestFairOverAMux(t *testing.T) {
-	r := newFairRig(t)
-	r.wrap = func(p *redis.Pool) redigolock.Pool { return muxOver(t, p) }
-	r.contend(3, 60, time.Second)
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.wrap = func(p *redis.Pool) redigolock.Pool { return muxOver(t, p) }
+		r.contend(3, 24, 100*time.Millisecond)
+		r.gone()
 
-	l := r.fair(muxOver(t, r.proxy.Pool()))
-	l.OpTimeout = shortOp
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	r.once("enter", 1, redistest.Drop())
-	waiter := waits(bg, l, r.key, fairTestTTL)
-	r.queued(1)
-	behind := waits(bg, l, r.key, fairTestTTL)
-	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == 2 })
-	r.ok(k.Release(bg))
-	k = r.got("the waiter", waiter)
-	r.once("rel", 1, redistest.Drop())
-	r.ok(k.Release(bg))
-	r.ok(r.got("the one behind", behind).Release(bg))
-	r.gone()
-	r.oncePerToken()
+		l := r.fair(muxOver(t, r.proxy.Pool()))
+		l.OpTimeout = shortOp
+		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		r.once("enter", 1, redistest.Drop())
+		waiter := waits(bg, l, r.key, fairTestTTL)
+		r.queued(1)
+		behind := waits(bg, l, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == 2 })
+		r.ok(k.Release(bg))
+		k = r.got("the waiter", waiter)
+		r.once("rel", 1, redistest.Drop())
+		r.ok(k.Release(bg))
+		r.ok(r.got("the one behind", behind).Release(bg))
+		r.gone()
+		r.oncePerToken()
+	})
 }
 
 func muxOver(t *testing.T, p *redis.Pool) *redigolock.Mux {
@@ -48,24 +51,26 @@ func TestFairUnknownOutcomeIsAskedForOnANewConnection(t *testing.T) {
 	for lost, next := range map[string]string{"try": "poke", "enter": "poke", "rel": "rel", "quit": "quit"} {
 		t.Run(lost, func(t *testing.T) {
 			t.Parallel()
-			r := newFairRig(t)
-			pool := r.proxy.Pool()
-			l := r.fair(pool)
-			pooled := r.idle(pool, 6)
-			came := r.once(lost, 1, redistest.Drop())
-			r.sends(l, lost)
-			<-came
-			n := 1
-			if next != lost {
-				n = 0
-			}
-			eventually(t, "it asks", func() bool { return len(r.sent(next)) > n })
-			if !pooled[r.sent(lost)[0].Conn] {
-				t.Errorf("%s was not sent on a connection of the pool", lost)
-			}
-			if pooled[r.sent(next)[n].Conn] {
-				t.Errorf("%s was sent on a connection of the pool", next)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				pool := r.proxy.Pool()
+				l := r.fair(pool)
+				pooled := r.idle(pool, 6)
+				came := r.once(lost, 1, redistest.Drop())
+				r.sends(l, lost)
+				<-came
+				n := 1
+				if next != lost {
+					n = 0
+				}
+				eventually(t, "it asks", func() bool { return len(r.sent(next)) > n })
+				if !pooled[r.sent(lost)[0].Conn] {
+					t.Errorf("%s was not sent on a connection of the pool", lost)
+				}
+				if pooled[r.sent(next)[n].Conn] {
+					t.Errorf("%s was sent on a connection of the pool", next)
+				}
+			})
 		})
 	}
 }

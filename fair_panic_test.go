@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -215,17 +216,19 @@ func TestFairPanicsThatAreRecovered(t *testing.T) {
 
 // A dial of the user's that ends its goroutine ends one of the subscription's: it is dialled again.
 func TestFairSubscriptionWhoseDialExits(t *testing.T) {
-	r := newFairRig(t)
-	p := &trapped{r.server.Pool(), newTrap(true), newTrap(true), newTrap(true), newTrap(true)}
-	l := r.fair(p)
-	k := r.must(r.other().Acquire(bg, r.key, time.Hour))
-	p.dial.set(0)
-	waiter := waits(bg, l, r.key, time.Hour)
-	r.queued(1)
-	r.ok(k.Release(bg))
-	r.ok(r.got("the waiter", waiter).Release(bg))
-	r.ok(l.Close())
-	if redigolock.Subscribed(l) {
-		t.Error("Close leaves the subscription")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		p := &trapped{r.server.Pool(), newTrap(true), newTrap(true), newTrap(true), newTrap(true)}
+		l := r.fair(p)
+		k := r.must(r.other().Acquire(bg, r.key, time.Hour))
+		p.dial.set(0)
+		waiter := waits(bg, l, r.key, time.Hour)
+		r.queued(1)
+		r.ok(k.Release(bg))
+		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.ok(l.Close())
+		if redigolock.Subscribed(l) {
+			t.Error("Close leaves the subscription")
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
@@ -61,17 +62,19 @@ func TestFairReleaseThatMayNotPublish(t *testing.T) {
 // A grant of a token that the Locker does not know is of one that it has forgotten: it is passed on.
 func TestFairMessageOfAForgottenToken(t *testing.T) {
 	t.Parallel()
-	r := newFairRig(t)
-	r.do("SET", r.key, "forgotten", "PX", 60000)
-	waiter := waits(bg, r.locker, r.key, time.Minute)
-	r.queued(1)
-	entry := strings.SplitN(r.entries()[0], " ", 4)
-	begin := time.Now()
-	r.do("PUBLISH", entry[2], "forgotten")
-	k := r.got("the waiter", waiter)
-	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("it took %v", took)
-	}
-	r.ok(k.Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.do("SET", r.key, "forgotten", "PX", 60000)
+		waiter := waits(bg, r.locker, r.key, time.Minute)
+		r.queued(1)
+		entry := strings.SplitN(r.entries()[0], " ", 4)
+		begin := time.Now()
+		r.do("PUBLISH", entry[2], "forgotten")
+		k := r.got("the waiter", waiter)
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		r.ok(k.Release(bg))
+		r.gone()
+	})
 }

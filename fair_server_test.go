@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -70,105 +71,112 @@ func TestFairSurvivesTheServer(t *testing.T) {
 
 // While the server is away waiters wait, and it costs them nothing but that.
 func TestFairServerAwayAndBack(t *testing.T) {
-	r := newFairRig(t)
-	r.locker.OpTimeout = shortOp
-	k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
-	r.ok(k.Release(bg))
-	r.server.Kill()
-	waiter := waits(bg, r.locker, r.key, fairTestTTL)
-	gone, cancel := context.WithTimeout(bg, 300*time.Millisecond)
-	defer cancel()
-	_, err := r.locker.Acquire(gone, r.key, fairTestTTL)
-	wants(t, err, context.DeadlineExceeded)
-	r.ok(r.server.Restart())
-	r.ok(r.got("the waiter", waiter).Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.locker.OpTimeout = shortOp
+		k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
+		r.ok(k.Release(bg))
+		r.server.Kill()
+		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		gone, cancel := context.WithTimeout(bg, 300*time.Millisecond)
+		defer cancel()
+		_, err := r.locker.Acquire(gone, r.key, fairTestTTL)
+		wants(t, err, context.DeadlineExceeded)
+		r.ok(r.server.Restart())
+		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.gone()
+	})
 }
 
 // Waiters that give up at random leave no entry, no lock, no slot, no goroutine behind; and the others are served.
 func TestFairWaitersGiveUpAtRandom(t *testing.T) {
-	r := newFairRig(t)
-	const lockers, waiters, enough = 4, 200, 20 // so many are served in no time, but on a machine that is very busy
-	var all []*redigolock.Locker
-	for range lockers {
-		all = append(all, r.fair(r.proxy.Pool()))
-	}
-	var wg sync.WaitGroup
-	var mu sync.Mutex // protects served, inside
-	served, inside := 0, 0
-	begin := time.Now()
-	goOn := func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		took := time.Since(begin)
-		return took < 3*time.Second || served < enough && took < 30*time.Second
-	}
-	for i := range waiters {
-		spawn(&wg, func() {
-			for goOn() {
-				ctx, cancel := context.WithTimeout(bg, rand.N(30*time.Millisecond))
-				k, err := all[i%lockers].Acquire(ctx, r.key, fairTestTTL)
-				cancel()
-				if err != nil {
-					wants(t, err, context.DeadlineExceeded)
-					continue
-				}
-				mu.Lock()
-				if served++; inside != 0 {
-					t.Error("two hold the lock")
-				}
-				inside++
-				mu.Unlock()
-				time.Sleep(rand.N(100 * time.Microsecond))
-				mu.Lock()
-				inside--
-				mu.Unlock()
-				if err := k.Release(bg); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	r.gone()
-	if served < enough {
-		t.Errorf("only %d were served", served)
-	}
-	for _, l := range all {
-		eventually(t, "all slots go", func() bool { return redigolock.FairSlots(l) <= 1 })
-		r.ok(l.Close())
-		if redigolock.FairSlots(l) != 0 || redigolock.Subscribed(l) {
-			t.Error("a slot or a subscription is left after Close")
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		const lockers, waiters, enough = 4, 40, 20
+		r.server.(*simServer).delay(500 * time.Microsecond)
+		var all []*redigolock.Locker
+		for range lockers {
+			all = append(all, r.fair(r.proxy.Pool()))
 		}
-	}
-}
-
-// After many keys nothing is left: no key on the server, no slot in the Locker, no connection more than before.
-func TestFairManyKeysLeaveNothing(t *testing.T) {
-	r := newFairRig(t)
-	l, other := r.other(), r.other()
-	var wg sync.WaitGroup
-	for i := range 4 {
-		spawn(&wg, func() {
-			for n := range 500 {
-				key := "key-" + string(rune('a'+n%26)) + strings.Repeat("x", n/26)
-				for _, locker := range []*redigolock.Locker{l, other}[i%2:] {
-					k, err := locker.Acquire(bg, key, fairTestTTL)
+		var wg sync.WaitGroup
+		var mu sync.Mutex // protects served, inside
+		served, inside := 0, 0
+		begin := time.Now()
+		goOn := func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			took := time.Since(begin)
+			return took < 300*time.Millisecond || served < enough && took < 3*time.Second
+		}
+		for i := range waiters {
+			spawn(&wg, func() {
+				for goOn() {
+					ctx, cancel := context.WithTimeout(bg, rand.N(30*time.Millisecond))
+					k, err := all[i%lockers].Acquire(ctx, r.key, fairTestTTL)
+					cancel()
 					if err != nil {
-						t.Error(err)
-						return
+						wants(t, err, context.DeadlineExceeded)
+						continue
 					}
+					mu.Lock()
+					if served++; inside != 0 {
+						t.Error("two hold the lock")
+					}
+					inside++
+					mu.Unlock()
+					time.Sleep(rand.N(100 * time.Microsecond))
+					mu.Lock()
+					inside--
+					mu.Unlock()
 					if err := k.Release(bg); err != nil {
 						t.Error(err)
 					}
 				}
+			})
+		}
+		wg.Wait()
+		r.gone()
+		if served < enough {
+			t.Errorf("only %d were served", served)
+		}
+		for _, l := range all {
+			eventually(t, "all slots go", func() bool { return redigolock.FairSlots(l) <= 1 })
+			r.ok(l.Close())
+			if redigolock.FairSlots(l) != 0 || redigolock.Subscribed(l) {
+				t.Error("a slot or a subscription is left after Close")
 			}
+		}
+	})
+}
+
+// After many keys nothing is left: no key on the server, no slot in the Locker, no connection more than before.
+func TestFairManyKeysLeaveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		l, other := r.other(), r.other()
+		var wg sync.WaitGroup
+		for i := range 4 {
+			spawn(&wg, func() {
+				for n := range 500 {
+					key := "key-" + string(rune('a'+n%26)) + strings.Repeat("x", n/26)
+					for _, locker := range []*redigolock.Locker{l, other}[i%2:] {
+						k, err := locker.Acquire(bg, key, fairTestTTL)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						if err := k.Release(bg); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
+		r.gone()
+		eventually(t, "nothing is left of the keys", func() bool {
+			return redigolock.FairSlots(l)+redigolock.FairSlots(other) == 0 && !redigolock.Subscribed(l) && !redigolock.Subscribed(other)
 		})
-	}
-	wg.Wait()
-	r.gone()
-	eventually(t, "nothing is left of the keys", func() bool {
-		return redigolock.FairSlots(l)+redigolock.FairSlots(other) == 0 && !redigolock.Subscribed(l) && !redigolock.Subscribed(other)
 	})
 }
 
@@ -235,92 +243,102 @@ func slotTag(key string) string {
 
 // Entries of another version of the format are in another queue; what cannot be read in this one is passed over.
 func TestFairOtherVersionsEntriesAreNotMisread(t *testing.T) {
-	r := newFairRig(t)
-	r.do("RPUSH", "{lock}:redigolock-q2", "9000 3 abc xyz")
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	r.do("RPUSH", r.queue, "v2;token=abc;ttl=9000")
-	waiter := waits(bg, r.locker, r.key, fairTestTTL)
-	r.queued(2)
-	r.ok(k.Release(bg))
-	r.ok(r.got("the waiter", waiter).Release(bg))
-	if n := r.do("LLEN", "{lock}:redigolock-q2"); n != int64(1) {
-		t.Errorf("the other version's queue has %v entries", n)
-	}
-	r.do("DEL", "{lock}:redigolock-q2")
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.do("RPUSH", "{lock}:redigolock-q2", "9000 3 abc xyz")
+		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		r.do("RPUSH", r.queue, "v2;token=abc;ttl=9000")
+		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		r.queued(2)
+		r.ok(k.Release(bg))
+		r.ok(r.got("the waiter", waiter).Release(bg))
+		if n := r.do("LLEN", "{lock}:redigolock-q2"); n != int64(1) {
+			t.Errorf("the other version's queue has %v entries", n)
+		}
+		r.do("DEL", "{lock}:redigolock-q2")
+		r.gone()
+	})
 }
 
 // KeepAlive renews a fair lock, and the next waiter gets the lock when the holder's renewals end.
 func TestFairKeepAlive(t *testing.T) {
 	t.Parallel() // mostly it waits
 	const ttl = 2 * time.Second
-	r := newFairRig(t)
-	k := r.must(r.locker.Acquire(bg, r.key, ttl))
-	first := k.Deadline()
-	kept := k.KeepAlive(bg)
-	waiter := waits(bg, r.other(), r.key, fairTestTTL)
-	r.queued(1)
-	eventually(t, "it is renewed three times, and outlives its ttl", func() bool {
-		return len(r.sent("fairextend")) >= 3 && time.Now().After(first) || kept.Err() != nil
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.locker.Acquire(bg, r.key, ttl))
+		first := k.Deadline()
+		kept := k.KeepAlive(bg)
+		waiter := waits(bg, r.other(), r.key, fairTestTTL)
+		r.queued(1)
+		eventually(t, "it is renewed three times, and outlives its ttl", func() bool {
+			return len(r.sent("fairextend")) >= 3 && time.Now().After(first) || kept.Err() != nil
+		})
+		r.ok(kept.Err())
+		r.valid(k)
+		r.ok(k.Release(bg))
+		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.gone()
 	})
-	r.ok(kept.Err())
-	r.valid(k)
-	r.ok(k.Release(bg))
-	r.ok(r.got("the waiter", waiter).Release(bg))
-	r.gone()
 }
 
 // A server that has forgotten the scripts is told them again by a renewal, too.
 func TestFairKeepAliveAfterScriptFlush(t *testing.T) {
 	t.Parallel() // mostly it waits
 	const ttl = 2 * time.Second
-	r := newFairRig(t)
-	k := r.must(r.locker.Acquire(bg, r.key, ttl))
-	kept := k.KeepAlive(bg)
-	r.do("SCRIPT", "FLUSH")
-	deadline := k.Deadline()
-	eventually(t, "it is renewed", func() bool { return k.Deadline().After(deadline) })
-	r.ok(kept.Err())
-	r.valid(k)
-	r.ok(k.Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.locker.Acquire(bg, r.key, ttl))
+		kept := k.KeepAlive(bg)
+		r.do("SCRIPT", "FLUSH")
+		deadline := k.Deadline()
+		eventually(t, "it is renewed", func() bool { return k.Deadline().After(deadline) })
+		r.ok(kept.Err())
+		r.valid(k)
+		r.ok(k.Release(bg))
+		r.gone()
+	})
 }
 
 // A lock that was obtained elsewhere is released as any other: it is handed over.
 func TestFairAttachedLockIsHandedOver(t *testing.T) {
-	r := newFairRig(t)
-	r.do("SET", r.key, "token", "PX", 60000)
-	k := r.must(r.locker.Attach(bg, r.key, "token", fairTestTTL))
-	waiter := waits(bg, r.other(), r.key, fairTestTTL)
-	own := waits(bg, r.locker, r.key, fairTestTTL)
-	r.queued(2)
-	r.ok(k.Release(bg))
-	for range 2 {
-		select {
-		case x := <-waiter:
-			r.ok(x.err)
-			r.ok(x.k.Release(bg))
-		case x := <-own:
-			r.ok(x.err)
-			r.ok(x.k.Release(bg))
-		case <-time.After(10 * time.Second):
-			t.Fatal("nobody gets the lock")
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.do("SET", r.key, "token", "PX", 60000)
+		k := r.must(r.locker.Attach(bg, r.key, "token", fairTestTTL))
+		waiter := waits(bg, r.other(), r.key, fairTestTTL)
+		own := waits(bg, r.locker, r.key, fairTestTTL)
+		r.queued(2)
+		r.ok(k.Release(bg))
+		for range 2 {
+			select {
+			case x := <-waiter:
+				r.ok(x.err)
+				r.ok(x.k.Release(bg))
+			case x := <-own:
+				r.ok(x.err)
+				r.ok(x.k.Release(bg))
+			case <-time.After(10 * time.Second):
+				t.Fatal("nobody gets the lock")
+			}
 		}
-	}
-	r.gone()
+		r.gone()
+	})
 }
 
 // A pool whose connections are bound to a node has no subscription yet: whoever must wait is told.
 func TestFairOnABindingPool(t *testing.T) {
-	r := newFairRig(t)
-	l := r.fair(bindingPool{Pool: r.server.Pool(), t: t})
-	k := r.must(l.Acquire(bg, r.key, fairTestTTL))
-	r.ok(k.Release(bg))
-	k = r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	_, err := l.Acquire(bg, r.key, fairTestTTL)
-	wants(t, err, redigolock.ErrUnsupported)
-	r.ok(k.Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		l := r.fair(bindingPool{Pool: r.server.Pool(), t: t})
+		k := r.must(l.Acquire(bg, r.key, fairTestTTL))
+		r.ok(k.Release(bg))
+		k = r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		_, err := l.Acquire(bg, r.key, fairTestTTL)
+		wants(t, err, redigolock.ErrUnsupported)
+		r.ok(k.Release(bg))
+		r.gone()
+	})
 }
 
 // A renewal that finds the lock gone hands it to whoever waits.
@@ -331,7 +349,7 @@ func TestFairExtendOfALostLockHandsItOver(t *testing.T) {
 	r.queued(1)
 	r.do("DEL", r.key)
 	wants(t, k.Extend(bg, fairTestTTL), redigolock.ErrNotHeld)
-	if calls, err := r.real().Calls(); err != nil || calls["publish"] != 1 {
+	if calls, err := r.server.Calls(); err != nil || calls["publish"] != 1 {
 		t.Errorf("%d messages, %v", calls["publish"], err)
 	}
 	r.ok(r.got("the waiter", waiter).Release(bg))

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -29,8 +30,13 @@ func newFairRig(t *testing.T, args ...string) *fairRig {
 	t.Helper()
 	server := redistest.Start(t, args...)
 	proxy := redistest.NewProxy(t, server.Addr())
-	r := &fairRig{rig: &rig{t: t, server: server, proxy: proxy}, key: fairKey, queue: fairQueue}
-	r.locker = r.fair(proxy.Pool())
+	return newFairRigOn(&rig{t: t, server: server, proxy: proxy})
+}
+
+func newFairRigOn(bare *rig) *fairRig {
+	bare.t.Helper()
+	r := &fairRig{rig: bare, key: fairKey, queue: fairQueue}
+	r.locker = r.fair(r.proxy.Pool())
 	r.loadScripts()
 	return r
 }
@@ -146,7 +152,7 @@ func TestFairOneScriptForEachContendedCycle(t *testing.T) {
 				r := newFairRig(t)
 				before, err := r.real().Calls()
 				r.ok(err)
-				cycles := r.contend(lockers, waiters, time.Second)
+				cycles := r.contend(lockers, waiters, 300*time.Millisecond)
 				after, err := r.real().Calls()
 				r.ok(err)
 				sent := after["evalsha"] - before["evalsha"]
@@ -213,31 +219,33 @@ func (r *fairRig) contend(lockers, waiters int, d time.Duration) int64 {
 
 // Whoever comes first is served first: among the Lockers by the server's queue, within a Locker by its own.
 func TestFairServesInTheOrderOfArrival(t *testing.T) {
-	r := newFairRig(t)
-	first := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
-	var chans []<-chan acquired
-	for i := range 5 {
-		chans = append(chans, waits(bg, r.other(), r.key, fairTestTTL))
-		r.queued(i + 1)
-	}
-	r.ok(first.Release(bg))
-	for i, ch := range chans {
-		k := r.got(fmt.Sprintf("the waiter %d of another Locker", i), ch)
-		r.ok(k.Release(bg))
-	}
-	l := r.other()
-	first = r.must(l.Acquire(bg, r.key, fairTestTTL))
-	chans = chans[:0]
-	for i := range 5 {
-		chans = append(chans, waits(bg, l, r.key, fairTestTTL))
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == i+1 })
-	}
-	for i, ch := range chans {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		first := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+		var chans []<-chan acquired
+		for i := range 5 {
+			chans = append(chans, waits(bg, r.other(), r.key, fairTestTTL))
+			r.queued(i + 1)
+		}
 		r.ok(first.Release(bg))
-		first = r.got(fmt.Sprintf("the waiter %d of the same Locker", i), ch)
-	}
-	r.ok(first.Release(bg))
-	r.gone()
+		for i, ch := range chans {
+			k := r.got(fmt.Sprintf("the waiter %d of another Locker", i), ch)
+			r.ok(k.Release(bg))
+		}
+		l := r.other()
+		first = r.must(l.Acquire(bg, r.key, fairTestTTL))
+		chans = chans[:0]
+		for i := range 5 {
+			chans = append(chans, waits(bg, l, r.key, fairTestTTL))
+			eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == i+1 })
+		}
+		for i, ch := range chans {
+			r.ok(first.Release(bg))
+			first = r.got(fmt.Sprintf("the waiter %d of the same Locker", i), ch)
+		}
+		r.ok(first.Release(bg))
+		r.gone()
+	})
 }
 
 // Nobody overtakes the queue: neither TryAcquire, nor an Acquire that has just come, when the lock was deleted by hand.
@@ -255,48 +263,54 @@ func TestFairNobodyOvertakesTheQueue(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newFairRig(t)
-			r.do("SET", r.key, "foreign", "PX", 60000)
-			waiter := waits(bg, r.other(), r.key, fairTestTTL)
-			r.queued(1)
-			r.do("DEL", r.key)
-			wants(t, acquire(r.locker, bg, r.key), redigolock.ErrHeld)
-			r.ok(r.got("the one that waited", waiter).Release(bg))
-			r.gone()
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				r.do("SET", r.key, "foreign", "PX", 60000)
+				waiter := waits(bg, r.other(), r.key, fairTestTTL)
+				r.queued(1)
+				r.do("DEL", r.key)
+				wants(t, acquire(r.locker, bg, r.key), redigolock.ErrHeld)
+				r.ok(r.got("the one that waited", waiter).Release(bg))
+				r.gone()
+			})
 		})
 	}
 }
 
 // Without contention a cycle is two scripts, and there is no subscription.
 func TestFairUncontendedCostsNoSubscription(t *testing.T) {
-	r := newFairRig(t)
-	for range 3 {
-		r.ok(r.must(r.locker.Acquire(bg, r.key, fairTestTTL)).Release(bg))
-		r.ok(r.must(r.locker.TryAcquire(bg, r.key, fairTestTTL)).Release(bg))
-	}
-	for _, q := range r.proxy.Requests() {
-		if verb := verbOf(q); verb != "try" && verb != "rel" {
-			t.Errorf("%s was sent", verb)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		for range 3 {
+			r.ok(r.must(r.locker.Acquire(bg, r.key, fairTestTTL)).Release(bg))
+			r.ok(r.must(r.locker.TryAcquire(bg, r.key, fairTestTTL)).Release(bg))
 		}
-	}
-	if n := len(r.proxy.Requests()); n != 12 {
-		t.Errorf("%d requests for 6 cycles", n)
-	}
-	if n := redigolock.FairSlots(r.locker); n != 0 {
-		t.Errorf("%d slots are left", n)
-	}
+		for _, q := range r.proxy.Requests() {
+			if verb := verbOf(q); verb != "try" && verb != "rel" {
+				t.Errorf("%s was sent", verb)
+			}
+		}
+		if n := len(r.proxy.Requests()); n != 12 {
+			t.Errorf("%d requests for 6 cycles", n)
+		}
+		if n := redigolock.FairSlots(r.locker); n != 0 {
+			t.Errorf("%d slots are left", n)
+		}
+	})
 }
 
 // The subscription ends by itself some seconds after the last wait, and with it all goroutines.
 func TestFairSubscriptionEndsByItself(t *testing.T) {
-	r := newFairRig(t)
-	l := &redigolock.Locker{Pool: r.server.Pool(), Fair: true} // never closed
-	k := r.must(l.Acquire(bg, r.key, fairTestTTL))
-	waiter := waits(bg, l, r.key, fairTestTTL)
-	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == 1 })
-	r.ok(k.Release(bg))
-	r.ok(r.got("the waiter", waiter).Release(bg))
-	eventually(t, "the subscription ends", func() bool { return !redigolock.Subscribed(l) && redigolock.FairSlots(l) == 0 })
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		l := &redigolock.Locker{Pool: r.server.Pool(), Fair: true} // never closed
+		k := r.must(l.Acquire(bg, r.key, fairTestTTL))
+		waiter := waits(bg, l, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == 1 })
+		r.ok(k.Release(bg))
+		r.ok(r.got("the waiter", waiter).Release(bg))
+		eventually(t, "the subscription ends", func() bool { return !redigolock.Subscribed(l) && redigolock.FairSlots(l) == 0 })
+	})
 }
 
 // Where messages are sharded everything goes through their commands.
@@ -312,7 +326,7 @@ func TestFairSharded(t *testing.T) {
 	k = r.got("the waiter", waiter)
 	r.ok(k.Extend(bg, 2*fairTestTTL))
 	r.ok(k.Release(bg))
-	calls, err := r.real().Calls()
+	calls, err := r.server.Calls()
 	r.ok(err)
 	if calls["spublish"] != 1 || calls["publish"] != 0 || calls["ssubscribe"] == 0 || calls["subscribe"] != 0 {
 		t.Errorf("spublish %d, publish %d, ssubscribe %d, subscribe %d", calls["spublish"], calls["publish"], calls["ssubscribe"], calls["subscribe"])
@@ -321,33 +335,35 @@ func TestFairSharded(t *testing.T) {
 
 // Keys of all forms have queues of their own.
 func TestFairKeysDoNotShareAQueue(t *testing.T) {
-	r := newFairRig(t)
-	l, other := r.other(), r.other()
-	keys := []string{"a", "{a}", "a{", "{a}b", "b{a}", "\x00\xff \n"}
-	var held []*redigolock.Lock
-	var chans []<-chan acquired
-	for _, key := range keys {
-		held = append(held, r.must(l.Acquire(bg, key, fairTestTTL)))
-		chans = append(chans, waits(bg, other, key, fairTestTTL))
-	}
-	c := r.server.Pool().Get()
-	defer c.Close()
-	for i, key := range keys {
-		eventually(t, "one waits for each key", func() bool {
-			info, err := redigolock.Inspect(bg, c, key)
-			return err == nil && info.Waiters == 1 && info.Token == held[i].Token()
-		})
-	}
-	for i := range keys {
-		select {
-		case a := <-chans[i]:
-			t.Fatalf("%q was handed over early: %v", keys[i], a.err)
-		default:
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		l, other := r.other(), r.other()
+		keys := []string{"a", "{a}", "a{", "{a}b", "b{a}", "\x00\xff \n"}
+		var held []*redigolock.Lock
+		var chans []<-chan acquired
+		for _, key := range keys {
+			held = append(held, r.must(l.Acquire(bg, key, fairTestTTL)))
+			chans = append(chans, waits(bg, other, key, fairTestTTL))
 		}
-		r.ok(held[i].Release(bg))
-		r.ok(r.got(keys[i], chans[i]).Release(bg))
-	}
-	r.gone()
+		c := r.server.Pool().Get()
+		defer c.Close()
+		for i, key := range keys {
+			eventually(t, "one waits for each key", func() bool {
+				info, err := redigolock.Inspect(bg, c, key)
+				return err == nil && info.Waiters == 1 && info.Token == held[i].Token()
+			})
+		}
+		for i := range keys {
+			select {
+			case a := <-chans[i]:
+				t.Fatalf("%q was handed over early: %v", keys[i], a.err)
+			default:
+			}
+			r.ok(held[i].Release(bg))
+			r.ok(r.got(keys[i], chans[i]).Release(bg))
+		}
+		r.gone()
+	})
 }
 
 // Inspect counts the Lockers that wait, and says 0 where the user has no right to the queue.
@@ -385,62 +401,68 @@ func TestFairInspectShowsTheWaiters(t *testing.T) {
 
 // The Observer is told what happens.
 func TestFairObserver(t *testing.T) {
-	r := newFairRig(t)
-	var got, contended, released atomic.Int64
-	r.locker.Observer = &redigolock.Observer{
-		Acquired:  func(context.Context, *redigolock.Lock, time.Duration) { got.Add(1) },
-		Contended: func(context.Context, string, *redigolock.HeldError) { contended.Add(1) },
-		Released:  func(context.Context, *redigolock.Lock, time.Duration, error) { released.Add(1) },
-	}
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	waiter := waits(bg, r.locker, r.key, fairTestTTL)
-	r.queued(1)
-	r.ok(k.Release(bg))
-	r.ok(r.got("the waiter", waiter).Release(bg))
-	if got.Load() != 1 || released.Load() != 1 || contended.Load() == 0 {
-		t.Errorf("acquired %d, contended %d, released %d", got.Load(), contended.Load(), released.Load())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		var got, contended, released atomic.Int64
+		r.locker.Observer = &redigolock.Observer{
+			Acquired:  func(context.Context, *redigolock.Lock, time.Duration) { got.Add(1) },
+			Contended: func(context.Context, string, *redigolock.HeldError) { contended.Add(1) },
+			Released:  func(context.Context, *redigolock.Lock, time.Duration, error) { released.Add(1) },
+		}
+		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		r.queued(1)
+		r.ok(k.Release(bg))
+		r.ok(r.got("the waiter", waiter).Release(bg))
+		if got.Load() != 1 || released.Load() != 1 || contended.Load() == 0 {
+			t.Errorf("acquired %d, contended %d, released %d", got.Load(), contended.Load(), released.Load())
+		}
+	})
 }
 
 // A wait that ends with its context is that context's cause, and ErrHeld; one that ends with Close is ErrClosed.
 func TestFairGivenUpWaitSaysWhy(t *testing.T) {
-	r := newFairRig(t)
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	cause := errors.New("no longer needed")
-	ctx, cancel := context.WithCancelCause(bg)
-	waiter := waits(ctx, r.locker, r.key, fairTestTTL)
-	r.queued(1)
-	eventually(t, "it is told so", func() bool { return redigolock.Placed(r.locker, r.key) })
-	cancel(cause)
-	a := receive(t, "the waiter returns", waiter)
-	wants(t, a.err, cause, context.Canceled, redigolock.ErrHeld)
-	wantsNot(t, a.err, redigolock.ErrUnknown)
-	r.queued(0)
-	waiter = waits(bg, r.locker, r.key, fairTestTTL)
-	r.queued(1)
-	r.ok(r.locker.Close())
-	a = receive(t, "the waiter returns", waiter)
-	wants(t, a.err, redigolock.ErrClosed, redigolock.ErrHeld)
-	r.queued(0)
-	_, err := r.locker.Acquire(bg, r.key, fairTestTTL)
-	wants(t, err, redigolock.ErrClosed)
-	r.ok(k.Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		cause := errors.New("no longer needed")
+		ctx, cancel := context.WithCancelCause(bg)
+		waiter := waits(ctx, r.locker, r.key, fairTestTTL)
+		r.queued(1)
+		eventually(t, "it is told so", func() bool { return redigolock.Placed(r.locker, r.key) })
+		cancel(cause)
+		a := receive(t, "the waiter returns", waiter)
+		wants(t, a.err, cause, context.Canceled, redigolock.ErrHeld)
+		wantsNot(t, a.err, redigolock.ErrUnknown)
+		r.queued(0)
+		waiter = waits(bg, r.locker, r.key, fairTestTTL)
+		r.queued(1)
+		r.ok(r.locker.Close())
+		a = receive(t, "the waiter returns", waiter)
+		wants(t, a.err, redigolock.ErrClosed, redigolock.ErrHeld)
+		r.queued(0)
+		_, err := r.locker.Acquire(bg, r.key, fairTestTTL)
+		wants(t, err, redigolock.ErrClosed)
+		r.ok(k.Release(bg))
+		r.gone()
+	})
 }
 
 // Close lets held locks be: their Release still hands them over.
 func TestFairCloseKeepsWhatIsHeld(t *testing.T) {
-	r := newFairRig(t)
-	k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
-	own := waits(bg, r.locker, r.key, fairTestTTL)
-	eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
-	waiter := waits(bg, r.other(), r.key, fairTestTTL)
-	r.queued(1)
-	r.ok(r.locker.Close())
-	wants(t, receive(t, "the local waiter returns", own).err, redigolock.ErrClosed)
-	r.valid(k)
-	r.ok(k.Verify(bg))
-	r.ok(k.Release(bg))
-	r.ok(r.got("the waiter", waiter).Release(bg))
-	r.gone()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+		own := waits(bg, r.locker, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+		waiter := waits(bg, r.other(), r.key, fairTestTTL)
+		r.queued(1)
+		r.ok(r.locker.Close())
+		wants(t, receive(t, "the local waiter returns", own).err, redigolock.ErrClosed)
+		r.valid(k)
+		r.ok(k.Verify(bg))
+		r.ok(k.Release(bg))
+		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.gone()
+	})
 }

@@ -2,6 +2,7 @@ package redigolock_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
@@ -19,31 +20,32 @@ func TestFairTryAcquireLooksAgainAfterALostReply(t *testing.T) {
 		"not carried out": {redistest.Cut(), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newFairRig(t)
-			r.locker.OpTimeout = shortOp
-			r.once("try", 1, tt.act)
-			before := time.Now()
-			k, err := r.locker.TryAcquire(bg, r.key, time.Minute)
-			looks := r.sent("fairextend")
-			if len(looks) != 1 || looks[0].Conn == r.sent("try")[0].Conn {
-				t.Errorf("it looked %d times, want once on a connection of its own", len(looks))
-			}
-			r.ok(err)
-			r.valid(k)
-			tries := r.sent("try")
-			if anew := len(tries) == 2; anew != tt.anew || anew && tries[0].Args[5] == tries[1].Args[5] {
-				t.Errorf("it tried with %v", tries)
-			}
-			if tt.anew {
-				eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) >= 2 && !redigolock.FairOwes(r.locker) })
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				r.locker.OpTimeout = shortOp
+				r.once("try", 1, tt.act)
+				before := time.Now()
+				k, err := r.locker.TryAcquire(bg, r.key, time.Minute)
+				looks := r.sent("fairextend")
+				if len(looks) != 1 || looks[0].Conn == r.sent("try")[0].Conn {
+					t.Errorf("it looked %d times, want once on a connection of its own", len(looks))
+				}
+				r.ok(err)
 				r.valid(k)
-			}
-			if k.Deadline().Before(before.Add(validFor(time.Minute))) {
-				t.Errorf("Deadline is %v from before the send", k.Deadline().Sub(before))
-			}
-			r.ok(k.Release(bg))
-			r.gone()
+				tries := r.sent("try")
+				if anew := len(tries) == 2; anew != tt.anew || anew && tries[0].Args[5] == tries[1].Args[5] {
+					t.Errorf("it tried with %v", tries)
+				}
+				if tt.anew {
+					eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) >= 2 && !redigolock.FairOwes(r.locker) })
+					r.valid(k)
+				}
+				if k.Deadline().Before(before.Add(validFor(time.Minute))) {
+					t.Errorf("Deadline is %v from before the send", k.Deadline().Sub(before))
+				}
+				r.ok(k.Release(bg))
+				r.gone()
+			})
 		})
 	}
 }
@@ -62,27 +64,28 @@ func TestFairGrantThatIsToldTooLateIsUndone(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newFairRig(t)
-			r.locker.OpTimeout = time.Minute
-			clock := stopClock(r.locker)
-			if tt.verb == "enter" {
-				k := r.must(r.other().Acquire(bg, r.key, ttl))
-				waiter := waits(bg, r.locker, r.key, ttl)
-				r.queued(1)
-				r.ok(k.Release(bg))
-				r.ok(r.got("the waiter", waiter).Release(bg))
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				r.locker.OpTimeout = time.Minute
+				clock := stopClock(r.locker)
+				if tt.verb == "enter" {
+					k := r.must(r.other().Acquire(bg, r.key, ttl))
+					waiter := waits(bg, r.locker, r.key, ttl)
+					r.queued(1)
+					r.ok(k.Release(bg))
+					r.ok(r.got("the waiter", waiter).Release(bg))
+					r.gone()
+				}
+				release := make(chan struct{})
+				came := r.once(tt.verb, 1, redistest.Hold(release))
+				late := inBackground(func() error { _, err := tt.acquire(r.locker); return err })
+				<-came
+				eventually(t, "it is carried out", func() bool { return r.get(r.key) != "" })
+				clock.add(ttl)
+				close(release)
+				wants(t, receive(t, "the answer", late), redigolock.ErrExpired)
 				r.gone()
-			}
-			release := make(chan struct{})
-			came := r.once(tt.verb, 1, redistest.Hold(release))
-			late := inBackground(func() error { _, err := tt.acquire(r.locker); return err })
-			<-came
-			eventually(t, "it is carried out", func() bool { return r.get(r.key) != "" })
-			clock.add(ttl)
-			close(release)
-			wants(t, receive(t, "the answer", late), redigolock.ErrExpired)
-			r.gone()
+			})
 		})
 	}
 }

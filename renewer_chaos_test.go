@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -73,49 +74,39 @@ func releaseAll(locks []*redigolock.Lock) (first error) {
 }
 
 func TestManyLocksAreRenewedInBatchesOnOneConnection(t *testing.T) {
-	r := newRig(t)
-	const n, ttl = 5000, 10 * time.Second
-	clients := r.clients()
-	var dialer countingDialer
-	r.locker.Pool = dialer.pool(r.server.Dial)
-	warm := r.acquireMany(n, ttl) // the pool's connections exist by now
-	dials, goroutines := dialer.dials.Load(), runtime.NumGoroutine()
-	reads, err := r.real().Reads()
-	r.ok(err)
-	kept := make([]context.Context, n)
-	first := deadlines(warm)
-	for i, k := range warm {
-		kept[i] = k.KeepAlive(bg)
-	}
-	r.renewedSince(warm, first)
-	if more := runtime.NumGoroutine() - goroutines; more > 3 {
-		t.Errorf("%d goroutines more than without KeepAlive", more)
-	}
-	readsAfter, err := r.real().Reads()
-	r.ok(err)
-	if readsAfter-reads > n/5 { // a batch of 1,000 is some 15 reads of the server's buffer
-		t.Errorf("%d reads for %d renewals", readsAfter-reads, n)
-	}
-	if d := dialer.dials.Load() - dials; d != 1 {
-		t.Errorf("%d dials", d)
-	}
-	start := time.Now()
-	eventually(t, "a ttl passes", func() bool { return time.Since(start) > 7*time.Second })
-	for i, ctx := range kept {
-		if ctx.Err() != nil || time.Now().After(warm[i].Deadline()) {
-			t.Fatalf("%s: %v", warm[i].Key(), context.Cause(ctx))
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		const n, ttl = 5 * redigolock.GroupMost, 10 * time.Second
+		var dialer countingDialer
+		r.locker.Pool = dialer.pool(r.proxy.Dial)
+		warm := r.acquireMany(n, ttl) // the pool's connections exist by now
+		dials, goroutines := dialer.dials.Load(), runtime.NumGoroutine()
+		kept := make([]context.Context, n)
+		first := deadlines(warm)
+		for i, k := range warm {
+			kept[i] = k.KeepAlive(bg)
 		}
-	}
-	r.ok(releaseAll(warm))
-	eventually(t, "the goroutines are gone", func() bool { return !running("renewDue") && !running("judgeLosses") })
-	r.locker.Pool.(interface{ Close() error }).Close()
-	eventually(t, "the connections are gone", func() bool { return r.clients() == clients })
-}
-
-// clients is how many connections the server has.
-func (r *rig) clients() int {
-	r.t.Helper()
-	return strings.Count(fmt.Sprintf("%s", r.do("CLIENT", "LIST")), "\n")
+		r.renewedSince(warm, first)
+		if more := runtime.NumGoroutine() - goroutines; more > 3 {
+			t.Errorf("%d goroutines more than without KeepAlive", more)
+		}
+		if sent := len(r.sent("extend")); sent != n/redigolock.GroupMost {
+			t.Errorf("%d requests for %d renewals", sent, n)
+		}
+		if d := dialer.dials.Load() - dials; d != 1 {
+			t.Errorf("%d dials", d)
+		}
+		time.Sleep(10 * ttl)
+		for i, ctx := range kept {
+			if ctx.Err() != nil || time.Now().After(warm[i].Deadline()) {
+				t.Fatalf("%s: %v", warm[i].Key(), context.Cause(ctx))
+			}
+		}
+		r.ok(releaseAll(warm))
+		eventually(t, "the goroutines are gone", func() bool { return !running("renewDue") && !running("judgeLosses") })
+		r.locker.Pool.(interface{ Close() error }).Close()
+		eventually(t, "the connections are gone", func() bool { return r.proxy.Conns() == 0 })
+	})
 }
 
 // A lagMeter tells how late the machine woke a goroutine at worst.
@@ -149,87 +140,89 @@ func (m *lagMeter) end() time.Duration {
 }
 
 func TestStoppedServerEndsAllContextsInOrderAndInTime(t *testing.T) {
-	r := newRig(t)
-	n, ttl := 1000, 4*time.Second
-	if long() {
-		n, ttl = 100_000, time.Minute
-	}
-	type loss struct {
-		key   string
-		early time.Duration
-	}
-	var mu sync.Mutex // protects losses, and deadline, in that the renewer reads it
-	var losses []loss
-	deadline := map[string]time.Time{}
-	r.locker.Observer = &redigolock.Observer{Lost: func(_ context.Context, k *redigolock.Lock, cause error) {
-		key := k.Key()
-		now := time.Now()
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		n, ttl := 1000, 4*time.Second
+		if long() {
+			n, ttl = 100_000, time.Minute
+		}
+		type loss struct {
+			key   string
+			early time.Duration
+		}
+		var mu sync.Mutex // protects losses, and deadline, in that the renewer reads it
+		var losses []loss
+		deadline := map[string]time.Time{}
+		r.locker.Observer = &redigolock.Observer{Lost: func(_ context.Context, k *redigolock.Lock, cause error) {
+			key := k.Key()
+			now := time.Now()
+			mu.Lock()
+			defer mu.Unlock()
+			losses = append(losses, loss{key, deadline[key].Sub(now)})
+		}}
+		locks := r.acquireMany(n, ttl)
 		mu.Lock()
-		defer mu.Unlock()
-		losses = append(losses, loss{key, deadline[key].Sub(now)})
-	}}
-	locks := r.acquireMany(n, ttl)
-	mu.Lock()
-	for _, k := range locks {
-		deadline[k.Key()] = k.Deadline()
-	}
-	mu.Unlock()
-	r.server.Pause()
-	lag := measureLag()
-	var kept []context.Context
-	for _, k := range locks {
-		kept = append(kept, k.KeepAlive(bg))
-	}
-	tooLate := time.After(2 * ttl)
-	for i, ctx := range kept {
-		select {
-		case <-ctx.Done():
-		case <-tooLate:
-			t.Fatalf("lock %d of %d is not lost after two ttls", i, n)
+		for _, k := range locks {
+			deadline[k.Key()] = k.Deadline()
 		}
-		wants(t, context.Cause(ctx), redigolock.ErrLost)
-	}
-	noise := lag.end()
-	eventually(t, "all are told", func() bool { mu.Lock(); defer mu.Unlock(); return len(losses) == n })
-	margins := make([]time.Duration, n)
-	latest := time.Time{}
-	for i, x := range losses {
-		margins[i] = x.early
-		if d := deadline[x.key]; d.Before(latest.Add(-2 * time.Millisecond)) {
-			t.Fatalf("%s was lost after one whose Deadline is %v later", x.key, latest.Sub(d))
-		} else if d.After(latest) {
-			latest = d
+		mu.Unlock()
+		r.server.Pause()
+		lag := measureLag()
+		var kept []context.Context
+		for _, k := range locks {
+			kept = append(kept, k.KeepAlive(bg))
 		}
-	}
-	slices.Sort(margins)
-	t.Logf("before Deadline: min %v, 1%% %v, median %v, max %v; the machine was %v late at worst",
-		margins[0], margins[n/100], margins[n/2], margins[n-1], noise)
-	if margins[0] < -3*noise { // whoever tells of many losses may be kept from it more than once
-		t.Errorf("a context ended %v after Deadline", -margins[0])
-	}
-	if margins[n-1] > ttl/4 {
-		t.Errorf("a context ended %v before Deadline", margins[n-1])
-	}
-	for _, k := range locks {
-		if d := k.Deadline(); !d.Equal(deadline[k.Key()]) {
-			t.Fatalf("%s was renewed by a server that stands still", k.Key())
+		tooLate := time.After(2 * ttl)
+		for i, ctx := range kept {
+			select {
+			case <-ctx.Done():
+			case <-tooLate:
+				t.Fatalf("lock %d of %d is not lost after two ttls", i, n)
+			}
+			wants(t, context.Cause(ctx), redigolock.ErrLost)
 		}
-	}
-	r.server.Resume()
-	for _, k := range locks[:100] {
-		r.do("SET", k.Key(), "another's", "PX", 30000)
-	}
-	index := len(r.proxy.Requests())
-	start := time.Now()
-	eventually(t, "a while passes", func() bool { return time.Since(start) > 500*time.Millisecond })
-	if sent := r.proxy.Requests()[index:]; len(sent) > 0 {
-		t.Errorf("after the server went on: %v", sent[0])
-	}
-	for _, k := range locks[:100] {
-		if r.get(k.Key()) != "another's" || r.pttl(k.Key()) > 30*time.Second {
-			t.Fatalf("%s was touched", k.Key())
+		noise := lag.end()
+		eventually(t, "all are told", func() bool { mu.Lock(); defer mu.Unlock(); return len(losses) == n })
+		margins := make([]time.Duration, n)
+		latest := time.Time{}
+		for i, x := range losses {
+			margins[i] = x.early
+			if d := deadline[x.key]; d.Before(latest.Add(-2 * time.Millisecond)) {
+				t.Fatalf("%s was lost after one whose Deadline is %v later", x.key, latest.Sub(d))
+			} else if d.After(latest) {
+				latest = d
+			}
 		}
-	}
+		slices.Sort(margins)
+		t.Logf("before Deadline: min %v, 1%% %v, median %v, max %v; the machine was %v late at worst",
+			margins[0], margins[n/100], margins[n/2], margins[n-1], noise)
+		if margins[0] < -3*noise { // whoever tells of many losses may be kept from it more than once
+			t.Errorf("a context ended %v after Deadline", -margins[0])
+		}
+		if margins[n-1] > ttl/4 {
+			t.Errorf("a context ended %v before Deadline", margins[n-1])
+		}
+		for _, k := range locks {
+			if d := k.Deadline(); !d.Equal(deadline[k.Key()]) {
+				t.Fatalf("%s was renewed by a server that stands still", k.Key())
+			}
+		}
+		r.server.Resume()
+		for _, k := range locks[:100] {
+			r.do("SET", k.Key(), "another's", "PX", 30000)
+		}
+		index := len(r.proxy.Requests())
+		start := time.Now()
+		eventually(t, "a while passes", func() bool { return time.Since(start) > 500*time.Millisecond })
+		if sent := r.proxy.Requests()[index:]; len(sent) > 0 {
+			t.Errorf("after the server went on: %v", sent[0])
+		}
+		for _, k := range locks[:100] {
+			if r.get(k.Key()) != "another's" || r.pttl(k.Key()) > 30*time.Second {
+				t.Fatalf("%s was touched", k.Key())
+			}
+		}
+	})
 }
 
 func TestKeepAliveAgainAndAgainDialsAndLeaksNothing(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 
@@ -17,28 +18,75 @@ import (
 // uses it, unless a real server is its subject.
 func newSimRig(t *testing.T) *rig {
 	t.Helper()
-	s := newSim(t)
-	server := &simServer{sim: s, past: s.NewLink("past the proxy")}
-	r := &rig{t: t, server: server, proxy: &simProxy{sim: s, past: server.past.Name()}}
+	r := bareSimRig(t)
 	r.locker = &redigolock.Locker{Pool: r.proxy.Pool()}
 	t.Cleanup(func() { r.locker.Close() })
 	r.warm()
 	return r
 }
 
+// newSimFairRig is a fairRig in a bubble.
+func newSimFairRig(t *testing.T) *fairRig {
+	t.Helper()
+	r := bareSimRig(t)
+	r.server.(*simServer).delay(fairDelay)
+	return newFairRigOn(r)
+}
+
+// fairDelay lets the time go on while commands are exchanged, or those that contend for a second would never end.
+const fairDelay = 50 * time.Microsecond
+
+func bareSimRig(t *testing.T) *rig {
+	t.Helper()
+	s := newSim(t)
+	server := &simServer{sim: s, past: s.NewLink("past the proxy"), t: t}
+	return &rig{t: t, server: server, proxy: &simProxy{sim: s, past: server.past.Name(), t: t}}
+}
+
+// carriedOut is how many commands of this verb the server of a bubble has carried out.
+func (r *rig) carriedOut(verb string) (n int) {
+	for _, c := range r.server.(*simServer).sim.Log() {
+		if c.Verb == verb {
+			n++
+		}
+	}
+	return n
+}
+
+// poolOf makes a pool as redistest has them: it dials without a context.
+func poolOf(t *testing.T, l *sim.Link) *redis.Pool {
+	p := &redis.Pool{MaxIdle: 256, Dial: func() (redis.Conn, error) { return l.DialRedis(context.Background()) }}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
 // A simServer is what tests use of a redistest.Server.
 type simServer struct {
 	sim  *sim.Server
 	past *sim.Link // past the rules
+	t    *testing.T
 
 	mu     sync.Mutex // protects goOn
 	goOn   func()
 	accept []func()
 }
 
-func (s *simServer) Do(cmd string, args ...any) (any, error) { return s.sim.Do(cmd, args...) }
+// Do knows CLIENT KILL besides what miniredis knows.
+func (s *simServer) Do(cmd string, args ...any) (any, error) {
+	if cmd == "CLIENT" && args[0] == "KILL" {
+		for _, l := range []*sim.Link{s.sim.Link, s.past} {
+			if args[2] == "pubsub" {
+				l.CutSubscribers()
+			} else {
+				l.Cut()
+			}
+		}
+		return "OK", nil
+	}
+	return s.sim.Do(cmd, args...)
+}
 
-func (s *simServer) Pool() *redis.Pool { return s.past.Pool() }
+func (s *simServer) Pool() *redis.Pool { return poolOf(s.t, s.past) }
 
 func (s *simServer) Dial(opts ...redis.DialOption) (redis.Conn, error) {
 	return s.past.DialRedis(context.Background(), opts...)
@@ -55,6 +103,12 @@ func (s *simServer) Resume() {
 	goOn := s.goOn
 	s.mu.Unlock()
 	goOn()
+}
+
+// delay is what each way takes from now on.
+func (s *simServer) delay(d time.Duration) {
+	s.sim.Delay(d)
+	s.past.Delay(d)
 }
 
 // Calls counts the commands that were carried out, but not those of scripts.
@@ -94,12 +148,13 @@ func (s *simServer) Restart() error {
 type simProxy struct {
 	sim  *sim.Server
 	past string // the link that is not the proxy's
+	t    *testing.T
 
 	mu     sync.Mutex // protects accept
 	accept func()
 }
 
-func (p *simProxy) Pool() *redis.Pool { return p.sim.Pool() }
+func (p *simProxy) Pool() *redis.Pool { return poolOf(p.t, p.sim.Link) }
 
 func (p *simProxy) Dial(opts ...redis.DialOption) (redis.Conn, error) {
 	return p.sim.DialRedis(context.Background(), opts...)
