@@ -96,9 +96,12 @@ func (s *aclSite) try(set aclSet, commands, keys []string) error {
 }
 
 func TestACLTheLeastRights(t *testing.T) {
-	s := newACLSite(t, redistest.Start(t))
+	t.Parallel()
 	for _, set := range aclSets {
-		t.Run(set.name, func(t *testing.T) { s.testLeast(t, set) })
+		t.Run(set.name, func(t *testing.T) {
+			t.Parallel() // each has a server, whose user it changes
+			newACLSite(t, redistest.Start(t)).testLeast(t, set)
+		})
 	}
 }
 

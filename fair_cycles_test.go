@@ -1,3 +1,7 @@
+//go:build !race
+
+// It counts bytes, which are others with the race detector.
+
 package redigolock_test
 
 import (
