@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -88,46 +87,44 @@ func fairChaos(q redistest.Request) redistest.Action {
 // Whatever happens to commands and messages, with waiters that give up, holders that never release, cohorts, and foreign
 // clients that take the lock and drop it: no two may act at a time, somebody always gets the lock, and nothing is left.
 func TestFairChaos(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newSimFairRig(t)
-		const ttl = 400 * time.Millisecond
-		w := &windows{t: t}
-		var lockers []*redigolock.Locker
-		var proxies []*redistest.Proxy
-		for i := range 3 {
-			proxy := redistest.NewProxy(t, r.real().Addr())
-			l := r.fair(proxy.Pool())
-			l.OpTimeout = 100 * time.Millisecond
-			if i == 0 {
-				l.Cohort = redigolock.Cohort{Passes: 3, Slice: 50 * time.Millisecond}
-			}
-			lockers, proxies = append(lockers, l), append(proxies, proxy)
-			proxy.Rule(fairChaos)
+	r := newFairRig(t)
+	const ttl = 400 * time.Millisecond
+	w := &windows{t: t}
+	var lockers []*redigolock.Locker
+	var proxies []*redistest.Proxy
+	for i := range 3 {
+		proxy := redistest.NewProxy(t, r.real().Addr())
+		l := r.fair(proxy.Pool())
+		l.OpTimeout = 100 * time.Millisecond
+		if i == 0 {
+			l.Cohort = redigolock.Cohort{Passes: 3, Slice: 50 * time.Millisecond}
 		}
-		end := time.Now().Add(5 * time.Second)
-		var wg sync.WaitGroup
-		for i := range 12 {
-			spawn(&wg, func() {
-				for w.goesOn(end) {
-					r.chaoticCycle(lockers[i%3], w, ttl)
-				}
-			})
-		}
+		lockers, proxies = append(lockers, l), append(proxies, proxy)
+		proxy.Rule(fairChaos)
+	}
+	end := time.Now().Add(5 * time.Second)
+	var wg sync.WaitGroup
+	for i := range 12 {
 		spawn(&wg, func() {
 			for w.goesOn(end) {
-				r.foreignCycle(w, ttl)
+				r.chaoticCycle(lockers[i%3], w, ttl)
 			}
 		})
-		wg.Wait()
-		if w.served < enoughServed {
-			t.Errorf("only %d were served", w.served)
+	}
+	spawn(&wg, func() {
+		for w.goesOn(end) {
+			r.foreignCycle(w, ttl)
 		}
-		for i, l := range lockers {
-			proxies[i].Rule(nil)
-			r.ok(l.Close())
-		}
-		r.gone()
 	})
+	wg.Wait()
+	if w.served < enoughServed {
+		t.Errorf("only %d were served", w.served)
+	}
+	for i, l := range lockers {
+		proxies[i].Rule(nil)
+		r.ok(l.Close())
+	}
+	r.gone()
 }
 
 // chaoticCycle acquires, acts, and releases; or gives up, or forgets the lock.
