@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
@@ -94,39 +93,35 @@ func (r *fairRig) kill(c *child) {
 
 // A waiting process that is killed is passed over by the very release that comes to it.
 func TestFairKilledWaiterIsPassedOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newSimFairRig(t)
-		k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
-		c := r.child(time.Minute) // which it would cost to grant it the lock
-		r.queued(1)
-		behind := waits(bg, r.other(), r.key, fairTestTTL)
-		r.queued(2)
-		r.kill(c)
-		eventually(t, "the server has seen it", func() bool {
-			n, err := r.server.Do("PUBSUB", "CHANNELS")
-			list, _ := n.([]any)
-			return err == nil && len(list) == 1
-		})
-		r.ok(k.Release(bg))
-		r.ok(r.got("the one behind", behind).Release(bg))
-		r.gone()
+	r := newFairRig(t)
+	k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
+	c := r.child(time.Minute) // which it would cost to grant it the lock
+	r.queued(1)
+	behind := waits(bg, r.other(), r.key, fairTestTTL)
+	r.queued(2)
+	r.kill(c)
+	eventually(t, "the server has seen it", func() bool {
+		n, err := r.server.Do("PUBSUB", "CHANNELS")
+		list, _ := n.([]any)
+		return err == nil && len(list) == 1
 	})
+	r.ok(k.Release(bg))
+	r.ok(r.got("the one behind", behind).Release(bg))
+	r.gone()
 }
 
 // The lock of a process that is killed goes on when its TTL is over.
 func TestFairKilledHolderCostsItsTTL(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newSimFairRig(t)
-		c := r.child(childTTL)
-		c.hasTheLock(t)
-		waiter := waits(bg, r.locker, r.key, fairTestTTL)
-		r.kill(c)
-		begin := time.Now()
-		k := r.got("the waiter", waiter)
-		if took := time.Since(begin); took > childTTL+3*time.Second {
-			t.Errorf("it took %v", took)
-		}
-		r.ok(k.Release(bg))
-		r.gone()
-	})
+	r := newFairRig(t)
+	c := r.child(childTTL)
+	c.hasTheLock(t)
+	waiter := waits(bg, r.locker, r.key, fairTestTTL)
+	r.kill(c)
+	begin := time.Now()
+	k := r.got("the waiter", waiter)
+	if took := time.Since(begin); took > childTTL+3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	r.ok(k.Release(bg))
+	r.gone()
 }

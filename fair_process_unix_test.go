@@ -5,41 +5,38 @@ package redigolock_test
 import (
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
 // A waiting process that stands still counts as alive: it is granted the lock, and costs the ttl of its grant. When it goes on
 // it does not have what another holds.
 func TestFairStoppedWaiterCostsItsTTL(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newSimFairRig(t)
-		k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
-		c := r.child(childTTL)
-		r.queued(1)
-		behind := waits(bg, r.other(), r.key, time.Minute)
-		r.queued(2)
-		r.ok(c.cmd.Process.Signal(syscall.SIGSTOP))
-		eventually(t, "it stands still", func() bool {
-			var status syscall.WaitStatus
-			pid, err := syscall.Wait4(c.cmd.Process.Pid, &status, syscall.WUNTRACED|syscall.WNOHANG, nil)
-			return err == nil && pid == c.cmd.Process.Pid && status.Stopped()
-		})
-		begin := time.Now()
-		r.ok(k.Release(bg))
-		k = r.got("the one behind", behind)
-		if took := time.Since(begin); took > childTTL+3*time.Second {
-			t.Errorf("it took %v", took)
-		}
-		r.ok(c.cmd.Process.Signal(syscall.SIGCONT))
-		r.queued(1) // it found its grant gone, and waits again
-		r.valid(k)
-		select {
-		case line := <-c.lines:
-			t.Errorf("the stopped process says %q", line)
-		default:
-		}
-		r.ok(k.Release(bg))
-		c.hasTheLock(t)
+	r := newFairRig(t)
+	k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
+	c := r.child(childTTL)
+	r.queued(1)
+	behind := waits(bg, r.other(), r.key, time.Minute)
+	r.queued(2)
+	r.ok(c.cmd.Process.Signal(syscall.SIGSTOP))
+	eventually(t, "it stands still", func() bool {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(c.cmd.Process.Pid, &status, syscall.WUNTRACED|syscall.WNOHANG, nil)
+		return err == nil && pid == c.cmd.Process.Pid && status.Stopped()
 	})
+	begin := time.Now()
+	r.ok(k.Release(bg))
+	k = r.got("the one behind", behind)
+	if took := time.Since(begin); took > childTTL+3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	r.ok(c.cmd.Process.Signal(syscall.SIGCONT))
+	r.queued(1) // it found its grant gone, and waits again
+	r.valid(k)
+	select {
+	case line := <-c.lines:
+		t.Errorf("the stopped process says %q", line)
+	default:
+	}
+	r.ok(k.Release(bg))
+	c.hasTheLock(t)
 }
