@@ -3,7 +3,6 @@ package redigolock_test
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -63,9 +62,6 @@ func TestBounds(t *testing.T) {
 				for _, by := range []string{"ctx", "op"} {
 					c := boundCase{verb.name, pool, hang, by}
 					t.Run(c.String(), func(t *testing.T) {
-						if why := boundsPending(c); why != "" && os.Getenv("REDIGOLOCK_PENDING") == "" {
-							t.Skip(why)
-						}
 						inBubble(t, func(t *testing.T, s *sim.Server) { verb.run(newBoundWorld(t, s, c)) })
 					})
 				}
@@ -473,14 +469,4 @@ func boundClose(w *boundWorld) {
 		w.t.Error("the context of KeepAlive has not ended")
 	}
 	w.end()
-}
-
-// boundsPending is why a cell does not hold yet; "": it must hold.
-func boundsPending(c boundCase) string {
-	tries := c.verb == "tryacquire" || c.verb == "trydo"
-	switch {
-	case tries && c.pool == "fair" && c.by == "op" && (c.hang == "reply" || c.hang == "middle"):
-		return "the second look has an OpTimeout of its own"
-	}
-	return ""
 }
