@@ -1,25 +1,43 @@
-# test     everything, with the race detector, on real servers; installs what is missing, but for etcd and ZooKeeper
-# lint     gofmt, staticcheck, go fix, go mod tidy; changes nothing
+# test     all tests but those below, with the race detector, on a redis-server; installs what is missing
+# more     what test leaves out: tests that count bytes, the whole model of the fair queue, servers and a browser that must be
+#          installed (etcd, ZooKeeper, Chromium, Valkey 9, Redis 8)
+# lint     gofmt, vet, staticcheck, go fix, go mod tidy; changes nothing
 # bench    go test -bench over the approaches, on miniredis and redis-server
-# results  measures what results/ holds anew, beside all rivals (an hour and a half)
+# results  measures all that results/ holds, beside all rivals (an hour and a half)
 # long     what takes long: all mutants, the long forms of some tests, all tests twenty times over
 
 GO          ?= go
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FLAGS       ?=
 
-.PHONY: test lint bench results long
+# Where fetch-newer.sh puts newer servers.
+SERVERS     ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/redigolock/servers
+
+# By default each test binary, and each process that one starts, sleeps for a second before it ends.
+export GORACE ?= atexit_sleep_ms=50
+
+.PHONY: test more lint bench results long
 
 test:
 	REDIGOLOCK_REAL=1 scripts/install.sh
-	$(GO) vet ./...
 	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race $(FLAGS) ./...
+	$(GO) test -short ./internal/fairmodel
+	cd bench/peers && REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race $(FLAGS) ./...
+	cd bench/plot && $(GO) test ./...
+
+more:
+	scripts/install.sh peers chromium
+	[ -e $(SERVERS)/valkey ] || internal/redistest/fetch-newer.sh $(SERVERS)
+	REDIGOLOCK_REAL=1 $(GO) test -run 'FairCycles|Allocations' .
 	$(GO) test ./internal/fairmodel
-	cd bench/peers && $(GO) vet ./... && REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race $(FLAGS) ./...
-	cd bench/plot && $(GO) vet ./... && $(GO) test ./...
+	REDIGOLOCK_REAL=1 REDIGOLOCK_CHROMIUM=1 $(GO) test ./internal/report
+	REDIGOLOCK_REAL=1 REDIGOLOCK_NEWER=1 REDIGOLOCK_SERVERS=$(SERVERS) CGO_ENABLED=1 $(GO) test -race \
+		-run 'Native|FairScripts|Inspect|EveryWayToAcquireAndRelease|Newer|Verify' . ./bench ./internal/redistest
+	cd bench/peers && REDIGOLOCK_REAL=1 REDIGOLOCK_PEERS=1 CGO_ENABLED=1 $(GO) test -race ./...
 
 lint:
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
+	@for d in . bench/peers bench/plot; do (cd $$d && $(GO) vet ./...) || exit 1; done
 	$(GO) run $(STATICCHECK) ./...
 	cd bench/peers && $(GO) run $(STATICCHECK) ./...
 	cd bench/plot && $(GO) run $(STATICCHECK) ./...

@@ -181,8 +181,8 @@ func TestInspect(t *testing.T) {
 	}{
 		{"token without owner", id, "", minute, true, nil},
 		{"our token with owner", "api-7|" + id, "api-7", minute, true, nil},
-		{"our token with the longest owner", strings.Repeat("~", 64) + "|" + id, strings.Repeat("~", 64), minute, true, nil},
-		{"owner too long for ours", strings.Repeat("~", 65) + "|" + id, "", minute, true, nil},
+		{"our token with the longest owner", strings.Repeat("~", 128) + "|" + id, strings.Repeat("~", 128), minute, true, nil},
+		{"owner too long for ours", strings.Repeat("~", 129) + "|" + id, "", minute, true, nil},
 		{"foreign token", "redsync-value==", "", minute, true, nil},
 		{"foreign token with a bar", "secret|abc", "", minute, true, nil},
 		{"foreign token with two bars", "a|b|" + id, "", minute, true, nil},

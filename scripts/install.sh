@@ -1,23 +1,24 @@
 #!/bin/sh
-# Installs what the tests need and this machine lacks: redis-server, a C compiler for the race detector, and, where no
-# test may be skipped (REDIGOLOCK_REAL=1, or CI), a Chromium for the test of the report's page.
+# Installs what the tests need and this machine lacks: redis-server, and a C compiler for the race detector.
 # On Debian and its kin by apt, on macOS by brew; elsewhere it says what to install.
 #
-#	scripts/install.sh [peers]
+#	scripts/install.sh [peers] [chromium]
 #
 # With peers also etcd and ZooKeeper, for bench/peers, about 200 MB with the Java that ZooKeeper needs; by apt only.
+# With chromium also a browser for the test of the report's page.
 set -eu
 
 want=
 command -v redis-server >/dev/null 2>&1 || want="$want redis-server"
 command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1 || want="$want gcc"
-if [ "${1:-}" = peers ] && command -v apt-get >/dev/null 2>&1; then
+is_asked() { case " $asked " in *" $1 "*) return 0 ;; esac; return 1; }
+asked="$*"
+if is_asked peers && command -v apt-get >/dev/null 2>&1; then
 	command -v etcd >/dev/null 2>&1 || want="$want etcd-server"
 	[ -e /usr/share/java/zookeeper.jar ] || want="$want zookeeper"
 	command -v java >/dev/null 2>&1 || want="$want default-jre-headless"
 fi
-is_set() { case "$1" in '' | 0 | false) return 1 ;; esac; }
-if is_set "${REDIGOLOCK_REAL:-}" || is_set "${CI:-}"; then
+if is_asked chromium; then
 	command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 ||
 		command -v google-chrome >/dev/null 2>&1 || [ -d '/Applications/Google Chrome.app' ] || want="$want chromium"
 fi

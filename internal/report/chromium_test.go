@@ -18,8 +18,7 @@ import (
 	"time"
 )
 
-// chromium is the browser's path. Without one the test is skipped, or fails where it is compulsory: with
-// REDIGOLOCK_REAL=1, or in CI.
+// chromium is the browser's path. Without one the test is skipped, or fails with REDIGOLOCK_CHROMIUM=1.
 func chromium(t *testing.T) string {
 	t.Helper()
 	for _, name := range []string{
@@ -29,10 +28,10 @@ func chromium(t *testing.T) string {
 			return path
 		}
 	}
-	if !isSet("REDIGOLOCK_REAL") && !isSet("CI") {
-		t.Skip("there is no chromium in the path (REDIGOLOCK_REAL=1 makes this a failure)")
+	if !isSet("REDIGOLOCK_CHROMIUM") {
+		t.Skip("there is no chromium in the path (REDIGOLOCK_CHROMIUM=1 makes this a failure)")
 	}
-	t.Fatal("there is no chromium in the path: scripts/install.sh installs it")
+	t.Fatal("there is no chromium in the path: scripts/install.sh chromium installs it")
 	return ""
 }
 
