@@ -20,6 +20,7 @@ import (
 //     it goes on when its pause, or its bound, is over.
 //   - The channel is written under the mutex, and only to a seat that waits or is called; begin empties it.
 //   - Whoever leaves passes on what it was given: the call to ask first, and the room to ask.
+//   - A release finds all who wait, also those whose first try is in flight: what that is told may be older.
 type crowd struct {
 	first, last *seat // in the order of arrival
 	newest      answer
@@ -40,7 +41,6 @@ type seat struct {
 	asking     bool
 	polling    bool   // and counts as such
 	leads      bool   // it was called, and has not been told yet who holds the lock
-	again      bool   // the lock was released while it asked: the answer may be older
 	waits      bool   // for room to ask, or for an answer
 	took       uint64 // the number of the answer that it took last
 }
@@ -56,7 +56,7 @@ type answer struct {
 
 // crowds are those of a Locker.
 type crowds struct {
-	waited atomic.Int64 // how many crowds there are
+	known atomic.Int64 // how many keys there are
 
 	mu   sync.Mutex // protects what follows, down to each seat; taken for moments only, never while anything is sent
 	keys map[string]tries
@@ -69,6 +69,7 @@ type crowds struct {
 // nobody allocates nothing.
 type tries struct {
 	asking int
+	again  bool   // the lock was released, and all who wait were asking: what they are told may be older
 	crowd  *crowd // nil: nobody waits
 }
 
@@ -79,10 +80,12 @@ func (cs *crowds) put(key string, t tries) {
 			cs.keys = map[string]tries{}
 		}
 		cs.keys[key] = t
+		cs.known.Store(int64(len(cs.keys)))
 		return
 	}
 	cs.most = max(cs.most, len(cs.keys))
 	delete(cs.keys, key)
+	cs.known.Store(int64(len(cs.keys)))
 	if len(cs.keys) == 0 && cs.most > 1000 { // a map does not shrink
 		cs.keys, cs.most = nil, 0
 	}
@@ -91,7 +94,6 @@ func (cs *crowds) put(key string, t tries) {
 func (cs *crowds) crowdOf(t *tries) *crowd {
 	if t.crowd == nil {
 		t.crowd = &crowd{}
-		cs.waited.Add(1)
 	}
 	return t.crowd
 }
@@ -192,6 +194,7 @@ func (cs *crowds) end(k *Lock, s *seat, h *holding, err error, shared bool) *sea
 	defer cs.mu.Unlock()
 	t := cs.keys[k.key]
 	t.asking--
+	t.again = t.again && err != nil // else it has got what was released
 	if s == nil && err != nil {
 		s = &seat{wake: make(chan struct{}, 1)}
 		cs.crowdOf(&t).pushFront(s) // who is there has come later
@@ -213,11 +216,9 @@ func (cs *crowds) end(k *Lock, s *seat, h *holding, err error, shared bool) *sea
 				s.took = c.newest.n
 			}
 			s.leads = s.leads && err != nil && !errors.Is(err, ErrHeld)
-			if s.again && errors.Is(err, ErrHeld) {
-				c.called = s
-				s.rouse()
-			}
-			s.again = false
+		}
+		if t.again && (errors.Is(err, ErrHeld) || t.asking == 0) {
+			t.again = !c.call()
 		}
 		c.pass(t)
 	}
@@ -247,11 +248,10 @@ func (cs *crowds) leave(key string, s *seat) {
 	c.unlink(s)
 	if c.called == s || s.leads {
 		c.called = nil
-		c.call()
+		t.again = !c.call() && t.asking > 0
 	}
 	if c.first == nil {
 		t.crowd = nil
-		cs.waited.Add(-1)
 	} else {
 		c.pass(t)
 	}
@@ -260,32 +260,36 @@ func (cs *crowds) leave(key string, s *seat) {
 
 // released has the longest waiter ask at once; the others take for a moment what they know already.
 func (cs *crowds) released(key string) {
-	if cs.waited.Load() == 0 {
+	if cs.known.Load() == 0 {
 		return
 	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.keys[key].crowd
-	if c == nil {
+	t, ok := cs.keys[key]
+	if !ok {
 		return
 	}
-	c.newest.n++
-	c.newest.at = time.Now()
-	c.call()
+	if c := t.crowd; c != nil {
+		c.newest.n++
+		c.newest.at = time.Now()
+		if c.call() {
+			return
+		}
+	}
+	t.again = true
+	cs.put(key, t)
 }
 
-// call has the longest waiter that does not ask already ask next.
-func (c *crowd) call() {
+// call has the longest waiter that does not ask already ask next. It says no if all do.
+func (c *crowd) call() bool {
 	for s := c.first; s != nil; s = s.next {
 		if !s.asking {
 			c.called = s
 			s.rouse()
-			return
+			return true
 		}
 	}
-	if c.first != nil {
-		c.first.again = true
-	}
+	return false
 }
 
 // pass has somebody who waits use the room that there is.

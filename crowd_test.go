@@ -682,3 +682,57 @@ func TestCrowdChaos(t *testing.T) {
 		})
 	}
 }
+
+// The answer to its try was given before the release, and comes after it.
+func TestCrowdReleaseFindsAFirstTryInFlight(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Retry: redigolock.Every(time.Hour)})
+		k := got(t)(l.TryAcquire(bg, "key", 2*time.Hour))
+		s.Next("get", sim.Slow(100*time.Millisecond))
+		acquired := inBackground(func() time.Duration {
+			start := time.Now()
+			got(t)(l.Acquire(bg, "key", time.Minute))
+			return time.Since(start)
+		})
+		time.Sleep(10 * time.Millisecond)
+		if err := k.Release(bg); err != nil {
+			t.Fatal(err)
+		}
+		if took := <-acquired; took != 100*time.Millisecond {
+			t.Errorf("it waited for %v, the answer took 100 ms", took)
+		}
+	})
+}
+
+// Two ask when the lock is released, and the first of them leaves.
+func TestCrowdReleaseIsNotLostWhenAnAskingWaiterLeaves(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		var retries atomic.Int32
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Retry: func(int, time.Duration) time.Duration {
+			if retries.Add(1) <= 2 {
+				return time.Second
+			}
+			return time.Hour
+		}})
+		k := got(t)(l.TryAcquire(bg, "key", 2*time.Hour))
+		ctx, cancel := context.WithCancel(bg)
+		left := inBackground(func() error { _, err := l.Acquire(ctx, "key", time.Minute); return err })
+		synctest.Wait()
+		acquired := inBackground(func() time.Duration {
+			start := time.Now()
+			got(t)(l.Acquire(bg, "key", time.Minute))
+			return time.Since(start)
+		})
+		synctest.Wait()
+		s.Next("get", sim.Slow(100*time.Millisecond), sim.Slow(100*time.Millisecond))
+		time.Sleep(time.Second + 10*time.Millisecond)
+		if err := k.Release(bg); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		wants(t, <-left, redigolock.ErrHeld, context.Canceled)
+		if took := <-acquired; took != 1100*time.Millisecond {
+			t.Errorf("it waited for %v, the pause and the answer took 1.1 s", took)
+		}
+	})
+}

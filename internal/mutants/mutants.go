@@ -359,8 +359,17 @@ var mutants = []mutant{
 	},
 	{
 		name: "crowd: a release calls nobody", file: "crowd.go",
-		old: "	c.newest.at = time.Now()\n	c.call()", new: "	c.newest.at = time.Now()",
+		old: "if c.call() {", new: "if true {",
 		tests: "TestCrowdIsServedByItsLockersReleasesInOrder",
+	},
+	{
+		name: "crowd: a release does not find first tries", file: "crowd.go",
+		old: "	t.again = true\n", new: "	t.again = t.crowd != nil\n", tests: "TestCrowdReleaseFindsAFirstTryInFlight",
+	},
+	{
+		name: "crowd: a waiter that leaves takes the release along", file: "crowd.go",
+		old: "if t.again && (errors.Is(err, ErrHeld) || t.asking == 0) {", new: "if t.again {\n\t\t\tt.again = false\n\t\t}\n\t\tif t.again {",
+		tests: "TestCrowdReleaseIsNotLostWhenAnAskingWaiterLeaves",
 	},
 	{
 		name: "crowd: the call is not passed on", file: "crowd.go",
