@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/url"
-	"reflect"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -138,33 +137,6 @@ func (d *dialer) test(ctx context.Context, c redis.Conn, lastUsed time.Time) err
 
 // errDead: the server, or the way to it, had broken connections of the same age.
 var errDead = errors.New("others that were idle as long are dead")
-
-// An introduction is the context by which newSource asks a dialer of NewPool who it is.
-type introduction struct {
-	context.Context
-	dialer *dialer
-}
-
-var errIntroduced = errors.New("not dialled")
-
-// tuned is the dialer of a pool as NewPool makes them, nil of any other. Such a pool never keeps a caller for longer than
-// its context: it waits for a free connection, dials and tests under it. Any other pool may: a Dial and a TestOnBorrow take
-// no context, redigo's DialContext leaves the TLS handshake out, and what a func of a user's does cannot be known. So the
-// two funcs must be those of this file, which their code pointers tell: a method value of an unexported type cannot be
-// made elsewhere.
-func tuned(p *redis.Pool) *dialer {
-	var d *dialer
-	same := func(f, g any) bool { return reflect.ValueOf(f).Pointer() == reflect.ValueOf(g).Pointer() }
-	switch {
-	case p.Dial != nil, p.TestOnBorrow != nil, p.DialContext == nil, p.TestOnBorrowContext == nil:
-		return nil
-	case !same(p.DialContext, d.dialContext), !same(p.TestOnBorrowContext, d.test):
-		return nil
-	}
-	intro := &introduction{Context: context.Background()}
-	_, _ = p.DialContext(intro)
-	return intro.dialer
-}
 
 // pingIdle tests a connection that was idle for long.
 func pingIdle(ctx context.Context, c redis.Conn, lastUsed time.Time) error {

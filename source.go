@@ -2,6 +2,8 @@ package redigolock
 
 import (
 	"context"
+	"errors"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -106,6 +108,33 @@ func (s *source) ofRedigo(p *redis.Pool) {
 	case p.TestOnBorrow != nil:
 		s.ask = func(_ context.Context, c redis.Conn, lastUsed time.Time) error { return p.TestOnBorrow(c, lastUsed) }
 	}
+}
+
+// An introduction is the context by which newSource asks a dialer of NewPool who it is.
+type introduction struct {
+	context.Context
+	dialer *dialer
+}
+
+var errIntroduced = errors.New("not dialled")
+
+// tuned is the dialer of a pool as NewPool makes them, nil of any other. Such a pool never keeps a caller for longer than
+// its context: it waits for a free connection, dials and tests under it. Any other pool may: a Dial and a TestOnBorrow take
+// no context, redigo's DialContext leaves the TLS handshake out, and what a func of a user's does cannot be known. So the
+// two funcs must be those of pool.go, which their code pointers tell: a method value of an unexported type cannot be
+// made elsewhere.
+func tuned(p *redis.Pool) *dialer {
+	var d *dialer
+	same := func(f, g any) bool { return reflect.ValueOf(f).Pointer() == reflect.ValueOf(g).Pointer() }
+	switch {
+	case p.Dial != nil, p.TestOnBorrow != nil, p.DialContext == nil, p.TestOnBorrowContext == nil:
+		return nil
+	case !same(p.DialContext, d.dialContext), !same(p.TestOnBorrowContext, d.test):
+		return nil
+	}
+	intro := &introduction{Context: context.Background()}
+	_, _ = p.DialContext(intro)
+	return intro.dialer
 }
 
 // source is what the Locker's pool can do; nil: it has none.

@@ -567,7 +567,7 @@ var mutants = []mutant{
 		tests: "TestEveryVerbReturnsAtItsBound",
 	},
 	{
-		name: "a changed pool of NewPool taken for one as it was made", file: "pool.go",
+		name: "a changed pool of NewPool taken for one as it was made", file: "source.go",
 		old:   "case !same(p.DialContext, d.dialContext), !same(p.TestOnBorrowContext, d.test):",
 		new:   "case !same(p.DialContext, d.dialContext):",
 		tests: "TestPoolOfNewPoolThatWasChangedIsBoundedToo",
