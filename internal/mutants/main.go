@@ -2,9 +2,8 @@
 //
 //	go run ./internal/mutants [-short] [-run REGEXP]
 //
-// A mutant is a replacement in one file of the root package, given to the compiler as an overlay: no file of the tree is
-// changed. A mutant that survives its tests, or does not compile, makes the exit code 1. With -short only every sixteenth
-// is run.
+// A mutant is a replacement in one declaration, given to the compiler as an overlay: no file of the tree is changed. A mutant that survives its tests, or does not compile, makes the exit code 1. With -short only every tenth is
+// run.
 package main
 
 import (
@@ -24,7 +23,7 @@ import (
 )
 
 func main() {
-	short := flag.Bool("short", false, "run every sixteenth mutant only")
+	short := flag.Bool("short", false, "run every tenth mutant only")
 	only := flag.String("run", "", "run the mutants whose name matches this regular expression")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -50,7 +49,7 @@ func run(ctx context.Context, out io.Writer, short bool, only string) (survived 
 		return 0, err
 	}
 	for i, m := range mutants {
-		if !match.MatchString(m.name) || short && i%16 != 0 {
+		if !match.MatchString(m.name) || short && i%10 != 0 {
 			continue
 		}
 		start := time.Now()
@@ -109,17 +108,16 @@ func (m mutant) run(ctx context.Context, root string) (caught bool, output strin
 
 // overlay writes the mutated file and the compiler's overlay file into dir.
 func (m mutant) overlay(root, dir string) (string, error) {
-	path := filepath.Join(root, m.file)
-	src, err := os.ReadFile(path)
+	decls, err := declarations(root)
 	if err != nil {
 		return "", err
 	}
-	mutated, err := m.apply(string(src))
+	file, mutated, err := m.mutate(root, decls)
 	if err != nil {
 		return "", err
 	}
-	files := map[string]string{path: mutated}
-	if strings.HasPrefix(m.file, "lua") {
+	files := map[string]string{filepath.Join(root, file): mutated}
+	if strings.HasPrefix(file, "lua") {
 		if err := computeDigests(files, filepath.Join(root, "luascript.go")); err != nil {
 			return "", err
 		}
@@ -155,12 +153,4 @@ func computeDigests(files map[string]string, luascript string) error {
 	}
 	files[luascript] = strings.Replace(files[luascript], constant, "redis.NewScript(keys, src).Hash()", 1)
 	return nil
-}
-
-// apply makes the replacement, which must be possible at exactly one place.
-func (m mutant) apply(src string) (string, error) {
-	if n := strings.Count(src, m.old); n != 1 {
-		return "", fmt.Errorf("%s has the text to be replaced %d times, not once:\n%s", m.file, n, m.old)
-	}
-	return strings.Replace(src, m.old, m.new, 1), nil
 }

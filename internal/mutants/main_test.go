@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -13,28 +14,62 @@ import (
 func TestMutantsFitTheCode(t *testing.T) {
 	root := filepath.Join("..", "..")
 	tests := testNames(t, root)
+	decls, err := declarations(root)
+	if err != nil {
+		t.Fatal(err)
+	}
 	seen := map[string]bool{}
 	for _, m := range mutants {
 		if seen[m.name] {
 			t.Errorf("two mutants have the name %q", m.name)
 		}
 		seen[m.name] = true
-		src, err := os.ReadFile(filepath.Join(root, m.file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		mutated, err := m.apply(string(src))
+		file, mutated, err := m.mutate(root, decls)
 		if err != nil {
 			t.Errorf("%s: %v", m.name, err)
 			continue
 		}
-		if _, err := parser.ParseFile(token.NewFileSet(), m.file, mutated, 0); err != nil {
+		if _, err := parser.ParseFile(token.NewFileSet(), file, mutated, 0); err != nil {
 			t.Errorf("%s: %v", m.name, err)
 		}
 		for _, name := range regexp.MustCompile(`\w+`).FindAllString(m.tests, -1) {
 			if !tests[name] {
 				t.Errorf("%s: no test has the name %s", m.name, name)
 			}
+		}
+	}
+}
+
+// A mutant is found by its declaration, in whatever file that is.
+func TestADeclarationIsFoundWhereverItStands(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"a.go":                "package a; func f() { _ = 1 }; func (t *T) f() { _ = 1 }; var v, w = 1, 2; type T struct{}",
+		"internal/b/other.go": "package b\n\n// g is 1.\nfunc g() int { return 1 }\n\nfunc h() int { return 1 }\n",
+		"a_test.go":           "package a; func f() {}",
+	} {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	decls, err := declarations(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ in, old, file string }{ // no file: it must be refused
+		{"f", "1", "a.go"}, {"T.f", "1", "a.go"}, {"v", "2", "a.go"}, {"b.g", "return 1", "internal/b/other.go"},
+		{"b.g", "1", ""}, {"g", "1", ""}, {"f", "2", ""}, {"b.h", "g", ""},
+	} {
+		file, mutated, err := mutant{in: tt.in, old: tt.old, new: "0"}.mutate(root, decls)
+		if file != tt.file || (err == nil) != (tt.file != "") {
+			t.Errorf("%s in %s: %q, %v", tt.old, tt.in, file, err)
+		}
+		if err == nil && !strings.Contains(mutated, "0") {
+			t.Errorf("%s in %s became %s", tt.old, tt.in, mutated)
 		}
 	}
 }
