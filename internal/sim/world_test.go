@@ -246,10 +246,13 @@ func (w *world) acquireAll() {
 	}
 }
 
-// log is the server's.
+// log is the server's, until the work is over.
 func (w *world) log() *trace {
 	tr := &trace{}
 	for _, c := range w.s.Log() {
+		if c.Ran.Sub(w.trace.begin) > w.plan.sim {
+			break
+		}
 		tr.lines = append(tr.lines, line{c.Ran.Sub(w.trace.begin), c.Link, describe(c.Request, c.Reply)})
 	}
 	return tr
