@@ -77,6 +77,12 @@ func report(t *testing.T, p plan, o outcome) {
 		}
 		t.Errorf("%v", v)
 	}
-	t.Logf("%s", o.trace.around(o.violations[0].at, 60, 10))
 	t.Logf("again: go test ./internal/sim -run TestSeeds -seeds 1 -first %d -mode %s -sim %v", p.seed, p.mode, *simTime)
+	if *shrinkRuns > 0 {
+		p, o = shrink(t, p, o)
+		t.Logf("the smallest world that does it, too: %v", p)
+	}
+	if len(o.violations) > 0 {
+		t.Logf("%s", o.trace.around(o.violations[0].at, 60, 10))
+	}
 }
