@@ -24,17 +24,18 @@ func (v violation) String() string { return fmt.Sprintf("%v at %v: %s", v.kind, 
 type checker struct {
 	w *world
 
-	mu       sync.Mutex // protects what follows
-	found    []violation
-	holders  map[string][]*holder // of each key, that may be valid still
-	fences   map[string]int64     // the highest number that was handed out for a key
-	dead     map[string]bool      // tokens that were released, and confirmed to be
-	writes   map[string]bool      // values of the register that were written, and confirmed to be
-	overlaps int
-	holds    int
-	calls    int
-	lost     int
-	updates  int
+	mu        sync.Mutex // protects what follows
+	found     []violation
+	holders   map[string][]*holder // of each key, that may be valid still
+	fences    map[string]int64     // the highest number that was handed out for a key
+	dead      map[string]bool      // tokens that were released, and confirmed to be
+	abandoned map[string]bool      // tokens that may be left in their keys
+	writes    map[string]bool      // values of the register that were written, and confirmed to be
+	overlaps  int
+	holds     int
+	calls     int
+	lost      int
+	updates   int
 }
 
 // worldIsSafe has every overlap count as a violation.
@@ -49,7 +50,7 @@ type holder struct {
 
 func newChecker(w *world) *checker {
 	return &checker{w: w, holders: map[string][]*holder{}, fences: map[string]int64{},
-		dead: map[string]bool{}, writes: map[string]bool{}}
+		dead: map[string]bool{}, abandoned: map[string]bool{}, writes: map[string]bool{}}
 }
 
 func (c *checker) fail(kind, format string, args ...any) {
@@ -126,6 +127,13 @@ func (c *checker) released(h *holder) {
 	if c.w.plan.mode != "cohort" {
 		c.dead[h.token] = true
 	}
+}
+
+// abandon is called when a lock is not released, or the release has failed.
+func (c *checker) abandon(h *holder) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.abandoned[h.token] = true
 }
 
 // fenced is called when a holder has been given a number.

@@ -76,8 +76,9 @@ var faultKinds = map[string]faultKind{
 	"foreign delete":  {unsafe: true, begin: losing(foreignDelete)},
 	"clock forward":   {unsafe: true, begin: losing(stepClock(1))},
 	"clock back":      {unsafe: true, begin: losing(stepClock(-1))},
-	"clock runs fast": {unsafe: true, begin: losing(drift(+20))},
-	"clock runs slow": {begin: drift(-20)},
+	"clock runs fast": {unsafe: true, begin: losing(drift(+200))},
+	"clock runs slow": {begin: drift(-200)},
+	"clock drifts":    {begin: drift(+9)},
 }
 
 func onLinks(begin func(*sim.Link) func()) func(*world, fault) func() {
@@ -207,10 +208,10 @@ func stepClock(sign time.Duration) func(*world, fault) func() {
 	}
 }
 
-// drift makes the server's clock run faster or slower by so many percent.
-func drift(percent int) func(*world, fault) func() {
+// drift makes the server's clock run faster or slower by so many per mille. Less than 10 is what a lock allows for.
+func drift(perMille int) func(*world, fault) func() {
 	return func(w *world, f fault) func() {
-		w.driftClock(percent)
-		return func() { w.driftClock(-percent) }
+		w.driftClock(perMille)
+		return func() { w.driftClock(-perMille) }
 	}
 }

@@ -131,7 +131,7 @@ func (u *worker) acquire(key string, ttl time.Duration) *held {
 		k, err = l.Acquire(ctx, key, ttl)
 		return err
 	})
-	return u.got(k, err)
+	return u.got(k, ttl, err)
 }
 
 func (u *worker) try(key string, ttl time.Duration) *held {
@@ -143,7 +143,7 @@ func (u *worker) try(key string, ttl time.Duration) *held {
 		k, err = l.TryAcquire(ctx, key, ttl)
 		return err
 	})
-	return u.got(k, err)
+	return u.got(k, ttl, err)
 }
 
 // tries is the bound of a TryAcquire.
@@ -152,15 +152,16 @@ func (u *worker) tries() time.Duration { return 2 * u.world().plan.op }
 // A held is a lock that a worker has.
 type held struct {
 	*holder
-	k *redigolock.Lock
+	k   *redigolock.Lock
+	ttl time.Duration // of the acquire
 }
 
-func (u *worker) got(k *redigolock.Lock, err error) *held {
+func (u *worker) got(k *redigolock.Lock, ttl time.Duration, err error) *held {
 	if err != nil {
 		return nil
 	}
 	u.note("has %s, %s, until %v", k.Key(), short(k.Token()), k.Deadline().Sub(u.world().trace.begin))
-	return &held{u.world().check.acquired(u.who, k.Key(), k.Token(), k.Deadline), k}
+	return &held{u.world().check.acquired(u.who, k.Key(), k.Token(), k.Deadline), k, ttl}
 }
 
 // hold does something with a lock, and releases it, or not.
@@ -201,6 +202,7 @@ func (u *worker) hold(h *held) {
 	u.p.stand()
 	if kept == nil && u.r.IntN(20) == 0 {
 		u.note("forgets %s", h.key)
+		u.world().check.abandon(h.holder)
 		return
 	}
 	u.release(h)
@@ -237,6 +239,8 @@ func (u *worker) release(h *held) {
 	err := u.call("Release "+h.key, 3*u.world().plan.op, func() error { return h.k.Release(ctx) })
 	if err == nil {
 		u.world().check.released(h.holder)
+	} else {
+		u.world().check.abandon(h.holder)
 	}
 }
 
@@ -251,7 +255,7 @@ func (u *worker) keep(h *held) context.Context {
 // watch checks that the context of KeepAlive ends no later than Deadline, and that Deadline is only moved while nobody else is
 // valid.
 func (u *worker) watch(h *held, kept context.Context) {
-	w, who := u.world(), u.who
+	w, who, p, ttl := u.world(), u.who, u.p, h.ttl+2*u.world().plan.op
 	if !time.Now().Before(h.k.Deadline()) {
 		return // it was over before it began
 	}
@@ -260,6 +264,9 @@ func (u *worker) watch(h *held, kept context.Context) {
 		w.trace.add(who, "KeepAlive %s ends: %v", h.key, cause)
 		late := time.Since(h.k.Deadline())
 		if errors.Is(cause, redigolock.ErrLost) {
+			if calm := p.calmFor(); calm > ttl && !w.unsafe.Load() && !p.now().dead.Load() && !errors.Is(cause, redigolock.ErrNotHeld) {
+				w.check.fail("lost without need", "%s at %s, although all was well for %v: %v", h.key, who, calm, cause)
+			}
 			w.check.over(h.holder)
 			w.check.mu.Lock()
 			w.check.lost++
@@ -269,6 +276,13 @@ func (u *worker) watch(h *held, kept context.Context) {
 			w.check.fail("late signal", "KeepAlive of %s at %s ended %v after Deadline: %v", h.key, who, late, cause)
 		}
 	})
+}
+
+// calmFor is how long nothing has been wrong with the process.
+func (p *process) calmFor() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(p.troubled)
 }
 
 // attach makes a second handle of the lock, as another part of the program would that was told the token.
@@ -285,7 +299,7 @@ func (u *worker) attach(h *held) {
 	if err != nil {
 		return
 	}
-	second := &held{u.world().check.acquired(u.who, h.key, h.token, k.Deadline), k}
+	second := &held{u.world().check.acquired(u.who, h.key, h.token, k.Deadline), k, h.ttl}
 	if err := u.call("Extend", u.world().plan.op, func() error { return k.Extend(u.during(), u.ttl()) }); err == nil {
 		u.world().check.extended(second.holder)
 	}
@@ -337,7 +351,7 @@ func (u *worker) do(key string, ttl time.Duration, try bool) {
 	start := time.Now()
 	fn := func(kept context.Context, k *redigolock.Lock) error {
 		u.world().check.returned(u.who, name+" until fn", time.Since(start), most+time.Microsecond)
-		if h = u.got(k, nil); h == nil {
+		if h = u.got(k, ttl, nil); h == nil {
 			return nil
 		}
 		u.watch(h, kept)
@@ -356,6 +370,9 @@ func (u *worker) do(key string, ttl time.Duration, try bool) {
 	}
 	u.note("%s(%s, %v) for %v …", name, key, ttl, most)
 	err := do(ctx, key, ttl, fn)
+	if err != nil && h != nil {
+		u.world().check.abandon(h.holder)
+	}
 	if h != nil {
 		most = 3 * u.world().plan.op
 	}

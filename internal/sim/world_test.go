@@ -3,6 +3,7 @@ package sim_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,10 +41,10 @@ type world struct {
 	mu      sync.Mutex // protects what follows
 	strikes []*strike
 	clock   struct {
-		moved   bool
-		at      time.Time // of the bubble
-		shows   time.Time // what the server's clock showed then
-		percent int       // by which it is faster
+		moved    bool
+		at       time.Time // of the bubble
+		shows    time.Time // what the server's clock showed then
+		perMille int       // by which it is faster
 	}
 }
 
@@ -118,11 +119,25 @@ func (w *world) work() {
 func (w *world) suffer(f fault) {
 	time.Sleep(f.at)
 	w.trace.add("FAULT", "%s begins: %v", f.kind, f)
+	w.trouble(f.proc, f.lasts)
 	heal := faultKinds[f.kind].begin(w, f)
 	time.Sleep(f.lasts + 1)
 	if heal != nil {
 		heal()
 		w.trace.add("FAULT", "%s ends", f.kind)
+	}
+}
+
+// trouble notes that what a process (-1: any) does may fail for so long, and until it has found out.
+func (w *world) trouble(proc int, d time.Duration) {
+	for _, p := range w.procs {
+		if proc < 0 || p.index == proc {
+			p.mu.Lock()
+			if until := time.Now().Add(d); until.After(p.troubled) {
+				p.troubled = until
+			}
+			p.mu.Unlock()
+		}
 	}
 }
 
@@ -146,6 +161,11 @@ func (w *world) rule(r sim.Request) sim.Action {
 	for _, s := range w.strikes {
 		if s.left > 0 && (s.link == "" || s.link == r.Link) {
 			s.left--
+			for _, p := range w.procs {
+				if p.now().name == r.Link {
+					w.trouble(p.index, 2*w.plan.op)
+				}
+			}
 			w.trace.add(r.Link, "%s is struck by a fault", describe(r, ""))
 			return s.action
 		}
@@ -164,11 +184,11 @@ func (w *world) moveClock(d time.Duration) {
 	w.s.SetClock(w.serverClock)
 }
 
-func (w *world) driftClock(percent int) {
+func (w *world) driftClock(perMille int) {
 	w.moveClock(0)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.clock.percent += percent
+	w.clock.perMille += perMille
 }
 
 func (w *world) serverClock() time.Time {
@@ -183,12 +203,13 @@ func (w *world) serverTime() time.Time {
 		return now
 	}
 	since := now.Sub(w.clock.at)
-	return w.clock.shows.Add(since + since*time.Duration(w.clock.percent)/100)
+	return w.clock.shows.Add(since + since*time.Duration(w.clock.perMille)/1000)
 }
 
 // end lets everything that is left come to its end, and checks that it does.
 func (w *world) end() {
 	w.trace.add("WORLD", "the work is over")
+	w.noStrays()
 	w.acquireAll()
 	for _, p := range w.procs {
 		p.close()
@@ -215,6 +236,38 @@ func (w *world) end() {
 			w.check.fail("keys left", "%s, with a TTL of %v", key, w.s.Miniredis().TTL(key))
 		}
 	}
+}
+
+// noStrays checks that what a failed acquire, or a released lock, has left behind was cleaned up: nobody works any more, and
+// nothing is wrong with the network.
+func (w *world) noStrays() {
+	if slices.ContainsFunc(w.plan.faults, func(f fault) bool { return f.kind == "NOPERM" || f.kind == "OOM" || f.kind == "closed" }) {
+		return // a clean-up that is refused for good ends, and one that a Close has waited for, too
+	}
+	time.Sleep(70 * time.Second) // a clean-up pauses for a minute at most
+	for _, key := range w.names {
+		token, err := w.s.Miniredis().Get(key)
+		if err != nil || !w.isOurs(token) {
+			continue
+		}
+		w.check.fail("stray", "%s, for another %v: %s", key, w.s.Miniredis().TTL(key), short(token))
+	}
+}
+
+// isOurs reports whether a token that is left in a key is one that no worker has left there: by a crash, by forgetting it, or by
+// a release that has failed.
+func (w *world) isOurs(token string) bool {
+	w.check.mu.Lock()
+	defer w.check.mu.Unlock()
+	if w.check.abandoned[token] || strings.HasSuffix(token, "|left") {
+		return false
+	}
+	for _, p := range w.procs {
+		if p.now().name == w.check.owner(token) {
+			return true
+		}
+	}
+	return false
 }
 
 // crashed reports whether a process has crashed. Its entry stays in a queue that nobody comes to any more until the queue's TTL
@@ -264,9 +317,10 @@ type process struct {
 	index int
 	calm  bool // nothing on its network takes long
 
-	mu    sync.Mutex // protects what follows
-	all   []*incarnation
-	stops []chan struct{} // while it stands still
+	mu       sync.Mutex // protects what follows
+	all      []*incarnation
+	stops    []chan struct{} // while it stands still
+	troubled time.Time       // until then what it does may fail
 }
 
 // An incarnation is a process until it crashes.
@@ -411,9 +465,12 @@ func (i *incarnation) delay(d sim.Direction, b []byte) time.Duration {
 		took += between(r, 0, 300*time.Millisecond)
 	}
 	i.mu.Lock()
-	defer i.mu.Unlock()
 	for _, most := range i.extra {
 		took += between(r, 0, most)
+	}
+	i.mu.Unlock()
+	if took > time.Millisecond {
+		w.trouble(i.p.index, took)
 	}
 	return took
 }
