@@ -1,9 +1,10 @@
 // Mutants breaks each promise of the library on purpose, one at a time, and runs the tests that must notice.
 //
-//	go run ./internal/mutants [-short] [-run REGEXP]
+//	go run ./internal/mutants [-short] [-sim] [-run REGEXP]
 //
-// A mutant is a replacement in one declaration, given to the compiler as an overlay: no file of the tree is changed. A mutant that survives its tests, or does not compile, makes the exit code 1. With -short only every tenth is
-// run.
+// A mutant is a replacement in one declaration, given to the compiler as an overlay: no file of the tree is changed. A mutant that
+// survives its tests, or does not compile, makes the exit code 1. With -short only every tenth is run. With -sim the mutants that
+// simulated worlds can find run in those, and the table says which promise was seen broken, at which seed, and after how long.
 package main
 
 import (
@@ -24,11 +25,16 @@ import (
 
 func main() {
 	short := flag.Bool("short", false, "run every tenth mutant only")
+	inSim := flag.Bool("sim", false, "run mutants in the simulated worlds of internal/sim, not in their tests")
 	only := flag.String("run", "", "run the mutants whose name matches this regular expression")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	survived, err := run(ctx, os.Stdout, *short, *only)
+	runAll := run
+	if *inSim {
+		runAll = runInSim
+	}
+	survived, err := runAll(ctx, os.Stdout, *short, *only)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 	}

@@ -91,3 +91,16 @@ func testNames(t *testing.T, root string) map[string]bool {
 	}
 	return names
 }
+
+// Every mutant that is to run in simulated worlds must exist.
+func TestSimMutantsExist(t *testing.T) {
+	names := map[string]bool{}
+	for _, m := range mutants {
+		names[m.name] = true
+	}
+	for name := range simMutants {
+		if !names[name] {
+			t.Errorf("there is no mutant %q", name)
+		}
+	}
+}

@@ -35,6 +35,7 @@ type checker struct {
 	holds     int
 	calls     int
 	lost      int
+	ghosts    int
 	updates   int
 }
 

@@ -3,6 +3,7 @@ package sim_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -11,31 +12,44 @@ import (
 )
 
 var (
-	seedCount = flag.Int("seeds", len(modes), "how many seeds TestSeeds tries, in all modes together or in that of -mode")
-	firstSeed = flag.Uint64("first", 1, "the first of them")
-	oneMode   = flag.String("mode", "", "the only mode, of "+strings.Join(modes, ", ")+"; none: one after the other")
-	simTime   = flag.Duration("sim", time.Second, "how long the work of a seed lasts, in its own time")
+	seedCount  = flag.Int("seeds", len(modes), "how many seeds TestSeeds tries, in all modes together or in that of -mode")
+	firstSeed  = flag.Uint64("first", 1, "the first of them")
+	oneMode    = flag.String("mode", "", "the only mode, of "+strings.Join(modes, ", ")+"; none: one after the other")
+	seedsFor   = flag.Duration("for", 0, "no seed is begun after so long; 0: all are")
+	traceLines = flag.Int("trace", 60, "how many lines of what happened before a violation are shown")
+	simTime    = flag.Duration("sim", time.Second, "how long the work of a seed lasts, in its own time")
 )
 
 // TestSeeds simulates the library, its users and what goes wrong, by seed. doc.go says how to use it.
 func TestSeeds(t *testing.T) {
-	var mu sync.Mutex // protects total
-	var total outcome
+	var mu sync.Mutex // protects total and byKind
+	var total struct{ seeds, faults, holds, calls, commands, updates, lost, overlaps, ghosts int }
+	byKind := map[string]int{} // faults
 	start := time.Now()
 	t.Cleanup(func() {
 		took := time.Since(start)
-		t.Logf("%d seeds in %v: %d holds, %d calls, %d commands, %d updates, %d overlaps in unsafe worlds", *seedCount, took.Round(time.Millisecond),
-			total.holds, total.calls, total.commands, total.updates, total.overlaps)
+		t.Logf("%d seeds in %v: %d holds, %d calls, %d commands, %d guarded updates, %d locks lost, %d faults, %d overlaps in unsafe worlds, %d ghosts in queues",
+			total.seeds, took.Round(time.Millisecond), total.holds, total.calls, total.commands, total.updates, total.lost, total.faults, total.overlaps, total.ghosts)
+		for _, name := range slices.Sorted(maps.Keys(byKind)) {
+			t.Logf("  %-22s %7d", name, byKind[name])
+		}
 	})
-	for n := 0; n < *seedCount && !(t.Failed() && failFast()); n += group {
+	for n := 0; n < *seedCount && !(t.Failed() && failFast()) && !enough(start); n += group {
 		t.Run("group", func(t *testing.T) { // ends when all its seeds have
-			for n := n; n < min(n+group, *seedCount); n++ {
-				p := planOf(t, chance(*firstSeed+uint64(n)))
+			for i := n; i < min(n+group, *seedCount); i++ {
+				p := planOf(t, chance(*firstSeed+uint64(i)))
 				t.Run(fmt.Sprintf("seed=%d/mode=%s", p.seed, p.mode), func(t *testing.T) {
 					t.Parallel()
 					o := run(t, p)
 					mu.Lock()
 					defer mu.Unlock()
+					total.seeds++
+					total.faults += len(p.faults)
+					for _, f := range p.faults {
+						byKind[f.kind]++
+					}
+					total.lost += o.lost
+					total.ghosts += o.ghosts
 					total.holds += o.holds
 					total.calls += o.calls
 					total.commands += o.commands
@@ -50,8 +64,10 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+func enough(start time.Time) bool { return *seedsFor > 0 && time.Since(start) > *seedsFor }
+
 // group is how many seeds are begun before any of the next.
-const group = 16
+const group = 8
 
 func failFast() bool { return flag.Lookup("test.failfast").Value.String() == "true" }
 
@@ -83,6 +99,6 @@ func report(t *testing.T, p plan, o outcome) {
 		t.Logf("the smallest world that does it, too: %v", p)
 	}
 	if len(o.violations) > 0 {
-		t.Logf("%s", o.trace.around(o.violations[0].at, 60, 10))
+		t.Logf("%s", o.trace.around(o.violations[0].at, *traceLines, 10))
 	}
 }
