@@ -187,12 +187,12 @@ func (l *Locker) cleanTogether(ctx context.Context, due []*stray) {
 			if c, err = l.dialStray(ctx); err == nil {
 				l.state.conns.Add(1)
 			} else {
-				c = nil
+				c, err = nil, noConnection(ctx, "clean up", s.key, err)
 			}
 		}
 		if err == nil {
 			b := &boundConn{Conn: c, key: s.key, token: s.token, deadline: time.Now().Add(l.opTimeout())}
-			err = l.releaseFunc()(ctx, b, s.key, s.token)
+			err = b.outcome(ctx, "clean up", s.key, l.releaseFunc()(ctx, b, s.key, s.token))
 		}
 		l.cleaned(s, err)
 	}

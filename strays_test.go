@@ -3,6 +3,7 @@ package redigolock_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
 )
 
 // giveUp has an acquire lose its reply and its context, and returns its error. What happens to the SET is action. rest
@@ -384,4 +386,48 @@ func TestCleanUpThroughAPoolThatOnlyLends(t *testing.T) {
 		eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
 		r.noCleanUp()
 	})
+}
+
+// A dial of the user's may fail with an error of any type, and a ReleaseFunc may hide what the network said.
+func TestCleanUpGoesOnWhateverTheErrorsType(t *testing.T) {
+	for _, how := range []string{"dial", "ReleaseWith"} {
+		t.Run(how, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *sim.Server) {
+				var down atomic.Bool
+				pool := &redis.Pool{Dial: func() (redis.Conn, error) {
+					if down.Load() && how == "dial" {
+						return nil, errors.New("the tunnel is down")
+					}
+					return s.DialRedis(bg)
+				}}
+				defer pool.Close()
+				l := simLocker(t, &redigolock.Locker{Pool: pool})
+				l.ReleaseWith = func(ctx context.Context, c redis.Conn, key, token string) error {
+					if err := redigolock.Release(ctx, c, key, token); errors.Is(err, redigolock.ErrUnknown) {
+						return errors.New("the release failed")
+					} else {
+						return err
+					}
+				}
+				s.Rule(func(r sim.Request) sim.Action {
+					switch {
+					case r.Verb == "set" && r.N == 1:
+						down.Store(true)
+						return sim.Drop()
+					case r.Verb == "release" && r.N == 1 || r.Verb == "set" && how != "dial":
+						return sim.Drop()
+					}
+					return sim.Pass()
+				})
+				_, err := l.TryAcquire(bg, "key", time.Hour)
+				wants(t, err, redigolock.ErrUnknown)
+				time.Sleep(time.Second / 2)
+				down.Store(false)
+				time.Sleep(10 * time.Second)
+				if n, _ := redis.Int(s.Do("EXISTS", "key")); n != 0 {
+					t.Error("the key is left")
+				}
+			})
+		})
+	}
 }
