@@ -3,6 +3,7 @@ package redigolock
 import (
 	"context"
 	"errors"
+	"reflect"
 	"time"
 )
 
@@ -52,7 +53,7 @@ func (o *Observer) waiting(ctx context.Context, key, verb string) context.Contex
 		return ctx
 	}
 	values := o.Waiting(ctx, key, verb)
-	if values == nil || values == ctx {
+	if values == nil || reflect.ValueOf(values).Comparable() && values == ctx { // to compare what cannot be panics
 		return ctx
 	}
 	return spanned{ctx, values}

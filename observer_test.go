@@ -13,6 +13,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
 )
 
 // An eventLog is an Observer that writes down what it is told.
@@ -274,4 +275,21 @@ func TestObserversContext(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A valueContext cannot be compared.
+type valueContext struct {
+	context.Context
+	values map[string]string
+}
+
+func TestObserverWaitingMayReturnAContextThatCannotBeCompared(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		o := &redigolock.Observer{Waiting: func(ctx context.Context, _, _ string) context.Context { return ctx }}
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Observer: o})
+		k := got(t)(l.Acquire(valueContext{bg, nil}, "key", time.Minute))
+		if err := k.Release(valueContext{bg, nil}); err != nil {
+			t.Error(err)
+		}
+	})
 }
