@@ -39,7 +39,7 @@ func (k *Lock) try(ctx context.Context, h *holding, most time.Duration) error {
 	case err == nil && k.lostTry == nil:
 		err = k.won(ctx, start)
 	case k.lostTry != nil && (err == nil || errors.Is(err, ErrHeld)):
-		err = k.adopt(ctx, err)
+		err = k.adopt(ctx, err, time.Now().Add(l.opTimeout()))
 	}
 	l.Observer.outcome(ctx, k.key, "acquire", err)
 	return err
@@ -71,7 +71,7 @@ func (k *Lock) tryAgain(ctx context.Context, first time.Time, lost error) error 
 	case err == nil && !extended.IsZero():
 		return k.won(ctx, extended)
 	case err == nil && (earlier || passed(l.now(), deadline(first, k.ttl))):
-		return k.adopt(ctx, nil)
+		return k.adopt(ctx, nil, k.conn.end())
 	case err == nil:
 		return k.won(ctx, first)
 	case answered(err), errors.Is(err, ErrHeld):
@@ -81,9 +81,9 @@ func (k *Lock) tryAgain(ctx context.Context, first time.Time, lost error) error 
 }
 
 // adopt asks by an Extend whether the key carries the token since a try whose reply was lost. held is what the newest
-// try said: nil, or an ErrHeld that may mean this very lock, for SetNX cannot tell.
-func (k *Lock) adopt(ctx context.Context, held error) error {
-	start, err := k.locker.exchangeOn(ctx, &k.conn, "acquire", k.key, k.ttl, func(c redis.Conn) error {
+// try said: nil, or an ErrHeld that may mean this very lock, for SetNX cannot tell. It ends at by.
+func (k *Lock) adopt(ctx context.Context, held error, by time.Time) error {
+	start, err := k.locker.exchangeBy(ctx, &k.conn, "acquire", k.key, time.Now(), by, k.ttl, func(c redis.Conn) error {
 		return Extend(ctx, c, k.key, k.token, k.ttl)
 	})
 	switch {

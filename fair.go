@@ -265,7 +265,7 @@ func (k *Lock) tryFairAgain(ctx context.Context, s *slot, cmd *command, by time.
 	if timeout <= 0 {
 		return start, 0, lost
 	}
-	err = l.onOwn(ctx, "acquire", k.key, k.token, timeout, func(c redis.Conn) (err error) {
+	err = l.onOwnBy(ctx, "acquire", k.key, k.token, by, timeout, func(c redis.Conn) (err error) {
 		start = l.now()
 		left, err = k.extendOn(ctx, c, k.ttl)
 		if !errors.Is(err, ErrNotHeld) {

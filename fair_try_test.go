@@ -7,6 +7,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
 )
 
 // TryAcquire of a fair Locker whose reply is lost looks once more, on a connection of its own. What it finds counts from that
@@ -88,4 +89,20 @@ func TestFairGrantThatIsToldTooLateIsUndone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The connection breaks late, and the next dial hangs.
+func TestFairTryAcquireLooksAgainWithinTheSameOpTimeout(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Fair: true})
+		s.Next("try", sim.Late(time.Hour))
+		time.AfterFunc(900*time.Millisecond, func() {
+			s.CloseConns()
+			s.HangDials()
+		})
+		inTime(t, "TryAcquire", redigolock.DefaultOpTimeout, func() {
+			_, err := l.TryAcquire(bg, "key", time.Minute)
+			wants(t, err, redigolock.ErrUnknown)
+		})
+	})
 }

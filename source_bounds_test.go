@@ -231,3 +231,21 @@ func TestEveryVerbReturnsAtItsBound(t *testing.T) {
 		}
 	}
 }
+
+// The second try takes longer than the ttl is good for, so what it finds must be renewed; and somebody else has the pool's
+// only connection by then.
+func TestTryAcquireAdoptsWithinTheSameOpTimeout(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		pool := simPool(t, s, "redis")
+		pool.MaxActive = 1
+		l := simLocker(t, &redigolock.Locker{Pool: pool})
+		pool.Get().Close()
+		s.Next("set", sim.Swallow())
+		s.SlowDials(800 * time.Millisecond)
+		time.AfterFunc(150*time.Millisecond, func() { pool.Get() })
+		inTime(t, "TryAcquire", redigolock.DefaultOpTimeout, func() {
+			_, err := l.TryAcquire(bg, "key", 100*time.Millisecond)
+			wants(t, err, redigolock.ErrUnavailable, redigolock.ErrUnknown)
+		})
+	})
+}
