@@ -399,17 +399,21 @@ func (k *Lock) giveBack(ctx context.Context, leave bool) error {
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	returned := false
+	returned, freed := false, false
 	defer func() {
 		if !returned && !leave && !k.locker.Fair { // somebody's code has panicked, maybe before anything was sent
 			k.stray(ctx)
 		}
-		if k.lostTry != nil {
+		switch {
+		case k.lostTry == nil:
+		case leave && !freed: // the key may carry the token still, and keeps others out
+			k.oweFrom(k.acquired.Add(k.locker.MinHold))
+		default:
 			k.owe()
 		}
 	}()
 	err := k.free(ctx, leave, late)
-	returned = true
+	returned, freed = true, err == nil || errors.Is(err, ErrNotHeld)
 	if l := k.locker; l.Observer != nil {
 		l.Observer.released(ctx, k, l.now().Sub(k.acquired), err)
 	}

@@ -479,3 +479,34 @@ func TestMinHoldIsToldToTheRetryOfAWaiter(t *testing.T) {
 		}
 	})
 }
+
+// A first SET was lost, so the token is cleaned up after the release. The release is refused, and the key keeps others out.
+func TestMinHoldOutlivesTheCleanUpOfAReleaseThatFailed(t *testing.T) {
+	for _, panics := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, s *sim.Server) {
+			l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), MinHold: time.Minute})
+			l.Observer = &redigolock.Observer{Failed: func(context.Context, string, string, error) {
+				if panics {
+					panic("a bug")
+				}
+			}}
+			s.Next("set", sim.Drop())
+			k := got(t)(l.TryAcquire(bg, "key", 5*time.Minute))
+			s.Next("leave", sim.Refuse("LOADING"), sim.Refuse("LOADING"))
+			func() {
+				defer func() { _ = recover() }()
+				if err := k.Release(bg); err == nil {
+					t.Error("Release was refused, and says nothing")
+				}
+			}()
+			time.Sleep(59 * time.Second)
+			if n, _ := redis.Int(s.Do("EXISTS", "key")); n != 1 {
+				t.Error("the key is gone before MinHold is over")
+			}
+			time.Sleep(2 * time.Second)
+			if n, _ := redis.Int(s.Do("EXISTS", "key")); n != 0 {
+				t.Error("the key is left after MinHold")
+			}
+		})
+	}
+}

@@ -36,10 +36,15 @@ type strays struct {
 }
 
 // owe leaves the token to the clean-up.
-func (k *Lock) owe() {
+func (k *Lock) owe() { k.oweFrom(time.Now()) }
+
+// oweFrom has the clean-up begin then.
+func (k *Lock) oweFrom(next time.Time) {
 	l := k.locker
-	now := time.Now()
-	s := &stray{key: k.key, token: k.token, ctx: k.lostTry.ctx, next: now, until: k.lostTry.since.Add(k.ttl + l.opTimeout())}
+	s := &stray{key: k.key, token: k.token, ctx: k.lostTry.ctx, next: next, until: k.lostTry.since.Add(k.ttl + l.opTimeout())}
+	if next.After(s.until) {
+		return
+	}
 	l.state.mu.Lock()
 	defer l.state.mu.Unlock()
 	st := &l.state.strays

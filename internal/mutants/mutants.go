@@ -70,7 +70,7 @@ var mutants = []mutant{
 		tests: "TestVerbsRefuseBadInputBeforeAnyIO",
 	},
 	{
-		name: "clean-up with the ended ctx", in: "Lock.owe",
+		name: "clean-up with the ended ctx", in: "Lock.oweFrom",
 		old:   "context.WithCancel(context.Background())",
 		new:   "context.WithCancel(past)",
 		tests: "TestAcquireThatGivesUpIsCleanedUpThoughItsContextHasEnded",
@@ -223,12 +223,13 @@ var mutants = []mutant{
 		tests: "TestCleanUpIsTriedAgainUntilTheServerAnswers",
 	},
 	{
+		name: "MinHold: a clean-up ends it", in: "Lock.giveBack",
+		old: "case leave && !freed:", new: "case leave && !freed && false:", tests: "TestMinHoldOutlivesTheCleanUpOfAReleaseThatFailed",
+	},
+	{
 		name: "no clean-up after a release", in: "Lock.giveBack",
-		old: `		if k.lostTry != nil {
-			k.owe()
-		}
-`,
-		new:   "",
+		old:   "		case k.lostTry == nil:\n		case leave",
+		new:   "		case true:\n		case leave",
 		tests: "TestReleaseOfAnAdoptedLockRemovesALateSetToo",
 	},
 	{
