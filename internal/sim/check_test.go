@@ -2,12 +2,14 @@ package sim_test
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/sim"
 )
 
@@ -35,6 +37,7 @@ type checker struct {
 	holds     int
 	calls     int
 	lost      int
+	queue     map[place][]*ticket // who waits, in the order of their calls
 	ghosts    int
 	updates   int
 }
@@ -51,7 +54,7 @@ type holder struct {
 
 func newChecker(w *world) *checker {
 	return &checker{w: w, holders: map[string][]*holder{}, fences: map[string]int64{},
-		dead: map[string]bool{}, abandoned: map[string]bool{}, writes: map[string]bool{}}
+		queue: map[place][]*ticket{}, dead: map[string]bool{}, abandoned: map[string]bool{}, writes: map[string]bool{}}
 }
 
 func (c *checker) fail(kind, format string, args ...any) {
@@ -68,6 +71,7 @@ func (c *checker) failLocked(kind, format string, args ...any) {
 
 // acquired is called when an acquire has returned a lock: nobody else may think now that it has the key.
 func (c *checker) acquired(who, key, token string, until func() time.Time) *holder {
+	c.truth(who, key, token, until)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := &holder{who: who, key: key, token: token, until: until}
@@ -99,8 +103,28 @@ func (c *checker) overlap(a, b *holder, now time.Time) {
 	}
 }
 
+// truth looks at the server, past the network: who may act until a time has the key until then, at least. All else follows.
+func (c *checker) truth(who, key, token string, until func() time.Time) {
+	has, left := c.w.holds(key)
+	now, end := time.Now(), until()
+	if c.w.unsafe.Load() || !now.Before(end) || has == token && !now.Add(left).Before(end) {
+		return
+	}
+	if has == token {
+		c.fail("validity", "%s may act on %s for another %v, and the key lasts for %v", who, key, end.Sub(now), left)
+	} else {
+		c.fail("validity", "%s may act on %s for another %v, and the key carries %q", who, key, end.Sub(now), short(has))
+	}
+}
+
 // extended is called when Deadline has moved: the others must have ended.
 func (c *checker) extended(h *holder) {
+	c.mu.Lock()
+	over := h.over
+	c.mu.Unlock()
+	if !over {
+		c.truth(h.who, h.key, h.token, h.until)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -251,4 +275,57 @@ func describe(r sim.Request, reply string) string {
 		s += " → " + reply
 	}
 	return s
+}
+
+// A place is where a fair Locker's callers wait: first come, first served.
+type place struct {
+	l   *redigolock.Locker
+	key string
+}
+
+// A ticket is one call of Acquire or Do that waits.
+type ticket struct {
+	place
+	who string
+}
+
+// waits is called before an Acquire; with Fair its caller stands behind those that wait already.
+func (c *checker) waits(l *redigolock.Locker, key, who string) *ticket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := &ticket{place{l, key}, who}
+	if l.Fair {
+		c.queue[x.place] = append(c.queue[x.place], x)
+	}
+	return x
+}
+
+// served is called when it has returned, or runs its fn: with a lock, nobody who came before may wait still. Who has given up
+// at the same moment may take a microsecond to say so.
+func (c *checker) served(x *ticket, won bool) {
+	before := c.leave(x)
+	if !won || len(before) == 0 {
+		return
+	}
+	time.Sleep(time.Microsecond)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, y := range before {
+		if slices.Contains(c.queue[x.place], y) {
+			c.failLocked("out of order", "%s got %s before %s, who had come first", x.who, x.key, y.who)
+		}
+	}
+}
+
+// leave takes x out of its queue, and returns those before it.
+func (c *checker) leave(x *ticket) []*ticket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.Index(c.queue[x.place], x)
+	if i < 0 {
+		return nil
+	}
+	before := slices.Clone(c.queue[x.place][:i])
+	c.queue[x.place] = slices.Delete(c.queue[x.place], i, i+1)
+	return before
 }

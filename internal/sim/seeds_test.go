@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	seedCount  = flag.Int("seeds", len(modes), "how many seeds TestSeeds tries, in all modes together or in that of -mode")
+	seedCount  = flag.Int("seeds", 2*len(modes), "how many seeds TestSeeds tries, in all modes together or in that of -mode")
 	firstSeed  = flag.Uint64("first", 1, "the first of them")
 	oneMode    = flag.String("mode", "", "the only mode, of "+strings.Join(modes, ", ")+"; none: one after the other")
 	seedsFor   = flag.Duration("for", 0, "no seed is begun after so long; 0: all are")

@@ -127,10 +127,12 @@ func (u *worker) acquire(key string, ttl time.Duration) *held {
 	defer cancel()
 	l := u.locker()
 	var k *redigolock.Lock
+	x := u.world().check.waits(l, key, u.who)
 	err := u.call(fmt.Sprintf("Acquire(%s, %v) for %v", key, ttl, most), most, func() (err error) {
 		k, err = l.Acquire(ctx, key, ttl)
 		return err
 	})
+	u.world().check.served(x, err == nil)
 	return u.got(k, ttl, err)
 }
 
@@ -350,9 +352,14 @@ func (u *worker) do(key string, ttl time.Duration, try bool) {
 		name, do, most = "TryDo", l.TryDo, min(most, u.tries())
 	}
 	var h *held
+	x := &ticket{}
+	if !try {
+		x = u.world().check.waits(l, key, u.who)
+	}
 	start := time.Now()
 	fn := func(kept context.Context, k *redigolock.Lock) error {
 		u.world().check.returned(u.who, name+" until fn", time.Since(start), most+time.Microsecond)
+		u.world().check.served(x, true)
 		if h = u.got(k, ttl, nil); h == nil {
 			return nil
 		}
@@ -372,6 +379,7 @@ func (u *worker) do(key string, ttl time.Duration, try bool) {
 	}
 	u.note("%s(%s, %v) for %v …", name, key, ttl, most)
 	err := do(ctx, key, ttl, fn)
+	u.world().check.served(x, false)
 	if err != nil && h != nil {
 		u.world().check.abandon(h.holder)
 	}

@@ -194,6 +194,19 @@ func (w *world) driftClock(perMille int) {
 	w.clock.perMille += perMille
 }
 
+// holds is the token that is in a key, and how long it is there for if nothing happens, by the bubble's clock.
+func (w *world) holds(key string) (token string, left time.Duration) {
+	w.s.Do("PING") // has a clock that was moved show its time
+	token, err := w.s.Miniredis().Get(key)
+	if err != nil {
+		return "", 0
+	}
+	left = w.s.Miniredis().TTL(key)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return token, left * 1000 / time.Duration(1000+w.clock.perMille)
+}
+
 func (w *world) serverClock() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -226,6 +239,7 @@ func (w *world) end() {
 	}
 	for _, p := range w.procs {
 		p.closePools()
+		p.countsNothing()
 	}
 	synctest.Wait()
 	for _, p := range w.procs {
@@ -427,6 +441,9 @@ func (i *incarnation) observer() *redigolock.Observer {
 		Contended: func(ctx context.Context, _ string, _ *redigolock.HeldError) { i.part(ctx) },
 		Failed:    func(ctx context.Context, _, _ string, _ error) { i.part(ctx) },
 		Unknown:   func(ctx context.Context, _, _ string, _ error) { i.part(ctx) },
+		Extended: func(_ context.Context, k *redigolock.Lock, _ time.Duration) {
+			i.p.w.check.truth(i.name, k.Key(), k.Token(), k.Deadline)
+		},
 	}
 }
 
@@ -559,6 +576,17 @@ func (p *process) close() {
 	for _, i := range p.all {
 		for _, l := range i.lockers {
 			i.closeOne(l)
+		}
+	}
+}
+
+// countsNothing checks what the Lockers say of themselves.
+func (p *process) countsNothing() {
+	for _, i := range p.all {
+		for _, l := range i.lockers {
+			if st := l.Stats(); st != (redigolock.Stats{}) {
+				p.w.check.fail("counts left", "%s: %+v", i.name, st)
+			}
 		}
 	}
 }
