@@ -1,5 +1,5 @@
 # test     all tests but those below, with the race detector, on a redis-server; installs what is missing
-# more     what test leaves out: tests that count bytes, the whole model of the fair queue, servers and a browser that must be
+# more     what test leaves out: 200 seeds of the simulated worlds, tests that count bytes, the whole model of the fair queue, servers and a browser that must be
 #          installed (etcd, ZooKeeper, Chromium, Valkey 9, Redis 8)
 # lint     gofmt, vet, staticcheck, go fix, go mod tidy; changes nothing
 # bench    go test -bench over the approaches, on miniredis and redis-server
@@ -29,6 +29,7 @@ more:
 	scripts/install.sh peers chromium
 	[ -e $(SERVERS)/valkey ] || internal/redistest/fetch-newer.sh $(SERVERS)
 	REDIGOLOCK_REAL=1 $(GO) test -run 'FairCycles|Allocations' .
+	$(GO) test ./internal/sim -run TestSeeds -seeds 200
 	$(GO) test ./internal/fairmodel
 	REDIGOLOCK_REAL=1 REDIGOLOCK_CHROMIUM=1 $(GO) test ./internal/report
 	REDIGOLOCK_REAL=1 REDIGOLOCK_NEWER=1 REDIGOLOCK_SERVERS=$(SERVERS) CGO_ENABLED=1 $(GO) test -race \
