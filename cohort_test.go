@@ -2,14 +2,15 @@ package redigolock_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
 )
 
-// cohortOf makes the rig's Locker hand its locks on.
+// newCohortRig is a rig in a bubble, whose Locker hands its locks on.
 func newCohortRig(t *testing.T, passes int, slice time.Duration) *fairRig {
-	r := newFairRig(t)
+	r := newSimFairRig(t)
 	r.locker.Cohort = redigolock.Cohort{Passes: passes, Slice: slice}
 	return r
 }
@@ -35,176 +36,191 @@ func (r *fairRig) scripts() (n int) {
 
 // A pass within the process sends nothing, keeps the token and the lease, and ends the handle before.
 func TestCohortPassesWithoutACommand(t *testing.T) {
-	r := newCohortRig(t, 3, time.Hour)
-	k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
-	waiter := r.local(fairTestTTL)
-	sent := r.scripts()
-	r.ok(k.Release(bg))
-	next := r.got("the next", waiter)
-	if n := r.scripts() - sent; n != 0 {
-		t.Errorf("%d scripts were sent", n)
-	}
-	if next.Token() != k.Token() || !next.Deadline().Equal(k.Deadline()) {
-		t.Errorf("token %q, Deadline %v; want %q, %v", next.Token(), next.Deadline(), k.Token(), k.Deadline())
-	}
-	for name, use := range lockUses() {
-		wants(t, use(bg, k), redigolock.ErrNotHeld)
-		if t.Failed() {
-			t.Fatal("the old handle can ", name)
+	synctest.Test(t, func(t *testing.T) {
+		r := newCohortRig(t, 3, time.Hour)
+		k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+		waiter := r.local(fairTestTTL)
+		sent := r.scripts()
+		r.ok(k.Release(bg))
+		next := r.got("the next", waiter)
+		if n := r.scripts() - sent; n != 0 {
+			t.Errorf("%d scripts were sent", n)
 		}
-	}
-	wants(t, k.Release(bg), redigolock.ErrNotHeld)
-	r.valid(next)
-	r.ok(next.Release(bg))
-	r.gone()
+		if next.Token() != k.Token() || !next.Deadline().Equal(k.Deadline()) {
+			t.Errorf("token %q, Deadline %v; want %q, %v", next.Token(), next.Deadline(), k.Token(), k.Deadline())
+		}
+		for name, use := range lockUses() {
+			wants(t, use(bg, k), redigolock.ErrNotHeld)
+			if t.Failed() {
+				t.Fatal("the old handle can ", name)
+			}
+		}
+		wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		r.valid(next)
+		r.ok(next.Release(bg))
+		r.gone()
+	})
 }
 
 // After so many passes the lock goes to whoever is first in the queue.
 func TestCohortEndsAfterItsPasses(t *testing.T) {
 	const passes = 2
-	r := newCohortRig(t, passes, time.Hour)
-	k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
-	other := waits(bg, r.other(), r.key, fairTestTTL)
-	r.queued(1)
-	var own []<-chan acquired
-	for range passes + 1 {
-		own = append(own, r.local(fairTestTTL))
-	}
-	for i := range passes {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCohortRig(t, passes, time.Hour)
+		k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+		other := waits(bg, r.other(), r.key, fairTestTTL)
+		r.queued(1)
+		var own []<-chan acquired
+		for range passes + 1 {
+			own = append(own, r.local(fairTestTTL))
+		}
+		for i := range passes {
+			r.ok(k.Release(bg))
+			k = r.got("the next of the cohort", own[i])
+		}
 		r.ok(k.Release(bg))
-		k = r.got("the next of the cohort", own[i])
-	}
-	r.ok(k.Release(bg))
-	k = r.got("the other Locker", other)
-	r.ok(k.Release(bg))
-	r.ok(r.got("the last of the cohort", own[passes]).Release(bg))
-	r.gone()
+		k = r.got("the other Locker", other)
+		r.ok(k.Release(bg))
+		r.ok(r.got("the last of the cohort", own[passes]).Release(bg))
+		r.gone()
+	})
 }
 
 // When its time is over the lock goes to whoever is first in the queue, too.
 func TestCohortEndsAfterItsSlice(t *testing.T) {
 	for _, slice := range []time.Duration{0, 20 * time.Millisecond} { // 0: 5 ms
-		r := newCohortRig(t, 1000, slice)
-		k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
-		begin := time.Now()
-		other := waits(bg, r.other(), r.key, fairTestTTL)
-		r.queued(1)
-		own := r.local(fairTestTTL)
-		eventually(t, "the slice is over", func() bool { return time.Since(begin) > 25*time.Millisecond })
-		r.ok(k.Release(bg))
-		r.ok(r.got("the other Locker", other).Release(bg))
-		r.ok(r.got("the one of the cohort", own).Release(bg))
-		r.gone()
+		synctest.Test(t, func(t *testing.T) {
+			r := newCohortRig(t, 1000, slice)
+			k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+			begin := time.Now()
+			other := waits(bg, r.other(), r.key, fairTestTTL)
+			r.queued(1)
+			own := r.local(fairTestTTL)
+			eventually(t, "the slice is over", func() bool { return time.Since(begin) > 25*time.Millisecond })
+			r.ok(k.Release(bg))
+			r.ok(r.got("the other Locker", other).Release(bg))
+			r.ok(r.got("the one of the cohort", own).Release(bg))
+			r.gone()
+		})
 	}
 }
 
 // A lease of which less than a third is left is extended first, by as much as the next holder wants.
 func TestCohortExtendsAShortLease(t *testing.T) {
 	const ttl = time.Minute
-	r := newCohortRig(t, 10, 24*time.Hour)
-	c := stopClock(r.locker)
-	k := r.must(r.locker.Acquire(bg, r.key, ttl))
-	pass := func(ttl time.Duration) time.Duration {
-		waiter := r.local(ttl)
-		r.ok(k.Release(bg))
-		a := receive(t, "the next", waiter)
-		r.ok(a.err)
-		if k = a.k; r.get(r.key) != k.Token() {
-			t.Error("the server has another token")
+	synctest.Test(t, func(t *testing.T) {
+		r := newCohortRig(t, 10, 24*time.Hour)
+		c := stopClock(r.locker)
+		k := r.must(r.locker.Acquire(bg, r.key, ttl))
+		pass := func(ttl time.Duration) time.Duration {
+			waiter := r.local(ttl)
+			r.ok(k.Release(bg))
+			a := receive(t, "the next", waiter)
+			r.ok(a.err)
+			if k = a.k; r.get(r.key) != k.Token() {
+				t.Error("the server has another token")
+			}
+			return k.Deadline().Sub(c.now())
 		}
-		return k.Deadline().Sub(c.now())
-	}
-	c.add(ttl * 7 / 10)
-	r.do("PEXPIRE", r.key, (ttl * 3 / 10).Milliseconds()) // less than a third is left
-	if left := pass(ttl); left != validFor(ttl) || r.pttl(r.key) < ttl/2 {
-		t.Errorf("%v is left, and %v at the server", left, r.pttl(r.key))
-	}
-	if n := len(r.sent("fairextend")); n != 1 {
-		t.Errorf("%d extends were sent", n)
-	}
-	if left := pass(time.Hour); left != validFor(time.Hour) || r.pttl(r.key) < 50*time.Minute {
-		t.Errorf("with a longer ttl %v is left, and %v at the server", left, r.pttl(r.key))
-	}
-	r.ok(k.Release(bg))
-	r.gone()
+		c.add(ttl * 7 / 10)
+		r.do("PEXPIRE", r.key, (ttl * 3 / 10).Milliseconds()) // less than a third is left
+		if left := pass(ttl); left != validFor(ttl) || r.pttl(r.key) < ttl/2 {
+			t.Errorf("%v is left, and %v at the server", left, r.pttl(r.key))
+		}
+		if n := len(r.sent("fairextend")); n != 1 {
+			t.Errorf("%d extends were sent", n)
+		}
+		if left := pass(time.Hour); left != validFor(time.Hour) || r.pttl(r.key) < 50*time.Minute {
+			t.Errorf("with a longer ttl %v is left, and %v at the server", left, r.pttl(r.key))
+		}
+		r.ok(k.Release(bg))
+		r.gone()
+	})
 }
 
 // What is lost is not passed on: neither past its Deadline, nor when the server says so.
 func TestCohortDoesNotPassALostLock(t *testing.T) {
 	const ttl = time.Second
-	r := newCohortRig(t, 10, time.Hour)
-	k := r.must(r.locker.Acquire(bg, r.key, ttl))
-	waiter := r.local(fairTestTTL) // a third of its ttl is more than is left: the lease is extended first
-	r.do("DEL", r.key)
-	wants(t, k.Release(bg), redigolock.ErrNotHeld)
-	next := r.got("the next", waiter)
-	if next.Token() == k.Token() {
-		t.Error("a lock that was lost is passed on")
-	}
-	r.ok(next.Release(bg))
+	synctest.Test(t, func(t *testing.T) {
+		r := newCohortRig(t, 10, time.Hour)
+		k := r.must(r.locker.Acquire(bg, r.key, ttl))
+		waiter := r.local(fairTestTTL) // a third of its ttl is more than is left: the lease is extended first
+		r.do("DEL", r.key)
+		wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		next := r.got("the next", waiter)
+		if next.Token() == k.Token() {
+			t.Error("a lock that was lost is passed on")
+		}
+		r.ok(next.Release(bg))
 
-	k = r.must(r.locker.Acquire(bg, r.key, ttl))
-	r.do("SET", r.key, "foreign", "PX", 2000)
-	waiter = r.local(fairTestTTL)
-	eventually(t, "Deadline has passed", func() bool { return time.Now().After(k.Deadline()) })
-	wants(t, k.Release(bg), redigolock.ErrNotHeld)
-	next = r.got("the next", waiter)
-	if next.Token() == k.Token() {
-		t.Error("a lock that is over is passed on")
-	}
-	r.ok(next.Release(bg))
-	r.gone()
+		k = r.must(r.locker.Acquire(bg, r.key, ttl))
+		r.do("SET", r.key, "foreign", "PX", 2000)
+		waiter = r.local(fairTestTTL)
+		eventually(t, "Deadline has passed", func() bool { return time.Now().After(k.Deadline()) })
+		wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		next = r.got("the next", waiter)
+		if next.Token() == k.Token() {
+			t.Error("a lock that is over is passed on")
+		}
+		r.ok(next.Release(bg))
+		r.gone()
+	})
 }
 
 // What is over by the local clock is not passed on, though the server would still extend it.
 func TestCohortDoesNotPassPastTheDeadline(t *testing.T) {
-	r := newCohortRig(t, 10, 24*time.Hour)
-	c := stopClock(r.locker)
-	k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
-	waiter := r.local(fairTestTTL)
-	c.add(time.Hour)
-	wants(t, k.Release(bg), redigolock.ErrNotHeld)
-	next := receive(t, "the next", waiter)
-	r.ok(next.err)
-	if next.k.Token() == k.Token() {
-		t.Error("it was passed on")
-	}
-	r.ok(next.k.Release(bg))
+	synctest.Test(t, func(t *testing.T) {
+		r := newCohortRig(t, 10, 24*time.Hour)
+		c := stopClock(r.locker)
+		k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
+		waiter := r.local(fairTestTTL)
+		c.add(time.Hour)
+		wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		next := receive(t, "the next", waiter)
+		r.ok(next.err)
+		if next.k.Token() == k.Token() {
+			t.Error("it was passed on")
+		}
+		r.ok(next.k.Release(bg))
+	})
 }
 
 // Fencing numbers rise from handle to handle, and KeepAlive goes from one to the next.
 func TestCohortFencesAndKeepsAlive(t *testing.T) {
 	t.Parallel() // mostly it waits
 	const ttl = 2 * time.Second
-	r := newCohortRig(t, 1000, time.Hour)
-	var last int64
-	k := r.must(r.locker.Acquire(bg, r.key, ttl))
-	for i := range 4 {
-		n, err := k.Fence(bg)
-		r.ok(err)
-		if n <= last {
-			t.Errorf("number %d after %d", n, last)
-		}
-		last = n
-		kept := k.KeepAlive(bg)
-		token, waiter := k.Token(), r.local(ttl)
-		if i == 1 {
-			deadline := k.Deadline()
-			eventually(t, "it is renewed", func() bool { return k.Deadline().After(deadline.Add(ttl / 4)) })
+	synctest.Test(t, func(t *testing.T) {
+		r := newCohortRig(t, 1000, time.Hour)
+		var last int64
+		k := r.must(r.locker.Acquire(bg, r.key, ttl))
+		for i := range 4 {
+			n, err := k.Fence(bg)
+			r.ok(err)
+			if n <= last {
+				t.Errorf("number %d after %d", n, last)
+			}
+			last = n
+			kept := k.KeepAlive(bg)
+			token, waiter := k.Token(), r.local(ttl)
+			if i == 1 {
+				deadline := k.Deadline()
+				eventually(t, "it is renewed", func() bool { return k.Deadline().After(deadline.Add(ttl / 4)) })
+			}
+			r.ok(k.Release(bg))
+			receive(t, "the context ends", kept.Done())
+			if k = r.got("the next", waiter); k.Token() != token {
+				t.Error("it was not passed on")
+			}
 		}
 		r.ok(k.Release(bg))
-		receive(t, "the context ends", kept.Done())
-		if k = r.got("the next", waiter); k.Token() != token {
-			t.Error("it was not passed on")
-		}
-	}
-	r.ok(k.Release(bg))
+	})
 }
 
 // Among Lockers with cohorts nobody starves, and no two hold the lock.
 func TestCohortContention(t *testing.T) {
-	r := newCohortRig(t, 64, 5*time.Millisecond)
+	r := newFairRig(t) // who hands on without a command takes no time in a bubble
+	r.locker.Cohort = redigolock.Cohort{Passes: 64, Slice: 5 * time.Millisecond}
 	r.cohort = r.locker.Cohort
-	r.contend(3, 24, 100*time.Millisecond)
+	r.contend(3, 24, 300*time.Millisecond)
 	r.gone()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -24,7 +25,19 @@ type muxRig struct {
 
 func newMuxRig(t *testing.T, conns int) *muxRig {
 	t.Helper()
-	r := &muxRig{rig: newRig(t), held: map[string]chan struct{}{}}
+	return newMuxRigOn(newRig(t), conns)
+}
+
+// newSimMuxRig is a muxRig in a bubble.
+func newSimMuxRig(t *testing.T, conns int) *muxRig {
+	t.Helper()
+	return newMuxRigOn(newSimRig(t), conns)
+}
+
+func newMuxRigOn(bare *rig, conns int) *muxRig {
+	t := bare.t
+	t.Helper()
+	r := &muxRig{rig: bare, held: map[string]chan struct{}{}}
 	r.mux = newMux(t, r.proxy.Pool(), conns)
 	r.locker.Pool = r.mux
 	r.proxy.Rule(func(q redistest.Request) redistest.Action {
@@ -143,51 +156,55 @@ func (r *muxRig) queue(ctx context.Context, timeout time.Duration, text string) 
 }
 
 func TestMuxLeaderAloneLeavesAtOnceAndTheNextDials(t *testing.T) {
-	r := newMuxRig(t, 0)
-	ctx, cancel := context.WithCancel(bg)
-	done := r.echo(ctx, 0, "hold")
-	r.arrived("hold")
-	cancel()
-	wants(t, receive(t, "the leader leaves", done).err, context.Canceled)
-	r.answered("next", r.echo(bg, 0, "next"))
-	r.let("hold")
-	r.answered("later", r.echo(bg, 0, "later"))
-	eventually(t, "one connection is left", func() bool { return r.proxy.Conns() == 1 })
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimMuxRig(t, 0)
+		ctx, cancel := context.WithCancel(bg)
+		done := r.echo(ctx, 0, "hold")
+		r.arrived("hold")
+		cancel()
+		wants(t, receive(t, "the leader leaves", done).err, context.Canceled)
+		r.answered("next", r.echo(bg, 0, "next"))
+		r.let("hold")
+		r.answered("later", r.echo(bg, 0, "later"))
+		eventually(t, "one connection is left", func() bool { return r.proxy.Conns() == 1 })
+	})
 }
 
 func TestMuxQueuedCallerLeavesAndSendsNothing(t *testing.T) {
-	r := newMuxRig(t, 0)
-	let := r.fill()
-	ctx, cancel := context.WithCancel(bg)
-	first := r.queue(ctx, 0, "first")
-	second := r.queue(bg, shortOp, "second")
-	third := r.queue(bg, 0, "third")
-	locked := inBackground(func() error { _, err := r.locker.TryAcquire(ctx, "key", time.Minute); return err })
-	eventually(t, "all are queued", func() bool { return redigolock.MuxQueued(r.mux) >= 3 })
-	got := receive(t, "the timeout", second)
-	if got.err == nil || got.conn.Err() != nil {
-		t.Errorf("%v; the connection: %v", got.err, got.conn.Err())
-	}
-	cancel()
-	got = receive(t, "the cancelled", first)
-	wants(t, got.err, context.Canceled)
-	r.ok(got.conn.Err())
-	err := receive(t, "the locker", locked)
-	wants(t, err, context.Canceled)
-	wantsNot(t, err, redigolock.ErrUnknown)
-	let()
-	r.answered("third", third)
-	for _, q := range r.sent("echo") {
-		if q.Args[0] == "first" || q.Args[0] == "second" {
-			t.Error("sent though its caller had left:", q)
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimMuxRig(t, 0)
+		let := r.fill()
+		ctx, cancel := context.WithCancel(bg)
+		first := r.queue(ctx, 0, "first")
+		second := r.queue(bg, shortOp, "second")
+		third := r.queue(bg, 0, "third")
+		locked := inBackground(func() error { _, err := r.locker.TryAcquire(ctx, "key", time.Minute); return err })
+		eventually(t, "all are queued", func() bool { return redigolock.MuxQueued(r.mux) >= 3 })
+		got := receive(t, "the timeout", second)
+		if got.err == nil || got.conn.Err() != nil {
+			t.Errorf("%v; the connection: %v", got.err, got.conn.Err())
 		}
-	}
-	if n := len(r.sent("set")); n > 0 {
-		t.Error("a SET was sent though its caller had left")
-	}
-	if text, err := redis.String(got.conn.Do("ECHO", "usable")); text != "usable" {
-		t.Error(text, err)
-	}
+		cancel()
+		got = receive(t, "the cancelled", first)
+		wants(t, got.err, context.Canceled)
+		r.ok(got.conn.Err())
+		err := receive(t, "the locker", locked)
+		wants(t, err, context.Canceled)
+		wantsNot(t, err, redigolock.ErrUnknown)
+		let()
+		r.answered("third", third)
+		for _, q := range r.sent("echo") {
+			if q.Args[0] == "first" || q.Args[0] == "second" {
+				t.Error("sent though its caller had left:", q)
+			}
+		}
+		if n := len(r.sent("set")); n > 0 {
+			t.Error("a SET was sent though its caller had left")
+		}
+		if text, err := redis.String(got.conn.Do("ECHO", "usable")); text != "usable" {
+			t.Error(text, err)
+		}
+	})
 }
 
 // batch has a batch of three in flight whose first reply is held. The second leaves with leave.
@@ -203,105 +220,117 @@ func (r *muxRig) batch(leader, second context.Context, timeouts [3]time.Duration
 }
 
 func TestMuxFollowerLeavesAndTheOthersGetTheirReplies(t *testing.T) {
-	r := newMuxRig(t, 0)
-	ctx, cancel := context.WithCancel(bg)
-	a, b, c := r.batch(bg, ctx, [3]time.Duration{})
-	cancel()
-	got := receive(t, "the follower leaves", b)
-	wants(t, got.err, context.Canceled)
-	wantsNot(t, got.err, context.DeadlineExceeded)
-	if got.conn.Err() == nil {
-		t.Error("a connection whose reply was lost is usable")
-	}
-	r.let("hold a")
-	r.answered("hold a", a)
-	r.answered("c", c)
-	if n := r.proxy.Conns(); n != 1 {
-		t.Errorf("%d connections", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimMuxRig(t, 0)
+		ctx, cancel := context.WithCancel(bg)
+		a, b, c := r.batch(bg, ctx, [3]time.Duration{})
+		cancel()
+		got := receive(t, "the follower leaves", b)
+		wants(t, got.err, context.Canceled)
+		wantsNot(t, got.err, context.DeadlineExceeded)
+		if got.conn.Err() == nil {
+			t.Error("a connection whose reply was lost is usable")
+		}
+		r.let("hold a")
+		r.answered("hold a", a)
+		r.answered("c", c)
+		if n := r.proxy.Conns(); n != 1 {
+			t.Errorf("%d connections", n)
+		}
+	})
 }
 
 func TestMuxLeaderWithFollowersLeavesWithoutHarmToThem(t *testing.T) {
-	r := newMuxRig(t, 0)
-	ctx, cancel := context.WithCancel(bg)
-	a, b, c := r.batch(ctx, bg, [3]time.Duration{})
-	cancel()
-	wants(t, receive(t, "the leader leaves", a).err, context.Canceled)
-	r.let("hold a")
-	r.answered("b", b)
-	r.answered("c", c)
-	r.answered("next", r.echo(bg, 0, "next"))
-	for _, q := range r.proxy.Requests() {
-		if q.Name == "ECHO" && q.Conn != r.sent("echo")[0].Conn {
-			t.Fatal("the connection was cut")
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimMuxRig(t, 0)
+		ctx, cancel := context.WithCancel(bg)
+		a, b, c := r.batch(ctx, bg, [3]time.Duration{})
+		cancel()
+		wants(t, receive(t, "the leader leaves", a).err, context.Canceled)
+		r.let("hold a")
+		r.answered("b", b)
+		r.answered("c", c)
+		r.answered("next", r.echo(bg, 0, "next"))
+		for _, q := range r.proxy.Requests() {
+			if q.Name == "ECHO" && q.Conn != r.sent("echo")[0].Conn {
+				t.Fatal("the connection was cut")
+			}
 		}
-	}
+	})
 }
 
 func TestMuxShortTimeoutsDoTheOthersNoHarm(t *testing.T) {
 	const short = shortOp
 	t.Run("of a follower, the leader having none", func(t *testing.T) {
-		r := newMuxRig(t, 0)
-		const timeout = time.Second // within which the batch is surely written
-		a, b, c := r.batch(bg, bg, [3]time.Duration{0, timeout, 0})
-		if err := receive(t, "the follower", b).err; err == nil {
-			t.Error("no error")
-		}
-		start := time.Now()
-		eventually(t, "a reader with this timeout would be gone", func() bool { return time.Since(start) > timeout+timeout/10 })
-		r.let("hold a")
-		r.answered("hold a", a)
-		r.answered("c", c)
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimMuxRig(t, 0)
+			const timeout = time.Second // within which the batch is surely written
+			a, b, c := r.batch(bg, bg, [3]time.Duration{0, timeout, 0})
+			if err := receive(t, "the follower", b).err; err == nil {
+				t.Error("no error")
+			}
+			start := time.Now()
+			eventually(t, "a reader with this timeout would be gone", func() bool { return time.Since(start) > timeout+timeout/10 })
+			r.let("hold a")
+			r.answered("hold a", a)
+			r.answered("c", c)
+		})
 	})
 	t.Run("of the leader before", func(t *testing.T) {
-		r := newMuxRig(t, 0)
-		a := r.echo(bg, short, "hold a")
-		r.arrived("hold a")
-		b := r.echo(bg, 0, "b") // must not share its connection's end
-		if err := receive(t, "the leader", a).err; err == nil {
-			t.Error("no error")
-		}
-		r.answered("b", b)
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimMuxRig(t, 0)
+			a := r.echo(bg, short, "hold a")
+			r.arrived("hold a")
+			b := r.echo(bg, 0, "b") // must not share its connection's end
+			if err := receive(t, "the leader", a).err; err == nil {
+				t.Error("no error")
+			}
+			r.answered("b", b)
+		})
 	})
 	t.Run("of the leader behind", func(t *testing.T) {
-		r := newMuxRig(t, 0)
-		first := r.echo(bg, 0, "hold first")
-		r.arrived("hold first")
-		a := r.queue(bg, 0, "hold a")
-		r.let("hold first")
-		r.answered("hold first", first)
-		r.arrived("hold a")
-		b := r.echo(bg, short, "b")
-		r.arrived("b")
-		if err := receive(t, "the leader behind", b).err; err == nil {
-			t.Error("no error")
-		}
-		r.let("hold a")
-		r.answered("hold a", a)
-		r.answered("c", r.echo(bg, 0, "c"))
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimMuxRig(t, 0)
+			first := r.echo(bg, 0, "hold first")
+			r.arrived("hold first")
+			a := r.queue(bg, 0, "hold a")
+			r.let("hold first")
+			r.answered("hold first", first)
+			r.arrived("hold a")
+			b := r.echo(bg, short, "b")
+			r.arrived("b")
+			if err := receive(t, "the leader behind", b).err; err == nil {
+				t.Error("no error")
+			}
+			r.let("hold a")
+			r.answered("hold a", a)
+			r.answered("c", r.echo(bg, 0, "c"))
+		})
 	})
 }
 
 func TestMuxBatchOfSlowCommandsIsBoundedAsAWhole(t *testing.T) {
-	r := newMuxRig(t, 0)
-	const each, n = 150 * time.Millisecond, 12
-	c := r.mux.Get()
-	for i := range n {
-		r.ok(c.Send("ECHO", fmt.Sprint("hold ", i)))
-	}
-	let := inBackground(func() error {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimMuxRig(t, 0)
+		const each, n = 150 * time.Millisecond, 12
+		c := r.mux.Get()
 		for i := range n {
-			time.Sleep(each) // how slow the server is
-			r.let(fmt.Sprint("hold ", i))
+			r.ok(c.Send("ECHO", fmt.Sprint("hold ", i)))
 		}
-		return nil
+		let := inBackground(func() error {
+			for i := range n {
+				time.Sleep(each) // how slow the server is
+				r.let(fmt.Sprint("hold ", i))
+			}
+			return nil
+		})
+		start := time.Now()
+		_, err := redis.DoWithTimeout(c, 3*each, "")
+		if took := time.Since(start); err == nil || took > 8*each {
+			t.Errorf("%v after %v, with a timeout of %v", err, took, 3*each)
+		}
+		r.ok(receive(t, "the server's end", let))
 	})
-	start := time.Now()
-	_, err := redis.DoWithTimeout(c, 3*each, "")
-	if took := time.Since(start); err == nil || took > 8*each {
-		t.Errorf("%v after %v, with a timeout of %v", err, took, 3*each)
-	}
-	r.ok(receive(t, "the server's end", let))
 }
 
 // A lateConn keeps the arguments until Flush, as a connection may, and has the Flush wait for open, if it is not nil.
@@ -351,43 +380,45 @@ func (c *lateConn) Flush() error {
 // TestMuxCallersLeaveWhileTheyAreWrittenAndTheirArgumentsStay has a connection that keeps the arguments until Flush.
 func TestMuxCallersLeaveWhileTheyAreWrittenAndTheirArgumentsStay(t *testing.T) {
 	for _, who := range []string{"leader", "follower"} {
-		r := newMuxRig(t, 0)
-		pool := &latePool{pool: r.proxy.Pool(), flushing: make(chan struct{}, 1)}
-		r.mux = newMux(t, pool, 0)
-		let := r.fill()
-		ctx, cancel := context.WithCancel(bg)
-		leaving := func() error {
-			text := []byte("original")
-			_, err := r.mux.Get().(redis.ConnWithContext).DoContext(ctx, "ECHO", text)
-			copy(text, "OVERWRITTEN")
-			return err
-		}
-		staying := func() error {
-			_, err := r.mux.Get().Do("ECHO", "other")
-			return err
-		}
-		first, second := staying, leaving
-		if who == "leader" {
-			first, second = leaving, staying
-		}
-		n := redigolock.MuxQueued(r.mux)
-		one := inBackground(first)
-		eventually(t, "the first is queued", func() bool { return redigolock.MuxQueued(r.mux) == n+1 })
-		two := inBackground(second)
-		eventually(t, "the second is queued", func() bool { return redigolock.MuxQueued(r.mux) == n+2 })
-		left, other := two, one
-		if who == "leader" {
-			left, other = one, two
-		}
-		open := make(chan struct{})
-		pool.arm(open)
-		let()
-		receive(t, "the batch is written", pool.flushing)
-		pool.arm(nil)
-		cancel()
-		wants(t, receive(t, who, left), context.Canceled)
-		close(open)
-		r.ok(receive(t, "the other", other))
-		r.arrived("original")
+		synctest.Test(t, func(t *testing.T) {
+			r := newSimMuxRig(t, 0)
+			pool := &latePool{pool: r.proxy.Pool(), flushing: make(chan struct{}, 1)}
+			r.mux = newMux(t, pool, 0)
+			let := r.fill()
+			ctx, cancel := context.WithCancel(bg)
+			leaving := func() error {
+				text := []byte("original")
+				_, err := r.mux.Get().(redis.ConnWithContext).DoContext(ctx, "ECHO", text)
+				copy(text, "OVERWRITTEN")
+				return err
+			}
+			staying := func() error {
+				_, err := r.mux.Get().Do("ECHO", "other")
+				return err
+			}
+			first, second := staying, leaving
+			if who == "leader" {
+				first, second = leaving, staying
+			}
+			n := redigolock.MuxQueued(r.mux)
+			one := inBackground(first)
+			eventually(t, "the first is queued", func() bool { return redigolock.MuxQueued(r.mux) == n+1 })
+			two := inBackground(second)
+			eventually(t, "the second is queued", func() bool { return redigolock.MuxQueued(r.mux) == n+2 })
+			left, other := two, one
+			if who == "leader" {
+				left, other = one, two
+			}
+			open := make(chan struct{})
+			pool.arm(open)
+			let()
+			receive(t, "the batch is written", pool.flushing)
+			pool.arm(nil)
+			cancel()
+			wants(t, receive(t, who, left), context.Canceled)
+			close(open)
+			r.ok(receive(t, "the other", other))
+			r.arrived("original")
+		})
 	}
 }
