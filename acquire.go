@@ -117,7 +117,7 @@ func (k *Lock) won(ctx context.Context, start time.Time) error {
 		k.countHeld(now)
 		return nil
 	}
-	err := k.release(context.WithoutCancel(ctx))
+	err := k.releaseBy(context.WithoutCancel(ctx), undo)
 	if err != nil && !errors.Is(err, ErrNotHeld) {
 		k.stray(ctx)
 	}
@@ -133,11 +133,17 @@ func (k *Lock) conclude(err error) (*Lock, error) {
 		return nil, err
 	}
 	k.owe()
-	if errors.Is(err, ErrUnknown) {
+	switch {
+	case errors.Is(err, ErrUnknown):
 		return nil, err
+	case errors.Is(err, errUnread):
+		return nil, alsoUnknown(err)
 	}
 	return nil, followed(err, "and an earlier try of it: ", ErrUnknown)
 }
+
+// alsoUnknown has an error that says in words that the outcome is unknown be ErrUnknown, too.
+func alsoUnknown(err error) error { return &longError{oneLine(err.Error()), []error{err, ErrUnknown}} }
 
 // A holding is what a waiting acquire knows of the holder.
 type holding struct {

@@ -175,6 +175,11 @@ func (s *slot) unanswered(ctx context.Context, cmd command, err error) {
 	what := fateOf(ctx, err)
 	switch {
 	case s.w != t:
+	case errors.Is(err, errUnread): // whatever it says, the token may be in the queue, or in the lock
+		if s.head != nil {
+			s.fail(s.head, alsoUnknown(err))
+		}
+		s.giveUp(t)
 	case what == lost, what == unsent && cmd.kind == poke:
 		t.due = now.Add(pauseAfter(t.failures))
 		t.failures++

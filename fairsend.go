@@ -177,7 +177,7 @@ func (s *slot) run(ctx context.Context, c redis.Conn, cmd command) (fairReply, e
 	}
 	r, ok := readFair(reply)
 	if !ok {
-		return r, unexpected(cmd.verb(), s.key, reply)
+		return r, maybeSet(unexpected(cmd.verb(), s.key, reply))
 	}
 	return r, nil
 }

@@ -438,7 +438,7 @@ func (k *Lock) free(ctx context.Context, leave, late bool) (err error) {
 	return err
 }
 
-// release deletes the key, as all that undoes an acquire must, whatever MinHold is.
+// release deletes the key, whatever MinHold is.
 func (k *Lock) release(ctx context.Context) error { return k.releaseBy(ctx, k.locker.releaseFunc()) }
 
 // leave is the ReleaseFunc of a Locker with MinHold: before its time is over, the key is left to expire then. It counts by

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
 )
 
 // A handle that no acquire has returned is one that nobody holds, twice over.
@@ -44,32 +44,35 @@ func TestNilAndZeroLock(t *testing.T) {
 	}
 }
 
-// After a Release whose ReleaseFunc panics the next calls return.
+// After a Release whose ReleaseFunc panics the next calls return, and what it has left is removed without that func.
 func TestReleaseThatPanicsLeavesAUsableHandle(t *testing.T) {
-	var once sync.Once // what cleans up afterwards calls it, too
-	l := &redigolock.Locker{Pool: redistest.StartMini(t).Pool()}
-	l.ReleaseWith = func(ctx context.Context, c redis.Conn, key, token string) error {
-		once.Do(func() { panic("mine") })
-		return redigolock.Release(ctx, c, key, token)
-	}
-	defer l.Close()
-	k, err := l.TryAcquire(bg, "k", minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	func() {
-		defer func() {
-			if r := recover(); r != "mine" {
-				t.Errorf("recovered %v", r)
-			}
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{
+			Pool:        simPool(t, s, "redis"),
+			ReleaseWith: func(context.Context, redis.Conn, string, string) error { panic("mine") },
+		})
+		k, err := l.TryAcquire(bg, "k", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		func() {
+			defer func() {
+				if r := recover(); r != "mine" {
+					t.Errorf("recovered %v", r)
+				}
+			}()
+			_ = k.Release(bg)
 		}()
-		_ = k.Release(bg)
-	}()
-	wants(t, k.Release(bg), redigolock.ErrNotHeld)
-	wants(t, k.Verify(bg), redigolock.ErrNotHeld)
-	if k.Valid() {
-		t.Error("valid after Release")
-	}
+		wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		wants(t, k.Verify(bg), redigolock.ErrNotHeld)
+		if k.Valid() {
+			t.Error("valid after Release")
+		}
+		time.Sleep(10 * time.Second)
+		if n, _ := s.Do("EXISTS", "k"); n != int64(0) {
+			t.Error("the key is left")
+		}
+	})
 }
 
 func TestValid(t *testing.T) {

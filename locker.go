@@ -21,7 +21,7 @@ type Locker struct {
 	Pool Pool
 	// AcquireWith is the command that acquires. Nil: SetNXVerified.
 	AcquireWith AcquireFunc
-	// ReleaseWith is the command that releases. Nil: Release.
+	// ReleaseWith is the command that releases. What undoes an acquire is never this, but Release. Nil: Release.
 	ReleaseWith ReleaseFunc
 	// Retry says how long Acquire pauses between tries. Nil: DefaultRetry.
 	Retry RetryFunc

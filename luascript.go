@@ -231,7 +231,7 @@ func SetNXScript(ctx context.Context, c redis.Conn, key, token string, ttl time.
 	if holder, left, ok := tokenAndTTL(reply); ok {
 		return &HeldError{Key: key, Holder: holderOf(holder), TTL: max(left, 0)}
 	}
-	return unexpected(verb, key, reply)
+	return maybeSet(unexpected(verb, key, reply))
 }
 
 // tokenAndTTL reads a reply of token and PTTL.

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
 )
 
 // An otherError is the error reply of another package's client.
@@ -512,6 +514,114 @@ func TestMuxReadsFromConnectionsWithoutTimeouts(t *testing.T) {
 		}
 		if err := k.Release(bg); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// A foreignConn is a connection of an adapter, whose replies to some commands no server gives.
+type foreignConn struct {
+	redis.Conn
+	commands []string
+	last     []string
+}
+
+type foreignReply struct{}
+
+func (c *foreignConn) turned(cmd string, reply any, err error) (any, error) {
+	if err == nil && slices.Contains(c.commands, cmd) {
+		reply = foreignReply{}
+	}
+	return reply, err
+}
+
+func (c *foreignConn) Send(cmd string, args ...any) error {
+	c.last = append(c.last, cmd)
+	return c.Conn.Send(cmd, args...)
+}
+
+func (c *foreignConn) Do(cmd string, args ...any) (any, error) {
+	reply, err := c.Conn.Do(cmd, args...)
+	return c.turned(cmd, reply, err)
+}
+
+func (c *foreignConn) DoWithTimeout(d time.Duration, cmd string, args ...any) (any, error) {
+	reply, err := redis.DoWithTimeout(c.Conn, d, cmd, args...)
+	return c.turned(cmd, reply, err)
+}
+
+func (c *foreignConn) Receive() (any, error) { return c.ReceiveWithTimeout(0) }
+
+func (c *foreignConn) ReceiveWithTimeout(d time.Duration) (any, error) {
+	reply, err := redis.ReceiveWithTimeout(c.Conn, d)
+	cmd := ""
+	if len(c.last) > 0 {
+		cmd, c.last = c.last[0], c.last[1:]
+	}
+	return c.turned(cmd, reply, err)
+}
+
+func (c *foreignConn) ReceiveContext(ctx context.Context) (any, error) {
+	return redis.ReceiveContext(c.Conn, ctx)
+}
+
+func (c *foreignConn) DoContext(ctx context.Context, cmd string, args ...any) (any, error) {
+	return redis.DoContext(c.Conn, ctx, cmd, args...)
+}
+
+// An acquire whose reply cannot be understood may have been carried out: it is ErrUnknown, too, and cleaned up.
+func TestForeignReplyToAnAcquireIsCleanedUp(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		acquire redigolock.AcquireFunc
+		fair    bool
+		foreign []string
+	}{
+		{"SetNX", redigolock.SetNX, false, []string{"SET"}},
+		{"SetNX in a func", wrappedAcquire, false, []string{"SET"}},
+		{"SetNXVerified, SET and GET", nil, false, []string{"SET", "GET"}},
+		{"SetNXVerified, GET", nil, false, []string{"GET"}},
+		{"SetNXScript", redigolock.SetNXScript, false, []string{"EVALSHA", "EVAL"}},
+		{"fair", nil, true, []string{"EVALSHA", "EVAL"}},
+	} {
+		for _, over := range []string{"pool", "Mux"} {
+			for _, verb := range []string{"TryAcquire", "Acquire"} {
+				t.Run(tc.name+"/"+over+"/"+verb, func(t *testing.T) {
+					inBubble(t, func(t *testing.T, s *sim.Server) {
+						base := simPool(t, s, "redis")
+						var repaired atomic.Bool
+						var pool redigolock.Pool = &redis.Pool{DialContext: func(ctx context.Context) (redis.Conn, error) {
+							c, err := base.DialContext(ctx)
+							if err != nil || repaired.Load() {
+								return c, err
+							}
+							return &foreignConn{Conn: c, commands: tc.foreign}, nil
+						}}
+						if over == "Mux" {
+							m := &redigolock.Mux{Pool: pool}
+							t.Cleanup(func() { m.Close() })
+							pool = m
+						}
+						l := simLocker(t, &redigolock.Locker{Pool: pool, Fair: tc.fair, AcquireWith: tc.acquire, OpTimeout: time.Second})
+						acquire := l.TryAcquire
+						if verb == "Acquire" {
+							acquire = l.Acquire
+						}
+						ctx, cancel := context.WithTimeout(bg, 20*time.Second)
+						defer cancel()
+						_, err := acquire(ctx, "key", time.Hour)
+						wants(t, err, redigolock.ErrUnknown)
+						wantsNot(t, err, context.DeadlineExceeded)
+						if err == nil || !strings.Contains(err.Error(), "foreignReply") {
+							t.Errorf("%v does not name the type", err)
+						}
+						repaired.Store(true) // of connections that are made from now on
+						time.Sleep(time.Minute)
+						if n, _ := s.Do("EXISTS", "key"); n != int64(0) {
+							t.Error("the key is left")
+						}
+					})
+				})
+			}
 		}
 	}
 }

@@ -45,7 +45,7 @@ func setReply(verb, key string, reply any) error {
 	case "OK":
 		return nil
 	}
-	return unexpected(verb, key, reply)
+	return maybeSet(unexpected(verb, key, reply))
 }
 
 // SetNXVerified is [SetNX] with the double check of the articles: GET reads the key back, and GET decides. Both
@@ -112,15 +112,19 @@ func verified(verb, key, token string, set, get any) error {
 	return err
 }
 
-// errUnread tells a Locker that SET was carried out though the verb failed: a later try that finds the own token must
-// not count its ttl from its own send, and one that gives up has something to clean up.
-var errUnread = errors.New("it was set, but could not be read back")
+// errUnread tells a Locker that the token may be in the key though the verb failed, and the server was heard: a later try
+// that finds the own token must not count its ttl from its own send, and one that gives up has something to clean up.
+var errUnread = errors.New("it may have been set, but could not be read back")
 
+func maybeSet(err error) error { return fmt.Errorf("%w: %w", err, errUnread) }
+
+// unread is the error of a GET that does not tell, after a SET that may have been carried out: its reply was OK, or none that
+// Redis gives.
 func unread(set any, err error) error {
-	if set == any("OK") && !errors.Is(err, ErrConflict) {
-		return fmt.Errorf("%w: %w", err, errUnread)
+	if _, refused := set.(redis.Error); refused || set == nil || errors.Is(err, ErrConflict) {
+		return err
 	}
-	return err
+	return maybeSet(err)
 }
 
 // unexpected is the error for a reply that the protocol does not allow here, such as that of a proxy.

@@ -168,7 +168,7 @@ func (l *Locker) cleanAlone(ctx context.Context, s *stray) {
 	err := ctx.Err()
 	if err == nil {
 		err = l.onOwn(ctx, "clean up", s.key, s.token, l.opTimeout(), func(c redis.Conn) error {
-			return l.releaseFunc()(ctx, c, s.key, s.token)
+			return undo(ctx, c, s.key, s.token)
 		})
 	}
 	l.cleaned(s, err)
@@ -197,10 +197,24 @@ func (l *Locker) cleanTogether(ctx context.Context, due []*stray) {
 		}
 		if err == nil {
 			b := &boundConn{Conn: c, key: s.key, token: s.token, deadline: time.Now().Add(l.opTimeout())}
-			err = b.outcome(ctx, "clean up", s.key, l.releaseFunc()(ctx, b, s.key, s.token))
+			err = undo(ctx, b, s.key, s.token)
 		}
 		l.cleaned(s, err)
 	}
+}
+
+// undo deletes the key if it carries the token, as all must that takes an acquire back: never by Locker.ReleaseWith, which
+// may do more than that, or panic, which on a goroutine of the Locker's own would end the process. A user of the server that
+// may run no script may have the right to a transaction.
+func undo(ctx context.Context, c redis.Conn, key, token string) error {
+	err := Release(ctx, c, key, token)
+	if re, ok := errorReply(err); ok && (firstWord(re) == "NOPERM" || unknownCommand(re)) {
+		again := ReleaseTx(ctx, c, key, token)
+		if again == nil || errors.Is(again, ErrNotHeld) || errors.Is(again, ErrUnknown) {
+			return again
+		}
+	}
+	return err
 }
 
 func (l *Locker) dialStray(ctx context.Context) (redis.Conn, error) {

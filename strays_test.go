@@ -388,46 +388,147 @@ func TestCleanUpThroughAPoolThatOnlyLends(t *testing.T) {
 	})
 }
 
-// A dial of the user's may fail with an error of any type, and a ReleaseFunc may hide what the network said.
+// A dial of the user's may fail with an error of any type.
 func TestCleanUpGoesOnWhateverTheErrorsType(t *testing.T) {
-	for _, how := range []string{"dial", "ReleaseWith"} {
-		t.Run(how, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, s *sim.Server) {
-				var down atomic.Bool
-				pool := &redis.Pool{Dial: func() (redis.Conn, error) {
-					if down.Load() && how == "dial" {
-						return nil, errors.New("the tunnel is down")
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		var down atomic.Bool
+		pool := &redis.Pool{Dial: func() (redis.Conn, error) {
+			if down.Load() {
+				return nil, errors.New("the tunnel is down")
+			}
+			return s.DialRedis(bg)
+		}}
+		defer pool.Close()
+		l := simLocker(t, &redigolock.Locker{Pool: pool})
+		s.Rule(func(r sim.Request) sim.Action {
+			switch {
+			case r.Verb == "set" && r.N == 1:
+				down.Store(true)
+				return sim.Drop()
+			case r.Verb == "release" && r.N == 1:
+				return sim.Drop()
+			}
+			return sim.Pass()
+		})
+		_, err := l.TryAcquire(bg, "key", time.Hour)
+		wants(t, err, redigolock.ErrUnknown)
+		time.Sleep(time.Second / 2)
+		down.Store(false)
+		time.Sleep(10 * time.Second)
+		if n, _ := redis.Int(s.Do("EXISTS", "key")); n != 0 {
+			t.Error("the key is left")
+		}
+	})
+}
+
+// What undoes an acquire is never Locker.ReleaseWith, which may panic: on the clean-up's goroutine that would end the process.
+func TestUndoingAnAcquireNeverCallsReleaseWith(t *testing.T) {
+	const ttl = 500 * time.Millisecond
+	undone := map[string]func(t *testing.T, s *sim.Server, l *redigolock.Locker){
+		"a lost try": func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
+			loseATry(t, s, l)
+		},
+		"an acquire that is too late": func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
+			l.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, _ time.Duration) error {
+				err := redigolock.SetNX(ctx, c, key, token, time.Minute)
+				time.Sleep(ttl)
+				return err
+			}
+			_, err := l.TryAcquire(bg, "key", ttl)
+			wants(t, err, redigolock.ErrExpired)
+		},
+		"an Observer that panics": func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
+			l.Observer = &redigolock.Observer{Acquired: func(context.Context, *redigolock.Lock, time.Duration) { panic("mine") }}
+			aside(func() { _, _ = l.TryAcquire(bg, "key", time.Minute) })
+		},
+	}
+	for name, undo := range undone {
+		for _, pool := range []string{"pool", "Mux", "binding"} {
+			t.Run(name+"/"+pool, func(t *testing.T) {
+				inBubble(t, func(t *testing.T, s *sim.Server) {
+					base := simPool(t, s, "redis")
+					l := simLocker(t, &redigolock.Locker{Pool: base, OpTimeout: time.Second})
+					switch pool {
+					case "Mux":
+						m := &redigolock.Mux{Pool: base}
+						t.Cleanup(func() { m.Close() })
+						l.Pool = m
+					case "binding":
+						l.Pool = &redis.Pool{DialContext: func(ctx context.Context) (redis.Conn, error) {
+							c, err := base.DialContext(ctx)
+							return bindsToAll{c}, err
+						}}
 					}
-					return s.DialRedis(bg)
-				}}
-				defer pool.Close()
-				l := simLocker(t, &redigolock.Locker{Pool: pool})
-				l.ReleaseWith = func(ctx context.Context, c redis.Conn, key, token string) error {
-					if err := redigolock.Release(ctx, c, key, token); errors.Is(err, redigolock.ErrUnknown) {
-						return errors.New("the release failed")
-					} else {
-						return err
+					l.ReleaseWith = func(context.Context, redis.Conn, string, string) error {
+						t.Error("ReleaseWith was called")
+						return nil
 					}
-				}
-				s.Rule(func(r sim.Request) sim.Action {
-					switch {
-					case r.Verb == "set" && r.N == 1:
-						down.Store(true)
-						return sim.Drop()
-					case r.Verb == "release" && r.N == 1 || r.Verb == "set" && how != "dial":
-						return sim.Drop()
+					undo(t, s, l)
+					time.Sleep(10 * time.Second)
+					if n, _ := s.Do("EXISTS", "key"); n != int64(0) {
+						t.Error("the key is left")
 					}
-					return sim.Pass()
+					if n := l.Stats().Owed; n != 0 {
+						t.Errorf("%d are owed", n)
+					}
 				})
-				_, err := l.TryAcquire(bg, "key", time.Hour)
-				wants(t, err, redigolock.ErrUnknown)
-				time.Sleep(time.Second / 2)
-				down.Store(false)
-				time.Sleep(10 * time.Second)
-				if n, _ := redis.Int(s.Do("EXISTS", "key")); n != 0 {
-					t.Error("the key is left")
-				}
 			})
+		}
+	}
+}
+
+// loseATry has the caller of a TryAcquire leave before its reply comes. The key is set.
+func loseATry(t *testing.T, s *sim.Server, l *redigolock.Locker) {
+	t.Helper()
+	s.Next("set", sim.Hold(nil))
+	ctx, cancel := context.WithTimeout(bg, 100*time.Millisecond)
+	defer cancel()
+	_, err := l.TryAcquire(ctx, "key", time.Hour)
+	wants(t, err, redigolock.ErrUnknown)
+	if n, _ := s.Do("EXISTS", "key"); n != int64(1) {
+		t.Error("the key was not set: this test shows nothing")
+	}
+}
+
+// A bindsToAll is a connection of a cluster.
+type bindsToAll struct{ redis.Conn }
+
+func (bindsToAll) Bind(...string) error { return nil }
+
+func (c bindsToAll) ReceiveContext(ctx context.Context) (any, error) {
+	return redis.ReceiveContext(c.Conn, ctx)
+}
+
+func (c bindsToAll) DoContext(ctx context.Context, cmd string, args ...any) (any, error) {
+	return redis.DoContext(c.Conn, ctx, cmd, args...)
+}
+
+func (c bindsToAll) ReceiveWithTimeout(d time.Duration) (any, error) {
+	return redis.ReceiveWithTimeout(c.Conn, d)
+}
+
+func (c bindsToAll) DoWithTimeout(d time.Duration, cmd string, args ...any) (any, error) {
+	return redis.DoWithTimeout(c.Conn, d, cmd, args...)
+}
+
+// Where no script may run, the clean-up is a transaction, as the ReleaseTx of such a user is.
+func TestCleanUpOfAUserThatMayRunNoScript(t *testing.T) {
+	for _, refusal := range []string{"NOPERM this user has no permissions to run the 'evalsha' command", "ERR unknown command 'EVALSHA'"} {
+		inBubble(t, func(t *testing.T, s *sim.Server) {
+			s.Rule(func(r sim.Request) sim.Action {
+				if r.Verb == "release" || r.Verb == "eval" || r.Verb == "extend" {
+					return sim.Refuse(refusal)
+				}
+				return sim.Pass()
+			})
+			l := simLocker(t, &redigolock.Locker{
+				Pool: simPool(t, s, "redis"), AcquireWith: redigolock.SetNX, ReleaseWith: redigolock.ReleaseTx, OpTimeout: time.Second,
+			})
+			loseATry(t, s, l)
+			time.Sleep(10 * time.Second)
+			if n, _ := s.Do("EXISTS", "key"); n != int64(0) {
+				t.Error("the key is left")
+			}
 		})
 	}
 }

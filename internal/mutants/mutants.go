@@ -283,9 +283,33 @@ var mutants = []mutant{
 		tests: "TestMinHoldOutlivesTheCleanUpOfALostTry|TestMinHoldIsNotRaisedByALateRenewal|TestMinHoldIsNotTakenOverByAnAttach",
 	},
 	{
-		name: "MinHold: an undo leaves the key", in: "Lock.release",
-		old:   "return k.releaseBy(ctx, k.locker.releaseFunc())",
-		new:   "return k.releaseBy(ctx, k.leave)",
+		name: "clean-up by ReleaseWith", in: "Locker.cleanAlone",
+		old:   "return undo(ctx, c, s.key, s.token)",
+		new:   "return l.releaseFunc()(ctx, c, s.key, s.token)",
+		tests: "TestUndoingAnAcquireNeverCallsReleaseWith",
+	},
+	{
+		name: "an acquire that is too late is undone by ReleaseWith", in: "Lock.won",
+		old:   "err := k.releaseBy(context.WithoutCancel(ctx), undo)",
+		new:   "err := k.release(context.WithoutCancel(ctx))",
+		tests: "TestUndoingAnAcquireNeverCallsReleaseWith",
+	},
+	{
+		name: "a reply to SET that no server gives is no trace", in: "setReply",
+		old:   "return maybeSet(unexpected(verb, key, reply))",
+		new:   "return unexpected(verb, key, reply)",
+		tests: "TestForeignReplyToAnAcquireIsCleanedUp",
+	},
+	{
+		name: "a reply to TRY that no server gives is no trace", in: "slot.run",
+		old:   "return r, maybeSet(unexpected(cmd.verb(), s.key, reply))",
+		new:   "return r, unexpected(cmd.verb(), s.key, reply)",
+		tests: "TestForeignReplyToAnAcquireIsCleanedUp",
+	},
+	{
+		name: "MinHold: an undo leaves the key", in: "Lock.won",
+		old:   "err := k.releaseBy(context.WithoutCancel(ctx), undo)",
+		new:   "err := k.releaseBy(context.WithoutCancel(ctx), k.leave)",
 		tests: "TestMinHoldDoesNotKeepAnAcquireThatIsUndone",
 	},
 	{
