@@ -125,6 +125,7 @@ func (l *Locker) queue(ctx context.Context, key string, ttl time.Duration) (*Loc
 	}
 	k, err := l.wait(ctx, s, x)
 	ok = true
+	l.tellTooLate(ctx, key, err)
 	return k, err
 }
 
@@ -243,7 +244,9 @@ func (k *Lock) tryFair(ctx context.Context) error {
 		start, r.left, err = k.tryFairAgain(ctx, s, &cmd, by, err)
 	}
 	ok = true
-	return l.concludeTry(ctx, s, k, cmd.t, start, r.left, err)
+	err = l.concludeTry(ctx, s, k, cmd.t, start, r.left, err)
+	l.tellTooLate(ctx, k.key, err)
+	return err
 }
 
 // desertTry is desert for a TryAcquire.
@@ -315,6 +318,9 @@ func (l *Locker) concludeTry(ctx context.Context, s *slot, k *Lock, t *ticket, s
 	defer f.mu.Unlock()
 	s.users--
 	defer s.settle()
+	if errors.Is(err, errUnread) && !errors.Is(err, ErrUnknown) {
+		err = alsoUnknown(err)
+	}
 	if errors.Is(err, ErrUnknown) {
 		s.oweLate(t)
 	}
@@ -330,6 +336,13 @@ func (l *Locker) concludeTry(ctx context.Context, s *slot, k *Lock, t *ticket, s
 	s.hold(k)
 	s.passes, s.since = 0, l.now()
 	return nil
+}
+
+// tellTooLate tells of a grant that came too late: its command went well, and the acquire has failed all the same.
+func (l *Locker) tellTooLate(ctx context.Context, key string, err error) {
+	if errors.Is(err, ErrExpired) {
+		l.Observer.outcome(ctx, key, "acquire", err)
+	}
 }
 
 func tooLate(verb, key string, ttl time.Duration) error {

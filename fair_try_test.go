@@ -1,6 +1,8 @@
 package redigolock_test
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,7 +53,8 @@ func TestFairTryAcquireLooksAgainAfterALostReply(t *testing.T) {
 	}
 }
 
-// A grant that is told so late that nothing of its ttl is left is ErrExpired, and the lock is released.
+// A grant that is told so late that nothing of its ttl is left is ErrExpired, which the Observer is told once, and the lock is
+// released.
 func TestFairGrantThatIsToldTooLateIsUndone(t *testing.T) {
 	const ttl = time.Minute
 	for name, tt := range map[string]struct {
@@ -68,6 +71,13 @@ func TestFairGrantThatIsToldTooLateIsUndone(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
 				r.locker.OpTimeout = time.Minute
+				var failed atomic.Int64
+				r.locker.Observer = &redigolock.Observer{Failed: func(_ context.Context, _, verb string, err error) {
+					wants(t, err, redigolock.ErrExpired)
+					if failed.Add(1); verb != "acquire" {
+						t.Errorf("%s has failed", verb)
+					}
+				}}
 				clock := stopClock(r.locker)
 				if tt.verb == "enter" {
 					k := r.must(r.other().Acquire(bg, r.key, ttl))
@@ -86,6 +96,9 @@ func TestFairGrantThatIsToldTooLateIsUndone(t *testing.T) {
 				close(release)
 				wants(t, receive(t, "the answer", late), redigolock.ErrExpired)
 				r.gone()
+				if n := failed.Load(); n != 1 {
+					t.Errorf("the Observer was told %d failures, want 1", n)
+				}
 			})
 		})
 	}

@@ -477,7 +477,7 @@ func TestUndoingAnAcquireNeverCallsReleaseWith(t *testing.T) {
 	}
 }
 
-// loseATry has the caller of a TryAcquire leave before its reply comes. The key is set.
+// loseATry has the caller of a TryAcquire leave before its reply comes: the key is set until it is cleaned up.
 func loseATry(t *testing.T, s *sim.Server, l *redigolock.Locker) {
 	t.Helper()
 	s.Next("set", sim.Hold(nil))
@@ -485,9 +485,6 @@ func loseATry(t *testing.T, s *sim.Server, l *redigolock.Locker) {
 	defer cancel()
 	_, err := l.TryAcquire(ctx, "key", time.Hour)
 	wants(t, err, redigolock.ErrUnknown)
-	if n, _ := s.Do("EXISTS", "key"); n != int64(1) {
-		t.Error("the key was not set: this test shows nothing")
-	}
 }
 
 // A bindsToAll is a connection of a cluster.
