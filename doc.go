@@ -27,9 +27,11 @@ On one server that keeps its data and whose clock does not jump:
   - A lock that is in nobody's hands goes at the latest with its ttl. After a lost reply it is looked for, and removed
     in the background when the caller has given up.
   - Nothing waits longer than its context and its OpTimeout allow, whatever the pool's dial, its TLS handshake or its test of
-    idle connections do with a context. What hangs there is left, and goes on until its own timeouts end it: at most four
-    for each Locker, so give the pool's dial timeouts, as [NewPool] does. One thing cannot be interrupted: a connection with
-    only the six methods of [redis.Conn], as some wrappers make them, waits for a reply as long as its own timeout says.
+    idle connections do with a context. What hangs there is left, and goes on until its own timeouts end it. While four
+    of a Locker's go on like that, no other begins, but for what is idle in the pool. So give the pool's dial timeouts to
+    connect, to shake hands and to read, as [NewPool] does: a dial that never returns takes up one of the four places for a
+    minute. One thing cannot be interrupted: a connection with only the six methods of [redis.Conn], as some wrappers make
+    them, waits for a reply as long as its own timeout says.
   - Bad input is [ErrInvalid] before anything is sent. No message shows a password, nor a whole token.
 
 # What it does not promise

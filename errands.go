@@ -17,14 +17,22 @@ import (
 //
 // While maxLeft errands go on for nobody, no other begins: a server that swallows every dial must not collect a goroutine
 // and a socket for each call. Whoever seeks a connection then waits for one of those, for as long as its context lets it.
+// More than maxLeft can go on only if they began together, before any of them was left.
+//
+// There are two exceptions. What is idle in the pool needs no dial, so it is fetched by one errand more, one after the other.
+// And a dial that no timeout ends must not end the Locker: what has gone on for nobody for stuckAfter counts no longer, but
+// only one of them in each stuckAfter, since its goroutine and its socket are lost.
 type errands struct {
-	dial  bool // they dial; else they borrow. See begin and place
-	keyed bool // what they bring is of use to their own callers only
-	most  int  // at most so many at a time; 0: no limit
+	dial  bool        // they dial; else they borrow. See begin and place
+	keyed bool        // what they bring is of use to their own callers only
+	most  int         // at most so many at a time; 0: no limit
+	idle  func() bool // the pool has an idle connection; nil: it does not say
 
-	mu      sync.Mutex // protects what follows; taken for moments only
-	running int
-	left    int // of running: whose callers have left, or were served by another's
+	mu      sync.Mutex // protects what follows; taken for moments only, and never while a func of the pool's runs
+	running int        // but for those that are stuck
+	left    int        // of running: whose callers have left, or were served by another's
+	extra   *seeker    // whose errand is for what is idle, and has begun although enough are left; nil: none
+	gaveUp  time.Time  // when one of them was last found to be stuck
 	seeking []*seeker
 	waiting []*seeker // of these: whose errand has not begun
 	spare   []*spare
@@ -44,6 +52,9 @@ const (
 	// endLate is how long after its caller has left the context of a dial ends, if nothing has ended the dial before: it
 	// may have no timeout but that.
 	endLate = 5 * time.Second
+	// stuckAfter is how long after its caller has left an errand is taken for one that never ends. It is longer than the
+	// timeouts that people set.
+	stuckAfter = time.Minute
 )
 
 // A seeker is a call that waits for a connection.
@@ -54,7 +65,10 @@ type seeker struct {
 	got    chan fetched // capacity 1
 	begun  bool
 	over   bool        // it was served, or has left
+	left   bool        // its errand counts among those that are left
+	stuck  bool        // its errand counts no longer
 	end    *time.Timer // calls cancel, once it is left
+	doubt  *time.Timer // finds it stuck, once it is left
 }
 
 // A spare is a dialled connection that came too late.
@@ -81,7 +95,11 @@ func (e *errands) run(ctx context.Context, fetch func(context.Context) (redis.Co
 	x.ctx, x.fetch = ctx, fetch
 	e.seeking, e.waiting = append(e.seeking, x), append(e.waiting, x)
 	e.begin()
+	begun := x.begun
 	e.mu.Unlock()
+	if !begun {
+		e.fetchIdle()
+	}
 	select {
 	case r := <-x.got:
 		if r.own {
@@ -134,15 +152,45 @@ func (r fetched) result() (redis.Conn, error) {
 // holds mu.
 func (e *errands) begin() {
 	for len(e.waiting) > 0 && e.left < e.room() && (e.most == 0 || e.running < e.most) {
-		x := e.waiting[0]
-		e.waiting = slices.Delete(e.waiting, 0, 1)
-		if e.dial {
-			x.ctx, x.cancel = context.WithCancel(context.WithoutCancel(x.ctx))
-		}
-		x.begun = true
-		e.running++
-		go e.do(x)
+		e.beginFirst()
 	}
+}
+
+// beginFirst starts the errand of the one that has waited longest. The caller holds mu.
+func (e *errands) beginFirst() {
+	x := e.waiting[0]
+	e.waiting = slices.Delete(e.waiting, 0, 1)
+	if e.dial {
+		x.ctx, x.cancel = context.WithCancel(context.WithoutCancel(x.ctx))
+	}
+	x.begun = true
+	e.running++
+	go e.do(x)
+}
+
+// fetchIdle starts one errand for what is idle where those that are left keep others from beginning. It is called when
+// somebody waits, when an errand has ended, and when a connection went back to the pool.
+func (e *errands) fetchIdle() {
+	if e.idle == nil {
+		return
+	}
+	e.mu.Lock()
+	full := e.full()
+	e.mu.Unlock()
+	if !full || !e.idle() {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.full() {
+		e.extra = e.waiting[0]
+		e.beginFirst()
+	}
+}
+
+// full reports whether somebody waits because of those that are left, and there is no extra. The caller holds mu.
+func (e *errands) full() bool {
+	return len(e.waiting) > 0 && e.left >= e.room() && e.extra == nil
 }
 
 // room is how many errands may go on for nobody. Keyed ones have more of it, for they lead to many nodes, and one that
@@ -177,9 +225,49 @@ func (e *errands) leave(x *seeker) {
 	if !x.begun {
 		return
 	}
-	e.left++
+	e.isLeft(x)
 	if x.cancel != nil {
 		x.end = time.AfterFunc(endLate, x.cancel)
+	}
+}
+
+// isLeft counts an errand that goes on for nobody. The caller holds mu.
+func (e *errands) isLeft(x *seeker) {
+	x.left = true
+	e.left++
+	x.doubt = time.AfterFunc(stuckAfter, func() { e.giveUpOn(x) })
+}
+
+// giveUpOn no longer counts an errand that has not ended, so that another may begin.
+func (e *errands) giveUpOn(x *seeker) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !x.left {
+		return
+	}
+	if wait := time.Until(e.gaveUp.Add(stuckAfter)); wait > 0 {
+		x.doubt.Reset(wait)
+		return
+	}
+	e.gaveUp = time.Now()
+	e.uncount(x)
+	x.stuck = true
+	e.goOn()
+}
+
+// uncount is for an errand that has ended, or is stuck. The caller holds mu.
+func (e *errands) uncount(x *seeker) {
+	if x.stuck {
+		return
+	}
+	if e.extra == x {
+		e.extra = nil
+	}
+	e.running--
+	if x.left {
+		x.left = false
+		x.doubt.Stop()
+		e.left--
 	}
 }
 
@@ -204,7 +292,7 @@ func (e *errands) done(x *seeker, r fetched) {
 	if x.end != nil {
 		x.end.Stop()
 	}
-	e.running--
+	e.uncount(x)
 	var unwanted redis.Conn
 	switch {
 	case !x.over:
@@ -212,10 +300,8 @@ func (e *errands) done(x *seeker, r fetched) {
 		r.own = true
 		x.got <- r
 	case r.err == nil:
-		e.left--
 		unwanted = e.place(r.conn)
 	default:
-		e.left--
 		unwanted = r.conn
 	}
 	e.goOn()
@@ -223,6 +309,7 @@ func (e *errands) done(x *seeker, r fetched) {
 	if unwanted != nil {
 		_ = unwanted.Close() // one that was borrowed goes back to its pool
 	}
+	e.fetchIdle()
 }
 
 // goOn is called when an errand has ended. The caller holds mu.
@@ -238,14 +325,14 @@ func (e *errands) goOn() {
 func (e *errands) aside(f func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	x := &seeker{}
 	e.running++
-	e.left++
+	e.isLeft(x)
 	go func() {
 		defer func() {
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			e.running--
-			e.left--
+			e.uncount(x)
 			e.goOn()
 		}()
 		f()

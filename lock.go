@@ -280,7 +280,10 @@ func (l *Locker) exchangeBy(ctx context.Context, b *boundConn, verb, key string,
 	if err := l.lend(ctx, b, verb, key, now, by); err != nil {
 		return start, err
 	}
-	defer func() { b.giveBack(err) }()
+	defer func() {
+		b.giveBack(err)
+		src.returned()
+	}()
 	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
 		return start, failed(verb, key, contextError(ctx))
 	}

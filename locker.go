@@ -34,8 +34,9 @@ type Locker struct {
 	// Owner is a readable prefix of the tokens, shown by Inspect and HeldError, and so no secret: at most 128 bytes of
 	// printable ASCII without space and '|'. Empty: none.
 	Owner string
-	// OpTimeout bounds one round trip, with the wait for a connection, every dial and what the pool tests; an acquire waits for
-	// its reply no longer than its ttl. At most 24 h. Zero: DefaultOpTimeout, 1 s.
+	// OpTimeout bounds a round trip together with all that comes before it: the wait for a connection of the pool, dialling it
+	// with its TLS handshake, testing it, and asking again on another one if it breaks. An acquire waits for its reply no longer
+	// than its ttl. At most 24 h. Zero: DefaultOpTimeout, 1 s.
 	OpTimeout time.Duration
 	// MaxHold is how long after the acquire KeepAlive gives up. Zero: never.
 	MaxHold time.Duration

@@ -7,8 +7,8 @@ import (
 
 // Close ends the Locker: waiting acquires and KeepAlive contexts end with [ErrClosed], and later acquires get it. Locks
 // that are held are left to expire, and Release of them still works. It waits for clean-ups in the background, and for dials
-// that were left because they took too long, for three OpTimeouts at most; and for one more each where renewals, the subscription or the clean-ups hang on a connection. It
-// returns nil, also when called again.
+// that were left because they took too long, for three OpTimeouts at most; and for one more each where renewals, the
+// subscription or the clean-ups hang on a connection. It returns nil, also when called again.
 func (l *Locker) Close() error {
 	if l.state.closed.Swap(true) {
 		return nil

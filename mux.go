@@ -30,8 +30,10 @@ import (
 // command is by then, and does the others no harm: its reply is read and thrown away. When all have left that a connection
 // owes replies to, it is closed. Calls whose timeouts differ by more than a factor of two do not always travel together.
 //
-// A Mux has no goroutine that outlives its work: one for each connection that is being dialled, eight at the most, and one
-// for each connection while several callers share it. It must not be copied after first use.
+// A Mux starts goroutines only while there is work for them: one for each connection that is being dialled or tested, at most
+// eight at a time; for each connection that several callers share, one that reads, and one that writes when those who would
+// write may have to leave first; and one that closes a connection. A lone caller needs none once it is connected. A Mux must
+// not be copied after first use.
 type Mux struct {
 	Pool  Pool // Dials the real connections; a Pool that cannot dial lends them for good. Required.
 	Conns int  // The most real connections, up to 1024. Zero: 1, which is best where few commands are slow.

@@ -16,11 +16,14 @@ import (
 // A Pool lends connections: a *redis.Pool, a *[Mux], or whatever else has its Get.
 //
 // Three methods are used where they are there:
-//   - GetContext(ctx) (redis.Conn, error) of the pool, which is told how long the caller waits. A pool without it, or that
-//     does not honour its context, is left when the time is over, and what it lends later goes to the next caller.
-//   - DialContext(ctx) (redis.Conn, error) of the pool makes connections for clean-ups, renewals and subscriptions, which
-//     must not wait for a connection of the pool. Its DialContext or Dial are used of a *redis.Pool. A pool that cannot dial
-//     lends them; KeepAlive keeps the first that it was lent for as long as any lock of its Locker is kept alive.
+//   - GetContext(ctx) (redis.Conn, error) of the pool lends a connection; ctx ends when the caller waits no longer. If the
+//     pool has no such method, or does not return when ctx ends, the caller returns all the same, and what the pool lends
+//     later goes to the next caller. For that, each borrow has a goroutine, unless the pool is a Mux or was made by NewPool
+//     and its Dial and Test fields were not changed.
+//   - DialContext(ctx) (redis.Conn, error) of the pool makes connections for clean-ups, renewals, subscriptions and second
+//     tries, which must not wait for a connection of the pool. Of a *redis.Pool, the field DialContext or Dial is used. A
+//     pool that cannot dial lends these connections, too. KeepAlive keeps the one that it was lent for as long as any lock
+//     of its Locker is kept alive.
 //   - Bind(keys ...string) error of the connection is called with the lock's key, once, before anything is sent (Redis
 //     Cluster, as in mna/redisc).
 type Pool interface{ Get() redis.Conn }

@@ -79,7 +79,9 @@ func newSource(p Pool) *source {
 			return c, c.Err()
 		}
 	}
-	s.idle, _ = p.(interface{ IdleCount() int })
+	if s.idle, _ = p.(interface{ IdleCount() int }); s.idle != nil {
+		s.borrows.idle = func() bool { return s.idle.IdleCount() > 0 }
+	}
 	if rp, ok := p.(*redis.Pool); ok {
 		s.ofRedigo(rp)
 	} else if dp, ok := p.(dialingPool); ok {
@@ -220,6 +222,13 @@ func (s *source) dial(ctx context.Context) (redis.Conn, error) {
 	}
 	s.looksAt(c)
 	return c, nil
+}
+
+// returned is told that a connection went back to the pool.
+func (s *source) returned() {
+	if s.mux == nil && s.tuned == nil {
+		s.borrows.fetchIdle()
+	}
 }
 
 // doubt is told that a connection that was borrowed at that time has broken, or was not answered. A pool of NewPool tests

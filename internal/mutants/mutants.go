@@ -417,6 +417,24 @@ var mutants = []mutant{
 		tests: "TestDialsThatHangAreFourAtMost",
 	},
 	{
+		name: "what is idle waits for dials that hang", in: "errands.fetchIdle",
+		old:   "if !full || !e.idle() {",
+		new:   "if true {",
+		tests: "TestDialsThatHangKeepNobodyFromWhatIsIdle",
+	},
+	{
+		name: "more than one for what is idle", in: "errands.full",
+		old:   " && e.extra == nil",
+		new:   "",
+		tests: "TestDialsThatHangKeepNobodyFromWhatIsIdle|TestIdleConnectionsThatHangAreTestedOneMoreAtATime",
+	},
+	{
+		name: "a dial that never returns counts for ever", in: "errands.isLeft",
+		old:   "func() { e.giveUpOn(x) }",
+		new:   "func() {}",
+		tests: "TestDialsThatNeverReturnDoNotEndALocker",
+	},
+	{
 		name: "borrowed without a bound", in: "source.lend",
 		old: `		b.Conn, err = s.borrows.run(limit, s.get)
 	}
