@@ -1,6 +1,6 @@
 # test     all tests but those below, with the race detector, on a redis-server; installs what is missing
-# more     what test leaves out: 200 seeds of the simulated worlds, tests that count bytes, the whole model of the fair queue, servers and a browser that must be
-#          installed (etcd, ZooKeeper, Chromium, Valkey 9, Redis 8)
+# more     what test leaves out: 200 seeds of the simulated worlds, tests that count bytes, the whole model of the fair queue,
+#          servers and a browser that must be installed (etcd, ZooKeeper, Chromium, Valkey 9, Redis 8)
 # lint     gofmt, vet, staticcheck, go fix, go mod tidy; changes nothing
 # bench    go test -bench over the approaches, on miniredis and redis-server
 # results  measures all that results/ holds, beside all rivals (an hour and a half)

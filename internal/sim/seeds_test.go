@@ -15,7 +15,7 @@ var (
 	seedCount  = flag.Int("seeds", 2*len(modes), "how many seeds TestSeeds tries, in all modes together or in that of -mode")
 	firstSeed  = flag.Uint64("first", 1, "the first of them")
 	oneMode    = flag.String("mode", "", "the only mode, of "+strings.Join(modes, ", ")+"; none: one after the other")
-	seedsFor   = flag.Duration("for", 0, "no seed is begun after so long; 0: all are")
+	seedsFor   = flag.Duration("for", 0, "no seed is begun after so much processor time; 0: all are")
 	traceLines = flag.Int("trace", 60, "how many lines of what happened before a violation are shown")
 	simTime    = flag.Duration("sim", time.Second, "how long the work of a seed lasts, in its own time")
 )
@@ -34,7 +34,7 @@ func TestSeeds(t *testing.T) {
 			t.Logf("  %-22s %7d", name, byKind[name])
 		}
 	})
-	for n := 0; n < *seedCount && !(t.Failed() && failFast()) && !enough(start); n += group {
+	for n := 0; n < *seedCount && !(t.Failed() && failFast()) && !enough(); n += group {
 		t.Run("group", func(t *testing.T) { // ends when all its seeds have
 			for i := n; i < min(n+group, *seedCount); i++ {
 				p := planOf(t, chance(*firstSeed+uint64(i)))
@@ -64,10 +64,11 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
-func enough(start time.Time) bool { return *seedsFor > 0 && time.Since(start) > *seedsFor }
+// enough reports whether the processor time of -for is used up.
+func enough() bool { return *seedsFor > 0 && processorTime() > *seedsFor }
 
 // group is how many seeds are begun before any of the next.
-const group = 8
+const group = 4
 
 func failFast() bool { return flag.Lookup("test.failfast").Value.String() == "true" }
 
