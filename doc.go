@@ -146,6 +146,11 @@ subscribe on the server that runs their scripts: a replica will not do, nor may 
 A pool whose connections are bound to the node of a key (Redis Cluster) is [ErrUnsupported] as soon as somebody must wait.
 Keys with a '}' but no hash tag are [ErrInvalid].
 
+A wait of a fair Locker takes a connection of the pool only for the moment of a command, and waits for one where the pool's
+bound is reached, as any Locker does. What settles a place or a lock that others wait for does not: after an OpTimeout without
+a connection it dials one. Of such connections a Locker has at most eight at a time, and those of calls of [Lock.Release],
+whose second try dials, too.
+
 # Cron jobs
 
 Several hosts start the same job at the same time, and one of them is to run it.

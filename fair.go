@@ -40,6 +40,7 @@ type fair struct {
 	slots   map[string]*slot
 	sweep   sweep
 	line    line
+	places  chan struct{} // of commands on connections that are not the pool's; capacity maxDials
 	idle    chan struct{} // closed when nothing is left to do; nil unless Close waits for it
 	owed    int           // what is to be removed in the background, over all slots
 	closed  bool          // Close waits no longer: what comes to be owed or given up now is tried once

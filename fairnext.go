@@ -23,7 +23,7 @@ func (s *slot) next(now time.Time) (cmd command, at time.Time) {
 			at = earlier(at, o.next)
 		default:
 			o.busy = true
-			return command{kind: rel, o: o, fresh: s.fresh || o.own, ctx: o.ctx}, at
+			return command{kind: rel, o: o, fresh: s.dials() || o.own, ctx: o.ctx}, at
 		}
 	}
 	var then time.Time
@@ -53,7 +53,7 @@ func (s *slot) nextOfWaiting(now time.Time) (cmd command, at time.Time) {
 		return cmd, t.due
 	default:
 		t.busy, t.again, t.most, t.ctx = true, false, max(t.most, s.head.ttl), s.head.ctx
-		return command{kind: poke, t: t, ttl: s.head.ttl, fresh: s.fresh, ctx: t.ctx}, at
+		return command{kind: poke, t: t, ttl: s.head.ttl, fresh: s.dials(), ctx: t.ctx}, at
 	}
 	return cmd, at
 }
@@ -81,7 +81,7 @@ func (s *slot) nextWithout(now time.Time) (cmd command, at time.Time) {
 		return cmd, t.due
 	}
 	t.busy = true
-	return command{kind: quit, t: t, fresh: s.fresh, ctx: t.ctx}, at
+	return command{kind: quit, t: t, fresh: s.dials(), ctx: t.ctx}, at
 }
 
 // nextEntry has the head go the way of Acquire.
@@ -125,7 +125,7 @@ func (s *slot) nextBehind(now time.Time) (cmd command, at time.Time) {
 	default:
 		s.checked = true
 		s.heldAt(now) // if no answer comes, it is asked after again when as much time has passed
-		return command{kind: check, h: s.h, fresh: s.fresh, ctx: s.head.ctx}, at
+		return command{kind: check, h: s.h, fresh: s.dials(), ctx: s.head.ctx}, at
 	}
 	return cmd, at
 }

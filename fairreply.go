@@ -13,18 +13,20 @@ import (
 func (s *slot) answered(ctx context.Context, cmd command, start time.Time, r fairReply, err error) {
 	switch {
 	case cmd.kind == check:
-		s.fresh = errors.Is(err, ErrUnknown)
+		s.fresh, s.unlent = errors.Is(err, ErrUnknown), errors.Is(err, ErrUnavailable)
 		s.lookedAfter(cmd.h, err)
 		return
 	case err == nil:
-		s.trouble, s.fresh = r.deaf, s.fresh && r.said == saysGone // what was lost was not carried out: not on such a connection again
+		s.trouble, s.unlent = r.deaf, false
+		s.fresh = s.fresh && r.said == saysGone // what was lost was not carried out: not on such a connection again
 		s.lookAtHolder(r)
 	case errors.Is(err, ErrUnknown):
 		s.fresh = true
 		fallthrough
 	default:
 		if ctx.Err() == nil { // else it is one waiter's own matter
-			s.trouble, s.fresh = err, s.fresh || fateOf(ctx, err) == unsent
+			s.trouble, s.unlent = err, errors.Is(err, ErrUnavailable)
+			s.fresh = s.fresh || fateOf(ctx, err) == unsent && !s.unlent
 		}
 	}
 	switch {

@@ -113,7 +113,7 @@ func (l *Locker) send(ctx context.Context, s *slot, cmd command, b *boundConn) (
 		timeout = min(timeout, cmd.t.ttl)
 	}
 	if cmd.fresh {
-		err = l.onOwn(ctx, verb, s.key, "", timeout, run)
+		err = l.sendOwn(ctx, s, cmd, timeout, run)
 		return start, r, err
 	}
 	if b == nil {
@@ -121,6 +121,24 @@ func (l *Locker) send(ctx context.Context, s *slot, cmd command, b *boundConn) (
 	}
 	_, err = l.exchangeOn(ctx, b, verb, s.key, timeout, run)
 	return start, r, err
+}
+
+// sendOwn runs f on a connection that is not the pool's. After a break each key of a Locker wants one, so only a few are in
+// use at a time, and the other commands wait for their turn; but a Release has its time, and no turn to wait for.
+func (l *Locker) sendOwn(ctx context.Context, s *slot, cmd command, most time.Duration, f func(redis.Conn) error) error {
+	by := time.Now().Add(l.opTimeout())
+	if cmd.o == nil || !cmd.o.kept {
+		limit, cancel := context.WithDeadline(ctx, by)
+		defer cancel()
+		places := l.state.fair.places
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+		case <-limit.Done():
+			return noConnection(ctx, cmd.verb(), s.key, limit.Err())
+		}
+	}
+	return l.onOwnBy(ctx, cmd.verb(), s.key, "", by, most, f)
 }
 
 // sending registers when a ticket is first sent: its message may overtake the reply.

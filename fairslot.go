@@ -36,7 +36,8 @@ type slot struct {
 	since   time.Time  // when that was
 
 	trouble   error // why the newest command failed; nil: it did not
-	fresh     bool  // the next command needs a connection of its own
+	fresh     bool  // a connection has broken, or led astray: the next command needs one of its own
+	unlent    bool  // the pool has lent none: the next command needs one of its own if somebody else waits for what it settles
 	failures  int   // of ENTER and TRY in a row
 	notBefore time.Time
 	tries     int       // of TRY in a row, while there is no subscription
@@ -90,7 +91,7 @@ func (l *Locker) slotOf(key string) *slot {
 	}
 	if f.slots == nil {
 		f.slots, f.id = map[string]*slot{}, l.newID()
-		f.line.l = l
+		f.line.l, f.places = l, make(chan struct{}, maxDials)
 	}
 	queue, _ := sibling("", key, queueName) // checkFair has asked
 	s := &slot{l: l, key: key, keyArg: key, queueArg: queue, channel: channelOf(f.id, key)}
@@ -221,6 +222,11 @@ func (s *slot) mustHear() bool {
 	alone := s.h == nil && s.head == s.tail && s.w != nil && s.w.tried && s.w.busy
 	return s.head != nil && !alone && !s.l.state.closed.Load()
 }
+
+// dials says that the next command needs a connection of its own, unless it is a TRY or an ENTER: they wait for the pool, whose
+// bound is its user's. Nobody waits for what they settle but their own waiters, while a POKE, QUIT, REL or CHECK that waits
+// for the pool may keep the lock from all others, among them those whom the pool has lent its connections.
+func (s *slot) dials() bool { return s.fresh || s.unlent }
 
 // busy says that something is left to do.
 func (s *slot) busy() bool {
