@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/redigolock/redigolock/internal/redistest"
@@ -24,11 +25,15 @@ type mirror struct {
 	holder map[string]string   // the token, by key
 	popped string              // the entry that the script at work has taken and not granted
 	faults []string
-	grants int // to who waited in the queue
-	takes  int // of a free lock with an empty queue
-	quits  int // entries that were given up
-	most   int // entries in a queue
+	grants int         // to who waited in the queue
+	takes  int         // of a free lock with an empty queue
+	quits  int         // entries that were given up
+	most   int         // entries in a queue
+	enough atomic.Bool // saw, for others than the goroutine that reads
 }
+
+// saw says that all kinds of what is to be tested have happened.
+func (m *mirror) saw() bool { return m.grants >= 50 && m.quits > 0 && m.most >= 2 }
 
 // watch starts a mirror. Nobody may wait or hold yet.
 func watch(t *testing.T, server *redistest.Server) *mirror {
@@ -66,6 +71,7 @@ func (m *mirror) read(lines *bufio.Scanner) {
 			continue
 		}
 		m.follow(strings.Split(strings.TrimSuffix(call, `"`), `" "`))
+		m.enough.Store(m.saw())
 	}
 	m.fault("MONITOR ended: %v", lines.Err())
 }
