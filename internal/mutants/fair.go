@@ -110,4 +110,58 @@ var fairMutants = []mutant{
 `,
 		tests: "TestFairWaitersOfAHolderWhoseLockIsTaken",
 	},
+	{
+		name: "fair: queued counts from its reply", in: "slot.told",
+		old:   "t.placed, t.basis, t.failures = true, start, 0",
+		new:   "t.placed, t.basis, t.failures = true, s.l.now(), 0",
+		tests: "TestFairMessageCountsFromTheSendNotFromItsReply",
+	},
+	{
+		name: "fair: nosub to a POKE renews the basis", in: "slot.told",
+		old: `		t.placed, t.due = true, now.Add(pokeCap)
+`,
+		new: `		t.placed, t.due, t.basis = true, now.Add(pokeCap), start
+`,
+		tests: "TestFairMessageDoesNotCountFromANoSub",
+	},
+	{
+		name: "fair: a hand-off's extension counts from its reply", in: "slot.extendForNext",
+		old: `	return deadline(start, left), err == nil
+`,
+		new: `	return deadline(s.l.now().Add(0*time.Since(start)), left), err == nil
+`,
+		tests: "TestCohortExtensionCountsFromItsSend",
+	},
+	{
+		name: "fair: a hand-off under way is ignored", in: "slot.nextEntry",
+		old:   "if x == nil || s.passing || s.l",
+		new:   "if x == nil || s.l",
+		tests: "TestCohortNothingIsSentDuringAHandOff",
+	},
+	{
+		name: "fair: an ENTER goes past the pool", in: "slot.nextEntry",
+		old:   "return command{kind: enter, t: s.w, fresh: s.fresh,",
+		new:   "return command{kind: enter, t: s.w, fresh: s.dials(),",
+		tests: "TestFairAcquireWaitsForThePool",
+	},
+	{
+		name: "fair: a QUIT waits for the pool", in: "slot.nextWithout",
+		old:   "kind: quit, t: t, fresh: s.dials(),",
+		new:   "kind: quit, t: t, fresh: s.fresh,",
+		tests: "TestFairWhatOthersWaitForGoesPastThePool",
+	},
+	{
+		name: "fair: after a lost TRY the pool is asked", in: "slot.answered",
+		old:   "		s.fresh = s.fresh && r.said == saysGone //",
+		new:   "		s.fresh = false //",
+		tests: "TestFairAcquireStaysOnFreshConnectionsAfterALostTry",
+	},
+	{
+		name: "fair: after a restart each key has a connection", in: "Locker.sendOwn",
+		old: `	if cmd.o == nil || !cmd.o.kept {
+`,
+		new: `	if false {
+`,
+		tests: "TestFairRestartMakesNoStormOfConnections",
+	},
 }
