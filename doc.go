@@ -178,8 +178,10 @@ the job returned nil, an error, or panicked.
 
 The ttl is something else: it says how long others wait after a crash. A holder that dies leaves the key for what is left
 of its ttl, however long MinHold is, for the job did not end, and another host may run it. An acquire that is undone
-([ErrExpired], [ErrUnknown]) deletes the key. To let the next host in before its time, delete the key by hand, or
-call the verb [Release] with the token that [Inspect] shows. MinHold counts by the monotonic clock.
+([ErrExpired], [ErrUnknown]) deletes the key. A Release that fails, or that a panic of an Observer ends before anything was
+sent, leaves the key as a holder that dies does: nothing deletes it before MinHold is over. To let the next host in before
+its time, delete the key by hand, or call the verb [Release] with the token that [Inspect] shows. MinHold counts by the
+monotonic clock.
 
 That a job runs once is as sure as the lock is: after a crash in the middle, a failover that loses the lock, or a stall, it
 may run twice. A job for which that is not good enough needs a record of its own, or a fencing number.
@@ -243,7 +245,7 @@ if it is tried again:
 Each func gets the context of the call, of KeepAlive, or of the waiter that a fair Locker works for in the background. What
 Waiting returns gives its values to all that follows for the call, to its commands too, but does not change when it ends. The
 funcs run where the event arises, so a slow one makes locks late. One that panics in a call ends that call, whose lock is
-then removed in the background; in a goroutine of the Locker's own it ends the process.
+then removed in the background, but for what MinHold keeps; in a goroutine of the Locker's own it ends the process.
 
 [Locker.Stats] counts what there is now: locks held, calls that wait, locks kept alive, tokens still to be removed, and
 connections beside the pool's. testdata/day.txt shows all events of a day.
@@ -287,7 +289,8 @@ After a restart of the server, or behind a middlebox that closes what is idle, e
 TryAcquire, Acquire, Attach, Verify, Extend and Fence then ask on another connection, within the same OpTimeout, and Release
 has a second try. If a connection breaks or is not answered, a pool of NewPool tests those that were idle meanwhile before it
 lends them, as it does with those that were idle for 10 s; of any other pool that says how many there are
-([redis.Pool.IdleCount]) they are closed. A connection that swallows everything, with no end, takes one call its OpTimeout.
+([redis.Pool.IdleCount]) they are closed. A connection that swallows everything, with no end, takes one call its OpTimeout;
+of a pool that has nothing but Get, where nobody knows what is idle, each such connection takes one.
 
 # The least rights
 

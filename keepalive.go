@@ -61,8 +61,12 @@ func (k *Lock) KeepAlive(ctx context.Context) context.Context {
 	if ctx.Done() != nil {
 		entry.forget = context.AfterFunc(ctx, func() { k.forget(keptCtx) })
 	}
-	if end, cause := k.keep(ctx, entry); end {
+	end, isLoss, cause := k.keep(ctx, entry)
+	if end {
 		entry.end(cause)
+	}
+	if isLoss {
+		k.locker.Observer.lost(ctx, k, cause)
 	}
 	return keptCtx
 }
@@ -75,8 +79,8 @@ func (e kept) end(cause error) {
 }
 
 // keep registers a context with the lock's keeper, and the keeper with the Locker's renewer. It says what the context must
-// end with at once.
-func (k *Lock) keep(parent context.Context, entry kept) (end bool, cause error) {
+// end with at once, and whether that is a loss that nobody has been told of.
+func (k *Lock) keep(parent context.Context, entry kept) (end, isLoss bool, cause error) {
 	l := k.locker
 	l.state.mu.Lock() // before k.mu, here and nowhere the other way round
 	defer l.state.mu.Unlock()
@@ -85,23 +89,27 @@ func (k *Lock) keep(parent context.Context, entry kept) (end bool, cause error) 
 	now := l.now()
 	switch {
 	case k.released:
-		return true, nil
+		return true, false, nil
 	case l.state.closed.Load():
-		return true, fmt.Errorf("%w: keep alive %s", ErrClosed, quote(k.key))
+		return true, false, fmt.Errorf("%w: keep alive %s", ErrClosed, quote(k.key))
 	case k.over(now):
-		return true, is(ErrLost, "keep alive", k.key, "its time was over")
+		cause = is(ErrLost, "keep alive", k.key, "its time was over")
 	case k.heldTooLong(now):
-		k.lost = true
-		return true, k.maxHoldError()
+		cause = k.maxHoldError()
 	case parent.Err() != nil: // not entry's: a parent runs its AfterFunc, which may be over, before it ends its children
-		return true, nil
+		return true, false, nil
+	}
+	if cause != nil {
+		isLoss, k.lost = !k.lost, true
+		k.uncountHeld()
+		return true, isLoss, cause
 	}
 	if k.keeper == nil {
 		k.keeper = &keeper{k: k, ctx: parent, due: k.renewAt(now), lossAt: k.lossTime(now)}
 		l.state.renewer.add(l, k.keeper, now)
 	}
 	k.keeper.contexts = append(k.keeper.contexts, entry)
-	return false, nil
+	return false, false, nil
 }
 
 // forget ends the renewals when the last context has ended.
@@ -170,6 +178,9 @@ func waitFor(d time.Duration, ends ...<-chan struct{}) {
 func (k *Lock) lose(why error) {
 	cause := fmt.Errorf("%w: %w", ErrLost, why)
 	if kp := k.endKeeping(cause); kp != nil {
+		k.mu.Lock()
+		k.lost = true
+		k.mu.Unlock()
 		k.locker.Observer.lost(kp.ctx, k, cause)
 	}
 }

@@ -333,3 +333,51 @@ func TestRenewalsThatAreDueCloseTogetherTravelTogether(t *testing.T) {
 		}
 	})
 }
+
+// Observer.Lost is called once for a lock, also where its time was over before the first KeepAlive.
+func TestKeepAliveOfALockThatIsOverIsToldToTheObserverOnce(t *testing.T) {
+	for name, end := range map[string]func(*rig, *clock, *redigolock.Lock){
+		"Deadline": func(_ *rig, c *clock, _ *redigolock.Lock) { c.add(time.Minute) },
+		"MaxHold":  func(_ *rig, c *clock, _ *redigolock.Lock) { c.add(30 * time.Second) },
+		"deleted": func(r *rig, _ *clock, k *redigolock.Lock) {
+			r.do("DEL", k.Key())
+			wants(r.t, k.Verify(bg), redigolock.ErrNotHeld)
+		},
+		"deleted, and kept alive": func(r *rig, _ *clock, k *redigolock.Lock) {
+			r.do("DEL", k.Key())
+			k.KeepAlive(bg)
+			wants(r.t, k.Verify(bg), redigolock.ErrNotHeld)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				if name == "MaxHold" {
+					r.locker.MaxHold = 20 * time.Second
+				}
+				var causes []error
+				r.locker.Observer = &redigolock.Observer{
+					Lost: func(_ context.Context, _ *redigolock.Lock, cause error) { causes = append(causes, cause) },
+				}
+				c := stopClock(r.locker)
+				k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+				end(r, c, k)
+				for range 2 {
+					kept := k.KeepAlive(bg)
+					wants(t, context.Cause(kept), redigolock.ErrLost)
+				}
+				if len(causes) != 1 {
+					t.Fatalf("Lost was called %d times: %v", len(causes), causes)
+				}
+				wants(t, causes[0], redigolock.ErrLost)
+				if n := r.locker.Stats().Held; n != 0 {
+					t.Errorf("%d locks are held", n)
+				}
+				if err := k.Release(bg); name != "MaxHold" { // which leaves the key its own
+					wants(t, err, redigolock.ErrNotHeld)
+				}
+				wants(t, context.Cause(k.KeepAlive(bg)), context.Canceled)
+			})
+		})
+	}
+}

@@ -280,8 +280,9 @@ func (l *Locker) exchangeBy(ctx context.Context, b *boundConn, verb, key string,
 	if err := l.lend(ctx, b, verb, key, now, by); err != nil {
 		return start, err
 	}
+	returned := false
 	defer func() {
-		b.giveBack(err)
+		b.takeBack(returned, err)
 		src.returned()
 	}()
 	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
@@ -295,6 +296,7 @@ func (l *Locker) exchangeBy(ctx context.Context, b *boundConn, verb, key string,
 		start = l.now()
 	}
 	err = b.outcome(ctx, verb, key, f(b))
+	returned = true
 	if errors.Is(err, ErrUnknown) && (ctx.Err() == nil || time.Since(now) > l.opTimeout()/4) { // else its caller was impatient
 		src.doubt(now)
 	}
@@ -364,9 +366,12 @@ func (l *Locker) onOwnBy(ctx context.Context, verb, key, token string, by time.T
 	}
 	l.state.conns.Add(1)
 	defer l.state.conns.Add(-1)
-	defer b.giveBack(nil)
+	returned := false
+	defer func() { b.takeBack(returned, nil) }()
 	b.until(time.Now(), by, most)
-	return b.outcome(ctx, verb, key, f(b))
+	err := b.outcome(ctx, verb, key, f(b))
+	returned = true
+	return err
 }
 
 // Release gives the lock back. It first ends KeepAlive, and waits until no renewal is in flight. A cancelled ctx does
@@ -404,7 +409,8 @@ func (k *Lock) giveBack(ctx context.Context, leave bool) error {
 	}
 	returned, freed := false, false
 	defer func() {
-		if !returned && !leave && !k.locker.Fair { // somebody's code has panicked, maybe before anything was sent
+		kept := leave && k.keptOut() > 0          // nothing may delete the key yet
+		if !returned && !kept && !k.locker.Fair { // somebody's code has panicked, maybe before anything was sent
 			k.stray(ctx)
 		}
 		switch {
@@ -447,12 +453,17 @@ func (k *Lock) release(ctx context.Context) error { return k.releaseBy(ctx, k.lo
 // leave is the ReleaseFunc of a Locker with MinHold: before its time is over, the key is left to expire then. It counts by
 // the monotonic clock alone: a wall clock that is put forward must not let the next host in.
 func (k *Lock) leave(ctx context.Context, c redis.Conn, key, token string) error {
-	l := k.locker
-	left := min(k.acquired.Add(l.MinHold).Sub(l.now()), l.MinHold)
+	left := k.keptOut()
 	if left <= 0 {
-		return l.releaseFunc()(ctx, c, key, token)
+		return k.locker.releaseFunc()(ctx, c, key, token)
 	}
 	return leave(ctx, c, key, token, (left + time.Millisecond - 1).Truncate(time.Millisecond))
+}
+
+// keptOut is how long MinHold still keeps others out.
+func (k *Lock) keptOut() time.Duration {
+	l := k.locker
+	return min(k.acquired.Add(l.MinHold).Sub(l.now()), l.MinHold)
 }
 
 func (k *Lock) releaseBy(ctx context.Context, free ReleaseFunc) (err error) {

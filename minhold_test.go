@@ -510,3 +510,24 @@ func TestMinHoldOutlivesTheCleanUpOfAReleaseThatFailed(t *testing.T) {
 		})
 	}
 }
+
+// Once MinHold is over, a Release that panics leaves its key to the clean-up, as without it.
+func TestMinHoldThatIsOverLeavesAPanickingReleaseToTheCleanUp(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l, armed := cronHost(t, s, "host"), true
+		l.ReleaseWith = func(ctx context.Context, c redis.Conn, key, token string) error {
+			if armed {
+				armed = false
+				panic("mine")
+			}
+			return redigolock.Release(ctx, c, key, token)
+		}
+		k := got(t)(l.TryAcquire(bg, "key", 2*minHold))
+		time.Sleep(minHold + time.Second)
+		if aside(func() { _ = k.Release(bg) }) {
+			t.Error("Release returned")
+		}
+		time.Sleep(10 * time.Second)
+		wantGone(t, s, "key")
+	})
+}

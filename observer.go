@@ -39,7 +39,8 @@ type Observer struct {
 	// Extended: a lock was extended, by Extend or a renewal. margin is the validity that was left when the reply came, by
 	// the Deadline before: how close the lock was to its end.
 	Extended func(ctx context.Context, k *Lock, margin time.Duration)
-	// Lost: the KeepAlive contexts of a lock ended with ErrLost.
+	// Lost: the KeepAlive contexts of a lock ended with ErrLost. It is called once for a lock, also if its time was over before
+	// the first KeepAlive; not for a lock that is never kept alive.
 	Lost func(ctx context.Context, k *Lock, cause error)
 	// Released: a Release is done, so long after the acquire. err is what it returns.
 	Released func(ctx context.Context, k *Lock, held time.Duration, err error)

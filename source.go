@@ -307,6 +307,15 @@ func (s *source) test(ctx context.Context, c redis.Conn, lastUsed time.Time) err
 	return pingIdle(ctx, c, lastUsed)
 }
 
+// takeBack is giveBack after a func that may be the user's own, and may have panicked in the middle of a command: then the
+// reply is still due, and the next who borrowed the connection would read it as that of a command of its own.
+func (b *boundConn) takeBack(returned bool, err error) {
+	if !returned && b.sent {
+		cutLive(b)
+	}
+	b.giveBack(err)
+}
+
 // giveBack returns the connection. err is what its last exchange ended with: a connection whose reply is still due is
 // dead by then, which the pool sees; one that leads to a server that may not write any more is cut here, so that the
 // pool dials anew, perhaps a server that may.

@@ -249,3 +249,71 @@ func TestTryAcquireAdoptsWithinTheSameOpTimeout(t *testing.T) {
 		})
 	})
 }
+
+// A func of the user's may panic between a command and its reply. The connection is cut at once then, however long the server
+// takes, and nobody borrows it again.
+func TestConnectionThatAPanicLeftWithAReplyDueIsCut(t *testing.T) {
+	for how, end := range ends {
+		for _, pool := range []string{"pool", "Get only", "Mux"} {
+			for _, verb := range []string{"acquire", "release"} {
+				t.Run(pool+"/"+verb+"/"+how, func(t *testing.T) {
+					inBubble(t, func(t *testing.T, s *sim.Server) {
+						redigo := simPool(t, s, "redis")
+						l := simLocker(t, &redigolock.Locker{Pool: redigo, OpTimeout: time.Second})
+						switch pool {
+						case "Get only":
+							l.Pool = getPool{redigo}
+						case "Mux":
+							m := &redigolock.Mux{Pool: redigo}
+							t.Cleanup(func() { m.Close() })
+							l.Pool = m
+						}
+						armed := false
+						once := func(c redis.Conn) {
+							if armed {
+								armed = false
+								_ = c.Send("PING")
+								if pool != "Mux" { // where Flush waits for the reply, too
+									_ = c.Flush()
+								}
+								end()
+							}
+						}
+						l.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+							once(c)
+							return redigolock.SetNXVerified(ctx, c, key, token, ttl)
+						}
+						l.ReleaseWith = func(ctx context.Context, c redis.Conn, key, token string) error {
+							once(c)
+							return redigolock.Release(ctx, c, key, token)
+						}
+						call := func() { _, _ = l.TryAcquire(bg, "key", time.Minute) }
+						if verb == "release" {
+							k := got(t)(l.TryAcquire(bg, "key", time.Minute))
+							call = func() { _ = k.Release(bg) }
+						}
+						goOn := s.Pause()
+						armed = true
+						inTime(t, "the call", 0, func() {
+							if aside(call) {
+								t.Error("the call returned")
+							}
+						})
+						if n := redigo.IdleCount(); n != 0 && pool != "Mux" {
+							t.Errorf("%d connections were given back", n)
+						}
+						goOn()
+						time.Sleep(10 * time.Second) // what may be left is removed
+						k := got(t)(l.TryAcquire(bg, "key", time.Minute))
+						if err := k.Verify(bg); err != nil {
+							t.Error(err)
+						}
+						if err := k.Release(bg); err != nil {
+							t.Error(err)
+						}
+					})
+				})
+			}
+		}
+	}
+}

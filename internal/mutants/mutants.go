@@ -233,6 +233,18 @@ var mutants = []mutant{
 		tests: "TestReleaseOfAnAdoptedLockRemovesALateSetToo",
 	},
 	{
+		name: "a connection given back with the reply of a panic due", in: "boundConn.takeBack",
+		old:   "	if !returned && b.sent {",
+		new:   "	if false {",
+		tests: "TestConnectionThatAPanicLeftWithAReplyDueIsCut",
+	},
+	{
+		name: "a loss before the first KeepAlive is told to nobody", in: "Lock.KeepAlive",
+		old:   "	if isLoss {",
+		new:   "	if false {",
+		tests: "TestKeepAliveOfALockThatIsOverIsToldToTheObserverOnce",
+	},
+	{
 		name: "won too late kept", in: "Lock.won",
 		old: `	if !k.over(now) {
 		k.countHeld(now)`,
@@ -313,7 +325,7 @@ var mutants = []mutant{
 		tests: "TestMinHoldDoesNotKeepAnAcquireThatIsUndone",
 	},
 	{
-		name: "MinHold: counted from the release", in: "Lock.leave",
+		name: "MinHold: counted from the release", in: "Lock.keptOut",
 		old:   "k.acquired.Add(l.MinHold).Sub(l.now())",
 		new:   "l.now().Add(l.MinHold).Sub(l.now())",
 		tests: "TestMinHoldExpiresByItselfAndOnTime",
