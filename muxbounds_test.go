@@ -2,8 +2,11 @@ package redigolock_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -284,6 +287,38 @@ func TestMuxConnectionThatAllHaveLeftIsCut(t *testing.T) {
 		b.echo("next") // which the old connection would not answer
 		if n := b.mux.Stats(); n != (redigolock.MuxStats{Conns: 1}) || b.server.Conns() != 1 {
 			t.Errorf("%+v, and %d connections", n, b.server.Conns())
+		}
+	})
+}
+
+// A server that is down: each lane's dial fails while the other's is under way.
+func TestMuxOfTwoConnectionsDoesNotDialInALoop(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		m := &redigolock.Mux{Pool: simPool(t, s, "redis"), Conns: 2}
+		t.Cleanup(func() { m.Close() })
+		var callers sync.WaitGroup
+		var dials atomic.Int32
+		s.SlowDialsBy(func(context.Context) time.Duration { // never two at the same moment
+			n := dials.Add(1)
+			return time.Duration(10+n%2) * time.Millisecond
+		})
+		accept := s.RefuseDials()
+		start := time.Now()
+		for range 4 {
+			callers.Go(func() {
+				_, err := redis.DoWithTimeout(m.Get(), time.Minute, "PING")
+				if took := time.Since(start); !errors.Is(err, syscall.ECONNREFUSED) || took > 100*time.Millisecond {
+					t.Errorf("after %v: %v", took, err)
+				}
+			})
+		}
+		callers.Wait()
+		if n := s.Dials(); n > 4 {
+			t.Errorf("%d dials", n)
+		}
+		accept()
+		if _, err := redis.DoWithTimeout(m.Get(), time.Minute, "PING"); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -91,7 +91,7 @@ const (
 
 const (
 	slowLane   = 10 * time.Millisecond // a wire without a reply for so long gets no more batches where there are others
-	growthRest = time.Second           // after a dial that failed while other lanes were connected
+	growthRest = time.Second           // after a dial that failed while other lanes were connected, or being so
 	maxTimeout = 10_000 * time.Hour
 	soon       = 5 * time.Millisecond // a caller with less time left does not work for others
 )
@@ -135,7 +135,7 @@ type Group struct {
 	connecting int      // lanes
 	open       int      // connections that are not closed
 	brokeAt    time.Time
-	growAfter  time.Time // until then no more lanes are connected than there are
+	growAfter  time.Time // until then no lane is connected where another is, or will be
 	closed     bool
 }
 
@@ -217,7 +217,7 @@ func (g *Group) idle(c *Call) *wire {
 // connectMore has lanes connected for those in the queue. The caller holds mu.
 func (g *Group) connectMore() {
 	for g.connecting < min(MaxConnecting, len(g.queue)) && g.open+g.connecting < g.env.Conns+MaxConnecting && !g.closed {
-		if !g.growAfter.IsZero() && g.connected() && time.Now().Before(g.growAfter) {
+		if !g.growAfter.IsZero() && (g.connecting > 0 || g.connected()) && time.Now().Before(g.growAfter) {
 			return
 		}
 		ln := g.vacant()

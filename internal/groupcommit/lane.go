@@ -149,7 +149,8 @@ func (g *Group) failed(ctx context.Context, err error, panicked any) (woken []*C
 		}
 		return woken
 	}
-	if !late && g.connecting > 0 {
+	if !late && g.connecting > 0 { // the last to fail tells; to dial again meanwhile would be a loop
+		g.growAfter = time.Now().Add(growthRest)
 		return woken
 	}
 	rest := g.queue[:0]
