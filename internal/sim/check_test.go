@@ -246,6 +246,8 @@ func (c *checker) changed(r sim.Request, key, was string, wasTTL time.Duration, 
 		c.failLocked("not its own", "%s removed the token %s of %s: %s", r.Link, short(was), key, describe(r, ""))
 	case was != "" && is != was && strings.HasSuffix(was, "|left"):
 		c.failLocked("not its own", "%s removed what MinHold left at %s: %s", r.Link, key, describe(r, ""))
+	case was == "" && is != "" && strings.HasPrefix(r.Name, "EVAL") && acquiresBySet[c.w.plan.mode]:
+		c.failLocked("made again", "%s made %s of %s again: %s", r.Link, short(is), key, describe(r, ""))
 	case was == is && isTTL > wasTTL && !owns(is):
 		c.failLocked("not its own", "%s extended the token %s of %s: %s", r.Link, short(is), key, describe(r, ""))
 	case was == is && isTTL > wasTTL && c.dead[is]:
@@ -256,6 +258,9 @@ func (c *checker) changed(r sim.Request, key, was string, wasTTL time.Duration, 
 		c.failLocked("not its own", "%s left MinHold of %s where %s was", r.Link, short(left), short(was))
 	}
 }
+
+// acquiresBySet are the modes in which only the command SET may make a key.
+var acquiresBySet = map[string]bool{"plain": true, "verified": true, "mux": true, "minhold": true}
 
 // describe is a command for people.
 func describe(r sim.Request, reply string) string {
