@@ -32,8 +32,6 @@ var simMutants = map[string]string{
 	"basis taken after the replies":                     "verified",
 	"renewal outlives release: Release does not end it": "verified",
 	"no drift":                                 "verified",
-	"a new token per try":                      "verified",
-	"Deadline not latched":                     "verified",
 	"won too late kept":                        "verified",
 	"a reply judged for the wrong lock":        "verified",
 	"fair: Acquire returns what is over":       "fair",
