@@ -6,6 +6,7 @@ package redigolock_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -147,9 +148,12 @@ func (c *cycles) cycle(l *redigolock.Locker, at int64) {
 		}
 	}
 	defer cancel()
+	begin := time.Now()
 	k, err := l.Acquire(ctx, fmt.Sprint("key", n), cycleTTL)
 	if err != nil {
-		wants(c.t, err, context.DeadlineExceeded)
+		if !errors.Is(err, redigolock.ErrExpired) || time.Since(begin) < validFor(cycleTTL) { // else the machine is busy
+			wants(c.t, err, context.DeadlineExceeded)
+		}
 		c.gaveUp.Add(1)
 		return
 	}
