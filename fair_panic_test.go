@@ -125,7 +125,7 @@ func TestFairPanicsThatAreRecovered(t *testing.T) {
 	}
 	passing := func(w *world) func(*world) { // the lease must be extended first
 		w.l.Cohort = redigolock.Cohort{Passes: 9, Slice: time.Hour}
-		k := w.must(w.l.Acquire(bg, w.key, time.Second))
+		k := w.must(w.l.Acquire(bg, w.key, 30*time.Second))
 		ctx, leave := context.WithCancel(bg)
 		inBackground(func() error {
 			k, err := w.l.Acquire(ctx, w.key, time.Hour)
