@@ -165,6 +165,7 @@ type day struct {
 func (y *day) locker(name string, delay time.Duration, fair bool) *redigolock.Locker {
 	link := y.s.NewLink(name)
 	link.Delay(delay)
+	link.SlowDials(delay) // a refusal comes after what happens at once
 	y.links = append(y.links, link)
 	pool, err := redigolock.NewPool("redis://sim", link.Options()...)
 	if err != nil {

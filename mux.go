@@ -26,7 +26,8 @@ import (
 //
 // Those who travel together share some of their fate. A command that takes long (a slow script) holds up those that share
 // its connection. When a connection breaks, the outcome is [ErrUnknown] for all that were in flight on it; the next
-// command dials again, without waiting for the pool. A caller leaves when its context or its timeout ends, wherever its
+// command dials again, without waiting for the pool. A connection that panics counts as broken, since who uses it then may
+// do so for others. A caller leaves when its context or its timeout ends, wherever its
 // command is by then, and does the others no harm: its reply is read and thrown away. When all have left that a connection
 // owes replies to, it is closed. Calls whose timeouts differ by more than a factor of two do not always travel together.
 //

@@ -375,12 +375,14 @@ func (c keepingConn) ReceiveWithTimeout(d time.Duration) (any, error) {
 	return redis.ReceiveWithTimeout(c.Conn, d)
 }
 
-func TestRecordedArgumentsDoNotChange(t *testing.T) {
-	addr := redistest.StartMini(t).Addr()
+func TestRecordedArgumentsDoNotChange(t *testing.T) { inBubble(t, recordedArgumentsDoNotChange) }
+
+func recordedArgumentsDoNotChange(t *testing.T, s *sim.Server) {
+	base := simPool(t, s, "redis")
 	var mu sync.Mutex
 	var recorded, copies [][]any
-	pool := &redis.Pool{Dial: func() (redis.Conn, error) {
-		c, err := redis.Dial("tcp", addr)
+	pool := &redis.Pool{DialContext: func(ctx context.Context) (redis.Conn, error) {
+		c, err := base.DialContext(ctx)
 		return keepingConn{c, &mu, &recorded, &copies}, err
 	}}
 	defer pool.Close()
@@ -419,6 +421,145 @@ func TestRecordedArgumentsDoNotChange(t *testing.T) {
 		}
 	}
 }
+
+// Two locks of one Locker are renewed one after the other, and together: a slice that was used again would have the other's
+// key, or another ttl.
+func TestRecordedArgumentsOfRenewalsDoNotChange(t *testing.T) {
+	for _, fair := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, s *sim.Server) {
+			var mu sync.Mutex
+			var recorded, copies [][]any
+			base := simPool(t, s, "redis")
+			l := simLocker(t, &redigolock.Locker{Fair: fair, Pool: &redis.Pool{DialContext: func(ctx context.Context) (redis.Conn, error) {
+				c, err := base.DialContext(ctx)
+				return keepingConn{c, &mu, &recorded, &copies}, err
+			}}})
+			var kept []*redigolock.Lock
+			for i, ttl := range []time.Duration{time.Second, time.Second, 3 * time.Second, 7 * time.Second} {
+				k, err := l.TryAcquire(bg, fmt.Sprint("k", i), ttl)
+				if err != nil {
+					t.Fatal(err)
+				}
+				k.KeepAlive(bg)
+				kept = append(kept, k)
+			}
+			time.Sleep(time.Minute)
+			for _, k := range kept {
+				if err := k.Release(bg); err != nil {
+					t.Error(err)
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			keys := map[string]bool{}
+			for i, args := range recorded {
+				if !reflect.DeepEqual(args, copies[i]) {
+					t.Errorf("command %d had the arguments %.100q, and now has %.100q", i, copies[i], args)
+				}
+				keys[fmt.Sprint(copies[i])] = true
+			}
+			if len(recorded) < 60 || len(keys) < 8 {
+				t.Errorf("%d commands, %d different ones: this test shows nothing", len(recorded), len(keys))
+			}
+		})
+	}
+}
+
+// A tornConn is one whose first Send fails, and kills it. It may have written all of the command before, as one without a
+// buffer has.
+type tornConn struct {
+	redis.Conn
+	writes bool
+	err    error
+}
+
+func (c *tornConn) Err() error { return c.err }
+
+func (c *tornConn) Send(cmd string, args ...any) error {
+	if c.writes {
+		_, _ = c.Conn.Do(cmd, args...)
+	}
+	c.err = errors.New("torn")
+	return c.err
+}
+
+// A Send that fails and kills the connection has an unknown outcome, for a connection may write at once; one that fails and
+// leaves it alive is a refusal, and definite: TestConnectionThatTakesNoSend.
+func TestSendThatKillsTheConnectionIsUnknown(t *testing.T) {
+	for _, writes := range []bool{false, true} {
+		for _, over := range []string{"pool", "Mux"} {
+			inBubble(t, func(t *testing.T, s *sim.Server) {
+				base := simPool(t, s, "redis")
+				var repaired atomic.Bool
+				var pool redigolock.Pool = &redis.Pool{DialContext: func(ctx context.Context) (redis.Conn, error) {
+					c, err := base.DialContext(ctx)
+					if err != nil || repaired.Load() {
+						return c, err
+					}
+					return &tornConn{Conn: c, writes: writes}, nil
+				}}
+				if over == "Mux" {
+					m := &redigolock.Mux{Pool: pool}
+					t.Cleanup(func() { m.Close() })
+					pool = m
+				}
+				l := simLocker(t, &redigolock.Locker{Pool: pool})
+				_, err := l.TryAcquire(bg, "key", time.Hour)
+				wants(t, err, redigolock.ErrUnknown)
+				wantsNot(t, err, redigolock.ErrUnsupported, redigolock.ErrUnavailable)
+				if n, _ := s.Do("EXISTS", "key"); writes && n == int64(0) && l.Stats().Owed == 0 {
+					t.Error("nothing was set: this test shows nothing")
+				}
+				repaired.Store(true)
+				time.Sleep(time.Minute)
+				if n, _ := s.Do("EXISTS", "key"); n != int64(0) {
+					t.Error("the key is left")
+				}
+			})
+		}
+	}
+}
+
+// A Mux whose connection panics has callers that it does not concern: each gets ErrUnknown, and the next has another connection.
+func TestMuxSurvivesAPanicOfTheUsersConnection(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		base := simPool(t, s, "redis")
+		dials := 0
+		m := &redigolock.Mux{Pool: &redis.Pool{DialContext: func(ctx context.Context) (redis.Conn, error) {
+			c, err := base.DialContext(ctx)
+			if dials++; err != nil || dials > 1 {
+				return c, err
+			}
+			return panickySend{c}, nil
+		}}}
+		t.Cleanup(func() { m.Close() })
+		c := m.Get()
+		defer c.Close()
+		err := redigolock.SetNX(bg, c, "key", "tok", time.Hour)
+		wants(t, err, redigolock.ErrUnknown)
+		if err == nil || !strings.Contains(err.Error(), "panicked: mine") {
+			t.Errorf("%v does not say what panicked", err)
+		}
+		l := simLocker(t, &redigolock.Locker{Pool: m})
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				k, err := l.TryAcquire(bg, fmt.Sprint("k", i), time.Hour)
+				if err == nil {
+					err = k.Release(bg)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+type panickySend struct{ redis.Conn }
+
+func (panickySend) Send(string, ...any) error { panic("mine") }
 
 func TestPTTLOfMoreThanADurationCanSay(t *testing.T) {
 	for _, ms := range []int64{math.MaxInt64, math.MaxInt64 / 1_000_000, math.MaxInt64/1_000_000 + 1} {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
 )
 
 const (
@@ -115,48 +116,63 @@ func wantTurnedAway(t *testing.T, err error, line string, unavailable bool) {
 	}
 }
 
+// soon is for what must end at once: where it does not, the test fails, and does not hang.
+func soon(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(bg, time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func TestLockersThatAreRefusedAtTheDoor(t *testing.T) {
 	for line, unavailable := range map[string]bool{maxClients: true, denied: false} {
-		d := newDoorman(t, line)
-		for name, l := range doorLockers(t, d) {
+		for name := range doorLockers(t, nil) {
 			t.Run(firstWord(line)+"/"+name, func(t *testing.T) {
-				defer l.Close()
-				_, err := l.TryAcquire(bg, "k", minute)
-				wantTurnedAway(t, err, line, unavailable)
-				if redigolock.CleaningUp(l) {
-					t.Error("cleans up what was never set")
-				}
-				ctx, cancel := context.WithTimeout(bg, 300*time.Millisecond)
-				defer cancel()
-				if !unavailable {
-					ctx = bg // it would never return
-				}
-				_, err = l.Acquire(ctx, "k", minute)
-				wantsNot(t, err, redigolock.ErrUnknown)
-				if !strings.Contains(err.Error(), line) {
-					t.Errorf("%v does not say %q", err, line)
-				}
-				if unavailable != errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("%v: it should have waited: %v", err, unavailable)
-				}
+				inBubble(t, func(t *testing.T, s *sim.Server) {
+					s.Rule(func(sim.Request) sim.Action { return sim.RefuseAndEnd(line) })
+					l := simLocker(t, doorLockers(t, s)[name])
+					_, err := l.TryAcquire(bg, "k", minute)
+					wantTurnedAway(t, err, line, unavailable)
+					if redigolock.CleaningUp(l) {
+						t.Error("cleans up what was never set")
+					}
+					ctx, cancel := context.WithTimeout(bg, 300*time.Millisecond)
+					defer cancel()
+					_, err = l.Acquire(ctx, "k", minute)
+					wantsNot(t, err, redigolock.ErrUnknown)
+					if !strings.Contains(err.Error(), line) {
+						t.Errorf("%v does not say %q", err, line)
+					}
+					if unavailable != errors.Is(err, context.DeadlineExceeded) || unavailable == (ctx.Err() == nil) {
+						t.Errorf("%v: it should have waited: %v", err, unavailable)
+					}
+				})
 			})
 		}
 	}
 }
 
-func doorLockers(t *testing.T, d *doorman) map[string]*redigolock.Locker {
+// doorLockers are over the bubble's server; nil: only their names count.
+func doorLockers(t *testing.T, s *sim.Server) map[string]*redigolock.Locker {
+	pool := func() *redis.Pool {
+		if s == nil {
+			return nil
+		}
+		return simPool(t, s, "redis")
+	}
 	lockers := map[string]*redigolock.Locker{
-		"default":       {Pool: d.pool(t)},
-		"SetNX":         {Pool: d.pool(t), AcquireWith: redigolock.SetNX},
-		"SetNXScript":   {Pool: d.pool(t), AcquireWith: redigolock.SetNXScript},
-		"fair":          {Pool: d.pool(t), Fair: true},
-		"Get only":      {Pool: getPool{d.pool(t)}},
-		"a func around": {Pool: d.pool(t), AcquireWith: wrappedAcquire},
+		"default":       {Pool: pool()},
+		"SetNX":         {Pool: pool(), AcquireWith: redigolock.SetNX},
+		"SetNXScript":   {Pool: pool(), AcquireWith: redigolock.SetNXScript},
+		"fair":          {Pool: pool(), Fair: true},
+		"Get only":      {Pool: getPool{pool()}},
+		"a func around": {Pool: pool(), AcquireWith: wrappedAcquire},
 	}
 	for _, name := range []string{"default", "fair", "SetNX"} {
 		l := lockers[name]
-		m := &redigolock.Mux{Pool: d.pool(t)}
-		t.Cleanup(func() { m.Close() })
+		m := &redigolock.Mux{Pool: pool()}
+		if s != nil {
+			t.Cleanup(func() { m.Close() })
+		}
 		lockers["Mux, "+name] = &redigolock.Locker{Pool: m, AcquireWith: l.AcquireWith, Fair: l.Fair}
 	}
 	return lockers
@@ -266,9 +282,10 @@ func TestNoConnection(t *testing.T) {
 				if errors.Is(err, redigolock.ErrUnavailable) != tc.unavailable || redigolock.Transient(err) != tc.unavailable {
 					t.Errorf("%v: ErrUnavailable, tried again: want %v", err, tc.unavailable)
 				}
-				if !tc.unavailable { // would never return, had it to be tried again
-					_, err := l.Acquire(bg, "k", minute)
+				if !tc.unavailable {
+					_, err := l.Acquire(soon(t), "k", minute)
 					wants(t, err, tc.err)
+					wantsNot(t, err, context.DeadlineExceeded)
 				}
 			})
 		}
@@ -307,7 +324,7 @@ func TestPoolThatIsExhaustedOrClosed(t *testing.T) {
 	waits.Close()
 
 	pool.Close()
-	_, err = l.Acquire(bg, "k", minute)
+	_, err = l.Acquire(soon(t), "k", minute)
 	wantsNot(t, err, redigolock.ErrUnavailable, redigolock.ErrUnknown)
 	if err == nil || !strings.Contains(err.Error(), "closed pool") {
 		t.Errorf("a closed pool: %v", err)

@@ -295,6 +295,12 @@ var mutants = []mutant{
 		tests: "TestMinHoldOutlivesTheCleanUpOfALostTry|TestMinHoldIsNotRaisedByALateRenewal|TestMinHoldIsNotTakenOverByAnAttach",
 	},
 	{
+		name: "a Send that kills the connection was not sent", in: "exchange",
+		old:   "if err != nil && i == 0 && c.Err() == nil {",
+		new:   "if err != nil && i == 0 {",
+		tests: "TestSendThatKillsTheConnectionIsUnknown",
+	},
+	{
 		name: "clean-up by ReleaseWith", in: "Locker.cleanAlone",
 		old:   "return undo(ctx, c, s.key, s.token)",
 		new:   "return l.releaseFunc()(ctx, c, s.key, s.token)",
