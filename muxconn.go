@@ -20,7 +20,8 @@ type muxConn struct {
 	err  error    // it was closed, or a reply was lost: nothing more is sent
 	pipe *muxPipe // nil: Send was not used
 
-	fickle bool // what is under way may be given up at any time
+	fickle bool      // what is under way may be given up at any time
+	lent   time.Time // just now, for the first exchange; zero: it looks at the clock
 
 	mu      sync.Mutex // protects what follows: a context that ends gives up from another goroutine
 	current *groupcommit.Call
@@ -40,8 +41,12 @@ func (c *muxConn) exchange(timeout time.Duration, reqs []request, replies []any)
 	if c.err != nil {
 		return c.err
 	}
+	start := c.lent
+	if c.lent = (time.Time{}); start.IsZero() {
+		start = time.Now()
+	}
 	group := c.mux.engine()
-	x := group.NewCall(timeout, c.fickle)
+	x := group.NewCall(start, timeout, c.fickle)
 	for _, r := range reqs {
 		if err := sharable(r.cmd, x.Add(r.cmd, r.args)); err != nil {
 			x.Free()

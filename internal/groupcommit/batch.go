@@ -101,24 +101,27 @@ func (b *batch) gather() {
 // write sends the batch without those that have left.
 func (b *batch) write() error {
 	b.gather()
+	return guarded(b.flush)
+}
+
+func (b *batch) flush() error {
 	conn := b.wire.conn
-	calls := b.calls[:0]
-	for i, c := range b.calls {
+	all, calls, seen := b.calls, b.calls[:0], 0
+	defer func() { b.calls = append(calls, all[seen:]...) }() // also if the connection panics
+	for _, c := range all {
+		seen++
 		if !c.stage.CompareAndSwap(stageBoarded, stageSent) && c.stage.Load() != stageWorking {
 			continue
 		}
 		calls = append(calls, c)
-		err := guarded(func() error { return c.send(conn, b.wire.plain) })
-		if err != nil {
-			b.calls = append(calls, b.calls[i+1:]...)
+		if err := c.send(conn, b.wire.plain); err != nil {
 			return err
 		}
 	}
-	b.calls = calls
 	if len(calls) == 0 {
 		return nil
 	}
-	return guarded(conn.Flush)
+	return conn.Flush()
 }
 
 // send buffers the call's requests. A connection that is not redigo's own may keep the arguments, to send them later or to

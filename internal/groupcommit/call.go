@@ -58,13 +58,13 @@ const (
 	stageLeft
 )
 
-// NewCall is a call without any request. Timeout 0 is none. A fickle caller may leave at any time.
-func (g *Group) NewCall(timeout time.Duration, fickle bool) *Call {
+// NewCall is a call without any request, that begins at start. Timeout 0 is none. A fickle caller may leave at any time.
+func (g *Group) NewCall(start time.Time, timeout time.Duration, fickle bool) *Call {
 	c, _ := g.calls.Get().(*Call)
 	if c == nil {
 		c = &Call{group: g, wake: make(chan struct{}, 1)}
 	}
-	c.timeout, c.fickle = min(max(timeout, 0), maxTimeout), fickle
+	c.start, c.timeout, c.fickle = start, min(max(timeout, 0), maxTimeout), fickle
 	return c
 }
 
@@ -100,7 +100,7 @@ func copied(arg any) any {
 }
 
 func (c *Call) begin() {
-	c.start, c.left = time.Now(), c.timeout
+	c.left = c.timeout
 	if n := len(c.requests); n <= len(c.room) {
 		c.Replies = c.room[:n]
 	} else {
