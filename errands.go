@@ -194,7 +194,8 @@ func (e *errands) full() bool {
 }
 
 // room is how many errands may go on for nobody. Keyed ones have more of it, for they lead to many nodes, and one that
-// hangs must not keep callers from the others.
+// hangs must not keep callers from the others. It still does when so many hang there: a place for each node would be the
+// remedy.
 func (e *errands) room() int {
 	if e.keyed {
 		return 16 * maxLeft
