@@ -230,7 +230,7 @@ func TestCleanUpGoesOnUntilAnAdoptionThatWasLostMustBeOver(t *testing.T) {
 		_, err := r.locker.Acquire(ctx, "key", ttl)
 		wants(t, err, redigolock.ErrUnknown, context.Canceled)
 		extended := time.Now()
-		eventually(t, "the ttl of the SET is over, that of the Extend is not", func() bool { return time.Since(extended) > ttl/4 })
+		eventually(t, "the ttl of the SET is over, that of the Extend is not", func() bool { return time.Since(extended) > ttl/2 })
 		r.proxy.Refuse(false)
 		eventually(t, "the clean-up goes on", func() bool { return len(r.sent("release")) > 0 || !redigolock.CleaningUp(r.locker) })
 		if len(r.sent("release")) == 0 {

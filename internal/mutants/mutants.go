@@ -289,6 +289,42 @@ var mutants = []mutant{
 		tests: "TestCrowdReleaseIsNotLostWhenAnAskingWaiterLeaves",
 	},
 	{
+		name: "a second Extend counts from its reply", in: "Locker.askAgain",
+		old:   "		start = l.now()\n		return f(c)\n",
+		new:   "		err := f(c)\n		start = l.now()\n		return err\n",
+		tests: "TestExtendThatAsksAgainCountsFromBeforeItsSend",
+	},
+	{
+		name: "a second look forgets that an earlier try was lost", in: "Lock.tryAgain",
+		old:   "(earlier || passed",
+		new:   "(earlier && false || passed",
+		tests: "TestTokenFoundByTheSecondTryThatWasLostCountsFromAnExtend",
+	},
+	{
+		name: "a renewal over a bound connection counts from its reply", in: "keeper.extendAlone",
+		old:   "		_, err := k.extendOn(ctx, c, k.ttl)\n",
+		new:   "		_, err := k.extendOn(ctx, c, k.ttl)\n		start = l.now()\n",
+		tests: "TestRenewalOverABoundConnectionCountsFromBeforeItsSend",
+	},
+	{
+		name: "a renewal that waited for its place is sent after the release", in: "keeper.renewAlone",
+		old:   "sent := l.stillKept([]*keeper{kp})",
+		new:   "sent := []*keeper{kp}",
+		tests: "TestNoRenewalIsSentForALockThatWasReleasedWhileItWaitedForItsPlace",
+	},
+	{
+		name: "an acquire waits for its reply longer than its ttl", in: "Lock.try",
+		old:   "now.Add(most), k.ttl, func",
+		new:   "now.Add(most), most, func",
+		tests: "TestAcquireWaitsForAReplyNoLongerThanItsTTL",
+	},
+	{
+		name: "a clean-up ends by the ttl of the first lost try", in: "Lock.stray",
+		old:   "	k.lostTry =",
+		new:   "	if k.lostTry != nil {\n		return\n	}\n	k.lostTry =",
+		tests: "TestCleanUpGoesOnUntilAnAdoptionThatWasLostMustBeOver",
+	},
+	{
 		name: "MinHold: the value stays", in: "scriptLeave",
 		old:   "set = redis.pcall('SET', KEYS[1], ARGV[1] .. '`+leftSuffix+`', 'PX', ARGV[2])",
 		new:   "set = {}",
