@@ -210,6 +210,7 @@ func (r *fairRig) heard() []any {
 
 // One connection hears the channels of all keys, and it is not the pool's.
 func TestFairOneSubscriptionForAllKeysBesideThePool(t *testing.T) {
+	// On a real server, which lists its clients.
 	const keys = 20
 	r := newFairRig(t)
 	pool := r.server.Pool()

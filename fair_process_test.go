@@ -112,6 +112,7 @@ func TestFairKilledWaiterIsPassedOver(t *testing.T) {
 
 // The lock of a process that is killed goes on when its TTL is over.
 func TestFairKilledHolderCostsItsTTL(t *testing.T) {
+	t.Parallel() // in real time: it kills a process
 	r := newFairRig(t)
 	c := r.child(childTTL)
 	c.hasTheLock(t)

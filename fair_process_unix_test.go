@@ -11,6 +11,7 @@ import (
 // A waiting process that stands still counts as alive: it is granted the lock, and costs the ttl of its grant. When it goes on
 // it does not have what another holds.
 func TestFairStoppedWaiterCostsItsTTL(t *testing.T) {
+	t.Parallel() // in real time: it stops a process
 	r := newFairRig(t)
 	k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
 	c := r.child(childTTL)

@@ -23,7 +23,7 @@ func (r *fairRig) limited(rights ...any) *redigolock.Locker {
 // A waiter that stands in the queue when its user loses the right to scripts is told so at its next POKE. Who comes then is
 // told at once, too; and the entry goes when the right is back.
 func TestFairQueuedWaiterThatLosesItsRights(t *testing.T) {
-	t.Parallel()
+	t.Parallel() // in real time: miniredis knows no rights
 	r := newFairRig(t)
 	l := r.limited()
 	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
@@ -46,7 +46,7 @@ func TestFairQueuedWaiterThatLosesItsRights(t *testing.T) {
 
 // Who may not publish hands the lock over all the same, and is told that nobody was. The next holder finds it by its POKE.
 func TestFairReleaseThatMayNotPublish(t *testing.T) {
-	t.Parallel()
+	t.Parallel() // in real time: miniredis knows no rights
 	r := newFairRig(t)
 	k := r.must(r.limited("-publish").Acquire(bg, r.key, time.Minute))
 	waiter := waits(bg, r.other(), r.key, time.Minute)

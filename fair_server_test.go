@@ -343,6 +343,7 @@ func TestFairOnABindingPool(t *testing.T) {
 
 // A renewal that finds the lock gone hands it to whoever waits.
 func TestFairExtendOfALostLockHandsItOver(t *testing.T) {
+	// On a real server, which counts the commands of scripts.
 	r := newFairRig(t)
 	k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
 	waiter := waits(bg, r.other(), r.key, fairTestTTL)

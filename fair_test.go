@@ -146,6 +146,7 @@ func TestFairCheck(t *testing.T) {
 
 // A contended cycle is one EVALSHA, whatever the number of waiters, in one process and in four.
 func TestFairOneScriptForEachContendedCycle(t *testing.T) {
+	// In real time: it counts what a server did in it.
 	for _, lockers := range []int{1, 4} {
 		for _, waiters := range []int{8, 128} {
 			t.Run(fmt.Sprintf("%d waiters in %d Lockers", waiters, lockers), func(t *testing.T) {
@@ -315,6 +316,7 @@ func TestFairSubscriptionEndsByItself(t *testing.T) {
 
 // Where messages are sharded everything goes through their commands.
 func TestFairSharded(t *testing.T) {
+	// On a real server: miniredis has no sharded messages.
 	r := newFairRig(t)
 	a, b := r.other(), r.other()
 	redigolock.Shard(a)

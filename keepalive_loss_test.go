@@ -176,6 +176,7 @@ func TestMaxHoldEndsALockThatIsRenewedWell(t *testing.T) {
 }
 
 func TestSuspendedMachineLosesItsLocks(t *testing.T) { // the wall clock has gone on, the timers have not
+	t.Parallel() // in real time: a bubble's time has no monotonic reading to move
 	r := newRig(t)
 	c := stopClock(r.locker)
 	k := r.must(r.locker.TryAcquire(bg, "key", time.Hour))

@@ -420,6 +420,7 @@ func TestWriteThatHangsDoesNotStopTheRenewals(t *testing.T) {
 }
 
 func TestShortSuspensionEndsKeepAliveByTheWallClock(t *testing.T) {
+	t.Parallel() // in real time: a bubble's time has no monotonic reading to move
 	r := newRig(t)
 	c := stopClock(r.locker)
 	k := r.must(r.locker.TryAcquire(bg, "key", time.Hour))

@@ -135,6 +135,7 @@ func TestLockWithoutRightsCostsTheOthersOfItsRequestNothing(t *testing.T) {
 }
 
 func TestServerInClusterModeIsAskedOneByOne(t *testing.T) {
+	t.Parallel() // in real time: miniredis has no cluster mode
 	server := redistest.Start(t, "--cluster-enabled", "yes")
 	if _, err := server.Do("CLUSTER", "ADDSLOTSRANGE", 0, 16383); err != nil {
 		t.Fatal(err)

@@ -22,6 +22,16 @@ func kept(s *bench.Server, way string) bench.KeepAlive {
 	return bench.KeepAlive{Server: s, Way: way, Locks: 50, TTL: keptTTL, Time: keptTTL}
 }
 
+// keeps runs it. A machine that stalls for half of the ttl loses the locks.
+func keeps(t *testing.T, k bench.KeepAlive) (res bench.Result) {
+	t.Helper()
+	once(t, func() (err error) {
+		res, err = k.Run(context.Background())
+		return err
+	})
+	return res
+}
+
 // allKept are one of each way.
 func allKept(s *bench.Server) (list []bench.KeepAlive) {
 	for _, way := range bench.Ways() {
@@ -34,10 +44,7 @@ func TestKeepAliveFiguresBelongTogether(t *testing.T) {
 	t.Parallel()
 	s, r := realServer(t)
 	sideways(t, allKept(s), func(t *testing.T, k bench.KeepAlive) {
-		res, err := k.Run(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
+		res := keeps(t, k)
 		if res.Ops < 50 || res.Latency.TotalCount() != res.Ops {
 			t.Errorf("%d renewals of 50 locks, %d of them in the histogram", res.Ops, res.Latency.TotalCount())
 		}
@@ -59,14 +66,10 @@ func TestKeepAliveFiguresBelongTogether(t *testing.T) {
 // A goroutine for each lock is what the loop is measured for, and what the Locker must not have.
 func TestKeepAliveCountsGoroutinesAndTheirStacks(t *testing.T) {
 	s, _ := realServer(t)
-	of := func(way string) (res bench.Result) {
+	of := func(way string) bench.Result {
 		k := kept(s, way)
 		k.Locks, k.TTL, k.Time = 1000, 2*time.Second, 2*time.Second
-		once(t, func() (err error) { // a machine that stalls for a second has lost the locks
-			res, err = k.Run(context.Background())
-			return err
-		})
-		return res
+		return keeps(t, k)
 	}
 	byLoop, byLocker := of("loop"), of("locker")
 	if n := byLoop.Kept.Goroutines; n < 1000 {
@@ -87,10 +90,7 @@ func TestKeepAliveOnMiniredisLeavesNoKeyAndHasNoCPUFigure(t *testing.T) {
 	t.Parallel()
 	s := miniServer(t)
 	sideways(t, allKept(s), func(t *testing.T, k bench.KeepAlive) {
-		res, err := k.Run(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
+		res := keeps(t, k)
 		if res.Ops < 50 || res.Kept.ClientCPU >= 0 || res.Kept.ServerCPU >= 0 {
 			t.Errorf("%d renewals, %+v", res.Ops, *res.Kept)
 		}

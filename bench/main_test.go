@@ -11,7 +11,7 @@ import (
 
 // Most tests of this package wait: for a round to be over, a lease, a server that hangs. So many do it side by side, however
 // few processors there are.
-const sideBySide = "16"
+const sideBySide = "8"
 
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -55,7 +55,6 @@ func figures(t *testing.T, w bench.Workload) map[string]float64 {
 
 // Who has no figure must not seem to cost nothing.
 func TestCostIsLeftOutWhereItIsNotKnown(t *testing.T) {
-	t.Parallel()
 	s, _ := realServer(t)
 	addRival(t, bench.RivalKind{Name: "far", Open: openNothing, Server: "other"})
 	addRival(t, bench.RivalKind{Name: "near", Open: openNothing})
