@@ -290,7 +290,8 @@ TryAcquire, Acquire, Attach, Verify, Extend and Fence then ask on another connec
 has a second try. If a connection breaks or is not answered, a pool of NewPool tests those that were idle meanwhile before it
 lends them, as it does with those that were idle for 10 s; of any other pool that says how many there are
 ([redis.Pool.IdleCount]) they are closed. A connection that swallows everything, with no end, takes one call its OpTimeout;
-of a pool that has nothing but Get, where nobody knows what is idle, each such connection takes one.
+of a pool that has nothing but Get, where nobody knows what is idle, each such connection takes one. With forty of them and the
+defaults, an Acquire takes three quarters of a minute there, and half a second to a second and a half over other pools.
 
 # The least rights
 
