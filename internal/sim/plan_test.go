@@ -18,6 +18,7 @@ type plan struct {
 	sparse  bool // ttls of minutes, and long times between
 	minTTL  time.Duration
 	maxTTL  time.Duration
+	pace    time.Duration // what the workers' times are in proportion to
 	op      time.Duration // OpTimeout
 	faults  []fault
 }
@@ -63,6 +64,10 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 		p.sparse, p.sim = true, 300*sim
 		p.minTTL, p.maxTTL, p.op = 10*time.Second, 5*time.Minute, time.Second
 	}
+	p.pace = p.maxTTL
+	if !p.sparse && r.IntN(4) == 0 { // what is left behind stays for long, if it is not cleaned up
+		p.maxTTL, p.pace, p.op = 10*time.Second, 300*time.Millisecond, 20*time.Millisecond
+	}
 	p.op += between(r, 1, 100*time.Microsecond) // no timeout of the library's is a multiple of another
 	if r.IntN(5) == 0 {
 		p.keys = 8 + r.IntN(20)
@@ -77,7 +82,7 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 	}
 	for range n {
 		kind := kinds[r.IntN(len(kinds))]
-		f := fault{kind: kind, at: between(r, 0, p.sim*9/10), lasts: between(r, 0, min(p.sim/10, 3*p.maxTTL)), proc: -1, n: 1 + r.IntN(4)}
+		f := fault{kind: kind, at: between(r, 0, p.sim*9/10), lasts: between(r, 0, min(p.sim/10, 3*p.pace)), proc: -1, n: 1 + r.IntN(4)}
 		if faultKinds[kind].ofProcess {
 			f.proc = r.IntN(p.procs)
 		}

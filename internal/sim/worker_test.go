@@ -45,7 +45,7 @@ func (u *worker) sleep(d time.Duration) bool {
 
 // while is a duration in proportion to the ttls.
 func (u *worker) while(share float64) time.Duration {
-	return between(u.r, 0, time.Duration(float64(u.world().plan.maxTTL)*share)+time.Microsecond)
+	return between(u.r, 0, time.Duration(float64(u.world().plan.pace)*share)+time.Microsecond)
 }
 
 func (u *worker) ttl() time.Duration {
@@ -408,7 +408,7 @@ func (f *foreigner) run() {
 	})
 	for n := 0; time.Since(f.w.trace.begin) < f.w.plan.sim; n++ {
 		f.turn(l, n)
-		time.Sleep(between(f.r, 0, f.w.plan.maxTTL/10))
+		time.Sleep(between(f.r, 0, f.w.plan.pace/10))
 	}
 }
 
@@ -425,7 +425,7 @@ func (f *foreigner) turn(l *sim.Link, n int) {
 		return
 	}
 	h := f.w.check.acquired("foreign", key, token, func() time.Time { return until })
-	time.Sleep(between(f.r, 0, f.w.plan.maxTTL/4))
+	time.Sleep(between(f.r, 0, f.w.plan.pace/4))
 	f.w.check.over(h)
 	compareAndDelete.Do(c, key, token)
 }

@@ -187,6 +187,12 @@ func (w *world) moveClock(d time.Duration) {
 	w.s.SetClock(w.serverClock)
 }
 
+func (w *world) driftsAlready() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.clock.perMille > 0
+}
+
 func (w *world) driftClock(perMille int) {
 	w.moveClock(0)
 	w.mu.Lock()
@@ -265,7 +271,7 @@ func (w *world) noStrays() {
 	if slices.ContainsFunc(w.plan.faults, func(f fault) bool { return f.kind == "NOPERM" || f.kind == "OOM" || f.kind == "closed" }) {
 		return // a clean-up that is refused for good ends, and one that a Close has waited for, too
 	}
-	time.Sleep(70 * time.Second) // a clean-up pauses for a minute at most
+	time.Sleep(min(70*time.Second, w.plan.sim+4*w.plan.op)) // a clean-up pauses for as long as it has failed, a minute at most
 	for _, key := range w.names {
 		if token, left := w.holds(key); token != "" && w.isOurs(token) {
 			w.check.fail("stray", "%s, for another %v: %s", key, left, short(token))
