@@ -2,6 +2,7 @@ package redigolock_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,4 +155,68 @@ func TestFairAcquireStaysOnFreshConnectionsAfterALostTry(t *testing.T) {
 			t.Errorf("Acquire took %v", took)
 		}
 	})
+}
+
+// While the pool lends nothing, and says so at once, an Acquire pauses between its tries.
+func TestFairAcquirePausesWhileThereIsNoConnection(t *testing.T) {
+	inFairBubble(t, func(t *testing.T, s *sim.Server) {
+		p := s.Pool()
+		p.MaxActive = 1
+		var failed atomic.Int64
+		l := simLocker(t, &redigolock.Locker{Pool: p, Fair: true, Observer: &redigolock.Observer{
+			Failed: func(context.Context, string, string, error) {
+				failed.Add(1)
+				time.Sleep(time.Millisecond) // so that time goes on even without pauses
+			},
+		}})
+		mustGet(t)(simFair(t, s).Acquire(bg, "key", time.Minute))
+		ctx, cancel := context.WithTimeout(bg, 100*time.Millisecond)
+		defer cancel()
+		_, err := l.Acquire(ctx, "key", time.Minute) // there is a subscription then
+		wants(t, err, context.DeadlineExceeded)
+		synctest.Wait()
+		defer p.Get().Close()
+		ctx, cancel = context.WithTimeout(bg, 2*time.Second)
+		defer cancel()
+		_, err = l.Acquire(ctx, "key", time.Minute)
+		wants(t, err, context.DeadlineExceeded, redis.ErrPoolExhausted)
+		if n := failed.Load(); n < 5 || n > 40 {
+			t.Errorf("%d tries in 2 s", n)
+		}
+		if n := s.Count("enter"); n != 1 {
+			t.Errorf("%d ENTERs were sent", n)
+		}
+	})
+}
+
+// A lost TRY may be carried out later, when it was nowhere at first: its token is removed an OpTimeout after that.
+func TestFairLostTryIsLookedForAgain(t *testing.T) {
+	for verb, acquire := range map[string]func(t *testing.T, l *redigolock.Locker){
+		"Acquire": func(t *testing.T, l *redigolock.Locker) { // with another token
+			if err := mustGet(t)(l.Acquire(bg, "key", time.Minute)).Release(bg); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"TryAcquire": func(t *testing.T, l *redigolock.Locker) {
+			_, err := l.TryAcquire(bg, "key", time.Minute)
+			wants(t, err, redigolock.ErrUnknown)
+		},
+	} {
+		t.Run(verb, func(t *testing.T) {
+			inFairBubble(t, func(t *testing.T, s *sim.Server) {
+				l := simFair(t, s)
+				s.Next("try", sim.Late(1500*time.Millisecond))
+				acquire(t, l)
+				time.Sleep(redigolock.DefaultOpTimeout / 2)
+				synctest.Wait()
+				if n, _ := redis.Int(s.Do("EXISTS", "key")); n != 1 {
+					t.Error("the late TRY was not carried out")
+				}
+				time.Sleep(redigolock.DefaultOpTimeout)
+				if n, _ := redis.Int(s.Do("EXISTS", "key")); n != 0 {
+					t.Error("its token is still there")
+				}
+			})
+		})
+	}
 }
