@@ -473,7 +473,7 @@ var mutants = []mutant{
 	{
 		name: "what is idle waits for dials that hang", in: "errands.fetchIdle",
 		old:   "if !full || !e.idle() {",
-		new:   "if true {",
+		new:   "if full = true; full {",
 		tests: "TestDialsThatHangKeepNobodyFromWhatIsIdle",
 	},
 	{
