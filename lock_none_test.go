@@ -37,9 +37,10 @@ func TestNilAndZeroLock(t *testing.T) {
 					t.Errorf("%s.%s: %v", name, what, err)
 				}
 			}
-			wants(t, k.Verify(nil), redigolock.ErrInvalid)  //nolint:staticcheck
-			wants(t, k.Release(nil), redigolock.ErrInvalid) //nolint:staticcheck
-			wants(t, context.Cause(k.KeepAlive(nil)), redigolock.ErrInvalid)
+			var none context.Context
+			wants(t, k.Verify(none), redigolock.ErrInvalid)
+			wants(t, k.Release(none), redigolock.ErrInvalid)
+			wants(t, context.Cause(k.KeepAlive(none)), redigolock.ErrInvalid)
 		}
 	}
 }

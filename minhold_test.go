@@ -299,7 +299,7 @@ func TestMinHoldExpiresByItselfAndOnTime(t *testing.T) {
 				t.Error(err)
 			}
 			s.Cut()
-			k = got(t)(next.Acquire(bg, "key", ttl))
+			got(t)(next.Acquire(bg, "key", ttl))
 			if after := time.Since(start); after < minHold || after > minHold+30*time.Millisecond {
 				t.Errorf("with a ttl of %v the next host got it %v after the first", ttl, after)
 			}

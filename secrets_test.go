@@ -187,7 +187,7 @@ func (v *vault) verbs() {
 	}
 }
 
-var errTwoLines = errors.New("dial:\r\n  refused\n")
+var errTwoLines = errors.New("dial:\r\n  refused\n") //lint:ignore ST1005 some dials say such things
 
 // lockers has Lockers of each kind acquire, contend, renew, lose, release and clean up through a bad network.
 func (v *vault) lockers() {
