@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -18,6 +19,124 @@ import (
 // cannot be older. A later try does not know since when the token is there, so one Extend renews it, and the lock counts
 // from the send of that Extend. A call that gives up, and a lock that was obtained after a lost reply and has been
 // released, leave the token to the clean-up in the background: see strays.go.
+
+// acquire tries until ctx ends.
+func (k *Lock) acquire(ctx context.Context) error {
+	cs := &k.locker.state.crowds
+	var w *member
+	if place := cs.enterAlone(k); place == nil {
+		w = cs.join(k)
+	} else if err := k.askAlone(ctx, place, &w); w == nil {
+		return err
+	}
+	defer cs.leave(w)
+	return w.acquire(ctx)
+}
+
+// askAlone asks outside of the crowd. It makes a member if the call goes on.
+func (k *Lock) askAlone(ctx context.Context, place *atomic.Pointer[Lock], w **member) (err error) {
+	cs := &k.locker.state.crowds
+	freed := cs.freed[placeOf(k.key)].Load()
+	err = errPanicked
+	defer func() {
+		goesOn := err != errPanicked && !k.isLast(ctx, err)
+		*w = cs.endAlone(place, freed, k, err, k.shares(ctx, err), goesOn)
+	}()
+	return k.try(ctx, nil, k.locker.opTimeout())
+}
+
+// isLast reports whether a try that ended with err is the last one: it got the lock, or it would be in vain to try again.
+// Where the lock of an earlier try, whose reply was lost, expired before it was found, it is not: that says nothing of how
+// long a reply takes.
+func (k *Lock) isLast(ctx context.Context, err error) bool {
+	wasGone := errors.Is(err, ErrExpired) && k.acquired.IsZero()
+	return err == nil || !transient(err) && !wasGone && ctx.Err() == nil
+}
+
+func newMember(k *Lock) *member {
+	w := &member{k: k, wake: make(chan turn, 1), closing: k.locker.closingChan(), retry: k.locker.Retry}
+	if w.retry == nil {
+		w.retry = DefaultRetry
+	}
+	w.isOwn = isOwn(w.retry)
+	return w
+}
+
+// acquire does what w is woken for, until its wait ends.
+func (w *member) acquire(ctx context.Context) error {
+	for {
+		why, end := w.sleep(ctx)
+		if end != nil {
+			return end
+		}
+		switch why {
+		case toEnd:
+			return w.err
+		case toAsk:
+			w.note(w.ask(ctx))
+		}
+		if isOver, err := w.judge(ctx); isOver {
+			return err
+		}
+	}
+}
+
+// sleep waits until w is woken. It returns an error if its wait has ended before.
+func (w *member) sleep(ctx context.Context) (why turn, err error) {
+	var end error
+	select {
+	case why = <-w.wake:
+		return why, nil
+	case <-ctx.Done():
+		end = contextError(ctx)
+	case <-w.closing:
+		end = ErrClosed
+	}
+	if did := w.k.locker.state.crowds.leave(w); did == waiting || w.err == nil { // so ends the try
+		w.attempt++
+		w.err = failed("acquire", w.k.key, end)
+	}
+	return why, w.h.gaveUp(w.k.key, w.attempt, end, w.err)
+}
+
+// ask asks the server.
+func (w *member) ask(ctx context.Context) (err error) {
+	err = errPanicked
+	defer func() { w.k.locker.state.crowds.end(w, err, w.k.shares(ctx, err)) }()
+	return w.k.try(ctx, &w.h, w.most)
+}
+
+// note notes what a try ended with.
+func (w *member) note(err error) {
+	w.err = err
+	if !w.extra {
+		w.attempt++
+	}
+	if errors.Is(err, ErrHeld) {
+		w.h.err = err // look has not seen all of them: not after a lost reply, nor a plain ErrHeld
+	}
+}
+
+// judge reports whether the wait has ended with the newest try. Else w pauses, as Retry says.
+func (w *member) judge(ctx context.Context) (isOver bool, err error) {
+	if w.k.isLast(ctx, w.err) {
+		return true, w.err
+	}
+	if end := ended(ctx); end != nil {
+		return true, w.h.gaveUp(w.k.key, w.attempt, end, w.err)
+	}
+	w.h.last = w.err
+	if !w.extra {
+		pause := w.retry(w.attempt, w.h.left(w.k.locker.now()))
+		if pause < 0 {
+			return true, w.err
+		}
+		w.due = time.Now().Add(pause)
+	}
+	w.extra = false
+	w.k.locker.state.crowds.pause(w, w.due)
+	return false, nil
+}
 
 // try borrows a connection and tries once, for so long at most. h is what a waiting acquire knows of the holder, nil for a
 // single try.
@@ -222,4 +341,23 @@ func (h *holding) gaveUp(key string, attempts int, end, err error) error {
 		e = followed(e, "the last try: ", ErrUnknown)
 	}
 	return &longError{e.Error(), []error{e, err}}
+}
+
+// meet takes what the first try was told of the holder.
+func (h *holding) meet(err error, now time.Time) {
+	var held *HeldError
+	if !errors.As(err, &held) {
+		return
+	}
+	h.holder = held.Holder
+	if held.TTL > 0 {
+		h.until = now.Add(held.TTL)
+	}
+}
+
+// learn takes what another waiter was told of the holder.
+func (h *holding) learn(a answer) {
+	if errors.Is(a.err, ErrHeld) {
+		h.err, h.holder, h.until = a.err, a.holder, a.until
+	}
 }

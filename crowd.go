@@ -1,9 +1,12 @@
 package redigolock
 
 import (
+	"container/heap"
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,41 +16,109 @@ import (
 
 // A crowd is the calls of Acquire that wait for one key in one Locker. If each of ten thousand asked the server whenever its
 // pause is over, they would take all connections, and the holder's Release would stand behind them: nobody would get the
-// lock before its ttl is over. So at most maxAsking of them ask at a time, and the others take the newest answer as their own.
+// lock before its ttl is over. If each merely woke to read the newest answer, the one that is to ask next would stand behind
+// them in the run queue of Go's scheduler. Hence the rules:
 //
-// Rules that keep it from losing a wake-up:
-//   - A waiter sleeps on its seat's channel and on a timer, never on another waiter: whatever becomes of the one that asks,
-//     it goes on when its pause, or its bound, is over.
-//   - The channel is written under the mutex, and only to a seat that waits or is called; begin empties it.
-//   - Whoever leaves passes on what it was given: the call to ask first, and the room to ask.
-//   - A release finds all who wait, also those whose first try is in flight: what that is told may be older.
+//   - At most maxAsking calls for a key ask at a time. The others take the newest answer as the outcome of a try of theirs.
+//   - A release in this Locker calls the one that came first: it asks at once, and goes on with its pause if that was in vain.
+//     The others take for a moment what they know, so that they do not ask in its place.
+//   - A call whose own token may be in the key takes no answer: "held" may mean its own lock.
+//   - A waiter sleeps until it must do something itself: ask, call a Retry of the user's, or return. What else there is to do
+//     the crowd's timer does for it: it takes answers, and asks the Retry of this package for the next pause. There is no
+//     goroutine but while the timer's func runs.
+//
+// No wake-up is lost:
+//   - A waiter depends on no other for its time: whatever becomes of those that ask, the timer is set for the earliest end of
+//     a pause or of a bound, by arm, which ends each change of the crowd.
+//   - Room is given away, not announced: who is woken to ask has its turn already, and gives it back if it leaves instead.
+//     Each change that makes room, or calls somebody, ends with pass.
+//   - Only who sleeps is called, for it can ask at once. The call is passed on if it wakes for something else, if it leaves, and
+//     if it leaves before it has been told who holds the lock. A release that finds nobody asleep is noted: the answers to
+//     those that ask may be older, so one of them asks again.
+//   - A try outside of the crowd, see alone, is counted by those that look for room, and looks for a crowd when it ends. Each
+//     side writes before it reads, so one of them sees the other.
 type crowd struct {
-	first, last *seat // in the order of arrival
-	newest      answer
-	called      *seat // is to ask first, for the lock was released; nil: nobody
-	idle        int   // seats that wait
+	of   *crowds
+	key  string
+	at   uint64 // placeOf(key)
+	gone bool   // nobody is left
+
+	line             list.List // of all members, in the order of arrival
+	asking           int
+	pausing, waiting sleepers
+	seeking          sleepers // those that wait, and must ask themselves
+	called           *member  // sleeps, and is to ask first, for the lock was released; nil: nobody
+	newest           answer
+
+	timer *time.Timer // nil: it has never been set
+	fires time.Time   // when the timer does; zero: it is not set
+	fired time.Time   // when it did last
 }
 
 const (
 	maxAsking = 4
 	// freshFor is how long an answer is taken by all who have not seen it, also while there is room to ask.
 	freshFor = time.Millisecond
+	// In a crowd of more than few, pauses end together, once in a grain, so that the timer does not go off for each. They are
+	// seen to manyAtATime before the mutex is given to others.
+	few         = 64
+	grain       = time.Millisecond
+	manyAtATime = 64
 )
 
-// A seat is the place of one Acquire in the crowd.
-type seat struct {
-	prev, next *seat
-	wake       chan struct{} // capacity 1
-	asking     bool
-	polling    bool   // and counts as such
-	leads      bool   // it was called, and has not been told yet who holds the lock
-	waits      bool   // for room to ask, or for an answer
-	took       uint64 // the number of the answer that it took last
+// A member is one call of Acquire in a crowd. While it sleeps (pausing, waiting), the mutex of the crowds protects it; else it
+// belongs to the call's goroutine, but for what says otherwise.
+type member struct {
+	k      *Lock
+	c      *crowd
+	inLine *list.Element
+
+	state   memberState // written under the mutex
+	wake    chan turn   // capacity 1, and written once for each sleep
+	closing <-chan struct{}
+
+	retry   RetryFunc
+	isOwn   bool // retry is of this package: anybody may call it, for it neither panics nor blocks
+	attempt int
+	err     error // of the newest try
+	h       holding
+
+	began time.Time     // the try that it waits to make
+	most  time.Duration // how long it may ask
+	due   time.Time     // when its pause ends, or until when it waits
+	place int           // among those that sleep in its state
+	took  uint64        // the number of the answer that it took last
+
+	extra   bool // it asks in its pause, since it was called: that is no try that Retry counts
+	polling bool // it asks, and counts in crowds.polling
+	leads   bool // it was called, and has not been told yet who holds the lock; protected by the mutex
+	again   bool // it is to be called when it sleeps; protected by the mutex
 }
+
+// A memberState says what a member does.
+type memberState int
+
+const (
+	running memberState = iota // its goroutine goes on, and is not asking
+	asking                     // its goroutine asks, or is about to
+	pausing                    // it sleeps until its pause is over
+	waiting                    // its pause is over: it sleeps until there is room to ask, or an answer
+	left
+)
+
+// A turn is what a member is woken for.
+type turn int
+
+const (
+	toAsk   turn = iota
+	toJudge      // a try has ended with its err: is there another, and after which pause?
+	toEnd        // with its err
+)
 
 // An answer is what a try was told. Its err is nil where there is none to share.
 type answer struct {
 	err    error
+	last   bool      // it is in vain to try again
 	holder string    // as in holding
 	until  time.Time // as in holding
 	n      uint64    // counts the answers, and the releases after which the last one is taken once more
@@ -56,318 +127,458 @@ type answer struct {
 
 // crowds are those of a Locker.
 type crowds struct {
-	known atomic.Int64 // how many keys there are
+	alone   [placesAlone]atomic.Pointer[Lock] // tries of those that found no crowd
+	crowded [placesAlone]atomic.Int32         // how many crowds there are of the keys that begin there
+	freed   [placesAlone]atomic.Uint32        // how many releases there were of those keys
 
-	mu   sync.Mutex // protects what follows, down to each seat; taken for moments only, never while anything is sent
-	keys map[string]tries
-	most int // keys at a time, since the map was made
-
+	mu      sync.Mutex // protects what follows, down to each waiter; taken for moments only, never while anything is sent
+	keys    map[string]*crowd
 	polling int // tries in flight, for all keys, of those who have been told before that it is held
 }
 
-// tries are the tries of Acquire for a key that are in flight, and who waits for it. It is a value: an Acquire that finds
-// nobody allocates nothing.
-type tries struct {
-	asking int
-	again  bool   // the lock was released, and all who wait were asking: what they are told may be older
-	crowd  *crowd // nil: nobody waits
+// placesAlone is a power of two. Where a key finds no place, its call makes a crowd, which costs no more than time.
+const placesAlone = 256
+
+var keySeed = maphash.MakeSeed()
+
+func placeOf(key string) uint64 { return maphash.String(keySeed, key) % placesAlone }
+
+// enterAlone counts a try of k if there is no crowd for its key, without the mutex and a map, since most calls meet nobody.
+// It returns nil if the call must join the crowd.
+func (cs *crowds) enterAlone(k *Lock) *atomic.Pointer[Lock] {
+	at := placeOf(k.key)
+	if cs.crowded[at].Load() > 0 {
+		return nil
+	}
+	for i := range uint64(maxAsking) {
+		p := &cs.alone[(at+i)%placesAlone]
+		if p.Load() != nil || !p.CompareAndSwap(nil, k) {
+			continue
+		}
+		if cs.crowded[at].Load() == 0 {
+			return p
+		}
+		p.Store(nil) // a crowd may have counted it: join passes the room on
+		break
+	}
+	return nil
 }
 
-// put keeps what is known of the key, or forgets it.
-func (cs *crowds) put(key string, t tries) {
-	if t.asking > 0 || t.crowd != nil {
+// endAlone is what follows a try outside of the crowd. It returns a member if the call goes on.
+// freed is what freed was before the try: after a release since then, what the try was told may be older.
+func (cs *crowds) endAlone(p *atomic.Pointer[Lock], freed uint32, k *Lock, err error, shared, goesOn bool) (w *member) {
+	p.Store(nil)
+	if !goesOn && cs.crowded[placeOf(k.key)].Load() == 0 {
+		return nil
+	}
+	if goesOn {
+		w = newMember(k)
+		w.h.meet(err, k.locker.now())
+		w.note(err)
+		w.wake <- toJudge
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.keys[k.key]
+	if goesOn {
+		c = cs.crowdOf(k.key)
+		w.c, w.inLine = c, c.line.PushFront(w) // who is there has come later
+		w.again = cs.freed[c.at].Load() != freed
+	}
+	if c == nil {
+		return nil
+	}
+	now := time.Now()
+	if shared {
+		var h holding
+		if w != nil {
+			h = w.h
+		}
+		c.share(k.answer(&h, err, c.newest), now)
+		if w != nil {
+			w.took = c.newest.n
+		}
+	}
+	c.pass(now)
+	c.arm(now)
+	return w
+}
+
+func (cs *crowds) crowdOf(key string) *crowd {
+	c := cs.keys[key]
+	if c == nil {
+		c = &crowd{of: cs, key: key, at: placeOf(key)}
 		if cs.keys == nil {
-			cs.keys = map[string]tries{}
+			cs.keys = map[string]*crowd{}
 		}
-		cs.keys[key] = t
-		cs.known.Store(int64(len(cs.keys)))
-		return
+		cs.keys[key] = c
+		cs.crowded[c.at].Add(1)
 	}
-	cs.most = max(cs.most, len(cs.keys))
-	delete(cs.keys, key)
-	cs.known.Store(int64(len(cs.keys)))
-	if len(cs.keys) == 0 && cs.most > 1000 { // a map does not shrink
-		cs.keys, cs.most = nil, 0
-	}
+	return c
 }
 
-func (cs *crowds) crowdOf(t *tries) *crowd {
-	if t.crowd == nil {
-		t.crowd = &crowd{}
-	}
-	return t.crowd
-}
-
-// A turn is what a waiter may do.
-type turn int
-
-const (
-	mayAsk turn = iota
-	takesAnswer
-	mustWait
-)
-
-// begin says what a waiter may do whose pause is over; the newest answer is what it takes, or what is known when it asks.
-// s is nil before its first try, and stays so if nobody else is there. eager: it must ask itself, for its own token may be
-// in the key.
-//
-// polls is how many may poll at a time, for all keys, 0 for any number: with many keys, four tries for each would take all
-// connections, too. Whoever is one too many takes the newest answer once more.
-func (cs *crowds) begin(key string, s *seat, eager bool, polls int) (*seat, turn, answer) {
+// join has a call wait that has not tried yet. It sleeps: that it may ask at once is a wake-up.
+func (cs *crowds) join(k *Lock) *member {
+	w := newMember(k)
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	t := cs.keys[key]
-	if s == nil && t.crowd == nil && t.asking < maxAsking {
-		t.asking++
-		cs.put(key, t)
-		return nil, mayAsk, answer{}
-	}
-	c := cs.crowdOf(&t)
-	if s == nil {
-		s = &seat{wake: make(chan struct{}, 1)}
-		c.push(s)
-	}
-	c.rouse(s)
-	room := t.asking < maxAsking
-	isNewer := c.newest.err != nil && c.newest.n > s.took
-	polling := c.newest.err != nil && c.called != s
-	what := mustWait
-	switch {
-	case polling && !eager && polls > 0 && cs.polling >= polls:
-		what = takesAnswer
-	case room && (eager || c.called == s):
-		what = mayAsk
-	case room && c.called == nil && !(isNewer && time.Since(c.newest.at) < freshFor):
-		what = mayAsk
-	case isNewer && !eager && c.called != s:
-		what = takesAnswer
-	}
-	switch what {
-	case mayAsk:
-		c.ask(&t, s)
-		if s.polling = polling; polling {
-			cs.polling++
-		}
-	case takesAnswer:
-		s.took = c.newest.n
-	default:
-		s.waits = true
-		c.idle++
-	}
-	c.pass(t)
-	cs.put(key, t)
-	return s, what, c.newest
+	c, now := cs.crowdOf(k.key), time.Now()
+	w.c, w.inLine = c, c.line.PushBack(w)
+	c.proceed(w, now)
+	c.pass(now)
+	c.arm(now)
+	return w
 }
 
-// beginCalled is begin for a waiter that was woken in its pause.
-func (cs *crowds) beginCalled(key string, s *seat) (answer, bool) {
+// pause has w sleep until then.
+func (cs *crowds) pause(w *member, due time.Time) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	t := cs.keys[key]
-	c := t.crowd
-	c.rouse(s)
-	if c.called != s {
-		return answer{}, false
+	now := time.Now()
+	w.c.sleep(w, pausing, due)
+	if w.again {
+		w.c.call()
 	}
-	if t.asking == maxAsking {
-		s.waits = true
-		c.idle++
-		return answer{}, false
-	}
-	c.ask(&t, s)
-	cs.put(key, t)
-	return c.newest, true
+	w.c.pass(now)
+	w.c.arm(now)
 }
 
-func (c *crowd) ask(t *tries, s *seat) {
-	t.asking++
-	s.asking = true
-	if c.called == s {
-		c.called, s.leads = nil, true
-	}
-}
-
-// end is what follows a try of k that ended with err. It returns the seat of one who has to wait, also if it had none; h is
-// what it knows.
-func (cs *crowds) end(k *Lock, s *seat, h *holding, err error, shared bool) *seat {
+// end is what follows a try of w that ended with err.
+func (cs *crowds) end(w *member, err error, shared bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	t := cs.keys[k.key]
-	t.asking--
-	t.again = t.again && err != nil // else it has got what was released
-	if s == nil && err != nil {
-		s = &seat{wake: make(chan struct{}, 1)}
-		cs.crowdOf(&t).pushFront(s) // who is there has come later
+	c, now := w.c, time.Now()
+	c.stopAsking(w)
+	if shared {
+		c.share(w.k.answer(&w.h, err, c.newest), now)
+		w.took = c.newest.n
 	}
-	if c := t.crowd; c != nil {
-		if shared {
-			a := k.answer(h, err, c.newest)
-			a.n, a.at = c.newest.n+1, time.Now()
-			c.newest = a
-			c.rouseAll()
-		}
-		if s != nil {
-			s.asking = false
-			if s.polling {
-				s.polling = false
-				cs.polling--
-			}
-			if shared {
-				s.took = c.newest.n
-			}
-			s.leads = s.leads && err != nil && !errors.Is(err, ErrHeld)
-		}
-		if t.again && (errors.Is(err, ErrHeld) || t.asking == 0) {
-			t.again = !c.call()
-		}
-		c.pass(t)
-	}
-	cs.put(k.key, t)
-	return s
+	w.leads = w.leads && err != nil && !errors.Is(err, ErrHeld)
+	w.again = w.again && err != nil
+	c.pass(now)
+	c.arm(now)
 }
 
-// decline is for one who was woken, and does not ask.
-func (cs *crowds) decline(key string, s *seat) {
+// leave takes w out, whatever it does, and returns what it did.
+func (cs *crowds) leave(w *member) memberState {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	t := cs.keys[key]
-	t.crowd.rouse(s)
-	if t.crowd.called == s {
-		s.rouse() // it does in its pause
+	c, did, now := w.c, w.state, time.Now()
+	switch did {
+	case left:
+		return did
+	case asking: // it has had its turn, and not used it
+		c.stopAsking(w)
+	case pausing, waiting:
+		c.unsleep(w)
 	}
-	t.crowd.pass(t)
+	w.state = left
+	c.line.Remove(w.inLine)
+	if c.called == w || w.leads || w.again {
+		c.call()
+	}
+	if c.line.Len() == 0 {
+		cs.forget(c)
+		return did
+	}
+	c.pass(now)
+	c.arm(now)
+	return did
 }
 
-// leave is for one who waits no longer.
-func (cs *crowds) leave(key string, s *seat) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	t := cs.keys[key]
-	c := t.crowd
-	c.rouse(s)
-	c.unlink(s)
-	if c.called == s || s.leads {
-		c.called = nil
-		t.again = !c.call() && t.asking > 0
+func (cs *crowds) forget(c *crowd) {
+	c.gone = true
+	if c.timer != nil {
+		c.timer.Stop()
 	}
-	if c.first == nil {
-		t.crowd = nil
-	} else {
-		c.pass(t)
+	delete(cs.keys, c.key)
+	if len(cs.keys) == 0 {
+		cs.keys = nil // a map does not shrink
 	}
-	cs.put(key, t)
+	cs.crowded[c.at].Add(-1)
 }
 
-// released has the longest waiter ask at once; the others take for a moment what they know already.
+// released has the waiter that came first ask at once; the others take for a moment what they know already.
 func (cs *crowds) released(key string) {
-	if cs.known.Load() == 0 {
+	at := placeOf(key)
+	cs.freed[at].Add(1) // before crowded is read: a try outside of the crowd makes one, and then reads freed
+	if cs.crowded[at].Load() == 0 {
 		return
 	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	t, ok := cs.keys[key]
-	if !ok {
+	c, now := cs.keys[key], time.Now()
+	if c == nil {
 		return
 	}
-	if c := t.crowd; c != nil {
-		c.newest.n++
-		c.newest.at = time.Now()
-		if c.call() {
+	c.newest.n++
+	c.newest.at = now
+	c.call()
+	c.pass(now)
+	c.arm(now)
+}
+
+// call has the first that sleeps ask next, or else the first, as soon as it sleeps.
+func (c *crowd) call() {
+	c.called = nil
+	for e := c.line.Front(); e != nil; e = e.Next() {
+		if w := e.Value.(*member); w.state == pausing || w.state == waiting {
+			c.called, w.again = w, false
 			return
 		}
 	}
-	t.again = true
-	cs.put(key, t)
+	if first := c.line.Front(); first != nil {
+		first.Value.(*member).again = true
+	}
 }
 
-// call has the longest waiter that does not ask already ask next. It says no if all do.
-func (c *crowd) call() bool {
-	for s := c.first; s != nil; s = s.next {
-		if !s.asking {
-			c.called = s
-			s.rouse()
-			return true
+// pass gives away what room there is: to the one that is called, also in its pause, to those that must ask themselves, and to
+// those that have waited longest.
+func (c *crowd) pass(now time.Time) {
+	for c.hasRoom() {
+		switch w := c.called; {
+		case w != nil:
+			w.extra = w.state == pausing
+			c.ask(w, now)
+		case len(c.seeking) > 0:
+			c.ask(c.seeking[0], now)
+		case len(c.waiting) > 0:
+			c.proceed(c.waiting[0], now)
+		default:
+			return
 		}
 	}
-	return false
 }
 
-// pass has somebody who waits use the room that there is.
-func (c *crowd) pass(t tries) {
+// hasRoom reports whether fewer than maxAsking ask for the key, in the crowd and outside.
+func (c *crowd) hasRoom() bool {
+	n := c.asking
+	for i := uint64(0); i < maxAsking && n < maxAsking; i++ {
+		if k := c.of.alone[(c.at+i)%placesAlone].Load(); k != nil && k.key == c.key {
+			n++
+		}
+	}
+	return n < maxAsking
+}
+
+// fire is what the timer runs.
+func (c *crowd) fire() {
+	for c.fireMany() {
+	}
+}
+
+// fireMany goes on with those whose time has come, but only with so many. It reports whether there may be more.
+func (c *crowd) fireMany() bool {
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	if c.gone {
+		return false
+	}
+	now := time.Now()
+	c.fires, c.fired = time.Time{}, now
+	for range manyAtATime {
+		w := c.earliest()
+		if w == nil || now.Before(c.wakesAt(w)) {
+			c.pass(now) // somebody may be called instead of one that woke
+			c.arm(now)
+			return false
+		}
+		c.proceed(w, now)
+	}
+	return true
+}
+
+// earliest is the sleeper that is the first to go on by time; nil: nobody sleeps.
+func (c *crowd) earliest() (first *member) {
+	for _, s := range [...]sleepers{c.waiting, c.seeking, c.pausing} {
+		if len(s) > 0 && (first == nil || c.wakesAt(s[0]).Before(c.wakesAt(first))) {
+			first = s[0]
+		}
+	}
+	return first
+}
+
+// wakesAt is when a sleeper goes on, if nothing else happens.
+func (c *crowd) wakesAt(w *member) time.Time {
+	if w.state == waiting && c.canTake(w) {
+		return c.newest.at
+	}
+	return w.due
+}
+
+// arm sets the timer for the earliest that sleeps.
+func (c *crowd) arm(now time.Time) {
+	w := c.earliest()
+	if w == nil {
+		return
+	}
+	at := c.wakesAt(w)
+	if next := c.fired.Add(grain); w.state == pausing && len(c.pausing) > few && at.Before(next) {
+		at = next
+	}
 	switch {
-	case c.idle == 0 || t.asking >= maxAsking:
-	case c.called == nil:
-		for s := c.first; s != nil; s = s.next {
-			if s.waits {
-				c.rouse(s)
-				s.rouse()
-				return
-			}
-		}
-	case c.called.waits: // else it is about to begin, or to leave
-		c.rouse(c.called)
-		c.called.rouse()
-	}
-}
-
-// rouse ends that s waits.
-func (c *crowd) rouse(s *seat) {
-	if s.waits {
-		s.waits = false
-		c.idle--
-	}
-	select {
-	case <-s.wake:
+	case !c.fires.IsZero() && !at.Before(c.fires):
+		return
+	case c.timer == nil:
+		c.timer = time.AfterFunc(at.Sub(now), c.fire)
 	default:
+		c.timer.Reset(at.Sub(now))
+	}
+	c.fires = at
+}
+
+// proceed has w go on whose pause is over, or that waits: it asks, takes the newest answer, or waits.
+//
+// With many keys, four tries for each would take all connections, too. So at most polls ask at a time, for all keys, of those
+// that know that their lock is held. Whoever is one too many takes the newest answer, even once more.
+func (c *crowd) proceed(w *member, now time.Time) {
+	if w.state != waiting {
+		w.began, w.extra = now, false
+	}
+	l := w.k.locker
+	polls, wait := l.source().polls, l.opTimeout()/2
+	isFresh := c.canTake(w) && now.Sub(c.newest.at) < freshFor
+	switch must, isCalled := w.seeks(), c.called == w; {
+	case c.newest.err != nil && !must && !isCalled && polls > 0 && c.of.polling >= polls:
+		c.take(w, now)
+	case (must || isCalled || c.called == nil && !isFresh) && c.hasRoom():
+		c.ask(w, now)
+	case c.canTake(w):
+		c.take(w, now)
+	case now.Sub(w.began) >= wait: // what is left is too little to ask
+		c.fail(w, othersUnanswered(c.key), false, now)
+	default:
+		c.sleep(w, waiting, w.began.Add(wait))
 	}
 }
 
-// rouse wakes its waiter.
-func (s *seat) rouse() {
-	select {
-	case s.wake <- struct{}{}:
-	default: // it has been woken
-	}
+// seeks reports whether w must ask itself, for its own token may be in the key.
+func (w *member) seeks() bool { return w.k.lostTry != nil }
+
+// canTake reports whether there is an answer that w has not taken yet.
+func (c *crowd) canTake(w *member) bool {
+	return c.newest.err != nil && c.newest.n > w.took && !w.seeks() && c.called != w
 }
 
-// rouseAll wakes all who wait: there is an answer.
-func (c *crowd) rouseAll() {
-	for s := c.first; s != nil && c.idle > 0; s = s.next {
-		if s.waits {
-			c.rouse(s)
-			s.rouse()
-		}
-	}
+func (c *crowd) take(w *member, now time.Time) {
+	w.took = c.newest.n
+	w.h.learn(c.newest)
+	c.fail(w, c.newest.err, c.newest.last, now)
 }
 
-func (c *crowd) push(s *seat) {
-	if c.last == nil {
-		c.first, c.last = s, s
+// fail ends a try of w that has asked nobody.
+func (c *crowd) fail(w *member, err error, isLast bool, now time.Time) {
+	w.note(err)
+	w.h.last = err
+	if !w.isOwn || isLast {
+		c.rouse(w, running, toJudge)
 		return
 	}
-	s.prev, c.last.next, c.last = c.last, s, s
-}
-
-func (c *crowd) pushFront(s *seat) {
-	if c.first == nil {
-		c.first, c.last = s, s
+	if pause := w.retry(w.attempt, w.h.left(w.k.locker.now())); pause >= 0 {
+		c.sleep(w, pausing, now.Add(pause))
 		return
 	}
-	s.next, c.first.prev, c.first = c.first, s, s
+	c.rouse(w, running, toEnd)
 }
 
-func (c *crowd) unlink(s *seat) {
-	if s.prev != nil {
-		s.prev.next = s.next
-	} else {
-		c.first = s.next
+// ask gives w a turn to ask.
+func (c *crowd) ask(w *member, now time.Time) {
+	bound := w.k.locker.opTimeout()
+	w.most = bound
+	if w.state == waiting {
+		w.most -= now.Sub(w.began)
 	}
-	if s.next != nil {
-		s.next.prev = s.prev
-	} else {
-		c.last = s.prev
+	if c.called == w {
+		c.called, w.leads = nil, true
+	} else if c.newest.err != nil {
+		w.polling = true
+		c.of.polling++
 	}
-	s.prev, s.next = nil, nil
+	w.h.learn(c.newest)
+	c.asking++
+	c.rouse(w, asking, toAsk)
+}
+
+func (c *crowd) stopAsking(w *member) {
+	c.asking--
+	w.state = running
+	if w.polling {
+		w.polling = false
+		c.of.polling--
+	}
+}
+
+// share has an answer known, also to those that wait.
+func (c *crowd) share(a answer, now time.Time) {
+	a.n, a.at, a.last = c.newest.n+1, now, !transient(a.err)
+	c.newest = a
+}
+
+// rouse wakes w, for a state in which its goroutine goes on.
+func (c *crowd) rouse(w *member, to memberState, why turn) {
+	c.unsleep(w)
+	w.state = to
+	if c.called == w {
+		c.call()
+	}
+	w.wake <- why
+}
+
+// sleep has w sleep, or sleep on, until due at most.
+func (c *crowd) sleep(w *member, in memberState, due time.Time) {
+	was := c.sleepersOf(w)
+	w.due = due
+	if w.state == in {
+		heap.Fix(was, w.place)
+		return
+	}
+	c.unsleep(w)
+	w.state = in
+	heap.Push(c.sleepersOf(w), w)
+}
+
+// unsleep takes w out of those that sleep.
+func (c *crowd) unsleep(w *member) {
+	if s := c.sleepersOf(w); s != nil {
+		heap.Remove(s, w.place)
+	}
+}
+
+// sleepersOf is where w sleeps; nil if it does not.
+func (c *crowd) sleepersOf(w *member) *sleepers {
+	switch {
+	case w.state == pausing:
+		return &c.pausing
+	case w.state == waiting && w.seeks():
+		return &c.seeking
+	case w.state == waiting:
+		return &c.waiting
+	}
+	return nil
+}
+
+// sleepers are a heap of those that sleep, by when they are due.
+type sleepers []*member
+
+func (s sleepers) Len() int           { return len(s) }
+func (s sleepers) Less(i, j int) bool { return s[i].due.Before(s[j].due) }
+func (s sleepers) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].place, s[j].place = i, j
+}
+
+func (s *sleepers) Push(x any) {
+	w := x.(*member)
+	w.place = len(*s)
+	*s = append(*s, w)
+}
+
+func (s *sleepers) Pop() any {
+	last := len(*s) - 1
+	w := (*s)[last]
+	(*s)[last] = nil
+	*s = (*s)[:last]
+	return w
 }
 
 // shares reports whether others may take the outcome of a try as their own: not what its own context, its own ttl or its
@@ -388,7 +599,7 @@ func (k *Lock) shares(ctx context.Context, err error) bool {
 	return transient(err) && k.ttl >= k.locker.opTimeout() // else it may have had too little time
 }
 
-// answer is what others take from a try of k that ended with err. newest is the answer before.
+// answer is what others take from a try of k that ended with err; h is what it knows. newest is the answer before.
 func (k *Lock) answer(h *holding, err error, newest answer) answer {
 	switch {
 	case err == nil:
@@ -405,160 +616,4 @@ func (k *Lock) answer(h *holding, err error, newest answer) answer {
 // othersUnanswered is what a try ends with that had to rely on those of other waiters.
 func othersUnanswered(key string) error {
 	return fmt.Errorf("%w: acquire %s: others of this Locker have asked, and got no reply", ErrUnavailable, quote(key))
-}
-
-// A wait is one call of Acquire.
-type wait struct {
-	k    *Lock
-	h    holding
-	seat *seat // nil: it has not had to wait
-
-	timer   *time.Timer // nil: it has not slept
-	closing <-chan struct{}
-}
-
-func (w *wait) leave() {
-	if w.seat != nil {
-		w.k.locker.state.crowds.leave(w.k.key, w.seat)
-	}
-	if w.timer != nil {
-		w.timer.Stop()
-	}
-}
-
-// after sets the timer that all its sleeps share, and returns its channel.
-func (w *wait) after(d time.Duration) <-chan time.Time {
-	if w.timer == nil {
-		w.timer, w.closing = time.NewTimer(d), w.k.locker.closingChan()
-	} else {
-		w.timer.Reset(d)
-	}
-	return w.timer.C
-}
-
-// try asks the server, or takes the newest answer that another waiter got. It takes no longer than a question may, also if it
-// has to wait for others: they may wait for a server that does not answer.
-func (w *wait) try(ctx context.Context) error {
-	k, cs := w.k, &w.k.locker.state.crowds
-	bound := k.locker.opTimeout()
-	var waited time.Duration
-	for {
-		s, what, newest := cs.begin(k.key, w.seat, k.lostTry != nil, k.locker.source().polls)
-		w.seat = s
-		switch what {
-		case mayAsk:
-			return w.ask(ctx, newest, bound-waited)
-		case takesAnswer:
-			w.h.learn(newest)
-			return newest.err
-		}
-		start := time.Now()
-		if err := w.wait(ctx, bound-waited); err != nil {
-			return err
-		}
-		if waited += time.Since(start); waited > bound/2 { // what is left is too little to ask
-			cs.decline(k.key, s)
-			return othersUnanswered(k.key)
-		}
-	}
-}
-
-// wait waits for room to ask, or for an answer.
-func (w *wait) wait(ctx context.Context, most time.Duration) error {
-	key := w.k.key
-	over := w.after(most)
-	select {
-	case <-w.seat.wake:
-		return nil
-	case <-over:
-		return nil
-	case <-ctx.Done():
-		return failed("acquire", key, contextError(ctx))
-	case <-w.closing:
-		return fmt.Errorf("%w: acquire %s", ErrClosed, quote(key))
-	}
-}
-
-// ask asks the server, for so long at most; newest is what is known.
-func (w *wait) ask(ctx context.Context, newest answer, most time.Duration) (err error) {
-	w.h.learn(newest)
-	err = errPanicked
-	defer func() {
-		w.seat = w.k.locker.state.crowds.end(w.k, w.seat, &w.h, err, w.k.shares(ctx, err))
-	}()
-	return w.k.try(ctx, &w.h, most)
-}
-
-// pause pauses after a try that ended with err, as Retry says. When the waiter is called to ask first, it asks, and then goes
-// on with the same pause: that is no try that Retry counts. It reports whether the acquire has ended meanwhile.
-func (w *wait) pause(ctx context.Context, attempt int, err error) (bool, error) {
-	if end := w.note(ctx, err); end != nil {
-		return true, w.h.gaveUp(w.k.key, attempt, end, err)
-	}
-	retry := w.k.locker.Retry
-	if retry == nil {
-		retry = DefaultRetry
-	}
-	pause := retry(attempt, w.h.left(w.k.locker.now()))
-	if pause < 0 {
-		return true, err
-	}
-	over := w.after(pause)
-	for {
-		called, end := w.sleep(ctx, over)
-		if end == nil && !called {
-			return false, nil
-		}
-		if called {
-			newest, mine := w.k.locker.state.crowds.beginCalled(w.k.key, w.seat)
-			if !mine {
-				continue
-			}
-			if err = w.ask(ctx, newest, w.k.locker.opTimeout()); isLast(ctx, err) {
-				return true, err
-			}
-			end = w.note(ctx, err)
-		}
-		if end != nil {
-			return true, w.h.gaveUp(w.k.key, attempt, end, err)
-		}
-	}
-}
-
-// note remembers what a try ended with, and returns why the wait has ended, nil if it has not.
-func (w *wait) note(ctx context.Context, err error) error {
-	if errors.Is(err, ErrHeld) {
-		w.h.err = err // look has not seen all of them: not after a lost reply, nor a plain ErrHeld
-	}
-	end := ended(ctx)
-	if end == nil {
-		w.h.last = err
-	}
-	return end
-}
-
-// sleep waits until the pause is over, until the waiter is called to ask first, or until ctx ends or the Locker is closed.
-func (w *wait) sleep(ctx context.Context, over <-chan time.Time) (called bool, end error) {
-	select {
-	case <-over:
-		return false, nil
-	case <-w.seat.wake:
-		return true, nil
-	case <-ctx.Done():
-		return false, contextError(ctx)
-	case <-w.closing:
-		return false, ErrClosed
-	}
-}
-
-// isLast reports whether a try that ended with err is the last one: it got the lock, or it would be in vain to try again.
-func isLast(ctx context.Context, err error) bool {
-	return err == nil || !transient(err) && ctx.Err() == nil
-}
-
-// learn takes what another waiter was told of the holder.
-func (h *holding) learn(a answer) {
-	if errors.Is(a.err, ErrHeld) {
-		h.err, h.holder, h.until = a.err, a.holder, a.until
-	}
 }

@@ -101,9 +101,13 @@ and clean-ups dial their own connections from the pool behind the Mux.
 
 Ten thousand goroutines of a process may wait for one key. At most four of a Locker's waiters for a key ask the server at a
 time; the others take the newest answer, which counts as a try of theirs, and pause as Retry says. Those who wait for all
-keys together use at most half of a pool's MaxActive. So a holder's Release, Verify, Extend and Fence find a connection. When
+keys together use at most half of a pool's MaxActive. So a holder's Release, Verify, Extend and Fence find a connection. The
+first tries of calls that meet nobody are not limited: many that lock many free keys at once share the pool with releases. When
 a lock is released by the same Locker, the waiter that came first asks at once, whatever its pause. That is no promise of
 order, for another process may ask first: see below for one. [Locker.TryAcquire] always asks.
+
+The pauses of [DefaultRetry], [Backoff], [Every] and [Tries] are kept by a timer, and their waiters sleep meanwhile. A Retry of
+your own is called on its caller's goroutine, which wakes for it after each pause.
 
 Share one Locker among all waiters of a process. Two Lockers know nothing of each other, and ask four times each.
 

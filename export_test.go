@@ -87,10 +87,21 @@ func CleaningUp(l *Locker) bool {
 
 // Crowds is how many keys a Locker knows of that somebody waits for, or asks for.
 func Crowds(l *Locker) int {
-	l.state.crowds.mu.Lock()
-	defer l.state.crowds.mu.Unlock()
-	return len(l.state.crowds.keys)
+	cs := &l.state.crowds
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	n := len(cs.keys) + cs.polling
+	for i := range cs.alone {
+		n += int(cs.crowded[i].Load())
+		if cs.alone[i].Load() != nil {
+			n++
+		}
+	}
+	return n
 }
+
+// IsOwnRetry reports whether a crowd calls r for those that sleep.
+func IsOwnRetry(r RetryFunc) bool { return isOwn(r) }
 
 // MaxAsking is how many of a Locker's waiters for a key ask at a time.
 const MaxAsking = maxAsking

@@ -112,21 +112,6 @@ func (l *Locker) Acquire(ctx context.Context, key string, ttl time.Duration) (*L
 	})
 }
 
-// acquire tries until ctx ends.
-func (k *Lock) acquire(ctx context.Context) error {
-	w := wait{k: k}
-	defer w.leave()
-	for attempt := 1; ; attempt++ {
-		err := w.try(ctx)
-		if isLast(ctx, err) {
-			return err
-		}
-		if ended, err := w.pause(ctx, attempt, err); ended {
-			return err
-		}
-	}
-}
-
 // Do acquires the lock as [Locker.Acquire] does, keeps it alive while fn runs, and releases it. fn gets the context of
 // [Lock.KeepAlive], and must stop when that ends. If fn panics, the lock is released and the panic goes on.
 //

@@ -2,6 +2,7 @@ package redigolock
 
 import (
 	"math"
+	"reflect"
 	"time"
 
 	"github.com/redigolock/redigolock/internal/hooks"
@@ -28,6 +29,8 @@ func DefaultRetry(attempt int, heldFor time.Duration) time.Duration {
 // a half and the whole of min, 2 min, 4 min… up to max, and at least min. A pause ends soon after the holder's TTL, even
 // if it is shorter than min then: after up to a tenth of the whole pause, 25 ms at most. A min below 1 ms counts as
 // 1 ms, and a max below min as min.
+//
+//go:noinline
 func Backoff(min, max time.Duration) RetryFunc {
 	if min < leastPause {
 		min = leastPause
@@ -52,6 +55,8 @@ func backOff(least, most time.Duration, attempt int, heldFor time.Duration) time
 
 // Every returns a RetryFunc that pauses for d, 10 % more or less by chance, and for at least 1 ms, however long the
 // holder's TTL is.
+//
+//go:noinline
 func Every(d time.Duration) RetryFunc {
 	d = min(max(d, leastPause), math.MaxInt64/2) // the sum must not overflow
 	return func(int, time.Duration) time.Duration {
@@ -66,10 +71,40 @@ func Tries(n int, r RetryFunc) RetryFunc {
 	if r == nil {
 		r = DefaultRetry
 	}
-	return func(attempt int, heldFor time.Duration) time.Duration {
-		if attempt >= n {
-			return -1
-		}
-		return r(attempt, heldFor)
+	if isOwn(r) {
+		return ownTries(n, r)
 	}
+	return func(attempt int, heldFor time.Duration) time.Duration { return tries(n, r, attempt, heldFor) }
+}
+
+//go:noinline
+func ownTries(n int, r RetryFunc) RetryFunc {
+	return func(attempt int, heldFor time.Duration) time.Duration { return tries(n, r, attempt, heldFor) }
+}
+
+func tries(n int, r RetryFunc, attempt int, heldFor time.Duration) time.Duration {
+	if attempt >= n {
+		return -1
+	}
+	return r(attempt, heldFor)
+}
+
+// isOwn reports whether r is a strategy of this package. Such a one neither panics nor blocks, so others may call it for a
+// waiter that sleeps; a func of the user's is called on its caller's goroutine. The functions that make them are not inlined:
+// the copy of a strategy in its caller's package would count as the user's.
+func isOwn(r RetryFunc) bool {
+	code := reflect.ValueOf(r).Pointer()
+	for _, own := range ownCode {
+		if code == own {
+			return true
+		}
+	}
+	return false
+}
+
+var ownCode = [...]uintptr{
+	reflect.ValueOf(DefaultRetry).Pointer(),
+	reflect.ValueOf(Backoff(0, 0)).Pointer(),
+	reflect.ValueOf(Every(0)).Pointer(),
+	reflect.ValueOf(ownTries(0, nil)).Pointer(),
 }

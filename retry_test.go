@@ -318,3 +318,26 @@ func TestRetryMayBeUsedByManyAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A crowd calls the strategies of this package for waiters that sleep, and nothing else.
+func TestOwnRetriesAreRecognised(t *testing.T) {
+	users := func(int, time.Duration) time.Duration { return 0 }
+	for name, c := range map[string]struct {
+		retry redigolock.RetryFunc
+		isOwn bool
+	}{
+		"DefaultRetry":   {redigolock.DefaultRetry, true},
+		"Backoff":        {redigolock.Backoff(time.Second, time.Minute), true},
+		"Every":          {redigolock.Every(time.Second), true},
+		"Tries":          {redigolock.Tries(3, nil), true},
+		"Tries of Every": {redigolock.Tries(3, redigolock.Every(time.Second)), true},
+		"Tries of Tries": {redigolock.Tries(3, redigolock.Tries(2, nil)), true},
+		"a user's":       {users, false},
+		"Tries of it":    {redigolock.Tries(3, users), false},
+		"Tries of these": {redigolock.Tries(3, redigolock.Tries(3, users)), false},
+	} {
+		if got := redigolock.IsOwnRetry(c.retry); got != c.isOwn {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
