@@ -26,13 +26,7 @@ func shrink(t *testing.T, p plan, o outcome) (plan, outcome) {
 		return true
 	}
 	for progress := true; progress && left > 0; {
-		progress = false
-		for _, q := range smallerPlans(p) {
-			if smaller(q) {
-				progress = true
-				break
-			}
-		}
+		progress = slices.ContainsFunc(smallerPlans(p), smaller)
 	}
 	return p, o
 }
