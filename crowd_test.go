@@ -535,12 +535,14 @@ func TestCrowdsOfManyKeysDoNotDelayTheHolder(t *testing.T) {
 func TestCrowdLetsAWaiterFindItsOwnToken(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
-		l.Retry = redigolock.Tries(2, redigolock.Every(10*time.Millisecond))
+		l.Retry = redigolock.Tries(2, func(int, time.Duration) time.Duration { return 10 * time.Millisecond })
 		s.Rule(func(r sim.Request) sim.Action {
 			switch {
 			case r.Name == "SET" && r.N == 1:
 				return sim.Swallow() // for an OpTimeout, which is a second
-			case r.Name == "SET" && r.N <= 8:
+			case r.Name == "SET" && r.N == 5: // the second of one that asked before; its answer comes while the first pauses
+				return sim.Slow(145 * time.Millisecond)
+			case r.Name == "SET" && r.N <= 9:
 				return sim.Slow(550 * time.Millisecond)
 			}
 			return sim.Pass()
@@ -552,13 +554,18 @@ func TestCrowdLetsAWaiterFindItsOwnToken(t *testing.T) {
 				t.Errorf("the key holds %q: %v", got, err)
 			}
 		})
-		time.Sleep(200 * time.Millisecond)
-		for range 4 {
-			wg.Go(func() {
-				_, err := l.Acquire(bg, "key", time.Hour)
-				wants(t, err, redigolock.ErrHeld)
-			})
+		others := func(n int) {
+			for range n {
+				wg.Go(func() {
+					_, err := l.Acquire(bg, "key", time.Hour)
+					wants(t, err, redigolock.ErrHeld)
+				})
+			}
 		}
+		time.Sleep(300 * time.Millisecond)
+		others(3)
+		time.Sleep(698 * time.Millisecond)
+		others(2) // they take an answer at once, and 10 ms later the room that the first and one of the three have left
 		wg.Wait()
 		time.Sleep(5 * time.Second) // clean-ups
 	})

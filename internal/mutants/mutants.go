@@ -320,8 +320,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "crowd: a lost lock found too late ends the wait", in: "Lock.isLast",
-		old:   "!transient(err) && !wasGone &&",
-		new:   "!transient(err) &&",
+		old:   "k.acquired.IsZero()",
+		new:   "k.acquired.IsZero() && false",
 		tests: "TestAcquireGoesOnAfterItsLostLockHasExpired",
 	},
 	{
