@@ -26,6 +26,7 @@ type diary struct {
 	mu   sync.Mutex // protects what follows
 	b    strings.Builder
 	runs []*run // of the section, in their order
+	left string // the call that has just given up, or lost its lock; "" once something else was told
 
 	waiting int // calls that have begun and not ended
 }
@@ -48,6 +49,11 @@ func (d *diary) event(who, what, key, rest string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	event := strings.TrimRight(fmt.Sprintf("%-5s %-9s %-7s %s", who, what, key, rest), " ")
+	call := who + " " + key
+	if d.left == call && (strings.HasPrefix(rest, "poke") || strings.HasPrefix(rest, "extend")) { // it was under way, or was not
+		return
+	}
+	d.left = ""
 	switch what {
 	case "contended", "failed", "unknown":
 		for _, r := range d.runs {
@@ -56,14 +62,20 @@ func (d *diary) event(who, what, key, rest string) {
 				return
 			}
 		}
-		d.runs = append(d.runs, &run{who + " " + key, event, 1})
+		d.runs = append(d.runs, &run{call, event, 1})
 	case "waiting":
 		d.waiting++
 	case "acquired", "gave up":
 		d.waiting--
-		d.end(who + " " + key)
+		d.end(call)
+		if what == "gave up" {
+			d.left = call
+		}
 	default:
-		d.end(who + " " + key)
+		d.end(call)
+		if what == "lost" {
+			d.left = call
+		}
 	}
 	fmt.Fprintf(&d.b, "%s  %s\n", time.Now().Format(time.TimeOnly), event)
 }
@@ -74,12 +86,8 @@ func (d *diary) end(call string) {
 		if call != "" && r.call != call {
 			return false
 		}
-		many := "again and again"
-		if r.times < 6 {
-			many = fmt.Sprintf("%d times in all", r.times)
-		}
-		if r.times > 1 {
-			fmt.Fprintf(&d.b, "%8s  %s … %s\n", "", strings.Join(strings.Fields(r.event)[:4], " "), many)
+		if r.times > 1 { // how often depends on the jitter of pauses
+			fmt.Fprintf(&d.b, "%8s  %s … more than once\n", "", strings.Join(strings.Fields(r.event)[:4], " "))
 		}
 		return true
 	})

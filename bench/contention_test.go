@@ -84,7 +84,7 @@ func TestContentionFiguresBelongTogether(t *testing.T) {
 			t.Errorf("the longest wait is %v of %v", c.Longest, res.Elapsed)
 		}
 		switch {
-		case c.Handoff.TotalCount() >= res.Ops:
+		case c.Handoff.TotalCount() > res.Ops: // a crowd in one Locker hands each on: see crowd.go
 			err = fmt.Errorf("%d handoffs to another waiter among %d acquisitions", c.Handoff.TotalCount(), res.Ops)
 		case c.Sent < 3: // SET, GET, EVALSHA
 			err = fmt.Errorf("%v commands sent for each acquisition", c.Sent)

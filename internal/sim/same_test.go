@@ -13,7 +13,8 @@ var sameSeeds = flag.Int("same", 1, "how many seeds of each mode TestASeedIsAWor
 //
 // One order is left to the runtime: Close waits for whole OpTimeouts, and the clean-ups that it waits for try again after whole
 // OpTimeouts, so both can be due in the same nanosecond. So no Locker is closed here before the work is over, and what the
-// server is sent afterwards is not compared.
+// server is sent afterwards is not compared. And the race detector shuffles the goroutines that one moment makes runnable: under
+// it only the verdicts are compared.
 func TestASeedIsAWorld(t *testing.T) {
 	for _, mode := range modes {
 		for n := range *sameSeeds {
@@ -23,7 +24,8 @@ func TestASeedIsAWorld(t *testing.T) {
 				t.Parallel()
 				first := run(t, p)
 				for range 4 {
-					if again := run(t, p); again.sum != first.sum || fmt.Sprint(again.violations) != fmt.Sprint(first.violations) {
+					again := run(t, p)
+					if again.sum != first.sum && !raceEnabled || fmt.Sprint(again.violations) != fmt.Sprint(first.violations) {
 						t.Errorf("the logs are %s, of %d commands, and %s, of %d", first.sum, first.commands, again.sum, again.commands)
 						differ(t, first, again)
 						return
