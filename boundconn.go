@@ -19,10 +19,11 @@ type boundConn struct {
 	rest       time.Duration // of the operation's OpTimeout, after deadline: for another exchange
 	fresh      time.Duration // until deadline, as just measured, for the first command; 0: look at the clock
 	sent       bool          // something was written: without an answer the outcome is unknown
+	forgets    bool          // the connection does not keep the arguments that it is given, as a tracer may: they are used again
+	taken      int8          // so many of args have been given to one that may
 	key, token any           // boxed once: each boxed string is an allocation
 	ttl        *boxedTTL     // nil: none
-	args       [10]any       // of an acquire, and of a release
-	taken      int           // so many of args, never to be used again: a connection may have recorded them
+	args       [6]any        // those of an acquire, and then of a release
 	mux        muxConn       // what Conn is where the pool is a Mux
 }
 
@@ -169,11 +170,14 @@ func millis(c redis.Conn, ttl time.Duration) any {
 	return ttl.Milliseconds()
 }
 
-// argsOf returns room for n arguments, for a lock's first acquire and release without an allocation.
+// argsOf returns room for the n arguments of a command, or of a pipeline, without an allocation where the handle has it.
 func argsOf(c redis.Conn, n int) []any {
-	if b, ok := c.(*boundConn); ok && b.taken+n <= len(b.args) {
-		b.taken += n
-		return b.args[b.taken-n : b.taken : b.taken]
+	b, ok := c.(*boundConn)
+	if !ok || int(b.taken)+n > len(b.args) {
+		return make([]any, n)
 	}
-	return make([]any, n)
+	if !b.forgets {
+		b.taken = int8(len(b.args))
+	}
+	return b.args[:n:n]
 }

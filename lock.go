@@ -276,7 +276,7 @@ func (l *Locker) exchangeBy(ctx context.Context, b *boundConn, verb, key string,
 		return start, failed(verb, key, contextError(ctx))
 	}
 	src := l.source()
-	b.sent = false
+	b.sent, b.forgets = false, src.mux != nil || src.tuned != nil
 	if err := l.lend(ctx, b, verb, key, now, by); err != nil {
 		return start, err
 	}

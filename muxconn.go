@@ -20,12 +20,13 @@ type muxConn struct {
 	err  error    // it was closed, or a reply was lost: nothing more is sent
 	pipe *muxPipe // nil: Send was not used
 
-	fickle bool      // what is under way may be given up at any time
-	lent   time.Time // just now, for the first exchange; zero: it looks at the clock
+	lent time.Time // just now, for the first exchange; zero: it looks at the clock
 
 	mu      sync.Mutex // protects what follows: a context that ends gives up from another goroutine
 	current *groupcommit.Call
 	givenUp bool
+
+	fickle bool // what is under way may be given up at any time; its user's
 }
 
 // A muxPipe is what Send has gathered, and what Flush has brought.
