@@ -44,12 +44,12 @@ number with [Lock.Fence] and compare it where the write happens, on Redis with [
 Redis replicates asynchronously. A failover can lose the newest writes, and with them a lock; two can hold it until the
 older one's Deadline. A server's clock that steps forward, eviction (use noeviction: every other policy may drop a lock)
 and FLUSHALL have the same effect. Fencing numbers keep rising through all of these as long as the server's clock does
-not also step back. Without Locker.Fair, locks that wait are not served in order of arrival.
+not also step back. Without Locker.Fair, waiters in different processes are not served in the order of their arrival.
 
 # Which lock for what
 
 	two seldom want the same key                Locker.TryAcquire, or Acquire: one round trip to take it, one to
-	                                            release it; who waits polls, and the luckier go first
+	                                            release it; waiters poll, in no order among processes
 	many goroutines lock at once                the same over a Mux, for different keys and for the same
 	several wait for the same key for long      Locker.Fair: waits are even, and the server's work for an
 	                                            acquisition does not grow with the waiters
