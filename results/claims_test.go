@@ -40,7 +40,7 @@ var claims = []claim{
 	{"README.md", "and no slower for a lone goroutine",
 		"mux.txt", "Ratio", "ratio", "of=locker-mux1", "", []string{"to=locker", "goroutines=1", "server=redis"}, 0, 1.05},
 
-	{"doc.go", "who waits polls, and the luckier go first",
+	{"doc.go", "waiters poll, in no order among processes",
 		"contention.txt", "Contention", "jain", "way=polling", "", atMost64, 0, 0.95},
 	{"doc.go", "waits are even", "contention.txt", "Contention", "jain", "way=fair", "", atMost64, 0.97, 1},
 	{"doc.go", "a contended cycle is one script, however many wait",
