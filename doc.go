@@ -116,7 +116,7 @@ Share one Locker among all waiters of a process. Two Lockers know nothing of eac
 With Locker.Fair the waiters of a key queue on the server, and a release hands the lock to the next of them in its own script.
 Nobody polls, nobody overtakes, and a contended cycle is one script, however many wait, and one more for each second or so that
 the lock is held while others wait; it is two where the Locker that releases
-has no other waiter for the key, and takes its place in the queue anew.
+has no other waiter for the key, and must queue again.
 
 	locks := &redigolock.Locker{Pool: pool, Fair: true}
 
@@ -284,7 +284,7 @@ connections beside the pool's. testdata/day.txt shows all events of a day.
 
 "Tries again" is until its context ends; it acquires as soon as the condition is over. "Tried until Deadline" is
 KeepAlive; Extend itself returns the error once, and Deadline stays. If the condition ends before Deadline, the lock is
-renewed and was never lost. A Release that was refused has used the handle up: the key goes with its TTL, unless it is of a
+renewed and was never lost. A Release that was refused has used the handle up: the key stays until its TTL ends, unless it is of a
 fair Locker, which repeats it in the background. A Release that is ErrUnknown may be carried out later. Each row is a
 test: TestServerErrors, TestServerErrorsFair, TestServerErrorWrongType; TestLockersThatAreRefusedAtTheDoor and
 TestNoConnection for what is refused before any command.

@@ -288,10 +288,8 @@ func (l *Locker) exchangeBy(ctx context.Context, b *boundConn, verb, key string,
 	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
 		return start, failed(verb, key, contextError(ctx))
 	}
-	if src.mux == nil {
+	if src.mux == nil { // a Mux lends at once
 		now = time.Now()
-	} else {
-		b.mux.lent = now // a Mux lends at once
 	}
 	b.until(now, by, most)
 	if start = now; l.clock != nil {

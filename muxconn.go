@@ -20,7 +20,7 @@ type muxConn struct {
 	err  error    // it was closed, or a reply was lost: nothing more is sent
 	pipe *muxPipe // nil: Send was not used
 
-	lent time.Time // just now, for the first exchange; zero: it looks at the clock
+	lent time.Time // when the timeout of the next exchange began; zero: it begins now
 
 	mu      sync.Mutex // protects what follows: a context that ends gives up from another goroutine
 	current *groupcommit.Call

@@ -114,7 +114,7 @@ func begin(ctx context.Context, c redis.Conn, verb, key string) (time.Duration, 
 	b, isBound := c.(*boundConn)
 	if isBound && !ok && b.fresh > 0 {
 		timeout := b.fresh
-		b.fresh = 0
+		b.fresh, b.mux.lent = 0, b.deadline.Add(-timeout)
 		return timeout, nil
 	}
 	if isBound && (!ok || b.deadline.Before(deadline)) {
