@@ -249,7 +249,18 @@ func followed(err error, where string, later error) error {
 			common = i + 1
 		}
 	}
-	return &longError{text + "; " + where + more[common:], []error{err, later}}
+	more = withoutCause(more[common:], text)
+	return &longError{text + "; " + where + more, []error{err, later}}
+}
+
+// withoutCause is text without the cause in brackets at its end where said has it already.
+func withoutCause(text, said string) string {
+	for i := range text {
+		if cause, ok := strings.CutPrefix(text[i:], " ("); ok && strings.HasSuffix(cause, ")") && strings.Contains(said, strings.TrimSuffix(cause, ")")) {
+			return text[:i]
+		}
+	}
+	return text
 }
 
 // contextError is the error of a context that has ended: errors.Is finds both ctx.Err() and context.Cause(ctx).

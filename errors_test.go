@@ -252,3 +252,24 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestTwoTriesThatMetTheSameNameItOnce(t *testing.T) {
+	reply := errors.New("redigo: unexpected response line (possible server error)")
+	first := fmt.Errorf("no reply came: %w", reply)
+	for _, c := range []struct {
+		later error
+		want  string
+	}{
+		{fmt.Errorf("no reply came: %w", reply), "no reply came: redigo: unexpected response line (possible server error)"},
+		{fmt.Errorf("no reply came: %w (%w)", context.DeadlineExceeded, reply), "no reply came: redigo: unexpected response line (possible server error); then: context deadline exceeded"},
+		{fmt.Errorf("no reply came: %w (%w)", context.DeadlineExceeded, io.EOF), "no reply came: redigo: unexpected response line (possible server error); then: context deadline exceeded (EOF)"},
+	} {
+		err := redigolock.Followed(first, "then: ", c.later)
+		if err.Error() != c.want {
+			t.Errorf("%q; want %q", err, c.want)
+		}
+		if !errors.Is(err, reply) {
+			t.Errorf("%q does not hold the first cause", err)
+		}
+	}
+}

@@ -13,11 +13,12 @@ import (
 // SetClock replaces the clock that a Locker judges validity by. It must be called before the Locker is used.
 func SetClock(l *Locker, now func() time.Time) { l.clock = now }
 
-// Sibling, Drift and the limits, for property tests.
+// Functions for property tests and tables.
 var (
 	Sibling    = sibling
 	HasHashTag = hasHashTag
 	Drift      = drift
+	Followed   = followed
 )
 
 // ScriptNames tells by its hash which script an EVALSHA runs, for tests that look at the requests of a Proxy.
