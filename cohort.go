@@ -29,15 +29,15 @@ func (c Cohort) slice() time.Duration {
 }
 
 // passOn hands the lock to the next local waiter, if it may. The caller holds f.mu, which is given back while the lease is
-// extended. No REL was sent for the token yet: Release is called once.
-func (s *slot) passOn(ctx context.Context, k *Lock) bool {
+// extended, until by at most. No REL was sent for the token yet: Release is called once.
+func (s *slot) passOn(ctx context.Context, k *Lock, by time.Time) bool {
 	if !s.mayPass(k) {
 		return false
 	}
 	d := k.Deadline()
 	if !s.lasts(d, k) {
 		var ok bool
-		if d, ok = s.extendForNext(ctx, k); !ok || !s.mayPass(k) || !s.lasts(d, k) { // the head may be another by now
+		if d, ok = s.extendForNext(ctx, k, by); !ok || !s.mayPass(k) || !s.lasts(d, k) { // the head may be another by now
 			return false
 		}
 	}
@@ -61,7 +61,7 @@ func (s *slot) lasts(d time.Time, k *Lock) bool {
 }
 
 // extendForNext extends the lease for the head. If the reply is lost, or says that the lock is not held, there is no hand-off.
-func (s *slot) extendForNext(ctx context.Context, k *Lock) (d time.Time, ok bool) {
+func (s *slot) extendForNext(ctx context.Context, k *Lock, by time.Time) (d time.Time, ok bool) {
 	f, ttl := &s.l.state.fair, max(k.ttl, s.head.ttl)
 	s.passing = true
 	s.users++
@@ -77,7 +77,7 @@ func (s *slot) extendForNext(ctx context.Context, k *Lock) (d time.Time, ok bool
 			f.mu.Unlock()
 		}
 	}()
-	start, err := k.exchange(ctx, "extend", func(c redis.Conn) (err error) {
+	start, err := k.exchangeBy(ctx, "extend", by, func(c redis.Conn) (err error) {
 		k.asked(ttl)
 		left, err = k.extendOn(ctx, c, ttl)
 		return err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
 )
 
 // newCohortRig is a rig in a bubble, whose Locker hands its locks on.
@@ -134,6 +135,29 @@ func TestCohortExtendsAShortLease(t *testing.T) {
 			t.Errorf("with a longer ttl %v is left, and %v at the server", left, r.pttl(r.key))
 		}
 		r.ok(k.Release(bg))
+		r.gone()
+	})
+}
+
+// Whatever hangs, a Release takes three OpTimeouts at most: one for the renewal in flight together with the extension for the next
+// holder, and one for each of its tries.
+func TestCohortReleaseHasOneOpTimeoutForWhatComesBefore(t *testing.T) {
+	const op, ttl = 100 * time.Millisecond, 2 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		r := newCohortRig(t, 10, time.Hour)
+		r.locker.OpTimeout = op
+		k := r.must(r.locker.Acquire(bg, r.key, ttl))
+		waiter := r.local(time.Minute)
+		hang := redistest.Swallow()
+		r.plan(map[string][]redistest.Action{"fairextend": {hang, hang, hang}, "rel": {hang, hang}})
+		k.KeepAlive(bg)
+		within(t, ttl, "it is renewed", func() bool { return len(r.sent("fairextend")) == 1 })
+		time.Sleep(op / 4)
+		inTime(t, "Release", 3*op, func() { wants(t, k.Release(bg), redigolock.ErrUnknown) })
+		if n := len(r.sent("fairextend")); n < 2 {
+			t.Errorf("%d extends were sent, want one for the renewal, and one for the next holder at least", n)
+		}
+		r.ok(r.got("the next", waiter).Release(bg))
 		r.gone()
 	})
 }

@@ -7,13 +7,13 @@ import (
 )
 
 // releaseFair is release for a fair Locker: the next local waiter's entry goes along, and the server hands the lock to the
-// first that waits.
-func (k *Lock) releaseFair(ctx context.Context) error {
+// first that waits. A hand-off within the cohort has to be made by by.
+func (k *Lock) releaseFair(ctx context.Context, by time.Time) error {
 	l := k.locker
 	f := &l.state.fair
 	f.mu.Lock()
 	s := l.slotOf(k.key)
-	if l.Cohort.Passes > 0 && s.passOn(ctx, k) {
+	if l.Cohort.Passes > 0 && s.passOn(ctx, k, by) {
 		s.settle()
 		f.mu.Unlock()
 		return nil

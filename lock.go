@@ -246,9 +246,14 @@ func (k *Lock) judge(ctx context.Context, verb string, err error) error {
 // exchange runs f, which may be carried out twice, on a connection of its own choice, and returns the time just before the
 // f that was answered sent anything. Where the connection breaks, it asks on another one within the same OpTimeout.
 func (k *Lock) exchange(ctx context.Context, verb string, f func(redis.Conn) error) (time.Time, error) {
+	return k.exchangeBy(ctx, verb, time.Now().Add(k.locker.opTimeout()), f)
+}
+
+// exchangeBy is exchange that ends at by.
+func (k *Lock) exchangeBy(ctx context.Context, verb string, by time.Time, f func(redis.Conn) error) (time.Time, error) {
 	l := k.locker
 	b := &boundConn{key: k.conn.key, token: k.conn.token, ttl: k.conn.ttl}
-	start, err := l.exchangeOn(ctx, b, verb, k.key, l.opTimeout(), f)
+	start, err := l.exchangeBy(ctx, b, verb, k.key, time.Now(), by, l.opTimeout(), f)
 	if !b.mayAskAgain(ctx, err) {
 		return start, err
 	}
@@ -374,10 +379,10 @@ func (l *Locker) onOwnBy(ctx context.Context, verb, key, token string, by time.T
 	return err
 }
 
-// Release gives the lock back. It first ends KeepAlive, and waits until no renewal is in flight. A cancelled ctx does
-// not stop it, or a lock would stay behind whenever a request is cancelled; only ctx's values are used. It tries at most
-// twice, each time for at most OpTimeout, the second time on a connection of its own. Before Locker.MinHold is over, it
-// does not delete the key, but leaves it to expire then.
+// Release gives the lock back. It first ends KeepAlive, and waits until no renewal is in flight; within that OpTimeout a
+// Cohort's lease is extended, too. A cancelled ctx does not stop it, or a lock would stay behind whenever a request is
+// cancelled; only ctx's values are used. It then tries at most twice, each time for at most OpTimeout, the second time on a
+// connection of its own. Before Locker.MinHold is over, it does not delete the key, but leaves it to expire then.
 //
 // It returns [ErrNotHeld] if the lock was lost before, if Deadline had passed (what may be left of it is removed
 // all the same), or if it was released already; [ErrUnknown] if no reply came, and then the key goes with its TTL; or
@@ -403,6 +408,7 @@ func (k *Lock) giveBack(ctx context.Context, leave bool) error {
 		return is(ErrNotHeld, "release", k.key, "it was released")
 	}
 	k.endKeeping(nil)
+	by := time.Now().Add(k.locker.opTimeout()) // of what comes before the tries
 	k.awaitRenewal()
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
@@ -421,7 +427,7 @@ func (k *Lock) giveBack(ctx context.Context, leave bool) error {
 			k.owe()
 		}
 	}()
-	err := k.free(ctx, leave, late)
+	err := k.free(ctx, leave, late, by)
 	returned, freed = true, err == nil || errors.Is(err, ErrNotHeld)
 	if l := k.locker; l.Observer != nil {
 		l.Observer.released(ctx, k, l.now().Sub(k.acquired), err)
@@ -429,11 +435,11 @@ func (k *Lock) giveBack(ctx context.Context, leave bool) error {
 	return err
 }
 
-// free has the key deleted, or left, and says what Release returns.
-func (k *Lock) free(ctx context.Context, leave, late bool) (err error) {
+// free has the key deleted, or left, and says what Release returns. by is when what it does before has to be over.
+func (k *Lock) free(ctx context.Context, leave, late bool, by time.Time) (err error) {
 	switch l := k.locker; {
 	case l.Fair:
-		err = k.releaseFair(ctx)
+		err = k.releaseFair(ctx, by)
 	case leave:
 		err = k.releaseBy(ctx, k.leave)
 	default:
