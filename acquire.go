@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // How an acquire deals with a reply that is lost. The command may have been carried out, may never be, or may be later,
@@ -50,7 +52,7 @@ func (k *Lock) askAlone(ctx context.Context, place *atomic.Pointer[Lock], w **me
 // long a reply takes.
 func (k *Lock) isLast(ctx context.Context, err error) bool {
 	wasGone := errors.Is(err, ErrExpired) && k.acquired.IsZero()
-	return err == nil || !transient(err) && !wasGone && ctx.Err() == nil
+	return err == nil || !fault.Transient(err) && !wasGone && ctx.Err() == nil
 }
 
 func newMember(k *Lock) *member {
@@ -88,13 +90,13 @@ func (w *member) sleep(ctx context.Context) (why turn, err error) {
 	case why = <-w.wake:
 		return why, nil
 	case <-ctx.Done():
-		end = contextError(ctx)
+		end = fault.OfContext(ctx)
 	case <-w.closing:
 		end = ErrClosed
 	}
 	if did := w.k.locker.state.crowds.leave(w); did == waiting || w.err == nil { // so ends the try
 		w.attempt++
-		w.err = failed("acquire", w.k.key, end)
+		w.err = fault.Failed("acquire", w.k.key, end)
 	}
 	return why, w.h.gaveUp(w.k.key, w.attempt, end, w.err)
 }
@@ -122,7 +124,7 @@ func (w *member) judge(ctx context.Context) (isOver bool, err error) {
 	if w.k.isLast(ctx, w.err) {
 		return true, w.err
 	}
-	if end := ended(ctx); end != nil {
+	if end := fault.Ended(ctx); end != nil {
 		return true, w.h.gaveUp(w.k.key, w.attempt, end, w.err)
 	}
 	w.h.last = w.err
@@ -196,7 +198,7 @@ func (k *Lock) tryAgain(ctx context.Context, first time.Time, lost error) error 
 	case answered(err), errors.Is(err, ErrHeld):
 		return err
 	}
-	return followed(lost, "and on another connection: ", err)
+	return fault.Followed(lost, "and on another connection: ", err)
 }
 
 // adopt asks by an Extend whether the key carries the token since a try whose reply was lost. held is what the newest
@@ -211,7 +213,7 @@ func (k *Lock) adopt(ctx context.Context, held error, by time.Time) error {
 	case errors.Is(err, ErrNotHeld) && held != nil:
 		return held
 	case errors.Is(err, ErrNotHeld):
-		return is(ErrExpired, "acquire", k.key, "it was gone when it was renewed")
+		return fault.Of(ErrExpired, "acquire", k.key, "it was gone when it was renewed")
 	}
 	k.stray(ctx) // the key may be newer than the lost try, or renewed
 	return err
@@ -240,7 +242,7 @@ func (k *Lock) won(ctx context.Context, start time.Time) error {
 	if err != nil && !errors.Is(err, ErrNotHeld) {
 		k.stray(ctx)
 	}
-	return is(ErrExpired, "acquire", k.key, fmt.Sprintf("the answer took longer than the ttl of %v is good for", k.ttl))
+	return fault.Of(ErrExpired, "acquire", k.key, fmt.Sprintf("the answer took longer than the ttl of %v is good for", k.ttl))
 }
 
 // conclude ends an acquire: with the handle, or with err.
@@ -258,11 +260,11 @@ func (k *Lock) conclude(err error) (*Lock, error) {
 	case errors.Is(err, errUnread):
 		return nil, alsoUnknown(err)
 	}
-	return nil, followed(err, "and an earlier try of it: ", ErrUnknown)
+	return nil, fault.Followed(err, "and an earlier try of it: ", ErrUnknown)
 }
 
 // alsoUnknown has an error that says in words that the outcome is unknown be ErrUnknown, too.
-func alsoUnknown(err error) error { return &longError{oneLine(err.Error()), []error{err, ErrUnknown}} }
+func alsoUnknown(err error) error { return fault.Said(fault.OneLine(err.Error()), err, ErrUnknown) }
 
 // A holding is what a waiting acquire knows of the holder.
 type holding struct {
@@ -326,21 +328,21 @@ func (h *holding) gaveUp(key string, attempts int, end, err error) error {
 	if attempts == 1 {
 		tries = "try"
 	}
-	e := fmt.Errorf("redigolock: acquire %s: gave up after %d %s: %w", quote(key), attempts, tries, inLine(end))
+	e := fmt.Errorf("redigolock: acquire %s: gave up after %d %s: %w", fault.Quote(key), attempts, tries, fault.InLine(end))
 	before := h.last // what the server said before is of more use than that ctx ended
 	if before == nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		before = err
 	}
 	if before != nil {
-		e = followed(e, "before: ", before)
+		e = fault.Followed(e, "before: ", before)
 	}
 	if h.err != nil && !errors.Is(before, ErrHeld) {
-		e = followed(e, "before: ", h.err)
+		e = fault.Followed(e, "before: ", h.err)
 	}
 	if errors.Is(err, ErrUnknown) && !errors.Is(before, ErrUnknown) {
-		e = followed(e, "the last try: ", ErrUnknown)
+		e = fault.Followed(e, "the last try: ", ErrUnknown)
 	}
-	return &longError{e.Error(), []error{e, err}}
+	return fault.Said(e.Error(), e, err)
 }
 
 // meet takes what the first try was told of the holder.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // A boundConn is a borrowed connection with the time by which its exchange must be over, so that an AcquireFunc or
@@ -135,10 +137,10 @@ func (b *boundConn) outcome(ctx context.Context, verb, key string, err error) er
 			return err
 		}
 	}
-	if _, isReply := errorReply(err); isReply || certificateRefused(err) {
+	if _, isReply := fault.Reply(err); isReply || fault.CertificateRefused(err) {
 		return err
 	}
-	return unknownOutcome(ctx, verb, key, err)
+	return fault.UnknownOutcome(ctx, verb, key, err)
 }
 
 // boxed returns s as an argument, boxed already if it is the key or the token of the lock that c was borrowed for.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // What every verb checks before it sends anything.
@@ -22,9 +24,9 @@ const (
 func checkCall(ctx context.Context, c redis.Conn, verb, key string) error {
 	switch {
 	case ctx == nil:
-		return invalid(verb, "ctx is nil")
+		return fault.Invalidf(verb, "ctx is nil")
 	case c == nil:
-		return invalid(verb, "the connection is nil")
+		return fault.Invalidf(verb, "the connection is nil")
 	}
 	return checkBytes(verb, "key", key)
 }
@@ -33,9 +35,9 @@ func checkCall(ctx context.Context, c redis.Conn, verb, key string) error {
 func checkBytes(verb, what, s string) error {
 	switch {
 	case s == "":
-		return invalid(verb, "the %s is empty", what)
+		return fault.Invalidf(verb, "the %s is empty", what)
 	case len(s) > maxKey:
-		return invalid(verb, "the %s has %d bytes, at most %d are allowed", what, len(s), maxKey)
+		return fault.Invalidf(verb, "the %s has %d bytes, at most %d are allowed", what, len(s), maxKey)
 	}
 	return nil
 }
@@ -60,9 +62,9 @@ func checkTTLCall(ctx context.Context, c redis.Conn, verb, key, token string, tt
 func checkTTL(verb string, ttl, least time.Duration) error {
 	switch {
 	case ttl < least || ttl > maxTTL:
-		return invalid(verb, "the ttl is %v, allowed is %v to %v", ttl, least, maxTTL)
+		return fault.Invalidf(verb, "the ttl is %v, allowed is %v to %v", ttl, least, maxTTL)
 	case ttl%time.Millisecond != 0:
-		return invalid(verb, "the ttl is %v, allowed are whole milliseconds", ttl)
+		return fault.Invalidf(verb, "the ttl is %v, allowed are whole milliseconds", ttl)
 	}
 	return nil
 }
@@ -70,7 +72,7 @@ func checkTTL(verb string, ttl, least time.Duration) error {
 // checkFence allows the numbers that Fence can give.
 func checkFence(verb string, fence int64) error {
 	if fence < 1 || fence > maxFence {
-		return invalid(verb, "the fencing number is %d, allowed is 1 to 2^53-1", fence)
+		return fault.Invalidf(verb, "the fencing number is %d, allowed is 1 to 2^53-1", fence)
 	}
 	return nil
 }
@@ -83,7 +85,7 @@ func sibling(verb, key, s string) (string, error) {
 	}
 	if strings.Contains(key, "}") {
 		return "", fmt.Errorf("%w: %s: key %s has a '}' but no hash tag, so no other key can share its cluster slot",
-			ErrInvalid, verb, quote(key))
+			ErrInvalid, verb, fault.Quote(key))
 	}
 	return "{" + key + "}:" + s, nil
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // A crowd is the calls of Acquire that wait for one key in one Locker. If each of ten thousand asked the server whenever its
@@ -510,7 +512,7 @@ func (c *crowd) stopAsking(w *member) {
 
 // share has an answer known, also to those that wait.
 func (c *crowd) share(a answer, now time.Time) {
-	a.n, a.at, a.last = c.newest.n+1, now, !transient(a.err)
+	a.n, a.at, a.last = c.newest.n+1, now, !fault.Transient(a.err)
 	c.newest = a
 }
 
@@ -593,10 +595,10 @@ func (k *Lock) shares(ctx context.Context, err error) bool {
 		return true
 	case ctx.Err() != nil, err == errPanicked, errors.Is(err, ErrExpired), errors.Is(err, ErrInvalid), errors.Is(err, errUnread):
 		return false
-	case errors.As(err, &reply), refusedForGood(err):
+	case errors.As(err, &reply), fault.RefusedForGood(err):
 		return true
 	}
-	return transient(err) && k.ttl >= k.locker.opTimeout() // else it may have had too little time
+	return fault.Transient(err) && k.ttl >= k.locker.opTimeout() // else it may have had too little time
 }
 
 // answer is what others take from a try of k that ended with err; h is what it knows. newest is the answer before.
@@ -615,5 +617,5 @@ func (k *Lock) answer(h *holding, err error, newest answer) answer {
 
 // othersUnanswered is what a try ends with that had to rely on those of other waiters.
 func othersUnanswered(key string) error {
-	return fmt.Errorf("%w: acquire %s: others of this Locker have asked, and got no reply", ErrUnavailable, quote(key))
+	return fmt.Errorf("%w: acquire %s: others of this Locker have asked, and got no reply", ErrUnavailable, fault.Quote(key))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/groupcommit"
 )
 
@@ -18,7 +19,7 @@ var (
 	Sibling    = sibling
 	HasHashTag = hasHashTag
 	Drift      = drift
-	Followed   = followed
+	Followed   = fault.Followed
 )
 
 // ScriptNames tells by its hash which script an EVALSHA runs, for tests that look at the requests of a Proxy.
@@ -58,8 +59,8 @@ var ScriptTexts = scriptTexts
 var (
 	ScriptSetNX  = scriptSetNX.src.(string)
 	ScriptExtend = scriptExtend.src.(string)
-	ServerError  = serverError
-	Transient    = transient
+	ServerError  = fault.Refused
+	Transient    = fault.Transient
 	HolderOf     = holderOf
 	DoCommand    = do
 	IsPassing    = isPassing

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // Locker.Fair: the waiters of a key queue in Redis, one entry for each Locker with a local FIFO behind it, and a release
@@ -76,13 +78,13 @@ type waiter struct {
 func (l *Locker) checkFair(verb, key string) error {
 	switch c := l.Cohort; {
 	case c.Passes < 0 || c.Slice < 0:
-		return invalid(verb, "Locker.Cohort is negative")
+		return fault.Invalidf(verb, "Locker.Cohort is negative")
 	case !l.Fair && c != Cohort{}:
-		return invalid(verb, "Locker.Cohort needs Locker.Fair")
+		return fault.Invalidf(verb, "Locker.Cohort needs Locker.Fair")
 	case !l.Fair:
 		return nil
 	case l.AcquireWith != nil || l.ReleaseWith != nil || l.Retry != nil:
-		return invalid(verb, "a fair Locker acquires, releases and waits in its own way: AcquireWith, ReleaseWith and Retry must be nil")
+		return fault.Invalidf(verb, "a fair Locker acquires, releases and waits in its own way: AcquireWith, ReleaseWith and Retry must be nil")
 	}
 	_, err := sibling(verb, key, queueName)
 	return err
@@ -91,7 +93,7 @@ func (l *Locker) checkFair(verb, key string) error {
 // acquireFair is Acquire.
 func (l *Locker) acquireFair(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
 	if err := checkOwner(l.Owner); err != nil {
-		return nil, invalid("acquire", "%v", err)
+		return nil, fault.Invalidf("acquire", "%v", err)
 	}
 	if err := l.check(ctx, "acquire", key, ttl); err != nil {
 		return nil, err
@@ -108,7 +110,7 @@ func (l *Locker) queue(ctx context.Context, key string, ttl time.Duration) (*Loc
 	f.mu.Lock()
 	if l.state.closed.Load() { // Close may have looked at the slots already
 		f.mu.Unlock()
-		return nil, fmt.Errorf("%w: acquire %s", ErrClosed, quote(key))
+		return nil, fmt.Errorf("%w: acquire %s", ErrClosed, fault.Quote(key))
 	}
 	s := l.slotOf(key)
 	s.push(x)
@@ -165,7 +167,7 @@ func (l *Locker) wait(ctx context.Context, s *slot, x *waiter) (*Lock, error) {
 	case <-x.done:
 		return x.lock, x.err
 	case <-ctx.Done():
-		end = contextError(ctx)
+		end = fault.OfContext(ctx)
 	case <-l.closingChan():
 		end = ErrClosed
 	}
@@ -185,7 +187,7 @@ func (l *Locker) wait(ctx context.Context, s *slot, x *waiter) (*Lock, error) {
 
 // gaveUp is the error of a waiter that has left the FIFO for the reason end.
 func (s *slot) gaveUp(end error) error {
-	err := fmt.Errorf("redigolock: acquire %s: gave up: %w", quote(s.key), end)
+	err := fmt.Errorf("redigolock: acquire %s: gave up: %w", fault.Quote(s.key), end)
 	if held := s.heldNow(); held != nil {
 		err = fmt.Errorf("%w; %w", err, held)
 	}
@@ -289,7 +291,7 @@ func (k *Lock) tryFairAgain(ctx context.Context, s *slot, cmd *command, by time.
 	if err != nil && err != lost {
 		l.Observer.outcome(ctx, k.key, "acquire", err)
 	}
-	switch ctxErr := ended(ctx); {
+	switch ctxErr := fault.Ended(ctx); {
 	case err == nil:
 		return start, left, nil
 	case ctxErr != nil:
@@ -347,7 +349,7 @@ func (l *Locker) tellTooLate(ctx context.Context, key string, err error) {
 }
 
 func tooLate(verb, key string, ttl time.Duration) error {
-	return is(ErrExpired, verb, key, fmt.Sprintf("the answer took longer than the ttl of %v is good for", ttl))
+	return fault.Of(ErrExpired, verb, key, fmt.Sprintf("the answer took longer than the ttl of %v is good for", ttl))
 }
 
 // closeFair waits until what was given up is out of the queue, for so long at most; then it ends the subscription, and gives

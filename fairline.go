@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // A line is the subscription of a fair Locker: one connection for the channels of all its slots, with two goroutines, of
@@ -210,7 +212,7 @@ func (n *line) refused(s *slot, err error) {
 	if s.head != nil && n.l.Observer != nil {
 		n.untold = append(n.untold, refusal{context.WithoutCancel(s.head.ctx), s.key, err})
 	}
-	if !transient(err) {
+	if !fault.Transient(err) {
 		s.failAll(err)
 		n.forget(s)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // releaseFair is release for a fair Locker: the next local waiter's entry goes along, and the server hands the lock to the
@@ -32,7 +34,7 @@ func (k *Lock) releaseFair(ctx context.Context, by time.Time) error {
 		done = true
 		return k.releasedFair(r, err)
 	}
-	if !transient(err) {
+	if !fault.Transient(err) {
 		return err
 	}
 	cmd.t, cmd.fresh = nil, true // an entry is queued by one command only: the slot asks what became of it
@@ -75,11 +77,11 @@ func (k *Lock) releasedFair(r fairReply, err error) error {
 	case err != nil:
 		return err
 	case r.deaf != nil && r.was:
-		return fmt.Errorf("redigolock: release %s: it was handed on, but nobody could be told: %w", quote(k.key), r.deaf)
+		return fmt.Errorf("redigolock: release %s: it was handed on, but nobody could be told: %w", fault.Quote(k.key), r.deaf)
 	case r.was:
 		return nil
 	case r.holder != "" && r.left < 0:
-		return is(ErrConflict, "release", k.key, "a string without TTL")
+		return fault.Of(ErrConflict, "release", k.key, "a string without TTL")
 	}
 	return notHeld("release", k.key)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // What replies, messages and failures do to a slot: the rows of the table in internal/fairmodel. The caller of each func
@@ -82,7 +84,7 @@ func (s *slot) told(cmd command, start time.Time, r fairReply) {
 	case r.said == saysGranted:
 		s.granted(t, deadline(start, r.left), cmd)
 	case r.said == saysHeld && r.left < 0:
-		s.failAll(is(ErrConflict, "acquire", s.key, "a string without TTL"))
+		s.failAll(fault.Of(ErrConflict, "acquire", s.key, "a string without TTL"))
 		s.giveUp(t)
 	case r.said == saysHeld && cmd.kind == try:
 		s.w = nil
@@ -229,7 +231,7 @@ func (s *slot) freed(o *debt, err error) {
 // hand-off the token is the next holder's, and so is the loss.
 func (s *slot) lookedAfter(k *Lock, err error) {
 	s.checked = false
-	if !errors.Is(err, ErrNotHeld) && (!errors.Is(err, ErrConflict) || errors.Is(err, errNoTTL)) || s.h == nil || s.h.token != k.token {
+	if !errors.Is(err, ErrNotHeld) && (!errors.Is(err, ErrConflict) || errors.Is(err, fault.NoTTL)) || s.h == nil || s.h.token != k.token {
 		return
 	}
 	s.h.latch()

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // A command is one script to be sent for a slot. Whoever claims one from the slot sends it.
@@ -82,7 +84,7 @@ func (l *Locker) sendAndGoBy(ctx context.Context, s *slot, cmd command, b *bound
 	returned := false
 	defer func() {
 		if !returned {
-			err = is(ErrUnknown, cmd.verb(), s.key, "a pool, a connection or an Observer has panicked")
+			err = fault.Of(ErrUnknown, cmd.verb(), s.key, "a pool, a connection or an Observer has panicked")
 		}
 		f := &l.state.fair
 		f.mu.Lock()
@@ -135,7 +137,7 @@ func (l *Locker) sendOwn(ctx context.Context, s *slot, cmd command, most time.Du
 		case places <- struct{}{}:
 			defer func() { <-places }()
 		case <-limit.Done():
-			return noConnection(ctx, cmd.verb(), s.key, limit.Err())
+			return fault.NoConnection(ctx, cmd.verb(), s.key, limit.Err())
 		}
 	}
 	return l.onOwnBy(ctx, cmd.verb(), s.key, "", by, most, f)
@@ -241,7 +243,7 @@ func fateOf(ctx context.Context, err error) fate {
 	switch {
 	case errors.Is(err, ErrUnknown):
 		return lost
-	case transient(err), ctx.Err() != nil:
+	case fault.Transient(err), ctx.Err() != nil:
 		return unsent
 	}
 	return refused

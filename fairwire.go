@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // What goes over one connection of a line: two goroutines, of which attend sends and receive receives.
@@ -76,7 +78,7 @@ func (n *line) receive(c redis.Conn, broken chan<- struct{}) {
 	f := &n.l.state.fair
 	for {
 		reply, err := receive(c, pingEvery+n.l.opTimeout())
-		re, isReply := errorReply(err)
+		re, isReply := fault.Reply(err)
 		if err != nil && !isReply {
 			return
 		}
@@ -138,6 +140,6 @@ func (n *line) takeOther(refusal redis.Error) bool {
 		return true
 	}
 	s.ask = 0
-	n.refused(s, serverError("subscribe", s.key, refusal))
-	return !transientReply(refusal)
+	n.refused(s, fault.Refused("subscribe", s.key, refusal))
+	return !fault.TransientReply(refusal)
 }

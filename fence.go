@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // fenceKept is how long a fencing counter outlives its last use. The server's clock is part of each number, so
@@ -115,7 +117,7 @@ func fencedOff(verb, guard string, fence int64, reply []byte) error {
 	if err != nil {
 		return unexpected(verb, guard, reply)
 	}
-	return is(ErrFenced, verb, guard, fmt.Sprintf("%d is lower than %d, which was seen: the lock has a newer holder", fence, seen))
+	return fault.Of(ErrFenced, verb, guard, fmt.Sprintf("%d is lower than %d, which was seen: the lock has a newer holder", fence, seen))
 }
 
 func checkGuard(ctx context.Context, c redis.Conn, verb, guard string, fence int64) error {
@@ -134,12 +136,12 @@ func checkGuarded(verb, cmd, key string, args int) error {
 	}
 	switch strings.ToUpper(cmd) {
 	case "":
-		return invalid(verb, "the command is empty")
+		return fault.Invalidf(verb, "the command is empty")
 	case "BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "WAIT", "WAITAOF", "XREAD", "XREADGROUP":
-		return invalid(verb, "%s may block, or does not take its key as the first argument", strings.ToUpper(cmd))
+		return fault.Invalidf(verb, "%s may block, or does not take its key as the first argument", strings.ToUpper(cmd))
 	}
 	if args > maxGuarded {
-		return invalid(verb, "%d arguments, at most %d are allowed", args, maxGuarded)
+		return fault.Invalidf(verb, "%d arguments, at most %d are allowed", args, maxGuarded)
 	}
 	return nil
 }

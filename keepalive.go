@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // A keeper is what a lock that is kept alive needs besides its handle. Locker.state.mu protects its fields, but for k.
@@ -49,7 +51,7 @@ type kept struct {
 func (k *Lock) KeepAlive(ctx context.Context) context.Context {
 	if ctx == nil {
 		kept, cancel := context.WithCancelCause(context.Background())
-		cancel(invalid("keep alive", "ctx is nil"))
+		cancel(fault.Invalidf("keep alive", "ctx is nil"))
 		return kept
 	}
 	keptCtx, cancel := context.WithCancelCause(ctx)
@@ -91,9 +93,9 @@ func (k *Lock) keep(parent context.Context, entry kept) (end, isLoss bool, cause
 	case k.released:
 		return true, false, nil
 	case l.state.closed.Load():
-		return true, false, fmt.Errorf("%w: keep alive %s", ErrClosed, quote(k.key))
+		return true, false, fmt.Errorf("%w: keep alive %s", ErrClosed, fault.Quote(k.key))
 	case k.over(now):
-		cause = is(ErrLost, "keep alive", k.key, "its time was over")
+		cause = fault.Of(ErrLost, "keep alive", k.key, "its time was over")
 	case k.heldTooLong(now):
 		cause = k.maxHoldError()
 	case parent.Err() != nil: // not entry's: a parent runs its AfterFunc, which may be over, before it ends its children
@@ -193,7 +195,7 @@ func (k *Lock) lossCause(now time.Time, lastErr error) (lossAt time.Time, cause 
 	case k.heldTooLong(now):
 		cause = k.maxHoldError()
 	case k.gone || passed(now.Add(k.early()), k.deadline):
-		cause = is(ErrLost, "keep alive", k.key, "no renewal succeeded before Deadline")
+		cause = fault.Of(ErrLost, "keep alive", k.key, "no renewal succeeded before Deadline")
 		if lastErr != nil {
 			cause = fmt.Errorf("%w: %w", cause, lastErr)
 		}
@@ -231,7 +233,7 @@ func (k *Lock) heldTooLong(now time.Time) bool {
 }
 
 func (k *Lock) maxHoldError() error {
-	return is(ErrLost, "keep alive", k.key, fmt.Sprintf("MaxHold of %v was reached", k.locker.MaxHold))
+	return fault.Of(ErrLost, "keep alive", k.key, fmt.Sprintf("MaxHold of %v was reached", k.locker.MaxHold))
 }
 
 // loseIfOver makes up for a loss signal that comes late.
@@ -240,7 +242,7 @@ func (k *Lock) loseIfOver() {
 	over := k.over(k.locker.now())
 	k.mu.Unlock()
 	if over {
-		k.lose(is(ErrNotHeld, "keep alive", k.key, "its time is over"))
+		k.lose(fault.Of(ErrNotHeld, "keep alive", k.key, "its time is over"))
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // A Lock is a lock that was obtained. It is safe for concurrent use.
@@ -66,7 +68,7 @@ func (k *Lock) String() string {
 	if k.isNone() {
 		return ""
 	}
-	return quote(k.key) + " " + holderOf(k.token)
+	return fault.Quote(k.key) + " " + holderOf(k.token)
 }
 
 // Format writes String, whatever the verb: no format shows the token.
@@ -121,7 +123,7 @@ func (k *Lock) over(now time.Time) bool {
 // usable says no once the lock has been released or is over; nothing is sent then.
 func (k *Lock) usable(ctx context.Context, verb string) error {
 	if ctx == nil {
-		return invalid(verb, "ctx is nil")
+		return fault.Invalidf(verb, "ctx is nil")
 	}
 	if k.isNone() {
 		return neverHeld(verb)
@@ -130,16 +132,16 @@ func (k *Lock) usable(ctx context.Context, verb string) error {
 	defer k.mu.Unlock()
 	switch {
 	case k.released:
-		return is(ErrNotHeld, verb, k.key, "it was released")
+		return fault.Of(ErrNotHeld, verb, k.key, "it was released")
 	case k.over(k.locker.now()):
-		return is(ErrNotHeld, verb, k.key, "it was lost, or its time is over")
+		return fault.Of(ErrNotHeld, verb, k.key, "it was lost, or its time is over")
 	}
 	return nil
 }
 
 // neverHeld is the ErrNotHeld of a nil or zero handle.
 func neverHeld(verb string) error {
-	return is(ErrNotHeld, verb, "", "no lock was obtained: the handle is nil or zero")
+	return fault.Of(ErrNotHeld, verb, "", "no lock was obtained: the handle is nil or zero")
 }
 
 // Verify asks the server whether the key still carries the token. It returns nil, [ErrNotHeld], [ErrConflict],
@@ -166,7 +168,7 @@ func (k *Lock) Fence(ctx context.Context) (int64, error) {
 		return err
 	})
 	if err == nil && k.isReleased() { // a cohort's next holder has the same token: this number may be higher than its own
-		err = is(ErrNotHeld, "fence", k.key, "it was released meanwhile")
+		err = fault.Of(ErrNotHeld, "fence", k.key, "it was released meanwhile")
 	}
 	err = k.judge(ctx, "fence", err)
 	if err != nil {
@@ -225,9 +227,9 @@ func (k *Lock) extended(ctx context.Context, start time.Time, ttl time.Duration)
 func (k *Lock) judge(ctx context.Context, verb string, err error) error {
 	k.mu.Lock()
 	if err == nil && k.over(k.locker.now()) {
-		err = is(ErrNotHeld, verb, k.key, "its time was over when the answer came")
+		err = fault.Of(ErrNotHeld, verb, k.key, "its time was over when the answer came")
 	}
-	lost := errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict) && !errors.Is(err, errNoTTL)
+	lost := errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict) && !errors.Is(err, fault.NoTTL)
 	if lost {
 		k.gone = true
 		k.uncountHeld()
@@ -260,13 +262,13 @@ func (k *Lock) exchangeBy(ctx context.Context, verb string, by time.Time, f func
 	l.Observer.outcome(ctx, k.key, verb, err)
 	start, again := l.askAgain(ctx, b, verb, l.opTimeout(), f)
 	if again != nil && !answered(again) {
-		return start, followed(err, "and on another connection: ", again)
+		return start, fault.Followed(err, "and on another connection: ", again)
 	}
 	return start, again
 }
 
 // answered reports whether err says what the server said, and not that it could not be asked.
-func answered(err error) bool { return !errors.Is(err, ErrUnknown) && !transient(err) }
+func answered(err error) bool { return !errors.Is(err, ErrUnknown) && !fault.Transient(err) }
 
 // exchangeOn runs f on a connection that the pool lends, and returns the time just before f sent anything. OpTimeout bounds
 // both; the exchange takes most, at the most.
@@ -278,7 +280,7 @@ func (l *Locker) exchangeOn(ctx context.Context, b *boundConn, verb, key string,
 // exchangeBy is exchangeOn that ends at by.
 func (l *Locker) exchangeBy(ctx context.Context, b *boundConn, verb, key string, now, by time.Time, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
 	if ctx.Err() != nil {
-		return start, failed(verb, key, contextError(ctx))
+		return start, fault.Failed(verb, key, fault.OfContext(ctx))
 	}
 	src := l.source()
 	b.sent, b.forgets = false, src.mux != nil || src.tuned != nil
@@ -291,7 +293,7 @@ func (l *Locker) exchangeBy(ctx context.Context, b *boundConn, verb, key string,
 		src.returned()
 	}()
 	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
-		return start, failed(verb, key, contextError(ctx))
+		return start, fault.Failed(verb, key, fault.OfContext(ctx))
 	}
 	if src.mux == nil { // a Mux lends at once
 		now = time.Now()
@@ -389,7 +391,7 @@ func (l *Locker) onOwnBy(ctx context.Context, verb, key, token string, by time.T
 // what the server or the network refused it with.
 func (k *Lock) Release(ctx context.Context) error {
 	if ctx == nil {
-		return invalid("release", "ctx is nil")
+		return fault.Invalidf("release", "ctx is nil")
 	}
 	if k.isNone() {
 		return neverHeld("release")
@@ -405,7 +407,7 @@ func (k *Lock) giveBack(ctx context.Context, leave bool) error {
 	k.uncountHeld()
 	k.mu.Unlock()
 	if again {
-		return is(ErrNotHeld, "release", k.key, "it was released")
+		return fault.Of(ErrNotHeld, "release", k.key, "it was released")
 	}
 	k.endKeeping(nil)
 	by := time.Now().Add(k.locker.opTimeout()) // of what comes before the tries
@@ -448,7 +450,7 @@ func (k *Lock) free(ctx context.Context, leave, late bool, by time.Time) (err er
 	if errors.Is(err, ErrNotHeld) {
 		k.locker.Observer.outcome(ctx, k.key, "release", err)
 	} else if late {
-		err = join(is(ErrNotHeld, "release", k.key, "its time was over"), err)
+		err = fault.Join(fault.Of(ErrNotHeld, "release", k.key, "its time was over"), err)
 	}
 	return err
 }
@@ -483,7 +485,7 @@ func (k *Lock) releaseBy(ctx context.Context, free ReleaseFunc) (err error) {
 		return free(ctx, c, k.key, k.token)
 	})
 	k.tellRelease(ctx, err)
-	if err == nil || !transient(err) && !k.conn.notLent(err) {
+	if err == nil || !fault.Transient(err) && !k.conn.notLent(err) {
 		return err
 	}
 	again := l.onFresh(ctx, "release", k.key, k.token, time.Now().Add(l.opTimeout()), l.opTimeout(), func(c redis.Conn) error {
@@ -513,5 +515,5 @@ func (k *Lock) releasedAgain(err, again error) error {
 	case errors.Is(again, ErrNotHeld):
 		return again
 	}
-	return followed(err, "and on a new connection: ", again)
+	return fault.Followed(err, "and on a new connection: ", again)
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // DefaultOpTimeout bounds one round trip of a Locker that sets no OpTimeout.
@@ -122,7 +124,7 @@ func (l *Locker) Acquire(ctx context.Context, key string, ttl time.Duration) (*L
 // [Locker.TryDo].
 func (l *Locker) Do(ctx context.Context, key string, ttl time.Duration, fn func(context.Context, *Lock) error) error {
 	if fn == nil {
-		return invalid("do", "fn is nil")
+		return fault.Invalidf("do", "fn is nil")
 	}
 	k, err := l.Acquire(ctx, key, ttl)
 	if err != nil {
@@ -139,7 +141,7 @@ func (l *Locker) Do(ctx context.Context, key string, ttl time.Duration, fn func(
 // with fn's.
 func (l *Locker) TryDo(ctx context.Context, key string, ttl time.Duration, fn func(context.Context, *Lock) error) error {
 	if fn == nil {
-		return invalid("try do", "fn is nil")
+		return fault.Invalidf("try do", "fn is nil")
 	}
 	k, err := l.TryAcquire(ctx, key, ttl)
 	if err != nil {
@@ -160,10 +162,10 @@ func (k *Lock) run(ctx context.Context, verb string, fn func(context.Context, *L
 		if !k.isReleased() {
 			freed = k.Release(ctx)
 			if lost == nil && errors.Is(freed, ErrNotHeld) { // no renewal was due that would have seen it
-				lost = is(ErrLost, verb, k.key, "it was gone when it was released")
+				lost = fault.Of(ErrLost, verb, k.key, "it was gone when it was released")
 			}
 		}
-		err = join(err, lost, freed)
+		err = fault.Join(err, lost, freed)
 	}()
 	return fn(kept, k)
 }
@@ -197,7 +199,7 @@ func (l *Locker) Attach(ctx context.Context, key, token string, ttl time.Duratio
 func (k *Lock) attach(ctx context.Context, verb string) error {
 	l := k.locker
 	if _, isLeft := cutLeft(k.token); isLeft {
-		return is(ErrNotHeld, verb, k.key, "it was released, and MinHold keeps others out")
+		return fault.Of(ErrNotHeld, verb, k.key, "it was released, and MinHold keeps others out")
 	}
 	var left time.Duration
 	start, err := k.exchange(ctx, verb, func(c redis.Conn) (err error) {
@@ -210,7 +212,7 @@ func (k *Lock) attach(ctx context.Context, verb string) error {
 	k.acquired, k.deadline = start, deadline(start, left)
 	now := l.now()
 	if k.over(now) {
-		return is(ErrNotHeld, verb, k.key, "too little of its TTL is left")
+		return fault.Of(ErrNotHeld, verb, k.key, "too little of its TTL is left")
 	}
 	k.countHeld(now)
 	return nil
@@ -219,7 +221,7 @@ func (k *Lock) attach(ctx context.Context, verb string) error {
 // newLock checks what an acquire needs, and makes its handle with a new token. The token serves the whole call.
 func (l *Locker) newLock(ctx context.Context, verb, key string, ttl time.Duration) (*Lock, error) {
 	if err := checkOwner(l.Owner); err != nil {
-		return nil, invalid(verb, "%v", err)
+		return nil, fault.Invalidf(verb, "%v", err)
 	}
 	return l.handle(ctx, verb, key, l.newToken(), ttl)
 }
@@ -241,19 +243,19 @@ func (l *Locker) handle(ctx context.Context, verb, key, token string, ttl time.D
 func (l *Locker) check(ctx context.Context, verb, key string, ttl time.Duration) error {
 	switch {
 	case ctx == nil:
-		return invalid(verb, "ctx is nil")
+		return fault.Invalidf(verb, "ctx is nil")
 	case l.source() == nil:
-		return invalid(verb, "Locker.Pool is nil")
+		return fault.Invalidf(verb, "Locker.Pool is nil")
 	case l.OpTimeout < 0:
-		return invalid(verb, "Locker.OpTimeout is negative")
+		return fault.Invalidf(verb, "Locker.OpTimeout is negative")
 	case l.OpTimeout > maxTTL:
-		return invalid(verb, "Locker.OpTimeout is %v, allowed is up to %v", l.OpTimeout, maxTTL)
+		return fault.Invalidf(verb, "Locker.OpTimeout is %v, allowed is up to %v", l.OpTimeout, maxTTL)
 	case l.MaxHold < 0:
-		return invalid(verb, "Locker.MaxHold is negative")
+		return fault.Invalidf(verb, "Locker.MaxHold is negative")
 	case l.MinHold < 0 || l.MinHold > maxTTL:
-		return invalid(verb, "Locker.MinHold is %v, allowed is 0 to %v", l.MinHold, maxTTL)
+		return fault.Invalidf(verb, "Locker.MinHold is %v, allowed is 0 to %v", l.MinHold, maxTTL)
 	case l.MinHold > 0 && l.Fair:
-		return invalid(verb, "Locker.MinHold keeps others out after a release, and Locker.Fair hands the lock to the next of them: choose one")
+		return fault.Invalidf(verb, "Locker.MinHold keeps others out after a release, and Locker.Fair hands the lock to the next of them: choose one")
 	}
 	if err := checkBytes(verb, "key", key); err != nil {
 		return err
@@ -265,10 +267,10 @@ func (l *Locker) check(ctx context.Context, verb, key string, ttl time.Duration)
 		return err
 	}
 	if l.state.closed.Load() {
-		return fmt.Errorf("%w: %s %s", ErrClosed, verb, quote(key))
+		return fmt.Errorf("%w: %s %s", ErrClosed, verb, fault.Quote(key))
 	}
 	if ctx.Err() != nil {
-		return failed(verb, key, contextError(ctx))
+		return fault.Failed(verb, key, fault.OfContext(ctx))
 	}
 	return nil
 }
@@ -295,7 +297,7 @@ func (l *Locker) obtained(ctx context.Context, key, verb string, begin time.Time
 		if k != nil {
 			k.abandon(ctx)
 		}
-		l.Observer.gaveUp(ctx, key, l.since(begin), failed(verb, key, err))
+		l.Observer.gaveUp(ctx, key, l.since(begin), fault.Failed(verb, key, err))
 	case err != nil:
 		l.Observer.gaveUp(ctx, key, l.since(begin), err)
 	case l.Observer != nil:

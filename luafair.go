@@ -1,6 +1,10 @@
 package redigolock
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/redigolock/redigolock/internal/fault"
+)
 
 // The scripts of Locker.Fair. Besides the rules of luascript.go:
 //   - KEYS is lock, queue; ARGV[1] is "S" where messages are sharded (Redis Cluster), "" elsewhere.
@@ -139,7 +143,7 @@ local no = pump(ARGV[2])
 if no then return no end
 if holder == token then
   local left = redis.call('PTTL', KEYS[1])
-  if left == -1 then return redis.error_reply('CONFLICT `+noTTL+`') end
+  if left == -1 then return redis.error_reply('CONFLICT `+fault.NoTTLText+`') end
   if left < tonumber(ARGV[3]) then
     local set = redis.pcall('PEXPIRE', KEYS[1], ARGV[3])
     if type(set) == 'table' then return set end
@@ -183,7 +187,7 @@ if holder ~= ARGV[2] then
   if left == -1 then return redis.error_reply('CONFLICT a string without TTL') end
   return 0
 end
-if left == -1 then return redis.error_reply('CONFLICT `+noTTL+`') end
+if left == -1 then return redis.error_reply('CONFLICT `+fault.NoTTLText+`') end
 local ttl = tonumber(ARGV[3])
 if left >= ttl then return left end
 local set = redis.pcall('PEXPIRE', KEYS[1], ARGV[3])

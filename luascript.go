@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // The Lua of the package: all but that of Locker.Fair, which is in luafair.go. There is none elsewhere. Rules that every
@@ -38,7 +40,7 @@ end
 	luaLeft = luaMine + `
 local left = redis.pcall('PTTL', KEYS[1])
 if type(left) == 'table' then return left end
-if left == -1 then return redis.error_reply('CONFLICT ` + noTTL + `') end
+if left == -1 then return redis.error_reply('CONFLICT ` + fault.NoTTLText + `') end
 `
 	// luaTTL refuses a ttl that PEXPIRE would refuse only after the key was written, or take as "delete".
 	luaTTL = `
@@ -193,13 +195,13 @@ func (s script) room(c redis.Conn, n int) []any {
 // then. args comes from room.
 func (s script) run(ctx context.Context, c redis.Conn, verb, key string, args []any) (any, error) {
 	reply, err := do(ctx, c, verb, key, "EVALSHA", args...)
-	if re, ok := err.(redis.Error); ok && firstWord(re) == "NOSCRIPT" {
+	if re, ok := err.(redis.Error); ok && fault.Word(re) == "NOSCRIPT" {
 		args = slices.Clone(args) // a connection may have recorded them
 		args[0] = s.src
 		reply, err = do(ctx, c, verb, key, "EVAL", args...)
 	}
 	if re, ok := err.(redis.Error); ok {
-		err = serverError(verb, key, re)
+		err = fault.Refused(verb, key, re)
 	}
 	return reply, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/groupcommit"
 )
 
@@ -57,10 +58,8 @@ const (
 )
 
 var (
-	// errNotSent is in the error of a command that a Mux has not sent: its outcome is definite.
-	errNotSent   = groupcommit.ErrNotSent
-	errMuxBusy   = fmt.Errorf("%w: %w", errNotSent, errBusyPool)
-	errMuxClosed = fmt.Errorf("%w: %w", ErrClosed, errNotSent)
+	errMuxBusy   = fmt.Errorf("%w: %w", fault.NotSent, fault.BusyPool)
+	errMuxClosed = fmt.Errorf("%w: %w", ErrClosed, fault.NotSent)
 	errLeft      = errors.New("mux: its caller left before the reply came")
 )
 
@@ -76,7 +75,7 @@ func (m *Mux) Get() redis.Conn {
 // GetContext is Get. It returns an error if ctx has ended, or the Mux is closed or cannot be used.
 func (m *Mux) GetContext(ctx context.Context) (redis.Conn, error) {
 	if ctx.Err() != nil {
-		return nil, contextError(ctx)
+		return nil, fault.OfContext(ctx)
 	}
 	if err := m.check(); err != nil {
 		return nil, err
@@ -96,9 +95,6 @@ func (m *Mux) engine() *groupcommit.Group {
 			Bound:     muxDialTimeout,
 			Dial:      m.dial,
 			Test:      m.tests,
-			Reply:     errorReply,
-			Demoted:   func(reply redis.Error) bool { return readOnly(reply) || atDoor(reply) },
-			AtDoor:    atDoor,
 			Busy:      errMuxBusy,
 			Closed:    errMuxClosed,
 		}
@@ -118,12 +114,12 @@ func (m *Mux) dial(ctx context.Context) (redis.Conn, error) {
 	conn, err := src.dial(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, errBusyPool // the limit is not the context of those who wait
+		return nil, fault.BusyPool // the limit is not the context of those who wait
 	case err != nil:
 		return nil, err
 	case src.binds():
 		_ = conn.Close()
-		return nil, invalid("mux", "Mux.Pool leads to a cluster: each key would need its own node's connection")
+		return nil, fault.Invalidf("mux", "Mux.Pool leads to a cluster: each key would need its own node's connection")
 	}
 	return conn, nil
 }
@@ -139,9 +135,9 @@ func (m *Mux) check() error {
 	src := m.source()
 	switch {
 	case src == nil:
-		return invalid("mux", "Mux.Pool is nil")
+		return fault.Invalidf("mux", "Mux.Pool is nil")
 	case m.Conns < 0 || m.Conns > maxLanes:
-		return invalid("mux", "Mux.Conns is %d, allowed are 0 to %d", m.Conns, maxLanes)
+		return fault.Invalidf("mux", "Mux.Conns is %d, allowed are 0 to %d", m.Conns, maxLanes)
 	}
 	if src.mux != nil {
 		return src.mux.check()

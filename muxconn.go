@@ -11,6 +11,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/groupcommit"
 )
 
@@ -66,7 +67,7 @@ func (c *muxConn) exchange(timeout time.Duration, reqs []request, replies []any)
 	err := group.Do(x)
 	if err == nil {
 		copy(replies, x.Replies)
-	} else if !errors.Is(err, errNotSent) {
+	} else if !errors.Is(err, fault.NotSent) {
 		c.err = err
 	}
 	return err
@@ -230,7 +231,7 @@ func endedBy(ctx context.Context, err error) error {
 	if _, isReply := err.(redis.Error); err == nil || isReply {
 		return err
 	}
-	if ctxErr := ended(ctx); ctxErr != nil {
+	if ctxErr := fault.Ended(ctx); ctxErr != nil {
 		return fmt.Errorf("%w: %w", ctxErr, err)
 	}
 	return err
@@ -249,7 +250,7 @@ func (c *muxConn) giveUp() {
 // timeLeft is how long ctx gives a reply; 0: no limit.
 func timeLeft(ctx context.Context) (time.Duration, error) {
 	if ctx.Err() != nil {
-		return 0, contextError(ctx)
+		return 0, fault.OfContext(ctx)
 	}
 	deadline, ok := ctx.Deadline()
 	if !ok {

@@ -3,6 +3,8 @@ package redigolock
 import (
 	"fmt"
 	"strings"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // unsharable are the commands that change what the connection is for all others on it, or block it.
@@ -27,7 +29,7 @@ func sharable(cmd string, args []any) error {
 		name == "CLIENT" && hasWord(args[:min(1, len(args))], "REPLY", "TRACKING", "CACHING", "NO-EVICT", "NO-TOUCH", "SETNAME"),
 		name == "SCRIPT" && hasWord(args[:min(1, len(args))], "DEBUG"),
 		(name == "XREAD" || name == "XREADGROUP") && blocks(args):
-		return fmt.Errorf("%w: %w: %s needs a connection of its own: use the pool for it", ErrUnsupported, errNotSent, name)
+		return fmt.Errorf("%w: %w: %s needs a connection of its own: use the pool for it", ErrUnsupported, fault.NotSent, name)
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // A Pool lends connections: a *redis.Pool, a *[Mux], or whatever else has its Get.
@@ -96,7 +98,7 @@ func (d *dialer) dialContext(ctx context.Context) (redis.Conn, error) {
 func (d *dialer) dial(ctx context.Context) (redis.Conn, error) {
 	c, err := redis.DialContext(ctx, d.network, d.addr, d.opts...)
 	if re, ok := err.(redis.Error); ok {
-		return nil, withoutArgs(re) // a server without AUTH shows the password
+		return nil, fault.WithoutArgs(re) // a server without AUTH shows the password
 	}
 	return c, err
 }
@@ -158,7 +160,7 @@ func ping(ctx context.Context, c redis.Conn) error {
 func parseURL(rawURL string) (network, addr string, opts []redis.DialOption, err error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Opaque != "" || u.Fragment != "" {
-		return "", "", nil, invalid("new pool", "the URL cannot be parsed; its form is redis://[user:password@]host[:port][/db], "+
+		return "", "", nil, fault.Invalidf("new pool", "the URL cannot be parsed; its form is redis://[user:password@]host[:port][/db], "+
 			"with %%-escapes for special characters in user and password")
 	}
 	db := strings.TrimPrefix(u.Path, "/")
@@ -167,40 +169,40 @@ func parseURL(rawURL string) (network, addr string, opts []redis.DialOption, err
 		network, addr = "tcp", hostPort(u)
 		opts = append(opts, redis.DialUseTLS(u.Scheme == "rediss" || u.Scheme == "valkeys"))
 		if u.RawQuery != "" {
-			return "", "", nil, invalid("new pool", "the URL has a query, which only unix:// may have")
+			return "", "", nil, fault.Invalidf("new pool", "the URL has a query, which only unix:// may have")
 		}
 		if _, err := strconv.ParseUint(u.Port(), 10, 16); err != nil && u.Port() != "" {
-			return "", "", nil, invalid("new pool", "the URL's port is out of range")
+			return "", "", nil, fault.Invalidf("new pool", "the URL's port is out of range")
 		}
 		if strings.Contains(u.Host, ",") {
-			return "", "", nil, invalid("new pool", "the URL names several hosts, and a pool leads to one server: redis://host:port")
+			return "", "", nil, fault.Invalidf("new pool", "the URL names several hosts, and a pool leads to one server: redis://host:port")
 		}
 		if host := u.Hostname(); strings.ContainsAny(host, "[]") || u.Host != "" && u.Host[0] == '[' && !strings.Contains(host, ":") {
-			return "", "", nil, invalid("new pool", "the URL's brackets are not those of an IPv6 address")
+			return "", "", nil, fault.Invalidf("new pool", "the URL's brackets are not those of an IPv6 address")
 		}
 		if strings.Contains(u.Hostname(), ":") && u.Host[0] != '[' {
-			return "", "", nil, invalid("new pool", "the URL has two ports, or an IPv6 address without brackets")
+			return "", "", nil, fault.Invalidf("new pool", "the URL has two ports, or an IPv6 address without brackets")
 		}
 	case "unix":
 		q, err := url.ParseQuery(u.RawQuery) // u.Query() would drop what it cannot read, and lock in database 0
 		network, addr, db = "unix", u.Path, q.Get("db")
 		if u.Host != "" || u.Path == "" {
-			return "", "", nil, invalid("new pool", "a socket's URL is unix:///path/to/socket")
+			return "", "", nil, fault.Invalidf("new pool", "a socket's URL is unix:///path/to/socket")
 		}
 		if err != nil || len(q) > 1 || len(q) == 1 && len(q["db"]) != 1 {
-			return "", "", nil, invalid("new pool", "a socket's URL has one parameter only, db")
+			return "", "", nil, fault.Invalidf("new pool", "a socket's URL has one parameter only, db")
 		}
 	default:
-		return "", "", nil, invalid("new pool", "the URL begins with none of redis:// rediss:// valkey:// valkeys:// unix://")
+		return "", "", nil, fault.Invalidf("new pool", "the URL begins with none of redis:// rediss:// valkey:// valkeys:// unix://")
 	}
 	if password, given := u.User.Password(); given && password == "" && u.User.Username() != "" {
-		return "", "", nil, invalid("new pool", "the URL has a user with an empty password, as whom redigo cannot log in: "+
+		return "", "", nil, fault.Invalidf("new pool", "the URL has a user with an empty password, as whom redigo cannot log in: "+
 			"give its password, or any for a user that needs none")
 	}
 	if n, err := strconv.ParseUint(db, 10, 31); err == nil && n > 0 {
 		opts = append(opts, redis.DialDatabase(int(n)))
 	} else if err != nil && db != "" {
-		return "", "", nil, invalid("new pool", "the URL's database is no number")
+		return "", "", nil, fault.Invalidf("new pool", "the URL's database is no number")
 	}
 	return network, addr, append(opts, credentials(u.User)...), nil
 }
@@ -225,7 +227,3 @@ func credentials(u *url.Userinfo) []redis.DialOption {
 	}
 	return []redis.DialOption{redis.DialUsername(u.Username()), redis.DialPassword(password)}
 }
-
-// errBusyPool: the pool had no connection within OpTimeout. It hides the context error of the bound, which is not the
-// caller's.
-var errBusyPool = errors.New("no connection came free, or none could be made, within OpTimeout")

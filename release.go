@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // Release deletes the key if it carries the token, in one script: the safe release of the articles. One's own lock
@@ -69,7 +71,7 @@ func ReleaseTx(ctx context.Context, c redis.Conn, key, token string) error {
 			return err
 		}
 	}
-	return is(ErrUnsupported, verb, key, "the key was changed at every try between WATCH and EXEC")
+	return fault.Of(ErrUnsupported, verb, key, "the key was changed at every try between WATCH and EXEC")
 }
 
 // watchMine watches the key and opens the transaction if the key carries the token; else it leaves the connection as
@@ -140,7 +142,7 @@ func deleteWatched(ctx context.Context, c redis.Conn, verb, key string, args []a
 func firstError(verb, key string, replies []any) error {
 	for _, r := range replies {
 		if re, ok := r.(redis.Error); ok {
-			return serverError(verb, key, re)
+			return fault.Refused(verb, key, re)
 		}
 	}
 	return nil
@@ -173,14 +175,14 @@ var ifeq any = "IFEQ"
 
 // nativeReply takes the answer of the command that the server knows.
 func nativeReply(verb, key string, replies [2]any) error {
-	err := is(ErrUnsupported, verb, key, "the server knows neither DELEX nor DELIFEQ: use Release")
+	err := fault.Of(ErrUnsupported, verb, key, "the server knows neither DELEX nor DELIFEQ: use Release")
 	for _, reply := range replies {
 		re, refused := reply.(redis.Error)
 		switch {
-		case refused && unknownCommand(re):
+		case refused && fault.UnknownCommand(re):
 			continue
 		case refused:
-			err = serverError(verb, key, re)
+			err = fault.Refused(verb, key, re)
 			continue // a server with both may deny one of them
 		}
 		if queuedErr := queued(verb, key, reply); queuedErr != nil {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // Renewal of all the locks that a Locker keeps alive, by two goroutines that live while there are any.
@@ -254,7 +256,7 @@ func (l *Locker) stillKept(keepers []*keeper) []*keeper {
 func (kp *keeper) judgeRenewal(start time.Time, reply any) error {
 	k := kp.k
 	if re, ok := reply.(redis.Error); ok {
-		return k.judge(kp.ctx, "extend", serverError("extend", k.key, re))
+		return k.judge(kp.ctx, "extend", fault.Refused("extend", k.key, re))
 	}
 	if _, err := reply0("extend", k.key, reply); err != nil {
 		return k.judge(kp.ctx, "extend", err)

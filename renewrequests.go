@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // groupMost is how many locks one request extends. A redis-server 7.0.15 does nothing else meanwhile, for 0.12 to 0.17
@@ -141,12 +143,12 @@ func isExtended(reply any) bool {
 
 func isNoScript(reply any) bool {
 	re, ok := reply.(redis.Error)
-	return ok && firstWord(re) == "NOSCRIPT"
+	return ok && fault.Word(re) == "NOSCRIPT"
 }
 
 func isReadOnly(reply any) bool {
 	re, ok := reply.(redis.Error)
-	return ok && readOnly(bare(re))
+	return ok && fault.ReadOnly(fault.Bare(re))
 }
 
 // isPassing reports whether to ask again at once would be in vain, alone too.
@@ -155,6 +157,6 @@ func isPassing(reply any) bool {
 	if !ok {
 		return !isAnswer(reply)
 	}
-	re = bare(re)
-	return isNoScript(re) || transientReply(re) && firstWord(re) != "TRYAGAIN" // which is about several keys
+	re = fault.Bare(re)
+	return isNoScript(re) || fault.TransientReply(re) && fault.Word(re) != "TRYAGAIN" // which is about several keys
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // This file is the one place that sends commands and judges what came back. What happens to an exchange:
@@ -38,11 +40,11 @@ func do(ctx context.Context, c redis.Conn, verb, key, cmd string, args ...any) (
 	if err == nil {
 		return reply, queued(verb, key, reply)
 	}
-	re, isReply := errorReply(err)
+	re, isReply := fault.Reply(err)
 	switch {
 	case !isReply:
 		return nil, unanswered(ctx, c, verb, key, err)
-	case atDoor(re):
+	case fault.AtDoor(re):
 		return nil, turnedAway(ctx, c, verb, key, re)
 	}
 	return reply, re
@@ -58,7 +60,7 @@ func pipeline(ctx context.Context, c redis.Conn, verb, key string, reqs []reques
 	end := cutOnCancel(ctx, c)
 	err = exchange(inner(c), timeout, reqs, replies)
 	end()
-	if re, ok := replies[0].(redis.Error); ok && atDoor(re) { // the other replies never come
+	if re, ok := replies[0].(redis.Error); ok && fault.AtDoor(re) { // the other replies never come
 		return turnedAway(ctx, c, verb, key, re)
 	}
 	if err != nil {
@@ -90,7 +92,7 @@ func exchange(c redis.Conn, timeout time.Duration, reqs []request, replies []any
 			left = max(timeout-time.Since(start), time.Microsecond)
 		}
 		reply, err := receive(c, left)
-		if re, ok := errorReply(err); ok {
+		if re, ok := fault.Reply(err); ok {
 			reply, err = re, nil
 		}
 		if err != nil {
@@ -105,10 +107,10 @@ func exchange(c redis.Conn, timeout time.Duration, reqs []request, replies []any
 // the connection's own read timeout.
 func begin(ctx context.Context, c redis.Conn, verb, key string) (time.Duration, error) {
 	if ctx.Err() != nil {
-		return 0, failed(verb, key, contextError(ctx))
+		return 0, fault.Failed(verb, key, fault.OfContext(ctx))
 	}
 	if err := c.Err(); err != nil {
-		return 0, noConnection(ctx, verb, key, err) // never borrowed, or broken before: nothing is sent
+		return 0, fault.NoConnection(ctx, verb, key, err) // never borrowed, or broken before: nothing is sent
 	}
 	deadline, ok := ctx.Deadline()
 	b, isBound := c.(*boundConn)
@@ -126,7 +128,7 @@ func begin(ctx context.Context, c redis.Conn, verb, key string) (time.Duration, 
 	if timeout := time.Until(deadline); timeout > 0 {
 		return timeout, nil
 	}
-	return 0, noConnection(ctx, verb, key, errDeadline) // OpTimeout was used up by what came before
+	return 0, fault.NoConnection(ctx, verb, key, errDeadline) // OpTimeout was used up by what came before
 }
 
 // errNoSend is in the error of a connection that takes no pipelines, such as RetryConn of mna/redisc.
@@ -247,20 +249,20 @@ func readerPanics() bool {
 // unanswered is the error of a command that left without an answer.
 func unanswered(ctx context.Context, c redis.Conn, verb, key string, err error) error {
 	switch {
-	case errors.Is(err, errNotSent), certificateRefused(err):
-		return noConnection(ctx, verb, key, err)
+	case errors.Is(err, fault.NotSent), fault.CertificateRefused(err):
+		return fault.NoConnection(ctx, verb, key, err)
 	case errors.Is(err, errNoSend):
-		return failed(verb, key, err)
+		return fault.Failed(verb, key, err)
 	}
 	cutLive(c) // a foreign connection that is not dead by itself: its reply is still due
-	return unknownOutcome(ctx, verb, key, err)
+	return fault.UnknownOutcome(ctx, verb, key, err)
 }
 
 // turnedAway is the error of an exchange with a server that did not let the connection in. It carried out nothing, and has
 // closed the connection, which looks alive until it is read again.
 func turnedAway(ctx context.Context, c redis.Conn, verb, key string, err redis.Error) error {
 	cutLive(c)
-	return noConnection(ctx, verb, key, err)
+	return fault.NoConnection(ctx, verb, key, err)
 }
 
 func cutLive(c redis.Conn) {
@@ -269,39 +271,11 @@ func cutLive(c redis.Conn) {
 	}
 }
 
-// unknownOutcome is the ErrUnknown of a command.
-func unknownOutcome(ctx context.Context, verb, key string, err error) error {
-	if ctxErr := ended(ctx); ctxErr != nil && errors.Is(ctxErr, err) {
-		err = ctxErr
-	} else if ctxErr != nil {
-		err = fmt.Errorf("%w (%w)", ctxErr, inLine(err))
-	}
-	return fmt.Errorf("%w: %s %s: %w", ErrUnknown, verb, quote(key), inLine(err))
-}
-
-// ended is contextError if ctx has ended or its deadline has passed, else nil. redigo's "i/o timeout" comes a moment
-// before ctx ends by itself, so a passed deadline is given the moment that ctx needs to know its cause.
-func ended(ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ctx.Err() == nil && ok && !time.Now().Before(deadline) {
-		grace := time.NewTimer(100 * time.Millisecond)
-		defer grace.Stop()
-		select {
-		case <-ctx.Done():
-		case <-grace.C:
-			return context.DeadlineExceeded
-		}
-	}
-	if ctx.Err() == nil {
-		return nil
-	}
-	return contextError(ctx)
-}
-
 // queued refuses the answer of a connection that is inside MULTI: nothing is decided before EXEC, and a script's
 // refusal does not stop EXEC.
 func queued(verb, key string, reply any) error {
 	if s, ok := reply.(string); ok && s == "QUEUED" {
-		return is(ErrUnsupported, verb, key, "the connection is inside MULTI: DISCARD it")
+		return fault.Of(ErrUnsupported, verb, key, "the connection is inside MULTI: DISCARD it")
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // SetNX acquires a lock by SET key token NX PX ttl, the first approach of the articles: one command that is atomic
@@ -22,7 +24,7 @@ func SetNX(ctx context.Context, c redis.Conn, key, token string, ttl time.Durati
 	}
 	reply, err := do(ctx, c, verb, key, "SET", setArgs(c, argsOf(c, 5), key, token, ttl)...)
 	if re, ok := err.(redis.Error); ok {
-		return serverError(verb, key, re)
+		return fault.Refused(verb, key, re)
 	}
 	if err != nil {
 		return err
@@ -78,7 +80,7 @@ func SetNXVerified(ctx context.Context, c redis.Conn, key, token string, ttl tim
 	var replies [2]any
 	if err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
 		if re, ok := replies[0].(redis.Error); ok && errors.Is(err, ErrUnknown) {
-			return serverError(verb, key, re) // not set, whatever GET would have said
+			return fault.Refused(verb, key, re) // not set, whatever GET would have said
 		}
 		return err
 	}
@@ -94,7 +96,7 @@ func verified(verb, key, token string, set, get any) error {
 		}
 		return &HeldError{Key: key, Holder: holderOf(string(get))}
 	case redis.Error:
-		return unread(set, serverError(verb, key, get))
+		return unread(set, fault.Refused(verb, key, get))
 	case nil:
 	default:
 		if err := queued(verb, key, get); err != nil {
@@ -103,11 +105,11 @@ func verified(verb, key, token string, set, get any) error {
 		return unread(set, unexpected(verb, key, get))
 	}
 	if re, ok := set.(redis.Error); ok {
-		return serverError(verb, key, re) // refused, and nobody holds it
+		return fault.Refused(verb, key, re) // refused, and nobody holds it
 	}
 	err := setReply(verb, key, set)
 	if err == nil {
-		return is(ErrExpired, verb, key, "it was gone when it was read back")
+		return fault.Of(ErrExpired, verb, key, "it was gone when it was read back")
 	}
 	return err
 }
@@ -129,5 +131,5 @@ func unread(set any, err error) error {
 
 // unexpected is the error for a reply that the protocol does not allow here, such as that of a proxy.
 func unexpected(verb, key string, reply any) error {
-	return fmt.Errorf("redigolock: %s %s: unexpected reply of type %T", verb, quote(key), reply)
+	return fmt.Errorf("redigolock: %s %s: unexpected reply of type %T", verb, fault.Quote(key), reply)
 }

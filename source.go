@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // A source is what a pool can do, found out once for each Locker and each Mux. This file is the only place that lends,
@@ -192,7 +194,7 @@ func (s *source) lent(ctx, limit context.Context, b *boundConn, err error, verb,
 	}
 	b.giveBack(nil)
 	b.Conn = nil
-	return noConnection(ctx, verb, key, err)
+	return fault.NoConnection(ctx, verb, key, err)
 }
 
 // canDial reports whether dial makes a connection, and does not borrow one.
@@ -320,7 +322,7 @@ func (b *boundConn) takeBack(returned bool, err error) {
 // dead by then, which the pool sees; one that leads to a server that may not write any more is cut here, so that the
 // pool dials anew, perhaps a server that may.
 func (b *boundConn) giveBack(err error) {
-	if cc, ok := b.Conn.(redis.ConnWithContext); ok && err != nil && readOnly(err) {
+	if cc, ok := b.Conn.(redis.ConnWithContext); ok && err != nil && fault.ReadOnly(err) {
 		cut(cc)
 	}
 	if b.Conn != nil {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // A stray is a token that an acquire may have left in a key, or may still put there: its SET was sent, and no reply came.
@@ -192,7 +194,7 @@ func (l *Locker) cleanTogether(ctx context.Context, due []*stray) {
 			if c, err = l.dialStray(ctx); err == nil {
 				l.state.conns.Add(1)
 			} else {
-				c, err = nil, noConnection(ctx, "clean up", s.key, err)
+				c, err = nil, fault.NoConnection(ctx, "clean up", s.key, err)
 			}
 		}
 		if err == nil {
@@ -208,7 +210,7 @@ func (l *Locker) cleanTogether(ctx context.Context, due []*stray) {
 // may run no script may have the right to a transaction.
 func undo(ctx context.Context, c redis.Conn, key, token string) error {
 	err := Release(ctx, c, key, token)
-	if re, ok := errorReply(err); ok && (firstWord(re) == "NOPERM" || unknownCommand(re)) {
+	if re, ok := fault.Reply(err); ok && (fault.Word(re) == "NOPERM" || fault.UnknownCommand(re)) {
 		again := ReleaseTx(ctx, c, key, token)
 		if again == nil || errors.Is(again, ErrNotHeld) || errors.Is(again, ErrUnknown) {
 			return again
@@ -245,7 +247,7 @@ func (s *stray) judge(err error, now time.Time, apart time.Duration) {
 	case isGone(err):
 		s.over, s.confirmed, s.failures = s.confirmed, true, 0
 		s.next = now.Add(apart)
-	case !transient(err):
+	case !fault.Transient(err):
 		s.over = true // refused for good: nothing can be done here
 	default:
 		s.failures++

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // Verify returns what is left of the lock's TTL, at least 1 ms, if the key carries the token. It is one script, so
@@ -60,7 +62,7 @@ func Inspect(ctx context.Context, c redis.Conn, key string) (Info, error) {
 	reply, err := scriptInspectFair.run(ctx, c, verb, key, args)
 	var re redis.Error
 	switch {
-	case errors.As(err, &re) && firstWord(re) == "NOPERM":
+	case errors.As(err, &re) && fault.Word(re) == "NOPERM":
 		return inspectLock(ctx, c, key)
 	case err != nil:
 		return Info{Key: key}, err
@@ -104,7 +106,7 @@ func infoOf(key string, reply any) (info Info, err error) {
 	info.Owner = ownerOf(info.Token)
 	if info.TTL < 0 {
 		info.TTL = 0
-		return info, is(ErrConflict, verb, key, "a string without TTL")
+		return info, fault.Of(ErrConflict, verb, key, "a string without TTL")
 	}
 	info.Held = true
 	return info, nil

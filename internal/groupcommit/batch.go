@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // lead is what the first caller of a batch does. It returns false if others go on, and the caller waits.
@@ -280,12 +282,12 @@ func (w *wire) receive(patience time.Duration, to *any) (err error) {
 	if !timed {
 		reply, err = w.conn.Receive()
 	}
-	if re, ok := w.group.env.Reply(err); ok {
-		if !w.heard && w.group.env.AtDoor(re) {
-			return fmt.Errorf("%w: %w", ErrNotSent, re)
+	if re, ok := fault.Reply(err); ok {
+		if !w.heard && fault.AtDoor(re) {
+			return fmt.Errorf("%w: %w", fault.NotSent, re)
 		}
 		reply, err = re, nil
-		if w.group.env.Demoted(re) {
+		if fault.ReadOnly(re) || fault.AtDoor(re) { // the next call gets another connection, perhaps to a server that may write
 			w.group.mu.Lock()
 			w.retire()
 			w.group.connectMore()

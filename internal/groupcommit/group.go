@@ -96,9 +96,6 @@ const (
 	soon       = 5 * time.Millisecond // a caller with less time left does not work for others
 )
 
-// ErrNotSent is in the error of a call of which nothing was sent: its outcome is definite.
-var ErrNotSent = errors.New("mux: nothing was sent")
-
 var (
 	errLate     = fmt.Errorf("mux: no reply in time: %w", os.ErrDeadlineExceeded)
 	errLeft     = errors.New("mux: its caller left before the reply came")
@@ -113,11 +110,8 @@ type Env struct {
 	MaxAge    time.Duration // one that is older is replaced; 0: none is
 	Bound     time.Duration // of a dial, at least
 
-	Dial    func(ctx context.Context) (redis.Conn, error)
-	Test    func(ctx context.Context, c redis.Conn, used time.Time) bool // a connection that was idle is good still
-	Reply   func(err error) (redis.Error, bool)                          // the server's reply in an error; nil is none
-	Demoted func(reply redis.Error) bool                                 // the server may not write any more: dial another
-	AtDoor  func(reply redis.Error) bool                                 // as the first reply: the server has turned the connection away
+	Dial func(ctx context.Context) (redis.Conn, error)
+	Test func(ctx context.Context, c redis.Conn, used time.Time) bool // a connection that was idle is good still
 
 	Busy   error // for a call that left before anything of it was sent
 	Closed error

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // A lane is the place of one connection. The Group's mu protects its fields.
@@ -161,7 +163,7 @@ func (g *Group) failed(ctx context.Context, err error, panicked any) (woken []*C
 		}
 		c.err = g.env.Busy
 		if !late {
-			c.err = fmt.Errorf("%w: %w", ErrNotSent, err)
+			c.err = fmt.Errorf("%w: %w", fault.NotSent, err)
 		}
 		c.stage.Store(stageDone)
 		woken = append(woken, c)

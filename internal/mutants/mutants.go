@@ -62,10 +62,10 @@ var mutants = []mutant{
 	{
 		name: "ttl rounded down to 0", in: "checkTTL",
 		old: `	case ttl < least || ttl > maxTTL:
-		return invalid(verb, "the ttl is %v, allowed is %v to %v", ttl, least, maxTTL)
+		return fault.Invalidf(verb, "the ttl is %v, allowed is %v to %v", ttl, least, maxTTL)
 	case ttl%time.Millisecond != 0:`,
 		new: `	case ttl > maxTTL:
-		return invalid(verb, "the ttl is %v, allowed is %v to %v", ttl, least, maxTTL)
+		return fault.Invalidf(verb, "the ttl is %v, allowed is %v to %v", ttl, least, maxTTL)
 	case ttl <= 0:`,
 		tests: "TestVerbsRefuseBadInputBeforeAnyIO",
 	},
@@ -141,14 +141,14 @@ var mutants = []mutant{
 	},
 	{
 		name: "password in the message", in: "parseURL",
-		old:   `invalid("new pool", "the URL cannot be parsed; `,
-		new:   `invalid("new pool", "the URL " + rawURL + " cannot be parsed; `,
+		old:   `fault.Invalidf("new pool", "the URL cannot be parsed; `,
+		new:   `fault.Invalidf("new pool", "the URL " + rawURL + " cannot be parsed; `,
 		tests: "TestNewPoolRefusesABadURLAndShowsNoPartOfIt",
 	},
 	{
 		name: "ended ctx not looked at", in: "begin",
 		old: `	if ctx.Err() != nil {
-		return 0, failed(verb, key, contextError(ctx))
+		return 0, fault.Failed(verb, key, fault.OfContext(ctx))
 	}
 `,
 		new:   "",
@@ -198,7 +198,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "release not tried again", in: "Lock.releaseBy",
-		old: `	if err == nil || !transient(err) && !k.conn.notLent(err) {
+		old: `	if err == nil || !fault.Transient(err) && !k.conn.notLent(err) {
 		return err
 	}
 	again`,
@@ -216,7 +216,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "clean-up gives up at the first failure", in: "stray.judge",
-		old: `	case !transient(err):
+		old: `	case !fault.Transient(err):
 		s.over = true`,
 		new: `	case err != nil:
 		s.over = true`,
@@ -253,7 +253,7 @@ var mutants = []mutant{
 		tests: "TestAcquireWonTooLateIsUndoneAndErrExpired",
 	},
 	{
-		name: "what is refused for good waited for", in: "transientReply",
+		name: "what is refused for good waited for", in: "fault.TransientReply",
 		old:   `	return tooManyClients(err)`,
 		new:   `	return true`,
 		tests: "TestWhatIsTriedAgain|TestAcquireEndsAtOnceWhenRefusedForGood",
@@ -421,8 +421,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "read-only connection kept", in: "boundConn.giveBack",
-		old:   "ok && err != nil && readOnly(err)",
-		new:   "ok && err != nil && false && readOnly(err)",
+		old:   "ok && err != nil && fault.ReadOnly(err)",
+		new:   "ok && err != nil && false && fault.ReadOnly(err)",
 		tests: "TestReadOnlyConnectionIsNotLentAgain",
 	},
 	{
@@ -575,7 +575,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "a dial that failed is unknown", in: "groupcommit.Group.failed",
-		old: `			c.err = fmt.Errorf("%w: %w", ErrNotSent, err)
+		old: `			c.err = fmt.Errorf("%w: %w", fault.NotSent, err)
 `,
 		new: `			c.err = err
 `,

@@ -1,0 +1,50 @@
+// Package fault has the errors of redigolock that its engines return too, and says what an error means: whether it is the
+// server's reply, what a reply says by its first word, and whether a command that failed was carried out. It is a leaf: it
+// imports nothing of the module. What each sentinel means to a user is in the root package, with the variables that show it.
+package fault
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The sentinels of the root package.
+var (
+	Held        = errors.New("redigolock: held by another token")
+	NotHeld     = errors.New("redigolock: not held by this token")
+	Lost        = errors.New("redigolock: lock lost")
+	Unknown     = errors.New("redigolock: no reply came, outcome unknown")
+	Invalid     = errors.New("redigolock: invalid argument")
+	Conflict    = errors.New("redigolock: key holds something that is no lock")
+	Unsupported = errors.New("redigolock: not supported")
+	Fenced      = errors.New("redigolock: fenced off by a higher number")
+	Expired     = errors.New("redigolock: acquired too late, already expired")
+	Unavailable = errors.New("redigolock: unavailable, nothing was carried out")
+	Closed      = errors.New("redigolock: closed")
+)
+
+var (
+	// NotSent is in the error of a command of which nothing was sent, though it had a connection: its outcome is definite.
+	NotSent = errors.New("mux: nothing was sent")
+	// BusyPool: the pool had no connection in time. It hides the context error of the bound, which is not the caller's.
+	BusyPool = errors.New("no connection came free, or none could be made, within OpTimeout")
+	// NoTTL is the conflict of a lock that carries its own token still: somebody took its TTL away (PERSIST).
+	NoTTL = errors.New(NoTTLText)
+)
+
+const NoTTLText = "the lock has lost its TTL" // as the scripts say
+
+// Invalidf is the Invalid of a verb.
+func Invalidf(verb, format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %s", Invalid, verb, fmt.Sprintf(format, args...))
+}
+
+// Failed puts what is being done in front of an error whose outcome is definite.
+func Failed(verb, key string, err error) error {
+	return fmt.Errorf("redigolock: %s %s: %w", verb, Quote(key), InLine(err))
+}
+
+// Of puts a sentinel in front of what is being done, and the reason behind.
+func Of(sentinel error, verb, key, reason string) error {
+	return fmt.Errorf("%w: %s %s: %s", sentinel, verb, Quote(key), reason)
+}
