@@ -1,6 +1,6 @@
 // Package redistest gives tests and benchmarks servers to lock against: real
-// redis-server and Valkey processes ([Start], [StartValkey], [StartRedis8]),
-// an embedded miniredis whose TTLs run ([StartMini]), and a TCP proxy that
+// redis-server and Valkey processes ([Start], [StartMany], [StartValkey],
+// [StartRedis8]), a master with replicas and Sentinels ([StartWatched]), an embedded miniredis whose TTLs run ([StartMini]), and a TCP proxy that
 // stands before any of them, records the requests and injects faults
 // ([NewProxy]).
 //

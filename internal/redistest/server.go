@@ -42,15 +42,24 @@ type Server struct {
 // Run("--maxmemory", "1mb"), so they override what is set here. The caller
 // calls [Server.Stop].
 func Run(args ...string) (*Server, error) {
+	bin, err := binary()
+	if err != nil {
+		return nil, err
+	}
+	return RunBinary([]string{bin}, args...)
+}
+
+// binary is the path of the redis-server that Run starts.
+func binary() (string, error) {
 	name := os.Getenv("REDIGOLOCK_SERVER")
 	if name == "" {
 		name = "redis-server"
 	}
 	bin, err := exec.LookPath(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoServer, err)
+		return "", fmt.Errorf("%w: %w", ErrNoServer, err)
 	}
-	return RunBinary([]string{bin}, args...)
+	return bin, nil
 }
 
 // RunBinary is [Run] with a given command: the binary and what must stand
@@ -75,14 +84,43 @@ func RunBinary(argv []string, args ...string) (*Server, error) {
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
 	s, err := Run(args...)
+	need(tb, err)
+	tb.Cleanup(s.Stop)
+	return s
+}
+
+// StartMany is [Start] for n servers that know nothing of each other. They start side by side.
+func StartMany(tb testing.TB, n int, args ...string) []*Server {
+	tb.Helper()
+	return startMany(tb, n, func(int) (*Server, error) { return Run(args...) })
+}
+
+func startMany(tb testing.TB, n int, run func(i int) (*Server, error)) []*Server {
+	tb.Helper()
+	servers, errs := make([]*Server, n), make([]error, n)
+	var starting sync.WaitGroup
+	for i := range n {
+		starting.Go(func() { servers[i], errs[i] = run(i) })
+	}
+	starting.Wait()
+	for _, s := range servers {
+		if s != nil {
+			tb.Cleanup(s.Stop)
+		}
+	}
+	need(tb, errors.Join(errs...))
+	return servers
+}
+
+// need ends the test if there is no server.
+func need(tb testing.TB, err error) {
+	tb.Helper()
 	if errors.Is(err, ErrNoServer) && !isSet("REDIGOLOCK_REAL") && !isSet("CI") {
 		tb.Skipf("%v (REDIGOLOCK_REAL=1 makes this a failure)", err)
 	}
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(s.Stop)
-	return s
 }
 
 // isSet says whether the environment variable is there and does not deny.
