@@ -71,10 +71,8 @@ func DialOwn(ctx context.Context, p Pool) (redis.Conn, error) { return newSource
 
 // Seeking is how many calls a Locker knows of that wait for a connection of its pool.
 func Seeking(l *Locker) int {
-	e := &l.source().borrows
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.seeking) + len(e.waiting)
+	all, notBegun := l.source().borrows.Seeking()
+	return all + notBegun
 }
 
 // GroupMost is how many locks one request of the renewer extends.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/errands"
 	"github.com/redigolock/redigolock/internal/fault"
 )
 
@@ -63,7 +64,7 @@ func NewPool(rawURL string, opts ...redis.DialOption) (*redis.Pool, error) {
 		redis.DialReadTimeout(readWriteTimeout),
 		redis.DialWriteTimeout(readWriteTimeout),
 	}, append(fromURL, opts...)...)
-	d := &dialer{network: network, addr: addr, opts: all, dials: errands{dial: true}}
+	d := &dialer{network: network, addr: addr, opts: all, dials: errands.Group{Dial: true}}
 	return &redis.Pool{
 		DialContext:         d.dialContext,
 		TestOnBorrowContext: d.test,
@@ -79,7 +80,7 @@ func NewPool(rawURL string, opts ...redis.DialOption) (*redis.Pool, error) {
 type dialer struct {
 	network, addr string
 	opts          []redis.DialOption
-	dials         errands
+	dials         errands.Group
 
 	// What was given back no later than that, in ns since 1970, is doubtful, or to be closed. See doubt.
 	doubtful, dead atomic.Int64
@@ -92,7 +93,7 @@ func (d *dialer) dialContext(ctx context.Context) (redis.Conn, error) {
 		intro.dialer = d
 		return nil, errIntroduced
 	}
-	return d.dials.run(ctx, d.dial)
+	return d.dials.Fetch(ctx, d.dial)
 }
 
 func (d *dialer) dial(ctx context.Context) (redis.Conn, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/errands"
 	"github.com/redigolock/redigolock/internal/fault"
 )
 
@@ -29,8 +30,8 @@ type source struct {
 
 	polls int // how many waiters may ask at a time, so that a holder finds a connection; 0: any number
 
-	borrows, dials errands
-	binding        errands
+	borrows, dials errands.Group
+	binding        errands.Group
 	dropping       atomic.Bool // what is idle is being closed
 	bindings       atomic.Bool // a connection was seen that has Bind
 }
@@ -50,6 +51,9 @@ type (
 // pollsOfMux is how many waiters may ask at a time over each connection of a Mux: who comes next waits for them.
 const pollsOfMux = 64
 
+// maxDials is how many connections of its own a Locker or a Mux dials at a time: after a break all its locks want one.
+const maxDials = 8
+
 // noPool reports whether p is nil, or a nil pointer.
 func noPool(p Pool) bool {
 	switch p := p.(type) {
@@ -65,7 +69,7 @@ func noPool(p Pool) bool {
 
 // newSource looks at a pool that is not nil.
 func newSource(p Pool) *source {
-	s := &source{dials: errands{dial: true, most: maxDials}, binding: errands{keyed: true}}
+	s := &source{dials: errands.Group{Dial: true, Most: maxDials}, binding: errands.Group{Keyed: true}}
 	if m, ok := p.(*Mux); ok {
 		s.mux, s.get, s.polls = m, m.GetContext, pollsOfMux*max(m.Conns, 1)
 		if !noPool(m.Pool) {
@@ -82,7 +86,7 @@ func newSource(p Pool) *source {
 		}
 	}
 	if s.idle, _ = p.(interface{ IdleCount() int }); s.idle != nil {
-		s.borrows.idle = func() bool { return s.idle.IdleCount() > 0 }
+		s.borrows.Idle = func() bool { return s.idle.IdleCount() > 0 }
 	}
 	if rp, ok := p.(*redis.Pool); ok {
 		s.ofRedigo(rp)
@@ -169,7 +173,7 @@ func (s *source) lend(ctx, limit context.Context, b *boundConn, verb, key string
 	case s.tuned != nil:
 		b.Conn, err = s.get(limit)
 	default:
-		b.Conn, err = s.borrows.run(limit, s.get)
+		b.Conn, err = s.borrows.Fetch(limit, s.get)
 	}
 	return s.lent(ctx, limit, b, err, verb, key)
 }
@@ -207,11 +211,11 @@ func (s *source) dial(ctx context.Context) (redis.Conn, error) {
 	var err error
 	switch {
 	case s.own != nil:
-		c, err = s.dials.run(ctx, s.own)
+		c, err = s.dials.Fetch(ctx, s.own)
 	case s.mux != nil:
 		c, err = s.mux.source().dial(ctx)
 	default:
-		c, err = s.borrows.run(ctx, s.get)
+		c, err = s.borrows.Fetch(ctx, s.get)
 	}
 	if err == nil {
 		err = c.Err()
@@ -229,7 +233,7 @@ func (s *source) dial(ctx context.Context) (redis.Conn, error) {
 // returned is told that a connection went back to the pool.
 func (s *source) returned() {
 	if s.mux == nil && s.tuned == nil {
-		s.borrows.fetchIdle()
+		s.borrows.FetchIdle()
 	}
 }
 
@@ -241,7 +245,7 @@ func (s *source) doubt(borrowed time.Time) {
 	case s.tuned != nil:
 		s.tuned.doubt(borrowed)
 	case s.idle != nil && s.idle.IdleCount() > 0 && s.dropping.CompareAndSwap(false, true):
-		s.borrows.aside(func() {
+		s.borrows.Aside(func() {
 			defer s.dropping.Store(false)
 			s.dropIdle()
 		})
@@ -250,7 +254,7 @@ func (s *source) doubt(borrowed time.Time) {
 
 // dropIdle closes what is idle. More can come back meanwhile, which was in use.
 func (s *source) dropIdle() {
-	limit, cancel := context.WithTimeout(context.Background(), endLate)
+	limit, cancel := context.WithTimeout(context.Background(), errands.EndLate)
 	defer cancel()
 	for n := s.idle.IdleCount(); n > 0 && s.idle.IdleCount() > 0; n-- {
 		c, err := s.get(limit)
@@ -267,11 +271,11 @@ func (s *source) dropIdle() {
 // close lets go of connections that nobody needs any more. calm is closed when no call of the pool's is left that goes on
 // for nobody.
 func (s *source) close() (calm []<-chan struct{}) {
-	s.borrows.close()
-	s.dials.close()
-	calm = append(calm, s.borrows.calmed(), s.dials.calmed(), s.binding.calmed())
+	s.borrows.Close()
+	s.dials.Close()
+	calm = append(calm, s.borrows.Calm(), s.dials.Calm(), s.binding.Calm())
 	if s.tuned != nil {
-		calm = append(calm, s.tuned.dials.calmed())
+		calm = append(calm, s.tuned.dials.Calm())
 	}
 	return calm
 }
@@ -291,7 +295,7 @@ func (s *source) binds() bool { return s.bindings.Load() }
 // bound tells a connection of a cluster which node it must lead to, once; it may well dial for that. It returns no
 // connection if limit has ended before, and closes it then as soon as it can.
 func (s *source) bound(limit context.Context, c redis.Conn, key string) (redis.Conn, error) {
-	return s.binding.run(limit, func(context.Context) (redis.Conn, error) {
+	return s.binding.Fetch(limit, func(context.Context) (redis.Conn, error) {
 		return c, c.(bindingConn).Bind(key)
 	})
 }

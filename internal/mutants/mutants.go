@@ -501,32 +501,32 @@ var mutants = []mutant{
 		tests: "TestDialsAreFewWhileTheServerCannotBeReached",
 	},
 	{
-		name: "dials that hang without a limit", in: "errands.begin",
+		name: "dials that hang without a limit", in: "errands.Group.begin",
 		old:   "e.left < e.room() && ",
 		new:   "",
 		tests: "TestDialsThatHangAreFourAtMost",
 	},
 	{
-		name: "what is idle waits for dials that hang", in: "errands.fetchIdle",
-		old:   "if !full || !e.idle() {",
+		name: "what is idle waits for dials that hang", in: "errands.Group.FetchIdle",
+		old:   "if !full || !e.Idle() {",
 		new:   "if full = true; full {",
 		tests: "TestDialsThatHangKeepNobodyFromWhatIsIdle",
 	},
 	{
-		name: "more than one for what is idle", in: "errands.full",
+		name: "more than one for what is idle", in: "errands.Group.full",
 		old:   " && e.extra == nil",
 		new:   "",
 		tests: "TestDialsThatHangKeepNobodyFromWhatIsIdle|TestIdleConnectionsThatHangAreTestedOneMoreAtATime",
 	},
 	{
-		name: "a dial that never returns counts for ever", in: "errands.isLeft",
+		name: "a dial that never returns counts for ever", in: "errands.Group.isLeft",
 		old:   "func() { e.giveUpOn(x) }",
 		new:   "func() {}",
 		tests: "TestDialsThatNeverReturnDoNotEndALocker",
 	},
 	{
 		name: "borrowed without a bound", in: "source.lend",
-		old: `		b.Conn, err = s.borrows.run(limit, s.get)
+		old: `		b.Conn, err = s.borrows.Fetch(limit, s.get)
 	}
 	return s.lent`,
 		new: `		b.Conn, err = s.get(limit)

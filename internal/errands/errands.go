@@ -1,4 +1,8 @@
-package redigolock
+// Package errands fetches connections from where a context may not be honoured: a dial that takes none, a TLS handshake, a
+// pool's own test of what was idle. Each errand runs on a goroutine of its own, so that its caller can leave when its context
+// ends. An errand that was left goes on until its own timeouts end it, and what it then brings goes to whoever seeks a
+// connection longest, even if that one has an errand of its own under way.
+package errands
 
 import (
 	"context"
@@ -8,12 +12,12 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
 )
 
-// errands fetch connections from where a context may not be honoured: a dial that takes none, a TLS handshake, a pool's own
-// test of what was idle. Each errand runs on a goroutine of its own, so that its caller can leave when its context ends. An
-// errand that was left goes on until its own timeouts end it, and what it then brings goes to whoever seeks a connection
-// longest, even if that one has an errand of its own under way.
+// A Group runs errands, and bounds how many of them go on for nobody. Its fields must not be changed after first use, and it
+// must not be copied.
 //
 // While maxLeft errands go on for nobody, no other begins: a server that swallows every dial must not collect a goroutine
 // and a socket for each call. Whoever seeks a connection then waits for one of those, for as long as its context lets it.
@@ -22,11 +26,11 @@ import (
 // There are two exceptions. What is idle in the pool needs no dial, so it is fetched by one errand more, one after the other.
 // And a dial that no timeout ends must not end the Locker: what has gone on for nobody for stuckAfter counts no longer, but
 // only one of them in each stuckAfter, since its goroutine and its socket are lost.
-type errands struct {
-	dial  bool        // they dial; else they borrow. See begin and place
-	keyed bool        // what they bring is of use to their own callers only
-	most  int         // at most so many at a time; 0: no limit
-	idle  func() bool // the pool has an idle connection; nil: it does not say
+type Group struct {
+	Dial  bool        // They dial; else they borrow: see begin and place.
+	Keyed bool        // What they bring is of use to their own callers only.
+	Most  int         // At most so many at a time. Zero: no limit.
+	Idle  func() bool // The pool has an idle connection. Nil: it does not say.
 
 	mu      sync.Mutex // protects what follows; taken for moments only, and never while a func of the pool's runs
 	running int        // but for those that are stuck
@@ -42,16 +46,15 @@ type errands struct {
 }
 
 const (
-	maxLeft  = 4
-	maxDials = 8 // connections of its own that a Locker or a Mux dials at a time: after a break all its locks want one
+	maxLeft = 4
 
 	maxUnused = 64
 
 	// spareFor is how long a dialled connection that came too late is kept for the next who needs one.
 	spareFor = time.Second
-	// endLate is how long after its caller has left the context of a dial ends, if nothing has ended the dial before: it
+	// EndLate is how long after its caller has left the context of a dial ends, if nothing has ended the dial before: it
 	// may have no timeout but that.
-	endLate = 5 * time.Second
+	EndLate = 5 * time.Second
 	// stuckAfter is how long after its caller has left an errand is taken for one that never ends. It is longer than the
 	// timeouts that people set.
 	stuckAfter = time.Minute
@@ -64,7 +67,7 @@ type seeker struct {
 	fetch  func(context.Context) (redis.Conn, error)
 	got    chan fetched // capacity 1
 	begun  bool
-	over   bool        // it was served, or has left
+	served bool        // it needs its errand no more: it was served, or has left
 	left   bool        // its errand counts among those that are left
 	stuck  bool        // its errand counts no longer
 	end    *time.Timer // calls cancel, once it is left
@@ -82,10 +85,10 @@ type fetched struct {
 	panic any  // what the pool's func panicked with; nil: it did not
 }
 
-var errNoReturn = fmt.Errorf("%w: the dial ended its goroutine", ErrUnavailable)
+var errNoReturn = fmt.Errorf("%w: the dial ended its goroutine", fault.Unavailable)
 
-// run fetches a connection. It returns when ctx ends, whatever fetch does.
-func (e *errands) run(ctx context.Context, fetch func(context.Context) (redis.Conn, error)) (redis.Conn, error) {
+// Fetch fetches a connection. It returns when ctx ends, whatever fetch does.
+func (e *Group) Fetch(ctx context.Context, fetch func(context.Context) (redis.Conn, error)) (redis.Conn, error) {
 	e.mu.Lock()
 	if c := e.takeSpare(); c != nil {
 		e.mu.Unlock()
@@ -98,7 +101,7 @@ func (e *errands) run(ctx context.Context, fetch func(context.Context) (redis.Co
 	begun := x.begun
 	e.mu.Unlock()
 	if !begun {
-		e.fetchIdle()
+		e.FetchIdle()
 	}
 	select {
 	case r := <-x.got:
@@ -120,7 +123,7 @@ func (e *errands) run(ctx context.Context, fetch func(context.Context) (redis.Co
 }
 
 // newSeeker is one that was used before, with its channel, if there is one. The caller holds mu.
-func (e *errands) newSeeker() *seeker {
+func (e *Group) newSeeker() *seeker {
 	if n := len(e.unused); n > 0 {
 		x := e.unused[n-1]
 		e.unused = e.unused[:n-1]
@@ -130,7 +133,7 @@ func (e *errands) newSeeker() *seeker {
 }
 
 // reuse is for a seeker whose own errand has ended, so that nobody else knows it any more.
-func (e *errands) reuse(x *seeker) {
+func (e *Group) reuse(x *seeker) {
 	*x = seeker{got: x.got}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -150,17 +153,17 @@ func (r fetched) result() (redis.Conn, error) {
 // begin starts the errands that may be started. A dial does not see its caller's end, or it would be thrown away when
 // it takes longer than one call may; a borrow does, since a pool that honours it leaves nothing behind. The caller
 // holds mu.
-func (e *errands) begin() {
-	for len(e.waiting) > 0 && e.left < e.room() && (e.most == 0 || e.running < e.most) {
+func (e *Group) begin() {
+	for len(e.waiting) > 0 && e.left < e.room() && (e.Most == 0 || e.running < e.Most) {
 		e.beginFirst()
 	}
 }
 
 // beginFirst starts the errand of the one that has waited longest. The caller holds mu.
-func (e *errands) beginFirst() {
+func (e *Group) beginFirst() {
 	x := e.waiting[0]
 	e.waiting = slices.Delete(e.waiting, 0, 1)
-	if e.dial {
+	if e.Dial {
 		x.ctx, x.cancel = context.WithCancel(context.WithoutCancel(x.ctx))
 	}
 	x.begun = true
@@ -168,16 +171,16 @@ func (e *errands) beginFirst() {
 	go e.do(x)
 }
 
-// fetchIdle starts one errand for what is idle where those that are left keep others from beginning. It is called when
+// FetchIdle starts one errand for what is idle where those that are left keep others from beginning. It is called when
 // somebody waits, when an errand has ended, and when a connection went back to the pool.
-func (e *errands) fetchIdle() {
-	if e.idle == nil {
+func (e *Group) FetchIdle() {
+	if e.Idle == nil {
 		return
 	}
 	e.mu.Lock()
 	full := e.full()
 	e.mu.Unlock()
-	if !full || !e.idle() {
+	if !full || !e.Idle() {
 		return
 	}
 	e.mu.Lock()
@@ -189,23 +192,23 @@ func (e *errands) fetchIdle() {
 }
 
 // full reports whether somebody waits because of those that are left, and there is no extra. The caller holds mu.
-func (e *errands) full() bool {
+func (e *Group) full() bool {
 	return len(e.waiting) > 0 && e.left >= e.room() && e.extra == nil
 }
 
 // room is how many errands may go on for nobody. Keyed ones have more of it, for they lead to many nodes, and one that
 // hangs must not keep callers from the others. It still does when so many hang there: a place for each node would be the
 // remedy.
-func (e *errands) room() int {
-	if e.keyed {
+func (e *Group) room() int {
+	if e.Keyed {
 		return 16 * maxLeft
 	}
 	return maxLeft
 }
 
 // forget takes x out of those who seek. The caller holds mu.
-func (e *errands) forget(x *seeker) {
-	x.over = true
+func (e *Group) forget(x *seeker) {
+	x.served = true
 	if i := slices.Index(e.seeking, x); i >= 0 {
 		e.seeking = slices.Delete(e.seeking, i, i+1)
 	}
@@ -218,8 +221,8 @@ func (e *errands) forget(x *seeker) {
 }
 
 // leave is for a seeker that needs its errand no more, which may go on. The caller holds mu.
-func (e *errands) leave(x *seeker) {
-	if x.over {
+func (e *Group) leave(x *seeker) {
+	if x.served {
 		return
 	}
 	e.forget(x)
@@ -228,19 +231,19 @@ func (e *errands) leave(x *seeker) {
 	}
 	e.isLeft(x)
 	if x.cancel != nil {
-		x.end = time.AfterFunc(endLate, x.cancel)
+		x.end = time.AfterFunc(EndLate, x.cancel)
 	}
 }
 
 // isLeft counts an errand that goes on for nobody. The caller holds mu.
-func (e *errands) isLeft(x *seeker) {
+func (e *Group) isLeft(x *seeker) {
 	x.left = true
 	e.left++
 	x.doubt = time.AfterFunc(stuckAfter, func() { e.giveUpOn(x) })
 }
 
 // giveUpOn no longer counts an errand that has not ended, so that another may begin.
-func (e *errands) giveUpOn(x *seeker) {
+func (e *Group) giveUpOn(x *seeker) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !x.left {
@@ -257,7 +260,7 @@ func (e *errands) giveUpOn(x *seeker) {
 }
 
 // uncount is for an errand that has ended, or is stuck. The caller holds mu.
-func (e *errands) uncount(x *seeker) {
+func (e *Group) uncount(x *seeker) {
 	if x.stuck {
 		return
 	}
@@ -273,7 +276,7 @@ func (e *errands) uncount(x *seeker) {
 }
 
 // do is the goroutine of an errand.
-func (e *errands) do(x *seeker) {
+func (e *Group) do(x *seeker) {
 	r := fetched{err: errNoReturn}
 	defer func() { e.done(x, r) }()
 	defer func() {
@@ -285,7 +288,7 @@ func (e *errands) do(x *seeker) {
 }
 
 // done hands over what an errand has brought.
-func (e *errands) done(x *seeker, r fetched) {
+func (e *Group) done(x *seeker, r fetched) {
 	if x.cancel != nil {
 		x.cancel()
 	}
@@ -296,7 +299,7 @@ func (e *errands) done(x *seeker, r fetched) {
 	e.uncount(x)
 	var unwanted redis.Conn
 	switch {
-	case !x.over:
+	case !x.served:
 		e.forget(x)
 		r.own = true
 		x.got <- r
@@ -310,11 +313,11 @@ func (e *errands) done(x *seeker, r fetched) {
 	if unwanted != nil {
 		_ = unwanted.Close() // one that was borrowed goes back to its pool
 	}
-	e.fetchIdle()
+	e.FetchIdle()
 }
 
 // goOn is called when an errand has ended. The caller holds mu.
-func (e *errands) goOn() {
+func (e *Group) goOn() {
 	e.begin()
 	if e.left == 0 && e.calm != nil {
 		close(e.calm)
@@ -322,8 +325,8 @@ func (e *errands) goOn() {
 	}
 }
 
-// aside runs f as an errand that nobody waits for.
-func (e *errands) aside(f func()) {
+// Aside runs f as an errand that nobody waits for.
+func (e *Group) Aside(f func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	x := &seeker{}
@@ -341,14 +344,14 @@ func (e *errands) aside(f func()) {
 }
 
 // place gives a late connection to the one that seeks one longest, keeps it for a moment, or returns it. The caller holds mu.
-func (e *errands) place(c redis.Conn) (unwanted redis.Conn) {
+func (e *Group) place(c redis.Conn) (unwanted redis.Conn) {
 	switch {
-	case len(e.seeking) > 0 && !e.keyed:
+	case len(e.seeking) > 0 && !e.Keyed:
 		x := e.seeking[0]
 		e.leave(x)
 		x.got <- fetched{conn: c}
 		return nil
-	case e.dial && !e.closed:
+	case e.Dial && !e.closed:
 		late := &spare{c}
 		e.spare = append(e.spare, late)
 		time.AfterFunc(spareFor, func() { e.drop(late) })
@@ -358,7 +361,7 @@ func (e *errands) place(c redis.Conn) (unwanted redis.Conn) {
 }
 
 // takeSpare returns a late connection that was kept, nil if there is none. The caller holds mu.
-func (e *errands) takeSpare() redis.Conn {
+func (e *Group) takeSpare() redis.Conn {
 	if len(e.spare) == 0 {
 		return nil
 	}
@@ -368,7 +371,7 @@ func (e *errands) takeSpare() redis.Conn {
 }
 
 // drop closes a connection that was kept, if nobody has taken it.
-func (e *errands) drop(late *spare) {
+func (e *Group) drop(late *spare) {
 	e.mu.Lock()
 	i := slices.Index(e.spare, late)
 	if i >= 0 {
@@ -380,8 +383,8 @@ func (e *errands) drop(late *spare) {
 	}
 }
 
-// close keeps no more late connections.
-func (e *errands) close() {
+// Close keeps no more late connections.
+func (e *Group) Close() {
 	e.mu.Lock()
 	spare := e.spare
 	e.spare, e.closed = nil, true
@@ -391,8 +394,8 @@ func (e *errands) close() {
 	}
 }
 
-// calmed is closed when no errand goes on for nobody.
-func (e *errands) calmed() <-chan struct{} {
+// Calm returns a channel that is closed when no errand goes on for nobody.
+func (e *Group) Calm() <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.left == 0 {
@@ -404,4 +407,11 @@ func (e *errands) calmed() <-chan struct{} {
 		e.calm = make(chan struct{})
 	}
 	return e.calm
+}
+
+// Seeking is how many calls wait for a connection, and how many of these for their errand to begin.
+func (e *Group) Seeking() (all, notBegun int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.seeking), len(e.waiting)
 }

@@ -1,0 +1,252 @@
+package errands_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/errands"
+)
+
+// A conn is a connection that knows its number, and whether it was closed.
+type conn struct {
+	redis.Conn
+	n      int
+	closed chan struct{}
+}
+
+func (c *conn) Close() error { close(c.closed); return nil }
+
+func (c *conn) isClosed() bool {
+	select {
+	case <-c.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// A dialer takes its time for each connection, whatever the context says.
+type dialer struct {
+	takes func(n int) time.Duration
+
+	mu    sync.Mutex // protects what follows
+	now   int        // dials under way
+	most  int
+	conns []*conn
+}
+
+func (d *dialer) fetch(context.Context) (redis.Conn, error) {
+	d.mu.Lock()
+	c := &conn{n: len(d.conns), closed: make(chan struct{})}
+	d.conns = append(d.conns, c)
+	d.now++
+	d.most = max(d.most, d.now)
+	d.mu.Unlock()
+	time.Sleep(d.takes(c.n))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.now--
+	return c, nil
+}
+
+func always(takes time.Duration) func(int) time.Duration {
+	return func(int) time.Duration { return takes }
+}
+
+func within(d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	context.AfterFunc(ctx, cancel)
+	return ctx
+}
+
+// inBubble runs f in virtual time, and then lets all dials end.
+func inBubble(t *testing.T, f func(t *testing.T)) {
+	synctest.Test(t, func(t *testing.T) {
+		f(t)
+		time.Sleep(time.Hour)
+	})
+}
+
+// numberOf is that of a connection, -1 for none.
+func numberOf(c redis.Conn) int {
+	if c == nil {
+		return -1
+	}
+	return c.(*conn).n
+}
+
+func TestLateDialGoesToWhoSeeksLongest(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := &dialer{takes: func(n int) time.Duration { return []time.Duration{3, 60}[n] * time.Second }}
+		g := &errands.Group{Dial: true}
+		if _, err := g.Fetch(within(time.Second), d.fetch); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a dial of 3 s within 1 s: %v", err)
+		}
+		start := time.Now()
+		c, err := g.Fetch(within(time.Minute), d.fetch)
+		if took := time.Since(start); numberOf(c) != 0 || err != nil || took != 2*time.Second {
+			t.Errorf("who came next got connection %d after %v: %v", numberOf(c), took, err)
+		}
+	})
+}
+
+func TestLateDialIsKeptForAMomentAndThenClosed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := &dialer{takes: always(2 * time.Second)}
+		g := &errands.Group{Dial: true}
+		for range 2 {
+			_, _ = g.Fetch(within(time.Second), d.fetch)
+			time.Sleep(1500 * time.Millisecond)
+			if c, err := g.Fetch(within(time.Nanosecond), d.fetch); numberOf(c)%2 != 0 || err != nil {
+				t.Errorf("0.5 s after it came: %d, %v", numberOf(c), err)
+			}
+			_, _ = g.Fetch(within(time.Second), d.fetch)
+			time.Sleep(2500 * time.Millisecond)
+		}
+		for _, c := range d.conns {
+			if late := c.n%2 == 1; c.isClosed() != late {
+				t.Errorf("connection %d, of which half were taken: closed is %v", c.n, c.isClosed())
+			}
+		}
+	})
+}
+
+func TestWhatIsBorrowedLateGoesBackToThePool(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d, g := &dialer{takes: always(2 * time.Second)}, &errands.Group{}
+		_, _ = g.Fetch(within(time.Second), d.fetch)
+		<-g.Calm()
+		synctest.Wait()
+		if !d.conns[0].isClosed() {
+			t.Error("a connection that was lent late was kept")
+		}
+	})
+}
+
+// What binds leads to the node of one key: nobody else can use it.
+func TestKeyedErrandsServeTheirOwnCallers(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := &dialer{takes: func(n int) time.Duration { return []time.Duration{3, 4}[n] * time.Second }}
+		g := &errands.Group{Keyed: true}
+		_, _ = g.Fetch(within(time.Second), d.fetch)
+		if c, err := g.Fetch(within(time.Minute), d.fetch); numberOf(c) != 1 || err != nil {
+			t.Errorf("the second caller got connection %d: %v", numberOf(c), err)
+		}
+	})
+}
+
+func TestNoErrandBeginsWhileFourAreLeft(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d, g := &dialer{takes: always(30 * time.Second)}, &errands.Group{Dial: true}
+		for range 20 {
+			_, _ = g.Fetch(within(time.Second), d.fetch)
+		}
+		if d.most != 4 {
+			t.Errorf("%d dials went on for nobody, not 4", d.most)
+		}
+		<-g.Calm()
+		if all, notBegun := g.Seeking(); all+notBegun != 0 {
+			t.Errorf("%d seek a connection still", all+notBegun)
+		}
+		g.Close()
+	})
+}
+
+// A dial that no timeout ends must not end all others: one of them counts no longer after a minute, and no more than one a
+// minute.
+func TestStuckErrandsAreGivenUpOneAMinute(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		hangs := make(chan struct{})
+		g := &errands.Group{Dial: true}
+		begun := 0
+		fetch := func(context.Context) (redis.Conn, error) {
+			begun++
+			<-hangs
+			return nil, errors.New("in vain")
+		}
+		for range 5*60 + 30 {
+			_, _ = g.Fetch(within(time.Second), fetch)
+		}
+		if begun != 4+5 {
+			t.Errorf("in 5.5 minutes %d dials began, not 4 and one a minute", begun)
+		}
+		close(hangs)
+	})
+}
+
+func TestIdleConnectionsAreFetchedThoughFourAreLeft(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		idle := 0
+		g := &errands.Group{Idle: func() bool { return idle > 0 }}
+		hang := func(context.Context) (redis.Conn, error) {
+			time.Sleep(10 * time.Second)
+			return nil, errors.New("no server")
+		}
+		for range 4 {
+			_, _ = g.Fetch(within(time.Second), hang)
+		}
+		d := &dialer{takes: always(0)}
+		if _, err := g.Fetch(within(time.Second), d.fetch); err == nil || len(d.conns) != 0 {
+			t.Errorf("a fifth errand began: %v", err)
+		}
+		idle = 1
+		if _, err := g.Fetch(within(time.Second), d.fetch); err != nil {
+			t.Errorf("what is idle was not fetched: %v", err)
+		}
+	})
+}
+
+func TestAtMostMostAtATime(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d, g := &dialer{takes: always(time.Second)}, &errands.Group{Dial: true, Most: 3}
+		var all sync.WaitGroup
+		var served []int
+		var mu sync.Mutex
+		for range 9 {
+			all.Go(func() {
+				c, err := g.Fetch(within(time.Minute), d.fetch)
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				served = append(served, numberOf(c))
+			})
+		}
+		all.Wait()
+		slices.Sort(served)
+		if d.most != 3 || len(slices.Compact(served)) != 9 {
+			t.Errorf("%d dials at a time, for %v", d.most, served)
+		}
+	})
+}
+
+func TestPanicIsItsCallersBusiness(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := &errands.Group{}
+		defer func() {
+			if p := recover(); p != "of the user's" {
+				t.Errorf("the caller saw the panic %v", p)
+			}
+		}()
+		_, _ = g.Fetch(within(time.Second), func(context.Context) (redis.Conn, error) { panic("of the user's") })
+	})
+}
+
+func TestAsideIsPartOfTheCalm(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g, start := &errands.Group{}, time.Now()
+		g.Aside(func() { time.Sleep(time.Second) })
+		<-g.Calm()
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("calm after %v", took)
+		}
+	})
+}
