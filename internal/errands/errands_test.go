@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,6 +55,13 @@ func (d *dialer) fetch(context.Context) (redis.Conn, error) {
 	defer d.mu.Unlock()
 	d.now--
 	return c, nil
+}
+
+// seen is what was dialled so far, and how many dials went on at a time.
+func (d *dialer) seen() (conns []*conn, most int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.conns), d.most
 }
 
 func always(takes time.Duration) func(int) time.Duration {
@@ -110,7 +118,8 @@ func TestLateDialIsKeptForAMomentAndThenClosed(t *testing.T) {
 			_, _ = g.Fetch(within(time.Second), d.fetch)
 			time.Sleep(2500 * time.Millisecond)
 		}
-		for _, c := range d.conns {
+		conns, _ := d.seen()
+		for _, c := range conns {
 			if late := c.n%2 == 1; c.isClosed() != late {
 				t.Errorf("connection %d, of which half were taken: closed is %v", c.n, c.isClosed())
 			}
@@ -124,7 +133,7 @@ func TestWhatIsBorrowedLateGoesBackToThePool(t *testing.T) {
 		_, _ = g.Fetch(within(time.Second), d.fetch)
 		<-g.Calm()
 		synctest.Wait()
-		if !d.conns[0].isClosed() {
+		if conns, _ := d.seen(); !conns[0].isClosed() {
 			t.Error("a connection that was lent late was kept")
 		}
 	})
@@ -148,8 +157,8 @@ func TestNoErrandBeginsWhileFourAreLeft(t *testing.T) {
 		for range 20 {
 			_, _ = g.Fetch(within(time.Second), d.fetch)
 		}
-		if d.most != 4 {
-			t.Errorf("%d dials went on for nobody, not 4", d.most)
+		if _, most := d.seen(); most != 4 {
+			t.Errorf("%d dials went on for nobody, not 4", most)
 		}
 		<-g.Calm()
 		if all, notBegun := g.Seeking(); all+notBegun != 0 {
@@ -165,17 +174,17 @@ func TestStuckErrandsAreGivenUpOneAMinute(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		hangs := make(chan struct{})
 		g := &errands.Group{Dial: true}
-		begun := 0
+		var begun atomic.Int32
 		fetch := func(context.Context) (redis.Conn, error) {
-			begun++
+			begun.Add(1)
 			<-hangs
 			return nil, errors.New("in vain")
 		}
 		for range 5*60 + 30 {
 			_, _ = g.Fetch(within(time.Second), fetch)
 		}
-		if begun != 4+5 {
-			t.Errorf("in 5.5 minutes %d dials began, not 4 and one a minute", begun)
+		if n := begun.Load(); n != 4+5 {
+			t.Errorf("in 5.5 minutes %d dials began, not 4 and one a minute", n)
 		}
 		close(hangs)
 	})
@@ -183,8 +192,8 @@ func TestStuckErrandsAreGivenUpOneAMinute(t *testing.T) {
 
 func TestIdleConnectionsAreFetchedThoughFourAreLeft(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		idle := 0
-		g := &errands.Group{Idle: func() bool { return idle > 0 }}
+		var idle atomic.Int32
+		g := &errands.Group{Idle: func() bool { return idle.Load() > 0 }}
 		hang := func(context.Context) (redis.Conn, error) {
 			time.Sleep(10 * time.Second)
 			return nil, errors.New("no server")
@@ -193,10 +202,11 @@ func TestIdleConnectionsAreFetchedThoughFourAreLeft(t *testing.T) {
 			_, _ = g.Fetch(within(time.Second), hang)
 		}
 		d := &dialer{takes: always(0)}
-		if _, err := g.Fetch(within(time.Second), d.fetch); err == nil || len(d.conns) != 0 {
+		_, err := g.Fetch(within(time.Second), d.fetch)
+		if conns, _ := d.seen(); err == nil || len(conns) != 0 {
 			t.Errorf("a fifth errand began: %v", err)
 		}
-		idle = 1
+		idle.Store(1)
 		if _, err := g.Fetch(within(time.Second), d.fetch); err != nil {
 			t.Errorf("what is idle was not fetched: %v", err)
 		}
@@ -222,8 +232,8 @@ func TestAtMostMostAtATime(t *testing.T) {
 		}
 		all.Wait()
 		slices.Sort(served)
-		if d.most != 3 || len(slices.Compact(served)) != 9 {
-			t.Errorf("%d dials at a time, for %v", d.most, served)
+		if _, most := d.seen(); most != 3 || len(slices.Compact(served)) != 9 {
+			t.Errorf("%d dials at a time, for %v", most, served)
 		}
 	})
 }
