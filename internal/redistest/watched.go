@@ -74,7 +74,7 @@ func runSentinel(file string, config WatchedConfig, port int) (*Server, error) {
 	lines := []string{
 		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d %d", MasterName, port, config.Sentinels/2+1),
 		fmt.Sprintf("sentinel down-after-milliseconds %s %d", MasterName, config.DownAfter.Milliseconds()),
-		fmt.Sprintf("sentinel failover-timeout %s 5000", MasterName),
+		fmt.Sprintf("sentinel failover-timeout %s 1500", MasterName),
 		fmt.Sprintf("sentinel parallel-syncs %s %d", MasterName, config.Replicas),
 	}
 	if config.Password != "" {
