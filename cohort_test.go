@@ -128,7 +128,13 @@ func TestCohortExtendsAShortLease(t *testing.T) {
 		if left := pass(ttl); left != validFor(ttl) || r.pttl(r.key) < ttl/2 {
 			t.Errorf("%v is left, and %v at the server", left, r.pttl(r.key))
 		}
-		if n := len(r.sent("fairextend")); n != 1 {
+		n := 0
+		for _, q := range r.sent("fairextend") {
+			if q.Args[len(q.Args)-1] != "1" { // else the waiter asks whether it is held still, as the time that has passed wants it
+				n++
+			}
+		}
+		if n != 1 {
 			t.Errorf("%d extends were sent", n)
 		}
 		if left := pass(time.Hour); left != validFor(time.Hour) || r.pttl(r.key) < 50*time.Minute {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/groupcommit"
 )
@@ -144,7 +145,7 @@ type FairReply struct {
 // ReadFair reads such a reply.
 func ReadFair(reply any) (FairReply, bool) {
 	r, ok := readFair(reply)
-	return FairReply{r.was, r.said, r.holder, r.left, r.deaf}, ok
+	return FairReply{r.was, int64(r.Said), r.Holder, r.Left, r.Err}, ok
 }
 
 // LocalWaiters is how many calls of Acquire wait for the key.
@@ -152,9 +153,7 @@ func LocalWaiters(l *Locker, key string) (n int) {
 	l.state.fair.mu.Lock()
 	defer l.state.fair.mu.Unlock()
 	if s := l.state.fair.slots[key]; s != nil {
-		for x := s.head; x != nil; x = x.next {
-			n++
-		}
+		n = s.q.Waiting()
 	}
 	return n
 }
@@ -183,8 +182,8 @@ var ChannelOf = channelOf
 func WaitingEntry(l *Locker, key string) string {
 	l.state.fair.mu.Lock()
 	defer l.state.fair.mu.Unlock()
-	if s := l.state.fair.slots[key]; s != nil && s.w != nil {
-		return s.w.entry
+	if s := l.state.fair.slots[key]; s != nil {
+		return s.q.Entry()
 	}
 	return ""
 }
@@ -194,7 +193,7 @@ func PokesAgain(l *Locker, key string) bool {
 	l.state.fair.mu.Lock()
 	defer l.state.fair.mu.Unlock()
 	s := l.state.fair.slots[key]
-	return s != nil && s.w != nil && s.w.again
+	return s != nil && s.q.PokesAgain()
 }
 
 // FairOwes reports whether the release of some token is not confirmed yet.
@@ -202,7 +201,7 @@ func FairOwes(l *Locker) bool {
 	l.state.fair.mu.Lock()
 	defer l.state.fair.mu.Unlock()
 	for _, s := range l.state.fair.slots {
-		if len(s.owed) > 0 {
+		if s.q.Owes() {
 			return true
 		}
 	}
@@ -214,7 +213,7 @@ func Placed(l *Locker, key string) bool {
 	l.state.fair.mu.Lock()
 	defer l.state.fair.mu.Unlock()
 	s := l.state.fair.slots[key]
-	return s != nil && s.w != nil && s.w.placed
+	return s != nil && s.q.State() == fairqueue.Queued
 }
 
 // FairCloseWaits reports whether Close waits for what a fair Locker has in flight, or has to give up.
@@ -252,8 +251,9 @@ func FillFair(l *Locker, n int, left time.Duration) {
 	for i := range n {
 		key := "key" + strconv.Itoa(i)
 		s := l.slotOf(key)
-		s.hold(&Lock{locker: l, key: key, token: key, ttl: left, deadline: now.Add(left)})
-		s.settle()
+		k := &Lock{locker: l, key: key, token: key, ttl: left}
+		s.q.Tried(now, k.handle(context.Background()), now.Add(left), &f.then)
+		s.follow(now)
 	}
 	f.sweep.stop()
 }

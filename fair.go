@@ -9,36 +9,31 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
 )
 
 // Locker.Fair: the waiters of a key queue in Redis, one entry for each Locker with a local FIFO behind it, and a release
 // hands the key to the next of them in its own script, which also queues the releasing Locker's next waiter.
 //
-//	fair.go         acquire, and what a Locker keeps for it
-//	fairslot.go     a slot: what a Locker knows of one key
-//	fairsweep.go    forgets the slots that are no longer used
-//	fairdebt.go     the tokens of a slot that are to be released, or must be remembered as dead
-//	fairnext.go     what is to be sent next for it
-//	fairreply.go    what each reply, message and failure does to a slot
-//	fairsend.go     sends the scripts, and reads their replies
-//	fairrelease.go  release
-//	fairline.go     the subscription
-//	fairwire.go     what goes over its connection
-//	cohort.go       hand-offs without any command
-//	luafair.go      the scripts
+//	internal/fairqueue  decides: what a Locker knows of one key, and what follows from each event
+//	fair.go             acquire, and what a Locker keeps for it
+//	fairrelease.go      release
+//	fairslot.go         tells a slot's queue what happens, and does what it says
+//	fairsweep.go        forgets the slots that are no longer used
+//	fairsend.go         sends the scripts, and reads their replies
+//	fairline.go         the subscription
+//	fairwire.go         what goes over its connection
+//	luafair.go          the scripts
 //
-// A slot is idle, entering (its token was sent), queued (a reply said so), held, held+w (its holder is lost, and a token
-// waits), or quitting; each of its tokens may be owed. internal/fairmodel has the table of these states and all events, and
-// explores it.
-//
-// Whoever has the mutex decides what is sent next, and marks it as in flight; it is sent without the mutex, by the waiter
-// that has just come, by the releaser, or by a goroutine that lives for this one command. At most one command that
-// names the slot's waiting token is in flight.
+// Whoever has the mutex tells a slot's queue what has happened, and does what it says: commands are sent without the mutex, by
+// the waiter that has just come, by the releaser, or by a goroutine that lives for this one command.
 type fair struct {
 	mu      sync.Mutex // protects this and all slots; taken for moments only, never while anything is sent
-	id      string     // of this Locker, in its channels
-	sharded bool       // messages are sharded (Redis Cluster); set before the first use, for the cluster work to switch on
+	rules   fairqueue.Config
+	then    fairqueue.Actions // what follows from the newest event
+	id      string            // of this Locker, in its channels
+	sharded bool              // messages are sharded (Redis Cluster); set before the first use, for the cluster work to switch on
 	slots   map[string]*slot
 	sweep   sweep
 	line    line
@@ -54,24 +49,12 @@ const (
 	// queueName makes the queue's key. The number is that of the entries' format: versions of this package that do not
 	// read each other's entries must not share a queue.
 	queueName = "redigolock-q1"
-	// pokeCap is how long a waiting Locker goes without asking. It bounds what a foreign DEL costs, and a plain Locker's
-	// release, which do not hand over.
-	pokeCap = time.Second
-	// linger is how long a subscription lives after the last wait.
-	linger = 3 * time.Second
-	// lookAtDead is how often a slot looks which tokens it need not remember any longer.
-	lookAtDead = time.Second
 )
 
-// A waiter is one call of Acquire.
+// A waiter is one call of Acquire. Its handle is made with it, and is nobody's before it has the lock.
 type waiter struct {
-	ctx  context.Context
-	ttl  time.Duration
-	done chan struct{} // closed when lock or err is set
-	lock *Lock
+	done chan struct{} // closed when the handle has the lock, or err is set
 	err  error
-	prev *waiter // in the slot's FIFO
-	next *waiter
 }
 
 // checkFair is what a fair Locker needs besides.
@@ -105,67 +88,89 @@ func (l *Locker) acquireFair(ctx context.Context, key string, ttl time.Duration)
 
 // queue waits in the FIFO.
 func (l *Locker) queue(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
-	x := &waiter{ctx: ctx, ttl: ttl, done: make(chan struct{})}
+	k := &Lock{locker: l, key: key, ttl: ttl, waiter: &waiter{done: make(chan struct{})}}
 	f := &l.state.fair
 	f.mu.Lock()
 	if l.state.closed.Load() { // Close may have looked at the slots already
 		f.mu.Unlock()
 		return nil, fmt.Errorf("%w: acquire %s", ErrClosed, fault.Quote(key))
 	}
-	s := l.slotOf(key)
-	s.push(x)
-	cmd := s.first(x)
-	s.settle()
+	s, now := l.slotOf(key), l.now()
+	s.q.Joined(now, fairqueue.Waiter{Who: k, TTL: ttl, Ctx: l.observed(ctx)}, &f.then)
+	cmd := s.follow(now)
 	f.mu.Unlock()
 	ok := false
 	defer func() {
 		if !ok {
-			s.desert(x)
+			s.desert(ctx, k)
 		}
 	}()
-	if cmd.kind != nothing {
-		l.perform(ctx, s, cmd, nil)
+	if cmd.Kind != fairqueue.Nothing {
+		l.perform(ctx, s, &cmd, nil)
 	}
-	k, err := l.wait(ctx, s, x)
+	err := l.wait(ctx, s, k)
 	ok = true
 	l.tellTooLate(ctx, key, err)
-	return k, err
+	if err != nil {
+		return nil, err
+	}
+	k.waiter = nil
+	return k, nil
+}
+
+// observed is ctx if an Observer may be told of what is sent for it later, else nil: then it need not be kept.
+func (l *Locker) observed(ctx context.Context) context.Context {
+	if l.Observer == nil {
+		return nil
+	}
+	return ctx
 }
 
 // desert takes a waiter out of the FIFO whose goroutine ends: the user's code has panicked in it, in a pool, a connection or
 // an Observer. If it had its lock already, nobody else knows of that.
-func (s *slot) desert(x *waiter) {
+func (s *slot) desert(ctx context.Context, k *Lock) {
 	f := &s.l.state.fair
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	select {
-	case <-x.done:
-		if x.lock != nil {
-			x.lock.desert(x.ctx)
+	case <-k.waiter.done:
+		if k.waiter.err == nil {
+			k.desert(ctx)
 		}
 	default:
-		s.remove(x)
-		s.settle()
+		s.left(k)
 	}
+}
+
+// left tells the queue that a waiter has left. The caller holds f.mu.
+func (s *slot) left(k *Lock) {
+	now := s.l.now()
+	s.q.Left(now, k, &s.l.state.fair.then)
+	s.follow(now)
 }
 
 // desert has a lock released in the background that nobody was given. The caller holds f.mu.
 func (k *Lock) desert(ctx context.Context) {
 	k.latch()
-	s := k.locker.slotOf(k.key)
-	s.owe(ctx, k.token, k.longest())
-	if s.h == k {
-		s.h = nil
-	}
-	s.settle()
+	s, now := k.locker.slotOf(k.key), k.locker.now()
+	s.q.Deserted(now, k.handle(ctx), &k.locker.state.fair.then)
+	s.follow(now)
 }
 
-// wait returns when x has its lock or its error, or has given up. A lock that came in the same moment is returned.
-func (l *Locker) wait(ctx context.Context, s *slot, x *waiter) (*Lock, error) {
+// handle is what the queue is told of a handle. Its context is for the Observer.
+func (k *Lock) handle(ctx context.Context) fairqueue.Handle {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return fairqueue.Handle{Who: k, Token: k.token, TTL: k.ttl, Most: max(k.ttl, k.most), Ctx: k.locker.observed(ctx)}
+}
+
+// wait returns when k has its lock or its error, or its waiter has given up. A lock that came in the same moment is returned.
+func (l *Locker) wait(ctx context.Context, s *slot, k *Lock) error {
+	x := k.waiter
 	var end error
 	select {
 	case <-x.done:
-		return x.lock, x.err
+		return x.err
 	case <-ctx.Done():
 		end = fault.OfContext(ctx)
 	case <-l.closingChan():
@@ -176,36 +181,27 @@ func (l *Locker) wait(ctx context.Context, s *slot, x *waiter) (*Lock, error) {
 	defer f.mu.Unlock()
 	select {
 	case <-x.done:
-		return x.lock, x.err
+		return x.err
 	default:
 	}
-	s.remove(x)
-	err := s.gaveUp(end)
-	s.settle()
-	return nil, err
-}
-
-// gaveUp is the error of a waiter that has left the FIFO for the reason end.
-func (s *slot) gaveUp(end error) error {
-	err := fmt.Errorf("redigolock: acquire %s: gave up: %w", fault.Quote(s.key), end)
-	if held := s.heldNow(); held != nil {
-		err = fmt.Errorf("%w; %w", err, held)
-	}
-	if s.trouble != nil {
-		err = fmt.Errorf("%w; and before: %w", err, s.trouble)
-	}
-	if s.head == nil && s.w != nil && !s.w.placed && !errors.Is(err, ErrUnknown) {
-		err = fmt.Errorf("%w; %w: its last command was not answered", err, ErrUnknown)
-	}
+	err := s.givesUp(end)
+	s.left(k)
 	return err
 }
 
-// heldNow is what is known of the holder, nil if it is not known that there is one.
-func (s *slot) heldNow() *HeldError {
-	if k := s.h; k != nil && !k.isOver() {
-		return &HeldError{Key: s.key, Holder: holderOf(k.token), TTL: k.Deadline().Sub(s.l.now())}
+// givesUp is the error of a waiter that leaves the FIFO for the reason end.
+func (s *slot) givesUp(end error) error {
+	err := fmt.Errorf("redigolock: acquire %s: gave up: %w", fault.Quote(s.key), end)
+	if token, left := s.q.Holder(s.l.now()); token != "" {
+		err = fmt.Errorf("%w; %w", err, &HeldError{Key: s.key, Holder: holderOf(token), TTL: left})
 	}
-	return s.held
+	if trouble := s.q.Trouble(); trouble != nil {
+		err = fmt.Errorf("%w; and before: %w", err, trouble)
+	}
+	if s.q.Waiting() == 1 && s.q.State() == fairqueue.Entering && !errors.Is(err, ErrUnknown) {
+		err = fmt.Errorf("%w; %w: its last command was not answered", err, ErrUnknown)
+	}
+	return err
 }
 
 // tryFair is TryAcquire. Its token is not that of the slot, for it never waits.
@@ -231,42 +227,53 @@ func (k *Lock) tryFair(ctx context.Context) error {
 	s.users++ // so that it is not thrown away meanwhile
 	f.mu.Unlock()
 	by := time.Now().Add(min(l.opTimeout(), k.ttl))
-	cmd := command{kind: try, t: &ticket{token: k.token, ttl: k.ttl, ctx: ctx}}
+	cmd := k.asking()
 	ok := false
 	defer func() {
 		if !ok {
-			s.desertTry(cmd.t)
+			s.desertTry(ctx, k)
 		}
 	}()
-	start, r, err := l.send(ctx, s, cmd, &k.conn)
-	if err == nil && r.said != saysGranted {
+	start, r, err := l.send(ctx, s, &cmd, &k.conn)
+	if err == nil && r.Said != fairqueue.Granted {
 		err = s.heldBy(r)
 	}
 	l.Observer.outcome(ctx, k.key, "acquire", err)
 	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
-		start, r.left, err = k.tryFairAgain(ctx, s, &cmd, by, err)
+		start, r.Left, err = k.tryFairAgain(ctx, s, by, err)
 	}
 	ok = true
-	err = l.concludeTry(ctx, s, k, cmd.t, start, r.left, err)
+	err = k.concludeTry(ctx, s, start, r.Left, err)
 	l.tellTooLate(ctx, k.key, err)
 	return err
 }
 
+// asking is the command of a TryAcquire.
+func (k *Lock) asking() fairqueue.Command {
+	return fairqueue.Command{Kind: fairqueue.Try, Token: k.token, TTL: k.ttl}
+}
+
 // desertTry is desert for a TryAcquire.
-func (s *slot) desertTry(t *ticket) {
+func (s *slot) desertTry(ctx context.Context, k *Lock) {
 	f := &s.l.state.fair
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.users--
-	s.oweLate(t)
-	s.settle()
+	s.tryLost(ctx, k)
+}
+
+// tryLost leaves the token of a TryAcquire to the clean-up. The caller holds f.mu.
+func (s *slot) tryLost(ctx context.Context, k *Lock) {
+	now := s.l.now()
+	s.q.TryLost(now, k.handle(ctx), &s.l.state.fair.then)
+	s.follow(now)
 }
 
 // tryFairAgain asks once more, on a connection of its own, until by: for the lock with the token of the try that was lost,
 // else for the lock with a new one, since a token is sent by one TRY only. The old one is owed then: its TRY may still be on
 // its way.
-func (k *Lock) tryFairAgain(ctx context.Context, s *slot, cmd *command, by time.Time, lost error) (start time.Time, left time.Duration, err error) {
-	l, first := k.locker, cmd.t
+func (k *Lock) tryFairAgain(ctx context.Context, s *slot, by time.Time, lost error) (start time.Time, left time.Duration, err error) {
+	l, first := k.locker, k.token
 	timeout := time.Until(by)
 	if timeout <= 0 {
 		return start, 0, lost
@@ -277,13 +284,14 @@ func (k *Lock) tryFairAgain(ctx context.Context, s *slot, cmd *command, by time.
 		if !errors.Is(err, ErrNotHeld) {
 			return err
 		}
-		s.replaceTry(ctx, k, cmd)
+		s.replaceTry(ctx, k)
 		start = l.now()
-		r, err := s.run(ctx, c, *cmd)
-		if left = r.left; err == nil && r.said != saysGranted {
+		cmd := k.asking()
+		r, err := s.run(ctx, c, &cmd)
+		if left = r.Left; err == nil && r.Said != fairqueue.Granted {
 			err = s.heldBy(r)
 		}
-		if r.holder == first.token { // it was carried out just now, and is being released
+		if r.Holder == first { // it was carried out just now, and is being released
 			err = lost
 		}
 		return err
@@ -296,49 +304,59 @@ func (k *Lock) tryFairAgain(ctx context.Context, s *slot, cmd *command, by time.
 		return start, left, nil
 	case ctxErr != nil:
 		return start, 0, fmt.Errorf("%w (%w)", lost, ctxErr)
-	case cmd.t == first: // nothing more is known of it
+	case k.token == first: // nothing more is known of it
 		return start, 0, lost
 	}
 	return start, 0, err
 }
 
 // replaceTry gives a TryAcquire a new token, and leaves the old one to the clean-up.
-func (s *slot) replaceTry(ctx context.Context, k *Lock, cmd *command) {
+func (s *slot) replaceTry(ctx context.Context, k *Lock) {
 	f := &s.l.state.fair
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s.oweLate(cmd.t)
+	s.tryLost(ctx, k)
 	k.token = s.l.newToken()
 	k.conn.token = k.token
-	cmd.t = &ticket{token: k.token, ttl: k.ttl, ctx: ctx}
-	s.settle()
+}
+
+// heldBy is the error of a TryAcquire that was told who has the lock.
+func (s *slot) heldBy(r fairReply) error {
+	f := &s.l.state.fair
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := s.l.now()
+	s.q.TryRefused(now, r.Reply, &f.then)
+	s.follow(now)
+	return &HeldError{Key: s.key, Holder: holderOf(r.Holder), TTL: max(r.Left, 0)}
 }
 
 // concludeTry makes a lock that was obtained the slot's, and leaves one that may have been to the clean-up.
-func (l *Locker) concludeTry(ctx context.Context, s *slot, k *Lock, t *ticket, start time.Time, left time.Duration, err error) error {
+func (k *Lock) concludeTry(ctx context.Context, s *slot, start time.Time, left time.Duration, err error) error {
+	l := k.locker
 	f := &l.state.fair
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.users--
-	defer s.settle()
 	if errors.Is(err, errUnread) && !errors.Is(err, ErrUnknown) {
 		err = alsoUnknown(err)
 	}
-	if errors.Is(err, ErrUnknown) {
-		s.oweLate(t)
+	now := l.now()
+	switch {
+	case errors.Is(err, ErrUnknown):
+		s.q.TryLost(now, k.handle(ctx), &f.then)
+	case err != nil:
+		s.q.Wake(now, &f.then)
+	default:
+		k.acquired, k.deadline = start, deadline(start, left)
+		if s.q.Tried(now, k.handle(ctx), k.deadline, &f.then) {
+			k.countHeld(now)
+		} else {
+			err = tooLate("try acquire", k.key, k.ttl)
+		}
 	}
-	if err != nil {
-		return err
-	}
-	k.acquired, k.deadline = start, deadline(start, left)
-	if k.over(l.now()) {
-		s.owe(ctx, k.token, k.ttl)
-		return tooLate("try acquire", k.key, k.ttl)
-	}
-	k.countHeld(l.now())
-	s.hold(k)
-	s.passes, s.since = 0, l.now()
-	return nil
+	s.follow(now)
+	return err
 }
 
 // tellTooLate tells of a grant that came too late: its command went well, and the acquire has failed all the same.
@@ -357,10 +375,10 @@ func tooLate(verb, key string, ttl time.Duration) error {
 func (l *Locker) closeFair(most time.Duration) {
 	f := &l.state.fair
 	f.mu.Lock()
-	now := time.Now()
+	now := l.now()
 	for _, s := range inOrder(f.slots) {
-		s.hurry(now) // Close waits for it
-		s.settle()
+		s.q.Closing(now, &f.then)
+		s.follow(now)
 	}
 	idle := make(chan struct{})
 	f.idle = idle
@@ -370,10 +388,11 @@ func (l *Locker) closeFair(most time.Duration) {
 	f.mu.Lock()
 	f.closed, f.idle = true, nil
 	f.sweep.stop()
-	done := f.line.end()
+	now = l.now()
+	done := f.line.end(now)
 	for _, s := range inOrder(f.slots) {
-		s.owed, s.quit = nil, nil
-		s.settle()
+		s.q.Closed(now, &f.then)
+		s.follow(now)
 	}
 	f.mu.Unlock()
 	if done != nil {

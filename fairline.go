@@ -47,12 +47,11 @@ type question struct {
 const pingEvery = time.Second
 
 // want has the line hear a slot's channel. The caller holds f.mu.
-func (n *line) want(s *slot, now time.Time) {
+func (n *line) want(s *slot) {
 	if n.ending {
 		return
 	}
-	s.sub, s.ask, s.tries = making, 0, 0
-	s.tryAt = now.Add(pauseAfter(0))
+	s.ask = 0
 	if n.slots == nil {
 		n.slots, n.wake = map[string]*slot{}, make(chan struct{}, 1)
 	}
@@ -65,10 +64,9 @@ func (n *line) want(s *slot, now time.Time) {
 	wake(n.wake)
 }
 
-// renew makes a new connection: on this one the server that answers does not hear s. The caller holds f.mu.
-func (n *line) renew(s *slot) {
-	if s.sub == confirmed && n.conn != nil {
-		s.sub = making
+// renew makes a new connection: the server that answers does not hear this one. The caller holds f.mu.
+func (n *line) renew() {
+	if n.conn != nil {
 		hangUp(n.conn)
 	}
 }
@@ -83,10 +81,10 @@ func hangUp(c redis.Conn) {
 }
 
 // end ends the line, and returns what is closed when it has ended, nil if it has. The caller holds f.mu.
-func (n *line) end() <-chan struct{} {
+func (n *line) end(now time.Time) <-chan struct{} {
 	n.ending = true
 	for _, s := range n.inOrder() {
-		n.forget(s)
+		n.silence(s, now)
 	}
 	if n.done == nil {
 		return nil
@@ -95,13 +93,20 @@ func (n *line) end() <-chan struct{} {
 	return n.done
 }
 
-// forget drops a slot that nobody waits for. The caller holds f.mu.
+// forget drops a slot that nobody waits for, or that cannot be heard. The caller holds f.mu, and tells the queue.
 func (n *line) forget(s *slot) {
 	delete(n.slots, s.channel)
 	if s.ask != 0 {
 		n.leaving = append(n.leaving, s.channel)
 	}
-	s.sub, s.ask = deaf, 0
+	s.ask = 0
+}
+
+// silence drops a slot that nobody waits for.
+func (n *line) silence(s *slot, now time.Time) {
+	n.forget(s)
+	s.q.Silenced(now, &n.l.state.fair.then)
+	s.follow(now)
 }
 
 // run dials, and dials again. If the user's code ends its goroutine, another goes on.
@@ -171,11 +176,10 @@ func inOrder(slots map[string]*slot) []*slot {
 
 // over lets go of the slots that nobody has waited for, for long. The caller holds f.mu.
 func (n *line) over() bool {
-	now := time.Now()
+	now := n.l.now()
 	for _, s := range n.inOrder() {
-		if s.head == nil && s.w == nil && s.quit == nil && now.Sub(s.waited) > linger {
-			n.forget(s)
-			s.settle()
+		if s.q.Rests(now) {
+			n.silence(s, now)
 		}
 	}
 	return len(n.slots) == 0
@@ -208,15 +212,15 @@ func (n *line) failed(err error) {
 
 // refused goes by what a slot cannot be heard for. The caller holds f.mu.
 func (n *line) refused(s *slot, err error) {
-	s.trouble = err
-	if s.head != nil && n.l.Observer != nil {
-		n.untold = append(n.untold, refusal{context.WithoutCancel(s.head.ctx), s.key, err})
+	if x, waits := s.q.First(); waits && x.Ctx != nil {
+		n.untold = append(n.untold, refusal{context.WithoutCancel(x.Ctx), s.key, err})
 	}
-	if !fault.Transient(err) {
-		s.failAll(err)
+	now, forGood := n.l.now(), !fault.Transient(err)
+	if forGood {
 		n.forget(s)
 	}
-	s.settle()
+	s.q.Refused(now, err, forGood, &n.l.state.fair.then)
+	s.follow(now)
 }
 
 // tell tells the Observer what was refused. The caller does not hold f.mu.
@@ -254,9 +258,10 @@ func (n *line) ended(c redis.Conn, broken <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n.conn = nil
-	now := time.Now()
+	now := n.l.now()
 	for _, s := range n.inOrder() {
-		s.sub, s.ask, s.tryAt = making, 0, now.Add(pauseAfter(s.tries))
-		s.settle()
+		s.ask = 0
+		s.q.Unheard(now, &f.then)
+		s.follow(now)
 	}
 }

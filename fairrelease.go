@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
 )
 
@@ -12,24 +15,30 @@ import (
 // first that waits. A hand-off within the cohort has to be made by by.
 func (k *Lock) releaseFair(ctx context.Context, by time.Time) error {
 	l := k.locker
+	h := k.handle(ctx)
+	h.Over = k.isOver()
 	f := &l.state.fair
 	f.mu.Lock()
-	s := l.slotOf(k.key)
-	if l.Cohort.Passes > 0 && s.passOn(ctx, k, by) {
-		s.settle()
-		f.mu.Unlock()
+	s, now := l.slotOf(k.key), l.now()
+	s.q.Released(now, h, &f.then)
+	if f.then.Mine.Kind == fairqueue.Extend {
+		s.users++
+	}
+	cmd := s.follow(now)
+	f.mu.Unlock()
+	if cmd.Kind == fairqueue.Extend {
+		cmd = s.extendForNext(ctx, k, by, &cmd)
+	}
+	if cmd.Kind == fairqueue.Nothing { // it was handed on
 		return nil
 	}
-	cmd := s.leaving(ctx, k)
-	s.settle()
-	f.mu.Unlock()
 	done := false
 	defer func() {
 		if !done { // also if the user's code panics
-			s.forgo(cmd.o)
+			s.forgo(cmd.Debt)
 		}
 	}()
-	r, err := l.perform(ctx, s, cmd, &k.conn)
+	r, err := l.perform(ctx, s, &cmd, &k.conn)
 	if err == nil {
 		done = true
 		return k.releasedFair(r, err)
@@ -37,38 +46,51 @@ func (k *Lock) releaseFair(ctx context.Context, by time.Time) error {
 	if !fault.Transient(err) {
 		return err
 	}
-	cmd.t, cmd.fresh = nil, true // an entry is queued by one command only: the slot asks what became of it
-	r, again := l.perform(ctx, s, cmd, nil)
+	cmd.Token, cmd.Entry, cmd.Own = "", "", true // an entry is queued by one command only: the slot asks what became of it
+	r, again := l.perform(ctx, s, &cmd, nil)
 	return k.releasedAgain(err, k.releasedFair(r, again))
 }
 
-// leaving takes the handle out of its slot, and makes the REL. The next waiter's entry goes along only if the handle is the
-// slot's, no other entry of the slot can be queued, and the channel is heard.
-func (s *slot) leaving(ctx context.Context, k *Lock) command {
-	o := s.owe(ctx, k.token, k.longest())
-	o.busy, o.kept = true, true
-	cmd := command{kind: rel, o: o}
-	if s.h != k {
-		return cmd
+// extendForNext extends the lease for the next local waiter, until by at most, and returns what Release is to send then.
+func (s *slot) extendForNext(ctx context.Context, k *Lock, by time.Time, cmd *fairqueue.Command) (mine fairqueue.Command) {
+	var left time.Duration
+	var d time.Time
+	returned := false
+	defer func() {
+		h := k.handle(ctx)
+		h.Over = k.isOver()
+		f := &s.l.state.fair
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		s.users--
+		now := s.l.now()
+		if returned {
+			s.q.Extended(now, d, h, &f.then)
+			mine = s.follow(now)
+		} else { // the user's code panics, and Release with it
+			k.desert(ctx)
+		}
+	}()
+	start, err := k.exchangeBy(ctx, "extend", by, func(c redis.Conn) (err error) {
+		k.asked(cmd.TTL)
+		left, err = k.extendOn(ctx, c, cmd.TTL)
+		return err
+	})
+	s.l.Observer.outcome(ctx, k.key, "extend", err)
+	if returned = true; err == nil {
+		d = deadline(start, left)
 	}
-	s.h = nil
-	if s.head != nil && s.w == nil && s.quit == nil && s.sub == confirmed && !s.l.state.closed.Load() {
-		s.w = s.newTicket(s.head)
-		cmd.t = s.w
-	}
-	return cmd
+	return mine
 }
 
 // forgo leaves a debt to the slot: Release does not try again.
-func (s *slot) forgo(o *debt) {
+func (s *slot) forgo(debt uint64) {
 	f := &s.l.state.fair
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	o.busy, o.kept = false, false
-	if f.closed { // nobody is left who would try again
-		s.settled(o)
-	}
-	s.settle()
+	now := s.l.now()
+	s.q.Forgone(now, debt, &f.then)
+	s.follow(now)
 }
 
 // releasedFair is what Release returns.
@@ -76,11 +98,11 @@ func (k *Lock) releasedFair(r fairReply, err error) error {
 	switch {
 	case err != nil:
 		return err
-	case r.deaf != nil && r.was:
-		return fmt.Errorf("redigolock: release %s: it was handed on, but nobody could be told: %w", fault.Quote(k.key), r.deaf)
+	case r.Err != nil && r.was:
+		return fmt.Errorf("redigolock: release %s: it was handed on, but nobody could be told: %w", fault.Quote(k.key), r.Err)
 	case r.was:
 		return nil
-	case r.holder != "" && r.left < 0:
+	case r.Holder != "" && r.Left < 0:
 		return fault.Of(ErrConflict, "release", k.key, "a string without TTL")
 	}
 	return notHeld("release", k.key)
@@ -91,9 +113,22 @@ func (k *Lock) lostFair() {
 	f := &k.locker.state.fair
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if s := f.slots[k.key]; s != nil && s.h == k {
-		s.h = nil
-		s.settle()
+	if s := f.slots[k.key]; s != nil {
+		now := k.locker.now()
+		s.q.Ended(now, k, &f.then)
+		s.follow(now)
+	}
+}
+
+// movedFair tells the queue that the lock was extended by a command that was sent at start.
+func (k *Lock) movedFair(start, d time.Time) {
+	f := &k.locker.state.fair
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.slots[k.key]; s != nil {
+		now := k.locker.now()
+		s.q.Moved(now, k, start, d, &f.then)
+		s.follow(now)
 	}
 }
 
@@ -104,9 +139,9 @@ func (k *Lock) isOver() bool {
 	return k.over(k.locker.now())
 }
 
-// sinceRenewed is how long ago the newest Extend was sent that succeeded, and when that was, after the acquire.
-func (k *Lock) sinceRenewed() (age, renewed time.Duration) {
+// asked notes the longest lease that may have been asked of the server for the token.
+func (k *Lock) asked(ttl time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.locker.now().Sub(k.acquired) - k.renewed, k.renewed
+	k.most = max(k.most, ttl)
 }

@@ -7,114 +7,110 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
-)
-
-// A command is one script to be sent for a slot. Whoever claims one from the slot sends it.
-type command struct {
-	kind  kind
-	t     *ticket         // of TRY, ENTER, POKE, QUIT; of REL: the entry that goes along, nil for none
-	o     *debt           // of REL
-	h     *Lock           // of CHECK
-	ttl   time.Duration   // of POKE: the heir's
-	fresh bool            // on a connection of its own
-	ctx   context.Context // for the Observer, where it is sent in the background; nil: nobody's
-}
-
-type kind int
-
-const (
-	nothing kind = iota
-	try
-	enter
-	poke
-	quit
-	rel
-	check // EXTEND by the shortest ttl: it tells whether a holder of the slot's own is one still, and hands on a free lock
-)
-
-// What the scripts say.
-const (
-	saysNone    = 0
-	saysGranted = 1
-	saysHeld    = 2 // TRY: held; else: queued
-	saysNoSub   = 3
-	saysGone    = 4
 )
 
 // A fairReply is what all scripts but EXTEND reply.
 type fairReply struct {
-	was    bool // the token was in the lock
-	said   int64
-	holder string
-	left   time.Duration // the lock's PTTL; negative: it has none
-	deaf   error         // the lock was handed on, but nobody could be told
+	fairqueue.Reply
+	was bool // the token was in the lock
 }
 
 // work is a goroutine that sends one command in the background. A command that hangs must not keep the others waiting.
-func (l *Locker) work(s *slot, cmd command) {
+func (s *slot) work(cmd fairqueue.Command) {
 	ctx := context.Background()
-	if cmd.ctx != nil && l.Observer != nil {
-		ctx = context.WithoutCancel(cmd.ctx)
+	if cmd.Ctx != nil {
+		ctx = context.WithoutCancel(cmd.Ctx)
 	}
-	f := &l.state.fair
+	f := &s.l.state.fair
 	defer func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		s.users--
-		s.settle()
+		s.look()
 	}()
-	l.perform(ctx, s, cmd, nil)
+	s.l.perform(ctx, s, &cmd, nil)
 }
 
 // perform sends a command, on b or a borrowed connection, and has the slot go by the reply.
-func (l *Locker) perform(ctx context.Context, s *slot, cmd command, b *boundConn) (fairReply, error) {
-	r, held, err := l.sendAndGoBy(ctx, s, cmd, b)
-	if err == nil && r.said == saysHeld && held != nil && (cmd.kind == try || cmd.kind == enter) {
-		l.Observer.contended(ctx, s.key, held)
+func (l *Locker) perform(ctx context.Context, s *slot, cmd *fairqueue.Command, b *boundConn) (fairReply, error) {
+	r, err := l.sendAndGoBy(ctx, s, cmd, b)
+	if err == nil && r.Said == fairqueue.Held && l.Observer != nil && (cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter) {
+		l.Observer.contended(ctx, s.key, &HeldError{Key: s.key, Holder: holderOf(r.Holder), TTL: max(r.Left, 0)})
 	}
-	l.Observer.outcome(ctx, s.key, cmd.verb(), err)
+	l.Observer.outcome(ctx, s.key, verbOfFair(cmd.Kind), err)
 	return r, err
 }
 
 // sendAndGoBy sends a command, and has the slot go by what became of it, also if the user's code panics meanwhile, in a pool, a
-// connection or an Observer: then its outcome is unknown. held is what is known of the holder then.
-func (l *Locker) sendAndGoBy(ctx context.Context, s *slot, cmd command, b *boundConn) (r fairReply, held *HeldError, err error) {
+// connection or an Observer: then its outcome is unknown.
+func (l *Locker) sendAndGoBy(ctx context.Context, s *slot, cmd *fairqueue.Command, b *boundConn) (r fairReply, err error) {
 	var start time.Time
 	returned := false
 	defer func() {
 		if !returned {
-			err = fault.Of(ErrUnknown, cmd.verb(), s.key, "a pool, a connection or an Observer has panicked")
+			err = fault.Of(ErrUnknown, verbOfFair(cmd.Kind), s.key, "a pool, a connection or an Observer has panicked")
+		}
+		said, failure := r.Reply, outcomeOf(ctx, err)
+		if cmd.Kind == fairqueue.Check && isLost(err) {
+			said = fairqueue.Reply{Said: fairqueue.NotMine, Err: err}
 		}
 		f := &l.state.fair
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		s.answered(ctx, cmd, start, r, err)
-		held = s.held
-		s.settle()
+		now := l.now()
+		if err == nil || said.Said == fairqueue.NotMine {
+			s.q.Replied(now, cmd, start, said, &f.then)
+		} else {
+			s.q.Failed(now, cmd, failure, &f.then)
+		}
+		s.follow(now)
 	}()
 	start, r, err = l.send(ctx, s, cmd, b)
 	returned = true
-	return r, nil, err
+	return r, err
+}
+
+// isLost reports whether the server has said that a lock is not its holder's any more.
+func isLost(err error) bool {
+	return errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict) && !errors.Is(err, fault.NoTTL)
+}
+
+// outcomeOf is what became of a command that ended with err.
+func outcomeOf(ctx context.Context, err error) (o fairqueue.Outcome) {
+	if err == nil {
+		return o
+	}
+	o = fairqueue.Outcome{Err: err, Left: ctx.Err() != nil, Unread: errors.Is(err, errUnread), NoneLent: errors.Is(err, ErrUnavailable)}
+	switch {
+	case errors.Is(err, ErrUnknown):
+		o.Fate = fairqueue.Lost
+	case fault.Transient(err), o.Left:
+		o.Fate = fairqueue.Unsent
+	default:
+		o.Fate = fairqueue.Refused
+	}
+	return o
 }
 
 // send sends a command and reads its reply. start is the time just before the send.
-func (l *Locker) send(ctx context.Context, s *slot, cmd command, b *boundConn) (start time.Time, r fairReply, err error) {
+func (l *Locker) send(ctx context.Context, s *slot, cmd *fairqueue.Command, b *boundConn) (start time.Time, r fairReply, err error) {
 	run := func(c redis.Conn) (err error) {
 		start = l.now()
-		if cmd.kind == check {
-			_, err = cmd.h.extendOn(ctx, c, time.Millisecond)
+		if cmd.Kind == fairqueue.Check {
+			_, err = l.extendFair(ctx, c, s.keyArg, s.queueArg, cmd.Token, cmd.TTL)
 			return err
 		}
 		s.sending(cmd, start)
 		r, err = s.run(ctx, c, cmd)
 		return err
 	}
-	verb, timeout := cmd.verb(), l.opTimeout()
-	if cmd.kind == try || cmd.kind == enter {
-		timeout = min(timeout, cmd.t.ttl)
+	verb, timeout := verbOfFair(cmd.Kind), l.opTimeout()
+	if cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter {
+		timeout = min(timeout, cmd.TTL)
 	}
-	if cmd.fresh {
+	if cmd.Own {
 		err = l.sendOwn(ctx, s, cmd, timeout, run)
 		return start, r, err
 	}
@@ -127,9 +123,9 @@ func (l *Locker) send(ctx context.Context, s *slot, cmd command, b *boundConn) (
 
 // sendOwn runs f on a connection that is not the pool's. After a break each key of a Locker wants one, so only a few are in
 // use at a time, and the other commands wait for their turn; but a Release has its time, and no turn to wait for.
-func (l *Locker) sendOwn(ctx context.Context, s *slot, cmd command, most time.Duration, f func(redis.Conn) error) error {
-	by := time.Now().Add(l.opTimeout())
-	if cmd.o == nil || !cmd.o.kept {
+func (l *Locker) sendOwn(ctx context.Context, s *slot, cmd *fairqueue.Command, most time.Duration, f func(redis.Conn) error) error {
+	verb, by := verbOfFair(cmd.Kind), time.Now().Add(l.opTimeout())
+	if !cmd.Kept {
 		limit, cancel := context.WithDeadline(ctx, by)
 		defer cancel()
 		places := l.state.fair.places
@@ -137,67 +133,69 @@ func (l *Locker) sendOwn(ctx context.Context, s *slot, cmd command, most time.Du
 		case places <- struct{}{}:
 			defer func() { <-places }()
 		case <-limit.Done():
-			return fault.NoConnection(ctx, cmd.verb(), s.key, limit.Err())
+			return fault.NoConnection(ctx, verb, s.key, limit.Err())
 		}
 	}
-	return l.onOwnBy(ctx, cmd.verb(), s.key, "", by, most, f)
+	return l.onOwnBy(ctx, verb, s.key, "", by, most, f)
 }
 
-// sending registers when a ticket is first sent: its message may overtake the reply.
-func (s *slot) sending(cmd command, start time.Time) {
-	if cmd.t == nil || cmd.kind == poke || cmd.kind == quit {
+// sending registers when a token is first sent: its message may overtake the reply.
+func (s *slot) sending(cmd *fairqueue.Command, start time.Time) {
+	if cmd.Token == "" || cmd.Kind == fairqueue.Poke || cmd.Kind == fairqueue.Quit {
 		return
 	}
 	f := &s.l.state.fair
 	f.mu.Lock()
-	cmd.t.basis = start
+	s.q.Sent(cmd, start)
 	f.mu.Unlock()
 }
 
-func (cmd command) verb() string {
-	switch cmd.kind {
-	case poke:
+// verbOfFair is a command's name for errors and the Observer.
+func verbOfFair(kind fairqueue.Kind) string {
+	switch kind {
+	case fairqueue.Poke:
 		return "poke"
-	case quit:
+	case fairqueue.Quit:
 		return "quit"
-	case rel:
+	case fairqueue.Release:
 		return "release"
-	case check:
+	case fairqueue.Check:
 		return "extend"
 	}
 	return "acquire"
 }
 
 // run runs the command's script.
-func (s *slot) run(ctx context.Context, c redis.Conn, cmd command) (fairReply, error) {
+func (s *slot) run(ctx context.Context, c redis.Conn, cmd *fairqueue.Command) (fairReply, error) {
 	script, args := scriptRel, make([]any, 5, 7)
-	switch cmd.kind {
-	case try:
+	switch cmd.Kind {
+	case fairqueue.Try:
 		script = scriptTry
-		args = append(args, cmd.t.token, cmd.t.ttl.Milliseconds())
-	case enter:
+		args = append(args, cmd.Token, cmd.TTL.Milliseconds())
+	case fairqueue.Enter:
 		script = scriptEnter
-		args = append(args, cmd.t.entry)
-	case poke:
+		args = append(args, cmd.Entry)
+	case fairqueue.Poke:
 		script = scriptPoke
-		args = append(args, cmd.t.entry, cmd.ttl.Milliseconds())
-	case quit:
+		args = append(args, cmd.Entry, cmd.TTL.Milliseconds())
+	case fairqueue.Quit:
 		script = scriptQuit
-		args = append(args, cmd.t.entry)
-	case rel:
-		args = append(args, cmd.o.token)
-		if cmd.t != nil {
-			args = append(args, cmd.t.entry)
+		args = append(args, cmd.Entry)
+	case fairqueue.Release:
+		args = append(args, cmd.Owed)
+		if cmd.Entry != "" {
+			args = append(args, cmd.Entry)
 		}
 	}
 	args[0], args[1], args[2], args[3], args[4] = script.hash, script.keys, s.keyArg, s.queueArg, s.l.shard()
-	reply, err := script.run(ctx, c, cmd.verb(), s.key, args)
+	verb := verbOfFair(cmd.Kind)
+	reply, err := script.run(ctx, c, verb, s.key, args)
 	if err != nil {
 		return fairReply{}, err
 	}
 	r, ok := readFair(reply)
 	if !ok {
-		return r, maybeSet(unexpected(cmd.verb(), s.key, reply))
+		return r, maybeSet(unexpected(verb, s.key, reply))
 	}
 	return r, nil
 }
@@ -214,10 +212,10 @@ func readFair(reply any) (r fairReply, ok bool) {
 	left, okLeft := list[3].(int64)
 	told, okTold := list[4].([]byte)
 	if okTold {
-		r.deaf = redis.Error(told)
+		r.Err = redis.Error(told)
 	}
-	r.was, r.said, r.holder, r.left = was > 0, said, string(holder), fromMillis(left)
-	return r, okWas && okSaid && okLeft && (okHolder || list[2] == nil) && (okTold || list[4] == nil)
+	r.was, r.Said, r.Holder, r.Left = was > 0, fairqueue.Said(said), string(holder), fromMillis(left)
+	return r, okWas && okSaid && said >= 0 && said < int64(fairqueue.NotMine) && okLeft && (okHolder || list[2] == nil) && (okTold || list[4] == nil)
 }
 
 // shard is ARGV[1] of the scripts.
@@ -229,25 +227,6 @@ func (l *Locker) shard() any {
 }
 
 var sharded, notSharded any = "S", ""
-
-// A fate is what became of a command without a reply of its own.
-type fate int
-
-const (
-	lost    fate = iota // it may have been carried out, or may be yet
-	unsent              // it was not, and may be sent again
-	refused             // it was not, nor will be
-)
-
-func fateOf(ctx context.Context, err error) fate {
-	switch {
-	case errors.Is(err, ErrUnknown):
-		return lost
-	case fault.Transient(err), ctx.Err() != nil:
-		return unsent
-	}
-	return refused
-}
 
 // extendScript is what extends the Locker's locks.
 func (l *Locker) extendScript() *script {
@@ -262,16 +241,21 @@ func (k *Lock) extendOn(ctx context.Context, c redis.Conn, ttl time.Duration) (t
 	if !k.locker.Fair {
 		return extend(ctx, c, k.key, k.token, ttl)
 	}
-	s := scriptFairExtend
 	queue, err := sibling("extend", k.key, queueName)
 	if err != nil {
 		return 0, err
 	}
-	args := []any{s.hash, s.keys, k.key, queue, k.locker.shard(), k.token, ttl.Milliseconds()}
-	reply, err := s.run(ctx, c, "extend", k.key, args)
+	return k.locker.extendFair(ctx, c, k.key, queue, k.token, ttl)
+}
+
+// extendFair extends a token's lock by the script of a fair Locker, and returns what is left.
+func (l *Locker) extendFair(ctx context.Context, c redis.Conn, key, queue any, token string, ttl time.Duration) (time.Duration, error) {
+	s, name := scriptFairExtend, key.(string)
+	args := []any{s.hash, s.keys, key, queue, l.shard(), token, ttl.Milliseconds()}
+	reply, err := s.run(ctx, c, "extend", name, args)
 	if err != nil {
 		return 0, err
 	}
-	left, err := reply0("extend", k.key, reply)
+	left, err := reply0("extend", name, reply)
 	return fromMillis(left), err
 }

@@ -1,50 +1,23 @@
 package redigolock
 
 import (
-	"context"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/redigolock/redigolock/internal/fairqueue"
+	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/hooks"
 )
 
-// A slot is what a Locker knows of one key. Locker.state.fair.mu protects it.
+// A slot is what a Locker has for one key. Locker.state.fair.mu protects it.
 type slot struct {
+	q                *fairqueue.Slot // decides what is done
 	l                *Locker
 	key              string
 	keyArg, queueArg any    // boxed once
 	channel          string // heard by this Locker, for this key only; in the key's cluster slot
 
-	head, tail *waiter   // the FIFO
-	waited     time.Time // when somebody last came or left
-
-	w       *ticket          // waits at the server; an entry belongs to the slot, and the next waiter inherits it
-	quit    *ticket          // was given up, and its QUIT is not answered yet: until then nothing is queued
-	h       *Lock            // the newest holder; it may have passed its Deadline, or hand the lock on at this moment
-	checkAt time.Time        // of the next CHECK
-	renewed time.Duration    // h.renewed, as far as checkAt goes by it
-	checked bool             // a CHECK is in flight
-	owed    []*debt          // tokens whose REL is not confirmed
-	dead    map[string]grave // tokens dropped or given up
-	deadAt  time.Time        // when to look next which of them can be forgotten
-	sub     hearing
-	ask     uint64     // the number of the SUBSCRIBE that was sent for it on the present connection; 0: none
-	heardAt time.Time  // when it was last confirmed
-	held    *HeldError // what the newest reply said of the holder; nil: nobody, or no reply yet
-	passes  int        // since the server granted h's token
-	since   time.Time  // when that was
-
-	trouble   error // why the newest command failed; nil: it did not
-	fresh     bool  // a connection has broken, or led astray: the next command needs one of its own
-	unlent    bool  // the pool has lent none: the next command needs one of its own if somebody else waits for what it settles
-	failures  int   // of ENTER and TRY in a row
-	notBefore time.Time
-	tries     int       // of TRY in a row, while there is no subscription
-	tryAt     time.Time // of the next
-
-	passing bool // Release asks whether the lease is long enough to pass on
-	users   int  // goroutines and calls that send something for the slot
+	ask     uint64 // the number of the SUBSCRIBE that was sent for it on the present connection; 0: none
+	users   int    // goroutines and calls that send something for the slot
 	timer   *time.Timer
 	timerAt time.Time // zero: it does not run
 	counted int       // in Stats.Owed
@@ -54,35 +27,6 @@ type slot struct {
 	place  int       // in its heap, from 1; 0: it is not there
 }
 
-// A ticket is a token that waits, or is about to.
-type ticket struct {
-	token    string
-	ctx      context.Context // of the waiter that it was last sent for, for the Observer
-	entry    string          // as it stands in the queue, byte for byte
-	ttl      time.Duration   // as the entry says
-	most     time.Duration   // the longest that a POKE has asked for, for an heir
-	basis    time.Time       // a message's validity counts from it: the newest send that was answered "queued", or the first send
-	tried    bool            // it was sent by a TRY: it is in no queue
-	placed   bool            // a reply has told its place
-	busy     bool            // a command that names it is in flight
-	again    bool            // POKE as soon as that one is answered
-	due      time.Time       // of the next POKE or QUIT
-	failures int             // of these, in a row
-	until    time.Time       // of a QUIT: then it is given up
-}
-
-// longest is how long the server may keep the token at most.
-func (t *ticket) longest() time.Duration { return max(t.ttl, t.most) }
-
-// hearing is the state of the subscription to a slot's channel.
-type hearing int
-
-const (
-	deaf hearing = iota
-	making
-	confirmed
-)
-
 // slotOf returns the slot of a key. The caller holds f.mu.
 func (l *Locker) slotOf(key string) *slot {
 	f := &l.state.fair
@@ -90,13 +34,34 @@ func (l *Locker) slotOf(key string) *slot {
 		return s
 	}
 	if f.slots == nil {
-		f.slots, f.id = map[string]*slot{}, l.newID()
-		f.line.l, f.places = l, make(chan struct{}, maxDials)
+		f.begin(l)
 	}
 	queue, _ := sibling("", key, queueName) // checkFair has asked
-	s := &slot{l: l, key: key, keyArg: key, queueArg: queue, channel: channelOf(f.id, key)}
+	channel := channelOf(f.id, key)
+	s := &slot{q: fairqueue.New(&f.rules, channel), l: l, key: key, keyArg: key, queueArg: queue, channel: channel}
 	f.slots[key] = s
+	if l.state.closed.Load() { // a late Release
+		s.q.Closing(l.now(), &f.then)
+	}
+	if f.closed {
+		s.q.Closed(l.now(), &f.then)
+	}
 	return s
+}
+
+// begin makes what a fair Locker needs before its first slot.
+func (f *fair) begin(l *Locker) {
+	f.slots, f.id = map[string]*slot{}, l.newID()
+	f.line.l, f.places = l, make(chan struct{}, maxDials)
+	f.rules = fairqueue.Config{
+		OpTimeout: l.opTimeout(),
+		Passes:    l.Cohort.Passes,
+		Slice:     l.Cohort.slice(),
+		Token:     l.newToken,
+		Drift:     drift,
+		Pause:     pauseAfter,
+		Chance:    hooks.N,
+	}
 }
 
 // channelOf is a channel that hashes to the key's cluster slot. No two keys share one: what follows the id differs.
@@ -107,130 +72,98 @@ func channelOf(id, key string) string {
 	return channelPrefix + id + ".{" + key + "}"
 }
 
-// newTicket makes a ticket with a new token, for a token is queued only once.
-func (s *slot) newTicket(x *waiter) *ticket {
-	t := s.ticketOf(s.l.newToken(), x.ttl)
-	t.ctx = x.ctx
-	return t
-}
-
-func (s *slot) ticketOf(token string, ttl time.Duration) *ticket {
-	t := &ticket{token: token, ttl: ttl, busy: true}
-	var b strings.Builder
-	b.WriteString(strconv.FormatInt(ttl.Milliseconds(), 10))
-	b.WriteByte(' ')
-	b.WriteString(strconv.Itoa(len(s.channel)))
-	b.WriteByte(' ')
-	b.WriteString(s.channel)
-	b.WriteByte(' ')
-	b.WriteString(t.token)
-	t.entry = b.String()
-	return t
-}
-
-// push lets a waiter join the FIFO.
-func (s *slot) push(x *waiter) {
-	s.waited = time.Now()
-	if s.tail == nil {
-		s.head, s.tail = x, x
-		s.hurry(s.waited)
-		return
+// follow does what follows from the newest event, which was the slot's: it ends waits and handles, subscribes, sends what is due,
+// sets the timer, or throws the slot away. Whoever tells the queue of an event calls it before the mutex is given back, and
+// sends the command that it returns, if any.
+func (s *slot) follow(now time.Time) (mine fairqueue.Command) {
+	f := &s.l.state.fair
+	then := &f.then
+	for _, x := range then.Losses {
+		s.lose(x)
 	}
-	x.prev, s.tail.next = s.tail, x
-	s.tail = x
-}
-
-// hurry ends the long pauses of what is retried in the background: somebody has come who waits for it.
-func (s *slot) hurry(now time.Time) {
-	soon := now.Add(renewMost)
-	if t := s.quit; t != nil && t.due.After(soon) {
-		t.due = soon
+	for _, g := range then.Grants {
+		s.grant(now, g)
 	}
-	for _, o := range s.owed {
-		if o.failures > 0 && o.next.After(soon) {
-			o.next = soon
-		}
+	for _, x := range then.Failures {
+		s.fail(x)
 	}
-}
-
-// remove takes a waiter out of the FIFO.
-func (s *slot) remove(x *waiter) {
-	if x.prev == nil {
-		s.head = x.next
-	} else {
-		x.prev.next = x.next
+	if then.Listen {
+		f.line.want(s)
 	}
-	if x.next == nil {
-		s.tail = x.prev
-	} else {
-		x.next.prev = x.prev
+	if then.Relisten {
+		f.line.renew()
 	}
-	x.prev, x.next = nil, nil
-	s.waited = time.Now()
-}
-
-// fail ends a waiter.
-func (s *slot) fail(x *waiter, err error) {
-	s.remove(x)
-	x.err = err
-	close(x.done)
-}
-
-func (s *slot) failAll(err error) {
-	for s.head != nil {
-		s.fail(s.head, err)
-	}
-}
-
-// settle does what follows from a change: it subscribes, sends what is due, sets the timer, or throws the slot away. Whoever
-// changes a slot calls it before the mutex is given back.
-func (s *slot) settle() {
-	if s.removed {
-		return
-	}
-	f, now := &s.l.state.fair, time.Now()
-	s.forgetDead(now)
-	if s.sub == deaf && s.mustHear() && !f.closed {
-		f.line.want(s, now)
-	}
-	cmd, at := s.next(now)
-	for ; cmd.kind != nothing; cmd, at = s.next(now) {
+	for _, cmd := range then.Commands {
 		s.users++
-		go s.l.work(s, cmd)
+		go s.work(cmd)
 	}
 	s.countOwed()
-	if !at.IsZero() {
-		s.wakeAt(at, now)
+	if !then.Wake.IsZero() {
+		s.wakeAt(then.Wake, now)
 	}
 	switch {
-	case s.busy(), s.sub != deaf: // what ends this settles the slot again
-	case len(s.dead) > 0 && !f.closed, s.h != nil && !s.h.isOver():
-		s.remember(now)
+	case s.removed, then.Rest == fairqueue.Busy, s.users > 0: // what ends this is followed again
+	case then.Rest == fairqueue.Remembers && !f.closed:
+		s.remember(then.Forget, now)
 	default:
-		if s.timer != nil {
-			s.timer.Stop()
-		}
-		s.removed = true
-		f.sweep.forgotten(s)
-		delete(f.slots, s.key)
+		s.remove()
 	}
 	f.checkIdle()
+	return then.Mine
 }
 
-// mustHear says that somebody waits, but for one who just tries.
-func (s *slot) mustHear() bool {
-	alone := s.h == nil && s.head == s.tail && s.w != nil && s.w.tried && s.w.busy
-	return s.head != nil && !alone && !s.l.state.closed.Load()
+// lose ends a handle whose lock was taken away.
+func (s *slot) lose(x fairqueue.Loss) {
+	k, err := x.Who.(*Lock), x.Err
+	if err == nil {
+		err = notHeld("acquire", s.key)
+	}
+	k.latch()
+	go k.lose(err) // it calls the user, who may call the Locker
 }
 
-// dials says that the next command needs a connection of its own, unless it is a TRY or an ENTER: they wait for the pool, whose
-// bound is its user's. Nobody waits for what they settle but their own waiters, while a POKE, QUIT, REL or CHECK that waits
-// for the pool may keep the lock from all others, among them those whom the pool has lent its connections.
-func (s *slot) dials() bool { return s.fresh || s.unlent }
+// grant ends a wait: the waiter's handle has the lock.
+func (s *slot) grant(now time.Time, g fairqueue.Grant) {
+	k := g.Who.(*Lock)
+	k.token, k.most, k.acquired, k.deadline = g.Token, g.Most, now, g.Deadline
+	k.conn.key, k.conn.token = s.keyArg, g.Token
+	k.countHeld(now)
+	close(k.waiter.done)
+}
+
+// fail ends a wait.
+func (s *slot) fail(x fairqueue.Failure) {
+	k := x.Who.(*Lock)
+	switch k.waiter.err = x.Err; x.Why {
+	case fairqueue.Unclear:
+		k.waiter.err = alsoUnknown(x.Err)
+	case fairqueue.Endless:
+		k.waiter.err = fault.Of(ErrConflict, "acquire", s.key, "a string without TTL")
+	case fairqueue.TooLate:
+		k.waiter.err = tooLate("acquire", s.key, k.ttl)
+	}
+	close(k.waiter.done)
+}
+
+// latch ends the handle: it says ErrNotHeld from now on.
+func (k *Lock) latch() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.gone = true
+	k.uncountHeld()
+}
 
 // busy says that something is left to do.
-func (s *slot) busy() bool {
-	return s.head != nil || s.w != nil || s.quit != nil || len(s.owed) > 0 || s.users > 0
+func (s *slot) busy() bool { return s.users > 0 || s.q.Busy() }
+
+func (s *slot) remove() {
+	f := &s.l.state.fair
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.removed = true
+	f.sweep.forgotten(s)
+	delete(f.slots, s.key)
 }
 
 func (s *slot) wakeAt(at, now time.Time) {
@@ -250,14 +183,12 @@ func (s *slot) wakeUp() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.timerAt = time.Time{}
-	s.settle()
+	s.look()
 }
 
-// heldAt says that the lock was h's at that time. Its waiters ask a cap later, not all Lockers in step.
-func (s *slot) heldAt(t time.Time) { s.checkAt = t.Add(pokeCap - hooks.N(pokeCap/4)) }
-
-// pokeIn is when to ask again after a reply that the holder has left.
-func pokeIn(left, ttl time.Duration) time.Duration {
-	jitter := hooks.N(min(ttl/10, 250*time.Millisecond) + 1)
-	return min(max(left, 0)+jitter, pokeCap)
+// look tells the queue that time has passed. The caller holds f.mu.
+func (s *slot) look() {
+	now := s.l.now()
+	s.q.Wake(now, &s.l.state.fair.then)
+	s.follow(now)
 }

@@ -22,18 +22,15 @@ const (
 )
 
 // remember has the slot looked at when what it remembers may be forgotten. The caller holds f.mu.
-func (s *slot) remember(now time.Time) {
-	f := &s.l.state.fair
-	if s.place > 0 || f.closed { // it may be looked at too early, and is put back then
+func (s *slot) remember(until, now time.Time) {
+	if s.place > 0 { // it may be looked at too early, and is put back then
 		return
 	}
-	s.lookAt = s.deadAt
-	if s.h != nil && (len(s.dead) == 0 || s.h.Deadline().After(s.deadAt)) {
-		s.lookAt = now.Add(s.h.Deadline().Sub(s.l.now()))
-	}
+	s.lookAt = until
 	if soonest := now.Add(time.Millisecond); s.lookAt.Before(soonest) {
 		s.lookAt = soonest
 	}
+	f := &s.l.state.fair
 	heap.Push(&f.sweep.heap, s)
 	f.sweep.arm(s.l, s.lookAt, now)
 }
@@ -68,7 +65,7 @@ func (l *Locker) sweepSlots() {
 }
 
 func (l *Locker) sweepSome() (more bool) {
-	f, now := &l.state.fair, time.Now()
+	f, now := &l.state.fair, l.now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w := &f.sweep
@@ -82,7 +79,7 @@ func (l *Locker) sweepSome() (more bool) {
 			w.arm(l, w.heap[0].lookAt, now)
 			return false
 		}
-		heap.Pop(&w.heap).(*slot).settle()
+		heap.Pop(&w.heap).(*slot).look()
 	}
 	return true
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
 )
 
@@ -45,7 +46,7 @@ func (n *line) requests(ping bool) (all []request) {
 		all = append(all, request{unsubscribe, []any{channel}})
 	}
 	for _, s := range n.joining {
-		if s.sub == making && s.ask == 0 {
+		if s.q.Hearing() == fairqueue.Making && s.ask == 0 {
 			n.asks++
 			s.ask = n.asks
 			n.pending = append(n.pending, question{s.channel, s.ask})
@@ -106,8 +107,9 @@ func (n *line) take(reply any, refusal redis.Error) bool {
 	switch string(kind) {
 	case "message", "smessage":
 		if token, ok := list[2].([]byte); ok && s != nil {
-			s.message(string(token))
-			s.settle()
+			now := n.l.now()
+			s.q.Told(now, string(token), &n.l.state.fair.then)
+			s.follow(now)
 		}
 	case "subscribe", "ssubscribe":
 		q := n.answered()
@@ -115,11 +117,12 @@ func (n *line) take(reply any, refusal redis.Error) bool {
 			return false // the answers are out of step
 		}
 		if s != nil && s.ask == q.ask { // else the channel was left meanwhile: if it is wanted again, its answer is to come
-			s.heardNow()
-			s.settle()
+			now := n.l.now()
+			s.q.Heard(now, &n.l.state.fair.then)
+			s.follow(now)
 		}
 	case "unsubscribe", "sunsubscribe":
-		return n.answered().ask == 0 && (s == nil || s.ask == 0 || s.sub == making) // else the key has moved
+		return n.answered().ask == 0 && (s == nil || s.ask == 0 || s.q.Hearing() == fairqueue.Making) // else the key has moved
 	}
 	return true
 }

@@ -34,9 +34,9 @@ type Lock struct {
 	deadline time.Time
 	gone     bool          // the server said "not held", or Deadline was seen to have passed: never held again
 	released bool          // Release was called
-	renewed  time.Duration // when the newest Extend was sent that succeeded, after acquired
 	lost     bool          // a KeepAlive context ended with ErrLost
 	most     time.Duration // the longest ttl that an Extend has asked for, with Fair
+	waiter   *waiter       // of an Acquire of a fair Locker that has not returned yet
 	place    int32         // among the locks that are held, plus 1; 0: it does not count
 	lostTry  *lostTry      // of the acquire; nil: none
 
@@ -216,8 +216,11 @@ func (k *Lock) extended(ctx context.Context, start time.Time, ttl time.Duration)
 		k.locker.state.held.move(k.place, old, d)
 		k.deadline = d
 	}
-	k.renewed = start.Sub(k.acquired)
+	d := k.deadline
 	k.mu.Unlock()
+	if k.locker.Fair {
+		k.movedFair(start, d)
+	}
 	k.locker.Observer.extended(ctx, k, soonest(now, old).Sub(now))
 	return nil
 }

@@ -142,18 +142,9 @@ func (k *Lock) uncountHeld() {
 	}
 }
 
-// countOwed counts what is to be removed in the background for a slot. A token that a Release is removing is not of that.
-// The caller holds f.mu.
+// countOwed counts what is to be removed in the background for a slot. The caller holds f.mu.
 func (s *slot) countOwed() {
-	n := 0
-	if s.quit != nil {
-		n++
-	}
-	for _, o := range s.owed {
-		if !o.kept {
-			n++
-		}
-	}
+	n := s.q.Owed()
 	s.l.state.fair.owed += n - s.counted
 	s.counted = n
 }

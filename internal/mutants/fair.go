@@ -5,38 +5,35 @@ func init() { mutants = append(mutants, fairMutants...) }
 // fairMutants break what the Locker does with the fair queue, beyond its model.
 var fairMutants = []mutant{
 	{
-		name: "fair: a full ttl from the send", in: "slot.told",
-		old:   "s.granted(t, deadline(start, r.left), cmd)",
-		new:   "s.granted(t, deadline(start, t.ttl), cmd)",
+		name: "fair: a full ttl from the send", in: "fairqueue.Slot.told",
+		old:   "s.granted(now, s.validUntil(start, r.Left), cmd, a)",
+		new:   "s.granted(now, s.validUntil(start, t.ttl), cmd, a)",
 		tests: "TestFairPokeTellsWhatIsLeft",
 	},
 	{
-		name: "fair: validity from the message", in: "slot.message",
-		old:   "s.granted(t, deadline(t.basis, t.ttl), command{})",
-		new:   "s.granted(t, deadline(s.l.now(), t.ttl), command{})",
+		name: "fair: validity from the message", in: "fairqueue.Slot.Told",
+		old:   "s.granted(now, s.validUntil(s.t.basis, s.t.ttl), nil, a)",
+		new:   "s.granted(now, s.validUntil(now, s.t.ttl), nil, a)",
 		tests: "TestFairMessageValidityCountsFromAnAnsweredSend",
 	},
 	{
 		name: "fair: TryAcquire does not look again", in: "Lock.tryFair",
 		old: `	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
-		start, r.left`,
+		start, r.Left`,
 		new: `	if false {
-		start, r.left`,
+		start, r.Left`,
 		tests: "TestFairTryAcquireLooksAgainAfterALostReply",
 	},
 	{
-		name: "fair: Acquire returns what is over", in: "slot.granted",
-		old:   "case x == nil, cmd.kind != nothing && passed(now, d):",
-		new:   "case x == nil:",
+		name: "fair: Acquire returns what is over", in: "fairqueue.Slot.granted",
+		old:   "if len(s.fifo) == 0 || cmd != nil && passed(now, d) {",
+		new:   "if len(s.fifo) == 0 {",
 		tests: "TestFairGrantThatIsToldTooLateIsUndone",
 	},
 	{
-		name: "fair: an unknown outcome is asked for through the pool", in: "slot.answered",
-		old: `		s.fresh = true
-		fallthrough
-`,
-		new: `		fallthrough
-`,
+		name: "fair: an unknown outcome is asked for through the pool", in: "fairqueue.Slot.Failed",
+		old:   "road.fresh = road.fresh || o.Fate == Lost\n",
+		new:   "\n",
 		tests: "TestFairUnknownOutcomeIsAskedForOnANewConnection",
 	},
 	{
@@ -48,7 +45,7 @@ var fairMutants = []mutant{
 		tests: "TestFairOutcomeThatIsUnknownAfterCloseIsTriedOnce",
 	},
 	{
-		name: "fair: no poke", in: "slot.nextOfWaiting",
+		name: "fair: no poke", in: "fairqueue.Slot.nextOfWaiting",
 		old: `	case t.due.After(now):
 		return cmd, t.due
 	default:`,
@@ -58,15 +55,15 @@ var fairMutants = []mutant{
 		tests: "TestFairHolderThatDied|TestFairLostMessageIsFoundByAPoke",
 	},
 	{
-		name: "fair: the local FIFO is a stack", in: "slot.granted",
-		old:   "now, x := s.l.now(), s.head",
-		new:   "now, x := s.l.now(), s.tail",
+		name: "fair: the local FIFO is a stack", in: "fairqueue.Slot.deliver",
+		old:   "x := s.fifo[0]\n	s.removeAt(now, 0)",
+		new:   "x := s.fifo[len(s.fifo)-1]\n	s.removeAt(now, len(s.fifo)-1)",
 		tests: "TestFairServesInTheOrderOfArrival",
 	},
 	{
-		name: "fair: pass past the Deadline", in: "slot.mayPass",
-		old:   "!s.l.state.closed.Load() && !k.isOver() &&",
-		new:   "!s.l.state.closed.Load() &&",
+		name: "fair: pass past the Deadline", in: "fairqueue.Slot.mayPass",
+		old:   "!k.Over && s.holds(now) &&",
+		new:   "",
 		tests: "TestCohortDoesNotPassPastTheDeadline",
 	},
 	{
@@ -94,16 +91,16 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: a panic leaves its command in flight", in: "Locker.sendAndGoBy",
-		old: `		s.answered(ctx, cmd, start, r, err)
+		old: `			s.q.Failed(now, cmd, failure, &f.then)
 `,
-		new: `		if returned {
-			s.answered(ctx, cmd, start, r, err)
-		}
+		new: `			if returned {
+				s.q.Failed(now, cmd, failure, &f.then)
+			}
 `,
 		tests: "TestFairPanicsThatAreRecovered",
 	},
 	{
-		name: "fair: no question about a local holder", in: "slot.nextBehind",
+		name: "fair: no question about a local holder", in: "fairqueue.Slot.nextBehind",
 		old: `	case s.checked:
 `,
 		new: `	case true:
@@ -111,54 +108,54 @@ var fairMutants = []mutant{
 		tests: "TestFairWaitersOfAHolderWhoseLockIsTaken",
 	},
 	{
-		name: "fair: queued counts from its reply", in: "slot.told",
-		old:   "t.placed, t.basis, t.failures = true, start, 0",
-		new:   "t.placed, t.basis, t.failures = true, s.l.now(), 0",
+		name: "fair: queued counts from its reply", in: "fairqueue.Slot.told",
+		old:   "s.state, t.basis, t.failures = Queued, start, 0",
+		new:   "s.state, t.basis, t.failures = Queued, now, 0",
 		tests: "TestFairMessageCountsFromTheSendNotFromItsReply",
 	},
 	{
-		name: "fair: nosub to a POKE renews the basis", in: "slot.told",
-		old: `		t.placed, t.due = true, now.Add(pokeCap)
+		name: "fair: nosub to a POKE renews the basis", in: "fairqueue.Slot.told",
+		old: `		s.state, t.due = Queued, now.Add(pokeCap)
 `,
-		new: `		t.placed, t.due, t.basis = true, now.Add(pokeCap), start
+		new: `		s.state, t.due, t.basis = Queued, now.Add(pokeCap), start
 `,
 		tests: "TestFairMessageDoesNotCountFromANoSub",
 	},
 	{
 		name: "fair: a hand-off's extension counts from its reply", in: "slot.extendForNext",
-		old: `	return deadline(start, left), err == nil
+		old: `		d = deadline(start, left)
 `,
-		new: `	return deadline(s.l.now().Add(0*time.Since(start)), left), err == nil
+		new: `		d = deadline(s.l.now().Add(0*time.Since(start)), left)
 `,
 		tests: "TestCohortExtensionCountsFromItsSend",
 	},
 	{
-		name: "fair: a hand-off under way is ignored", in: "slot.nextEntry",
-		old:   "if x == nil || s.passing || s.l",
-		new:   "if x == nil || s.l",
+		name: "fair: a hand-off under way is ignored", in: "fairqueue.Slot.nextEntry",
+		old:   "|| s.passing != nil ||",
+		new:   "||",
 		tests: "TestCohortNothingIsSentDuringAHandOff",
 	},
 	{
-		name: "fair: an ENTER goes past the pool", in: "slot.nextEntry",
-		old:   "return command{kind: enter, t: s.w, fresh: s.fresh,",
-		new:   "return command{kind: enter, t: s.w, fresh: s.dials(),",
+		name: "fair: an ENTER goes past the pool", in: "fairqueue.Slot.nextEntry",
+		old:   "s.naming(kind, s.t.ttl, s.road.fresh)",
+		new:   "s.naming(kind, s.t.ttl, s.dials())",
 		tests: "TestFairAcquireWaitsForThePool",
 	},
 	{
-		name: "fair: a QUIT waits for the pool", in: "slot.nextWithout",
-		old:   "kind: quit, t: t, fresh: s.dials(),",
-		new:   "kind: quit, t: t, fresh: s.fresh,",
+		name: "fair: a QUIT waits for the pool", in: "fairqueue.Slot.nextOfQuitting",
+		old:   "s.naming(Quit, 0, s.dials())",
+		new:   "s.naming(Quit, 0, s.road.fresh)",
 		tests: "TestFairWhatOthersWaitForGoesPastThePool",
 	},
 	{
-		name: "fair: after a lost TRY the pool is asked", in: "slot.answered",
-		old:   "		s.fresh = s.fresh && r.said == saysGone //",
-		new:   "		s.fresh = false //",
+		name: "fair: after a lost TRY the pool is asked", in: "fairqueue.Slot.Replied",
+		old:   "road.fresh = road.fresh && r.Said == Gone //",
+		new:   "road.fresh = false //",
 		tests: "TestFairAcquireStaysOnFreshConnectionsAfterALostTry",
 	},
 	{
 		name: "fair: after a restart each key has a connection", in: "Locker.sendOwn",
-		old: `	if cmd.o == nil || !cmd.o.kept {
+		old: `	if !cmd.Kept {
 `,
 		new: `	if false {
 `,

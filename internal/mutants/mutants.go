@@ -392,8 +392,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "a reply to TRY that no server gives is no trace", in: "slot.run",
-		old:   "return r, maybeSet(unexpected(cmd.verb(), s.key, reply))",
-		new:   "return r, unexpected(cmd.verb(), s.key, reply)",
+		old:   "return r, maybeSet(unexpected(verb, s.key, reply))",
+		new:   "return r, unexpected(verb, s.key, reply)",
 		tests: "TestForeignReplyToAnAcquireIsCleanedUp",
 	},
 	{

@@ -1,0 +1,106 @@
+// Package fairqueue decides what a fair Locker does for one key. A [Slot] is told what happens, and each event returns what
+// follows from it, the [Actions]: the commands to send, the waits and handles that end, whether to listen to the slot's channel,
+// when to call again. It does no I/O, starts no goroutine, takes no mutex and reads no clock: time, tokens and chance come from
+// outside, so whoever has the same events gets the same actions. internal/fairmodel explores what it does.
+//
+// # Names
+//
+// K is the lock's key, Q the queue's. A slot has a FIFO of local waiters; the token that waits for the first of them at the
+// server; the holder, if a handle of this Locker holds K; the tokens that it owes, whose release is not confirmed; and the dead,
+// tokens that were given up, remembered for as long as the server may keep them. A token is sent by at most one command that can
+// queue it or take K for it, ever: after an unknown outcome the slot only asks what became of it (Poke). A token that was given up
+// is dead for ever, whatever the reply.
+//
+// # States
+//
+// A slot's state is what has become of the token that waits. The holder, and what is owed, go along with any state.
+//
+//	idle      no token waits
+//	entering  a token was sent by Try, by Enter, or along with a Release, and no reply has told its place
+//	queued    a reply has told that it is queued; or a message that it has K, with so little left of its lease that the slot pokes
+//	quitting  the token was given up, and its Quit is not answered: until then the slot queues no other
+//
+// # Events
+//
+// For each event: the states that it may come in, what follows, and the states that it may lead to. At the end of each event the
+// slot does what is due, whatever the event was: see "What is due".
+//
+// The Locker's calls:
+//
+//	Joined    any       The waiter joins the FIFO. If it is the first, the slot idle and its channel not heard, the waiter sends
+//	                    Try itself: entering.
+//	Left      any       The waiter leaves the FIFO. If it was the last, the token is given up as soon as no command is in flight
+//	                    that names it; whoever joins until then inherits it.
+//	Released  any       Within the cohort's bounds the first waiter gets the holder's token without any command; where too little
+//	                    is left of the lease, after an Extend. Else Release sends the token back, and the handle is the slot's no
+//	                    more. If it was, the slot is idle, its channel heard and somebody waits, a new token goes along: entering.
+//	Extended  any       The Extend of Released is answered: the hand-off is made, or Release sent, as above.
+//	Forgone   any       Lock.Release has given up: the slot repeats the Release in the background.
+//	Deserted  any       Nobody has the handle: its token is owed.
+//	Ended     any       The handle was lost, by what the server said to it: the first waiter goes for K.
+//	Moved     any       The handle was extended: its Deadline is later.
+//	Tried     any       A TryAcquire was granted K: its handle is the holder. A holder with another token has lost its lock.
+//	TryLost   any       A TryAcquire has no answer: its token is owed, and must be confirmed twice.
+//	TryRefused any      A TryAcquire was told who holds K.
+//	Closing   any       Waiters leave, nothing is queued or poked any more, what is owed or given up is sent soon.
+//	Closed    any       What is owed or given up is forgotten: quitting becomes idle.
+//
+// A reply to a command that names the token that waits. About any other token a reply changes nothing, but that one which was
+// granted is owed, unless it is the holder's or owed already:
+//
+//	granted   entering, queued   Nobody waits any more, or nothing is left of the lease: the token is owed, idle. Else the first
+//	                             waiter has K until the command's send + the PTTL in the reply, less drift: idle.
+//	held      entering, queued   To Try: idle, and the slot listens. Else the token is in Q: queued, and a message counts from the
+//	                             send of this command. Behind a string without TTL all waiters fail: quitting.
+//	nosub     entering, queued   To Enter: it was not queued, idle. To Poke: queued, and a message counts from where it did. The
+//	                             subscription is made again on another connection.
+//	gone      entering, queued   The token is dead: idle. If Try sent it, it is owed, too: the Try may still be on its way. But
+//	                             after a message that came while the Poke was in flight, another Poke decides.
+//	done      quitting           Quit is answered: idle.
+//
+// Of a Release, any reply settles the debt; of one that must be confirmed twice the second. A reply that names a dead token as
+// K's holder has it owed again: a command was carried out late.
+//
+// A command without a reply of its own:
+//
+//	lost      entering, queued   It may have been carried out: Poke, after a pause, on a connection of its own.
+//	          quitting           Quit again.
+//	unsent    entering, queued   It was not: a Poke goes again after a pause; of others the token is dropped: idle.
+//	          quitting           Quit again.
+//	refused   entering, queued   It will not be. Poke: all waiters fail, quitting. Try, Enter: the first waiter fails, idle.
+//	                             Release: the token that went along is dropped, idle; the debt stays.
+//	          quitting           All waiters fail; Quit goes again, until a minute after its lease if nobody waits.
+//	unread    entering, queued   An answer came that cannot be read: the first waiter fails, quitting.
+//
+// A message that a token was granted, Told:
+//
+//	the token that waits    entering, queued   The first waiter has K until the time that the message counts from + the ttl in the
+//	                                           entry, less drift: idle. If that leaves less than half of the waiter's ttl, Poke,
+//	                                           which extends the lease and tells what is left: queued. Nobody waits: owed, idle.
+//	the holder's, or owed   any                Nothing: to pass it on would release a lock that is held.
+//	any other               any                It is owed. So is a token that quits: its Quit may have been carried out before a
+//	                                           late Enter that was granted.
+//
+// The subscription and the time:
+//
+//	Heard     any       The channel is heard: a message may have been missed, so the token that waits is poked at once.
+//	Unheard   any       The connection is gone, and another is being made.
+//	Silenced  any       Nobody needs it any more.
+//	Refused   any       It cannot be had; for good: all waiters fail.
+//	Wake      any       Time has passed.
+//
+// # What is due
+//
+// An owed token's Release, at once and after each failure until it is confirmed or its lease must be over. The token that waits:
+// Poke, min(PTTL + jitter, a cap) after the newest reply; if nobody waits for it, Quit (if Try sent it, it is owed). Nobody waits
+// at the server, and somebody here: Enter, if the channel is heard; else Try, after a pause, while the subscription is made. But
+// before the holder's Deadline nothing of that: its Release takes the first waiter along. Once K has not been known to be the
+// holder's for a cap, Check asks; if it is not, the handle is lost and the first waiter goes for K.
+//
+// # Why a message counts by the token alone
+//
+// The server writes a token into K only for the entry that has it, and a token has one entry, ever. So a message for the token
+// that waits can only mean this entry's grant, however late it comes; and a message for another token, also one that is dead, is
+// no news about this one. Its validity counts from a send that the server has answered: never from the message's arrival, which
+// may be late by any amount.
+package fairqueue
