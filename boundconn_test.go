@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -101,6 +102,26 @@ func TestOwnAcquireFuncWhoseReplyIsLostIsUnknown(t *testing.T) {
 	}
 }
 
+// A shorter timeout of the AcquireFunc's own holds.
+func TestOwnTimeoutsAreKept(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		for kind, pool := range ownPools(t, s) {
+			l := simLocker(t, &redigolock.Locker{Pool: pool,
+				AcquireWith: func(_ context.Context, c redis.Conn, key, _ string, _ time.Duration) error {
+					s.Next("pttl", sim.Swallow())
+					start := time.Now()
+					_, err := redis.DoWithTimeout(c, 100*time.Millisecond, "PTTL", key)
+					if took := time.Since(start); took != 100*time.Millisecond {
+						t.Errorf("%s: a timeout of 100ms took %v: %v", kind, took, err)
+					}
+					return redigolock.ErrHeld
+				}})
+			_, err := l.TryAcquire(bg, "key", time.Minute)
+			wants(t, err, redigolock.ErrHeld)
+		}
+	})
+}
+
 // An AcquireFunc that has sent nothing says what it likes of its connection.
 func TestOwnAcquireFuncThatSendsNothingIsDefinite(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
@@ -147,7 +168,7 @@ func TestOwnAcquireFuncThatKnowsTheOutcomeIsBelieved(t *testing.T) {
 	}
 }
 
-// A tracedPool of one connection, which is lent as long as it works, with whatever reply is still due on it. redis.Pool reads
+// A onePool is a pool of one connection, which is lent as long as it works, with whatever reply is still due on it. redis.Pool reads
 // such a reply when a connection comes back; a pool of a user's need not.
 type onePool struct {
 	dial func(context.Context) (redis.Conn, error)
@@ -279,6 +300,7 @@ func TestEndedContextBorrowsNothing(t *testing.T) {
 		cancel(cause)
 		for name, use := range lockUses() {
 			wants(t, use(ctx, k), context.Canceled, cause)
+			synctest.Wait() // a borrow has a goroutine of its own
 			if p.n != before {
 				t.Errorf("%s borrowed", name)
 			}

@@ -69,7 +69,7 @@ func TestCleanUpOfAServerThatIsAwayPausesLongerAndLonger(t *testing.T) {
 		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), OpTimeout: 4 * time.Second})
 		knownScripts(t, s)
 		start := time.Now()
-		loseKey(t, s, l, "key", 5*time.Minute)
+		loseKey(t, s, l, "key", 298*time.Second)
 		s.Rule(func(q sim.Request) sim.Action {
 			if q.Verb == "release" {
 				return sim.Refuse("LOADING Redis is loading the dataset in memory")
@@ -77,7 +77,7 @@ func TestCleanUpOfAServerThatIsAwayPausesLongerAndLonger(t *testing.T) {
 			return sim.Pass()
 		})
 		time.Sleep(time.Hour)
-		var want []time.Duration // until the ttl must be over, and once more
+		var want []time.Duration // until 302 s, when the ttl must be over, and once more
 		for at, pause := time.Duration(0), 4*time.Second; at <= 6*time.Minute; pause = min(2*pause, time.Minute) {
 			want = append(want, at)
 			at += pause
