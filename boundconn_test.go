@@ -187,6 +187,9 @@ func (p *onePool) Get() redis.Conn {
 	return &oneConn{p.c, p}
 }
 
+// DialContext is for the clean-up.
+func (p *onePool) DialContext(ctx context.Context) (redis.Conn, error) { return p.dial(ctx) }
+
 type oneConn struct {
 	redis.Conn
 	p *onePool

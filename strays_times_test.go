@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,6 +109,24 @@ func TestCleanUpForgetsItsFailuresOnceItIsAnswered(t *testing.T) {
 	})
 }
 
+// toldErrors are what an Observer was told.
+type toldErrors struct {
+	mu   sync.Mutex // protects errs
+	errs []error
+}
+
+func (e *toldErrors) add(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.errs = append(e.errs, err)
+}
+
+func (e *toldErrors) all() []error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.errs)
+}
+
 // What the server refuses for good is told once, and not asked for again.
 func TestCleanUpThatIsRefusedForGoodEnds(t *testing.T) {
 	for name, pool := range map[string]func(t *testing.T, s *sim.Server) redigolock.Pool{
@@ -117,11 +136,11 @@ func TestCleanUpThatIsRefusedForGoodEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, s *sim.Server) {
 				knownScripts(t, s)
-				var told []error
+				var told toldErrors
 				l := simLocker(t, &redigolock.Locker{Pool: pool(t, s), OpTimeout: time.Second, Observer: &redigolock.Observer{
 					Failed: func(_ context.Context, _, verb string, err error) {
 						if verb == "clean up" {
-							told = append(told, err)
+							told.add(err)
 						}
 					},
 				}})
@@ -136,8 +155,8 @@ func TestCleanUpThatIsRefusedForGoodEnds(t *testing.T) {
 				if n := s.Count("release"); n != 1 {
 					t.Errorf("%d releases were sent", n)
 				}
-				if len(told) != 1 || l.Stats().Owed != 0 {
-					t.Errorf("the Observer was told %v, %+v", told, l.Stats())
+				if all := told.all(); len(all) != 1 || l.Stats().Owed != 0 {
+					t.Errorf("the Observer was told %v, %+v", all, l.Stats())
 				}
 			})
 		})
@@ -148,9 +167,9 @@ func TestCleanUpThatIsRefusedForGoodEnds(t *testing.T) {
 func TestCleanUpThatFindsSomethingElseLooksAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		knownScripts(t, s)
-		var told []error
+		var told toldErrors
 		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), OpTimeout: 2 * time.Second, Observer: &redigolock.Observer{
-			Failed: func(_ context.Context, _, verb string, err error) { told = append(told, err) },
+			Failed: func(_ context.Context, _, _ string, err error) { told.add(err) },
 		}})
 		if _, err := s.Do("RPUSH", "key", "1"); err != nil {
 			t.Fatal(err)
@@ -177,8 +196,8 @@ func TestCleanUpThatFindsSomethingElseLooksAgain(t *testing.T) {
 		if n := s.Count("release"); n != 2 {
 			t.Errorf("%d releases were sent", n)
 		}
-		if len(told) != 0 {
-			t.Errorf("the Observer was told %v", told)
+		if all := told.all(); len(all) != 0 {
+			t.Errorf("the Observer was told %v", all)
 		}
 	})
 }
