@@ -81,8 +81,8 @@ const GroupMost = groupMost
 
 // CleaningUp reports whether the Locker has a clean-up in the background.
 func CleaningUp(l *Locker) bool {
-	l.state.mu.Lock()
-	defer l.state.mu.Unlock()
+	l.state.strays.mu.Lock()
+	defer l.state.strays.mu.Unlock()
 	return l.state.strays.stop != nil
 }
 
@@ -109,16 +109,20 @@ const MaxAsking = maxAsking
 
 // Renewing reports whether renewals of the lock go on, or one is still in flight.
 func Renewing(k *Lock) bool {
-	k.locker.state.mu.Lock()
-	defer k.locker.state.mu.Unlock()
-	return k.keeper != nil || k.inFlight != nil
+	kp := k.keptBy()
+	return kp != nil && (kp.isKept() || k.locker.renewer().Flying(&kp.Entry))
 }
 
 // Kept reports whether KeepAlive keeps the lock alive, whatever is in flight.
 func Kept(k *Lock) bool {
-	k.locker.state.mu.Lock()
-	defer k.locker.state.mu.Unlock()
-	return k.keeper != nil
+	kp := k.keptBy()
+	return kp != nil && kp.isKept()
+}
+
+func (kp *keeper) isKept() bool {
+	kp.mu.Lock()
+	defer kp.mu.Unlock()
+	return len(kp.contexts) > 0
 }
 
 // TokensOf is how a Locker makes tokens.

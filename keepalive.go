@@ -4,24 +4,38 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/renewal"
 )
 
-// A keeper is what a lock that is kept alive needs besides its handle. Locker.state.mu protects its fields, but for k.
+// A keeping is what a Locker keeps alive.
+type keeping struct {
+	once    sync.Once // for renewer
+	renewer renewal.Renewer
+	node    renewNode
+}
+
+// renewer is the engine, with what it needs of the Locker.
+func (l *Locker) renewer() *renewal.Renewer {
+	k := &l.state.keeping
+	k.once.Do(func() {
+		k.node.l = l
+		k.renewer.Init(renewal.Env{Now: l.now, Bound: l.opTimeout, Lost: signalLosses})
+	})
+	return &k.renewer
+}
+
+// A keeper keeps a lock alive, as the renewal.Lease of it. It is made by the first KeepAlive, and then stays.
 type keeper struct {
-	k        *Lock
-	ctx      context.Context // that of the first KeepAlive, for the Observer
+	renewal.Entry
+	k *Lock
+
+	mu       sync.Mutex      // protects what follows; taken before that of the Renewer, and that before Lock.mu
+	ctx      context.Context // that of the first KeepAlive of those that go on, for the Observer
 	contexts []kept
-	due      time.Time // when to renew next
-	lossAt   time.Time // when to look whether the lock is lost; may be too early, for Deadline moves
-	dueAt    int       // place in the renewer's heap by due; -1: in no heap, while its batch is in flight
-	lossIn   int       // place in the heap by lossAt
-	batch    *batch    // that is in flight with it; nil: none
-	failures int       // in a row
-	lastErr  error     // of the newest renewal; nil: it went well
-	over     bool      // it has been taken away from the lock
 }
 
 // A kept is one context that KeepAlive returned.
@@ -80,115 +94,165 @@ func (e kept) end(cause error) {
 	e.cancel(cause)
 }
 
-// keep registers a context with the lock's keeper, and the keeper with the Locker's renewer. It says what the context must
+// keep registers a context with the lock's keeper, and the keeper with the Locker's Renewer. It says what the context must
 // end with at once, and whether that is a loss that nobody has been told of.
 func (k *Lock) keep(parent context.Context, entry kept) (end, isLoss bool, cause error) {
+	kp := k.keeping()
+	kp.mu.Lock()
+	defer kp.mu.Unlock()
+	if end, isLoss, cause = k.refuseKeeping(parent); end {
+		return end, isLoss, cause
+	}
+	if len(kp.contexts) == 0 {
+		kp.ctx = parent
+	}
 	l := k.locker
-	l.state.mu.Lock() // before k.mu, here and nowhere the other way round
-	defer l.state.mu.Unlock()
+	if !l.renewer().Add(&kp.Entry, kp, &l.state.keeping.node) {
+		return true, false, fmt.Errorf("%w: keep alive %s", ErrClosed, fault.Quote(k.key))
+	}
+	kp.contexts = append(kp.contexts, entry)
+	return false, false, nil
+}
+
+// keeping is the lock's keeper.
+func (k *Lock) keeping() *keeper {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := l.now()
+	if k.keeper == nil {
+		k.keeper = &keeper{k: k}
+	}
+	return k.keeper
+}
+
+// refuseKeeping says whether a context must end at once, with what, and whether that is a loss that nobody has been told of.
+func (k *Lock) refuseKeeping(parent context.Context) (end, isLoss bool, cause error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.locker.now()
 	switch {
 	case k.released:
 		return true, false, nil
-	case l.state.closed.Load():
+	case k.locker.state.closed.Load():
 		return true, false, fmt.Errorf("%w: keep alive %s", ErrClosed, fault.Quote(k.key))
 	case k.over(now):
 		cause = fault.Of(ErrLost, "keep alive", k.key, "its time was over")
 	case k.heldTooLong(now):
 		cause = k.maxHoldError()
-	case parent.Err() != nil: // not entry's: a parent runs its AfterFunc, which may be over, before it ends its children
+	case k.lost:
+		cause = fault.Of(ErrLost, "keep alive", k.key, "it was lost")
+	case parent.Err() != nil: // not the new context's: a parent runs its AfterFunc, which may be over, before it ends its children
 		return true, false, nil
+	default:
+		return false, false, nil
 	}
-	if cause != nil {
-		isLoss, k.lost = !k.lost, true
-		k.uncountHeld()
-		return true, isLoss, cause
-	}
-	if k.keeper == nil {
-		k.keeper = &keeper{k: k, ctx: parent, due: k.renewAt(now), lossAt: k.lossTime(now)}
-		l.state.renewer.add(l, k.keeper, now)
-	}
-	k.keeper.contexts = append(k.keeper.contexts, entry)
-	return false, false, nil
+	isLoss, k.lost = !k.lost, true
+	k.uncountHeld()
+	return true, isLoss, cause
 }
 
 // forget ends the renewals when the last context has ended.
 func (k *Lock) forget(ctx context.Context) {
-	l := k.locker
-	l.state.mu.Lock()
-	defer l.state.mu.Unlock()
-	kp := k.keeper
-	if kp == nil {
-		return
-	}
+	kp := k.keeping()
+	kp.mu.Lock()
+	defer kp.mu.Unlock()
 	kp.contexts = slices.DeleteFunc(kp.contexts, func(e kept) bool { return e.ctx == ctx })
 	if len(kp.contexts) == 0 {
-		l.state.renewer.remove(kp)
+		k.locker.renewer().Remove(&kp.Entry)
 	}
 }
 
-// endKeeping ends the contexts with the cause, nil for context.Canceled. It returns the keeper, nil if there was none.
-func (k *Lock) endKeeping(cause error) *keeper {
-	l := k.locker
-	l.state.mu.Lock()
-	kp := k.keeper
-	if kp != nil {
-		l.state.renewer.remove(kp)
-	}
-	l.state.mu.Unlock()
-	if kp != nil {
-		kp.end(cause)
-	}
-	return kp
+// keptBy is what has kept the lock alive, maybe until now; nil: nothing.
+func (k *Lock) keptBy() *keeper {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.keeper
 }
 
-// end ends the contexts of a keeper that was removed.
-func (kp *keeper) end(cause error) {
-	for _, e := range kp.contexts {
+// end ends the renewals, and the contexts with the cause, nil for context.Canceled. It reports whether there were any.
+func (kp *keeper) end(cause error) bool {
+	kp.mu.Lock()
+	kp.k.locker.renewer().Remove(&kp.Entry)
+	contexts := kp.contexts
+	kp.contexts = nil
+	kp.mu.Unlock()
+	for _, e := range contexts {
 		e.end(cause)
 	}
+	return len(contexts) > 0
 }
 
-// awaitRenewal waits until no renewal of the lock is in flight, at most for OpTimeout. None begins after endKeeping.
-func (k *Lock) awaitRenewal() {
-	l := k.locker
-	l.state.mu.Lock()
-	b := k.inFlight
-	l.state.mu.Unlock()
-	if b == nil {
-		return
-	}
-	waitFor(l.opTimeout(), b.done)
+// observed is the ctx for the Observer.
+func (kp *keeper) observed() context.Context {
+	kp.mu.Lock()
+	defer kp.mu.Unlock()
+	return kp.ctx
 }
 
-// waitFor waits until all ends are closed, for d at most.
-func waitFor(d time.Duration, ends ...<-chan struct{}) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	for _, end := range ends {
-		select {
-		case <-end:
-		case <-timer.C:
-			return
-		}
+// endKeeping ends KeepAlive, and waits until no renewal of the lock is in flight, at most for OpTimeout.
+func (k *Lock) endKeeping() {
+	if kp := k.keptBy(); kp != nil {
+		kp.end(nil)
+		k.locker.renewer().Await(&kp.Entry, k.locker.opTimeout())
 	}
 }
 
 // lose ends the KeepAlive contexts because holding cannot be proven any longer.
 func (k *Lock) lose(why error) {
 	cause := fmt.Errorf("%w: %w", ErrLost, why)
-	if kp := k.endKeeping(cause); kp != nil {
-		k.mu.Lock()
-		k.lost = true
-		k.mu.Unlock()
-		k.locker.Observer.lost(kp.ctx, k, cause)
+	kp := k.keptBy()
+	if kp == nil || !kp.end(cause) {
+		return
+	}
+	k.mu.Lock()
+	k.lost = true
+	k.mu.Unlock()
+	k.locker.Observer.lost(kp.observed(), k, cause)
+}
+
+// signalLosses ends the KeepAlive contexts of locks that the Renewer has found lost: all of them before an Observer is told of one.
+func signalLosses(losses []renewal.Loss) {
+	told := losses[:0]
+	for _, x := range losses {
+		if keeperOf(x.Lease).end(x.Cause) {
+			told = append(told, x)
+		}
+	}
+	for _, x := range told {
+		kp := keeperOf(x.Lease)
+		kp.k.locker.Observer.lost(kp.observed(), kp.k, x.Cause)
 	}
 }
 
-// lossCause is why the lock counts as lost now, nil if it does not. lastErr is that of the newest renewal.
-func (k *Lock) lossCause(now time.Time, lastErr error) (lossAt time.Time, cause error) {
+// keeperOf is the only thing that a Locker has the Renewer keep.
+func keeperOf(x renewal.Lease) *keeper { return x.(*keeper) }
+
+// TTL is that of the acquire.
+func (kp *keeper) TTL() time.Duration { return kp.k.ttl }
+
+// Due is when half of the ttl is left.
+func (kp *keeper) Due(now time.Time) time.Time {
+	k := kp.k
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return soonest(now, k.deadline.Add(-k.ttl/2))
+}
+
+// Judge turns what the lock's one node has said into what becomes of the lock.
+func (kp *keeper) Judge(votes []renewal.Vote) error {
+	k, ctx, v := kp.k, kp.observed(), votes[0]
+	switch {
+	case !v.Answered:
+		k.locker.Observer.outcome(ctx, k.key, "extend", v.Err)
+		return v.Err
+	case v.Err != nil:
+		return k.judge(ctx, "extend", v.Err)
+	}
+	return k.extended(ctx, v.Start, v.Left)
+}
+
+// Lost is why the lock counts as lost now, and when that will be signalled if nothing happens until then.
+func (kp *keeper) Lost(now time.Time, last error) (at time.Time, cause error) {
+	k := kp.k
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
@@ -196,8 +260,8 @@ func (k *Lock) lossCause(now time.Time, lastErr error) (lossAt time.Time, cause 
 		cause = k.maxHoldError()
 	case k.gone || passed(now.Add(k.early()), k.deadline):
 		cause = fault.Of(ErrLost, "keep alive", k.key, "no renewal succeeded before Deadline")
-		if lastErr != nil {
-			cause = fmt.Errorf("%w: %w", cause, lastErr)
+		if last != nil {
+			cause = fmt.Errorf("%w: %w", cause, last)
 		}
 	}
 	if cause != nil {
@@ -215,9 +279,6 @@ func (k *Lock) lossTime(now time.Time) time.Time {
 	}
 	return soonest(now, at)
 }
-
-// renewAt is when half of the ttl is left. The caller holds k.mu.
-func (k *Lock) renewAt(now time.Time) time.Time { return soonest(now, k.deadline.Add(-k.ttl/2)) }
 
 // soonest is when either clock says at, on the monotonic one: it stood still while the machine was suspended.
 func soonest(now, at time.Time) time.Time {

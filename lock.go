@@ -39,9 +39,7 @@ type Lock struct {
 	waiter   *waiter       // of an Acquire of a fair Locker that has not returned yet
 	place    int32         // among the locks that are held, plus 1; 0: it does not count
 	lostTry  *lostTry      // of the acquire; nil: none
-
-	keeper   *keeper // nil: not kept alive; protected by the Locker's state.mu
-	inFlight *batch  // with a renewal of this lock, after its keeper was taken away; protected in the same way
+	keeper   *keeper       // nil: KeepAlive was never called
 }
 
 // isNone reports whether k is nil or zero, and so was never obtained.
@@ -412,9 +410,8 @@ func (k *Lock) giveBack(ctx context.Context, leave bool) error {
 	if again {
 		return fault.Of(ErrNotHeld, "release", k.key, "it was released")
 	}
-	k.endKeeping(nil)
 	by := time.Now().Add(k.locker.opTimeout()) // of what comes before the tries
-	k.awaitRenewal()
+	k.endKeeping()
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}

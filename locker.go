@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -65,9 +64,8 @@ type lockerState struct {
 	fair    fair
 	crowds  crowds
 
-	mu      sync.Mutex    // protects what follows; taken for moments only, never while anything is sent
-	closing chan struct{} // closed by Close; nil until somebody needs it
-	renewer renewer
+	closing closing
+	keeping keeping
 	strays  strays
 }
 

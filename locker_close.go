@@ -1,7 +1,7 @@
 package redigolock
 
 import (
-	"slices"
+	"sync"
 	"time"
 )
 
@@ -13,19 +13,12 @@ func (l *Locker) Close() error {
 	if l.state.closed.Swap(true) {
 		return nil
 	}
-	closing, most := l.closingChan(), 3*l.opTimeout()
-	begin := time.Now()
-	l.state.mu.Lock()
-	close(closing)
-	kept := slices.Clone(l.state.renewer.loss)
-	sent := l.state.renewer.sent
-	l.state.mu.Unlock()
-	for _, kp := range kept {
-		kp.k.endKeeping(ErrClosed)
+	close(l.closingChan())
+	begin, most := time.Now(), 3*l.opTimeout()
+	for _, x := range l.renewer().Close() {
+		keeperOf(x).end(ErrClosed)
 	}
-	if sent != nil {
-		waitFor(l.opTimeout(), sent)
-	}
+	l.renewer().AwaitEnd(l.opTimeout())
 	if l.Fair {
 		l.closeFair(most)
 	}
@@ -36,11 +29,15 @@ func (l *Locker) Close() error {
 	return nil
 }
 
+// A closing is told to those who wait.
+type closing struct {
+	once sync.Once // for ch
+	ch   chan struct{}
+}
+
+// closingChan is closed by Close.
 func (l *Locker) closingChan() chan struct{} {
-	l.state.mu.Lock()
-	defer l.state.mu.Unlock()
-	if l.state.closing == nil {
-		l.state.closing = make(chan struct{})
-	}
-	return l.state.closing
+	c := &l.state.closing
+	c.once.Do(func() { c.ch = make(chan struct{}) })
+	return c.ch
 }

@@ -102,7 +102,7 @@ func TestManyLocksAreRenewedInBatchesOnOneConnection(t *testing.T) {
 			}
 		}
 		r.ok(releaseAll(warm))
-		eventually(t, "the goroutines are gone", func() bool { return !running("renewDue") && !running("judgeLosses") })
+		eventually(t, "the goroutines are gone", func() bool { return !running("renewal.(*line).run") && !running("judgeLosses") })
 		r.locker.Pool.(interface{ Close() error }).Close()
 		eventually(t, "the connections are gone", func() bool { return r.proxy.Conns() == 0 })
 	})
@@ -267,7 +267,7 @@ func TestCloseEndsManyKeptLocks(t *testing.T) {
 		receive(t, "each context ends", ctx.Done())
 		wants(t, context.Cause(ctx), redigolock.ErrClosed)
 	}
-	eventually(t, "the goroutines are gone", func() bool { return !running("renewDue") && !running("judgeLosses") })
+	eventually(t, "the goroutines are gone", func() bool { return !running("renewal.(*line).run") && !running("judgeLosses") })
 	wants(t, context.Cause(locks[0].KeepAlive(bg)), redigolock.ErrClosed)
 	r.ok(releaseAll(locks))
 }
@@ -482,5 +482,5 @@ func TestChaosNoRenewalAfterReleaseNoneForgottenNothingLeaked(t *testing.T) {
 		t.Error("the test did not do what it is for")
 	}
 	c.ok(c.locker.Close())
-	eventually(t, "the goroutines are gone", func() bool { return !running("renewDue") && !running("judgeLosses") })
+	eventually(t, "the goroutines are gone", func() bool { return !running("renewal.(*line).run") && !running("judgeLosses") })
 }

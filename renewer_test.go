@@ -409,9 +409,9 @@ func TestWriteThatHangsDoesNotStopTheRenewals(t *testing.T) {
 		closed := inBackground(r.locker.Close)
 		receive(t, "Close returns", closed)
 		eventually(t, "the renewer ends though the server does not read", func() bool {
-			return !running("renewDue") || time.Since(start) > 9*time.Second
+			return !running("renewal.(*line).run") || time.Since(start) > 9*time.Second
 		})
-		if running("renewDue") {
+		if running("renewal.(*line).run") {
 			t.Error("the renewer hangs in a write")
 		}
 		r.server.Resume()

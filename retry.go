@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/internal/hooks"
+	"github.com/redigolock/redigolock/internal/wait"
 )
 
 // A RetryFunc says how long a waiting acquire pauses before it tries again. attempt counts the tries that failed, from 1,
@@ -108,3 +109,15 @@ var ownCode = [...]uintptr{
 	reflect.ValueOf(Every(0)).Pointer(),
 	reflect.ValueOf(ownTries(0, nil)).Pointer(),
 }
+
+// The pauses of internal/wait, by the names that this package has for them.
+const (
+	renewPause = wait.First
+	renewMost  = wait.Most
+)
+
+var (
+	pauseAfter = wait.Pause
+	wake       = wait.Wake
+	waitFor    = wait.For
+)

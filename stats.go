@@ -30,9 +30,7 @@ func (l *Locker) Stats() Stats {
 		Waiting: int(l.state.waiting.Load()),
 		Conns:   int(l.state.conns.Load()),
 	}
-	l.state.mu.Lock()
-	st.Kept, st.Owed = len(l.state.renewer.loss), len(l.state.strays.list)
-	l.state.mu.Unlock()
+	st.Kept, st.Owed = l.renewer().Kept(), l.state.strays.count()
 	if l.Fair {
 		l.state.fair.mu.Lock()
 		st.Owed += l.state.fair.owed

@@ -30,11 +30,18 @@ type stray struct {
 
 // strays is the clean-up of a Locker: one goroutine for all its strays, which lives only while there are some.
 type strays struct {
+	mu      sync.Mutex // protects what follows; taken for moments only, never while anything is sent
 	list    []*stray
 	stop    context.CancelFunc // ends the goroutine; nil while there is none
 	done    chan struct{}      // closed when the goroutine has ended
 	added   chan struct{}      // capacity 1
 	drained bool               // the Locker is closed and no longer waits: a new stray gets one try
+}
+
+func (st *strays) count() int {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return len(st.list)
 }
 
 // owe leaves the token to the clean-up.
@@ -47,9 +54,9 @@ func (k *Lock) oweFrom(next time.Time) {
 	if next.After(s.until) {
 		return
 	}
-	l.state.mu.Lock()
-	defer l.state.mu.Unlock()
 	st := &l.state.strays
+	st.mu.Lock()
+	defer st.mu.Unlock()
 	st.list = append(st.list, s)
 	if st.stop == nil {
 		ctx, stop := context.WithCancel(context.Background())
@@ -68,11 +75,11 @@ func (k *Lock) oweFrom(next time.Time) {
 
 // closeStrays waits for the clean-up, for so long at most, and then ends it.
 func (l *Locker) closeStrays(most time.Duration) {
-	l.state.mu.Lock()
 	st := &l.state.strays
+	st.mu.Lock()
 	st.drained = true
 	stop, done := st.stop, st.done
-	l.state.mu.Unlock()
+	st.mu.Unlock()
 	if stop == nil {
 		return
 	}
@@ -110,20 +117,19 @@ func (l *Locker) cleanUp(ctx context.Context, added <-chan struct{}, done chan<-
 // cleanDue tries all strays that are due, and returns when the next one is. It says no more if none is left or ctx has
 // ended, and then the goroutine has been signed off under the lock, so that the next stray starts a new one.
 func (l *Locker) cleanDue(ctx context.Context) (next time.Time, more bool) {
-	now := time.Now()
-	l.state.mu.Lock()
+	now, st := time.Now(), &l.state.strays
+	st.mu.Lock()
 	var due []*stray
-	for _, s := range l.state.strays.list {
+	for _, s := range st.list {
 		if !s.next.After(now) {
 			due = append(due, s)
 		}
 	}
-	l.state.mu.Unlock()
+	st.mu.Unlock()
 	l.cleanAll(ctx, due)
 
-	l.state.mu.Lock()
-	defer l.state.mu.Unlock()
-	st := &l.state.strays
+	st.mu.Lock()
+	defer st.mu.Unlock()
 	now = time.Now()
 	var left []*stray
 	for _, s := range st.list {

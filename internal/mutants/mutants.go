@@ -337,15 +337,15 @@ var mutants = []mutant{
 		tests: "TestTokenFoundByTheSecondTryThatWasLostCountsFromAnExtend",
 	},
 	{
-		name: "a renewal over a bound connection counts from its reply", in: "keeper.extendAlone",
+		name: "a renewal over a bound connection counts from its reply", in: "renewNode.ExtendAlone",
 		old:   "		_, err := k.extendOn(ctx, c, k.ttl)\n",
-		new:   "		_, err := k.extendOn(ctx, c, k.ttl)\n		start = l.now()\n",
+		new:   "		_, err := k.extendOn(ctx, c, k.ttl)\n		v.Start = l.now()\n",
 		tests: "TestRenewalOverABoundConnectionCountsFromBeforeItsSend",
 	},
 	{
-		name: "a renewal that waited for its place is sent after the release", in: "keeper.renewAlone",
-		old:   "sent := l.stillKept([]*keeper{kp})",
-		new:   "sent := []*keeper{kp}",
+		name: "a renewal that waited for its place is sent after the release", in: "renewal.line.renewAlone",
+		old:   "sent := n.stillKept(f)",
+		new:   "sent := slices.Clone(f.shares)",
 		tests: "TestNoRenewalIsSentForALockThatWasReleasedWhileItWaitedForItsPlace",
 	},
 	{
@@ -439,63 +439,62 @@ var mutants = []mutant{
 	},
 	{
 		name: "renewal outlives release: Release does not end it", in: "Lock.giveBack",
-		old: `	k.endKeeping(nil)
+		old: `	k.endKeeping()
 `,
 		new:   "",
 		tests: "TestReleaseStopsTheRenewalFirstAndWaitsForIt|TestKeepAliveEndsBeforeTheReleaseIsSent",
 	},
 	{
-		name: "renewal outlives release: put back after its batch", in: "renewer.remove",
-		old: `	kp.over = true
+		name: "renewal outlives release: put back after its flight", in: "renewal.share.leave",
+		old: `	s.line = nil
 `,
 		new:   "",
 		tests: "TestReleaseIsBoundedThoughTheBatchHangs",
 	},
 	{
-		name: "one error ends the renewals", in: "Locker.putBack",
-		old: `		if !kp.over {
-			heap`,
-		new: `		if !kp.over && kp.failures == 0 {
-			heap`,
+		name: "one error ends the renewals", in: "renewal.line.land",
+		old:   "		if s.line == nil {",
+		new:   "		if s.line == nil || s.failures > 0 {",
 		tests: "TestRenewalAfterOneFailureGoesOn|TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain",
 	},
 	{
-		name: "a reply judged for the wrong lock", in: "renewLine.outcome",
-		old:   "kp.judgeRenewal(start, n.replies[i])",
-		new:   "kp.judgeRenewal(start, n.replies[max(i-1, 0)])",
+		name: "a reply judged for the wrong lock", in: "renewNode.Extend",
+		old:   "voteOf(lockOf(&asks[i]), n.replies[i])",
+		new:   "voteOf(lockOf(&asks[i]), n.replies[max(i-1, 0)])",
 		tests: "TestRepliesOfABatchAreJudgedOneByOne",
 	},
 	{
-		name: "basis taken after the replies", in: "Locker.renewBatch",
-		old: `	line.outcomes(`,
-		new: `	start = l.now()
-	line.outcomes(`,
+		name: "basis taken after the replies", in: "renewal.line.renew",
+		old: `	for i, s := range n.sent {
+		v :=`,
+		new: `	start = n.r.env.Now()
+	for i, s := range n.sent {
+		v :=`,
 		tests: "TestBasisOfABatchIsTheTimeBeforeItsSend",
 	},
 	{
-		name: "Release does not wait for the batch in flight", in: "Lock.giveBack",
-		old: `	k.awaitRenewal()
+		name: "Release does not wait for the batch in flight", in: "Lock.endKeeping",
+		old: `		k.locker.renewer().Await(&kp.Entry, k.locker.opTimeout())
 `,
 		new:   "",
 		tests: "TestReleaseWaitsForTheBatchInFlight",
 	},
 	{
-		name: "sent although released while dialling", in: "Locker.renewBatch",
-		old:   "sent = l.stillKept(b.keepers) // the dial",
-		new:   "sent = b.keepers // the dial",
+		name: "sent although released while dialling", in: "renewal.line.ask",
+		old:   "n.sent = stillKept(n.sent)",
+		new:   "",
 		tests: "TestNothingIsSentForALockReleasedWhileTheRenewerDials",
 	},
 	{
-		name: "loss judged by the sender only", in: "renewer.add",
-		old: `		go l.judgeLosses(now)
+		name: "loss judged by the sender only", in: "renewal.Renewer.Add",
+		old: `		go r.judgeLosses(now)
 `,
-		new: `		_ = now
-`,
+		new:   "",
 		tests: "TestLossIsSignalledThoughTheRenewalHangsInADialWithoutContext",
 	},
 	{
-		name: "a dial for each retry of each lock", in: "Locker.renewBatch",
-		old: `		line.judge(l, err)
+		name: "a dial for each retry of each lock", in: "renewal.line.renew",
+		old: `		n.rest(err)
 `,
 		new:   "",
 		tests: "TestDialsAreFewWhileTheServerCannotBeReached",
@@ -541,7 +540,7 @@ var mutants = []mutant{
 		tests: "TestShortSuspensionEndsKeepAliveByTheWallClock",
 	},
 	{
-		name: "a reply of a request for many judged for the wrong lock", in: "renewLine.unpack",
+		name: "a reply of a request for many judged for the wrong lock", in: "renewNode.unpack",
 		old:   "n.replies[i] = list[j]",
 		new:   "n.replies[i] = list[max(j-1, 0)]",
 		tests: "TestRepliesOfABatchAreJudgedOneByOne",

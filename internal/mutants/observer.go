@@ -11,13 +11,9 @@ var observerMutants = []mutant{
 		tests: "TestObserversContext",
 	},
 	{
-		name: "observer: Goexit ends the renewals", in: "Locker.renewDue",
-		old: `go l.renewDue(done)
-		}
-	}()`,
-		new: `close(done)
-		}
-	}()`,
+		name: "observer: Goexit ends the renewals", in: "renewal.line.signOff",
+		old:   "if !empty || len(n.loss.shares) > 0 {",
+		new:   "if empty && len(n.loss.shares) > 0 {",
 		tests: "TestObserverThatEndsAGoroutineWedgesNothing",
 	},
 	{

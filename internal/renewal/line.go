@@ -1,0 +1,321 @@
+package renewal
+
+import (
+	"container/heap"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/redigolock/redigolock/internal/wait"
+)
+
+const (
+	maxFlight   = 1000
+	aheadShare  = 64 // a renewal may be sent ttl/64 early, to travel with others
+	suspendTick = time.Second
+
+	leastPatience = 50 * time.Millisecond
+	mostFloor     = 500 * time.Millisecond // of patience, for a server that is far away
+)
+
+// A line renews the shares of one node, one flight after the other.
+type line struct {
+	r    *Renewer
+	node Node
+
+	// Renewer.mu protects these.
+	due   agenda        // but for what is in flight
+	loss  agenda        // all
+	alive bool          // the goroutine lives
+	wake  chan struct{} // for it, capacity 1: there is something earlier, or nothing left
+	ended chan struct{} // closed when the goroutine has ended
+
+	// What follows is the goroutine's own.
+	notBefore time.Time     // nothing before, for the newest dials or flights failed
+	rtt       time.Duration // what the newest flight or dial has taken
+	failures  int           // of dials and of flights without any answer, in a row
+	apart     *apart        // nil: not used yet
+	sent      []*share
+	asks      []Ask
+	votes     []Vote
+	outcomes  []outcome // of sent
+}
+
+func newLine(r *Renewer, node Node) *line {
+	return &line{r: r, node: node, due: agenda{kind: toRenew}, loss: agenda{kind: toLose}, wake: make(chan struct{}, 1)}
+}
+
+// start starts the goroutine if there is none. The caller holds mu.
+func (n *line) start() {
+	if n.alive {
+		return
+	}
+	n.alive, n.ended = true, make(chan struct{})
+	go n.run()
+}
+
+// run is the goroutine. If whoever it calls ends it, another goes on.
+func (n *line) run() {
+	empty := false
+	defer func() { n.signOff(empty) }()
+	defer n.node.Close()
+	defer n.awaitApart()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		f, next, none := n.takeDue()
+		switch {
+		case none:
+			empty = true
+			return
+		case f != nil && n.node.Apart():
+			n.renewApart(f)
+			continue
+		case f != nil:
+			n.renew(f)
+			continue
+		}
+		timer.Reset(next.Sub(n.r.env.Now()))
+		select {
+		case <-timer.C:
+		case <-n.wake:
+		}
+	}
+}
+
+// signOff is the end of the goroutine, unless there is something to do again, or it was ended by others.
+func (n *line) signOff(empty bool) {
+	n.r.mu.Lock()
+	defer n.r.mu.Unlock()
+	if !empty || len(n.loss.shares) > 0 {
+		go n.run()
+		return
+	}
+	n.alive = false
+	n.notBefore, n.rtt, n.failures = time.Time{}, 0, 0
+	n.sent, n.asks, n.votes, n.outcomes = nil, nil, nil, nil
+	close(n.ended)
+}
+
+// takeDue takes the next flight off the agenda, or says when there will be one, or that there is nothing to keep. It takes none
+// before notBefore.
+func (n *line) takeDue() (f *flight, next time.Time, none bool) {
+	r := n.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now, at := r.now()
+	switch {
+	case len(n.loss.shares) == 0:
+		return nil, next, true
+	case now.Before(n.notBefore):
+		return nil, n.notBefore, false
+	}
+	next = now.Add(suspendTick) // if all are under way: see apart
+	for len(n.due.shares) > 0 && (f == nil || len(f.shares) < maxFlight) {
+		s := n.due.shares[0]
+		due := &s.when[toRenew].at
+		if moved := s.nextDue(now); moved > *due { // an Extend has moved Deadline meanwhile
+			*due = moved
+			heap.Fix(&n.due, 0)
+			continue
+		}
+		if f == nil && *due > at || s.takeAt() > at {
+			next = r.base.Add(*due)
+			break
+		}
+		if f == nil {
+			f = &flight{line: n, landed: make(chan struct{})}
+		}
+		heap.Pop(&n.due)
+		s.flight = f
+		f.shares = append(f.shares, s)
+	}
+	return f, next, false
+}
+
+// takeAt is when a renewal may be sent: a little early to travel with others, but not when it is tried again.
+func (s *share) takeAt() time.Duration {
+	due := s.when[toRenew].at
+	if s.failures > 0 {
+		return due
+	}
+	return due - s.entry.lease.TTL()/aheadShare
+}
+
+// nextDue is when its lease is to be renewed at its node; after a failure, when to try again. A node that has voted is not asked
+// again because others have not. The caller holds mu.
+func (s *share) nextDue(now time.Time) time.Duration {
+	if s.failures > 0 {
+		return s.when[toRenew].at
+	}
+	e, r := s.entry, s.line.r
+	due := r.at(e.lease.Due(now))
+	if e.several != nil {
+		if v := e.several.vote(s); v.Err == nil && !v.Start.IsZero() {
+			due = max(due, r.at(v.Start.Add(v.Left/2)))
+		}
+	}
+	return due
+}
+
+// vote is the newest of a share. The caller holds mu.
+func (e *several) vote(s *share) *Vote {
+	for i := range e.shares {
+		if s == &e.shares[i] {
+			return &e.votes[i]
+		}
+	}
+	return &Vote{}
+}
+
+// renew sends a flight, has its votes judged, and puts its shares back.
+func (n *line) renew(f *flight) {
+	n.sent, n.asks, n.outcomes = append(n.sent[:0], f.shares...), n.asks[:0], n.outcomes[:0]
+	defer func() { n.land(f, n.sent, n.outcomes) }()
+	err := n.ready()
+	n.ask() // after the dial, which may have taken its time: nothing is sent for a lock that was released
+	start := n.r.env.Now()
+	if err == nil {
+		err = n.extend()
+		n.rest(err)
+	}
+	for i, s := range n.sent {
+		v := n.asks[i].Vote
+		v.Start = start
+		if !v.Answered {
+			v.Err = err
+		}
+		n.votes = s.cast(v, n.votes)
+		n.outcomes = append(n.outcomes, outcome{v.Err, s.entry.lease.Judge(n.votes)})
+	}
+	clear(n.asks)
+	clear(n.votes)
+}
+
+// ask makes the asks for what is to be sent, and leaves out what is kept no longer.
+func (n *line) ask() {
+	n.r.mu.Lock()
+	defer n.r.mu.Unlock()
+	n.sent = stillKept(n.sent)
+	for _, s := range n.sent {
+		n.asks = append(n.asks, Ask{Lease: s.entry.lease, Failed: s.failures > 0})
+	}
+}
+
+// stillKept leaves out what is kept no longer. The caller holds mu.
+func stillKept(shares []*share) []*share {
+	return slices.DeleteFunc(shares, func(s *share) bool { return s.line == nil })
+}
+
+// ready has the node dial if there is no connection that works.
+func (n *line) ready() error {
+	begin := time.Now()
+	err := n.node.Ready(begin.Add(n.patience()))
+	if err != nil {
+		n.rest(err)
+		return err
+	}
+	n.rtt = max(n.rtt, time.Since(begin))
+	return nil
+}
+
+// extend sends what n.asks has.
+func (n *line) extend() error {
+	if len(n.asks) == 0 {
+		return nil
+	}
+	begin := time.Now()
+	err := n.node.Extend(begin.Add(n.patience()), n.asks)
+	if err == nil {
+		n.rtt = time.Since(begin)
+	}
+	return err
+}
+
+// rest has the next dial wait after one that failed, or that led to a server that answered nothing: the pauses of all leases
+// together would be a storm of dials.
+func (n *line) rest(err error) {
+	if err == nil || len(n.asks) > 0 && n.asks[0].Vote.Answered {
+		n.failures = 0
+		return
+	}
+	n.notBefore = n.r.env.Now().Add(wait.Pause(n.failures))
+	n.failures++
+}
+
+// patience is how long a dial or a flight may take: see the package's comment.
+func (n *line) patience() time.Duration {
+	least := max(leastPatience<<min(n.failures, 2), min(4*n.rtt, mostFloor))
+	n.r.mu.Lock()
+	defer n.r.mu.Unlock()
+	most := n.r.env.Bound()
+	if len(n.loss.shares) > 0 {
+		_, now := n.r.now()
+		most = min(most, max((n.loss.shares[0].when[toLose].at-now)/2, least))
+	}
+	return most
+}
+
+// cast notes the vote of a node, and returns those that its lease judges, in into.
+func (s *share) cast(v Vote, into []Vote) []Vote {
+	e := s.entry
+	if e.several == nil {
+		return append(into[:0], v)
+	}
+	r := s.flight.line.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*e.several.vote(s) = v
+	return append(into[:0], e.several.votes...)
+}
+
+// An outcome is what became of a renewal: for its node, which is asked again after a failure, and for its lease, which may be
+// renewed well though this node has failed.
+type outcome struct{ node, lease error }
+
+var errNotJudged = errors.New("the goroutine was ended")
+
+// notJudged stands for what became of a renewal after an Observer has ended the goroutine.
+var notJudged = outcome{errNotJudged, errNotJudged}
+
+// land has the shares of a flight be renewed again. outcomes are those of what was sent.
+func (n *line) land(f *flight, sent []*share, outcomes []outcome) {
+	r := n.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.env.Now()
+	for i, s := range sent {
+		o := notJudged
+		if i < len(outcomes) {
+			o = outcomes[i]
+		}
+		s.renewed(now, o)
+	}
+	for _, s := range f.shares {
+		s.flight = nil
+		if s.line == nil {
+			continue
+		}
+		heap.Push(&s.line.due, s)
+		if s.line != n || n.apart != nil {
+			wait.Wake(s.line.wake)
+		}
+	}
+	close(f.landed)
+}
+
+// renewed notes how a renewal went, and when the next is due. The caller holds mu.
+func (s *share) renewed(now time.Time, o outcome) {
+	if s.line == nil {
+		return
+	}
+	s.entry.last = o.lease
+	due := &s.when[toRenew].at
+	if o.node == nil {
+		s.failures = 0
+		*due = s.nextDue(now)
+		return
+	}
+	*due = s.line.r.at(now.Add(wait.Pause(s.failures)))
+	s.failures++
+}
