@@ -22,13 +22,13 @@ import (
 // from the send of that Extend. A call that gives up, and a lock that was obtained after a lost reply and has been
 // released, leave the token to the clean-up in the background: see strays.go.
 
-// acquire tries until ctx ends.
-func (k *Lock) acquire(ctx context.Context) error {
-	cs := &k.locker.state.crowds
+// wait tries until ctx ends.
+func (p *plain) wait(ctx context.Context, k *Lock) error {
+	cs := &p.crowds
 	var w *member
 	if place := cs.enterAlone(k); place == nil {
 		w = cs.join(k)
-	} else if err := k.askAlone(ctx, place, &w); w == nil {
+	} else if err := p.askAlone(ctx, k, place, &w); w == nil {
 		return err
 	}
 	defer cs.leave(w)
@@ -36,15 +36,15 @@ func (k *Lock) acquire(ctx context.Context) error {
 }
 
 // askAlone asks outside of the crowd. It makes a member if the call goes on.
-func (k *Lock) askAlone(ctx context.Context, place *atomic.Pointer[Lock], w **member) (err error) {
-	cs := &k.locker.state.crowds
+func (p *plain) askAlone(ctx context.Context, k *Lock, place *atomic.Pointer[Lock], w **member) (err error) {
+	cs := &p.crowds
 	freed := cs.freed[placeOf(k.key)].Load()
 	err = errPanicked
 	defer func() {
 		goesOn := err != errPanicked && !k.isLast(ctx, err)
 		*w = cs.endAlone(place, freed, k, err, k.shares(ctx, err), goesOn)
 	}()
-	return k.try(ctx, nil, k.locker.opTimeout())
+	return p.try(ctx, k, nil, p.opTimeout())
 }
 
 // isLast reports whether a try that ended with err is the last one: it got the lock, or it would be in vain to try again.
@@ -55,13 +55,8 @@ func (k *Lock) isLast(ctx context.Context, err error) bool {
 	return err == nil || !fault.Transient(err) && !wasGone && ctx.Err() == nil
 }
 
-func newMember(k *Lock) *member {
-	w := &member{k: k, wake: make(chan turn, 1), closing: k.locker.closingChan(), retry: k.locker.Retry}
-	if w.retry == nil {
-		w.retry = DefaultRetry
-	}
-	w.isOwn = isOwn(w.retry)
-	return w
+func newMember(p *plain, k *Lock) *member {
+	return &member{p: p, k: k, wake: make(chan turn, 1), closing: p.closingChan(), retry: p.retry, isOwn: isOwn(p.retry)}
 }
 
 // acquire does what w is woken for, until its wait ends.
@@ -94,7 +89,7 @@ func (w *member) sleep(ctx context.Context) (why turn, err error) {
 	case <-w.closing:
 		end = ErrClosed
 	}
-	if did := w.k.locker.state.crowds.leave(w); did == waiting || w.err == nil { // so ends the try
+	if did := w.p.crowds.leave(w); did == waiting || w.err == nil { // so ends the try
 		w.attempt++
 		w.err = fault.Failed("acquire", w.k.key, end)
 	}
@@ -104,8 +99,8 @@ func (w *member) sleep(ctx context.Context) (why turn, err error) {
 // ask asks the server.
 func (w *member) ask(ctx context.Context) (err error) {
 	err = errPanicked
-	defer func() { w.k.locker.state.crowds.end(w, err, w.k.shares(ctx, err)) }()
-	return w.k.try(ctx, &w.h, w.most)
+	defer func() { w.p.crowds.end(w, err, w.k.shares(ctx, err)) }()
+	return w.p.try(ctx, w.k, &w.h, w.most)
 }
 
 // note notes what a try ended with.
@@ -129,55 +124,55 @@ func (w *member) judge(ctx context.Context) (isOver bool, err error) {
 	}
 	w.h.last = w.err
 	if !w.extra {
-		pause := w.retry(w.attempt, w.h.left(w.k.locker.now()))
+		pause := w.retry(w.attempt, w.h.left(w.p.now()))
 		if pause < 0 {
 			return true, w.err
 		}
 		w.due = time.Now().Add(pause)
 	}
 	w.extra = false
-	w.k.locker.state.crowds.pause(w, w.due)
+	w.p.crowds.pause(w, w.due)
 	return false, nil
 }
 
 // try borrows a connection and tries once, for so long at most. h is what a waiting acquire knows of the holder, nil for a
 // single try.
-func (k *Lock) try(ctx context.Context, h *holding, most time.Duration) error {
-	l, now := k.locker, time.Now()
-	start, err := l.exchangeBy(ctx, &k.conn, "acquire", k.key, now, now.Add(most), k.ttl, func(c redis.Conn) error {
-		err := l.acquireFunc()(ctx, c, k.key, k.token, k.ttl)
+func (p *plain) try(ctx context.Context, k *Lock, h *holding, most time.Duration) error {
+	now := time.Now()
+	start, err := p.exchangeBy(ctx, &k.conn, "acquire", k.key, now, now.Add(most), k.ttl, func(c redis.Conn) error {
+		err := p.acquireWith(ctx, c, k.key, k.token, k.ttl)
 		if h != nil && errors.Is(err, ErrHeld) && k.lostTry == nil {
-			return h.look(ctx, c, k.key, err, l.now())
+			return h.look(ctx, c, k.key, err, p.now())
 		}
 		return err
 	})
 	switch {
 	case k.conn.mayAskAgain(ctx, err):
-		l.Observer.outcome(ctx, k.key, "acquire", err)
-		err = k.tryAgain(ctx, start, err)
+		p.observer.outcome(ctx, k.key, "acquire", err)
+		err = p.tryAgain(ctx, k, start, err)
 	case errors.Is(err, ErrUnknown), errors.Is(err, errUnread):
 		k.stray(ctx)
 	case err == nil && k.lostTry == nil:
-		err = k.won(ctx, start)
+		err = p.won(ctx, k, start)
 	case k.lostTry != nil && (err == nil || errors.Is(err, ErrHeld)):
-		err = k.adopt(ctx, err, time.Now().Add(l.opTimeout()))
+		err = p.adopt(ctx, k, err, time.Now().Add(p.opTimeout()))
 	}
-	l.Observer.outcome(ctx, k.key, "acquire", err)
+	p.observer.outcome(ctx, k.key, "acquire", err)
 	return err
 }
 
 // tryAgain repeats a try that was sent after first and ended with the error lost.
-func (k *Lock) tryAgain(ctx context.Context, first time.Time, lost error) error {
-	l, earlier := k.locker, k.lostTry != nil
+func (p *plain) tryAgain(ctx context.Context, k *Lock, first time.Time, lost error) error {
+	earlier := k.lostTry != nil
 	k.stray(ctx)
 	var extended time.Time
-	_, err := l.askAgain(ctx, &k.conn, "acquire", k.ttl, func(c redis.Conn) error {
-		err := l.acquireFunc()(ctx, c, k.key, k.token, k.ttl)
+	_, err := p.askAgain(ctx, &k.conn, "acquire", k.ttl, func(c redis.Conn) error {
+		err := p.acquireWith(ctx, c, k.key, k.token, k.ttl)
 		var held *HeldError
 		if !errors.Is(err, ErrHeld) || errors.As(err, &held) && held.Holder != "" {
 			return err
 		}
-		start := l.now() // SetNX does not tell whose it is
+		start := p.now() // SetNX does not tell whose it is
 		switch extendErr := Extend(ctx, c, k.key, k.token, k.ttl); {
 		case errors.Is(extendErr, ErrNotHeld):
 			return err
@@ -190,11 +185,11 @@ func (k *Lock) tryAgain(ctx context.Context, first time.Time, lost error) error 
 	k.stray(ctx) // that may be carried out late, too
 	switch {
 	case err == nil && !extended.IsZero():
-		return k.won(ctx, extended)
-	case err == nil && (earlier || passed(l.now(), deadline(first, k.ttl))):
-		return k.adopt(ctx, nil, k.conn.end())
+		return p.won(ctx, k, extended)
+	case err == nil && (earlier || passed(p.now(), deadline(first, k.ttl))):
+		return p.adopt(ctx, k, nil, k.conn.end())
 	case err == nil:
-		return k.won(ctx, first)
+		return p.won(ctx, k, first)
 	case answered(err), errors.Is(err, ErrHeld):
 		return err
 	}
@@ -203,13 +198,13 @@ func (k *Lock) tryAgain(ctx context.Context, first time.Time, lost error) error 
 
 // adopt asks by an Extend whether the key carries the token since a try whose reply was lost. held is what the newest
 // try said: nil, or an ErrHeld that may mean this very lock, for SetNX cannot tell. It ends at by.
-func (k *Lock) adopt(ctx context.Context, held error, by time.Time) error {
-	start, err := k.locker.exchangeBy(ctx, &k.conn, "acquire", k.key, time.Now(), by, k.ttl, func(c redis.Conn) error {
+func (p *plain) adopt(ctx context.Context, k *Lock, held error, by time.Time) error {
+	start, err := p.exchangeBy(ctx, &k.conn, "acquire", k.key, time.Now(), by, k.ttl, func(c redis.Conn) error {
 		return Extend(ctx, c, k.key, k.token, k.ttl)
 	})
 	switch {
 	case err == nil:
-		return k.won(ctx, start)
+		return p.won(ctx, k, start)
 	case errors.Is(err, ErrNotHeld) && held != nil:
 		return held
 	case errors.Is(err, ErrNotHeld):
@@ -231,14 +226,14 @@ func (k *Lock) stray(ctx context.Context) {
 }
 
 // won gives the handle its Deadline. A lock without any validity left is undone.
-func (k *Lock) won(ctx context.Context, start time.Time) error {
+func (p *plain) won(ctx context.Context, k *Lock, start time.Time) error {
 	k.acquired, k.deadline = start, deadline(start, k.ttl)
-	now := k.locker.now()
+	now := p.now()
 	if !k.over(now) {
 		k.countHeld(now)
 		return nil
 	}
-	err := k.releaseBy(context.WithoutCancel(ctx), undo)
+	err := p.free(context.WithoutCancel(ctx), k, undo)
 	if err != nil && !errors.Is(err, ErrNotHeld) {
 		k.stray(ctx)
 	}

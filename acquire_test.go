@@ -17,12 +17,12 @@ import (
 func TestAcquireGetsTheLockWhenItIsReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		holder := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
 		waiting := make(chan int, 1000)
 		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
 			waiting <- attempt
 			return time.Millisecond
 		}
+		holder := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
 		got := inBackground(func() *redigolock.Lock { return r.must(r.locker.Acquire(bg, "key", time.Minute)) })
 		receive(t, "the waiter waits", waiting)
 		r.ok(holder.Release(bg))
@@ -235,13 +235,14 @@ func TestContextThatEndsBetweenTwoTriesSendsNothingMore(t *testing.T) {
 				calls.Add(1)
 				return plainSetNX(bg, c, key, token, ttl)
 			}
-			other := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+			var other *redigolock.Lock
 			ctx, cancel := context.WithCancel(bg)
 			r.locker.Retry = func(int, time.Duration) time.Duration {
 				r.ok(other.Release(bg))
 				cancel()
 				return 0
 			}
+			other = r.must(r.locker.TryAcquire(bg, "key", time.Minute))
 			_, err := r.locker.Acquire(ctx, "key", time.Minute)
 			wants(t, err, context.Canceled, redigolock.ErrHeld)
 			if n := calls.Load(); n != 2 {

@@ -108,7 +108,9 @@ func TestNoRenewalIsSentForALockThatWasReleasedWhileItWaitedForItsPlace(t *testi
 // No more is worth waiting for than the ttl: what is answered later is no lock.
 func TestAcquireWaitsForAReplyNoLongerThanItsTTL(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
-		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), OpTimeout: 30 * time.Second})
+		l := simLocker(t, &redigolock.Locker{
+			Pool: simPool(t, s, "redis"), OpTimeout: 30 * time.Second, Retry: redigolock.Tries(2, redigolock.Every(100*time.Millisecond)),
+		})
 		s.Next("set", sim.Swallow(), sim.Swallow())
 		inTime(t, "TryAcquire", 2*time.Second, func() { // it asks twice
 			_, err := l.TryAcquire(bg, "key", time.Second)
@@ -116,7 +118,6 @@ func TestAcquireWaitsForAReplyNoLongerThanItsTTL(t *testing.T) {
 		})
 		s.Next("set", sim.Drop(), sim.Drop())
 		s.Next("extend", sim.Swallow())
-		l.Retry = redigolock.Tries(2, redigolock.Every(100*time.Millisecond))
 		start := time.Now()
 		_, err := l.Acquire(bg, "another", time.Second)
 		wants(t, err, redigolock.ErrUnknown)

@@ -71,6 +71,7 @@ const (
 // A member is one call of Acquire in a crowd. While it sleeps (pausing, waiting), the mutex of the crowds protects it; else it
 // belongs to the call's goroutine, but for what says otherwise.
 type member struct {
+	p      *plain
 	k      *Lock
 	c      *crowd
 	inLine *list.Element
@@ -129,6 +130,7 @@ type answer struct {
 
 // crowds are those of a Locker.
 type crowds struct {
+	p       *plain
 	alone   [placesAlone]atomic.Pointer[Lock] // tries of those that found no crowd
 	crowded [placesAlone]atomic.Int32         // how many crowds there are of the keys that begin there
 	freed   [placesAlone]atomic.Uint32        // how many releases there were of those keys
@@ -174,8 +176,8 @@ func (cs *crowds) endAlone(p *atomic.Pointer[Lock], freed uint32, k *Lock, err e
 		return nil
 	}
 	if goesOn {
-		w = newMember(k)
-		w.h.meet(err, k.locker.now())
+		w = newMember(cs.p, k)
+		w.h.meet(err, cs.p.now())
 		w.note(err)
 		w.wake <- toJudge
 	}
@@ -221,7 +223,7 @@ func (cs *crowds) crowdOf(key string) *crowd {
 
 // join has a call wait that has not tried yet. It sleeps: that it may ask at once is a wake-up.
 func (cs *crowds) join(k *Lock) *member {
-	w := newMember(k)
+	w := newMember(cs.p, k)
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c, now := cs.crowdOf(k.key), time.Now()
@@ -437,8 +439,7 @@ func (c *crowd) proceed(w *member, now time.Time) {
 	if w.state != waiting {
 		w.began, w.extra = now, false
 	}
-	l := w.k.locker
-	polls, wait := l.source().polls, l.opTimeout()/2
+	polls, wait := w.p.source.polls, w.p.opTimeout()/2
 	isFresh := c.canTake(w) && now.Sub(c.newest.at) < freshFor
 	switch must, isCalled := w.seeks(), c.called == w; {
 	case c.newest.err != nil && !must && !isCalled && polls > 0 && c.of.polling >= polls:
@@ -476,7 +477,7 @@ func (c *crowd) fail(w *member, err error, isLast bool, now time.Time) {
 		c.rouse(w, running, toJudge)
 		return
 	}
-	if pause := w.retry(w.attempt, w.h.left(w.k.locker.now())); pause >= 0 {
+	if pause := w.retry(w.attempt, w.h.left(w.p.now())); pause >= 0 {
 		c.sleep(w, pausing, now.Add(pause))
 		return
 	}
@@ -485,7 +486,7 @@ func (c *crowd) fail(w *member, err error, isLast bool, now time.Time) {
 
 // ask gives w a turn to ask.
 func (c *crowd) ask(w *member, now time.Time) {
-	bound := w.k.locker.opTimeout()
+	bound := w.p.opTimeout()
 	w.most = bound
 	if w.state == waiting {
 		w.most -= now.Sub(w.began)
@@ -598,7 +599,7 @@ func (k *Lock) shares(ctx context.Context, err error) bool {
 	case errors.As(err, &reply), fault.RefusedForGood(err):
 		return true
 	}
-	return fault.Transient(err) && k.ttl >= k.locker.opTimeout() // else it may have had too little time
+	return fault.Transient(err) && k.ttl >= k.core.opTimeout() // else it may have had too little time
 }
 
 // answer is what others take from a try of k that ended with err; h is what it knows. newest is the answer before.

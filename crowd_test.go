@@ -167,9 +167,9 @@ func TestCrowdKeepsTheRetrysPromises(t *testing.T) {
 
 func TestCrowdKeepsTheRetrysPromisesThoughNobodyAnswers(t *testing.T) {
 	overBoth(t, func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
+		l.Retry = redigolock.Tries(3, redigolock.Every(time.Second))
 		got(t)(l.TryAcquire(bg, "warm", time.Hour))
 		goOn := s.Pause()
-		l.Retry = redigolock.Tries(3, redigolock.Every(time.Second))
 		var wg sync.WaitGroup
 		var unknown atomic.Int64
 		for i := range 1000 {
@@ -652,7 +652,6 @@ func TestCrowdCallsAUsersRetryOnItsOwnGoroutine(t *testing.T) {
 // The first of the crowd computes its pause when the lock is released. The next is called: it can ask at once.
 func TestCrowdCallsNobodyWhoIsBusy(t *testing.T) {
 	overBoth(t, func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
-		holder := got(t)(l.TryAcquire(bg, "key", time.Hour))
 		var calls atomic.Int64
 		l.Retry = func(int, time.Duration) time.Duration {
 			if calls.Add(1) == 1 {
@@ -660,6 +659,7 @@ func TestCrowdCallsNobodyWhoIsBusy(t *testing.T) {
 			}
 			return time.Hour
 		}
+		holder := got(t)(l.TryAcquire(bg, "key", time.Hour))
 		start := time.Now()
 		var wg sync.WaitGroup
 		var soon atomic.Int64

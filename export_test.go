@@ -15,6 +15,17 @@ import (
 // SetClock replaces the clock that a Locker judges validity by. It must be called before the Locker is used.
 func SetClock(l *Locker, now func() time.Time) { l.clock = now }
 
+// beginTest is the first use of a Locker.
+func beginTest(l *Locker) *core {
+	c, err := l.begin("test")
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func fairOf(l *Locker) *fair { return beginTest(l).by.(*fair) }
+
 // Functions for property tests and tables.
 var (
 	Sibling    = sibling
@@ -72,7 +83,7 @@ func DialOwn(ctx context.Context, p Pool) (redis.Conn, error) { return newSource
 
 // Seeking is how many calls a Locker knows of that wait for a connection of its pool.
 func Seeking(l *Locker) int {
-	all, notBegun := l.source().borrows.Seeking()
+	all, notBegun := beginTest(l).home.source.borrows.Seeking()
 	return all + notBegun
 }
 
@@ -81,14 +92,14 @@ const GroupMost = groupMost
 
 // CleaningUp reports whether the Locker has a clean-up in the background.
 func CleaningUp(l *Locker) bool {
-	l.state.strays.mu.Lock()
-	defer l.state.strays.mu.Unlock()
-	return l.state.strays.stop != nil
+	l.core.strays.mu.Lock()
+	defer l.core.strays.mu.Unlock()
+	return l.core.strays.stop != nil
 }
 
 // Crowds is how many keys a Locker knows of that somebody waits for, or asks for.
 func Crowds(l *Locker) int {
-	cs := &l.state.crowds
+	cs := &beginTest(l).by.(*plain).crowds
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	n := len(cs.keys) + cs.polling
@@ -110,7 +121,7 @@ const MaxAsking = maxAsking
 // Renewing reports whether renewals of the lock go on, or one is still in flight.
 func Renewing(k *Lock) bool {
 	kp := k.keptBy()
-	return kp != nil && (kp.isKept() || k.locker.renewer().Flying(&kp.Entry))
+	return kp != nil && (kp.isKept() || k.core.renewer().Flying(&kp.Entry))
 }
 
 // Kept reports whether KeepAlive keeps the lock alive, whatever is in flight.
@@ -126,7 +137,10 @@ func (kp *keeper) isKept() bool {
 }
 
 // TokensOf is how a Locker makes tokens.
-func TokensOf(l *Locker) func() string { return l.newToken }
+func TokensOf(l *Locker) func() string {
+	l.core.owner = l.Owner
+	return l.core.newToken
+}
 
 // What a Mux does at a time.
 const (
@@ -154,9 +168,9 @@ func ReadFair(reply any) (FairReply, bool) {
 
 // LocalWaiters is how many calls of Acquire wait for the key.
 func LocalWaiters(l *Locker, key string) (n int) {
-	l.state.fair.mu.Lock()
-	defer l.state.fair.mu.Unlock()
-	if s := l.state.fair.slots[key]; s != nil {
+	fairOf(l).mu.Lock()
+	defer fairOf(l).mu.Unlock()
+	if s := fairOf(l).slots[key]; s != nil {
 		n = s.q.Waiting()
 	}
 	return n
@@ -164,29 +178,29 @@ func LocalWaiters(l *Locker, key string) (n int) {
 
 // FairSlots is how many keys a fair Locker knows of.
 func FairSlots(l *Locker) int {
-	l.state.fair.mu.Lock()
-	defer l.state.fair.mu.Unlock()
-	return len(l.state.fair.slots)
+	fairOf(l).mu.Lock()
+	defer fairOf(l).mu.Unlock()
+	return len(fairOf(l).slots)
 }
 
 // Subscribed reports whether a fair Locker's subscription lives.
 func Subscribed(l *Locker) bool {
-	l.state.fair.mu.Lock()
-	defer l.state.fair.mu.Unlock()
-	return l.state.fair.line.done != nil
+	fairOf(l).mu.Lock()
+	defer fairOf(l).mu.Unlock()
+	return fairOf(l).line.done != nil
 }
 
 // Shard has a fair Locker use sharded messages. It must be called before the Locker is used.
-func Shard(l *Locker) { l.state.fair.sharded = true }
+func Shard(l *Locker) { fairOf(l).sharded = true }
 
 // ChannelOf is the channel of a key.
 var ChannelOf = channelOf
 
 // WaitingEntry is the entry of a fair Locker's token that waits for the key, "" if there is none.
 func WaitingEntry(l *Locker, key string) string {
-	l.state.fair.mu.Lock()
-	defer l.state.fair.mu.Unlock()
-	if s := l.state.fair.slots[key]; s != nil {
+	fairOf(l).mu.Lock()
+	defer fairOf(l).mu.Unlock()
+	if s := fairOf(l).slots[key]; s != nil {
 		return s.q.Entry()
 	}
 	return ""
@@ -194,17 +208,17 @@ func WaitingEntry(l *Locker, key string) string {
 
 // PokesAgain reports whether a fair Locker will POKE once more as soon as what is in flight for the key is answered.
 func PokesAgain(l *Locker, key string) bool {
-	l.state.fair.mu.Lock()
-	defer l.state.fair.mu.Unlock()
-	s := l.state.fair.slots[key]
+	fairOf(l).mu.Lock()
+	defer fairOf(l).mu.Unlock()
+	s := fairOf(l).slots[key]
 	return s != nil && s.q.PokesAgain()
 }
 
 // FairOwes reports whether the release of some token is not confirmed yet.
 func FairOwes(l *Locker) bool {
-	l.state.fair.mu.Lock()
-	defer l.state.fair.mu.Unlock()
-	for _, s := range l.state.fair.slots {
+	fairOf(l).mu.Lock()
+	defer fairOf(l).mu.Unlock()
+	for _, s := range fairOf(l).slots {
 		if s.q.Owes() {
 			return true
 		}
@@ -214,17 +228,17 @@ func FairOwes(l *Locker) bool {
 
 // Placed reports whether a reply has said that the fair Locker's token is queued for the key.
 func Placed(l *Locker, key string) bool {
-	l.state.fair.mu.Lock()
-	defer l.state.fair.mu.Unlock()
-	s := l.state.fair.slots[key]
+	fairOf(l).mu.Lock()
+	defer fairOf(l).mu.Unlock()
+	s := fairOf(l).slots[key]
 	return s != nil && s.q.State() == fairqueue.Queued
 }
 
 // FairCloseWaits reports whether Close waits for what a fair Locker has in flight, or has to give up.
 func FairCloseWaits(l *Locker) bool {
-	l.state.fair.mu.Lock()
-	defer l.state.fair.mu.Unlock()
-	return l.state.fair.idle != nil
+	fairOf(l).mu.Lock()
+	defer fairOf(l).mu.Unlock()
+	return fairOf(l).idle != nil
 }
 
 // Usable reports whether the handle does not say ErrNotHeld.
@@ -232,9 +246,9 @@ func Usable(k *Lock) bool { return k.usable(context.Background(), "test") == nil
 
 // HeldPlaces is for how many locks Stats has room.
 func HeldPlaces(l *Locker) int {
-	l.state.held.mu.Lock()
-	defer l.state.held.mu.Unlock()
-	return len(l.state.held.ends)
+	l.core.held.mu.Lock()
+	defer l.core.held.mu.Unlock()
+	return len(l.core.held.ends)
 }
 
 // DoBounded has a Mux's connection carry out a command under a context and a timeout, as a Locker's commands are under ctx and
@@ -249,13 +263,13 @@ func DoBounded(ctx context.Context, c redis.Conn, timeout time.Duration, cmd str
 
 // FillFair makes the slots of n locks that a fair Locker holds for so long. SweepFair sweeps them.
 func FillFair(l *Locker, n int, left time.Duration) {
-	f, now := &l.state.fair, time.Now()
+	f, now := fairOf(l), time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range n {
 		key := "key" + strconv.Itoa(i)
-		s := l.slotOf(key)
-		k := &Lock{locker: l, key: key, token: key, ttl: left}
+		s := f.slotOf(key)
+		k := &Lock{core: &l.core, key: key, token: key, ttl: left}
 		s.q.Tried(now, k.handle(context.Background()), now.Add(left), &f.then)
 		s.follow(now)
 	}
@@ -266,7 +280,7 @@ func FillFair(l *Locker, n int, left time.Duration) {
 func SweepFair(l *Locker) (most time.Duration) {
 	for more := true; more; {
 		start := time.Now()
-		more = l.sweepSome()
+		more = fairOf(l).sweepSome()
 		most = max(most, time.Since(start))
 	}
 	return most

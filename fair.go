@@ -29,6 +29,10 @@ import (
 // Whoever has the mutex tells a slot's queue what has happened, and does what it says: commands are sent without the mutex, by
 // the waiter that has just come, by the releaser, or by a goroutine that lives for this one command.
 type fair struct {
+	*node
+	cohort  Cohort
+	extends extension
+
 	mu      sync.Mutex // protects this and all slots; taken for moments only, never while anything is sent
 	rules   fairqueue.Config
 	then    fairqueue.Actions // what follows from the newest event
@@ -39,7 +43,6 @@ type fair struct {
 	line    line
 	places  chan struct{} // of commands on connections that are not the pool's; capacity maxDials
 	idle    chan struct{} // closed when nothing is left to do; nil unless Close waits for it
-	owed    int           // what is to be removed in the background, over all slots
 	closed  bool          // Close waits no longer: what comes to be owed or given up now is tried once
 }
 
@@ -57,41 +60,42 @@ type waiter struct {
 	err  error
 }
 
-// checkFair is what a fair Locker needs besides.
-func (l *Locker) checkFair(verb, key string) error {
-	switch c := l.Cohort; {
-	case c.Passes < 0 || c.Slice < 0:
-		return fault.Invalidf(verb, "Locker.Cohort is negative")
-	case !l.Fair && c != Cohort{}:
-		return fault.Invalidf(verb, "Locker.Cohort needs Locker.Fair")
-	case !l.Fair:
-		return nil
-	case l.AcquireWith != nil || l.ReleaseWith != nil || l.Retry != nil:
-		return fault.Invalidf(verb, "a fair Locker acquires, releases and waits in its own way: AcquireWith, ReleaseWith and Retry must be nil")
-	}
-	_, err := sibling(verb, key, queueName)
+func newFair(n *node, c Cohort) *fair {
+	l := &fair{node: n, cohort: c}
+	l.extends = extension{script: &scriptFairExtend, most: 1, keys: 2, add: l.addTo}
+	return l
+}
+
+func (l *fair) check(w want) error {
+	_, err := sibling(w.verb, w.key, queueName)
 	return err
 }
 
-// acquireFair is Acquire.
-func (l *Locker) acquireFair(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
-	if err := checkOwner(l.Owner); err != nil {
-		return nil, fault.Invalidf("acquire", "%v", err)
+func (l *fair) acquire(ctx context.Context, w want) (*Lock, error) {
+	if w.wait {
+		return l.queue(ctx, w.key, w.ttl)
 	}
-	if err := l.check(ctx, "acquire", key, ttl); err != nil {
+	k := l.handle(w, l.newToken())
+	if err := l.try(ctx, k); err != nil {
 		return nil, err
 	}
-	return l.obtain(ctx, key, "acquire", nil, func(ctx context.Context) (*Lock, error) {
-		return l.queue(ctx, key, ttl)
-	})
+	return k, nil
 }
 
+func (l *fair) abandon(ctx context.Context, k *Lock) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.desert(ctx, k)
+}
+
+func (l *fair) freed(string) {}
+
 // queue waits in the FIFO.
-func (l *Locker) queue(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
-	k := &Lock{locker: l, key: key, ttl: ttl, waiter: &waiter{done: make(chan struct{})}}
-	f := &l.state.fair
+func (l *fair) queue(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
+	k := &Lock{core: l.core, key: key, ttl: ttl, waiter: &waiter{done: make(chan struct{})}}
+	f := l
 	f.mu.Lock()
-	if l.state.closed.Load() { // Close may have looked at the slots already
+	if l.core.closed.Load() { // Close may have looked at the slots already
 		f.mu.Unlock()
 		return nil, fmt.Errorf("%w: acquire %s", ErrClosed, fault.Quote(key))
 	}
@@ -119,8 +123,8 @@ func (l *Locker) queue(ctx context.Context, key string, ttl time.Duration) (*Loc
 }
 
 // observed is ctx if an Observer may be told of what is sent for it later, else nil: then it need not be kept.
-func (l *Locker) observed(ctx context.Context) context.Context {
-	if l.Observer == nil {
+func (l *core) observed(ctx context.Context) context.Context {
+	if l.observer == nil {
 		return nil
 	}
 	return ctx
@@ -129,13 +133,13 @@ func (l *Locker) observed(ctx context.Context) context.Context {
 // desert takes a waiter out of the FIFO whose goroutine ends: the user's code has panicked in it, in a pool, a connection or
 // an Observer. If it had its lock already, nobody else knows of that.
 func (s *slot) desert(ctx context.Context, k *Lock) {
-	f := &s.l.state.fair
+	f := s.l
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	select {
 	case <-k.waiter.done:
 		if k.waiter.err == nil {
-			k.desert(ctx)
+			f.desert(ctx, k)
 		}
 	default:
 		s.left(k)
@@ -145,15 +149,15 @@ func (s *slot) desert(ctx context.Context, k *Lock) {
 // left tells the queue that a waiter has left. The caller holds f.mu.
 func (s *slot) left(k *Lock) {
 	now := s.l.now()
-	s.q.Left(now, k, &s.l.state.fair.then)
+	s.q.Left(now, k, &s.l.then)
 	s.follow(now)
 }
 
 // desert has a lock released in the background that nobody was given. The caller holds f.mu.
-func (k *Lock) desert(ctx context.Context) {
+func (l *fair) desert(ctx context.Context, k *Lock) {
 	k.latch()
-	s, now := k.locker.slotOf(k.key), k.locker.now()
-	s.q.Deserted(now, k.handle(ctx), &k.locker.state.fair.then)
+	s, now := l.slotOf(k.key), l.now()
+	s.q.Deserted(now, k.handle(ctx), &l.then)
 	s.follow(now)
 }
 
@@ -161,11 +165,11 @@ func (k *Lock) desert(ctx context.Context) {
 func (k *Lock) handle(ctx context.Context) fairqueue.Handle {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return fairqueue.Handle{Who: k, Token: k.token, TTL: k.ttl, Most: max(k.ttl, k.most), Ctx: k.locker.observed(ctx)}
+	return fairqueue.Handle{Who: k, Token: k.token, TTL: k.ttl, Most: max(k.ttl, k.most), Ctx: k.core.observed(ctx)}
 }
 
 // wait returns when k has its lock or its error, or its waiter has given up. A lock that came in the same moment is returned.
-func (l *Locker) wait(ctx context.Context, s *slot, k *Lock) error {
+func (l *fair) wait(ctx context.Context, s *slot, k *Lock) error {
 	x := k.waiter
 	var end error
 	select {
@@ -176,7 +180,7 @@ func (l *Locker) wait(ctx context.Context, s *slot, k *Lock) error {
 	case <-l.closingChan():
 		end = ErrClosed
 	}
-	f := &l.state.fair
+	f := l
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	select {
@@ -204,24 +208,9 @@ func (s *slot) givesUp(end error) error {
 	return err
 }
 
-// tryFair is TryAcquire. Its token is not that of the slot, for it never waits.
-func (l *Locker) tryFair(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
-	k, err := l.newLock(ctx, "try acquire", key, ttl)
-	if err != nil {
-		return nil, err
-	}
-	return l.obtain(ctx, key, "try acquire", nil, func(ctx context.Context) (*Lock, error) {
-		err := k.tryFair(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return k, nil
-	})
-}
-
-func (k *Lock) tryFair(ctx context.Context) error {
-	l := k.locker
-	f := &l.state.fair
+// try is TryAcquire. Its token is not that of the slot, for it never waits.
+func (l *fair) try(ctx context.Context, k *Lock) error {
+	f := l
 	f.mu.Lock()
 	s := l.slotOf(k.key)
 	s.users++ // so that it is not thrown away meanwhile
@@ -238,12 +227,12 @@ func (k *Lock) tryFair(ctx context.Context) error {
 	if err == nil && r.Said != fairqueue.Granted {
 		err = s.heldBy(r)
 	}
-	l.Observer.outcome(ctx, k.key, "acquire", err)
+	l.observer.outcome(ctx, k.key, "acquire", err)
 	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
-		start, r.Left, err = k.tryFairAgain(ctx, s, by, err)
+		start, r.Left, err = l.tryAgain(ctx, k, s, by, err)
 	}
 	ok = true
-	err = k.concludeTry(ctx, s, start, r.Left, err)
+	err = l.concludeTry(ctx, k, s, start, r.Left, err)
 	l.tellTooLate(ctx, k.key, err)
 	return err
 }
@@ -255,7 +244,7 @@ func (k *Lock) asking() fairqueue.Command {
 
 // desertTry is desert for a TryAcquire.
 func (s *slot) desertTry(ctx context.Context, k *Lock) {
-	f := &s.l.state.fair
+	f := s.l
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.users--
@@ -265,22 +254,22 @@ func (s *slot) desertTry(ctx context.Context, k *Lock) {
 // tryLost leaves the token of a TryAcquire to the clean-up. The caller holds f.mu.
 func (s *slot) tryLost(ctx context.Context, k *Lock) {
 	now := s.l.now()
-	s.q.TryLost(now, k.handle(ctx), &s.l.state.fair.then)
+	s.q.TryLost(now, k.handle(ctx), &s.l.then)
 	s.follow(now)
 }
 
-// tryFairAgain asks once more, on a connection of its own, until by: for the lock with the token of the try that was lost,
+// tryAgain asks once more, on a connection of its own, until by: for the lock with the token of the try that was lost,
 // else for the lock with a new one, since a token is sent by one TRY only. The old one is owed then: its TRY may still be on
 // its way.
-func (k *Lock) tryFairAgain(ctx context.Context, s *slot, by time.Time, lost error) (start time.Time, left time.Duration, err error) {
-	l, first := k.locker, k.token
+func (l *fair) tryAgain(ctx context.Context, k *Lock, s *slot, by time.Time, lost error) (start time.Time, left time.Duration, err error) {
+	first := k.token
 	timeout := time.Until(by)
 	if timeout <= 0 {
 		return start, 0, lost
 	}
 	err = l.onOwnBy(ctx, "acquire", k.key, k.token, by, timeout, func(c redis.Conn) (err error) {
 		start = l.now()
-		left, err = k.extendOn(ctx, c, k.ttl)
+		left, err = l.extendOn(ctx, c, k, k.ttl)
 		if !errors.Is(err, ErrNotHeld) {
 			return err
 		}
@@ -297,7 +286,7 @@ func (k *Lock) tryFairAgain(ctx context.Context, s *slot, by time.Time, lost err
 		return err
 	})
 	if err != nil && err != lost {
-		l.Observer.outcome(ctx, k.key, "acquire", err)
+		l.observer.outcome(ctx, k.key, "acquire", err)
 	}
 	switch ctxErr := fault.Ended(ctx); {
 	case err == nil:
@@ -312,7 +301,7 @@ func (k *Lock) tryFairAgain(ctx context.Context, s *slot, by time.Time, lost err
 
 // replaceTry gives a TryAcquire a new token, and leaves the old one to the clean-up.
 func (s *slot) replaceTry(ctx context.Context, k *Lock) {
-	f := &s.l.state.fair
+	f := s.l
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.tryLost(ctx, k)
@@ -322,7 +311,7 @@ func (s *slot) replaceTry(ctx context.Context, k *Lock) {
 
 // heldBy is the error of a TryAcquire that was told who has the lock.
 func (s *slot) heldBy(r fairReply) error {
-	f := &s.l.state.fair
+	f := s.l
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := s.l.now()
@@ -332,9 +321,8 @@ func (s *slot) heldBy(r fairReply) error {
 }
 
 // concludeTry makes a lock that was obtained the slot's, and leaves one that may have been to the clean-up.
-func (k *Lock) concludeTry(ctx context.Context, s *slot, start time.Time, left time.Duration, err error) error {
-	l := k.locker
-	f := &l.state.fair
+func (l *fair) concludeTry(ctx context.Context, k *Lock, s *slot, start time.Time, left time.Duration, err error) error {
+	f := l
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.users--
@@ -360,9 +348,9 @@ func (k *Lock) concludeTry(ctx context.Context, s *slot, start time.Time, left t
 }
 
 // tellTooLate tells of a grant that came too late: its command went well, and the acquire has failed all the same.
-func (l *Locker) tellTooLate(ctx context.Context, key string, err error) {
+func (l *fair) tellTooLate(ctx context.Context, key string, err error) {
 	if errors.Is(err, ErrExpired) {
-		l.Observer.outcome(ctx, key, "acquire", err)
+		l.observer.outcome(ctx, key, "acquire", err)
 	}
 }
 
@@ -370,10 +358,10 @@ func tooLate(verb, key string, ttl time.Duration) error {
 	return fault.Of(ErrExpired, verb, key, fmt.Sprintf("the answer took longer than the ttl of %v is good for", ttl))
 }
 
-// closeFair waits until what was given up is out of the queue, for so long at most; then it ends the subscription, and gives
+// close waits until what was given up is out of the queue, for so long at most; then it ends the subscription, and gives
 // up what it has tried until then.
-func (l *Locker) closeFair(most time.Duration) {
-	f := &l.state.fair
+func (l *fair) close(most time.Duration) {
+	f := l
 	f.mu.Lock()
 	now := l.now()
 	for _, s := range inOrder(f.slots) {

@@ -17,7 +17,7 @@ import (
 // which one dials, sends and closes, and the other receives. They live while somebody waits, and linger for a moment. A
 // connection that breaks is made anew, with pauses; then each slot asks what it has missed.
 type line struct {
-	l       *Locker
+	l       *fair
 	slots   map[string]*slot // by channel
 	pending []question       // what is not answered, in order
 	asks    uint64           // how many SUBSCRIBEs were sent
@@ -105,7 +105,7 @@ func (n *line) forget(s *slot) {
 // silence drops a slot that nobody waits for.
 func (n *line) silence(s *slot, now time.Time) {
 	n.forget(s)
-	s.q.Silenced(now, &n.l.state.fair.then)
+	s.q.Silenced(now, &n.l.then)
 	s.follow(now)
 }
 
@@ -144,7 +144,7 @@ func (n *line) goOn(done chan<- struct{}, failures int) {
 
 // rest pauses after so many failures in a row, and says whether nobody needs the line any more.
 func (n *line) rest(failures int) (over bool) {
-	f := &n.l.state.fair
+	f := n.l
 	pause := time.NewTimer(pauseAfter(failures))
 	defer pause.Stop()
 	for {
@@ -188,11 +188,11 @@ func (n *line) over() bool {
 func (n *line) dial() (redis.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), n.l.opTimeout())
 	defer cancel()
-	c, err := n.l.source().dial(ctx)
+	c, err := n.l.source.dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("redigolock: subscribe: %w", err)
 	}
-	if n.l.source().binds() {
+	if n.l.source.binds() {
 		_ = c.Close()
 		return nil, fmt.Errorf("%w: subscribe: a fair Locker on a pool whose connections are bound to a node", ErrUnsupported)
 	}
@@ -201,7 +201,7 @@ func (n *line) dial() (redis.Conn, error) {
 
 // failed tells those that wait that no subscription can be had.
 func (n *line) failed(err error) {
-	f := &n.l.state.fair
+	f := n.l
 	defer n.tell()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -219,30 +219,30 @@ func (n *line) refused(s *slot, err error) {
 	if forGood {
 		n.forget(s)
 	}
-	s.q.Refused(now, err, forGood, &n.l.state.fair.then)
+	s.q.Refused(now, err, forGood, &n.l.then)
 	s.follow(now)
 }
 
 // tell tells the Observer what was refused. The caller does not hold f.mu.
 func (n *line) tell() {
-	f := &n.l.state.fair
+	f := n.l
 	f.mu.Lock()
 	untold := n.untold
 	n.untold = nil
 	f.mu.Unlock()
 	for _, r := range untold {
-		n.l.Observer.outcome(r.ctx, r.key, "subscribe", r.err)
+		n.l.observer.outcome(r.ctx, r.key, "subscribe", r.err)
 	}
 }
 
 // serve uses one connection until it breaks, or nobody needs it any more.
 func (n *line) serve(c redis.Conn) {
-	f := &n.l.state.fair
+	f := n.l
 	f.mu.Lock()
 	n.conn, n.pending, n.joining, n.leaving = c, nil, n.inOrder(), nil
 	f.mu.Unlock()
 	broken := make(chan struct{})
-	n.l.state.conns.Add(1)
+	n.l.conns.Add(1)
 	defer n.ended(c, broken) // also if the user's code ends this goroutine
 	go n.receive(c, broken)
 	n.attend(c, broken)
@@ -253,8 +253,8 @@ func (n *line) ended(c redis.Conn, broken <-chan struct{}) {
 	hangUp(c)
 	<-broken
 	_ = c.Close()
-	n.l.state.conns.Add(-1)
-	f := &n.l.state.fair
+	n.l.conns.Add(-1)
+	f := n.l
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n.conn = nil

@@ -11,13 +11,12 @@ import (
 	"github.com/redigolock/redigolock/internal/fault"
 )
 
-// releaseFair is release for a fair Locker: the next local waiter's entry goes along, and the server hands the lock to the
-// first that waits. A hand-off within the cohort has to be made by by.
-func (k *Lock) releaseFair(ctx context.Context, by time.Time) error {
-	l := k.locker
+// release takes the next local waiter's entry along, and the server hands the lock to the first that waits. A hand-off within
+// the cohort has to be made by by.
+func (l *fair) release(ctx context.Context, k *Lock, by time.Time) error {
 	h := k.handle(ctx)
 	h.Over = k.isOver()
-	f := &l.state.fair
+	f := l
 	f.mu.Lock()
 	s, now := l.slotOf(k.key), l.now()
 	s.q.Released(now, h, &f.then)
@@ -59,7 +58,7 @@ func (s *slot) extendForNext(ctx context.Context, k *Lock, by time.Time, cmd *fa
 	defer func() {
 		h := k.handle(ctx)
 		h.Over = k.isOver()
-		f := &s.l.state.fair
+		f := s.l
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		s.users--
@@ -68,15 +67,15 @@ func (s *slot) extendForNext(ctx context.Context, k *Lock, by time.Time, cmd *fa
 			s.q.Extended(now, d, h, &f.then)
 			mine = s.follow(now)
 		} else { // the user's code panics, and Release with it
-			k.desert(ctx)
+			f.desert(ctx, k)
 		}
 	}()
-	start, err := k.exchangeBy(ctx, "extend", by, func(c redis.Conn) (err error) {
+	start, err := s.l.askBy(ctx, k, "extend", by, func(c redis.Conn) (err error) {
 		k.asked(cmd.TTL)
-		left, err = k.extendOn(ctx, c, cmd.TTL)
+		left, err = s.l.extendOn(ctx, c, k, cmd.TTL)
 		return err
 	})
-	s.l.Observer.outcome(ctx, k.key, "extend", err)
+	s.l.observer.outcome(ctx, k.key, "extend", err)
 	if returned = true; err == nil {
 		d = deadline(start, left)
 	}
@@ -85,7 +84,7 @@ func (s *slot) extendForNext(ctx context.Context, k *Lock, by time.Time, cmd *fa
 
 // forgo leaves a debt to the slot: Release does not try again.
 func (s *slot) forgo(debt uint64) {
-	f := &s.l.state.fair
+	f := s.l
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := s.l.now()
@@ -108,25 +107,25 @@ func (k *Lock) releasedFair(r fairReply, err error) error {
 	return notHeld("release", k.key)
 }
 
-// lostFair has the next local waiter go for the lock when its local holder has lost it.
-func (k *Lock) lostFair() {
-	f := &k.locker.state.fair
+// lost has the next local waiter go for the lock when its local holder has lost it.
+func (l *fair) lost(k *Lock) {
+	f := l
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s := f.slots[k.key]; s != nil {
-		now := k.locker.now()
+		now := l.now()
 		s.q.Ended(now, k, &f.then)
 		s.follow(now)
 	}
 }
 
-// movedFair tells the queue that the lock was extended by a command that was sent at start.
-func (k *Lock) movedFair(start, d time.Time) {
-	f := &k.locker.state.fair
+// moved tells the queue that the lock was extended by a command that was sent at start.
+func (l *fair) moved(k *Lock, start, d time.Time) {
+	f := l
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s := f.slots[k.key]; s != nil {
-		now := k.locker.now()
+		now := l.now()
 		s.q.Moved(now, k, start, d, &f.then)
 		s.follow(now)
 	}
@@ -136,7 +135,7 @@ func (k *Lock) movedFair(start, d time.Time) {
 func (k *Lock) isOver() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.over(k.locker.now())
+	return k.over(k.core.now())
 }
 
 // asked notes the longest lease that may have been asked of the server for the token.

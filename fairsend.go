@@ -23,7 +23,7 @@ func (s *slot) work(cmd fairqueue.Command) {
 	if cmd.Ctx != nil {
 		ctx = context.WithoutCancel(cmd.Ctx)
 	}
-	f := &s.l.state.fair
+	f := s.l
 	defer func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -34,18 +34,18 @@ func (s *slot) work(cmd fairqueue.Command) {
 }
 
 // perform sends a command, on b or a borrowed connection, and has the slot go by the reply.
-func (l *Locker) perform(ctx context.Context, s *slot, cmd *fairqueue.Command, b *boundConn) (fairReply, error) {
+func (l *fair) perform(ctx context.Context, s *slot, cmd *fairqueue.Command, b *boundConn) (fairReply, error) {
 	r, err := l.sendAndGoBy(ctx, s, cmd, b)
-	if err == nil && r.Said == fairqueue.Held && l.Observer != nil && (cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter) {
-		l.Observer.contended(ctx, s.key, &HeldError{Key: s.key, Holder: holderOf(r.Holder), TTL: max(r.Left, 0)})
+	if err == nil && r.Said == fairqueue.Held && l.observer != nil && (cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter) {
+		l.observer.contended(ctx, s.key, &HeldError{Key: s.key, Holder: holderOf(r.Holder), TTL: max(r.Left, 0)})
 	}
-	l.Observer.outcome(ctx, s.key, verbOfFair(cmd.Kind), err)
+	l.observer.outcome(ctx, s.key, verbOfFair(cmd.Kind), err)
 	return r, err
 }
 
 // sendAndGoBy sends a command, and has the slot go by what became of it, also if the user's code panics meanwhile, in a pool, a
 // connection or an Observer: then its outcome is unknown.
-func (l *Locker) sendAndGoBy(ctx context.Context, s *slot, cmd *fairqueue.Command, b *boundConn) (r fairReply, err error) {
+func (l *fair) sendAndGoBy(ctx context.Context, s *slot, cmd *fairqueue.Command, b *boundConn) (r fairReply, err error) {
 	var start time.Time
 	returned := false
 	defer func() {
@@ -56,7 +56,7 @@ func (l *Locker) sendAndGoBy(ctx context.Context, s *slot, cmd *fairqueue.Comman
 		if cmd.Kind == fairqueue.Check && isLost(err) {
 			said = fairqueue.Reply{Said: fairqueue.NotMine, Err: err}
 		}
-		f := &l.state.fair
+		f := l
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		now := l.now()
@@ -95,11 +95,11 @@ func outcomeOf(ctx context.Context, err error) (o fairqueue.Outcome) {
 }
 
 // send sends a command and reads its reply. start is the time just before the send.
-func (l *Locker) send(ctx context.Context, s *slot, cmd *fairqueue.Command, b *boundConn) (start time.Time, r fairReply, err error) {
+func (l *fair) send(ctx context.Context, s *slot, cmd *fairqueue.Command, b *boundConn) (start time.Time, r fairReply, err error) {
 	run := func(c redis.Conn) (err error) {
 		start = l.now()
 		if cmd.Kind == fairqueue.Check {
-			_, err = l.extendFair(ctx, c, s.keyArg, s.queueArg, cmd.Token, cmd.TTL)
+			_, err = l.extendToken(ctx, c, s.keyArg, s.queueArg, cmd.Token, cmd.TTL)
 			return err
 		}
 		s.sending(cmd, start)
@@ -117,18 +117,18 @@ func (l *Locker) send(ctx context.Context, s *slot, cmd *fairqueue.Command, b *b
 	if b == nil {
 		b = &boundConn{key: s.keyArg}
 	}
-	_, err = l.exchangeOn(ctx, b, verb, s.key, timeout, run)
+	_, err = l.exchange(ctx, b, verb, s.key, timeout, run)
 	return start, r, err
 }
 
 // sendOwn runs f on a connection that is not the pool's. After a break each key of a Locker wants one, so only a few are in
 // use at a time, and the other commands wait for their turn; but a Release has its time, and no turn to wait for.
-func (l *Locker) sendOwn(ctx context.Context, s *slot, cmd *fairqueue.Command, most time.Duration, f func(redis.Conn) error) error {
+func (l *fair) sendOwn(ctx context.Context, s *slot, cmd *fairqueue.Command, most time.Duration, f func(redis.Conn) error) error {
 	verb, by := verbOfFair(cmd.Kind), time.Now().Add(l.opTimeout())
 	if !cmd.Kept {
 		limit, cancel := context.WithDeadline(ctx, by)
 		defer cancel()
-		places := l.state.fair.places
+		places := l.places
 		select {
 		case places <- struct{}{}:
 			defer func() { <-places }()
@@ -144,7 +144,7 @@ func (s *slot) sending(cmd *fairqueue.Command, start time.Time) {
 	if cmd.Token == "" || cmd.Kind == fairqueue.Poke || cmd.Kind == fairqueue.Quit {
 		return
 	}
-	f := &s.l.state.fair
+	f := s.l
 	f.mu.Lock()
 	s.q.Sent(cmd, start)
 	f.mu.Unlock()
@@ -219,8 +219,8 @@ func readFair(reply any) (r fairReply, ok bool) {
 }
 
 // shard is ARGV[1] of the scripts.
-func (l *Locker) shard() any {
-	if l.state.fair.sharded {
+func (l *fair) shard() any {
+	if l.sharded {
 		return sharded
 	}
 	return notSharded
@@ -228,28 +228,24 @@ func (l *Locker) shard() any {
 
 var sharded, notSharded any = "S", ""
 
-// extendScript is what extends the Locker's locks.
-func (l *Locker) extendScript() *script {
-	if l.Fair {
-		return &scriptFairExtend
-	}
-	return &scriptExtend
+func (l *fair) extend(ctx context.Context, k *Lock, ttl time.Duration) (time.Time, error) {
+	k.asked(ttl)
+	return l.ask(ctx, k, "extend", func(c redis.Conn) error {
+		_, err := l.extendOn(ctx, c, k, ttl)
+		return err
+	})
 }
 
-// extendOn extends the lock on c, by the script that goes with the Locker, and returns what is left.
-func (k *Lock) extendOn(ctx context.Context, c redis.Conn, ttl time.Duration) (time.Duration, error) {
-	if !k.locker.Fair {
-		return extend(ctx, c, k.key, k.token, ttl)
-	}
+func (l *fair) extendOn(ctx context.Context, c redis.Conn, k *Lock, ttl time.Duration) (time.Duration, error) {
 	queue, err := sibling("extend", k.key, queueName)
 	if err != nil {
 		return 0, err
 	}
-	return k.locker.extendFair(ctx, c, k.key, queue, k.token, ttl)
+	return l.extendToken(ctx, c, k.key, queue, k.token, ttl)
 }
 
-// extendFair extends a token's lock by the script of a fair Locker, and returns what is left.
-func (l *Locker) extendFair(ctx context.Context, c redis.Conn, key, queue any, token string, ttl time.Duration) (time.Duration, error) {
+// extendToken extends a token's lock, and returns what is left.
+func (l *fair) extendToken(ctx context.Context, c redis.Conn, key, queue any, token string, ttl time.Duration) (time.Duration, error) {
 	s, name := scriptFairExtend, key.(string)
 	args := []any{s.hash, s.keys, key, queue, l.shard(), token, ttl.Milliseconds()}
 	reply, err := s.run(ctx, c, "extend", name, args)
@@ -258,4 +254,13 @@ func (l *Locker) extendFair(ctx context.Context, c redis.Conn, key, queue any, t
 	}
 	left, err := reply0("extend", name, reply)
 	return fromMillis(left), err
+}
+
+// extension: the script takes one lock.
+func (l *fair) extension() *extension { return &l.extends }
+
+// addTo adds what the script takes of a lock before its token.
+func (l *fair) addTo(args []any, k *Lock) []any {
+	queue, _ := sibling("extend", k.key, queueName) // check has asked
+	return append(args, k.conn.key, queue, l.shard())
 }

@@ -8,10 +8,10 @@ import (
 	"github.com/redigolock/redigolock/internal/hooks"
 )
 
-// A slot is what a Locker has for one key. Locker.state.fair.mu protects it.
+// A slot is what a Locker has for one key. fair.mu protects it.
 type slot struct {
 	q                *fairqueue.Slot // decides what is done
-	l                *Locker
+	l                *fair
 	key              string
 	keyArg, queueArg any    // boxed once
 	channel          string // heard by this Locker, for this key only; in the key's cluster slot
@@ -28,19 +28,19 @@ type slot struct {
 }
 
 // slotOf returns the slot of a key. The caller holds f.mu.
-func (l *Locker) slotOf(key string) *slot {
-	f := &l.state.fair
+func (l *fair) slotOf(key string) *slot {
+	f := l
 	if s := f.slots[key]; s != nil {
 		return s
 	}
 	if f.slots == nil {
-		f.begin(l)
+		f.start()
 	}
-	queue, _ := sibling("", key, queueName) // checkFair has asked
+	queue, _ := sibling("", key, queueName) // check has asked
 	channel := channelOf(f.id, key)
 	s := &slot{q: fairqueue.New(&f.rules, channel), l: l, key: key, keyArg: key, queueArg: queue, channel: channel}
 	f.slots[key] = s
-	if l.state.closed.Load() { // a late Release
+	if l.core.closed.Load() { // a late Release
 		s.q.Closing(l.now(), &f.then)
 	}
 	if f.closed {
@@ -49,14 +49,14 @@ func (l *Locker) slotOf(key string) *slot {
 	return s
 }
 
-// begin makes what a fair Locker needs before its first slot.
-func (f *fair) begin(l *Locker) {
-	f.slots, f.id = map[string]*slot{}, l.newID()
-	f.line.l, f.places = l, make(chan struct{}, maxDials)
-	f.rules = fairqueue.Config{
+// start makes what a fair Locker needs before its first slot.
+func (l *fair) start() {
+	l.slots, l.id = map[string]*slot{}, l.newID()
+	l.line.l, l.places = l, make(chan struct{}, maxDials)
+	l.rules = fairqueue.Config{
 		OpTimeout: l.opTimeout(),
-		Passes:    l.Cohort.Passes,
-		Slice:     l.Cohort.slice(),
+		Passes:    l.cohort.Passes,
+		Slice:     l.cohort.slice(),
 		Token:     l.newToken,
 		Drift:     drift,
 		Pause:     pauseAfter,
@@ -76,7 +76,7 @@ func channelOf(id, key string) string {
 // sets the timer, or throws the slot away. Whoever tells the queue of an event calls it before the mutex is given back, and
 // sends the command that it returns, if any.
 func (s *slot) follow(now time.Time) (mine fairqueue.Command) {
-	f := &s.l.state.fair
+	f := s.l
 	then := &f.then
 	for _, x := range then.Losses {
 		s.lose(x)
@@ -157,7 +157,7 @@ func (k *Lock) latch() {
 func (s *slot) busy() bool { return s.users > 0 || s.q.Busy() }
 
 func (s *slot) remove() {
-	f := &s.l.state.fair
+	f := s.l
 	if s.timer != nil {
 		s.timer.Stop()
 	}
@@ -179,7 +179,7 @@ func (s *slot) wakeAt(at, now time.Time) {
 }
 
 func (s *slot) wakeUp() {
-	f := &s.l.state.fair
+	f := s.l
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.timerAt = time.Time{}
@@ -189,6 +189,6 @@ func (s *slot) wakeUp() {
 // look tells the queue that time has passed. The caller holds f.mu.
 func (s *slot) look() {
 	now := s.l.now()
-	s.q.Wake(now, &s.l.state.fair.then)
+	s.q.Wake(now, &s.l.then)
 	s.follow(now)
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // Some slots only remember a holder, or a token that is dead, and nothing else may ever look at them again. The sweep does,
-// when there may be something to forget. Locker.state.fair.mu protects it.
+// when there may be something to forget. fair.mu protects it.
 type sweep struct {
 	heap  sweepHeap
 	timer *time.Timer
@@ -30,13 +30,13 @@ func (s *slot) remember(until, now time.Time) {
 	if soonest := now.Add(time.Millisecond); s.lookAt.Before(soonest) {
 		s.lookAt = soonest
 	}
-	f := &s.l.state.fair
+	f := s.l
 	heap.Push(&f.sweep.heap, s)
 	f.sweep.arm(s.l, s.lookAt, now)
 }
 
 // arm has the sweep run at that time, or at the next time that it may.
-func (w *sweep) arm(l *Locker, at, now time.Time) {
+func (w *sweep) arm(l *fair, at, now time.Time) {
 	if soonest := now.Add(sweepEvery); at.Before(soonest) {
 		at = soonest
 	}
@@ -58,14 +58,14 @@ func (w *sweep) stop() {
 }
 
 // sweepSlots looks at what is due, in portions.
-func (l *Locker) sweepSlots() {
+func (l *fair) sweepSlots() {
 	for l.sweepSome() {
 		runtime.Gosched() // who waits for the mutex comes first
 	}
 }
 
-func (l *Locker) sweepSome() (more bool) {
-	f, now := &l.state.fair, l.now()
+func (l *fair) sweepSome() (more bool) {
+	f, now := l, l.now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w := &f.sweep

@@ -15,7 +15,7 @@ import (
 func (n *line) attend(c redis.Conn, broken <-chan struct{}) {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
-	f := &n.l.state.fair
+	f := n.l
 	for due := false; ; {
 		f.mu.Lock()
 		over := len(n.slots) == 0 || due && n.over() // first: what it forgets is told to the server at once
@@ -38,7 +38,7 @@ func (n *line) attend(c redis.Conn, broken <-chan struct{}) {
 // requests takes what is to be sent. Channels are left first: one of them may be wanted again. The caller holds f.mu.
 func (n *line) requests(ping bool) (all []request) {
 	subscribe, unsubscribe := "SUBSCRIBE", "UNSUBSCRIBE"
-	if n.l.state.fair.sharded {
+	if n.l.sharded {
 		subscribe, unsubscribe = "SSUBSCRIBE", "SUNSUBSCRIBE"
 	}
 	for _, channel := range n.leaving {
@@ -76,7 +76,7 @@ func sendAll(c redis.Conn, requests []request) error {
 // receive is the goroutine that receives.
 func (n *line) receive(c redis.Conn, broken chan<- struct{}) {
 	defer close(broken)
-	f := &n.l.state.fair
+	f := n.l
 	for {
 		reply, err := receive(c, pingEvery+n.l.opTimeout())
 		re, isReply := fault.Reply(err)
@@ -108,7 +108,7 @@ func (n *line) take(reply any, refusal redis.Error) bool {
 	case "message", "smessage":
 		if token, ok := list[2].([]byte); ok && s != nil {
 			now := n.l.now()
-			s.q.Told(now, string(token), &n.l.state.fair.then)
+			s.q.Told(now, string(token), &n.l.then)
 			s.follow(now)
 		}
 	case "subscribe", "ssubscribe":
@@ -118,7 +118,7 @@ func (n *line) take(reply any, refusal redis.Error) bool {
 		}
 		if s != nil && s.ask == q.ask { // else the channel was left meanwhile: if it is wanted again, its answer is to come
 			now := n.l.now()
-			s.q.Heard(now, &n.l.state.fair.then)
+			s.q.Heard(now, &n.l.then)
 			s.follow(now)
 		}
 	case "unsubscribe", "sunsubscribe":

@@ -19,10 +19,10 @@ type keeping struct {
 }
 
 // renewer is the engine, with what it needs of the Locker.
-func (l *Locker) renewer() *renewal.Renewer {
-	k := &l.state.keeping
+func (l *core) renewer() *renewal.Renewer {
+	k := &l.keeping
 	k.once.Do(func() {
-		k.node.l = l
+		k.node.node = l.home
 		k.renewer.Init(renewal.Env{Now: l.now, Bound: l.opTimeout, Lost: signalLosses})
 	})
 	return &k.renewer
@@ -82,7 +82,7 @@ func (k *Lock) KeepAlive(ctx context.Context) context.Context {
 		entry.end(cause)
 	}
 	if isLoss {
-		k.locker.Observer.lost(ctx, k, cause)
+		k.core.observer.lost(ctx, k, cause)
 	}
 	return keptCtx
 }
@@ -106,8 +106,8 @@ func (k *Lock) keep(parent context.Context, entry kept) (end, isLoss bool, cause
 	if len(kp.contexts) == 0 {
 		kp.ctx = parent
 	}
-	l := k.locker
-	if !l.renewer().Add(&kp.Entry, kp, &l.state.keeping.node) {
+	l := k.core
+	if !l.renewer().Add(&kp.Entry, kp, &l.keeping.node) {
 		return true, false, fmt.Errorf("%w: keep alive %s", ErrClosed, fault.Quote(k.key))
 	}
 	kp.contexts = append(kp.contexts, entry)
@@ -128,11 +128,11 @@ func (k *Lock) keeping() *keeper {
 func (k *Lock) refuseKeeping(parent context.Context) (end, isLoss bool, cause error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := k.locker.now()
+	now := k.core.now()
 	switch {
 	case k.released:
 		return true, false, nil
-	case k.locker.state.closed.Load():
+	case k.core.closed.Load():
 		return true, false, fmt.Errorf("%w: keep alive %s", ErrClosed, fault.Quote(k.key))
 	case k.over(now):
 		cause = fault.Of(ErrLost, "keep alive", k.key, "its time was over")
@@ -157,7 +157,7 @@ func (k *Lock) forget(ctx context.Context) {
 	defer kp.mu.Unlock()
 	kp.contexts = slices.DeleteFunc(kp.contexts, func(e kept) bool { return e.ctx == ctx })
 	if len(kp.contexts) == 0 {
-		k.locker.renewer().Remove(&kp.Entry)
+		k.core.renewer().Remove(&kp.Entry)
 	}
 }
 
@@ -171,7 +171,7 @@ func (k *Lock) keptBy() *keeper {
 // end ends the renewals, and the contexts with the cause, nil for context.Canceled. It reports whether there were any.
 func (kp *keeper) end(cause error) bool {
 	kp.mu.Lock()
-	kp.k.locker.renewer().Remove(&kp.Entry)
+	kp.k.core.renewer().Remove(&kp.Entry)
 	contexts := kp.contexts
 	kp.contexts = nil
 	kp.mu.Unlock()
@@ -192,7 +192,7 @@ func (kp *keeper) observed() context.Context {
 func (k *Lock) endKeeping() {
 	if kp := k.keptBy(); kp != nil {
 		kp.end(nil)
-		k.locker.renewer().Await(&kp.Entry, k.locker.opTimeout())
+		k.core.renewer().Await(&kp.Entry, k.core.opTimeout())
 	}
 }
 
@@ -206,7 +206,7 @@ func (k *Lock) lose(why error) {
 	k.mu.Lock()
 	k.lost = true
 	k.mu.Unlock()
-	k.locker.Observer.lost(kp.observed(), k, cause)
+	k.core.observer.lost(kp.observed(), k, cause)
 }
 
 // signalLosses ends the KeepAlive contexts of locks that the Renewer has found lost: all of them before an Observer is told of one.
@@ -219,7 +219,7 @@ func signalLosses(losses []renewal.Loss) {
 	}
 	for _, x := range told {
 		kp := keeperOf(x.Lease)
-		kp.k.locker.Observer.lost(kp.observed(), kp.k, x.Cause)
+		kp.k.core.observer.lost(kp.observed(), kp.k, x.Cause)
 	}
 }
 
@@ -242,7 +242,7 @@ func (kp *keeper) Judge(votes []renewal.Vote) error {
 	k, ctx, v := kp.k, kp.observed(), votes[0]
 	switch {
 	case !v.Answered:
-		k.locker.Observer.outcome(ctx, k.key, "extend", v.Err)
+		k.core.observer.outcome(ctx, k.key, "extend", v.Err)
 		return v.Err
 	case v.Err != nil:
 		return k.judge(ctx, "extend", v.Err)
@@ -274,7 +274,7 @@ func (kp *keeper) Lost(now time.Time, last error) (at time.Time, cause error) {
 // lossTime is when the loss is to be signalled if nothing happens until then. The caller holds k.mu.
 func (k *Lock) lossTime(now time.Time) time.Time {
 	at := k.deadline.Add(-k.early())
-	if most := k.locker.MaxHold; most > 0 && k.acquired.Add(most).Before(at) {
+	if most := k.core.maxHold; most > 0 && k.acquired.Add(most).Before(at) {
 		at = k.acquired.Add(most)
 	}
 	return soonest(now, at)
@@ -289,18 +289,18 @@ func soonest(now, at time.Time) time.Time {
 func (k *Lock) early() time.Duration { return min(25*time.Millisecond, k.ttl/20) }
 
 func (k *Lock) heldTooLong(now time.Time) bool {
-	most := k.locker.MaxHold
+	most := k.core.maxHold
 	return most > 0 && !now.Before(k.acquired.Add(most))
 }
 
 func (k *Lock) maxHoldError() error {
-	return fault.Of(ErrLost, "keep alive", k.key, fmt.Sprintf("MaxHold of %v was reached", k.locker.MaxHold))
+	return fault.Of(ErrLost, "keep alive", k.key, fmt.Sprintf("MaxHold of %v was reached", k.core.maxHold))
 }
 
 // loseIfOver makes up for a loss signal that comes late.
 func (k *Lock) loseIfOver() {
 	k.mu.Lock()
-	over := k.over(k.locker.now())
+	over := k.over(k.core.now())
 	k.mu.Unlock()
 	if over {
 		k.lose(fault.Of(ErrNotHeld, "keep alive", k.key, "its time is over"))

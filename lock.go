@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
-
 	"github.com/redigolock/redigolock/internal/fault"
 )
 
@@ -23,7 +21,7 @@ import (
 // A nil *Lock and a zero Lock are locks that nobody holds: no method panics, Verify, Extend, Fence and Release return
 // [ErrNotHeld], and the context of KeepAlive has ended with it.
 type Lock struct {
-	locker     *Locker
+	core       *core
 	key, token string
 	ttl        time.Duration
 	acquired   time.Time // the basis of the acquire; MaxHold counts from it
@@ -34,16 +32,16 @@ type Lock struct {
 	deadline time.Time
 	gone     bool          // the server said "not held", or Deadline was seen to have passed: never held again
 	released bool          // Release was called
+	waiter   *waiter       // of an Acquire of a fair Locker that has not returned yet
 	lost     bool          // a KeepAlive context ended with ErrLost
 	most     time.Duration // the longest ttl that an Extend has asked for, with Fair
-	waiter   *waiter       // of an Acquire of a fair Locker that has not returned yet
 	place    int32         // among the locks that are held, plus 1; 0: it does not count
 	lostTry  *lostTry      // of the acquire; nil: none
 	keeper   *keeper       // nil: KeepAlive was never called
 }
 
 // isNone reports whether k is nil or zero, and so was never obtained.
-func (k *Lock) isNone() bool { return k == nil || k.locker == nil }
+func (k *Lock) isNone() bool { return k == nil || k.core == nil }
 
 // Key returns the lock's key.
 func (k *Lock) Key() string {
@@ -85,7 +83,7 @@ func (k *Lock) Valid() bool {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return !k.released && !k.lost && !k.over(k.locker.now())
+	return !k.released && !k.lost && !k.over(k.core.now())
 }
 
 // Deadline returns the time until which this process may act as the holder: the local time just before the send that
@@ -131,7 +129,7 @@ func (k *Lock) usable(ctx context.Context, verb string) error {
 	switch {
 	case k.released:
 		return fault.Of(ErrNotHeld, verb, k.key, "it was released")
-	case k.over(k.locker.now()):
+	case k.over(k.core.now()):
 		return fault.Of(ErrNotHeld, verb, k.key, "it was lost, or its time is over")
 	}
 	return nil
@@ -148,11 +146,7 @@ func (k *Lock) Verify(ctx context.Context) error {
 	if err := k.usable(ctx, "verify"); err != nil {
 		return err
 	}
-	_, err := k.exchange(ctx, "verify", func(c redis.Conn) error {
-		_, err := Verify(ctx, c, k.key, k.token)
-		return err
-	})
-	return k.judge(ctx, "verify", err)
+	return k.judge(ctx, "verify", k.core.by.verify(ctx, k))
 }
 
 // Fence returns a fencing number for this holder, as the verb [Fence] does, with the errors of [Lock.Verify].
@@ -160,11 +154,7 @@ func (k *Lock) Fence(ctx context.Context) (int64, error) {
 	if err := k.usable(ctx, "fence"); err != nil {
 		return 0, err
 	}
-	var n int64
-	_, err := k.exchange(ctx, "fence", func(c redis.Conn) (err error) {
-		n, err = Fence(ctx, c, k.key, k.token)
-		return err
-	})
+	n, err := k.core.by.fence(ctx, k)
 	if err == nil && k.isReleased() { // a cohort's next holder has the same token: this number may be higher than its own
 		err = fault.Of(ErrNotHeld, "fence", k.key, "it was released meanwhile")
 	}
@@ -189,13 +179,7 @@ func (k *Lock) extend(ctx context.Context, ttl time.Duration) error {
 	if err := k.usable(ctx, "extend"); err != nil {
 		return err
 	}
-	if k.locker.Fair {
-		k.asked(ttl)
-	}
-	start, err := k.exchange(ctx, "extend", func(c redis.Conn) error {
-		_, err := k.extendOn(ctx, c, ttl)
-		return err
-	})
+	start, err := k.core.by.extend(ctx, k, ttl)
 	if err != nil {
 		return k.judge(ctx, "extend", err)
 	}
@@ -205,21 +189,19 @@ func (k *Lock) extend(ctx context.Context, ttl time.Duration) error {
 // extended moves Deadline after a reply said that the lock was extended by a command that was sent after start.
 func (k *Lock) extended(ctx context.Context, start time.Time, ttl time.Duration) error {
 	k.mu.Lock()
-	now, old := k.locker.now(), k.deadline
+	now, old := k.core.now(), k.deadline
 	if k.over(now) { // looked at under the same mutex that Deadline moves under
 		k.mu.Unlock()
 		return k.judge(ctx, "extend", nil)
 	}
 	if d := deadline(start, ttl); d.After(old) {
-		k.locker.state.held.move(k.place, old, d)
+		k.core.held.move(k.place, old, d)
 		k.deadline = d
 	}
 	d := k.deadline
 	k.mu.Unlock()
-	if k.locker.Fair {
-		k.movedFair(start, d)
-	}
-	k.locker.Observer.extended(ctx, k, soonest(now, old).Sub(now))
+	k.core.by.moved(k, start, d)
+	k.core.observer.extended(ctx, k, soonest(now, old).Sub(now))
 	return nil
 }
 
@@ -227,7 +209,7 @@ func (k *Lock) extended(ctx context.Context, start time.Time, ttl time.Duration)
 // others were told then that it is over.
 func (k *Lock) judge(ctx context.Context, verb string, err error) error {
 	k.mu.Lock()
-	if err == nil && k.over(k.locker.now()) {
+	if err == nil && k.over(k.core.now()) {
 		err = fault.Of(ErrNotHeld, verb, k.key, "its time was over when the answer came")
 	}
 	lost := errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict) && !errors.Is(err, fault.NoTTL)
@@ -237,148 +219,10 @@ func (k *Lock) judge(ctx context.Context, verb string, err error) error {
 	}
 	k.mu.Unlock()
 	if lost {
-		if k.locker.Fair {
-			defer k.lostFair()
-		}
+		defer k.core.by.lost(k)
 		defer k.lose(err) // also if the Observer panics
 	}
-	k.locker.Observer.outcome(ctx, k.key, verb, err)
-	return err
-}
-
-// exchange runs f, which may be carried out twice, on a connection of its own choice, and returns the time just before the
-// f that was answered sent anything. Where the connection breaks, it asks on another one within the same OpTimeout.
-func (k *Lock) exchange(ctx context.Context, verb string, f func(redis.Conn) error) (time.Time, error) {
-	return k.exchangeBy(ctx, verb, time.Now().Add(k.locker.opTimeout()), f)
-}
-
-// exchangeBy is exchange that ends at by.
-func (k *Lock) exchangeBy(ctx context.Context, verb string, by time.Time, f func(redis.Conn) error) (time.Time, error) {
-	l := k.locker
-	b := &boundConn{key: k.conn.key, token: k.conn.token, ttl: k.conn.ttl}
-	start, err := l.exchangeBy(ctx, b, verb, k.key, time.Now(), by, l.opTimeout(), f)
-	if !b.mayAskAgain(ctx, err) {
-		return start, err
-	}
-	l.Observer.outcome(ctx, k.key, verb, err)
-	start, again := l.askAgain(ctx, b, verb, l.opTimeout(), f)
-	if again != nil && !answered(again) {
-		return start, fault.Followed(err, "and on another connection: ", again)
-	}
-	return start, again
-}
-
-// answered reports whether err says what the server said, and not that it could not be asked.
-func answered(err error) bool { return !errors.Is(err, ErrUnknown) && !fault.Transient(err) }
-
-// exchangeOn runs f on a connection that the pool lends, and returns the time just before f sent anything. OpTimeout bounds
-// both; the exchange takes most, at the most.
-func (l *Locker) exchangeOn(ctx context.Context, b *boundConn, verb, key string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
-	now := time.Now()
-	return l.exchangeBy(ctx, b, verb, key, now, now.Add(l.opTimeout()), most, f)
-}
-
-// exchangeBy is exchangeOn that ends at by.
-func (l *Locker) exchangeBy(ctx context.Context, b *boundConn, verb, key string, now, by time.Time, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
-	if ctx.Err() != nil {
-		return start, fault.Failed(verb, key, fault.OfContext(ctx))
-	}
-	src := l.source()
-	b.sent, b.forgets = false, src.mux != nil || src.tuned != nil
-	if err := l.lend(ctx, b, verb, key, now, by); err != nil {
-		return start, err
-	}
-	returned := false
-	defer func() {
-		b.takeBack(returned, err)
-		src.returned()
-	}()
-	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
-		return start, fault.Failed(verb, key, fault.OfContext(ctx))
-	}
-	if src.mux == nil { // a Mux lends at once
-		now = time.Now()
-	}
-	b.until(now, by, most)
-	if start = now; l.clock != nil {
-		start = l.now()
-	}
-	err = b.outcome(ctx, verb, key, f(b))
-	returned = true
-	if errors.Is(err, ErrUnknown) && (ctx.Err() == nil || time.Since(now) > l.opTimeout()/4) { // else its caller was impatient
-		src.doubt(now)
-	}
-	return start, err
-}
-
-// lend has the pool lend a connection, at the latest by by.
-func (l *Locker) lend(ctx context.Context, b *boundConn, verb, key string, now, by time.Time) error {
-	limit, cancel := l.limit(ctx, now, by)
-	defer cancel()
-	err := l.source().lend(ctx, limit, b, verb, key)
-	if err == nil || limit.Err() == nil || ctx.Err() != nil || !time.Now().Before(by) {
-		return err
-	}
-	exact, cancelExact := context.WithDeadline(ctx, by)
-	defer cancelExact()
-	return l.source().lend(ctx, exact, b, verb, key)
-}
-
-// mayAskAgain reports whether an exchange that ended with err may be repeated on another connection: its own has
-// broken, and there is time left.
-func (b *boundConn) mayAskAgain(ctx context.Context, err error) bool {
-	return errors.Is(err, ErrUnknown) && ctx.Err() == nil && time.Now().Before(b.end())
-}
-
-// askAgain repeats an exchange on a connection that was not idle, for as long as is left: a new one, or what the Mux uses
-// by now.
-func (l *Locker) askAgain(ctx context.Context, b *boundConn, verb string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
-	key, _ := b.key.(string)
-	if l.source().mux != nil {
-		return l.exchangeBy(ctx, b, verb, key, time.Now(), b.end(), most, f)
-	}
-	token, _ := b.token.(string)
-	err = l.onFresh(ctx, verb, key, token, b.end(), most, func(c redis.Conn) error {
-		start = l.now()
-		return f(c)
-	})
-	return start, err
-}
-
-// onFresh is onOwnBy for an f that may be carried out again. A pool that cannot dial may lend broken connections one after
-// the other: then the next is tried.
-func (l *Locker) onFresh(ctx context.Context, verb, key, token string, by time.Time, most time.Duration, f func(redis.Conn) error) error {
-	for tries := 1; ; tries++ {
-		err := l.onOwnBy(ctx, verb, key, token, by, most, f)
-		if l.source().canDial() || tries == maxStale || !errors.Is(err, ErrUnknown) || ctx.Err() != nil || !time.Now().Before(by) {
-			return err
-		}
-	}
-}
-
-// maxStale is how many connections of a pool that cannot dial are tried in a row, one after the other being broken.
-const maxStale = 64
-
-// onOwn runs f on a connection that is not the pool's, within an OpTimeout; the exchange takes most, at the most.
-func (l *Locker) onOwn(ctx context.Context, verb, key, token string, most time.Duration, f func(redis.Conn) error) error {
-	return l.onOwnBy(ctx, verb, key, token, time.Now().Add(l.opTimeout()), most, f)
-}
-
-// onOwnBy is onOwn that ends at by, which is no end of the caller's ctx.
-func (l *Locker) onOwnBy(ctx context.Context, verb, key, token string, by time.Time, most time.Duration, f func(redis.Conn) error) error {
-	limit, cancel := context.WithDeadline(ctx, by)
-	defer cancel()
-	b := &boundConn{key: key, token: token}
-	if err := l.source().lendOwn(ctx, limit, b, verb, key); err != nil {
-		return err
-	}
-	l.state.conns.Add(1)
-	defer l.state.conns.Add(-1)
-	returned := false
-	defer func() { b.takeBack(returned, nil) }()
-	b.until(time.Now(), by, most)
-	err := b.outcome(ctx, verb, key, f(b))
-	returned = true
+	k.core.observer.outcome(ctx, k.key, verb, err)
 	return err
 }
 
@@ -397,123 +241,27 @@ func (k *Lock) Release(ctx context.Context) error {
 	if k.isNone() {
 		return neverHeld("release")
 	}
-	return k.giveBack(ctx, k.locker.MinHold > 0)
-}
-
-// giveBack is Release; with leave as Locker.MinHold has it.
-func (k *Lock) giveBack(ctx context.Context, leave bool) error {
 	k.mu.Lock()
-	again, late := k.released, k.over(k.locker.now())
+	again, late := k.released, k.over(k.core.now())
 	k.released = true
 	k.uncountHeld()
 	k.mu.Unlock()
 	if again {
 		return fault.Of(ErrNotHeld, "release", k.key, "it was released")
 	}
-	by := time.Now().Add(k.locker.opTimeout()) // of what comes before the tries
+	by := time.Now().Add(k.core.opTimeout()) // of what comes before the tries
 	k.endKeeping()
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	returned, freed := false, false
-	defer func() {
-		kept := leave && k.keptOut() > 0          // nothing may delete the key yet
-		if !returned && !kept && !k.locker.Fair { // somebody's code has panicked, maybe before anything was sent
-			k.stray(ctx)
-		}
-		switch {
-		case k.lostTry == nil:
-		case leave && !freed: // the key may carry the token still, and keeps others out
-			k.oweFrom(k.acquired.Add(k.locker.MinHold))
-		default:
-			k.owe()
-		}
-	}()
-	err := k.free(ctx, leave, late, by)
-	returned, freed = true, err == nil || errors.Is(err, ErrNotHeld)
-	if l := k.locker; l.Observer != nil {
-		l.Observer.released(ctx, k, l.now().Sub(k.acquired), err)
-	}
-	return err
-}
-
-// free has the key deleted, or left, and says what Release returns. by is when what it does before has to be over.
-func (k *Lock) free(ctx context.Context, leave, late bool, by time.Time) (err error) {
-	switch l := k.locker; {
-	case l.Fair:
-		err = k.releaseFair(ctx, by)
-	case leave:
-		err = k.releaseBy(ctx, k.leave)
-	default:
-		err = k.release(ctx)
-	}
+	err := k.core.by.release(ctx, k, by)
 	if errors.Is(err, ErrNotHeld) {
-		k.locker.Observer.outcome(ctx, k.key, "release", err)
+		k.core.observer.outcome(ctx, k.key, "release", err)
 	} else if late {
 		err = fault.Join(fault.Of(ErrNotHeld, "release", k.key, "its time was over"), err)
 	}
+	if o := k.core.observer; o != nil {
+		o.released(ctx, k, k.core.now().Sub(k.acquired), err)
+	}
 	return err
-}
-
-// release deletes the key, whatever MinHold is.
-func (k *Lock) release(ctx context.Context) error { return k.releaseBy(ctx, k.locker.releaseFunc()) }
-
-// leave is the ReleaseFunc of a Locker with MinHold: before its time is over, the key is left to expire then. It counts by
-// the monotonic clock alone: a wall clock that is put forward must not let the next host in.
-func (k *Lock) leave(ctx context.Context, c redis.Conn, key, token string) error {
-	left := k.keptOut()
-	if left <= 0 {
-		return k.locker.releaseFunc()(ctx, c, key, token)
-	}
-	return leave(ctx, c, key, token, (left + time.Millisecond - 1).Truncate(time.Millisecond))
-}
-
-// keptOut is how long MinHold still keeps others out.
-func (k *Lock) keptOut() time.Duration {
-	l := k.locker
-	return min(k.acquired.Add(l.MinHold).Sub(l.now()), l.MinHold)
-}
-
-func (k *Lock) releaseBy(ctx context.Context, free ReleaseFunc) (err error) {
-	l := k.locker
-	defer func() {
-		if err == nil || errors.Is(err, ErrNotHeld) {
-			l.state.crowds.released(k.key)
-		}
-	}()
-	_, err = l.exchangeOn(ctx, &k.conn, "release", k.key, l.opTimeout(), func(c redis.Conn) error {
-		return free(ctx, c, k.key, k.token)
-	})
-	k.tellRelease(ctx, err)
-	if err == nil || !fault.Transient(err) && !k.conn.notLent(err) {
-		return err
-	}
-	again := l.onFresh(ctx, "release", k.key, k.token, time.Now().Add(l.opTimeout()), l.opTimeout(), func(c redis.Conn) error {
-		return free(ctx, c, k.key, k.token)
-	})
-	k.tellRelease(ctx, again)
-	err = k.releasedAgain(err, again)
-	return err
-}
-
-// tellRelease tells how a try of a release ended. Whether one that found nothing has failed is for its caller to say.
-func (k *Lock) tellRelease(ctx context.Context, err error) {
-	if !errors.Is(err, ErrNotHeld) {
-		k.locker.Observer.outcome(ctx, k.key, "release", err)
-	}
-}
-
-// releasedAgain is what Release returns after two tries.
-func (k *Lock) releasedAgain(err, again error) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	switch {
-	case again == nil:
-		return nil
-	case errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && !k.over(k.locker.now()):
-		return nil // the first try did it, and only its reply was lost
-	case errors.Is(again, ErrNotHeld):
-		return again
-	}
-	return fault.Followed(err, "and on a new connection: ", again)
 }

@@ -3,8 +3,6 @@ package redigolock
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -49,24 +47,7 @@ type Locker struct {
 	Observer *Observer
 
 	clock func() time.Time // nil: time.Now; for tests
-	state lockerState
-}
-
-type lockerState struct {
-	closed  atomic.Bool
-	waiting atomic.Int64 // calls that are to obtain a lock
-	conns   atomic.Int64 // of the Locker's own
-	held    heldSet
-	source  atomic.Pointer[source]
-	limit   atomic.Pointer[sharedLimit]
-	ttl     atomic.Pointer[boxedTTL] // of the newest handle: most have the same
-	tokens  tokens
-	fair    fair
-	crowds  crowds
-
-	closing closing
-	keeping keeping
-	strays  strays
+	core  core
 }
 
 // TryAcquire tries once to acquire the lock for ttl, 10 ms to 24 h in whole milliseconds. If its connection breaks
@@ -76,16 +57,7 @@ type lockerState struct {
 // then removes what it may have got in the background; [ErrExpired], [ErrConflict], [ErrInvalid], [ErrClosed]; the context's
 // error and cause; or what the server or the network refused it with.
 func (l *Locker) TryAcquire(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
-	if l.Fair {
-		return l.tryFair(ctx, key, ttl)
-	}
-	k, err := l.newLock(ctx, "try acquire", key, ttl)
-	if err != nil {
-		return nil, err
-	}
-	return l.obtain(ctx, key, "try acquire", k, func(ctx context.Context) (*Lock, error) {
-		return k.conclude(k.try(ctx, nil, l.opTimeout()))
-	})
+	return l.acquire(ctx, want{verb: "try acquire", key: key, ttl: ttl})
 }
 
 // Acquire tries to acquire the lock for ttl, as [Locker.TryAcquire] does, until ctx ends. It pauses between tries as Retry
@@ -100,16 +72,15 @@ func (l *Locker) TryAcquire(ctx context.Context, key string, ttl time.Duration) 
 // Once ctx has ended, errors.Is finds context.Cause(ctx) in the error; and ErrHeld if the lock was held by another;
 // and ErrUnknown if a reply was lost, and then what it may have got is removed in the background.
 func (l *Locker) Acquire(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
-	if l.Fair {
-		return l.acquireFair(ctx, key, ttl)
-	}
-	k, err := l.newLock(ctx, "acquire", key, ttl)
+	return l.acquire(ctx, want{verb: "acquire", key: key, ttl: ttl, wait: true})
+}
+
+func (l *Locker) acquire(ctx context.Context, w want) (*Lock, error) {
+	c, err := l.begin(w.verb)
 	if err != nil {
 		return nil, err
 	}
-	return l.obtain(ctx, key, "acquire", k, func(ctx context.Context) (*Lock, error) {
-		return k.conclude(k.acquire(ctx))
-	})
+	return c.acquire(ctx, w)
 }
 
 // Do acquires the lock as [Locker.Acquire] does, keeps it alive while fn runs, and releases it. fn gets the context of
@@ -176,17 +147,21 @@ func (k *Lock) run(ctx context.Context, verb string, fn func(context.Context, *L
 // has left in a key, which nobody holds; [ErrConflict], [ErrUnknown], [ErrInvalid], [ErrClosed]; the context's error and
 // cause; or what the server or the network refused it with.
 func (l *Locker) Attach(ctx context.Context, key, token string, ttl time.Duration) (*Lock, error) {
-	const verb = "attach"
-	if err := checkBytes(verb, "token", token); err != nil {
+	w := want{verb: "attach", key: key, ttl: ttl}
+	if err := checkBytes(w.verb, "token", token); err != nil {
 		return nil, err
 	}
-	k, err := l.handle(ctx, verb, key, token, ttl)
+	c, err := l.begin(w.verb)
 	if err != nil {
 		return nil, err
 	}
-	return l.obtain(ctx, key, verb, nil, func(ctx context.Context) (*Lock, error) {
-		err := k.attach(ctx, verb)
-		l.Observer.outcome(ctx, key, verb, err)
+	if err := c.check(ctx, w); err != nil {
+		return nil, err
+	}
+	return c.obtain(ctx, w, func(ctx context.Context) (*Lock, error) {
+		k := c.handle(w, token)
+		err := c.home.attach(ctx, k)
+		c.observer.outcome(ctx, key, w.verb, err)
 		if err != nil {
 			return nil, err
 		}
@@ -194,13 +169,14 @@ func (l *Locker) Attach(ctx context.Context, key, token string, ttl time.Duratio
 	})
 }
 
-func (k *Lock) attach(ctx context.Context, verb string) error {
-	l := k.locker
+// attach verifies that k is held, and counts it as held.
+func (n *node) attach(ctx context.Context, k *Lock) error {
+	const verb = "attach"
 	if _, isLeft := cutLeft(k.token); isLeft {
 		return fault.Of(ErrNotHeld, verb, k.key, "it was released, and MinHold keeps others out")
 	}
 	var left time.Duration
-	start, err := k.exchange(ctx, verb, func(c redis.Conn) (err error) {
+	start, err := n.ask(ctx, k, verb, func(c redis.Conn) (err error) {
 		left, err = Verify(ctx, c, k.key, k.token)
 		return err
 	})
@@ -208,7 +184,7 @@ func (k *Lock) attach(ctx context.Context, verb string) error {
 		return err
 	}
 	k.acquired, k.deadline = start, deadline(start, left)
-	now := l.now()
+	now := n.now()
 	if k.over(now) {
 		return fault.Of(ErrNotHeld, verb, k.key, "too little of its TTL is left")
 	}
@@ -216,157 +192,43 @@ func (k *Lock) attach(ctx context.Context, verb string) error {
 	return nil
 }
 
-// newLock checks what an acquire needs, and makes its handle with a new token. The token serves the whole call.
-func (l *Locker) newLock(ctx context.Context, verb, key string, ttl time.Duration) (*Lock, error) {
-	if err := checkOwner(l.Owner); err != nil {
-		return nil, fault.Invalidf(verb, "%v", err)
+// begin looks at the fields at the first use, and makes what they ask for.
+func (l *Locker) begin(verb string) (*core, error) {
+	c := &l.core
+	if c.begun.Load() {
+		return c, nil
 	}
-	return l.handle(ctx, verb, key, l.newToken(), ttl)
-}
-
-func (l *Locker) handle(ctx context.Context, verb, key, token string, ttl time.Duration) (*Lock, error) {
-	if err := l.check(ctx, verb, key, ttl); err != nil {
+	s := settings{owner: l.Owner, timeout: l.OpTimeout, maxHold: l.MaxHold, observer: l.Observer, clock: l.clock}
+	if err := s.check(verb, "Locker"); err != nil {
 		return nil, err
 	}
-	k := &Lock{locker: l, key: key, token: token, ttl: ttl}
-	k.conn.key, k.conn.token = key, token
-	k.conn.ttl = l.state.ttl.Load()
-	if b := k.conn.ttl; b == nil || b.ttl != ttl {
-		k.conn.ttl = boxTTL(ttl)
-		l.state.ttl.Store(k.conn.ttl)
+	n := &node{core: c, source: l.newSource()}
+	if n.source == nil {
+		return nil, fault.Invalidf(verb, "Locker.Pool is nil")
 	}
-	return k, nil
+	by, err := l.discipline(verb, n)
+	if err != nil {
+		return nil, err
+	}
+	c.begin(s, n, by)
+	return c, nil
 }
 
-func (l *Locker) check(ctx context.Context, verb, key string, ttl time.Duration) error {
+// discipline chooses the discipline.
+func (l *Locker) discipline(verb string, n *node) (discipline, error) {
 	switch {
-	case ctx == nil:
-		return fault.Invalidf(verb, "ctx is nil")
-	case l.source() == nil:
-		return fault.Invalidf(verb, "Locker.Pool is nil")
-	case l.OpTimeout < 0:
-		return fault.Invalidf(verb, "Locker.OpTimeout is negative")
-	case l.OpTimeout > maxTTL:
-		return fault.Invalidf(verb, "Locker.OpTimeout is %v, allowed is up to %v", l.OpTimeout, maxTTL)
-	case l.MaxHold < 0:
-		return fault.Invalidf(verb, "Locker.MaxHold is negative")
 	case l.MinHold < 0 || l.MinHold > maxTTL:
-		return fault.Invalidf(verb, "Locker.MinHold is %v, allowed is 0 to %v", l.MinHold, maxTTL)
-	case l.MinHold > 0 && l.Fair:
-		return fault.Invalidf(verb, "Locker.MinHold keeps others out after a release, and Locker.Fair hands the lock to the next of them: choose one")
+		return nil, fault.Invalidf(verb, "Locker.MinHold is %v, allowed is 0 to %v", l.MinHold, maxTTL)
+	case l.Cohort.Passes < 0 || l.Cohort.Slice < 0:
+		return nil, fault.Invalidf(verb, "Locker.Cohort is negative")
+	case !l.Fair && l.Cohort != Cohort{}:
+		return nil, fault.Invalidf(verb, "Locker.Cohort needs Locker.Fair")
+	case !l.Fair:
+		return newPlain(l, n), nil
+	case l.MinHold > 0:
+		return nil, fault.Invalidf(verb, "Locker.MinHold keeps others out after a release, and Locker.Fair hands the lock to the next of them: choose one")
+	case l.AcquireWith != nil || l.ReleaseWith != nil || l.Retry != nil:
+		return nil, fault.Invalidf(verb, "a fair Locker acquires, releases and waits in its own way: AcquireWith, ReleaseWith and Retry must be nil")
 	}
-	if err := checkBytes(verb, "key", key); err != nil {
-		return err
-	}
-	if err := checkTTL(verb, ttl, minLockerTTL); err != nil {
-		return err
-	}
-	if err := l.checkFair(verb, key); err != nil {
-		return err
-	}
-	if l.state.closed.Load() {
-		return fmt.Errorf("%w: %s %s", ErrClosed, verb, fault.Quote(key))
-	}
-	if ctx.Err() != nil {
-		return fault.Failed(verb, key, fault.OfContext(ctx))
-	}
-	return nil
-}
-
-// obtain runs one call of TryAcquire, Acquire or Attach: the Observer and Stats see it begin and end, also if f panics. Then
-// k, where it is given, may have been obtained without that anybody knows.
-func (l *Locker) obtain(ctx context.Context, key, verb string, k *Lock, f func(context.Context) (*Lock, error)) (got *Lock, err error) {
-	ctx, begin := l.Observer.waiting(ctx, key, verb), l.beginning()
-	l.state.waiting.Add(1)
-	err = errPanicked
-	defer func() {
-		l.state.waiting.Add(-1)
-		if err != nil || l.Observer != nil {
-			l.obtained(ctx, key, verb, begin, k, got, err)
-		}
-	}()
-	return f(ctx)
-}
-
-// obtained tells how a call ended. A lock that its caller does not get, since the Observer panicked, is given back.
-func (l *Locker) obtained(ctx context.Context, key, verb string, begin time.Time, k, got *Lock, err error) {
-	switch {
-	case err == errPanicked:
-		if k != nil {
-			k.abandon(ctx)
-		}
-		l.Observer.gaveUp(ctx, key, l.since(begin), fault.Failed(verb, key, err))
-	case err != nil:
-		l.Observer.gaveUp(ctx, key, l.since(begin), err)
-	case l.Observer != nil:
-		told := false
-		defer func() {
-			if !told {
-				got.abandon(ctx)
-			}
-		}()
-		l.Observer.acquired(ctx, got, l.since(begin))
-		told = true
-	}
-}
-
-// abandon has a lock removed in the background that may have been obtained, and that nobody has been given.
-func (k *Lock) abandon(ctx context.Context) {
-	if k.locker.Fair {
-		f := &k.locker.state.fair
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		k.desert(ctx)
-		return
-	}
-	k.latch()
-	k.stray(ctx)
-	k.owe()
-}
-
-// errPanicked is what an acquire ends with for its Observer when a func of the user's has panicked.
-var errPanicked = errors.New("a func that it called panicked")
-
-// beginning is the time for an Observer. Without one nobody asks for it.
-func (l *Locker) beginning() (t time.Time) {
-	if l.Observer != nil {
-		t = l.now()
-	}
-	return t
-}
-
-// since is for what beginning returned.
-func (l *Locker) since(begin time.Time) (d time.Duration) {
-	if l.Observer != nil {
-		d = l.now().Sub(begin)
-	}
-	return d
-}
-
-func (l *Locker) now() time.Time {
-	if l.clock != nil {
-		return l.clock()
-	}
-	return time.Now()
-}
-
-func (l *Locker) opTimeout() time.Duration {
-	if l.OpTimeout > 0 {
-		return l.OpTimeout
-	}
-	return DefaultOpTimeout
-}
-
-func (l *Locker) acquireFunc() AcquireFunc {
-	if l.AcquireWith != nil {
-		return l.AcquireWith
-	}
-	return SetNXVerified
-}
-
-func (l *Locker) releaseFunc() ReleaseFunc {
-	if l.ReleaseWith != nil {
-		return l.ReleaseWith
-	}
-	return Release
+	return newFair(n, l.Cohort), nil
 }

@@ -9,23 +9,24 @@ import (
 // that are held are left to expire, and Release of them still works. It waits for clean-ups in the background, and for dials
 // that were left because they took too long, for three OpTimeouts at most; and for one more each where renewals, the
 // subscription or the clean-ups hang on a connection. It returns nil, also when called again.
-func (l *Locker) Close() error {
-	if l.state.closed.Swap(true) {
+func (l *Locker) Close() error { return l.core.close() }
+
+func (c *core) close() error {
+	if c.closed.Swap(true) {
 		return nil
 	}
-	close(l.closingChan())
-	begin, most := time.Now(), 3*l.opTimeout()
-	for _, x := range l.renewer().Close() {
+	close(c.closingChan())
+	if !c.hasBegun() {
+		return nil
+	}
+	begin, most := time.Now(), 3*c.opTimeout()
+	for _, x := range c.renewer().Close() {
 		keeperOf(x).end(ErrClosed)
 	}
-	l.renewer().AwaitEnd(l.opTimeout())
-	if l.Fair {
-		l.closeFair(most)
-	}
-	l.closeStrays(most)
-	if src := l.source(); src != nil {
-		waitFor(most-time.Since(begin), src.close()...)
-	}
+	c.renewer().AwaitEnd(c.opTimeout())
+	c.by.close(most)
+	c.closeStrays(most)
+	waitFor(most-time.Since(begin), c.home.source.close()...)
 	return nil
 }
 
@@ -36,8 +37,8 @@ type closing struct {
 }
 
 // closingChan is closed by Close.
-func (l *Locker) closingChan() chan struct{} {
-	c := &l.state.closing
-	c.once.Do(func() { c.ch = make(chan struct{}) })
-	return c.ch
+func (c *core) closingChan() chan struct{} {
+	x := &c.closing
+	x.once.Do(func() { x.ch = make(chan struct{}) })
+	return x.ch
 }

@@ -50,6 +50,7 @@ func TestAttachCountsFromBeforeTheSend(t *testing.T) {
 func TestAttachVerifies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
+		c := stopClock(r.locker)
 		attach := func(want ...error) {
 			t.Helper()
 			_, err := r.locker.Attach(bg, "key", "token", time.Minute)
@@ -65,7 +66,6 @@ func TestAttachVerifies(t *testing.T) {
 		attach(redigolock.ErrConflict)
 		r.do("DEL", "key")
 		r.do("SET", "key", "token", "PX", 60000)
-		c := stopClock(r.locker)
 		r.rule(func(string, int) redistest.Action {
 			c.add(time.Minute)
 			return redistest.Pass()

@@ -144,7 +144,7 @@ func (c *muxConn) Send(cmd string, args ...any) error {
 	if c.err != nil {
 		return c.err
 	}
-	args = slices.Clone(plain(args))
+	args = slices.Clone(inText(args))
 	if err := sharable(cmd, args); err != nil {
 		return err
 	}
@@ -275,9 +275,9 @@ func (c *muxConn) Close() error {
 	return err
 }
 
-// plain makes text of arguments that only redigo's writer could make text of, so that this happens on the caller's
+// inText makes text of arguments that only redigo's writer could make text of, so that this happens on the caller's
 // goroutine: such an argument may have a method of the user's, which may panic.
-func plain(args []any) []any {
+func inText(args []any) []any {
 	copied := false
 	for i, arg := range args {
 		switch arg.(type) {

@@ -260,13 +260,13 @@ func TestObserversContext(t *testing.T) {
 					Contended: func(ctx context.Context, _ string, _ *redigolock.HeldError) { note(ctx) },
 					GaveUp:    func(ctx context.Context, _ string, _ time.Duration, _ error) { note(ctx) },
 				}
-				r.must(r.locker.TryAcquire(bg, "key", time.Minute))
 				ctx, cancel := context.WithCancelCause(bg)
 				why := errors.New("the caller's own end")
 				r.locker.Retry = func(int, time.Duration) time.Duration {
 					cancel(why)
 					return time.Minute
 				}
+				r.must(r.locker.TryAcquire(bg, "key", time.Minute))
 				_, err := r.locker.Acquire(ctx, "key", time.Minute)
 				wants(t, err, redigolock.ErrHeld, context.Canceled, why)
 				if want := []any{"span", "span", "span"}; !slices.Equal(spans, want) {

@@ -24,7 +24,7 @@ const groupMost = 32
 // but ends none: what it does not extend is sent again in the same flight, alone. A flight that breaks is unknown for those without
 // a reply, which are sent again on a new connection, alone.
 type renewNode struct {
-	l       *Locker
+	*node
 	conn    redis.Conn
 	alone   bool  // locks that were refused together have been extended one by one: so it will be from now on
 	replies []any // one for each lock
@@ -32,7 +32,7 @@ type renewNode struct {
 }
 
 // Apart reports whether the pool's connections lead to the node of one key each (Redis Cluster): there is no pipeline to share.
-func (n *renewNode) Apart() bool { return n.l.source().binds() }
+func (n *renewNode) Apart() bool { return n.source.binds() }
 
 // Ready dials if there is no connection that works.
 func (n *renewNode) Ready(by time.Time) (err error) {
@@ -42,11 +42,11 @@ func (n *renewNode) Ready(by time.Time) (err error) {
 	n.hangUp()
 	ctx, cancel := context.WithDeadline(context.Background(), by)
 	defer cancel()
-	if n.conn, err = n.l.source().dial(ctx); err != nil {
+	if n.conn, err = n.source.dial(ctx); err != nil {
 		n.conn = nil
 		return fmt.Errorf("redigolock: keep alive: no connection: %w", err)
 	}
-	n.l.state.conns.Add(1)
+	n.conns.Add(1)
 	return nil
 }
 
@@ -54,14 +54,14 @@ func (n *renewNode) hangUp() {
 	if n.conn != nil {
 		_ = n.conn.Close()
 		n.conn = nil
-		n.l.state.conns.Add(-1)
+		n.conns.Add(-1)
 	}
 }
 
 // Close is called when nothing is kept alive any more.
 func (n *renewNode) Close() {
 	n.hangUp()
-	*n = renewNode{l: n.l}
+	*n = renewNode{node: n.node}
 }
 
 // Extend sends the renewals of a flight and reads their replies. What is sent for many locks at once and not extended is
@@ -73,9 +73,9 @@ func (n *renewNode) Extend(by time.Time, asks []renewal.Ask) error {
 	ctx, cancel := context.WithDeadline(context.Background(), by) // ends a write, too, that no timeout of the user's ends
 	defer cancel()
 	n.pickAll(len(asks))
-	err := n.exchange(ctx, b, asks, n.size())
+	err := n.send(ctx, b, asks, n.size())
 	if n.pickRefused(); err == nil && len(n.picked) > 0 {
-		err = n.exchange(ctx, b, asks, 1)
+		err = n.send(ctx, b, asks, 1)
 		n.alone = !slices.ContainsFunc(n.picked, func(i int) bool { return !isExtended(n.replies[i]) })
 	}
 	if err == nil && isReadOnly(n.replies[0]) {
@@ -106,26 +106,26 @@ func lockOf(a *renewal.Ask) *Lock { return keeperOf(a.Lease).k }
 // ExtendAlone extends one lock on a connection for its key. It is borrowed, which a cluster's pool answers from what is idle; after
 // a failure it is dialled, where that can be.
 func (n *renewNode) ExtendAlone(x renewal.Lease, within time.Duration, own bool) renewal.Vote {
-	kp, l := keeperOf(x), n.l
+	kp := keeperOf(x)
 	k, ctx := kp.k, context.WithoutCancel(kp.observed())
 	v := renewal.Vote{Answered: true, Left: k.ttl}
 	extend := func(c redis.Conn) error {
-		v.Start = l.now()
-		_, err := k.extendOn(ctx, c, k.ttl)
+		v.Start = n.now()
+		_, err := n.by.extendOn(ctx, c, k, k.ttl)
 		return err
 	}
-	if now := time.Now(); own && l.source().canDial() {
-		v.Err = l.onOwnBy(ctx, "extend", k.key, k.token, now.Add(within), within, extend)
+	if now := time.Now(); own && n.source.canDial() {
+		v.Err = n.onOwnBy(ctx, "extend", k.key, k.token, now.Add(within), within, extend)
 	} else {
 		b := &boundConn{key: k.conn.key, token: k.conn.token, ttl: k.conn.ttl}
-		_, v.Err = l.exchangeBy(ctx, b, "extend", k.key, now, now.Add(within), within, extend)
+		_, v.Err = n.exchangeBy(ctx, b, "extend", k.key, now, now.Add(within), within, extend)
 	}
 	return v
 }
 
-// exchange sends the renewals of the picked locks and reads their replies. A server that does not know the script
+// send sends the renewals of the picked locks and reads their replies. A server that does not know the script
 // gets its text once, with one of the requests, and then all of them again: to extend a lock twice does no harm.
-func (n *renewNode) exchange(ctx context.Context, b *boundConn, asks []renewal.Ask, size int) error {
+func (n *renewNode) send(ctx context.Context, b *boundConn, asks []renewal.Ask, size int) error {
 	n.fill(asks, size)
 	defer n.unpack()
 	first := lockOf(&asks[n.picked[0]])
@@ -134,7 +134,7 @@ func (n *renewNode) exchange(ctx context.Context, b *boundConn, asks []renewal.A
 	if err != nil || i < 0 {
 		return err
 	}
-	args := append([]any{n.l.extendScript().src}, n.requests[i].args[1:]...)
+	args := append([]any{n.by.extension().script.src}, n.requests[i].args[1:]...)
 	_, err = do(ctx, b, "extend", first.key, "EVAL", args...)
 	if _, isReply := err.(redis.Error); err != nil && !isReply { // a reply may be about those locks
 		return err
@@ -170,12 +170,12 @@ func noAnswers(replies []any, n int) []any {
 	return replies
 }
 
-// size is how many locks a request is for at most. The script of a fair Locker takes one, as some servers do.
+// size is how many locks a request is for at most. Some servers take one, as some scripts do.
 func (n *renewNode) size() int {
-	if n.alone || n.l.Fair {
+	if n.alone {
 		return 1
 	}
-	return groupMost
+	return n.by.extension().most
 }
 
 // pickAll picks all locks of a flight.
@@ -220,19 +220,10 @@ func (n *renewNode) fill(asks []renewal.Ask, size int) {
 
 // add builds the request for the locks at these places.
 func (n *renewNode) add(asks []renewal.Ask, places []int) {
-	at, l := len(n.args), n.l
-	script, keys := l.extendScript(), any(len(places))
-	if l.Fair {
-		keys = script.keys
-	}
-	n.args = append(n.args, script.hash, keys)
+	at, x := len(n.args), n.by.extension()
+	n.args = append(n.args, x.script.hash, x.keys*len(places))
 	for _, i := range places {
-		k := lockOf(&asks[i])
-		n.args = append(n.args, k.conn.key)
-		if l.Fair {
-			queue, _ := sibling("extend", k.key, queueName) // checkFair has asked
-			n.args = append(n.args, queue, l.shard())
-		}
+		n.args = x.add(n.args, lockOf(&asks[i]))
 	}
 	for _, i := range places {
 		k := lockOf(&asks[i])

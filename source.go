@@ -145,8 +145,13 @@ func tuned(p *redis.Pool) *dialer {
 	return intro.dialer
 }
 
-// source is what the Locker's pool can do; nil: it has none.
-func (l *Locker) source() *source { return sourceOf(&l.state.source, l.Pool) }
+// newSource looks at the Locker's pool; nil: it has none.
+func (l *Locker) newSource() *source {
+	if noPool(l.Pool) {
+		return nil
+	}
+	return newSource(l.Pool)
+}
 
 // source is what the pool behind the Mux can do; nil: it has none.
 func (m *Mux) source() *source { return sourceOf(&m.state.source, m.Pool) }

@@ -24,19 +24,19 @@ type Stats struct {
 }
 
 // Stats returns the counts of this moment. It sends nothing.
-func (l *Locker) Stats() Stats {
-	st := Stats{
-		Held:    l.state.held.count(l.now()),
-		Waiting: int(l.state.waiting.Load()),
-		Conns:   int(l.state.conns.Load()),
+func (l *Locker) Stats() Stats { return l.core.stats() }
+
+func (c *core) stats() Stats {
+	if !c.begun.Load() {
+		return Stats{}
 	}
-	st.Kept, st.Owed = l.renewer().Kept(), l.state.strays.count()
-	if l.Fair {
-		l.state.fair.mu.Lock()
-		st.Owed += l.state.fair.owed
-		l.state.fair.mu.Unlock()
+	return Stats{
+		Held:    c.held.count(c.now()),
+		Waiting: int(c.waiting.Load()),
+		Kept:    c.renewer().Kept(),
+		Owed:    c.strays.count() + int(c.owed.Load()),
+		Conns:   int(c.conns.Load()),
 	}
-	return st
 }
 
 // A heldSet has the Deadlines of the locks that are held, for Stats. A handle may be dropped without a Release, by those
@@ -130,12 +130,12 @@ func (h *heldSet) count(now time.Time) (n int) {
 }
 
 // countHeld has the lock count as held. Nobody else knows k yet.
-func (k *Lock) countHeld(now time.Time) { k.place = k.locker.state.held.add(now, k.deadline) }
+func (k *Lock) countHeld(now time.Time) { k.place = k.core.held.add(now, k.deadline) }
 
 // uncountHeld has the lock count as held no longer. The caller holds k.mu.
 func (k *Lock) uncountHeld() {
 	if k.place > 0 {
-		k.locker.state.held.remove(k.place, k.deadline)
+		k.core.held.remove(k.place, k.deadline)
 		k.place = 0
 	}
 }
@@ -143,6 +143,6 @@ func (k *Lock) uncountHeld() {
 // countOwed counts what is to be removed in the background for a slot. The caller holds f.mu.
 func (s *slot) countOwed() {
 	n := s.q.Owed()
-	s.l.state.fair.owed += n - s.counted
+	s.l.owed.Add(int64(n - s.counted))
 	s.counted = n
 }

@@ -49,12 +49,12 @@ func (k *Lock) owe() { k.oweFrom(time.Now()) }
 
 // oweFrom has the clean-up begin then.
 func (k *Lock) oweFrom(next time.Time) {
-	l := k.locker
+	l := k.core
 	s := &stray{key: k.key, token: k.token, ctx: k.lostTry.ctx, next: next, until: k.lostTry.since.Add(k.ttl + l.opTimeout())}
 	if next.After(s.until) {
 		return
 	}
-	st := &l.state.strays
+	st := &l.strays
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.list = append(st.list, s)
@@ -74,8 +74,8 @@ func (k *Lock) oweFrom(next time.Time) {
 }
 
 // closeStrays waits for the clean-up, for so long at most, and then ends it.
-func (l *Locker) closeStrays(most time.Duration) {
-	st := &l.state.strays
+func (l *core) closeStrays(most time.Duration) {
+	st := &l.strays
 	st.mu.Lock()
 	st.drained = true
 	stop, done := st.stop, st.done
@@ -89,7 +89,7 @@ func (l *Locker) closeStrays(most time.Duration) {
 }
 
 // cleanUp is the goroutine. If an Observer ends it, or a func of the pool's, another goes on.
-func (l *Locker) cleanUp(ctx context.Context, added <-chan struct{}, done chan<- struct{}) {
+func (l *core) cleanUp(ctx context.Context, added <-chan struct{}, done chan<- struct{}) {
 	over := false
 	defer func() {
 		if over {
@@ -116,8 +116,8 @@ func (l *Locker) cleanUp(ctx context.Context, added <-chan struct{}, done chan<-
 
 // cleanDue tries all strays that are due, and returns when the next one is. It says no more if none is left or ctx has
 // ended, and then the goroutine has been signed off under the lock, so that the next stray starts a new one.
-func (l *Locker) cleanDue(ctx context.Context) (next time.Time, more bool) {
-	now, st := time.Now(), &l.state.strays
+func (l *core) cleanDue(ctx context.Context) (next time.Time, more bool) {
+	now, st := time.Now(), &l.strays
 	st.mu.Lock()
 	var due []*stray
 	for _, s := range st.list {
@@ -151,11 +151,11 @@ func (l *Locker) cleanDue(ctx context.Context) (next time.Time, more bool) {
 
 // cleanAll tries each of due once: on one new connection, or, where connections bind, each on one for its key. Only the
 // goroutine and those it waits for touch what it changes.
-func (l *Locker) cleanAll(ctx context.Context, due []*stray) {
+func (l *core) cleanAll(ctx context.Context, due []*stray) {
 	if len(due) == 0 {
 		return
 	}
-	if !l.source().binds() {
+	if !l.home.source.binds() {
 		l.cleanTogether(ctx, due)
 		return
 	}
@@ -172,10 +172,10 @@ func (l *Locker) cleanAll(ctx context.Context, due []*stray) {
 }
 
 // cleanAlone tries one on a connection of its own. The end of ctx is that of the Locker, not of a caller.
-func (l *Locker) cleanAlone(ctx context.Context, s *stray) {
+func (l *core) cleanAlone(ctx context.Context, s *stray) {
 	err := ctx.Err()
 	if err == nil {
-		err = l.onOwn(ctx, "clean up", s.key, s.token, l.opTimeout(), func(c redis.Conn) error {
+		err = l.home.onOwn(ctx, "clean up", s.key, s.token, l.opTimeout(), func(c redis.Conn) error {
 			return undo(ctx, c, s.key, s.token)
 		})
 	}
@@ -183,12 +183,12 @@ func (l *Locker) cleanAlone(ctx context.Context, s *stray) {
 }
 
 // cleanTogether tries several on one connection.
-func (l *Locker) cleanTogether(ctx context.Context, due []*stray) {
+func (l *core) cleanTogether(ctx context.Context, due []*stray) {
 	var c redis.Conn
 	hangUp := func() {
 		if c != nil {
 			_ = c.Close()
-			l.state.conns.Add(-1)
+			l.conns.Add(-1)
 		}
 		c = nil
 	}
@@ -198,7 +198,7 @@ func (l *Locker) cleanTogether(ctx context.Context, due []*stray) {
 		if err == nil && (c == nil || c.Err() != nil) {
 			hangUp()
 			if c, err = l.dialStray(ctx); err == nil {
-				l.state.conns.Add(1)
+				l.conns.Add(1)
 			} else {
 				c, err = nil, fault.NoConnection(ctx, "clean up", s.key, err)
 			}
@@ -225,20 +225,20 @@ func undo(ctx context.Context, c redis.Conn, key, token string) error {
 	return err
 }
 
-func (l *Locker) dialStray(ctx context.Context) (redis.Conn, error) {
+func (l *core) dialStray(ctx context.Context) (redis.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.opTimeout())
 	defer cancel()
-	return l.source().dial(ctx)
+	return l.home.source.dial(ctx)
 }
 
 // cleaned notes and tells how a try ended.
-func (l *Locker) cleaned(s *stray, err error) {
+func (l *core) cleaned(s *stray, err error) {
 	s.judge(err, time.Now(), l.opTimeout())
 	if err == nil {
-		l.state.crowds.released(s.key)
+		l.by.freed(s.key)
 	}
 	if !isGone(err) {
-		l.Observer.outcome(s.ctx, s.key, "clean up", err)
+		l.observer.outcome(s.ctx, s.key, "clean up", err)
 	}
 }
 

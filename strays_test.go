@@ -358,10 +358,6 @@ func TestReleaseOfAnAdoptedLockRemovesALateSetToo(t *testing.T) {
 func TestNothingIsCleanedUpWhereNothingWasLost(t *testing.T) { // redsync sends a release after every failed try
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.do("SET", "key", "another's", "PX", 60000)
-		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
-		wants(t, err, redigolock.ErrHeld)
-		wantsNot(t, err, redigolock.ErrUnknown)
 		ctx, cancel := context.WithCancel(bg)
 		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
 			if attempt == 5 {
@@ -369,6 +365,10 @@ func TestNothingIsCleanedUpWhereNothingWasLost(t *testing.T) { // redsync sends 
 			}
 			return time.Millisecond
 		}
+		r.do("SET", "key", "another's", "PX", 60000)
+		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		wants(t, err, redigolock.ErrHeld)
+		wantsNot(t, err, redigolock.ErrUnknown)
 		_, err = r.locker.Acquire(ctx, "key", time.Minute)
 		wants(t, err, redigolock.ErrHeld, context.Canceled)
 		r.ok(r.locker.Close())

@@ -20,15 +20,15 @@ const maxOwner = 128 // bytes
 func NewToken() string { return uuid.NewString() }
 
 // newToken is NewToken with the owner in front, as Locker.Owner describes it.
-func (l *Locker) newToken() string {
-	if l.Owner == "" {
+func (l *core) newToken() string {
+	if l.owner == "" {
 		return l.newID()
 	}
-	return l.Owner + "|" + l.newID()
+	return l.owner + "|" + l.newID()
 }
 
 // newID is NewToken, from the Locker's stock.
-func (l *Locker) newID() string { return l.state.tokens.next(l.Owner) }
+func (l *core) newID() string { return l.tokens.next(l.owner) }
 
 // tokens are made some at a time, from one look for randomness, as parts of one string. Those in stock are as secret as the
 // one that was handed out last: both are in this process's memory only.

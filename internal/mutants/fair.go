@@ -17,7 +17,7 @@ var fairMutants = []mutant{
 		tests: "TestFairMessageValidityCountsFromAnAnsweredSend",
 	},
 	{
-		name: "fair: TryAcquire does not look again", in: "Lock.tryFair",
+		name: "fair: TryAcquire does not look again", in: "fair.try",
 		old: `	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
 		start, r.Left`,
 		new: `	if false {
@@ -37,7 +37,7 @@ var fairMutants = []mutant{
 		tests: "TestFairUnknownOutcomeIsAskedForOnANewConnection",
 	},
 	{
-		name: "fair: Close waits for ever", in: "Locker.closeFair",
+		name: "fair: Close waits for ever", in: "fair.close",
 		old: `	waitFor(most, idle)
 `,
 		new: `	<-idle
@@ -90,7 +90,7 @@ var fairMutants = []mutant{
 		tests: "TestFairSetComesBeforePublish",
 	},
 	{
-		name: "fair: a panic leaves its command in flight", in: "Locker.sendAndGoBy",
+		name: "fair: a panic leaves its command in flight", in: "fair.sendAndGoBy",
 		old: `			s.q.Failed(now, cmd, failure, &f.then)
 `,
 		new: `			if returned {
@@ -154,7 +154,7 @@ var fairMutants = []mutant{
 		tests: "TestFairAcquireStaysOnFreshConnectionsAfterALostTry",
 	},
 	{
-		name: "fair: after a restart each key has a connection", in: "Locker.sendOwn",
+		name: "fair: after a restart each key has a connection", in: "fair.sendOwn",
 		old: `	if !cmd.Kept {
 `,
 		new: `	if false {

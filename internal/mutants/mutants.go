@@ -13,16 +13,16 @@ var mutants = []mutant{
 		tests: "TestReleaseNeverTouchesAnothersLock",
 	},
 	{
-		name: "validity from after the reply", in: "Locker.exchangeBy",
+		name: "validity from after the reply", in: "node.exchangeBy",
 		old: `	err = b.outcome(ctx, verb, key, f(b))
 `,
 		new: `	err = b.outcome(ctx, verb, key, f(b))
-	start = l.now()
+	start = n.now()
 `,
 		tests: "TestDeadlineDoesNotMoveWithTheReply",
 	},
 	{
-		name: "adoption with a full ttl", in: "Lock.try",
+		name: "adoption with a full ttl", in: "plain.try",
 		old:   "case err == nil && k.lostTry == nil:",
 		new:   "case err == nil:",
 		tests: "TestAdoptedTokenIsValidNoLongerThanTheServersTTL|TestAdoptedTokenCountsFromAnExtendNeverFromTheLastTry",
@@ -76,27 +76,26 @@ var mutants = []mutant{
 		tests: "TestAcquireThatGivesUpIsCleanedUpThoughItsContextHasEnded",
 	},
 	{
-		name: "clean-up on the pool's connection", in: "Locker.dialStray",
-		old: `	return l.source().dial(ctx)`,
-		new: `	c := l.Pool.Get()
-	return c, c.Err()`,
+		name: "clean-up on the pool's connection", in: "core.dialStray",
+		old:   `	return l.home.source.dial(ctx)`,
+		new:   `	return l.home.source.get(ctx)`,
 		tests: "TestCleanUpGoesAroundAnExhaustedPool",
 	},
 	{
-		name: "a new token per try", in: "Lock.try",
-		old: `	l, now := k.locker, time.Now()
-	start, err := l.exchangeBy(`,
-		new: `	l, now := k.locker, time.Now()
-	k.token = l.newToken()
+		name: "a new token per try", in: "plain.try",
+		old: `	now := time.Now()
+	start, err := p.exchangeBy(`,
+		new: `	now := time.Now()
+	k.token = p.newToken()
 	k.conn.token = k.token
 	start, err := l.exchangeBy(`,
 		tests: "TestOneTokenServesAWholeAcquire",
 	},
 	{
-		name: "an unknown outcome taken as success", in: "Lock.try",
+		name: "an unknown outcome taken as success", in: "plain.try",
 		old: `		k.stray(ctx)
 	case`,
-		new: `		err = k.won(ctx, start)
+		new: `		err = p.won(ctx, k, start)
 	case`,
 		tests: "TestTryAcquireThatCannotTellIsErrUnknownNeverSuccess",
 	},
@@ -169,7 +168,7 @@ var mutants = []mutant{
 		tests: "TestConnectionThatFailsWithoutDyingIsCut",
 	},
 	{
-		name: "cancelled ctx stops release", in: "Lock.giveBack",
+		name: "cancelled ctx stops release", in: "Lock.Release",
 		old: `	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
@@ -191,13 +190,13 @@ var mutants = []mutant{
 		tests: "TestEitherClockEndsALock",
 	},
 	{
-		name: "lost lock released as success", in: "Lock.free",
+		name: "lost lock released as success", in: "Lock.Release",
 		old:   `	} else if late {`,
 		new:   `	} else if late && err != nil {`,
 		tests: "TestPassedDeadlineIsLatched",
 	},
 	{
-		name: "release not tried again", in: "Lock.releaseBy",
+		name: "release not tried again", in: "plain.free",
 		old: `	if err == nil || !fault.Transient(err) && !k.conn.notLent(err) {
 		return err
 	}
@@ -223,13 +222,13 @@ var mutants = []mutant{
 		tests: "TestCleanUpIsTriedAgainUntilTheServerAnswers",
 	},
 	{
-		name: "MinHold: a clean-up ends it", in: "Lock.giveBack",
-		old: "case leave && !freed:", new: "case leave && !freed && false:", tests: "TestMinHoldOutlivesTheCleanUpOfAReleaseThatFailed",
+		name: "MinHold: a clean-up ends it", in: "plain.release",
+		old: "case p.minHold > 0 && !freed:", new: "case p.minHold > 0 && !freed && false:", tests: "TestMinHoldOutlivesTheCleanUpOfAReleaseThatFailed",
 	},
 	{
-		name: "no clean-up after a release", in: "Lock.giveBack",
-		old:   "		case k.lostTry == nil:\n		case leave",
-		new:   "		case true:\n		case leave",
+		name: "no clean-up after a release", in: "plain.release",
+		old:   "		case k.lostTry == nil:\n		case p.minHold",
+		new:   "		case true:\n		case p.minHold",
 		tests: "TestReleaseOfAnAdoptedLockRemovesALateSetToo",
 	},
 	{
@@ -245,7 +244,7 @@ var mutants = []mutant{
 		tests: "TestKeepAliveOfALockThatIsOverIsToldToTheObserverOnce",
 	},
 	{
-		name: "won too late kept", in: "Lock.won",
+		name: "won too late kept", in: "plain.won",
 		old: `	if !k.over(now) {
 		k.countHeld(now)`,
 		new: `	if true {
@@ -325,21 +324,21 @@ var mutants = []mutant{
 		tests: "TestAcquireGoesOnAfterItsLostLockHasExpired",
 	},
 	{
-		name: "a second Extend counts from its reply", in: "Locker.askAgain",
-		old:   "		start = l.now()\n		return f(c)\n",
-		new:   "		err := f(c)\n		start = l.now()\n		return err\n",
+		name: "a second Extend counts from its reply", in: "node.askAgain",
+		old:   "		start = n.now()\n		return f(c)\n",
+		new:   "		err := f(c)\n		start = n.now()\n		return err\n",
 		tests: "TestExtendThatAsksAgainCountsFromBeforeItsSend",
 	},
 	{
-		name: "a second look forgets that an earlier try was lost", in: "Lock.tryAgain",
+		name: "a second look forgets that an earlier try was lost", in: "plain.tryAgain",
 		old:   "(earlier || passed",
 		new:   "(earlier && false || passed",
 		tests: "TestTokenFoundByTheSecondTryThatWasLostCountsFromAnExtend",
 	},
 	{
 		name: "a renewal over a bound connection counts from its reply", in: "renewNode.ExtendAlone",
-		old:   "		_, err := k.extendOn(ctx, c, k.ttl)\n",
-		new:   "		_, err := k.extendOn(ctx, c, k.ttl)\n		v.Start = l.now()\n",
+		old:   "		_, err := n.by.extendOn(ctx, c, k, k.ttl)\n",
+		new:   "		_, err := n.by.extendOn(ctx, c, k, k.ttl)\n		v.Start = n.now()\n",
 		tests: "TestRenewalOverABoundConnectionCountsFromBeforeItsSend",
 	},
 	{
@@ -349,7 +348,7 @@ var mutants = []mutant{
 		tests: "TestNoRenewalIsSentForALockThatWasReleasedWhileItWaitedForItsPlace",
 	},
 	{
-		name: "an acquire waits for its reply longer than its ttl", in: "Lock.try",
+		name: "an acquire waits for its reply longer than its ttl", in: "plain.try",
 		old:   "now.Add(most), k.ttl, func",
 		new:   "now.Add(most), most, func",
 		tests: "TestAcquireWaitsForAReplyNoLongerThanItsTTL",
@@ -373,15 +372,15 @@ var mutants = []mutant{
 		tests: "TestSendThatKillsTheConnectionIsUnknown",
 	},
 	{
-		name: "clean-up by ReleaseWith", in: "Locker.cleanAlone",
+		name: "clean-up by ReleaseWith", in: "core.cleanAlone",
 		old:   "return undo(ctx, c, s.key, s.token)",
-		new:   "return l.releaseFunc()(ctx, c, s.key, s.token)",
+		new:   "return l.by.(*plain).releaseWith(ctx, c, s.key, s.token)",
 		tests: "TestUndoingAnAcquireNeverCallsReleaseWith",
 	},
 	{
-		name: "an acquire that is too late is undone by ReleaseWith", in: "Lock.won",
-		old:   "err := k.releaseBy(context.WithoutCancel(ctx), undo)",
-		new:   "err := k.release(context.WithoutCancel(ctx))",
+		name: "an acquire that is too late is undone by ReleaseWith", in: "plain.won",
+		old:   "err := p.free(context.WithoutCancel(ctx), k, undo)",
+		new:   "err := p.free(context.WithoutCancel(ctx), k, p.releaseWith)",
 		tests: "TestUndoingAnAcquireNeverCallsReleaseWith",
 	},
 	{
@@ -397,15 +396,15 @@ var mutants = []mutant{
 		tests: "TestForeignReplyToAnAcquireIsCleanedUp",
 	},
 	{
-		name: "MinHold: an undo leaves the key", in: "Lock.won",
-		old:   "err := k.releaseBy(context.WithoutCancel(ctx), undo)",
-		new:   "err := k.releaseBy(context.WithoutCancel(ctx), k.leave)",
+		name: "MinHold: an undo leaves the key", in: "plain.won",
+		old:   "err := p.free(context.WithoutCancel(ctx), k, undo)",
+		new:   "err := p.free(context.WithoutCancel(ctx), k, func(ctx context.Context, c redis.Conn, _, _ string) error { return p.leave(ctx, c, k) })",
 		tests: "TestMinHoldDoesNotKeepAnAcquireThatIsUndone",
 	},
 	{
-		name: "MinHold: counted from the release", in: "Lock.keptOut",
-		old:   "k.acquired.Add(l.MinHold).Sub(l.now())",
-		new:   "l.now().Add(l.MinHold).Sub(l.now())",
+		name: "MinHold: counted from the release", in: "plain.keptOut",
+		old:   "k.acquired.Add(p.minHold).Sub(p.now())",
+		new:   "p.now().Add(p.minHold).Sub(p.now())",
 		tests: "TestMinHoldExpiresByItselfAndOnTime",
 	},
 	{
@@ -438,7 +437,7 @@ var mutants = []mutant{
 		tests: "TestHungServerEndsKeepAliveNoLaterThanDeadline",
 	},
 	{
-		name: "renewal outlives release: Release does not end it", in: "Lock.giveBack",
+		name: "renewal outlives release: Release does not end it", in: "Lock.Release",
 		old: `	k.endKeeping()
 `,
 		new:   "",
@@ -474,7 +473,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "Release does not wait for the batch in flight", in: "Lock.endKeeping",
-		old: `		k.locker.renewer().Await(&kp.Entry, k.locker.opTimeout())
+		old: `		k.core.renewer().Await(&kp.Entry, k.core.opTimeout())
 `,
 		new:   "",
 		tests: "TestReleaseWaitsForTheBatchInFlight",

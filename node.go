@@ -1,0 +1,206 @@
+package redigolock
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fault"
+)
+
+// A node is one place where the commands of a core go: a pool, as its source. This file is how a func, which is a verb or
+// the user's own, is run on a connection to it: within OpTimeout, and asked again where that is allowed.
+//
+//	ask          for a holder: an exchange, and another one where the connection breaks
+//	exchange     on a connection that the pool lends, which goes back
+//	exchangeBy   the same, until a point in time
+//	askAgain     on a connection that was not idle
+//	onOwnBy      on a connection that is not the pool's
+type node struct {
+	*core
+	source *source
+	limits atomic.Pointer[sharedLimit]
+}
+
+// ask runs f, which may be carried out twice, for the holder of k, and returns the time just before the f that was answered
+// sent anything. Where the connection breaks, it asks on another one within the same OpTimeout.
+func (n *node) ask(ctx context.Context, k *Lock, verb string, f func(redis.Conn) error) (time.Time, error) {
+	return n.askBy(ctx, k, verb, time.Now().Add(n.opTimeout()), f)
+}
+
+// askBy is ask that ends at by.
+func (n *node) askBy(ctx context.Context, k *Lock, verb string, by time.Time, f func(redis.Conn) error) (time.Time, error) {
+	b := &boundConn{key: k.conn.key, token: k.conn.token, ttl: k.conn.ttl}
+	start, err := n.exchangeBy(ctx, b, verb, k.key, time.Now(), by, n.opTimeout(), f)
+	if !b.mayAskAgain(ctx, err) {
+		return start, err
+	}
+	n.observer.outcome(ctx, k.key, verb, err)
+	start, again := n.askAgain(ctx, b, verb, n.opTimeout(), f)
+	if again != nil && !answered(again) {
+		return start, fault.Followed(err, "and on another connection: ", again)
+	}
+	return start, again
+}
+
+// answered reports whether err says what the server said, and not that it could not be asked.
+func answered(err error) bool { return !errors.Is(err, ErrUnknown) && !fault.Transient(err) }
+
+// exchange runs f on a connection that the pool lends, and returns the time just before f sent anything. OpTimeout bounds
+// both; the exchange takes most, at the most.
+func (n *node) exchange(ctx context.Context, b *boundConn, verb, key string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
+	now := time.Now()
+	return n.exchangeBy(ctx, b, verb, key, now, now.Add(n.opTimeout()), most, f)
+}
+
+// exchangeBy is exchange that ends at by.
+func (n *node) exchangeBy(ctx context.Context, b *boundConn, verb, key string, now, by time.Time, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
+	if ctx.Err() != nil {
+		return start, fault.Failed(verb, key, fault.OfContext(ctx))
+	}
+	src := n.source
+	b.sent, b.forgets = false, src.mux != nil || src.tuned != nil
+	if err := n.lend(ctx, b, verb, key, now, by); err != nil {
+		return start, err
+	}
+	returned := false
+	defer func() {
+		b.takeBack(returned, err)
+		src.returned()
+	}()
+	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
+		return start, fault.Failed(verb, key, fault.OfContext(ctx))
+	}
+	if src.mux == nil { // a Mux lends at once
+		now = time.Now()
+	}
+	b.until(now, by, most)
+	if start = now; n.clock != nil {
+		start = n.now()
+	}
+	err = b.outcome(ctx, verb, key, f(b))
+	returned = true
+	if errors.Is(err, ErrUnknown) && (ctx.Err() == nil || time.Since(now) > n.opTimeout()/4) { // else its caller was impatient
+		src.doubt(now)
+	}
+	return start, err
+}
+
+// lend has the pool lend a connection, at the latest by by.
+func (n *node) lend(ctx context.Context, b *boundConn, verb, key string, now, by time.Time) error {
+	limit, cancel := n.limit(ctx, now, by)
+	defer cancel()
+	err := n.source.lend(ctx, limit, b, verb, key)
+	if err == nil || limit.Err() == nil || ctx.Err() != nil || !time.Now().Before(by) {
+		return err
+	}
+	exact, cancelExact := context.WithDeadline(ctx, by)
+	defer cancelExact()
+	return n.source.lend(ctx, exact, b, verb, key)
+}
+
+// mayAskAgain reports whether an exchange that ended with err may be repeated on another connection: its own has
+// broken, and there is time left.
+func (b *boundConn) mayAskAgain(ctx context.Context, err error) bool {
+	return errors.Is(err, ErrUnknown) && ctx.Err() == nil && time.Now().Before(b.end())
+}
+
+// askAgain repeats an exchange on a connection that was not idle, for as long as is left: a new one, or what the Mux uses
+// by now.
+func (n *node) askAgain(ctx context.Context, b *boundConn, verb string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
+	key, _ := b.key.(string)
+	if n.source.mux != nil {
+		return n.exchangeBy(ctx, b, verb, key, time.Now(), b.end(), most, f)
+	}
+	token, _ := b.token.(string)
+	err = n.onFresh(ctx, verb, key, token, b.end(), most, func(c redis.Conn) error {
+		start = n.now()
+		return f(c)
+	})
+	return start, err
+}
+
+// onFresh is onOwnBy for an f that may be carried out again. A pool that cannot dial may lend broken connections one after
+// the other: then the next is tried.
+func (n *node) onFresh(ctx context.Context, verb, key, token string, by time.Time, most time.Duration, f func(redis.Conn) error) error {
+	for tries := 1; ; tries++ {
+		err := n.onOwnBy(ctx, verb, key, token, by, most, f)
+		if n.source.canDial() || tries == maxStale || !errors.Is(err, ErrUnknown) || ctx.Err() != nil || !time.Now().Before(by) {
+			return err
+		}
+	}
+}
+
+// maxStale is how many connections of a pool that cannot dial are tried in a row, one after the other being broken.
+const maxStale = 64
+
+// onOwn runs f on a connection that is not the pool's, within an OpTimeout; the exchange takes most, at the most.
+func (n *node) onOwn(ctx context.Context, verb, key, token string, most time.Duration, f func(redis.Conn) error) error {
+	return n.onOwnBy(ctx, verb, key, token, time.Now().Add(n.opTimeout()), most, f)
+}
+
+// onOwnBy is onOwn that ends at by, which is no end of the caller's ctx.
+func (n *node) onOwnBy(ctx context.Context, verb, key, token string, by time.Time, most time.Duration, f func(redis.Conn) error) error {
+	limit, cancel := context.WithDeadline(ctx, by)
+	defer cancel()
+	b := &boundConn{key: key, token: token}
+	if err := n.source.lendOwn(ctx, limit, b, verb, key); err != nil {
+		return err
+	}
+	n.conns.Add(1)
+	defer n.conns.Add(-1)
+	returned := false
+	defer func() { b.takeBack(returned, nil) }()
+	b.until(time.Now(), by, most)
+	err := b.outcome(ctx, verb, key, f(b))
+	returned = true
+	return err
+}
+
+// A sharedLimit is a context that ends at OpTimeout, for all that begin in the first 16th of it. A context for each wait for
+// a connection would be four allocations. Who has waited until it ended, and has a moment left, waits for that under a
+// context of its own.
+type sharedLimit struct {
+	ctx    context.Context
+	cancel context.CancelFunc // only its timer ends it: others may wait under it
+	fresh  time.Time          // from then on, a new one is made
+}
+
+// limit returns a context that ends with ctx, and at the latest when by comes.
+func (n *node) limit(ctx context.Context, now, by time.Time) (context.Context, context.CancelFunc) {
+	d := by.Sub(now)
+	switch {
+	case n.source.mux != nil:
+		return ctx, func() {}
+	case ctx != context.Background(), d != n.opTimeout():
+		return context.WithTimeout(ctx, d)
+	}
+	shared := n.limits.Load()
+	if shared == nil || !now.Before(shared.fresh) {
+		shared = &sharedLimit{fresh: now.Add(d / 16)}
+		shared.ctx, shared.cancel = context.WithTimeout(ctx, d)
+		n.limits.Store(shared)
+	}
+	return shared.ctx, func() {}
+}
+
+// verify asks whether the key carries the token of k.
+func (n *node) verify(ctx context.Context, k *Lock) error {
+	_, err := n.ask(ctx, k, "verify", func(c redis.Conn) error {
+		_, err := Verify(ctx, c, k.key, k.token)
+		return err
+	})
+	return err
+}
+
+// fence gets a fencing number for k.
+func (n *node) fence(ctx context.Context, k *Lock) (number int64, err error) {
+	_, err = n.ask(ctx, k, "fence", func(c redis.Conn) (err error) {
+		number, err = Fence(ctx, c, k.key, k.token)
+		return err
+	})
+	return number, err
+}
