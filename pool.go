@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/errands"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/sentinel"
 )
 
 // A Pool lends connections: a *redis.Pool, a *[Mux], or whatever else has its Get.
@@ -45,6 +47,14 @@ const (
 //
 //	redis://[user:password@]host[:port][/db]
 //	unix://[user:password@]/path/to/socket[?db=N]
+//	redis-sentinel://[user:password@]host[:port],host[:port],…[/db]?master=NAME[&sentinel_username=U][&sentinel_password=P]
+//
+// The last form names Sentinels, whose default port is 26379, and redis-sentinels:// is that with TLS to them and to the
+// servers, each by the name of its address. The user and the password before the @ are those of the master, those in the
+// query are the Sentinels'. opts are for both, but users, passwords, a database and a client's name in them are the master's.
+// Such a pool asks the Sentinels whenever it dials. It finds out that there is another master when a write is refused
+// (READONLY), when it dials because a connection broke, and by a ROLE before it lends a connection, at most once a second.
+// [Open] makes a pool that is told.
 //
 // Every timeout is set: 2 s to connect, 2 s for the TLS handshake, 3 s for a read or a write. There are at most 64
 // connections, and a caller waits for one when all are in use. A connection that was idle for 10 s is tested by a PING
@@ -54,17 +64,20 @@ const (
 // as the user default. For an ACL user that needs none (nopass), give any password. No message shows any part of the URL,
 // since that may be the password.
 func NewPool(rawURL string, opts ...redis.DialOption) (*redis.Pool, error) {
-	network, addr, fromURL, err := parseURL(rawURL)
+	p, _, err := newPool(rawURL, false, opts)
+	return p, err
+}
+
+// newPool makes the pool and, if the URL names Sentinels, the group, which watches if it is to.
+func newPool(rawURL string, watch bool, opts []redis.DialOption) (*redis.Pool, *sentinel.Group, error) {
+	at, err := parseURL(rawURL)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	all := append([]redis.DialOption{
-		redis.DialConnectTimeout(dialTimeout),
-		redis.DialTLSHandshakeTimeout(dialTimeout),
-		redis.DialReadTimeout(readWriteTimeout),
-		redis.DialWriteTimeout(readWriteTimeout),
-	}, append(fromURL, opts...)...)
-	d := &dialer{network: network, addr: addr, opts: all, dials: errands.Group{Dial: true}}
+	d := &dialer{network: at.network, addr: at.addr, opts: dialOptions(at.opts, opts), dials: errands.Group{Dial: true}}
+	if at.network == overSentinels {
+		d.sentinels = at.group(watch, opts)
+	}
 	return &redis.Pool{
 		DialContext:         d.dialContext,
 		TestOnBorrowContext: d.test,
@@ -72,7 +85,18 @@ func NewPool(rawURL string, opts ...redis.DialOption) (*redis.Pool, error) {
 		MaxActive:           poolConnections,
 		IdleTimeout:         poolIdleTimeout,
 		Wait:                true,
-	}, nil
+	}, d.sentinels, nil
+}
+
+// dialOptions are the timeouts of NewPool and, later ones win, more.
+func dialOptions(more ...[]redis.DialOption) []redis.DialOption {
+	bounds := []redis.DialOption{
+		redis.DialConnectTimeout(dialTimeout),
+		redis.DialTLSHandshakeTimeout(dialTimeout),
+		redis.DialReadTimeout(readWriteTimeout),
+		redis.DialWriteTimeout(readWriteTimeout),
+	}
+	return slices.Concat(append([][]redis.DialOption{bounds}, more...)...)
 }
 
 // A dialer makes and tests the connections of a pool of NewPool. Both of its funcs end with their context, so that the
@@ -81,6 +105,7 @@ type dialer struct {
 	network, addr string
 	opts          []redis.DialOption
 	dials         errands.Group
+	sentinels     *sentinel.Group // name the server; nil: it has one address
 
 	// What was given back no later than that, in ns since 1970, is doubtful, or to be closed. See doubt.
 	doubtful, dead atomic.Int64
@@ -97,7 +122,14 @@ func (d *dialer) dialContext(ctx context.Context) (redis.Conn, error) {
 }
 
 func (d *dialer) dial(ctx context.Context) (redis.Conn, error) {
-	c, err := redis.DialContext(ctx, d.network, d.addr, d.opts...)
+	if d.sentinels != nil {
+		return d.sentinels.Dial(ctx)
+	}
+	return dial(ctx, d.network, d.addr, d.opts)
+}
+
+func dial(ctx context.Context, network, addr string, opts []redis.DialOption) (redis.Conn, error) {
+	c, err := redis.DialContext(ctx, network, addr, opts...)
 	if re, ok := err.(redis.Error); ok {
 		return nil, fault.WithoutArgs(re) // a server without AUTH shows the password
 	}
@@ -119,11 +151,16 @@ func raise(v *atomic.Int64, n int64) {
 // answered leaves half of the time for a connection that works.
 func (d *dialer) test(ctx context.Context, c redis.Conn, lastUsed time.Time) error {
 	used, dead := lastUsed.UnixNano(), d.dead.Load()
+	ask := ping
 	switch {
 	case dead != 0 && used <= dead && ctx.Err() == nil:
 		return errDead
-	case used > d.doubtful.Load() && time.Since(lastUsed) < poolTestAfter:
+	case used > d.doubtful.Load() && time.Since(lastUsed) < poolTestAfter && d.sentinels == nil:
 		return nil
+	case used > d.doubtful.Load() && time.Since(lastUsed) < poolTestAfter:
+		ask = d.sentinels.TestRole
+	case d.sentinels != nil && sentinel.Current(c) != nil:
+		return sentinel.Current(c)
 	}
 	half := ctx
 	if deadline, ok := ctx.Deadline(); ok {
@@ -131,8 +168,8 @@ func (d *dialer) test(ctx context.Context, c redis.Conn, lastUsed time.Time) err
 		half, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
 		defer cancel()
 	}
-	err := ping(half, c)
-	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
+	err := ask(half, c)
+	if (errors.Is(err, ErrUnknown) || half.Err() != nil) && err != nil && ctx.Err() == nil {
 		raise(&d.dead, used)
 		if used <= d.doubtful.Load() {
 			raise(&d.dead, d.doubtful.Load())
@@ -157,67 +194,93 @@ func ping(ctx context.Context, c redis.Conn) error {
 	return err
 }
 
+// An endpoint is what a URL of NewPool says.
+type endpoint struct {
+	network, addr string
+	opts          []redis.DialOption
+
+	// Of overSentinels only.
+	sentinels    []string
+	master       string
+	sentinelOpts []redis.DialOption // their own
+}
+
 // parseURL reads a URL of NewPool.
-func parseURL(rawURL string) (network, addr string, opts []redis.DialOption, err error) {
+func parseURL(rawURL string) (at endpoint, err error) {
+	hosts, rawURL := cutHosts(rawURL)
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Opaque != "" || u.Fragment != "" {
-		return "", "", nil, fault.Invalidf("new pool", "the URL cannot be parsed; its form is redis://[user:password@]host[:port][/db], "+
-			"with %%-escapes for special characters in user and password")
+		return at, badURL("the URL cannot be parsed; its form is redis://[user:password@]host[:port][/db], " +
+			"with %-escapes for special characters in user and password")
 	}
 	db := strings.TrimPrefix(u.Path, "/")
 	switch u.Scheme {
 	case "redis", "rediss", "valkey", "valkeys":
-		network, addr = "tcp", hostPort(u)
-		opts = append(opts, redis.DialUseTLS(u.Scheme == "rediss" || u.Scheme == "valkeys"))
+		at.network, at.opts = "tcp", useTLS(u)
 		if u.RawQuery != "" {
-			return "", "", nil, fault.Invalidf("new pool", "the URL has a query, which only unix:// may have")
+			return at, badURL("the URL has a query, which only unix:// and redis-sentinel:// may have")
 		}
-		if _, err := strconv.ParseUint(u.Port(), 10, 16); err != nil && u.Port() != "" {
-			return "", "", nil, fault.Invalidf("new pool", "the URL's port is out of range")
+		if at.addr, err = hostPort(u, "6379"); err != nil {
+			return at, err
 		}
-		if strings.Contains(u.Host, ",") {
-			return "", "", nil, fault.Invalidf("new pool", "the URL names several hosts, and a pool leads to one server: redis://host:port")
-		}
-		if host := u.Hostname(); strings.ContainsAny(host, "[]") || u.Host != "" && u.Host[0] == '[' && !strings.Contains(host, ":") {
-			return "", "", nil, fault.Invalidf("new pool", "the URL's brackets are not those of an IPv6 address")
-		}
-		if strings.Contains(u.Hostname(), ":") && u.Host[0] != '[' {
-			return "", "", nil, fault.Invalidf("new pool", "the URL has two ports, or an IPv6 address without brackets")
+	case "redis-sentinel", "redis-sentinels":
+		if err := at.readSentinels(u, hosts); err != nil {
+			return at, err
 		}
 	case "unix":
 		q, err := url.ParseQuery(u.RawQuery) // u.Query() would drop what it cannot read, and lock in database 0
-		network, addr, db = "unix", u.Path, q.Get("db")
+		at.network, at.addr, db = "unix", u.Path, q.Get("db")
 		if u.Host != "" || u.Path == "" {
-			return "", "", nil, fault.Invalidf("new pool", "a socket's URL is unix:///path/to/socket")
+			return at, badURL("a socket's URL is unix:///path/to/socket")
 		}
 		if err != nil || len(q) > 1 || len(q) == 1 && len(q["db"]) != 1 {
-			return "", "", nil, fault.Invalidf("new pool", "a socket's URL has one parameter only, db")
+			return at, badURL("a socket's URL has one parameter only, db")
 		}
 	default:
-		return "", "", nil, fault.Invalidf("new pool", "the URL begins with none of redis:// rediss:// valkey:// valkeys:// unix://")
+		return at, badURL("the URL begins with none of redis:// rediss:// valkey:// valkeys:// unix:// redis-sentinel:// redis-sentinels://")
 	}
 	if password, given := u.User.Password(); given && password == "" && u.User.Username() != "" {
-		return "", "", nil, fault.Invalidf("new pool", "the URL has a user with an empty password, as whom redigo cannot log in: "+
+		return at, badURL("the URL has a user with an empty password, as whom redigo cannot log in: " +
 			"give its password, or any for a user that needs none")
 	}
 	if n, err := strconv.ParseUint(db, 10, 31); err == nil && n > 0 {
-		opts = append(opts, redis.DialDatabase(int(n)))
+		at.opts = append(at.opts, redis.DialDatabase(int(n)))
 	} else if err != nil && db != "" {
-		return "", "", nil, fault.Invalidf("new pool", "the URL's database is no number")
+		return at, badURL("the URL's database is no number")
 	}
-	return network, addr, append(opts, credentials(u.User)...), nil
+	at.opts = append(at.opts, credentials(u.User)...)
+	return at, nil
 }
 
-// hostPort fills in localhost and 6379, which are the defaults of the scheme's registration.
-func hostPort(u *url.URL) string {
-	host, port := u.Hostname(), u.Port()
+// badURL is the error of a URL that cannot be used. It shows nothing of it.
+func badURL(reason string) error { return fault.Invalidf("new pool", "%s", reason) }
+
+func useTLS(u *url.URL) []redis.DialOption {
+	return []redis.DialOption{redis.DialUseTLS(u.Scheme != "redis" && strings.HasSuffix(u.Scheme, "s"))}
+}
+
+// hostPort checks the host, and fills in localhost and the port, which are the defaults of the scheme's registration.
+func hostPort(u *url.URL, port string) (string, error) {
+	if _, err := strconv.ParseUint(u.Port(), 10, 16); err != nil && u.Port() != "" {
+		return "", badURL("the URL's port is out of range")
+	}
+	if strings.Contains(u.Host, ",") {
+		return "", badURL("the URL names several hosts, and a pool leads to one server: redis://host:port")
+	}
+	host := u.Hostname()
+	if strings.ContainsAny(host, "[]") || u.Host != "" && u.Host[0] == '[' && !strings.Contains(host, ":") {
+		return "", badURL("the URL's brackets are not those of an IPv6 address")
+	}
+	if strings.Contains(host, ":") && u.Host[0] != '[' {
+		return "", badURL("the URL has two ports, or an IPv6 address without brackets")
+	}
 	if host == "" {
 		host = "localhost"
 	}
-	if port == "" {
-		port = "6379"
+	if u.Port() != "" {
+		port = u.Port()
 	}
-	return net.JoinHostPort(host, port)
+	return net.JoinHostPort(host, port), nil
 }
 
 // credentials reads user:password, and a lone user as the password, as redigo and redis-cli do.

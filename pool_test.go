@@ -91,6 +91,15 @@ var badURLs = []string{
 	"valkey://]", "redis://[hunter2]", "redis://]hunter2[:1", "redis://hunter2]", "redis://[]:1", "redis://:hunter2@h1,h2",
 	"redis://:hunter2@h1:1,h2:2", "redis://:hunter2@h1:1,h2",
 	"unix:///run/s?db=-1", "unix:///run/s#hunter2",
+	"redis-sentinel://", "redis-sentinel://:hunter2@h1", "redis-sentinel://:hunter2@h1?master=", "redis-sentinel://:hunter2@h1/x?master=m",
+	"redis-sentinel://:hunter2@h1,?master=m", "redis-sentinel://:hunter2@,h1?master=m", "redis-sentinel://:hunter2@h1,h1:26379?master=m",
+	"redis-sentinel://:hunter2@h1:x,h2?master=m", "redis-sentinel://:hunter2@h1:99999?master=m", "redis-sentinel://:hunter2@::1:1?master=m",
+	"redis-sentinel://:hunter2@[::1,h2?master=m", "redis-sentinel://:hunter2@h1,a:hunter2@h2:x?master=m", "redis-sentinel://h1?master=m&password=hunter2",
+	"redis-sentinel://h1?master=m&sentinel_password=", "redis-sentinel://h1?master=m&sentinel_password=hunter2&sentinel_password=hunter2",
+	"redis-sentinel://h1?master=m&sentinel_username=hunter2", "redis-sentinel://h1?master=m&sentinel_password=hunter2%zz",
+	"redis-sentinel://h1?master=m&sentinel_password=hunter2;x", "redis-sentinel://h1?master=m&sentinel_password=hunter2#frag",
+	"redis-sentinel://hunter2:@h1?master=m", "redis-sentinel://:hunter2@h1/1/2?master=m", "redis-sentinel://:hunter2@h 1?master=m",
+	"redis-sentinels://:hunter2@h1", "redis-sentinel:hunter2@h1?master=m", "redis-sentinel:///hunter2?master=m",
 }
 
 func TestNewPoolRefusesABadURLAndShowsNoPartOfIt(t *testing.T) {
@@ -100,6 +109,9 @@ func TestNewPoolRefusesABadURLAndShowsNoPartOfIt(t *testing.T) {
 			pool.Close()
 			t.Errorf("%q is accepted", url)
 			continue
+		}
+		if open, as := redigolock.Open(url); open != nil || as == nil || as.Error() != err.Error() {
+			t.Errorf("%q: Open says %v, NewPool %v", url, as, err)
 		}
 		wants(t, err, redigolock.ErrInvalid)
 		for _, part := range []string{"hunter2", "hun", "ter2", "zz", "s3cret", "frag"} {

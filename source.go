@@ -70,6 +70,9 @@ func noPool(p Pool) bool {
 // newSource looks at a pool that is not nil.
 func newSource(p Pool) *source {
 	s := &source{dials: errands.Group{Dial: true, Most: maxDials}, binding: errands.Group{Keyed: true}}
+	if sp, ok := p.(*sentinelPool); ok {
+		p = sp.Pool
+	}
 	if m, ok := p.(*Mux); ok {
 		s.mux, s.get, s.polls = m, m.GetContext, pollsOfMux*max(m.Conns, 1)
 		if !noPool(m.Pool) {

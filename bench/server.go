@@ -176,6 +176,11 @@ func (s *Server) administer(ctx context.Context, f func(c redis.Conn, timeout ti
 
 // withoutUser is a URL as it may be shown.
 func withoutUser(rawURL string) string {
+	if strings.HasPrefix(rawURL, "redis-sentinel") { // several hosts, which package url does not read, and a password in the query
+		scheme, rest, _ := strings.Cut(rawURL, "://")
+		rest, _, _ = strings.Cut(rest, "?")
+		return scheme + "://" + rest[strings.LastIndex(rest, "@")+1:]
+	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return ""

@@ -88,6 +88,7 @@ func TestURLIsShownWithoutUserAndPassword(t *testing.T) {
 		"redis://" + secret + "@h":         "redis://h",
 		"unix://:" + secret + "@/a/b?db=3": "unix:///a/b?db=3",
 		"redis://" + secret + "\x00":       "",
+		"redis-sentinel://:" + secret + "@h1:1,h2/3?master=m&sentinel_password=" + secret: "redis-sentinel://h1:1,h2/3",
 	} {
 		if got := bench.WithoutUser(in); got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -43,7 +43,7 @@ func NoConnection(ctx context.Context, verb, key string, err error) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		err = BusyPool
-	case isReply:
+	case isReply && strings.Contains(err.Error(), argsShown):
 		err = WithoutArgs(re) // a server without AUTH shows the password
 	case errors.As(err, &badURL):
 		return Failed(verb, key, errBadURL) // of redis.DialURL, which shows the password

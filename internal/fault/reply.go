@@ -74,9 +74,11 @@ func Word(err redis.Error) string {
 	return word
 }
 
+const argsShown = ", with args beginning with"
+
 // WithoutArgs cuts off the arguments that a server shows of a command it does not know: a token, or a password.
 func WithoutArgs(err redis.Error) redis.Error {
-	text, _, _ := strings.Cut(string(err), ", with args beginning with")
+	text, _, _ := strings.Cut(string(err), argsShown)
 	return redis.Error(text)
 }
 

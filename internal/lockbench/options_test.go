@@ -234,10 +234,19 @@ func TestREDIS_URLIsMeasuredOnlyWhenAskedFor(t *testing.T) {
 func TestPasswordOfTheURLGoesBeforeREDISCLI_AUTH(t *testing.T) {
 	for url, want := range map[string]bool{
 		"redis://h": false, "redis://bob:@h": false, "redis://:@h": false, "redis://bob:pw@h": true, "redis://:pw@h": true,
-		"redis://pw@h": true,
+		"redis://pw@h": true, "redis-sentinel://h1,h2:1?master=m": false, "redis-sentinel://:pw@h1:1,h2?master=m": true,
+		"redis-sentinel://h1?master=a@b&sentinel_password=pw": false,
 	} {
 		if got := hasPassword(url); got != want {
 			t.Errorf("%s: %v", url, got)
+		}
+	}
+	for url, want := range map[string]string{
+		"redis://h/1": "redis://:p%2Fw@h/1", "redis://bob@h": "redis://bob:p%2Fw@h", "unix:///run/s?db=1": "unix://:p%2Fw@/run/s?db=1",
+		"redis-sentinel://bob@h1:1,h2?master=a@b": "redis-sentinel://bob:p%2Fw@h1:1,h2?master=a@b",
+	} {
+		if got := withPassword(url, "p/w"); got != want {
+			t.Errorf("%s with a password is %s, want %s", url, got, want)
 		}
 	}
 }

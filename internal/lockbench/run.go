@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strings"
 
 	"github.com/redigolock/redigolock/bench"
 )
@@ -77,21 +78,27 @@ func open(ctx context.Context, o *options) (*bench.Server, error) {
 
 // withPassword puts the password into the URL, as the only thing that all processes of a Contention are told.
 func withPassword(rawURL, password string) string {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return rawURL
-	}
-	u.User = url.UserPassword(u.User.Username(), password)
-	return u.String()
+	before, user, after := cutUser(rawURL)
+	return before + url.UserPassword(user.Username(), password).String() + "@" + after
 }
 
 // hasPassword reports whether the URL has a password, which goes before REDISCLI_AUTH. A user alone is the password, as
 // for redis-cli.
 func hasPassword(rawURL string) bool {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.User == nil {
-		return false
+	_, user, _ := cutUser(rawURL)
+	password, ok := user.Password()
+	return password != "" || !ok && user.Username() != ""
+}
+
+// cutUser takes a URL apart at its user, nil if there is none. One that names Sentinels has several hosts, which package url
+// does not read.
+func cutUser(rawURL string) (before string, user *url.Userinfo, after string) {
+	scheme, rest, _ := strings.Cut(rawURL, "://")
+	authority, _, _ := strings.Cut(rest, "/")
+	authority, _, _ = strings.Cut(authority, "?")
+	i := strings.LastIndex(authority, "@")
+	if u, err := url.Parse("redis://" + rest[:i+1] + "host"); err == nil {
+		user = u.User
 	}
-	password, ok := u.User.Password()
-	return password != "" || !ok && u.User.Username() != ""
+	return scheme + "://", user, rest[i+1:]
 }

@@ -15,7 +15,8 @@ usage: go run ./cmd/lockbench [flags]
        go run ./cmd/lockbench report [-out report.html] FILE...     (a page from what -out has written)
        cd bench/peers && go run ./cmd/lockbench rivals              (the rivals' versions and settings)
 
-  -url URL          the server: redis://[user:password@]host[:port][/db], rediss://… (TLS) or unix:///path.
+  -url URL          the server: redis://[user:password@]host[:port][/db], rediss://… (TLS), unix:///path or
+                    redis-sentinel://[user:password@]host[:port],…[/db]?master=NAME (redis-sentinels://: TLS).
                     env: what REDIS_URL of the environment says. Default: a miniredis in this process, whose
                     figures compare the approaches only. The password may be in REDISCLI_AUTH instead.
   -workload LIST    approaches, verbs, contention, ratios, or all, which is these; keepalive, mux, load,

@@ -140,8 +140,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "password in the message", in: "parseURL",
-		old:   `fault.Invalidf("new pool", "the URL cannot be parsed; `,
-		new:   `fault.Invalidf("new pool", "the URL " + rawURL + " cannot be parsed; `,
+		old:   `badURL("the URL cannot be parsed; `,
+		new:   `badURL("the URL " + rawURL + " cannot be parsed; `,
 		tests: "TestNewPoolRefusesABadURLAndShowsNoPartOfIt",
 	},
 	{
