@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/renewal"
 )
 
 // A discipline is how the locks of a core are taken, renewed and given back: by trying (plain.go), or in a queue (fair.go).
@@ -24,7 +26,11 @@ type discipline interface {
 	fence(ctx context.Context, k *Lock) (int64, error)
 	// extend makes k last ttl from start on. It notes no Deadline, nor does it tell the Observer how it ended.
 	extend(ctx context.Context, k *Lock, ttl time.Duration) (start time.Time, err error)
-	// extendOn is one try of that, on a connection that k's renewal has; it returns what is left.
+	// voters are the nodes that renew k.
+	voters(k *Lock) []renewal.Node
+	// verdict is what their votes make of it, one vote of each in the order of voters, as if one server had said it.
+	verdict(k *Lock, votes []renewal.Vote) renewal.Vote
+	// extendOn is one try to extend k at one node, on a connection that its renewal has; it returns what is left.
 	extendOn(ctx context.Context, c redis.Conn, k *Lock, ttl time.Duration) (left time.Duration, err error)
 	// extension is how the renewer extends several.
 	extension() *extension

@@ -15,14 +15,12 @@ import (
 type keeping struct {
 	once    sync.Once // for renewer
 	renewer renewal.Renewer
-	node    renewNode
 }
 
 // renewer is the engine, with what it needs of the Locker.
 func (l *core) renewer() *renewal.Renewer {
 	k := &l.keeping
 	k.once.Do(func() {
-		k.node.node = l.home
 		k.renewer.Init(renewal.Env{Now: l.now, Bound: l.opTimeout, Lost: signalLosses})
 	})
 	return &k.renewer
@@ -107,7 +105,7 @@ func (k *Lock) keep(parent context.Context, entry kept) (end, isLoss bool, cause
 		kp.ctx = parent
 	}
 	l := k.core
-	if !l.renewer().Add(&kp.Entry, kp, &l.keeping.node) {
+	if !l.renewer().Add(&kp.Entry, kp, l.by.voters(k)...) {
 		return true, false, fmt.Errorf("%w: keep alive %s", ErrClosed, fault.Quote(k.key))
 	}
 	kp.contexts = append(kp.contexts, entry)
@@ -237,9 +235,10 @@ func (kp *keeper) Due(now time.Time) time.Time {
 	return soonest(now, k.deadline.Add(-k.ttl/2))
 }
 
-// Judge turns what the lock's one node has said into what becomes of the lock.
+// Judge turns what the lock's nodes have said into what becomes of the lock.
 func (kp *keeper) Judge(votes []renewal.Vote) error {
-	k, ctx, v := kp.k, kp.observed(), votes[0]
+	k, ctx := kp.k, kp.observed()
+	v := k.core.by.verdict(k, votes)
 	switch {
 	case !v.Answered:
 		k.core.observer.outcome(ctx, k.key, "extend", v.Err)

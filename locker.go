@@ -202,7 +202,7 @@ func (l *Locker) begin(verb string) (*core, error) {
 	if err := s.check(verb, "Locker"); err != nil {
 		return nil, err
 	}
-	n := &node{core: c, source: l.newSource()}
+	n := newNode(c, l.newSource())
 	if n.source == nil {
 		return nil, fault.Invalidf(verb, "Locker.Pool is nil")
 	}

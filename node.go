@@ -9,6 +9,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/renewal"
 )
 
 // A node is one place where the commands of a core go: a pool, as its source. This file is how a func, which is a verb or
@@ -23,7 +24,22 @@ type node struct {
 	*core
 	source *source
 	limits atomic.Pointer[sharedLimit]
+	renew  renewNode
+	self   []renewal.Node // renew alone
 }
+
+func newNode(c *core, s *source) *node {
+	n := &node{core: c, source: s}
+	n.renew.node = n
+	n.self = []renewal.Node{&n.renew}
+	return n
+}
+
+// voters: a lock on one server is renewed there.
+func (n *node) voters(*Lock) []renewal.Node { return n.self }
+
+// verdict: what that server says counts.
+func (n *node) verdict(_ *Lock, votes []renewal.Vote) renewal.Vote { return votes[0] }
 
 // ask runs f, which may be carried out twice, for the holder of k, and returns the time just before the f that was answered
 // sent anything. Where the connection breaks, it asks on another one within the same OpTimeout.
