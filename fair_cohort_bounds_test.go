@@ -43,9 +43,14 @@ func TestCohortHandOffsDoNotPutOffTheQuestion(t *testing.T) {
 	})
 }
 
-// The server's grant to a TryAcquire begins a cohort, too: what was passed before does not count, nor does the time of the grant
-// before.
-func TestCohortBeginsWithATryAcquire(t *testing.T) {
+// Each of the server's grants begins a cohort: what was passed before does not count, nor does the time of the grant before.
+func TestCohortBeginsWithAGrant(t *testing.T) {
+	for _, try := range []bool{false, true} {
+		t.Run(map[bool]string{false: "Acquire", true: "TryAcquire"}[try], func(t *testing.T) { testCohortBegins(t, try) })
+	}
+}
+
+func testCohortBegins(t *testing.T, try bool) {
 	for name, cohort := range map[string]redigolock.Cohort{
 		"passes": {Passes: 1, Slice: time.Hour},
 		"slice":  {Passes: 100, Slice: 3 * time.Second},
@@ -70,7 +75,11 @@ func TestCohortBeginsWithATryAcquire(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(2 * time.Second)
-				k := mustGet(t)(l.TryAcquire(bg, "key", time.Minute))
+				acquire := l.Acquire
+				if try {
+					acquire = l.TryAcquire
+				}
+				k := mustGet(t)(acquire(bg, "key", time.Minute))
 				time.Sleep(2 * time.Second)
 				pass(k)
 			})

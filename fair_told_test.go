@@ -11,37 +11,51 @@ import (
 	"github.com/redigolock/redigolock/internal/sim"
 )
 
-// A POKE's "granted" may come when its token was granted by a message, held and released: if a failover has lost that release,
-// the reply is the only one that tells. The token is released again.
-func TestFairLateGrantedOfAReleasedToken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newSimFairRig(t)
-		r.locker.OpTimeout = time.Minute
-		k := r.must(r.other().Acquire(bg, r.key, time.Hour))
-		waiter := waits(bg, r.locker, r.key, time.Hour)
-		r.queued(1)
-		messages, answer := make(chan struct{}), make(chan struct{})
-		r.proxy.Rule(func(q redistest.Request) redistest.Action {
-			switch {
-			case q.Name == "PING" && len(q.Args) == 0:
-				return redistest.Hold(messages)
-			case verbOf(q) == "poke" && r.get(r.key) != k.Token():
-				return redistest.Hold(answer)
-			}
-			return redistest.Pass()
+// A POKE's "granted" may come when its token was granted by a message. While that lock is held it is no news, and the lock stays.
+// When it was released, and a failover has lost that release, it is the only reply that tells: the token is released again.
+func TestFairLateGrantedOfATokenThatAMessageGranted(t *testing.T) {
+	for name, held := range map[string]bool{"held": true, "released": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				r.locker.OpTimeout = time.Minute
+				k := r.must(r.other().Acquire(bg, r.key, time.Hour))
+				waiter := waits(bg, r.locker, r.key, time.Hour)
+				r.queued(1)
+				messages, answer := make(chan struct{}), make(chan struct{})
+				r.proxy.Rule(func(q redistest.Request) redistest.Action {
+					switch {
+					case q.Name == "PING" && len(q.Args) == 0:
+						return redistest.Hold(messages)
+					case verbOf(q) == "poke" && r.get(r.key) != k.Token():
+						return redistest.Hold(answer)
+					}
+					return redistest.Pass()
+				})
+				time.Sleep(1100 * time.Millisecond) // a PING has come
+				r.ok(k.Release(bg))
+				before := r.carriedOut("poke")
+				eventually(t, "POKE is carried out", func() bool { return r.carriedOut("poke") > before })
+				close(messages)
+				k = r.got("the waiter, by the message", waiter)
+				if !held {
+					r.ok(k.Release(bg))
+					r.gone()
+					r.do("SET", r.key, k.Token(), "PX", time.Hour.Milliseconds())
+				}
+				close(answer)
+				if !held {
+					r.gone()
+					return
+				}
+				time.Sleep(time.Second)
+				r.valid(k)
+				r.ok(k.Verify(bg))
+				r.ok(k.Release(bg))
+				r.gone()
+			})
 		})
-		time.Sleep(1100 * time.Millisecond) // a PING has come
-		r.ok(k.Release(bg))
-		before := r.carriedOut("poke")
-		eventually(t, "POKE is carried out", func() bool { return r.carriedOut("poke") > before })
-		close(messages)
-		k = r.got("the waiter, by the message", waiter)
-		r.ok(k.Release(bg))
-		r.gone()
-		r.do("SET", r.key, k.Token(), "PX", time.Hour.Milliseconds())
-		close(answer)
-		r.gone()
-	})
+	}
 }
 
 // A lost TRY of TryAcquire may be carried out just before the next one, which then says that its token has the lock. That is no

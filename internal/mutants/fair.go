@@ -161,4 +161,143 @@ var fairMutants = []mutant{
 `,
 		tests: "TestFairRestartMakesNoStormOfConnections",
 	},
+	{
+		name: "fair: a late granted is ignored", in: "fairqueue.Slot.told",
+		old: `			s.owe(now, cmd.Ctx, cmd.Token, cmd.Most)
+`,
+		new:   "",
+		tests: "TestFairLateGrantedOfATokenThatAMessageGranted",
+	},
+	{
+		name: "fair: a late granted releases what is held", in: "fairqueue.Slot.told",
+		old:   "r.Said == Granted && s.h.token != cmd.Token && ",
+		new:   "r.Said == Granted && ",
+		tests: "TestFairLateGrantedOfATokenThatAMessageGranted",
+	},
+	{
+		name: "fair: owed for the ttl alone", in: "fairqueue.Slot.owe",
+		old:   "now.Add(ttl + s.cfg.OpTimeout)",
+		new:   "now.Add(ttl)",
+		tests: "TestFairOwesForTheTTLAndAnOpTimeout",
+	},
+	{
+		name: "fair: TryAcquire's late TRY is another holder", in: "fair.tryAgain",
+		old:   "if r.Holder == first {",
+		new:   "if false {",
+		tests: "TestFairTryAcquireFindsItsOwnLateTry",
+	},
+	{
+		name: "fair: TRY comes at once after a nosub", in: "fairqueue.Slot.misheard",
+		old: `		s.tryAt = now.Add(s.cfg.Pause(s.tries))
+`,
+		new:   "",
+		tests: "TestFairPauseAfterANoSub",
+	},
+	{
+		name: "fair: a subscription that stands ends no row of tries", in: "fairqueue.Slot.Heard",
+		old:   "s.hearing, s.tries, s.heardAt = Confirmed, 0, now",
+		new:   "s.hearing, s.heardAt = Confirmed, now",
+		tests: "TestFairPauseAfterANoSub",
+	},
+	{
+		name: "fair: a reply ends no row of failures", in: "fairqueue.Slot.told",
+		old: `	s.road.failures = 0
+`,
+		new:   "",
+		tests: "TestFairReplyEndsTheRowOfFailures",
+	},
+	{
+		name: "fair: an unsent POKE loses the place", in: "fairqueue.Slot.unanswered",
+		old:   "case o.Fate == Lost, o.Fate == Unsent && cmd.Kind == Poke:",
+		new:   "case o.Fate == Lost:",
+		tests: "TestFairPokeThatCannotBeSentKeepsThePlace",
+	},
+	{
+		name: "fair: a QUIT is repeated without pauses", in: "fairqueue.Slot.unquitted",
+		old:   "t.due = now.Add(s.backoff(t.failures))",
+		new:   "t.due = now",
+		tests: "TestFairRepeatsWithPauses",
+	},
+	{
+		name: "fair: a REL is repeated without pauses", in: "fairqueue.Slot.freed",
+		old:   "o.next = now.Add(s.backoff(o.failures))",
+		new:   "o.next = now",
+		tests: "TestFairRepeatsWithPauses",
+	},
+	{
+		name: "fair: a question about a holder comes again at once", in: "fairqueue.Slot.nextBehind",
+		old:   `		s.heldAt(now) // if no answer`,
+		new:   `		// if no answer`,
+		tests: "TestFairRepeatsWithPauses",
+	},
+	{
+		name: "fair: a hand-off puts off the question about the holder", in: "fairqueue.Slot.pass",
+		old:   "s.checkAt = at",
+		new:   "_ = at",
+		tests: "TestCohortHandOffsDoNotPutOffTheQuestion",
+	},
+	{
+		name: "fair: TryAcquire begins no cohort", in: "fairqueue.Slot.Tried",
+		old: `	s.passes, s.since = 0, now
+`,
+		new:   "",
+		tests: "TestCohortBeginsWithAGrant",
+	},
+	{
+		name: "fair: a grant begins no cohort", in: "fairqueue.Slot.granted",
+		old: `	s.passes, s.since = 0, now
+`,
+		new:   "",
+		tests: "TestCohortBeginsWithAGrant",
+	},
+	{
+		name: "fair: a silent subscription is kept", in: "line.receive",
+		old:   "receive(c, pingEvery+n.l.opTimeout())",
+		new:   "receive(c, time.Hour)",
+		tests: "TestFairSilentSubscriptionIsMadeAnew",
+	},
+	{
+		name: "fair: a subscription out of step goes on", in: "line.take",
+		old: `			return false // the answers are out of step
+`,
+		new: `			return true
+`,
+		tests: "TestFairSubscriptionOutOfStep",
+	},
+	{
+		name: "fair: a channel that was taken away counts as heard", in: "line.take",
+		old:   "return n.answered().ask == 0 && ",
+		new:   "return n.answered().ask == 0 || ",
+		tests: "TestFairSubscriptionOutOfStep",
+	},
+	{
+		name: "fair: what was lost with a connection is waited for on the next", in: "line.serve",
+		old:   "n.conn, n.pending, n.joining, n.leaving = c, nil, n.inOrder(), nil",
+		new:   "n.conn, n.joining, n.leaving = c, n.inOrder(), nil",
+		tests: "TestFairSubscribeThatIsLostWithItsConnection|TestFairPauseAfterANoSub",
+	},
+	{
+		name: "fair: nobody is told of a refused subscription", in: "line.receive",
+		old: `			n.tell()
+`,
+		new:   "",
+		tests: "TestFairSubscriptionFailuresAreTold",
+	},
+	{
+		name: "fair: the sweep stops when there is nothing to remember", in: "fair.sweepSome",
+		old: `		case len(w.heap) == 0 || f.closed:
+			w.at = time.Time{}
+`,
+		new: `		case len(w.heap) == 0 || f.closed:
+`,
+		tests: "TestFairForgetsWhateverEnds",
+	},
+	{
+		name: "fair: a grant to a waiter that panicked is kept", in: "slot.desert",
+		old: `		if k.waiter.err == nil {
+`,
+		new: `		if false {
+`,
+		tests: "TestFairGrantToAWaiterThatPanics",
+	},
 }
