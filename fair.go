@@ -195,12 +195,12 @@ func (l *fair) wait(ctx context.Context, s *slot, k *Lock) error {
 
 // givesUp is the error of a waiter that leaves the FIFO for the reason end.
 func (s *slot) givesUp(end error) error {
-	err := fmt.Errorf("redigolock: acquire %s: gave up: %w", fault.Quote(s.key), end)
+	err := fmt.Errorf("redigolock: acquire %s: gave up: %w", fault.Quote(s.key), fault.InLine(end))
 	if token, left := s.q.Holder(s.l.now()); token != "" {
-		err = fmt.Errorf("%w; %w", err, &HeldError{Key: s.key, Holder: holderOf(token), TTL: left})
+		err = fmt.Errorf("%w; %w", err, fault.InLine(&HeldError{Key: s.key, Holder: holderOf(token), TTL: left}))
 	}
 	if trouble := s.q.Trouble(); trouble != nil {
-		err = fmt.Errorf("%w; and before: %w", err, trouble)
+		err = fmt.Errorf("%w; and before: %w", err, fault.InLine(trouble))
 	}
 	if s.q.Waiting() == 1 && s.q.State() == fairqueue.Entering && !errors.Is(err, ErrUnknown) {
 		err = fmt.Errorf("%w; %w: its last command was not answered", err, ErrUnknown)

@@ -196,7 +196,7 @@ func (k *Lock) endKeeping() {
 
 // lose ends the KeepAlive contexts because holding cannot be proven any longer.
 func (k *Lock) lose(why error) {
-	cause := fmt.Errorf("%w: %w", ErrLost, why)
+	cause := fmt.Errorf("%w: %w", ErrLost, fault.InLine(why))
 	kp := k.keptBy()
 	if kp == nil || !kp.end(cause) {
 		return
@@ -241,8 +241,9 @@ func (kp *keeper) Judge(votes []renewal.Vote) error {
 	v := k.core.by.verdict(k, votes)
 	switch {
 	case !v.Answered:
-		k.core.observer.outcome(ctx, k.key, "extend", v.Err)
-		return v.Err
+		err := unkept(ctx, k.key, v.Err)
+		k.core.observer.outcome(ctx, k.key, "extend", err)
+		return err
 	case v.Err != nil:
 		return k.judge(ctx, "extend", v.Err)
 	}
@@ -260,7 +261,7 @@ func (kp *keeper) Lost(now time.Time, last error) (at time.Time, cause error) {
 	case k.gone || passed(now.Add(k.early()), k.deadline):
 		cause = fault.Of(ErrLost, "keep alive", k.key, "no renewal succeeded before Deadline")
 		if last != nil {
-			cause = fmt.Errorf("%w: %w", cause, last)
+			cause = fmt.Errorf("%w: %w", cause, fault.InLine(last))
 		}
 	}
 	if cause != nil {

@@ -2,7 +2,6 @@ package redigolock
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -44,10 +43,21 @@ func (n *renewNode) Ready(by time.Time) (err error) {
 	defer cancel()
 	if n.conn, err = n.source.dial(ctx); err != nil {
 		n.conn = nil
-		return fmt.Errorf("redigolock: keep alive: no connection: %w", err)
+		return noLine{err}
 	}
 	n.conns.Add(1)
 	return nil
+}
+
+// A noLine says for all the locks of a flight why there is no connection.
+type noLine struct{ error }
+
+// unkept is err, of a renewal that was not answered, for the lock with this key.
+func unkept(ctx context.Context, key string, err error) error {
+	if none, ok := err.(noLine); ok {
+		return fault.NoConnection(context.WithoutCancel(ctx), "extend", key, none.error)
+	}
+	return err
 }
 
 func (n *renewNode) hangUp() {
@@ -130,6 +140,10 @@ func (n *renewNode) send(ctx context.Context, b *boundConn, asks []renewal.Ask, 
 	defer n.unpack()
 	first := lockOf(&asks[n.picked[0]])
 	err := pipeline(ctx, b, "extend", first.key, n.requests, n.answers)
+	if re, ok := n.answers[0].(redis.Error); ok && fault.AtDoor(re) { // it says that to the connection, not of a lock
+		n.answers = noAnswers(n.answers, len(n.requests))
+		return noLine{re}
+	}
 	i := slices.IndexFunc(n.answers, isNoScript)
 	if err != nil || i < 0 {
 		return err

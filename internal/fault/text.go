@@ -6,19 +6,26 @@ import (
 	"strings"
 )
 
-// A lineError is an error of others whose text has several lines, as a part of a message.
+// A lineError is an error as a part of a message: in one line, and without the name of the package, with which the message
+// begins.
 type lineError struct{ error }
 
-func (e lineError) Error() string { return OneLine(e.error.Error()) }
+func (e lineError) Error() string { return strings.TrimPrefix(OneLine(e.error.Error()), prefix) }
 func (e lineError) Unwrap() error { return e.error }
 
 // InLine is err as a part of a message.
 func InLine(err error) error {
-	if err == nil || !strings.ContainsAny(err.Error(), "\r\n") {
+	if err == nil {
+		return nil
+	}
+	if text := err.Error(); !strings.ContainsAny(text, "\r\n") && !strings.HasPrefix(text, prefix) {
 		return err
 	}
 	return lineError{err}
 }
+
+// prefix is what the package's own errors begin with.
+const prefix = "redigolock: "
 
 // OneLine joins the lines of a text.
 func OneLine(text string) string {
