@@ -73,14 +73,10 @@ func (s *settings) opTimeout() time.Duration {
 	return DefaultOpTimeout
 }
 
-// begin sets at its first use what does not change from then on.
-func (c *core) begin(s settings, n *node, by discipline) {
-	c.first.Lock()
-	defer c.first.Unlock()
-	if !c.begun.Load() {
-		c.settings, c.home, c.by = s, n, by
-		c.begun.Store(true)
-	}
+// begin sets at the first use what does not change from then on.
+func (c *core) begin(n *node, by discipline) {
+	c.home, c.by = n, by
+	c.begun.Store(true)
 }
 
 // hasBegun is for a Close: what begins later sees that it is closed.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/groupcommit"
@@ -99,24 +100,14 @@ func CleaningUp(l *Locker) bool {
 
 // Crowds is how many keys a Locker knows of that somebody waits for, or asks for.
 func Crowds(l *Locker) int {
-	cs := &beginTest(l).by.(*plain).crowds
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	n := len(cs.keys) + cs.polling
-	for i := range cs.alone {
-		n += int(cs.crowded[i].Load())
-		if cs.alone[i].Load() != nil {
-			n++
-		}
-	}
-	return n
+	return beginTest(l).by.(*plain).crowds.Count()
 }
 
 // IsOwnRetry reports whether a crowd calls r for those that sleep.
 func IsOwnRetry(r RetryFunc) bool { return isOwn(r) }
 
 // MaxAsking is how many of a Locker's waiters for a key ask at a time.
-const MaxAsking = maxAsking
+const MaxAsking = crowd.MaxAsking
 
 // Renewing reports whether renewals of the lock go on, or one is still in flight.
 func Renewing(k *Lock) bool {

@@ -198,10 +198,16 @@ func (l *Locker) begin(verb string) (*core, error) {
 	if c.begun.Load() {
 		return c, nil
 	}
+	c.first.Lock()
+	defer c.first.Unlock()
+	if c.begun.Load() {
+		return c, nil
+	}
 	s := settings{owner: l.Owner, timeout: l.OpTimeout, maxHold: l.MaxHold, observer: l.Observer, clock: l.clock}
 	if err := s.check(verb, "Locker"); err != nil {
 		return nil, err
 	}
+	c.settings = s
 	n := newNode(c, l.newSource())
 	if n.source == nil {
 		return nil, fault.Invalidf(verb, "Locker.Pool is nil")
@@ -210,7 +216,7 @@ func (l *Locker) begin(verb string) (*core, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.begin(s, n, by)
+	c.begin(n, by)
 	return c, nil
 }
 

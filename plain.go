@@ -7,32 +7,41 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fault"
 )
 
-// The plain discipline: a lock is taken by trying (acquire.go), where many that wait form a crowd (crowd.go), and given back
+// The plain discipline: a lock is taken by trying (acquire.go), where many that wait form a crowd (internal/crowd), and given back
 // by deleting its key, or by leaving it until MinHold is over.
 type plain struct {
 	*node
 	acquireWith AcquireFunc
 	releaseWith ReleaseFunc
-	retry       RetryFunc
 	minHold     time.Duration
-	crowds      crowds
+	crowds      crowd.Crowds
 }
 
 func newPlain(l *Locker, n *node) *plain {
-	p := &plain{node: n, acquireWith: l.AcquireWith, releaseWith: l.ReleaseWith, retry: l.Retry, minHold: l.MinHold}
+	p := &plain{node: n, acquireWith: l.AcquireWith, releaseWith: l.ReleaseWith, minHold: l.MinHold}
 	if p.acquireWith == nil {
 		p.acquireWith = SetNXVerified
 	}
 	if p.releaseWith == nil {
 		p.releaseWith = Release
 	}
-	if p.retry == nil {
-		p.retry = DefaultRetry
+	retry := l.Retry
+	if retry == nil {
+		retry = DefaultRetry
 	}
-	p.crowds.p = p
+	p.crowds.Init(crowd.Env{
+		Now:     p.now,
+		Bound:   p.opTimeout(),
+		Closing: p.closingChan,
+		Polls:   p.source.polls,
+		Retry:   retry,
+		Own:     isOwn(retry),
+		Holder:  heldIn,
+	})
 	return p
 }
 
@@ -47,7 +56,7 @@ func (p *plain) acquire(ctx context.Context, w want) (_ *Lock, err error) {
 		}
 	}()
 	if w.wait {
-		return k.conclude(p.wait(ctx, k))
+		return k.conclude(p.crowds.Acquire(ctx, &k.key, (*waitingCall)(k)))
 	}
 	return k.conclude(p.try(ctx, k, nil, p.opTimeout()))
 }
@@ -77,7 +86,7 @@ var plainExtension = extension{
 
 func (p *plain) extension() *extension { return &plainExtension }
 
-func (p *plain) freed(key string) { p.crowds.released(key) }
+func (p *plain) freed(key string) { p.crowds.Freed(key) }
 
 func (p *plain) moved(*Lock, time.Time, time.Time) {}
 
@@ -128,7 +137,7 @@ func (p *plain) keptOut(k *Lock) time.Duration {
 func (p *plain) free(ctx context.Context, k *Lock, with ReleaseFunc) (err error) {
 	defer func() {
 		if err == nil || errors.Is(err, ErrNotHeld) {
-			p.crowds.released(k.key)
+			p.crowds.Freed(k.key)
 		}
 	}()
 	_, err = p.exchange(ctx, &k.conn, "release", k.key, p.opTimeout(), func(c redis.Conn) error {

@@ -1,9 +1,9 @@
-package redigolock
+// Package crowd has many calls that wait for one key ask the server no more than a few at a time, and share what it says.
+package crowd
 
 import (
 	"container/heap"
 	"container/list"
-	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -11,17 +11,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
-
 	"github.com/redigolock/redigolock/internal/fault"
 )
 
-// A crowd is the calls of Acquire that wait for one key in one Locker. If each of ten thousand asked the server whenever its
+// A crowd is the calls that wait for one key in one Locker. If each of ten thousand asked the server whenever its
 // pause is over, they would take all connections, and the holder's Release would stand behind them: nobody would get the
 // lock before its ttl is over. If each merely woke to read the newest answer, the one that is to ask next would stand behind
 // them in the run queue of Go's scheduler. Hence the rules:
 //
-//   - At most maxAsking calls for a key ask at a time. The others take the newest answer as the outcome of a try of theirs.
+//   - At most MaxAsking calls for a key ask at a time. The others take the newest answer as the outcome of a try of theirs.
 //   - A release in this Locker calls the one that came first: it asks at once, and goes on with its pause if that was in vain.
 //     The others take for a moment what they know, so that they do not ask in its place.
 //   - A call whose own token may be in the key takes no answer: "held" may mean its own lock.
@@ -40,7 +38,7 @@ import (
 //   - A try outside of the crowd, see alone, is counted by those that look for room, and looks for a crowd when it ends. Each
 //     side writes before it reads, so one of them sees the other.
 type crowd struct {
-	of   *crowds
+	of   *Crowds
 	key  string
 	at   uint64 // placeOf(key)
 	gone bool   // nobody is left
@@ -58,7 +56,8 @@ type crowd struct {
 }
 
 const (
-	maxAsking = 4
+	// MaxAsking is how many of a Locker's waiters for a key ask at a time.
+	MaxAsking = 4
 	// freshFor is how long an answer is taken by all who have not seen it, also while there is room to ask.
 	freshFor = time.Millisecond
 	// In a crowd of more than few, pauses end together, once in a grain, so that the timer does not go off for each. They are
@@ -68,72 +67,22 @@ const (
 	manyAtATime = 64
 )
 
-// A member is one call of Acquire in a crowd. While it sleeps (pausing, waiting), the mutex of the crowds protects it; else it
-// belongs to the call's goroutine, but for what says otherwise.
-type member struct {
-	p      *plain
-	k      *Lock
-	c      *crowd
-	inLine *list.Element
-
-	state   memberState // written under the mutex
-	wake    chan turn   // capacity 1, and written once for each sleep
-	closing <-chan struct{}
-
-	retry   RetryFunc
-	isOwn   bool // retry is of this package: anybody may call it, for it neither panics nor blocks
-	attempt int
-	err     error // of the newest try
-	h       holding
-
-	began time.Time     // the try that it waits to make
-	most  time.Duration // how long it may ask
-	due   time.Time     // when its pause ends, or until when it waits
-	place int           // among those that sleep in its state
-	took  uint64        // the number of the answer that it took last
-
-	extra   bool // it asks in its pause, since it was called: that is no try that Retry counts
-	polling bool // it asks, and counts in crowds.polling
-	leads   bool // it was called, and has not been told yet who holds the lock; protected by the mutex
-	again   bool // it is to be called when it sleeps; protected by the mutex
-}
-
-// A memberState says what a member does.
-type memberState int
-
-const (
-	running memberState = iota // its goroutine goes on, and is not asking
-	asking                     // its goroutine asks, or is about to
-	pausing                    // it sleeps until its pause is over
-	waiting                    // its pause is over: it sleeps until there is room to ask, or an answer
-	left
-)
-
-// A turn is what a member is woken for.
-type turn int
-
-const (
-	toAsk   turn = iota
-	toJudge      // a try has ended with its err: is there another, and after which pause?
-	toEnd        // with its err
-)
-
 // An answer is what a try was told. Its err is nil where there is none to share.
 type answer struct {
 	err    error
 	last   bool      // it is in vain to try again
-	holder string    // as in holding
-	until  time.Time // as in holding
+	holder string    // as in Holder
+	until  time.Time // as in Holder
 	n      uint64    // counts the answers, and the releases after which the last one is taken once more
 	at     time.Time
 }
 
-// crowds are those of a Locker.
-type crowds struct {
-	p       *plain
-	alone   [placesAlone]atomic.Pointer[Lock] // tries of those that found no crowd
-	crowded [placesAlone]atomic.Int32         // how many crowds there are of the keys that begin there
-	freed   [placesAlone]atomic.Uint32        // how many releases there were of those keys
+// Crowds are those of a Locker. Init comes first.
+type Crowds struct {
+	env     Env
+	alone   [placesAlone]atomic.Pointer[string] // the keys of tries of those that found no crowd
+	crowded [placesAlone]atomic.Int32           // how many crowds there are of the keys that begin there
+	freed   [placesAlone]atomic.Uint32          // how many releases there were of those keys
 
 	mu      sync.Mutex // protects what follows, down to each waiter; taken for moments only, never while anything is sent
 	keys    map[string]*crowd
@@ -147,16 +96,16 @@ var keySeed = maphash.MakeSeed()
 
 func placeOf(key string) uint64 { return maphash.String(keySeed, key) % placesAlone }
 
-// enterAlone counts a try of k if there is no crowd for its key, without the mutex and a map, since most calls meet nobody.
-// It returns nil if the call must join the crowd.
-func (cs *crowds) enterAlone(k *Lock) *atomic.Pointer[Lock] {
-	at := placeOf(k.key)
+// enterAlone counts a try if there is no crowd for its key, without the mutex and a map, since most calls meet nobody. It
+// returns nil if the call must join the crowd.
+func (cs *Crowds) enterAlone(key *string) *atomic.Pointer[string] {
+	at := placeOf(*key)
 	if cs.crowded[at].Load() > 0 {
 		return nil
 	}
-	for i := range uint64(maxAsking) {
+	for i := range uint64(MaxAsking) {
 		p := &cs.alone[(at+i)%placesAlone]
-		if p.Load() != nil || !p.CompareAndSwap(nil, k) {
+		if p.Load() != nil || !p.CompareAndSwap(nil, key) {
 			continue
 		}
 		if cs.crowded[at].Load() == 0 {
@@ -170,22 +119,22 @@ func (cs *crowds) enterAlone(k *Lock) *atomic.Pointer[Lock] {
 
 // endAlone is what follows a try outside of the crowd. It returns a member if the call goes on.
 // freed is what freed was before the try: after a release since then, what the try was told may be older.
-func (cs *crowds) endAlone(p *atomic.Pointer[Lock], freed uint32, k *Lock, err error, shared, goesOn bool) (w *member) {
+func (cs *Crowds) endAlone(p *atomic.Pointer[string], freed uint32, key string, call Call, err error, shared, goesOn bool) (w *member) {
 	p.Store(nil)
-	if !goesOn && cs.crowded[placeOf(k.key)].Load() == 0 {
+	if !goesOn && cs.crowded[placeOf(key)].Load() == 0 {
 		return nil
 	}
 	if goesOn {
-		w = newMember(cs.p, k)
-		w.h.meet(err, cs.p.now())
+		w = cs.newMember(key, call)
+		w.meet(err)
 		w.note(err)
-		w.wake <- toJudge
+		w.wake <- toDecide
 	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.keys[k.key]
+	c := cs.keys[key]
 	if goesOn {
-		c = cs.crowdOf(k.key)
+		c = cs.crowdOf(key)
 		w.c, w.inLine = c, c.line.PushFront(w) // who is there has come later
 		w.again = cs.freed[c.at].Load() != freed
 	}
@@ -194,11 +143,11 @@ func (cs *crowds) endAlone(p *atomic.Pointer[Lock], freed uint32, k *Lock, err e
 	}
 	now := time.Now()
 	if shared {
-		var h holding
+		var h Holder
 		if w != nil {
 			h = w.h
 		}
-		c.share(k.answer(&h, err, c.newest), now)
+		c.share(c.answer(call, &h, err), now)
 		if w != nil {
 			w.took = c.newest.n
 		}
@@ -208,7 +157,7 @@ func (cs *crowds) endAlone(p *atomic.Pointer[Lock], freed uint32, k *Lock, err e
 	return w
 }
 
-func (cs *crowds) crowdOf(key string) *crowd {
+func (cs *Crowds) crowdOf(key string) *crowd {
 	c := cs.keys[key]
 	if c == nil {
 		c = &crowd{of: cs, key: key, at: placeOf(key)}
@@ -222,11 +171,11 @@ func (cs *crowds) crowdOf(key string) *crowd {
 }
 
 // join has a call wait that has not tried yet. It sleeps: that it may ask at once is a wake-up.
-func (cs *crowds) join(k *Lock) *member {
-	w := newMember(cs.p, k)
+func (cs *Crowds) join(key string, call Call) *member {
+	w := cs.newMember(key, call)
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c, now := cs.crowdOf(k.key), time.Now()
+	c, now := cs.crowdOf(key), time.Now()
 	w.c, w.inLine = c, c.line.PushBack(w)
 	c.proceed(w, now)
 	c.pass(now)
@@ -235,7 +184,7 @@ func (cs *crowds) join(k *Lock) *member {
 }
 
 // pause has w sleep until then.
-func (cs *crowds) pause(w *member, due time.Time) {
+func (cs *Crowds) pause(w *member, due time.Time) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	now := time.Now()
@@ -248,23 +197,23 @@ func (cs *crowds) pause(w *member, due time.Time) {
 }
 
 // end is what follows a try of w that ended with err.
-func (cs *crowds) end(w *member, err error, shared bool) {
+func (cs *Crowds) end(w *member, err error, shared bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c, now := w.c, time.Now()
 	c.stopAsking(w)
 	if shared {
-		c.share(w.k.answer(&w.h, err, c.newest), now)
+		c.share(c.answer(w.call, &w.h, err), now)
 		w.took = c.newest.n
 	}
-	w.leads = w.leads && err != nil && !errors.Is(err, ErrHeld)
+	w.leads = w.leads && err != nil && !errors.Is(err, fault.Held)
 	w.again = w.again && err != nil
 	c.pass(now)
 	c.arm(now)
 }
 
 // leave takes w out, whatever it does, and returns what it did.
-func (cs *crowds) leave(w *member) memberState {
+func (cs *Crowds) leave(w *member) memberState {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c, did, now := w.c, w.state, time.Now()
@@ -290,7 +239,7 @@ func (cs *crowds) leave(w *member) memberState {
 	return did
 }
 
-func (cs *crowds) forget(c *crowd) {
+func (cs *Crowds) forget(c *crowd) {
 	c.gone = true
 	if c.timer != nil {
 		c.timer.Stop()
@@ -302,8 +251,8 @@ func (cs *crowds) forget(c *crowd) {
 	cs.crowded[c.at].Add(-1)
 }
 
-// released has the waiter that came first ask at once; the others take for a moment what they know already.
-func (cs *crowds) released(key string) {
+// Freed is told of a release: the waiter that came first asks at once; the others take for a moment what they know already.
+func (cs *Crowds) Freed(key string) {
 	at := placeOf(key)
 	cs.freed[at].Add(1) // before crowded is read: a try outside of the crowd makes one, and then reads freed
 	if cs.crowded[at].Load() == 0 {
@@ -354,15 +303,15 @@ func (c *crowd) pass(now time.Time) {
 	}
 }
 
-// hasRoom reports whether fewer than maxAsking ask for the key, in the crowd and outside.
+// hasRoom reports whether fewer than MaxAsking ask for the key, in the crowd and outside.
 func (c *crowd) hasRoom() bool {
 	n := c.asking
-	for i := uint64(0); i < maxAsking && n < maxAsking; i++ {
-		if k := c.of.alone[(c.at+i)%placesAlone].Load(); k != nil && k.key == c.key {
+	for i := uint64(0); i < MaxAsking && n < MaxAsking; i++ {
+		if key := c.of.alone[(c.at+i)%placesAlone].Load(); key != nil && *key == c.key {
 			n++
 		}
 	}
-	return n < maxAsking
+	return n < MaxAsking
 }
 
 // fire is what the timer runs.
@@ -439,7 +388,7 @@ func (c *crowd) proceed(w *member, now time.Time) {
 	if w.state != waiting {
 		w.began, w.extra = now, false
 	}
-	polls, wait := w.p.source.polls, w.p.opTimeout()/2
+	polls, wait := c.of.env.Polls, c.of.env.Bound/2
 	isFresh := c.canTake(w) && now.Sub(c.newest.at) < freshFor
 	switch must, isCalled := w.seeks(), c.called == w; {
 	case c.newest.err != nil && !must && !isCalled && polls > 0 && c.of.polling >= polls:
@@ -456,7 +405,7 @@ func (c *crowd) proceed(w *member, now time.Time) {
 }
 
 // seeks reports whether w must ask itself, for its own token may be in the key.
-func (w *member) seeks() bool { return w.k.lostTry != nil }
+func (w *member) seeks() bool { return w.call.Uncertain() }
 
 // canTake reports whether there is an answer that w has not taken yet.
 func (c *crowd) canTake(w *member) bool {
@@ -465,19 +414,19 @@ func (c *crowd) canTake(w *member) bool {
 
 func (c *crowd) take(w *member, now time.Time) {
 	w.took = c.newest.n
-	w.h.learn(c.newest)
+	w.learn(c.newest)
 	c.fail(w, c.newest.err, c.newest.last, now)
 }
 
 // fail ends a try of w that has asked nobody.
 func (c *crowd) fail(w *member, err error, isLast bool, now time.Time) {
 	w.note(err)
-	w.h.last = err
-	if !w.isOwn || isLast {
-		c.rouse(w, running, toJudge)
+	w.h.Last = err
+	if !c.of.env.Own || isLast {
+		c.rouse(w, running, toDecide)
 		return
 	}
-	if pause := w.retry(w.attempt, w.h.left(w.p.now())); pause >= 0 {
+	if pause := w.pauseNow(); pause >= 0 {
 		c.sleep(w, pausing, now.Add(pause))
 		return
 	}
@@ -486,8 +435,7 @@ func (c *crowd) fail(w *member, err error, isLast bool, now time.Time) {
 
 // ask gives w a turn to ask.
 func (c *crowd) ask(w *member, now time.Time) {
-	bound := w.p.opTimeout()
-	w.most = bound
+	w.most = c.of.env.Bound
 	if w.state == waiting {
 		w.most -= now.Sub(w.began)
 	}
@@ -497,7 +445,7 @@ func (c *crowd) ask(w *member, now time.Time) {
 		w.polling = true
 		c.of.polling++
 	}
-	w.h.learn(c.newest)
+	w.learn(c.newest)
 	c.asking++
 	c.rouse(w, asking, toAsk)
 }
@@ -584,39 +532,36 @@ func (s *sleepers) Pop() any {
 	return w
 }
 
-// shares reports whether others may take the outcome of a try as their own: not what its own context, its own ttl or its
-// own token brought about.
-func (k *Lock) shares(ctx context.Context, err error) bool {
-	if err == nil {
-		return true
-	}
-	var reply redis.Error // on the heap
-	switch {
-	case errors.Is(err, ErrHeld), errors.Is(err, ErrConflict):
-		return true
-	case ctx.Err() != nil, err == errPanicked, errors.Is(err, ErrExpired), errors.Is(err, ErrInvalid), errors.Is(err, errUnread):
-		return false
-	case errors.As(err, &reply), fault.RefusedForGood(err):
-		return true
-	}
-	return fault.Transient(err) && k.ttl >= k.core.opTimeout() // else it may have had too little time
-}
-
-// answer is what others take from a try of k that ended with err; h is what it knows. newest is the answer before.
-func (k *Lock) answer(h *holding, err error, newest answer) answer {
+// answer is what others take from a try of a call that ended with err; h is what it knows.
+func (c *crowd) answer(call Call, h *Holder, err error) answer {
 	switch {
 	case err == nil:
-		holder := holderOf(k.token)
-		return answer{err: &HeldError{Key: k.key, Holder: holder, TTL: k.ttl}, holder: holder, until: k.acquired.Add(k.ttl)}
-	case errors.Is(err, ErrHeld):
-		return answer{err: err, holder: h.holder, until: h.until}
-	case errors.Is(err, ErrUnknown): // they have sent nothing
-		err = othersUnanswered(k.key)
+		var a answer
+		a.err, a.holder, a.until = call.Won()
+		return a
+	case errors.Is(err, fault.Held):
+		return answer{err: err, holder: h.Name, until: h.Until}
+	case errors.Is(err, fault.Unknown): // they have sent nothing
+		err = othersUnanswered(c.key)
 	}
-	return answer{err: err, holder: newest.holder, until: newest.until}
+	return answer{err: err, holder: c.newest.holder, until: c.newest.until}
 }
 
 // othersUnanswered is what a try ends with that had to rely on those of other waiters.
 func othersUnanswered(key string) error {
-	return fmt.Errorf("%w: acquire %s: others of this Locker have asked, and got no reply", ErrUnavailable, fault.Quote(key))
+	return fmt.Errorf("%w: acquire %s: others of this Locker have asked, and got no reply", fault.Unavailable, fault.Quote(key))
+}
+
+// Count counts the crowds, the tries outside of them, and those in flight, for tests.
+func (cs *Crowds) Count() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	n := len(cs.keys) + cs.polling
+	for i := range cs.alone {
+		n += int(cs.crowded[i].Load())
+		if cs.alone[i].Load() != nil {
+			n++
+		}
+	}
+	return n
 }
