@@ -29,9 +29,9 @@ type core struct {
 	ttl     atomic.Pointer[boxedTTL] // of the newest handle: most have the same
 	tokens  tokens
 
-	closing closing
-	keeping keeping
-	strays  strays
+	closing  closing
+	keeping  keeping
+	cleaning cleaning
 }
 
 // settings are what the fields of a Locker say, as they were at its first use.

@@ -93,9 +93,7 @@ const GroupMost = groupMost
 
 // CleaningUp reports whether the Locker has a clean-up in the background.
 func CleaningUp(l *Locker) bool {
-	l.core.strays.mu.Lock()
-	defer l.core.strays.mu.Unlock()
-	return l.core.strays.stop != nil
+	return l.core.cleaner().Running()
 }
 
 // Crowds is how many keys a Locker knows of that somebody waits for, or asks for.

@@ -25,7 +25,7 @@ func (c *core) close() error {
 	}
 	c.renewer().AwaitEnd(c.opTimeout())
 	c.by.close(most)
-	c.closeStrays(most)
+	c.cleaner().Close(most)
 	waitFor(most-time.Since(begin), c.home.source.close()...)
 	return nil
 }

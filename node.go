@@ -26,11 +26,12 @@ type node struct {
 	limits atomic.Pointer[sharedLimit]
 	renew  renewNode
 	self   []renewal.Node // renew alone
+	clean  cleanNode
 }
 
 func newNode(c *core, s *source) *node {
 	n := &node{core: c, source: s}
-	n.renew.node = n
+	n.renew.node, n.clean.node = n, n
 	n.self = []renewal.Node{&n.renew}
 	return n
 }

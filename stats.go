@@ -34,7 +34,7 @@ func (c *core) stats() Stats {
 		Held:    c.held.count(c.now()),
 		Waiting: int(c.waiting.Load()),
 		Kept:    c.renewer().Kept(),
-		Owed:    c.strays.count() + int(c.owed.Load()),
+		Owed:    c.cleaner().Owed() + int(c.owed.Load()),
 		Conns:   int(c.conns.Load()),
 	}
 }

@@ -8,40 +8,21 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/cleanup"
 	"github.com/redigolock/redigolock/internal/fault"
 )
 
-// A stray is a token that an acquire may have left in a key, or may still put there: its SET was sent, and no reply came.
-// Each is removed by compare-and-delete on a newly dialled connection, again and again, until the server has confirmed
-// twice, an OpTimeout apart, that it is not there, or until its ttl must be over.
-//
-// What can go wrong: the SET is carried out after the first confirmation: the second finds it. After the second: the
-// key lives for one ttl, with nobody as its holder. The server is away: tried until the ttl is over. This process
-// dies: one ttl.
-type stray struct {
-	key, token string
-	ctx        context.Context // for the Observer
-	until      time.Time       // its ttl is over, whenever within OpTimeout of the send it began
-	next       time.Time       // when to try again
-	confirmed  bool            // the server has said once that it is not there
-	over       bool            // nothing is left to do
-	failures   int             // in a row
+// A cleaning is the clean-up of a Locker in the background.
+type cleaning struct {
+	once    sync.Once // for cleaner
+	cleaner cleanup.Cleaner
 }
 
-// strays is the clean-up of a Locker: one goroutine for all its strays, which lives only while there are some.
-type strays struct {
-	mu      sync.Mutex // protects what follows; taken for moments only, never while anything is sent
-	list    []*stray
-	stop    context.CancelFunc // ends the goroutine; nil while there is none
-	done    chan struct{}      // closed when the goroutine has ended
-	added   chan struct{}      // capacity 1
-	drained bool               // the Locker is closed and no longer waits: a new stray gets one try
-}
-
-func (st *strays) count() int {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	return len(st.list)
+// cleaner is the engine, with what it needs of the core.
+func (c *core) cleaner() *cleanup.Cleaner {
+	x := &c.cleaning
+	x.once.Do(func() { x.cleaner.Init(cleanup.Env{Bound: c.opTimeout, Read: readRemoval, Told: c.cleaned}) })
+	return &x.cleaner
 }
 
 // owe leaves the token to the clean-up.
@@ -49,165 +30,79 @@ func (k *Lock) owe() { k.oweFrom(time.Now()) }
 
 // oweFrom has the clean-up begin then.
 func (k *Lock) oweFrom(next time.Time) {
-	l := k.core
-	s := &stray{key: k.key, token: k.token, ctx: k.lostTry.ctx, next: next, until: k.lostTry.since.Add(k.ttl + l.opTimeout())}
-	if next.After(s.until) {
-		return
-	}
-	st := &l.strays
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	st.list = append(st.list, s)
-	if st.stop == nil {
-		ctx, stop := context.WithCancel(context.Background())
-		st.stop, st.done, st.added = stop, make(chan struct{}), make(chan struct{}, 1)
-		if st.drained {
-			time.AfterFunc(l.opTimeout(), stop)
-		}
-		go l.cleanUp(ctx, st.added, st.done)
-		return
-	}
-	select {
-	case st.added <- struct{}{}:
-	default: // it has been told already
-	}
+	c, lost := k.core, k.lostTry
+	c.cleaner().Add(&c.home.clean, cleanup.Stray{
+		Key: k.key, Token: k.token, Context: lost.ctx, Next: next, Until: lost.since.Add(k.ttl + c.opTimeout()),
+	})
 }
 
-// closeStrays waits for the clean-up, for so long at most, and then ends it.
-func (l *core) closeStrays(most time.Duration) {
-	st := &l.strays
-	st.mu.Lock()
-	st.drained = true
-	stop, done := st.stop, st.done
-	st.mu.Unlock()
-	if stop == nil {
-		return
-	}
-	waitFor(most, done)
-	stop()
-	waitFor(l.opTimeout(), done) // whatever it waits for ends with its context, but for a dial that ignores that
-}
-
-// cleanUp is the goroutine. If an Observer ends it, or a func of the pool's, another goes on.
-func (l *core) cleanUp(ctx context.Context, added <-chan struct{}, done chan<- struct{}) {
-	over := false
-	defer func() {
-		if over {
-			close(done)
-		} else {
-			go l.cleanUp(ctx, added, done)
-		}
-	}()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-timer.C:
-		case <-added:
-		case <-ctx.Done():
-		}
-		next, more := l.cleanDue(ctx)
-		if over = !more; over {
-			return
-		}
-		timer.Reset(time.Until(next))
-	}
-}
-
-// cleanDue tries all strays that are due, and returns when the next one is. It says no more if none is left or ctx has
-// ended, and then the goroutine has been signed off under the lock, so that the next stray starts a new one.
-func (l *core) cleanDue(ctx context.Context) (next time.Time, more bool) {
-	now, st := time.Now(), &l.strays
-	st.mu.Lock()
-	var due []*stray
-	for _, s := range st.list {
-		if !s.next.After(now) {
-			due = append(due, s)
-		}
-	}
-	st.mu.Unlock()
-	l.cleanAll(ctx, due)
-
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	now = time.Now()
-	var left []*stray
-	for _, s := range st.list {
-		if s.over || now.After(s.until) || ctx.Err() != nil {
-			continue
-		}
-		left = append(left, s)
-		if next.IsZero() || s.next.Before(next) {
-			next = s.next
-		}
-	}
-	st.list = left
-	if len(left) == 0 {
-		st.stop()
-		st.stop = nil
-	}
-	return next, len(left) > 0
-}
-
-// cleanAll tries each of due once: on one new connection, or, where connections bind, each on one for its key. Only the
-// goroutine and those it waits for touch what it changes.
-func (l *core) cleanAll(ctx context.Context, due []*stray) {
-	if len(due) == 0 {
-		return
-	}
-	if !l.home.source.binds() {
-		l.cleanTogether(ctx, due)
-		return
-	}
-	places := make(chan struct{}, maxDials)
-	var all sync.WaitGroup
-	for _, s := range due {
-		places <- struct{}{}
-		all.Go(func() {
-			l.cleanAlone(ctx, s)
-			<-places
-		})
-	}
-	all.Wait()
-}
-
-// cleanAlone tries one on a connection of its own. The end of ctx is that of the Locker, not of a caller.
-func (l *core) cleanAlone(ctx context.Context, s *stray) {
-	err := ctx.Err()
+// cleaned tells how a try ended.
+func (c *core) cleaned(s *cleanup.Stray, err error) {
 	if err == nil {
-		err = l.home.onOwn(ctx, "clean up", s.key, s.token, l.opTimeout(), func(c redis.Conn) error {
-			return undo(ctx, c, s.key, s.token)
-		})
+		c.by.freed(s.Key)
 	}
-	l.cleaned(s, err)
+	if !isGone(err) {
+		c.observer.outcome(s.Context, s.Key, "clean up", err)
+	}
 }
 
-// cleanTogether tries several on one connection.
-func (l *core) cleanTogether(ctx context.Context, due []*stray) {
-	var c redis.Conn
-	hangUp := func() {
-		if c != nil {
-			_ = c.Close()
-			l.conns.Add(-1)
-		}
-		c = nil
+// readRemoval is what the error of a try says.
+func readRemoval(err error) cleanup.Answer {
+	switch {
+	case isGone(err):
+		return cleanup.Gone
+	case !fault.Transient(err):
+		return cleanup.Refused
 	}
-	defer func() { hangUp() }()
-	for _, s := range due {
-		err := ctx.Err()
-		if err == nil && (c == nil || c.Err() != nil) {
-			hangUp()
-			if c, err = l.dialStray(ctx); err == nil {
-				l.conns.Add(1)
-			} else {
-				c, err = nil, fault.NoConnection(ctx, "clean up", s.key, err)
-			}
+	return cleanup.Failed
+}
+
+// isGone reports whether a try of a clean-up says that the token is not in the key.
+func isGone(err error) bool {
+	return err == nil || errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict)
+}
+
+// A cleanNode is a node as the cleanup.Node of its strays, by a connection that is not the pool's.
+type cleanNode struct {
+	*node
+	conn redis.Conn
+}
+
+// Apart reports whether the pool's connections lead to the node of one key each (Redis Cluster).
+func (n *cleanNode) Apart() bool { return n.source.binds() }
+
+// Remove deletes the key if it carries the token.
+func (n *cleanNode) Remove(ctx context.Context, s *cleanup.Stray) error {
+	if n.Apart() { // the end of ctx is that of the core, not of a caller
+		return n.onOwn(ctx, "clean up", s.Key, s.Token, n.opTimeout(), func(c redis.Conn) error {
+			return undo(ctx, c, s.Key, s.Token)
+		})
+	}
+	if n.conn == nil || n.conn.Err() != nil {
+		n.HangUp()
+		c, err := n.dial(ctx)
+		if err != nil {
+			return fault.NoConnection(ctx, "clean up", s.Key, err)
 		}
-		if err == nil {
-			b := &boundConn{Conn: c, key: s.key, token: s.token, deadline: time.Now().Add(l.opTimeout())}
-			err = undo(ctx, b, s.key, s.token)
-		}
-		l.cleaned(s, err)
+		n.conn = c
+		n.conns.Add(1)
+	}
+	b := &boundConn{Conn: n.conn, key: s.Key, token: s.Token, deadline: time.Now().Add(n.opTimeout())}
+	return undo(ctx, b, s.Key, s.Token)
+}
+
+func (n *cleanNode) dial(ctx context.Context) (redis.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, n.opTimeout())
+	defer cancel()
+	return n.source.dial(ctx)
+}
+
+// HangUp closes the connection, if there is one.
+func (n *cleanNode) HangUp() {
+	if n.conn != nil {
+		_ = n.conn.Close()
+		n.conn = nil
+		n.conns.Add(-1)
 	}
 }
 
@@ -223,40 +118,4 @@ func undo(ctx context.Context, c redis.Conn, key, token string) error {
 		}
 	}
 	return err
-}
-
-func (l *core) dialStray(ctx context.Context) (redis.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.opTimeout())
-	defer cancel()
-	return l.home.source.dial(ctx)
-}
-
-// cleaned notes and tells how a try ended.
-func (l *core) cleaned(s *stray, err error) {
-	s.judge(err, time.Now(), l.opTimeout())
-	if err == nil {
-		l.by.freed(s.key)
-	}
-	if !isGone(err) {
-		l.observer.outcome(s.ctx, s.key, "clean up", err)
-	}
-}
-
-// isGone reports whether a try of a clean-up says that the token is not in the key.
-func isGone(err error) bool {
-	return err == nil || errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict)
-}
-
-// judge decides when to try again.
-func (s *stray) judge(err error, now time.Time, apart time.Duration) {
-	switch {
-	case isGone(err):
-		s.over, s.confirmed, s.failures = s.confirmed, true, 0
-		s.next = now.Add(apart)
-	case !fault.Transient(err):
-		s.over = true // refused for good: nothing can be done here
-	default:
-		s.failures++
-		s.next = now.Add(min(apart<<min(s.failures-1, 6), time.Minute))
-	}
 }

@@ -70,15 +70,15 @@ var mutants = []mutant{
 		tests: "TestVerbsRefuseBadInputBeforeAnyIO",
 	},
 	{
-		name: "clean-up with the ended ctx", in: "Lock.oweFrom",
-		old:   "context.WithCancel(context.Background())",
-		new:   "context.WithCancel(past)",
+		name: "clean-up with the ended ctx", in: "cleanNode.Remove",
+		old:   "	if n.Apart() {",
+		new:   "	ctx = s.Context\n	if n.Apart() {",
 		tests: "TestAcquireThatGivesUpIsCleanedUpThoughItsContextHasEnded",
 	},
 	{
-		name: "clean-up on the pool's connection", in: "core.dialStray",
-		old:   `	return l.home.source.dial(ctx)`,
-		new:   `	return l.home.source.get(ctx)`,
+		name: "clean-up on the pool's connection", in: "cleanNode.dial",
+		old:   "return n.source.dial(ctx)",
+		new:   "return n.source.get(ctx)",
 		tests: "TestCleanUpGoesAroundAnExhaustedPool",
 	},
 	{
@@ -208,17 +208,15 @@ var mutants = []mutant{
 		tests: "TestReleaseTriesTwice",
 	},
 	{
-		name: "clean-up confirmed once only", in: "stray.judge",
+		name: "clean-up confirmed once only", in: "cleanup.Stray.tried",
 		old:   "s.over, s.confirmed, s.failures = s.confirmed, true, 0",
 		new:   "s.over, s.confirmed, s.failures = true, true, 0",
 		tests: "TestSetThatIsCarriedOutAfterTheFirstConfirmationIsRemovedByTheSecond",
 	},
 	{
-		name: "clean-up gives up at the first failure", in: "stray.judge",
-		old: `	case !fault.Transient(err):
-		s.over = true`,
-		new: `	case err != nil:
-		s.over = true`,
+		name: "clean-up gives up at the first failure", in: "readRemoval",
+		old:   "case !fault.Transient(err):",
+		new:   "case err != nil:",
 		tests: "TestCleanUpIsTriedAgainUntilTheServerAnswers",
 	},
 	{
@@ -372,9 +370,9 @@ var mutants = []mutant{
 		tests: "TestSendThatKillsTheConnectionIsUnknown",
 	},
 	{
-		name: "clean-up by ReleaseWith", in: "core.cleanAlone",
-		old:   "return undo(ctx, c, s.key, s.token)",
-		new:   "return l.by.(*plain).releaseWith(ctx, c, s.key, s.token)",
+		name: "clean-up by ReleaseWith", in: "cleanNode.Remove",
+		old:   "	return undo(ctx, b, s.Key, s.Token)\n",
+		new:   "	return n.by.(*plain).releaseWith(ctx, b, s.Key, s.Token)\n",
 		tests: "TestUndoingAnAcquireNeverCallsReleaseWith",
 	},
 	{

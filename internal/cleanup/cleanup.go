@@ -1,0 +1,271 @@
+// Package cleanup removes what tries without a reply may have left on servers. It is the engine of a Locker's clean-up in the
+// background. It sends nothing by itself, and knows neither Redis nor a Locker.
+//
+// A Stray is a token that a try may have left in a key, or may still put there: its command was sent, and no reply came. It is
+// removed, again and again, until the node has confirmed twice, a Bound apart, that it is not there, or until its ttl must be over.
+// Strays are kept by node: one goroutine for each node that has some, so that a node which hangs delays nobody else's.
+//
+// What can go wrong: the lost command is carried out after the first confirmation: the second finds the token. After the second: the
+// key lives for one ttl, with nobody as its holder. The node is away: tried until the ttl is over. This process dies: one ttl.
+package cleanup
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/redigolock/redigolock/internal/wait"
+)
+
+const (
+	maxApart  = 8 // strays that are removed at a time where each needs a connection of its own
+	longPause = time.Minute
+)
+
+// A Stray is a token that may be in a key.
+type Stray struct {
+	Key, Token string
+	Context    context.Context // of the try, for Env.Told; its end does not matter
+	Next       time.Time       // when to try next
+	Until      time.Time       // its ttl is over, whenever the lost command is carried out
+
+	confirmed bool // the node has said once that it is not there
+	over      bool // nothing is left to do
+	failures  int  // in a row
+}
+
+// A Node is where strays may be.
+type Node interface {
+	// Apart reports whether each stray needs a connection of its own. Then Remove is called on several goroutines.
+	Apart() bool
+	// Remove deletes the key if it carries the token. It may keep a connection for the next call, until HangUp.
+	Remove(ctx context.Context, s *Stray) error
+	HangUp()
+}
+
+// An Answer is what the error of Node.Remove says.
+type Answer int
+
+const (
+	Failed  Answer = iota // it is not known: try again
+	Gone                  // the token is not in the key, or was just deleted
+	Refused               // for good
+)
+
+// An Env is what a Cleaner needs of its owner.
+type Env struct {
+	Bound func() time.Duration          // of a try; and the time between two confirmations
+	Read  func(err error) Answer        // of Node.Remove
+	Told  func(s *Stray, removed error) // after each try, without the mutex
+}
+
+// A Cleaner removes strays. Its goroutines live only while there are some. It must not be copied.
+type Cleaner struct {
+	env Env
+
+	mu      sync.Mutex // protects what follows, and all lines; taken for moments only, and nothing else is called under it
+	lines   []*line    // of each node that has had a stray
+	drained bool       // Close no longer waits: what is added now gets one try
+}
+
+// A line has the strays of a node.
+type line struct {
+	c      *Cleaner
+	node   Node
+	strays []*Stray
+	stop   context.CancelFunc // ends the goroutine; nil while there is none
+	ended  chan struct{}      // closed when the goroutine has ended
+	added  chan struct{}      // capacity 1
+}
+
+// Init must be called first.
+func (c *Cleaner) Init(env Env) { c.env = env }
+
+// Add leaves a stray at a node to the Cleaner. One whose Until is over before its Next is forgotten.
+func (c *Cleaner) Add(node Node, s Stray) {
+	if s.Next.After(s.Until) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.lineOf(node)
+	n.strays = append(n.strays, &s)
+	if n.stop != nil {
+		wait.Wake(n.added)
+		return
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop, n.ended, n.added = stop, make(chan struct{}), make(chan struct{}, 1)
+	if c.drained {
+		time.AfterFunc(c.env.Bound(), stop)
+	}
+	go n.run(ctx, n.added, n.ended)
+}
+
+// lineOf is the line of a node. The caller holds mu.
+func (c *Cleaner) lineOf(node Node) *line {
+	for _, n := range c.lines {
+		if n.node == node {
+			return n
+		}
+	}
+	n := &line{c: c, node: node}
+	c.lines = append(c.lines, n)
+	return n
+}
+
+// Owed is how many strays there are.
+func (c *Cleaner) Owed() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, x := range c.lines {
+		n += len(x.strays)
+	}
+	return n
+}
+
+// Running reports whether there is a goroutine.
+func (c *Cleaner) Running() bool {
+	stops, _ := c.running()
+	return len(stops) > 0
+}
+
+// running are the goroutines.
+func (c *Cleaner) running() (stops []context.CancelFunc, ends []<-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.lines {
+		if n.stop != nil {
+			stops, ends = append(stops, n.stop), append(ends, n.ended)
+		}
+	}
+	return stops, ends
+}
+
+// Close waits until all is removed, for so long at most, and then ends what goes on.
+func (c *Cleaner) Close(most time.Duration) {
+	c.mu.Lock()
+	c.drained = true
+	c.mu.Unlock()
+	stops, ends := c.running()
+	if len(stops) == 0 {
+		return
+	}
+	wait.For(most, ends...)
+	for _, stop := range stops {
+		stop()
+	}
+	wait.For(c.env.Bound(), ends...) // whatever it waits for ends with its context, but for a dial that ignores that
+}
+
+// run is the goroutine. If whoever it calls ends it, another goes on.
+func (n *line) run(ctx context.Context, added <-chan struct{}, ended chan<- struct{}) {
+	over := false
+	defer func() {
+		if over {
+			close(ended)
+		} else {
+			go n.run(ctx, added, ended)
+		}
+	}()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-added:
+		case <-ctx.Done():
+		}
+		n.removeAll(ctx, n.due())
+		next, more := n.next(ctx)
+		if over = !more; over {
+			return
+		}
+		timer.Reset(time.Until(next))
+	}
+}
+
+// due are the strays to try now.
+func (n *line) due() (due []*Stray) {
+	now := time.Now()
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	for _, s := range n.strays {
+		if !s.Next.After(now) {
+			due = append(due, s)
+		}
+	}
+	return due
+}
+
+// next forgets what nothing can be done about any more, and says when the next stray is due. It says no more if none is left or ctx
+// has ended, and then the goroutine has been signed off under mu, so that the next stray starts a new one.
+func (n *line) next(ctx context.Context) (next time.Time, more bool) {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	now := time.Now()
+	var left []*Stray
+	for _, s := range n.strays {
+		if s.over || now.After(s.Until) || ctx.Err() != nil {
+			continue
+		}
+		left = append(left, s)
+		if next.IsZero() || s.Next.Before(next) {
+			next = s.Next
+		}
+	}
+	n.strays = left
+	if len(left) == 0 {
+		n.stop()
+		n.stop = nil
+	}
+	return next, len(left) > 0
+}
+
+// removeAll tries each of due once. Only the goroutine and those it waits for touch what it changes.
+func (n *line) removeAll(ctx context.Context, due []*Stray) {
+	if len(due) == 0 {
+		return
+	}
+	defer n.node.HangUp()
+	if !n.node.Apart() {
+		for _, s := range due {
+			n.remove(ctx, s)
+		}
+		return
+	}
+	places := make(chan struct{}, maxApart)
+	var all sync.WaitGroup
+	for _, s := range due {
+		places <- struct{}{}
+		all.Go(func() {
+			defer func() { <-places }()
+			n.remove(ctx, s)
+		})
+	}
+	all.Wait()
+}
+
+// remove tries to remove one, and tells how that ended.
+func (n *line) remove(ctx context.Context, s *Stray) {
+	err := ctx.Err()
+	if err == nil {
+		err = n.node.Remove(ctx, s)
+	}
+	s.tried(n.c.env.Read(err), time.Now(), n.c.env.Bound())
+	n.c.env.Told(s, err)
+}
+
+// tried decides when to try again.
+func (s *Stray) tried(a Answer, now time.Time, apart time.Duration) {
+	switch a {
+	case Gone:
+		s.over, s.confirmed, s.failures = s.confirmed, true, 0
+		s.Next = now.Add(apart)
+	case Refused:
+		s.over = true
+	default:
+		s.failures++
+		s.Next = now.Add(min(apart<<min(s.failures-1, 6), longPause))
+	}
+}

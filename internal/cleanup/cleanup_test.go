@@ -1,0 +1,218 @@
+package cleanup_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redigolock/redigolock/internal/cleanup"
+)
+
+const bound = time.Second
+
+var (
+	errAway    = errors.New("it is away")
+	errRefused = errors.New("refused for good")
+)
+
+// A node notes what it is asked, and answers as remove says.
+type node struct {
+	mu     sync.Mutex // protects what follows
+	remove func(ctx context.Context, s *cleanup.Stray) error
+	apart  bool
+	asked  map[string][]time.Time
+	now    int // calls of Remove
+	most   int // of those, at a time
+	hungUp int
+}
+
+func newNode(remove func(ctx context.Context, s *cleanup.Stray) error) *node {
+	return &node{remove: remove, asked: map[string][]time.Time{}}
+}
+
+// gone is the answer of a node where nothing is left.
+func gone(context.Context, *cleanup.Stray) error { return nil }
+
+// hangs is that of one which answers nothing.
+func hangs(ctx context.Context, _ *cleanup.Stray) error {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	<-ctx.Done()
+	return errAway
+}
+
+func (n *node) Apart() bool { return n.apart }
+
+func (n *node) Remove(ctx context.Context, s *cleanup.Stray) error {
+	n.mu.Lock()
+	n.asked[s.Key] = append(n.asked[s.Key], time.Now())
+	n.now++
+	n.most = max(n.most, n.now)
+	n.mu.Unlock()
+	defer func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.now--
+	}()
+	return n.remove(ctx, s)
+}
+
+func (n *node) HangUp() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.hungUp++
+}
+
+// counts are how many tries there were at a time, and how often it hung up.
+func (n *node) counts() (most, hungUp int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.most, n.hungUp
+}
+
+func (n *node) times(key string) []time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.asked[key])
+}
+
+// test runs in a bubble, whose end sees that no goroutine is left. told has the errors by their keys.
+func test(t *testing.T, f func(t *testing.T, c *cleanup.Cleaner, told map[string][]error)) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		told, c := map[string][]error{}, &cleanup.Cleaner{}
+		c.Init(cleanup.Env{
+			Bound: func() time.Duration { return bound },
+			Read: func(err error) cleanup.Answer {
+				switch err {
+				case nil:
+					return cleanup.Gone
+				case errRefused:
+					return cleanup.Refused
+				}
+				return cleanup.Failed
+			},
+			Told: func(s *cleanup.Stray, err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				told[s.Key] = append(told[s.Key], err)
+			},
+		})
+		f(t, c, told)
+		synctest.Wait()
+		if c.Running() || c.Owed() > 0 {
+			t.Errorf("%d are owed at the end", c.Owed())
+		}
+	})
+}
+
+func stray(key string, left time.Duration) cleanup.Stray {
+	now := time.Now()
+	return cleanup.Stray{Key: key, Token: "token", Next: now, Until: now.Add(left)}
+}
+
+func TestStrayIsRemovedUntilItIsConfirmedTwice(t *testing.T) {
+	test(t, func(t *testing.T, c *cleanup.Cleaner, told map[string][]error) {
+		answers := []error{errAway, errAway, nil, errAway, nil}
+		n := newNode(func(context.Context, *cleanup.Stray) error {
+			err := answers[0]
+			answers = answers[1:]
+			return err
+		})
+		begin := time.Now()
+		c.Add(n, stray("key", time.Hour))
+		time.Sleep(time.Minute)
+		var after []time.Duration
+		for _, at := range n.times("key") {
+			after = append(after, at.Sub(begin))
+		}
+		if want := []time.Duration{0, bound, 3 * bound, 4 * bound, 5 * bound}; !slices.Equal(after, want) {
+			t.Errorf("tried after %v, not %v", after, want)
+		}
+		synctest.Wait()
+		if _, hungUp := n.counts(); len(told["key"]) != 5 || hungUp != 5 {
+			t.Errorf("told %v, hung up %d times", told["key"], hungUp)
+		}
+	})
+}
+
+func TestStrayIsForgottenWhenItIsRefusedOrItsTimeIsOver(t *testing.T) {
+	test(t, func(t *testing.T, c *cleanup.Cleaner, _ map[string][]error) {
+		away := newNode(func(context.Context, *cleanup.Stray) error { return errAway })
+		never := newNode(func(context.Context, *cleanup.Stray) error { return errRefused })
+		c.Add(away, stray("key", 10*time.Second))
+		c.Add(never, stray("key", time.Hour))
+		late := stray("late", time.Second)
+		late.Next = late.Until.Add(time.Millisecond)
+		c.Add(never, late)
+		time.Sleep(16 * time.Second)
+		if n := len(away.times("key")); n != 5 { // after 0, 1, 3, 7 and 15 s
+			t.Errorf("the node that is away was asked %d times", n)
+		}
+		if n, m := len(never.times("key")), len(never.times("late")); n != 1 || m != 0 {
+			t.Errorf("the node that refuses was asked %d times, and %d times when it was too late", n, m)
+		}
+	})
+}
+
+func TestNodeThatHangsCostsNoOtherNodesStrays(t *testing.T) {
+	test(t, func(t *testing.T, c *cleanup.Cleaner, _ map[string][]error) {
+		ill, good := newNode(hangs), newNode(gone)
+		for i := range 20 {
+			c.Add(ill, stray(fmt.Sprint("key", i), 30*time.Second))
+		}
+		begin := time.Now()
+		c.Add(good, stray("key", 30*time.Second))
+		time.Sleep(2 * bound)
+		if at := good.times("key"); len(at) != 2 || at[0] != begin || at[1] != begin.Add(bound) {
+			t.Errorf("it was asked at %v", at)
+		}
+		time.Sleep(2 * time.Minute)
+		if most, _ := ill.counts(); most != 1 {
+			t.Errorf("%d tries at a time on one connection", most)
+		}
+	})
+}
+
+func TestStraysThatAreApartShareThePlaces(t *testing.T) {
+	test(t, func(t *testing.T, c *cleanup.Cleaner, _ map[string][]error) {
+		n := newNode(func(context.Context, *cleanup.Stray) error { time.Sleep(100 * time.Millisecond); return nil })
+		n.apart = true
+		for i := range 20 {
+			c.Add(n, stray(fmt.Sprint("key", i), time.Minute))
+		}
+		time.Sleep(time.Minute)
+		if most, _ := n.counts(); most != 8 || len(n.times("key19")) != 2 {
+			t.Errorf("%d at a time, and the last was asked %d times", most, len(n.times("key19")))
+		}
+	})
+}
+
+func TestCloseWaitsForAllNodesTogetherAndThenEndsThem(t *testing.T) {
+	test(t, func(t *testing.T, c *cleanup.Cleaner, _ map[string][]error) {
+		c.Close(time.Hour) // there is nothing
+		for range 3 {
+			c.Add(newNode(hangs), stray("key", time.Hour))
+		}
+		begin := time.Now()
+		c.Close(3 * bound)
+		if took := time.Since(begin); took != bound { // after it was closed once, each stray has one try
+			t.Errorf("it took %v", took)
+		}
+	})
+	test(t, func(t *testing.T, c *cleanup.Cleaner, _ map[string][]error) {
+		for range 3 {
+			c.Add(newNode(hangs), stray("key", time.Hour))
+		}
+		begin := time.Now()
+		c.Close(3 * bound)
+		if took := time.Since(begin); took != 3*bound {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
