@@ -318,19 +318,21 @@ func TestNothingIsSentForALockReleasedWhileTheRenewerDials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		pool := newGatedPool(r.proxy.Pool())
-		r.locker.Pool, r.locker.OpTimeout = pool, shortOp
+		r.locker.Pool, r.locker.OpTimeout = pool, 10*time.Second
 		k, other := r.due("key", 10*time.Minute), r.due("other", 10*time.Minute)
 		before := []time.Time{other.Deadline()}
 		pool.armed.Store(true)
 		k.KeepAlive(bg)
 		receive(t, "the renewer dials", pool.waiting)
-		r.ok(k.Release(bg)) // gives up the wait after OpTimeout: the dial ignores all bounds
-		index := len(r.proxy.Requests())
 		other.KeepAlive(bg)
+		released := make(chan error, 1)
+		go func() { released <- k.Release(bg) }() // waits for the renewal
+		synctest.Wait()
 		close(pool.open)
+		r.ok(receive(t, "it is released", released))
 		r.renewedSince([]*redigolock.Lock{other}, before)
-		if found := r.mentions(index, k.Token()); len(found) > 0 {
-			t.Errorf("sent after Release: %v", found)
+		if found := r.extends(0, k.Token()); len(found) > 0 {
+			t.Errorf("renewed while it is released: %v", found)
 		}
 		r.ok(other.Release(bg))
 	})

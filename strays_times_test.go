@@ -144,13 +144,13 @@ func TestCleanUpThatIsRefusedForGoodEnds(t *testing.T) {
 						}
 					},
 				}})
-				loseKey(t, s, l, "key", time.Hour)
 				s.Rule(func(q sim.Request) sim.Action {
 					if q.Verb == "release" {
 						return sim.Refuse("OOM command not allowed when used memory > 'maxmemory'.")
 					}
 					return sim.Pass()
 				})
+				loseKey(t, s, l, "key", time.Hour)
 				time.Sleep(10 * time.Minute)
 				if n := s.Count("release"); n != 1 {
 					t.Errorf("%d releases were sent", n)
