@@ -227,7 +227,6 @@ func inspectHolder(ctx context.Context, c redis.Conn, h *crowd.Holder, key strin
 	case errors.Is(err, ErrConflict):
 		return err
 	case err != nil || !info.Held: // not allowed, or free by now: the next try will tell
-		h.Until = time.Time{}
 		return held
 	}
 	h.Until = now.Add(info.TTL)

@@ -64,7 +64,7 @@ func (n *node) askBy(ctx context.Context, k *Lock, verb string, by time.Time, f 
 }
 
 // answered reports whether err says what the server said, and not that it could not be asked.
-func answered(err error) bool { return !errors.Is(err, ErrUnknown) && !fault.Transient(err) }
+func answered(err error) bool { return !fault.Transient(err) }
 
 // exchange runs f on a connection that the pool lends, and returns the time just before f sent anything. OpTimeout bounds
 // both; the exchange takes most, at the most.
