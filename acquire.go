@@ -83,7 +83,7 @@ func (p *plain) try(ctx context.Context, k *Lock, h *crowd.Holder, most time.Dur
 		return err
 	})
 	switch {
-	case k.conn.mayAskAgain(ctx, err):
+	case k.conn.MayAskAgain(ctx, err):
 		p.observer.outcome(ctx, k.key, "acquire", err)
 		err = p.tryAgain(ctx, k, start, err)
 	case errors.Is(err, ErrUnknown), errors.Is(err, errUnread):
@@ -123,7 +123,7 @@ func (p *plain) tryAgain(ctx context.Context, k *Lock, first time.Time, lost err
 	case err == nil && !extended.IsZero():
 		return p.won(ctx, k, extended)
 	case err == nil && (earlier || passed(p.now(), deadline(first, k.ttl))):
-		return p.adopt(ctx, k, nil, k.conn.end())
+		return p.adopt(ctx, k, nil, k.conn.Ends())
 	case err == nil:
 		return p.won(ctx, k, first)
 	case answered(err), errors.Is(err, ErrHeld):

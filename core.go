@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // A core is what all kinds of lockers have in common: their settings, their clock, the locks that are held and kept alive,
@@ -26,7 +27,7 @@ type core struct {
 	conns   atomic.Int64 // of its own
 	owed    atomic.Int64 // what the discipline itself is to remove in the background
 	held    heldSet
-	ttl     atomic.Pointer[boxedTTL] // of the newest handle: most have the same
+	ttl     atomic.Pointer[wire.TTL] // of the newest handle: most have the same
 	tokens  tokens
 
 	closing  closing
@@ -120,11 +121,11 @@ func (c *core) check(ctx context.Context, w want) error {
 // handle makes the handle of what is to be obtained. The token serves the whole call.
 func (c *core) handle(w want, token string) *Lock {
 	k := &Lock{core: c, key: w.key, token: token, ttl: w.ttl}
-	k.conn.key, k.conn.token = w.key, token
-	k.conn.ttl = c.ttl.Load()
-	if b := k.conn.ttl; b == nil || b.ttl != w.ttl {
-		k.conn.ttl = boxTTL(w.ttl)
-		c.ttl.Store(k.conn.ttl)
+	k.conn.Key, k.conn.Token = w.key, token
+	k.conn.TTL = c.ttl.Load()
+	if b := k.conn.TTL; b == nil || b.TTL != w.ttl {
+		k.conn.TTL = wire.BoxTTL(w.ttl)
+		c.ttl.Store(k.conn.TTL)
 	}
 	return k
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/renewal"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // A discipline is how the locks of a core are taken, renewed and given back: by trying (plain.go), or in a queue (fair.go).
@@ -58,7 +59,7 @@ type want struct {
 // An extension is the script that extends locks: KEYS and ARGV are those of all locks, one after the other, ARGV ends for
 // each with its token and the ttl in ms.
 type extension struct {
-	script *script
+	script *wire.Script
 	most   int                             // how many locks it extends at a time
 	keys   int                             // of each lock
 	add    func(args []any, k *Lock) []any // adds a lock's KEYS, and what stands before all tokens

@@ -11,6 +11,7 @@ import (
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/groupcommit"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // SetClock replaces the clock that a Locker judges validity by. It must be called before the Locker is used.
@@ -37,32 +38,32 @@ var (
 
 // ScriptNames tells by its hash which script an EVALSHA runs, for tests that look at the requests of a Proxy.
 var ScriptNames = map[any]string{
-	scriptSetNX.hash:   "setnx",
-	scriptVerify.hash:  "verify",
-	scriptExtend.hash:  "extend",
-	scriptRelease.hash: "release",
-	scriptLeave.hash:   "leave",
-	scriptFence.hash:   "fence",
-	scriptInspect.hash: "inspect",
+	scriptSetNX.Digest:   "setnx",
+	scriptVerify.Digest:  "verify",
+	scriptExtend.Digest:  "extend",
+	scriptRelease.Digest: "release",
+	scriptLeave.Digest:   "leave",
+	scriptFence.Digest:   "fence",
+	scriptInspect.Digest: "inspect",
 
-	scriptInspectFair.hash: "inspectfair",
+	scriptInspectFair.Digest: "inspectfair",
 
-	scriptTry.hash:        "try",
-	scriptEnter.hash:      "enter",
-	scriptRel.hash:        "rel",
-	scriptPoke.hash:       "poke",
-	scriptQuit.hash:       "quit",
-	scriptFairExtend.hash: "fairextend",
+	scriptTry.Digest:        "try",
+	scriptEnter.Digest:      "enter",
+	scriptRel.Digest:        "rel",
+	scriptPoke.Digest:       "poke",
+	scriptQuit.Digest:       "quit",
+	scriptFairExtend.Digest: "fairextend",
 }
 
 // FairScripts are the texts of the scripts of Locker.Fair.
 var FairScripts = map[string]string{
-	"try":    scriptTry.src.(string),
-	"enter":  scriptEnter.src.(string),
-	"rel":    scriptRel.src.(string),
-	"poke":   scriptPoke.src.(string),
-	"quit":   scriptQuit.src.(string),
-	"extend": scriptFairExtend.src.(string),
+	"try":    scriptTry.Text.(string),
+	"enter":  scriptEnter.Text.(string),
+	"rel":    scriptRel.Text.(string),
+	"poke":   scriptPoke.Text.(string),
+	"quit":   scriptQuit.Text.(string),
+	"extend": scriptFairExtend.Text.(string),
 }
 
 // ScriptTexts are the texts of all scripts by their names.
@@ -70,8 +71,8 @@ var ScriptTexts = scriptTexts
 
 // What the tests of the verbs look at from inside.
 var (
-	ScriptSetNX  = scriptSetNX.src.(string)
-	ScriptExtend = scriptExtend.src.(string)
+	ScriptSetNX  = scriptSetNX.Text.(string)
+	ScriptExtend = scriptExtend.Text.(string)
 	ServerError  = fault.Refused
 	Transient    = fault.Transient
 	HolderOf     = holderOf
@@ -244,10 +245,8 @@ func HeldPlaces(l *Locker) int {
 // OpTimeout.
 func DoBounded(ctx context.Context, c redis.Conn, timeout time.Duration, cmd string, args ...any) (any, error) {
 	var replies [1]any
-	end := cutOnCancel(ctx, c)
-	err := exchange(c, timeout, []request{{cmd, args}}, replies[:])
-	end()
-	return replies[0], err
+	res := wire.Exchange(ctx, wire.BoundBy(c, time.Now().Add(timeout)), []wire.Request{{Cmd: cmd, Args: args}}, replies[:])
+	return replies[0], res.Err
 }
 
 // FillFair makes the slots of n locks that a fair Locker holds for so long. SweepFair sweeps them.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // Extend makes the lock last at least ttl from now, if the key carries the token. It never creates the key, and
@@ -23,9 +25,9 @@ func extend(ctx context.Context, c redis.Conn, key, token string, ttl time.Durat
 	if err := checkTTLCall(ctx, c, verb, key, token, ttl); err != nil {
 		return 0, err
 	}
-	args := scriptExtend.room(c, 3)
-	args[2], args[3], args[4] = boxed(c, key), boxed(c, token), millis(c, ttl)
-	reply, err := scriptExtend.run(ctx, c, verb, key, args)
+	args := scriptExtend.Args(c, 3)
+	args[2], args[3], args[4] = wire.Boxed(c, key), wire.Boxed(c, token), wire.Millis(c, ttl)
+	reply, err := eval(ctx, c, verb, key, scriptExtend, args)
 	if err != nil {
 		return 0, err
 	}

@@ -62,7 +62,7 @@ type waiter struct {
 
 func newFair(n *node, c Cohort) *fair {
 	l := &fair{node: n, cohort: c}
-	l.extends = extension{script: &scriptFairExtend, most: 1, keys: 2, add: l.addTo}
+	l.extends = extension{script: scriptFairExtend, most: 1, keys: 2, add: l.addTo}
 	return l
 }
 
@@ -306,7 +306,7 @@ func (s *slot) replaceTry(ctx context.Context, k *Lock) {
 	defer f.mu.Unlock()
 	s.tryLost(ctx, k)
 	k.token = s.l.newToken()
-	k.conn.token = k.token
+	k.conn.Token = k.token
 }
 
 // heldBy is the error of a TryAcquire that was told who has the lock.

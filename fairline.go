@@ -11,6 +11,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // A line is the subscription of a fair Locker: one connection for the channels of all its slots, with two goroutines, of
@@ -74,7 +75,7 @@ func (n *line) renew() {
 // hangUp lets a Receive on another goroutine return.
 func hangUp(c redis.Conn) {
 	if cc, ok := c.(redis.ConnWithContext); ok {
-		cut(cc)
+		wire.Cut(cc)
 		return
 	}
 	_ = c.Close()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // A fairReply is what all scripts but EXTEND reply.
@@ -34,7 +35,7 @@ func (s *slot) work(cmd fairqueue.Command) {
 }
 
 // perform sends a command, on b or a borrowed connection, and has the slot go by the reply.
-func (l *fair) perform(ctx context.Context, s *slot, cmd *fairqueue.Command, b *boundConn) (fairReply, error) {
+func (l *fair) perform(ctx context.Context, s *slot, cmd *fairqueue.Command, b *wire.Bound) (fairReply, error) {
 	r, err := l.sendAndGoBy(ctx, s, cmd, b)
 	if err == nil && r.Said == fairqueue.Held && l.observer != nil && (cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter) {
 		l.observer.contended(ctx, s.key, &HeldError{Key: s.key, Holder: holderOf(r.Holder), TTL: max(r.Left, 0)})
@@ -45,7 +46,7 @@ func (l *fair) perform(ctx context.Context, s *slot, cmd *fairqueue.Command, b *
 
 // sendAndGoBy sends a command, and has the slot go by what became of it, also if the user's code panics meanwhile, in a pool, a
 // connection or an Observer: then its outcome is unknown.
-func (l *fair) sendAndGoBy(ctx context.Context, s *slot, cmd *fairqueue.Command, b *boundConn) (r fairReply, err error) {
+func (l *fair) sendAndGoBy(ctx context.Context, s *slot, cmd *fairqueue.Command, b *wire.Bound) (r fairReply, err error) {
 	var start time.Time
 	returned := false
 	defer func() {
@@ -95,7 +96,7 @@ func outcomeOf(ctx context.Context, err error) (o fairqueue.Outcome) {
 }
 
 // send sends a command and reads its reply. start is the time just before the send.
-func (l *fair) send(ctx context.Context, s *slot, cmd *fairqueue.Command, b *boundConn) (start time.Time, r fairReply, err error) {
+func (l *fair) send(ctx context.Context, s *slot, cmd *fairqueue.Command, b *wire.Bound) (start time.Time, r fairReply, err error) {
 	run := func(c redis.Conn) (err error) {
 		start = l.now()
 		if cmd.Kind == fairqueue.Check {
@@ -115,7 +116,7 @@ func (l *fair) send(ctx context.Context, s *slot, cmd *fairqueue.Command, b *bou
 		return start, r, err
 	}
 	if b == nil {
-		b = &boundConn{key: s.keyArg}
+		b = &wire.Bound{Key: s.keyArg}
 	}
 	_, err = l.exchange(ctx, b, verb, s.key, timeout, run)
 	return start, r, err
@@ -187,9 +188,9 @@ func (s *slot) run(ctx context.Context, c redis.Conn, cmd *fairqueue.Command) (f
 			args = append(args, cmd.Entry)
 		}
 	}
-	args[0], args[1], args[2], args[3], args[4] = script.hash, script.keys, s.keyArg, s.queueArg, s.l.shard()
+	args[0], args[1], args[2], args[3], args[4] = script.Digest, script.Keys, s.keyArg, s.queueArg, s.l.shard()
 	verb := verbOfFair(cmd.Kind)
-	reply, err := script.run(ctx, c, verb, s.key, args)
+	reply, err := eval(ctx, c, verb, s.key, script, args)
 	if err != nil {
 		return fairReply{}, err
 	}
@@ -247,8 +248,8 @@ func (l *fair) extendOn(ctx context.Context, c redis.Conn, k *Lock, ttl time.Dur
 // extendToken extends a token's lock, and returns what is left.
 func (l *fair) extendToken(ctx context.Context, c redis.Conn, key, queue any, token string, ttl time.Duration) (time.Duration, error) {
 	s, name := scriptFairExtend, key.(string)
-	args := []any{s.hash, s.keys, key, queue, l.shard(), token, ttl.Milliseconds()}
-	reply, err := s.run(ctx, c, "extend", name, args)
+	args := []any{s.Digest, s.Keys, key, queue, l.shard(), token, ttl.Milliseconds()}
+	reply, err := eval(ctx, c, "extend", name, s, args)
 	if err != nil {
 		return 0, err
 	}
@@ -262,5 +263,5 @@ func (l *fair) extension() *extension { return &l.extends }
 // addTo adds what the script takes of a lock before its token.
 func (l *fair) addTo(args []any, k *Lock) []any {
 	queue, _ := sibling("extend", k.key, queueName) // check has asked
-	return append(args, k.conn.key, queue, l.shard())
+	return append(args, k.conn.Key, queue, l.shard())
 }

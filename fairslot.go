@@ -126,7 +126,7 @@ func (s *slot) lose(x fairqueue.Loss) {
 func (s *slot) grant(now time.Time, g fairqueue.Grant) {
 	k := g.Who.(*Lock)
 	k.token, k.most, k.acquired, k.deadline = g.Token, g.Most, now, g.Deadline
-	k.conn.key, k.conn.token = s.keyArg, g.Token
+	k.conn.Key, k.conn.Token = s.keyArg, g.Token
 	k.countHeld(now)
 	close(k.waiter.done)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // What goes over one connection of a line: two goroutines, of which attend sends and receive receives.
@@ -36,37 +37,37 @@ func (n *line) attend(c redis.Conn, broken <-chan struct{}) {
 }
 
 // requests takes what is to be sent. Channels are left first: one of them may be wanted again. The caller holds f.mu.
-func (n *line) requests(ping bool) (all []request) {
+func (n *line) requests(ping bool) (all []wire.Request) {
 	subscribe, unsubscribe := "SUBSCRIBE", "UNSUBSCRIBE"
 	if n.l.sharded {
 		subscribe, unsubscribe = "SSUBSCRIBE", "SUNSUBSCRIBE"
 	}
 	for _, channel := range n.leaving {
 		n.pending = append(n.pending, question{})
-		all = append(all, request{unsubscribe, []any{channel}})
+		all = append(all, wire.Request{Cmd: unsubscribe, Args: []any{channel}})
 	}
 	for _, s := range n.joining {
 		if s.q.Hearing() == fairqueue.Making && s.ask == 0 {
 			n.asks++
 			s.ask = n.asks
 			n.pending = append(n.pending, question{s.channel, s.ask})
-			all = append(all, request{subscribe, []any{s.channel}})
+			all = append(all, wire.Request{Cmd: subscribe, Args: []any{s.channel}})
 		}
 	}
 	n.joining, n.leaving = nil, nil
 	if ping {
 		n.pending = append(n.pending, question{})
-		all = append(all, request{"PING", nil})
+		all = append(all, wire.Request{Cmd: "PING"})
 	}
 	return all
 }
 
-func sendAll(c redis.Conn, requests []request) error {
+func sendAll(c redis.Conn, requests []wire.Request) error {
 	if len(requests) == 0 {
 		return nil
 	}
 	for _, r := range requests {
-		if err := c.Send(r.cmd, r.args...); err != nil {
+		if err := c.Send(r.Cmd, r.Args...); err != nil {
 			return err
 		}
 	}
@@ -78,7 +79,7 @@ func (n *line) receive(c redis.Conn, broken chan<- struct{}) {
 	defer close(broken)
 	f := n.l
 	for {
-		reply, err := receive(c, pingEvery+n.l.opTimeout())
+		reply, err := wire.Receive(c, pingEvery+n.l.opTimeout())
 		re, isReply := fault.Reply(err)
 		if err != nil && !isReply {
 			return

@@ -10,6 +10,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // fenceKept is how long a fencing counter outlives its last use. The server's clock is part of each number, so
@@ -37,9 +38,9 @@ func Fence(ctx context.Context, c redis.Conn, key, token string) (int64, error) 
 	if err != nil {
 		return 0, err
 	}
-	args := scriptFence.room(c, 4)
-	args[2], args[3], args[4], args[5] = boxed(c, key), counter, boxed(c, token), fenceKept.Milliseconds()
-	reply, err := scriptFence.run(ctx, c, verb, key, args)
+	args := scriptFence.Args(c, 4)
+	args[2], args[3], args[4], args[5] = wire.Boxed(c, key), counter, wire.Boxed(c, token), fenceKept.Milliseconds()
+	reply, err := eval(ctx, c, verb, key, scriptFence, args)
 	if err != nil {
 		return 0, err
 	}
@@ -69,9 +70,9 @@ func Guard(ctx context.Context, c redis.Conn, guard string, fence int64) error {
 	if err := checkGuard(ctx, c, verb, guard, fence); err != nil {
 		return err
 	}
-	args := scriptGuard.room(c, 2)
+	args := scriptGuard.Args(c, 2)
 	args[2], args[3] = guard, fence
-	reply, err := scriptGuard.run(ctx, c, verb, guard, args)
+	reply, err := eval(ctx, c, verb, guard, scriptGuard, args)
 	if err != nil {
 		return err
 	}
@@ -96,8 +97,8 @@ func GuardDo(ctx context.Context, c redis.Conn, guard string, fence int64, cmd, 
 	if err := checkGuarded(verb, cmd, key, len(args)); err != nil {
 		return nil, err
 	}
-	all := append(make([]any, 0, 6+len(args)), scriptGuardDo.hash, scriptGuardDo.keys, guard, key, fence, cmd)
-	reply, err := scriptGuardDo.run(ctx, c, verb, guard, append(all, args...))
+	all := append(make([]any, 0, 6+len(args)), scriptGuardDo.Digest, scriptGuardDo.Keys, guard, key, fence, cmd)
+	reply, err := eval(ctx, c, verb, guard, scriptGuardDo, append(all, args...))
 	if err != nil {
 		return nil, err
 	}

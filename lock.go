@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // A Lock is a lock that was obtained. It is safe for concurrent use.
@@ -26,7 +27,7 @@ type Lock struct {
 	ttl        time.Duration
 	acquired   time.Time // the basis of the acquire; MaxHold counts from it
 
-	conn boundConn // of the acquire and of the first try of the release; allocated with the handle
+	conn wire.Bound // of the acquire and of the first try of the release; allocated with the handle
 
 	mu       sync.Mutex // protects what follows; taken for moments only, never while anything is sent
 	deadline time.Time

@@ -3,13 +3,13 @@ package redigolock
 import (
 	"context"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // The Lua of the package: all but that of Locker.Fair, which is in luafair.go. There is none elsewhere. Rules that every
@@ -174,36 +174,11 @@ end
 // scriptTexts are the texts of all scripts by their names, which TestDigests compares with their digests.
 var scriptTexts = make(map[string]string)
 
-// A script is a Lua script with its arguments boxed once.
-type script struct{ src, hash, keys any }
-
 // newScript takes the digest from luadigests.go: to compute SHA-1 at start would panic under GODEBUG=fips140=only.
-func newScript(keys int, name, src string) script {
+func newScript(keys int, name, src string) *wire.Script {
 	src = strings.TrimSpace(src)
 	scriptTexts[name] = src
-	return script{src: src, hash: digests[name], keys: keys}
-}
-
-// room returns the argument list of an EVALSHA with space for n keys and arguments behind its head.
-func (s script) room(c redis.Conn, n int) []any {
-	args := argsOf(c, 2+n)
-	args[0], args[1] = s.hash, s.keys
-	return args
-}
-
-// run sends the script by its hash, and once more as text if the server does not know it: nothing was executed
-// then. args comes from room.
-func (s script) run(ctx context.Context, c redis.Conn, verb, key string, args []any) (any, error) {
-	reply, err := do(ctx, c, verb, key, "EVALSHA", args...)
-	if re, ok := err.(redis.Error); ok && fault.Word(re) == "NOSCRIPT" {
-		args = slices.Clone(args) // a connection may have recorded them
-		args[0] = s.src
-		reply, err = do(ctx, c, verb, key, "EVAL", args...)
-	}
-	if re, ok := err.(redis.Error); ok {
-		err = fault.Refused(verb, key, re)
-	}
-	return reply, err
+	return &wire.Script{Text: src, Digest: digests[name], Keys: keys}
 }
 
 // SetNXScript acquires a lock by a script of SETNX and PEXPIRE, the second approach of the articles: key = token
@@ -221,9 +196,9 @@ func SetNXScript(ctx context.Context, c redis.Conn, key, token string, ttl time.
 	if err := checkTTLCall(ctx, c, verb, key, token, ttl); err != nil {
 		return err
 	}
-	args := scriptSetNX.room(c, 3)
-	args[2], args[3], args[4] = boxed(c, key), boxed(c, token), millis(c, ttl)
-	reply, err := scriptSetNX.run(ctx, c, verb, key, args)
+	args := scriptSetNX.Args(c, 3)
+	args[2], args[3], args[4] = wire.Boxed(c, key), wire.Boxed(c, token), wire.Millis(c, ttl)
+	reply, err := eval(ctx, c, verb, key, scriptSetNX, args)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package redigolock
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -52,6 +51,9 @@ type muxState struct {
 const (
 	maxLanes = 1024
 
+	// pollsOfMux is how many waiters may ask at a time over each connection: who comes next waits for them.
+	pollsOfMux = 64
+
 	// muxDialTimeout is how long a dial goes on at least, also when all that waited for it have left: those that come next
 	// need it as well. A pool of NewPool ends it earlier by itself.
 	muxDialTimeout = 5 * time.Second
@@ -60,14 +62,13 @@ const (
 var (
 	errMuxBusy   = fmt.Errorf("%w: %w", fault.NotSent, fault.BusyPool)
 	errMuxClosed = fmt.Errorf("%w: %w", ErrClosed, fault.NotSent)
-	errLeft      = errors.New("mux: its caller left before the reply came")
 )
 
 // Get returns a connection, which one goroutine uses and closes in the end. That costs nothing: only its commands wait.
 func (m *Mux) Get() redis.Conn {
 	c, err := m.GetContext(context.Background())
 	if err != nil {
-		return &muxConn{err: err}
+		return groupcommit.NoConn(err)
 	}
 	return c
 }
@@ -83,8 +84,29 @@ func (m *Mux) GetContext(ctx context.Context) (redis.Conn, error) {
 	if m.engine().Closed() {
 		return nil, fmt.Errorf("%w: mux", ErrClosed)
 	}
-	return &muxConn{mux: m}, nil
+	return m.engine().Conn(), nil
 }
+
+// source is what the pool behind the Mux can do; nil: it has none.
+func (m *Mux) source() *source { return sourceOf(&m.state.source, m.Pool) }
+
+// newSource is what the Mux can do for a Locker, or for another Mux: it lends at once, and its pool dials.
+func (m *Mux) newSource() *source {
+	s := emptySource()
+	s.get, s.polls, s.check = m.GetContext, pollsOfMux*max(m.Conns, 1), m.check
+	s.lendNow = func() (redis.Conn, error) {
+		if err := m.check(); err != nil {
+			return nil, err
+		}
+		return m.engine().PooledConn(), nil
+	}
+	if s.behind = m.source(); s.behind != nil {
+		s.own = s.behind.own
+	}
+	return s
+}
+
+func (m *Mux) isNil() bool { return m == nil }
 
 // engine is the group, with what it needs of the Mux's pool.
 func (m *Mux) engine() *groupcommit.Group {
@@ -139,8 +161,8 @@ func (m *Mux) check() error {
 	case m.Conns < 0 || m.Conns > maxLanes:
 		return fault.Invalidf("mux", "Mux.Conns is %d, allowed are 0 to %d", m.Conns, maxLanes)
 	}
-	if src.mux != nil {
-		return src.mux.check()
+	if src.check != nil {
+		return src.check()
 	}
 	return nil
 }

@@ -284,7 +284,8 @@ func TestMuxConnectionThatAllHaveLeftIsCut(t *testing.T) {
 		for _, x := range calls {
 			x.check(t)
 		}
-		b.echo("next") // which the old connection would not answer
+		b.echo("next")  // which the old connection would not answer
+		synctest.Wait() // it is closed by a goroutine
 		if n := b.mux.Stats(); n != (redigolock.MuxStats{Conns: 1}) || b.server.Conns() != 1 {
 			t.Errorf("%+v, and %d connections", n, b.server.Conns())
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/renewal"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // A node is one place where the commands of a core go: a pool, as its source. This file is how a func, which is a verb or
@@ -50,9 +51,9 @@ func (n *node) ask(ctx context.Context, k *Lock, verb string, f func(redis.Conn)
 
 // askBy is ask that ends at by.
 func (n *node) askBy(ctx context.Context, k *Lock, verb string, by time.Time, f func(redis.Conn) error) (time.Time, error) {
-	b := &boundConn{key: k.conn.key, token: k.conn.token, ttl: k.conn.ttl}
+	b := &wire.Bound{Key: k.conn.Key, Token: k.conn.Token, TTL: k.conn.TTL}
 	start, err := n.exchangeBy(ctx, b, verb, k.key, time.Now(), by, n.opTimeout(), f)
-	if !b.mayAskAgain(ctx, err) {
+	if !b.MayAskAgain(ctx, err) {
 		return start, err
 	}
 	n.observer.outcome(ctx, k.key, verb, err)
@@ -68,37 +69,37 @@ func answered(err error) bool { return !fault.Transient(err) }
 
 // exchange runs f on a connection that the pool lends, and returns the time just before f sent anything. OpTimeout bounds
 // both; the exchange takes most, at the most.
-func (n *node) exchange(ctx context.Context, b *boundConn, verb, key string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
+func (n *node) exchange(ctx context.Context, b *wire.Bound, verb, key string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
 	now := time.Now()
 	return n.exchangeBy(ctx, b, verb, key, now, now.Add(n.opTimeout()), most, f)
 }
 
 // exchangeBy is exchange that ends at by.
-func (n *node) exchangeBy(ctx context.Context, b *boundConn, verb, key string, now, by time.Time, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
+func (n *node) exchangeBy(ctx context.Context, b *wire.Bound, verb, key string, now, by time.Time, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
 	if ctx.Err() != nil {
 		return start, fault.Failed(verb, key, fault.OfContext(ctx))
 	}
 	src := n.source
-	b.sent, b.forgets = false, src.mux != nil || src.tuned != nil
+	b.Borrow(src.forgets())
 	if err := n.lend(ctx, b, verb, key, now, by); err != nil {
 		return start, err
 	}
 	returned := false
 	defer func() {
-		b.takeBack(returned, err)
+		b.TakeBack(returned, err)
 		src.returned()
 	}()
 	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
 		return start, fault.Failed(verb, key, fault.OfContext(ctx))
 	}
-	if src.mux == nil { // a Mux lends at once
+	if src.lendNow == nil {
 		now = time.Now()
 	}
-	b.until(now, by, most)
+	b.Begin(now, by, most)
 	if start = now; n.clock != nil {
 		start = n.now()
 	}
-	err = b.outcome(ctx, verb, key, f(b))
+	err = b.Outcome(ctx, verb, key, f(b))
 	returned = true
 	if errors.Is(err, ErrUnknown) && (ctx.Err() == nil || time.Since(now) > n.opTimeout()/4) { // else its caller was impatient
 		src.doubt(now)
@@ -107,7 +108,7 @@ func (n *node) exchangeBy(ctx context.Context, b *boundConn, verb, key string, n
 }
 
 // lend has the pool lend a connection, at the latest by by.
-func (n *node) lend(ctx context.Context, b *boundConn, verb, key string, now, by time.Time) error {
+func (n *node) lend(ctx context.Context, b *wire.Bound, verb, key string, now, by time.Time) error {
 	limit, cancel := n.limit(ctx, now, by)
 	defer cancel()
 	err := n.source.lend(ctx, limit, b, verb, key)
@@ -119,21 +120,15 @@ func (n *node) lend(ctx context.Context, b *boundConn, verb, key string, now, by
 	return n.source.lend(ctx, exact, b, verb, key)
 }
 
-// mayAskAgain reports whether an exchange that ended with err may be repeated on another connection: its own has
-// broken, and there is time left.
-func (b *boundConn) mayAskAgain(ctx context.Context, err error) bool {
-	return errors.Is(err, ErrUnknown) && ctx.Err() == nil && time.Now().Before(b.end())
-}
-
 // askAgain repeats an exchange on a connection that was not idle, for as long as is left: a new one, or what the Mux uses
 // by now.
-func (n *node) askAgain(ctx context.Context, b *boundConn, verb string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
-	key, _ := b.key.(string)
-	if n.source.mux != nil {
-		return n.exchangeBy(ctx, b, verb, key, time.Now(), b.end(), most, f)
+func (n *node) askAgain(ctx context.Context, b *wire.Bound, verb string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
+	key, _ := b.Key.(string)
+	if n.source.lendNow != nil {
+		return n.exchangeBy(ctx, b, verb, key, time.Now(), b.Ends(), most, f)
 	}
-	token, _ := b.token.(string)
-	err = n.onFresh(ctx, verb, key, token, b.end(), most, func(c redis.Conn) error {
+	token, _ := b.Token.(string)
+	err = n.onFresh(ctx, verb, key, token, b.Ends(), most, func(c redis.Conn) error {
 		start = n.now()
 		return f(c)
 	})
@@ -163,16 +158,16 @@ func (n *node) onOwn(ctx context.Context, verb, key, token string, most time.Dur
 func (n *node) onOwnBy(ctx context.Context, verb, key, token string, by time.Time, most time.Duration, f func(redis.Conn) error) error {
 	limit, cancel := context.WithDeadline(ctx, by)
 	defer cancel()
-	b := &boundConn{key: key, token: token}
+	b := &wire.Bound{Key: key, Token: token}
 	if err := n.source.lendOwn(ctx, limit, b, verb, key); err != nil {
 		return err
 	}
 	n.conns.Add(1)
 	defer n.conns.Add(-1)
 	returned := false
-	defer func() { b.takeBack(returned, nil) }()
-	b.until(time.Now(), by, most)
-	err := b.outcome(ctx, verb, key, f(b))
+	defer func() { b.TakeBack(returned, nil) }()
+	b.Begin(time.Now(), by, most)
+	err := b.Outcome(ctx, verb, key, f(b))
 	returned = true
 	return err
 }
@@ -190,7 +185,7 @@ type sharedLimit struct {
 func (n *node) limit(ctx context.Context, now, by time.Time) (context.Context, context.CancelFunc) {
 	d := by.Sub(now)
 	switch {
-	case n.source.mux != nil:
+	case n.source.lendNow != nil:
 		return ctx, func() {}
 	case ctx != context.Background(), d != n.opTimeout():
 		return context.WithTimeout(ctx, d)

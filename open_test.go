@@ -49,11 +49,11 @@ func askedAt(t *testing.T, rawURL string) (addrs []string) {
 
 func TestOpenReadsTheSentinelsOfAURL(t *testing.T) {
 	for rawURL, want := range map[string][]string{
-		"redis-sentinel://h1?master=m":                          {"h1:26379"},
-		"redis-sentinel://h1:1,h2,h3:3?master=m":                {"h1:1", "h2:26379", "h3:3"},
-		"redis-sentinel://u:hunter2@h1:1,h2/3?master=my%20m":    {"h1:1", "h2:26379"},
-		"redis-sentinels://u:hun@ter2@h1,h2/?master=m":          {"h1:26379", "h2:26379"},
-		"redis-sentinel://[::1]:1,[fd00::2],127.0.0.1?master=m": {"127.0.0.1:26379", "[::1]:1", "[fd00::2]:26379"},
+		"redis-sentinel://h1?master=m":                                                        {"h1:26379"},
+		"redis-sentinel://h1:1,h2,h3:3?master=m":                                              {"h1:1", "h2:26379", "h3:3"},
+		"redis-sentinel://u:hunter2@h1:1,h2/3?master=my%20m":                                  {"h1:1", "h2:26379"},
+		"redis-sentinels://u:hun@ter2@h1,h2/?master=m":                                        {"h1:26379", "h2:26379"},
+		"redis-sentinel://[::1]:1,[fd00::2],127.0.0.1?master=m":                               {"127.0.0.1:26379", "[::1]:1", "[fd00::2]:26379"},
 		"redis-sentinel://h1,h2?sentinel_username=s&sentinel_password=hunter2%26%23&master=m": {"h1:26379", "h2:26379"},
 	} {
 		if got := askedAt(t, rawURL); !slices.Equal(got, want) {

@@ -78,10 +78,10 @@ func (p *plain) extendOn(ctx context.Context, c redis.Conn, k *Lock, ttl time.Du
 }
 
 var plainExtension = extension{
-	script: &scriptExtend,
+	script: scriptExtend,
 	most:   groupMost,
 	keys:   1,
-	add:    func(args []any, k *Lock) []any { return append(args, k.conn.key) },
+	add:    func(args []any, k *Lock) []any { return append(args, k.conn.Key) },
 }
 
 func (p *plain) extension() *extension { return &plainExtension }
@@ -144,7 +144,7 @@ func (p *plain) free(ctx context.Context, k *Lock, with ReleaseFunc) (err error)
 		return with(ctx, c, k.key, k.token)
 	})
 	p.tellRelease(ctx, k, err)
-	if err == nil || !fault.Transient(err) && !k.conn.notLent(err) {
+	if err == nil || !fault.Transient(err) && !k.conn.NotLent(err) {
 		return err
 	}
 	again := p.onFresh(ctx, "release", k.key, k.token, time.Now().Add(p.opTimeout()), p.opTimeout(), func(c redis.Conn) error {

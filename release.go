@@ -8,6 +8,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // Release deletes the key if it carries the token, in one script: the safe release of the articles. One's own lock
@@ -21,9 +22,9 @@ func Release(ctx context.Context, c redis.Conn, key, token string) error {
 	if err := checkTokenCall(ctx, c, verb, key, token); err != nil {
 		return err
 	}
-	args := scriptRelease.room(c, 2)
-	args[2], args[3] = boxed(c, key), boxed(c, token)
-	reply, err := scriptRelease.run(ctx, c, verb, key, args)
+	args := scriptRelease.Args(c, 2)
+	args[2], args[3] = wire.Boxed(c, key), wire.Boxed(c, token)
+	reply, err := eval(ctx, c, verb, key, scriptRelease, args)
 	if err != nil {
 		return err
 	}
@@ -35,9 +36,9 @@ func Release(ctx context.Context, c redis.Conn, key, token string) error {
 // then. It returns what Release returns.
 func leave(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 	const verb = "release"
-	args := scriptLeave.room(c, 3)
-	args[2], args[3], args[4] = boxed(c, key), boxed(c, token), ttl.Milliseconds()
-	reply, err := scriptLeave.run(ctx, c, verb, key, args)
+	args := scriptLeave.Args(c, 3)
+	args[2], args[3], args[4] = wire.Boxed(c, key), wire.Boxed(c, token), ttl.Milliseconds()
+	reply, err := eval(ctx, c, verb, key, scriptLeave, args)
 	if err != nil {
 		return err
 	}
@@ -60,8 +61,8 @@ func ReleaseTx(ctx context.Context, c redis.Conn, key, token string) error {
 	if err := checkTokenCall(ctx, c, verb, key, token); err != nil {
 		return err
 	}
-	args := argsOf(c, 1)
-	args[0] = boxed(c, key)
+	args := wire.Args(c, 1)
+	args[0] = wire.Boxed(c, key)
 	for range maxWatches {
 		if err := watchMine(ctx, c, verb, key, token, args); err != nil {
 			return err
@@ -77,9 +78,9 @@ func ReleaseTx(ctx context.Context, c redis.Conn, key, token string) error {
 // watchMine watches the key and opens the transaction if the key carries the token; else it leaves the connection as
 // it was. MULTI must be known to stand before DEL is sent: after a MULTI that was refused, DEL would be a bare DEL.
 func watchMine(ctx context.Context, c redis.Conn, verb, key, token string, args []any) error {
-	reqs := [...]request{{"WATCH", args}, {"GET", args}, {"MULTI", nil}}
+	reqs := [...]wire.Request{{Cmd: "WATCH", Args: args}, {Cmd: "GET", Args: args}, {Cmd: "MULTI"}}
 	var replies [3]any
-	if err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+	if _, err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
 		if refusal := firstError(verb, key, replies[:]); refusal != nil && errors.Is(err, ErrUnknown) {
 			return refusal // nothing was deleted
 		}
@@ -103,21 +104,21 @@ func watchMine(ctx context.Context, c redis.Conn, verb, key, token string, args 
 		undo = "UNWATCH"
 	}
 	if _, undoErr := do(ctx, c, verb, key, undo); undoErr != nil {
-		return unanswered(ctx, c, verb, key, undoErr) // its state is not known: it must not be used again
+		return spoilt(ctx, c, verb, key, undoErr) // its state is not known: it must not be used again
 	}
 	return err
 }
 
 // deleteWatched reports false if somebody touched the key since WATCH.
 func deleteWatched(ctx context.Context, c redis.Conn, verb, key string, args []any) (bool, error) {
-	reqs := [...]request{{"DEL", args}, {"EXEC", nil}}
+	reqs := [...]wire.Request{{Cmd: "DEL", Args: args}, {Cmd: "EXEC"}}
 	var replies [2]any
-	if err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+	if _, err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
 		if refusal := firstError(verb, key, replies[:]); refusal != nil && errors.Is(err, ErrUnknown) {
 			return false, refusal // a DEL that is refused makes EXEC fail
 		}
 		if !errors.Is(err, ErrUnknown) {
-			err = unanswered(ctx, c, verb, key, err) // it is inside MULTI: it must not be used again
+			err = spoilt(ctx, c, verb, key, err) // it is inside MULTI: it must not be used again
 		}
 		return false, err
 	}
@@ -158,12 +159,12 @@ func ReleaseNative(ctx context.Context, c redis.Conn, key, token string) error {
 	if err := checkTokenCall(ctx, c, verb, key, token); err != nil {
 		return err
 	}
-	args := argsOf(c, 5)
-	args[0], args[1], args[2] = boxed(c, key), ifeq, boxed(c, token)
+	args := wire.Args(c, 5)
+	args[0], args[1], args[2] = wire.Boxed(c, key), ifeq, wire.Boxed(c, token)
 	args[3], args[4] = args[0], args[2]
-	reqs := [...]request{{"DELEX", args[:3:3]}, {"DELIFEQ", args[3:]}}
+	reqs := [...]wire.Request{{Cmd: "DELEX", Args: args[:3:3]}, {Cmd: "DELIFEQ", Args: args[3:]}}
 	var replies [2]any
-	if err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+	if _, err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
 		if _, answered := replies[0].(int64); !answered || !errors.Is(err, ErrUnknown) {
 			return err
 		}

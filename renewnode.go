@@ -9,6 +9,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/renewal"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // groupMost is how many locks one request extends. A redis-server 7.0.15 does nothing else meanwhile, for 0.12 to 0.17
@@ -79,7 +80,7 @@ func (n *renewNode) Close() {
 // request refused; a server in cluster mode refuses keys of several slots; and a proxy that looks at the first key only
 // asks a server that does not have the others.
 func (n *renewNode) Extend(by time.Time, asks []renewal.Ask) error {
-	b := &boundConn{Conn: n.conn, deadline: by}
+	b := wire.BoundBy(n.conn, by)
 	ctx, cancel := context.WithDeadline(context.Background(), by) // ends a write, too, that no timeout of the user's ends
 	defer cancel()
 	n.pickAll(len(asks))
@@ -127,41 +128,31 @@ func (n *renewNode) ExtendAlone(x renewal.Lease, within time.Duration, own bool)
 	if now := time.Now(); own && n.source.canDial() {
 		v.Err = n.onOwnBy(ctx, "extend", k.key, k.token, now.Add(within), within, extend)
 	} else {
-		b := &boundConn{key: k.conn.key, token: k.conn.token, ttl: k.conn.ttl}
+		b := &wire.Bound{Key: k.conn.Key, Token: k.conn.Token, TTL: k.conn.TTL}
 		_, v.Err = n.exchangeBy(ctx, b, "extend", k.key, now, now.Add(within), within, extend)
 	}
 	return v
 }
 
-// send sends the renewals of the picked locks and reads their replies. A server that does not know the script
-// gets its text once, with one of the requests, and then all of them again: to extend a lock twice does no harm.
-func (n *renewNode) send(ctx context.Context, b *boundConn, asks []renewal.Ask, size int) error {
+// send sends the renewals of the picked locks and reads their replies.
+func (n *renewNode) send(ctx context.Context, b *wire.Bound, asks []renewal.Ask, size int) error {
 	n.fill(asks, size)
 	defer n.unpack()
-	first := lockOf(&asks[n.picked[0]])
-	err := pipeline(ctx, b, "extend", first.key, n.requests, n.answers)
+	answered, err := pipeline(ctx, b, "extend", lockOf(&asks[n.picked[0]]).key, n.requests, n.answers)
 	if re, ok := n.answers[0].(redis.Error); ok && fault.AtDoor(re) { // it says that to the connection, not of a lock
-		n.answers = noAnswers(n.answers, len(n.requests))
-		return noLine{re}
+		answered, err = 0, noLine{re}
 	}
-	i := slices.IndexFunc(n.answers, isNoScript)
-	if err != nil || i < 0 {
-		return err
+	for i := answered; i < len(n.answers); i++ {
+		n.answers[i] = noAnswer{}
 	}
-	args := append([]any{n.by.extension().script.src}, n.requests[i].args[1:]...)
-	_, err = do(ctx, b, "extend", first.key, "EVAL", args...)
-	if _, isReply := err.(redis.Error); err != nil && !isReply { // a reply may be about those locks
-		return err
-	}
-	n.answers = noAnswers(n.answers, len(n.requests))
-	return pipeline(ctx, b, "extend", first.key, n.requests, n.answers)
+	return err
 }
 
 // renewRequests are the requests of a flight, each for one lock or for several, and what they are built from.
 type renewRequests struct {
 	picked   []int // the locks that are sent for, by their place in the flight
 	sizes    []int // how many of picked each request is for
-	requests []request
+	requests []wire.Request
 	args     []any
 	answers  []any         // one for each request
 	ttl      time.Duration // boxed as ms
@@ -235,7 +226,7 @@ func (n *renewNode) fill(asks []renewal.Ask, size int) {
 // add builds the request for the locks at these places.
 func (n *renewNode) add(asks []renewal.Ask, places []int) {
 	at, x := len(n.args), n.by.extension()
-	n.args = append(n.args, x.script.hash, x.keys*len(places))
+	n.args = append(n.args, x.script.Digest, x.keys*len(places))
 	for _, i := range places {
 		n.args = x.add(n.args, lockOf(&asks[i]))
 	}
@@ -244,10 +235,10 @@ func (n *renewNode) add(asks []renewal.Ask, places []int) {
 		if k.ttl != n.ttl {
 			n.ttl, n.ms = k.ttl, k.ttl.Milliseconds()
 		}
-		n.args = append(n.args, k.conn.token, n.ms)
+		n.args = append(n.args, k.conn.Token, n.ms)
 	}
 	n.sizes = append(n.sizes, len(places))
-	n.requests = append(n.requests, request{"EVALSHA", n.args[at:len(n.args):len(n.args)]})
+	n.requests = append(n.requests, x.script.Request(n.args[at:len(n.args):len(n.args)]))
 }
 
 // unpack gives each of the picked locks the answer to its request, or its part of it. A list of another length says

@@ -9,6 +9,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // SetNX acquires a lock by SET key token NX PX ttl, the first approach of the articles: one command that is atomic
@@ -22,7 +23,7 @@ func SetNX(ctx context.Context, c redis.Conn, key, token string, ttl time.Durati
 	if err := checkTTLCall(ctx, c, verb, key, token, ttl); err != nil {
 		return err
 	}
-	reply, err := do(ctx, c, verb, key, "SET", setArgs(c, argsOf(c, 5), key, token, ttl)...)
+	reply, err := do(ctx, c, verb, key, "SET", setArgs(c, wire.Args(c, 5), key, token, ttl)...)
 	if re, ok := err.(redis.Error); ok {
 		return fault.Refused(verb, key, re)
 	}
@@ -35,7 +36,7 @@ func SetNX(ctx context.Context, c redis.Conn, key, token string, ttl time.Durati
 var nx, px any = "NX", "PX"
 
 func setArgs(c redis.Conn, args []any, key, token string, ttl time.Duration) []any {
-	args[0], args[1], args[2], args[3], args[4] = boxed(c, key), boxed(c, token), nx, px, millis(c, ttl)
+	args[0], args[1], args[2], args[3], args[4] = wire.Boxed(c, key), wire.Boxed(c, token), nx, px, wire.Millis(c, ttl)
 	return args
 }
 
@@ -74,11 +75,11 @@ func SetNXVerified(ctx context.Context, c redis.Conn, key, token string, ttl tim
 	if err := checkTTLCall(ctx, c, verb, key, token, ttl); err != nil {
 		return err
 	}
-	args := argsOf(c, 6)
-	args[5] = boxed(c, key)
-	reqs := [...]request{{"SET", setArgs(c, args[:5:5], key, token, ttl)}, {"GET", args[5:]}}
+	args := wire.Args(c, 6)
+	args[5] = wire.Boxed(c, key)
+	reqs := [...]wire.Request{{Cmd: "SET", Args: setArgs(c, args[:5:5], key, token, ttl)}, {Cmd: "GET", Args: args[5:]}}
 	var replies [2]any
-	if err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+	if _, err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
 		if re, ok := replies[0].(redis.Error); ok && errors.Is(err, ErrUnknown) {
 			return fault.Refused(verb, key, re) // not set, whatever GET would have said
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/errands"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // A source is what a pool can do, found out once for each Locker and each Mux. This file is the only place that lends,
@@ -19,8 +20,10 @@ import (
 // Whatever the pool does with a context, lend and dial return when theirs ends. What that costs, a goroutine and some
 // allocations for each borrow, a Mux and a pool of NewPool are spared: see tuned.
 type source struct {
-	mux   *Mux    // the pool is one: it lends at once, without any wait; else nil
-	tuned *dialer // of a pool that honours its context, whatever it waits for; else nil
+	lendNow func() (redis.Conn, error) // of a pool that lends without any wait, to who gives back exactly once; else nil
+	check   func() error               // finds what no command can be sent with; nil: nothing
+	behind  *source                    // the pool that it shares connections of; nil: none
+	tuned   *dialer                    // of a pool that honours its context, whatever it waits for; else nil
 
 	get  func(ctx context.Context) (redis.Conn, error)      // lends
 	own  func(ctx context.Context) (redis.Conn, error)      // dials; nil: the pool cannot
@@ -46,10 +49,12 @@ type (
 	bindingConn interface {
 		Bind(keys ...string) error
 	}
+	// An ownPool is a pool of this package, which knows itself what it can do.
+	ownPool interface {
+		isNil() bool
+		newSource() *source
+	}
 )
-
-// pollsOfMux is how many waiters may ask at a time over each connection of a Mux: who comes next waits for them.
-const pollsOfMux = 64
 
 // maxDials is how many connections of its own a Locker or a Mux dials at a time: after a break all its locks want one.
 const maxDials = 8
@@ -61,25 +66,21 @@ func noPool(p Pool) bool {
 		return true
 	case *redis.Pool:
 		return p == nil
-	case *Mux:
-		return p == nil
+	case ownPool:
+		return p.isNil()
 	}
 	return false
 }
 
 // newSource looks at a pool that is not nil.
 func newSource(p Pool) *source {
-	s := &source{dials: errands.Group{Dial: true, Most: maxDials}, binding: errands.Group{Keyed: true}}
 	if sp, ok := p.(*sentinelPool); ok {
 		p = sp.Pool
 	}
-	if m, ok := p.(*Mux); ok {
-		s.mux, s.get, s.polls = m, m.GetContext, pollsOfMux*max(m.Conns, 1)
-		if !noPool(m.Pool) {
-			s.own = m.source().own
-		}
-		return s
+	if op, ok := p.(ownPool); ok {
+		return op.newSource()
 	}
+	s := emptySource()
 	if cp, ok := p.(contextPool); ok {
 		s.get = cp.GetContext
 	} else {
@@ -97,6 +98,10 @@ func newSource(p Pool) *source {
 		s.own = dp.DialContext
 	}
 	return s
+}
+
+func emptySource() *source {
+	return &source{dials: errands.Group{Dial: true, Most: maxDials}, binding: errands.Group{Keyed: true}}
 }
 
 func (s *source) ofRedigo(p *redis.Pool) {
@@ -156,9 +161,6 @@ func (l *Locker) newSource() *source {
 	return newSource(l.Pool)
 }
 
-// source is what the pool behind the Mux can do; nil: it has none.
-func (m *Mux) source() *source { return sourceOf(&m.state.source, m.Pool) }
-
 func sourceOf(kept *atomic.Pointer[source], p Pool) *source {
 	if s := kept.Load(); s != nil {
 		return s
@@ -171,13 +173,12 @@ func sourceOf(kept *atomic.Pointer[source], p Pool) *source {
 }
 
 // lend puts a connection, bound to the lock's key, into b. It returns when limit ends. Nothing has been sent when it fails.
-// Every lend is followed by one giveBack.
-func (s *source) lend(ctx, limit context.Context, b *boundConn, verb, key string) error {
+// Every lend is followed by one GiveBack.
+func (s *source) lend(ctx, limit context.Context, b *wire.Bound, verb, key string) error {
 	var err error
 	switch {
-	case s.mux != nil:
-		b.mux = muxConn{mux: s.mux}
-		b.Conn, err = &b.mux, s.mux.check()
+	case s.lendNow != nil:
+		b.Conn, err = s.lendNow()
 	case s.tuned != nil:
 		b.Conn, err = s.get(limit)
 	default:
@@ -187,14 +188,14 @@ func (s *source) lend(ctx, limit context.Context, b *boundConn, verb, key string
 }
 
 // lendOwn is lend of a connection that is not the pool's.
-func (s *source) lendOwn(ctx, limit context.Context, b *boundConn, verb, key string) error {
+func (s *source) lendOwn(ctx, limit context.Context, b *wire.Bound, verb, key string) error {
 	c, err := s.dial(limit)
 	b.Conn = c
 	return s.lent(ctx, limit, b, err, verb, key)
 }
 
 // lent binds the connection that b has, unless there was an error.
-func (s *source) lent(ctx, limit context.Context, b *boundConn, err error, verb, key string) error {
+func (s *source) lent(ctx, limit context.Context, b *wire.Bound, err error, verb, key string) error {
 	if err == nil {
 		err = b.Conn.Err()
 	}
@@ -204,13 +205,16 @@ func (s *source) lent(ctx, limit context.Context, b *boundConn, err error, verb,
 	if err == nil {
 		return nil
 	}
-	b.giveBack(nil)
+	b.GiveBack(nil)
 	b.Conn = nil
 	return fault.NoConnection(ctx, verb, key, err)
 }
 
+// forgets reports whether its connections do not keep the arguments that they are given.
+func (s *source) forgets() bool { return s.lendNow != nil || s.tuned != nil }
+
 // canDial reports whether dial makes a connection, and does not borrow one.
-func (s *source) canDial() bool { return s.own != nil || s.mux != nil && s.mux.source().canDial() }
+func (s *source) canDial() bool { return s.own != nil || s.behind != nil && s.behind.canDial() }
 
 // dial makes a connection that is not the pool's, so that a clean-up neither waits for a connection nor gets a broken
 // one. It is not bound yet. A pool that cannot dial lends one, which its user closes as if it were dialled.
@@ -220,8 +224,8 @@ func (s *source) dial(ctx context.Context) (redis.Conn, error) {
 	switch {
 	case s.own != nil:
 		c, err = s.dials.Fetch(ctx, s.own)
-	case s.mux != nil:
-		c, err = s.mux.source().dial(ctx)
+	case s.behind != nil:
+		c, err = s.behind.dial(ctx)
 	default:
 		c, err = s.borrows.Fetch(ctx, s.get)
 	}
@@ -240,7 +244,7 @@ func (s *source) dial(ctx context.Context) (redis.Conn, error) {
 
 // returned is told that a connection went back to the pool.
 func (s *source) returned() {
-	if s.mux == nil && s.tuned == nil {
+	if s.lendNow == nil && s.tuned == nil {
 		s.borrows.FetchIdle()
 	}
 }
@@ -269,9 +273,7 @@ func (s *source) dropIdle() {
 		if err != nil {
 			return
 		}
-		if cc, ok := c.(redis.ConnWithContext); ok {
-			cut(cc)
-		}
+		wire.Cut(c)
 		_ = c.Close()
 	}
 }
@@ -319,25 +321,4 @@ func (s *source) test(ctx context.Context, c redis.Conn, lastUsed time.Time) err
 		return s.ask(ctx, c, lastUsed)
 	}
 	return pingIdle(ctx, c, lastUsed)
-}
-
-// takeBack is giveBack after a func that may be the user's own, and may have panicked in the middle of a command: then the
-// reply is still due, and the next who borrowed the connection would read it as that of a command of its own.
-func (b *boundConn) takeBack(returned bool, err error) {
-	if !returned && b.sent {
-		cutLive(b)
-	}
-	b.giveBack(err)
-}
-
-// giveBack returns the connection. err is what its last exchange ended with: a connection whose reply is still due is
-// dead by then, which the pool sees; one that leads to a server that may not write any more is cut here, so that the
-// pool dials anew, perhaps a server that may.
-func (b *boundConn) giveBack(err error) {
-	if cc, ok := b.Conn.(redis.ConnWithContext); ok && err != nil && fault.ReadOnly(err) {
-		cut(cc)
-	}
-	if b.Conn != nil {
-		_ = b.Conn.Close()
-	}
 }

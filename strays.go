@@ -10,6 +10,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/cleanup"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // A cleaning is the clean-up of a Locker in the background.
@@ -87,7 +88,8 @@ func (n *cleanNode) Remove(ctx context.Context, s *cleanup.Stray) error {
 		n.conn = c
 		n.conns.Add(1)
 	}
-	b := &boundConn{Conn: n.conn, key: s.Key, token: s.Token, deadline: time.Now().Add(n.opTimeout())}
+	b := wire.BoundBy(n.conn, time.Now().Add(n.opTimeout()))
+	b.Key, b.Token = s.Key, s.Token
 	return undo(ctx, b, s.Key, s.Token)
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // Verify returns what is left of the lock's TTL, at least 1 ms, if the key carries the token. It is one script, so
@@ -22,9 +23,9 @@ func Verify(ctx context.Context, c redis.Conn, key, token string) (time.Duration
 	if err := checkTokenCall(ctx, c, verb, key, token); err != nil {
 		return 0, err
 	}
-	args := scriptVerify.room(c, 2)
-	args[2], args[3] = boxed(c, key), boxed(c, token)
-	reply, err := scriptVerify.run(ctx, c, verb, key, args)
+	args := scriptVerify.Args(c, 2)
+	args[2], args[3] = wire.Boxed(c, key), wire.Boxed(c, token)
+	reply, err := eval(ctx, c, verb, key, scriptVerify, args)
 	if err != nil {
 		return 0, err
 	}
@@ -57,9 +58,9 @@ func Inspect(ctx context.Context, c redis.Conn, key string) (Info, error) {
 	if err != nil { // there can be no queue
 		return inspectLock(ctx, c, key)
 	}
-	args := scriptInspectFair.room(c, 2)
-	args[2], args[3] = boxed(c, key), queue
-	reply, err := scriptInspectFair.run(ctx, c, verb, key, args)
+	args := scriptInspectFair.Args(c, 2)
+	args[2], args[3] = wire.Boxed(c, key), queue
+	reply, err := eval(ctx, c, verb, key, scriptInspectFair, args)
 	var re redis.Error
 	switch {
 	case errors.As(err, &re) && fault.Word(re) == "NOPERM":
@@ -86,9 +87,9 @@ func Inspect(ctx context.Context, c redis.Conn, key string) (Info, error) {
 // inspectLock is Inspect without the queue.
 func inspectLock(ctx context.Context, c redis.Conn, key string) (Info, error) {
 	const verb = "inspect"
-	args := scriptInspect.room(c, 1)
-	args[2] = boxed(c, key)
-	reply, err := scriptInspect.run(ctx, c, verb, key, args)
+	args := scriptInspect.Args(c, 1)
+	args[2] = wire.Boxed(c, key)
+	reply, err := eval(ctx, c, verb, key, scriptInspect, args)
 	if err != nil || reply == nil {
 		return Info{Key: key}, err
 	}

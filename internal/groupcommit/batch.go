@@ -10,6 +10,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // lead is what the first caller of a batch does. It returns false if others go on, and the caller waits.
@@ -21,7 +22,7 @@ func (c *Call) lead() (over bool) {
 		b.leaveUnwritten(c)
 		return true
 	}
-	if !b.wire.plain || fickle && !b.alone {
+	if !b.link.plain || fickle && !b.alone {
 		b.handOver(c)
 		return false
 	}
@@ -30,22 +31,22 @@ func (c *Call) lead() (over bool) {
 
 // leaveUnwritten leaves a batch that its leader has not begun to write to the others.
 func (b *batch) leaveUnwritten(c *Call) {
-	w := b.wire
-	g := w.group
+	lk := b.link
+	g := lk.group
 	c.err = g.env.Busy
 	c.stage.Store(stageDone)
 	g.mu.Lock()
-	w.waiting.Add(-1)
-	w.writer = nil
+	lk.waiting.Add(-1)
+	lk.writer = nil
 	b.calls = slices.Delete(b.calls, 0, 1)
 	var next *Call
-	var unused *wire
+	var unused *link
 	rest := len(b.calls) > 0
 	if !rest {
-		w.writing = nil
+		lk.writing = nil
 		b.done()
-		next = w.next()
-		unused = w.unused()
+		next = lk.next()
+		unused = lk.unused()
 	}
 	g.mu.Unlock()
 	if rest {
@@ -57,9 +58,9 @@ func (b *batch) leaveUnwritten(c *Call) {
 
 // handOver has a goroutine do the leader's work, so that the leader can leave.
 func (b *batch) handOver(c *Call) {
-	g := b.wire.group
+	g := b.link.group
 	g.mu.Lock()
-	b.wire.writer = nil
+	b.link.writer = nil
 	g.mu.Unlock()
 	c.stage.Store(stageBoarded)
 	go b.work()
@@ -71,16 +72,16 @@ func (b *batch) handOver(c *Call) {
 // carry writes the batch, and reads replies if nobody else does, on a goroutine of its own.
 func (b *batch) carry() {
 	if b.send() && !b.written(nil) {
-		b.wire.readAll()
+		b.link.readAll()
 	}
 }
 
-// send writes the batch. If that fails, or the connection ends the goroutine, the wire is broken, and the batch over.
+// send writes the batch. If that fails, or the connection ends the goroutine, the link is broken, and the batch over.
 func (b *batch) send() (sent bool) {
 	err := errFinished
 	defer func() {
 		if err != nil {
-			b.wire.breaks(b, err)
+			b.link.breaks(b, err)
 		}
 	}()
 	err = b.write()
@@ -94,7 +95,7 @@ func (b *batch) gather() {
 		return
 	}
 	runtime.Gosched()
-	g := b.wire.group
+	g := b.link.group
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.take(b)
@@ -103,11 +104,11 @@ func (b *batch) gather() {
 // write sends the batch without those that have left.
 func (b *batch) write() error {
 	b.gather()
-	return guarded(b.flush)
+	return wire.Guarded(b.flush)
 }
 
 func (b *batch) flush() error {
-	conn := b.wire.conn
+	conn := b.link.conn
 	all, calls, seen := b.calls, b.calls[:0], 0
 	defer func() { b.calls = append(calls, all[seen:]...) }() // also if the connection panics
 	for _, c := range all {
@@ -116,7 +117,7 @@ func (b *batch) flush() error {
 			continue
 		}
 		calls = append(calls, c)
-		if err := c.send(conn, b.wire.plain); err != nil {
+		if err := c.send(conn, b.link.plain); err != nil {
 			return err
 		}
 	}
@@ -130,7 +131,7 @@ func (b *batch) flush() error {
 // show them: it gets copies, for those of the call are used again.
 func (c *Call) send(conn redis.Conn, plain bool) error {
 	for _, r := range c.requests {
-		args := r.args
+		args := r.Args
 		if !plain {
 			args = slices.Clone(args)
 			for i, arg := range args {
@@ -139,7 +140,7 @@ func (c *Call) send(conn redis.Conn, plain bool) error {
 				}
 			}
 		}
-		if err := conn.Send(r.cmd, args...); err != nil {
+		if err := conn.Send(r.Cmd, args...); err != nil {
 			return err
 		}
 	}
@@ -149,38 +150,38 @@ func (c *Call) send(conn redis.Conn, plain bool) error {
 // written lets the next batch be written, and sees to it that somebody reads. c is the leader, if it has written, and nil
 // if a goroutine has. The result: nothing is left to do for the caller; if not, the leader waits, and a goroutine reads.
 func (b *batch) written(c *Call) (over bool) {
-	w := b.wire
-	g := w.group
+	lk := b.link
+	g := lk.group
 	g.mu.Lock()
-	err := w.broken
-	if err == nil && len(b.calls) > 0 && w.waiting.Load() == 0 {
+	err := lk.broken
+	if err == nil && len(b.calls) > 0 && lk.waiting.Load() == 0 {
 		err = errDropped
 	}
 	if err != nil {
 		g.mu.Unlock()
-		w.breaks(b, err)
+		lk.breaks(b, err)
 		return true
 	}
-	w.writing, w.writer = nil, nil
+	lk.writing, lk.writer = nil, nil
 	if len(b.calls) == 0 {
 		b.done()
-		next, unused := w.next(), w.unused()
+		next, unused := lk.next(), lk.unused()
 		g.mu.Unlock()
 		wake(next)
 		unused.close()
 		return true
 	}
-	w.sent = append(w.sent, b)
-	reads := !w.reading
+	lk.sent = append(lk.sent, b)
+	reads := !lk.reading
 	own := c != nil && b.alone && len(g.queue) == 0
 	if reads {
-		w.reading, w.exclusive = true, own
-		w.setPatience()
+		lk.reading, lk.exclusive = true, own
+		lk.setPatience()
 	}
 	if c != nil && !own {
 		c.stage.Store(stageSent)
 	}
-	next := w.next()
+	next := lk.next()
 	g.mu.Unlock()
 	wake(next)
 	switch {
@@ -190,7 +191,7 @@ func (b *batch) written(c *Call) (over bool) {
 	case c == nil:
 		return !reads
 	case reads:
-		go w.read()
+		go lk.read()
 	}
 	if c.leaving.Load() {
 		c.Leave(errLeft)
@@ -199,23 +200,23 @@ func (b *batch) written(c *Call) (over bool) {
 }
 
 // setPatience is called when a batch begins to be read: the reader waits as long as any of those in flight would.
-func (w *wire) setPatience() {
-	w.patience = w.sent[0].patience
-	for _, b := range w.sent[1:] {
-		w.patience = longer(w.patience, b.patience)
+func (lk *link) setPatience() {
+	lk.patience = lk.sent[0].patience
+	for _, b := range lk.sent[1:] {
+		lk.patience = longer(lk.patience, b.patience)
 	}
 }
 
-// readOwn reads the replies to a call that is alone on its wire, on its caller's goroutine.
+// readOwn reads the replies to a call that is alone on its link, on its caller's goroutine.
 func (c *Call) readOwn() {
-	w, b := c.batch.wire, c.batch
-	read := w.reads(func() error {
+	lk, b := c.batch.link, c.batch
+	read := lk.reads(func() error {
 		for j := range c.Replies {
 			var left time.Duration
 			if c.timeout > 0 { // each reply has the whole timeout of redigo's, all together have this one
 				left = max(c.timeout-time.Since(c.start), time.Microsecond)
 			}
-			if err := w.receive(left, &c.Replies[j]); err != nil {
+			if err := lk.receive(left, &c.Replies[j]); err != nil {
 				return err
 			}
 		}
@@ -223,44 +224,44 @@ func (c *Call) readOwn() {
 	})
 	if read {
 		c.stage.Store(stageDone)
-		w.waiting.Add(-1)
-		w.passOn(b)
+		lk.waiting.Add(-1)
+		lk.passOn(b)
 	}
 }
 
-// reads calls f to read. If that fails, or the connection ends the goroutine, the wire is broken, and all on it over.
-func (w *wire) reads(f func() error) (read bool) {
+// reads calls f to read. If that fails, or the connection ends the goroutine, the link is broken, and all on it over.
+func (lk *link) reads(f func() error) (read bool) {
 	err := errFinished
 	defer func() {
 		if err != nil {
-			w.breaks(nil, err)
+			lk.breaks(nil, err)
 		}
 	}()
-	err = guarded(f)
+	err = wire.Guarded(f)
 	return err == nil
 }
 
 // readAll reads the replies to batch after batch until none is due. Its own patience is the last resort, for callers that
 // have none are not told from those that have left: each caller leaves at its own bound, and the last of them cuts the
-// wire. While it reads, up to three batches more may board, each at most twice as patient as those at the beginning, and
+// link. While it reads, up to three batches more may board, each at most twice as patient as those at the beginning, and
 // each while some caller before it still waits. So the last bound is at most seven times the patience away.
-func (w *wire) readAll() {
-	for b := w.first(); b != nil && w.reads(func() error { return w.readBatch(b) }); {
-		b = w.passOn(b)
+func (lk *link) readAll() {
+	for b := lk.first(); b != nil && lk.reads(func() error { return lk.readBatch(b) }); {
+		b = lk.passOn(b)
 	}
 }
 
-func (w *wire) first() *batch {
-	w.group.mu.Lock()
-	defer w.group.mu.Unlock()
-	return w.sent[0]
+func (lk *link) first() *batch {
+	lk.group.mu.Lock()
+	defer lk.group.mu.Unlock()
+	return lk.sent[0]
 }
 
-func (w *wire) readBatch(b *batch) error {
-	patience := 8 * w.patience
+func (lk *link) readBatch(b *batch) error {
+	patience := 8 * lk.patience
 	for _, c := range b.calls {
 		for j := range c.Replies {
-			if err := w.receive(patience, &c.Replies[j]); err != nil {
+			if err := lk.receive(patience, &c.Replies[j]); err != nil {
 				return err
 			}
 		}
@@ -271,54 +272,51 @@ func (w *wire) readBatch(b *batch) error {
 }
 
 // receive reads one reply; an error reply is one. With a patience of 0 the connection's own is what bounds it.
-func (w *wire) receive(patience time.Duration, to *any) (err error) {
+func (lk *link) receive(patience time.Duration, to *any) (err error) {
 	var reply any
-	ct, timed := w.conn.(redis.ConnWithTimeout)
-	if timed = timed && patience > 0 && !w.untimed; timed {
-		if reply, err = ct.ReceiveWithTimeout(patience); err == errNoTimeouts {
-			w.untimed, timed = true, false // a pooled connection learns only when it is asked what the one inside cannot do
+	ct, timed := lk.conn.(redis.ConnWithTimeout)
+	if timed = timed && patience > 0 && !lk.untimed; timed {
+		if reply, err = ct.ReceiveWithTimeout(patience); wire.NoTimeouts(err) {
+			lk.untimed, timed = true, false // a pooled connection learns only when it is asked what the one inside cannot do
 		}
 	}
 	if !timed {
-		reply, err = w.conn.Receive()
+		reply, err = lk.conn.Receive()
 	}
 	if re, ok := fault.Reply(err); ok {
-		if !w.heard && fault.AtDoor(re) {
+		if !lk.heard && fault.AtDoor(re) {
 			return fmt.Errorf("%w: %w", fault.NotSent, re)
 		}
 		reply, err = re, nil
 		if fault.ReadOnly(re) || fault.AtDoor(re) { // the next call gets another connection, perhaps to a server that may write
-			w.group.mu.Lock()
-			w.retire()
-			w.group.connectMore()
-			w.group.mu.Unlock()
+			lk.group.mu.Lock()
+			lk.retire()
+			lk.group.connectMore()
+			lk.group.mu.Unlock()
 		}
 	}
-	w.heard = w.heard || err == nil
+	lk.heard = lk.heard || err == nil
 	*to = reply
 	return err
 }
 
-// errNoTimeouts is redigo's unexported error for a connection without timeouts, given before anything is read.
-var _, errNoTimeouts = redis.ReceiveWithTimeout(struct{ redis.Conn }{}, 0)
-
 // passOn is called when the batch has been read. It returns the next one to read; nil: none is due.
-func (w *wire) passOn(b *batch) *batch {
-	g := w.group
+func (lk *link) passOn(b *batch) *batch {
+	g := lk.group
 	g.mu.Lock()
-	w.crowded = len(b.calls) > 1 || w.inFlight() > 1 || len(g.queue) > 0
-	w.sent = slices.Delete(w.sent, 0, 1)
+	lk.crowded = len(b.calls) > 1 || lk.inFlight() > 1 || len(g.queue) > 0
+	lk.sent = slices.Delete(lk.sent, 0, 1)
 	b.done()
 	if len(g.lanes) > 1 {
-		w.progress = time.Now()
+		lk.progress = time.Now()
 	}
 	var after *batch
-	w.exclusive = false
-	if w.reading = len(w.sent) > 0; w.reading {
-		after = w.sent[0]
-		w.setPatience()
+	lk.exclusive = false
+	if lk.reading = len(lk.sent) > 0; lk.reading {
+		after = lk.sent[0]
+		lk.setPatience()
 	}
-	next, unused := w.next(), w.unused()
+	next, unused := lk.next(), lk.unused()
 	g.mu.Unlock()
 	wake(next)
 	unused.close()

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // A Call is what one caller wants: a command, or a pipeline. Its stages, and who moves it on:
@@ -24,7 +26,7 @@ type Call struct {
 	Replies []any
 
 	group    *Group
-	requests []request
+	requests []wire.Request
 	args     []any // the room of the requests' arguments
 	room     [2]any
 	timeout  time.Duration // zero: none
@@ -40,11 +42,6 @@ type Call struct {
 	wake    chan struct{} // capacity 1: it leads, is done, or is left
 	timer   *time.Timer   // runs while it waits
 	late    bool          // the timer has fired, and may still look at the call: not to be used again
-}
-
-type request struct {
-	cmd  string
-	args []any
 }
 
 const (
@@ -76,7 +73,7 @@ func (c *Call) Add(cmd string, args []any) []any {
 		c.args = append(c.args, copied(arg))
 	}
 	args = c.args[from:len(c.args):len(c.args)]
-	c.requests = append(c.requests, request{cmd, args})
+	c.requests = append(c.requests, wire.Request{Cmd: cmd, Args: args})
 	return args
 }
 
@@ -152,7 +149,7 @@ func (c *Call) Leave(why error) {
 	g := c.group
 	c.leaving.Store(true) // before the stage is looked at; who changes the stage does it the other way round
 	g.mu.Lock()
-	var doomed *wire
+	var doomed *link
 	switch stage := c.stage.Load(); stage {
 	case stageQueued:
 		if i := slices.Index(g.queue, c); i >= 0 {
@@ -160,26 +157,26 @@ func (c *Call) Leave(why error) {
 			defer c.end(stageLeft, g.env.Busy)
 		}
 	case stageBoarded:
-		w := c.batch.wire
+		lk := c.batch.link
 		if c.stage.CompareAndSwap(stageBoarded, stageLeft) {
-			if w.waiting.Add(-1) == 0 && len(w.sent) > 0 {
-				doomed = w
+			if lk.waiting.Add(-1) == 0 && len(lk.sent) > 0 {
+				doomed = lk
 			}
 			defer c.end(stageLeft, g.env.Busy)
 			break
 		}
 		fallthrough // it was just being written
 	case stageSent:
-		w := c.batch.wire
+		lk := c.batch.link
 		if c.stage.CompareAndSwap(stageSent, stageLeft) {
-			if w.waiting.Add(-1) == 0 {
-				doomed = w
+			if lk.waiting.Add(-1) == 0 {
+				doomed = lk
 			}
 			defer c.end(stageLeft, why)
 		}
 	case stageWorking:
-		if w := c.batch.wire; w.waiting.Load() == 1 {
-			doomed = w
+		if lk := c.batch.link; lk.waiting.Load() == 1 {
+			doomed = lk
 		}
 	}
 	if doomed != nil {
@@ -198,13 +195,13 @@ func (c *Call) end(stage int32, err error) {
 
 // finish tells the caller that the replies are there, or why they are not. From here on, the call may be another's.
 func (c *Call) finish(err error) {
-	w := c.batch.wire
+	lk := c.batch.link
 	switch {
 	case c.stage.CompareAndSwap(stageSent, stageDone), c.stage.CompareAndSwap(stageBoarded, stageDone):
-		w.waiting.Add(-1)
+		lk.waiting.Add(-1)
 		c.end(stageDone, err)
 	case c.stage.CompareAndSwap(stageWorking, stageDone): // its own caller does this
-		w.waiting.Add(-1)
+		lk.waiting.Add(-1)
 		c.err = err
 	}
 }

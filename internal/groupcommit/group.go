@@ -2,7 +2,7 @@
 //
 // # The picture
 //
-// A caller's commands are a Call. A lane is the place of one connection; its connection is a wire. Calls that find every
+// A caller's commands are a Call. A lane is the place of one connection; its connection is a link. Calls that find every
 // lane busy wait in the one queue. When a lane comes free, all that wait board it together, as a batch: one batch is written
 // with one flush, and its replies are read in one go. Calls that travel together cost the client and the server one system
 // call where each would need its own; that is the whole gain, two to three times the throughput at 128 goroutines.
@@ -20,7 +20,7 @@
 //
 // # Why four batches
 //
-// Up to four batches are in flight on a wire: while the replies to one are read, others are written, for redigo allows one
+// Up to four batches are in flight on a link: while the replies to one are read, others are written, for redigo allows one
 // writer beside one reader. With one batch, two callers would take turns in waiting for the server, at twice the price.
 // Without a limit little would travel together. Measured with 1, 2, 3, 4, 8 and 64: four is best, or as good, from 1 to
 // 1024 goroutines. 256 calls in a batch, so that its first need not wait for thousands.
@@ -30,8 +30,8 @@
 // Replies come in the order of the commands, so one reader at a time reads batch after batch. Who is it?
 // A goroutine that blocks in a read cannot do anything else, and redigo cannot give up a read without giving up the
 // connection. If a caller read for others, it would have to stay with them beyond its own bound, or take the connection from
-// them. So a caller reads for itself only, and only if it finds the wire idle and uncrowded. Until it has its reply, nobody
-// boards; those who come are in the queue. They make the wire crowded, and from then on a goroutine reads: it is
+// them. So a caller reads for itself only, and only if it finds the link idle and uncrowded. Until it has its reply, nobody
+// boards; those who come are in the queue. They make the link crowded, and from then on a goroutine reads: it is
 // started when a batch has been written and nobody reads, and ends when no reply is due any more. Everybody waits on a
 // channel then, and can leave at any moment.
 //
@@ -49,17 +49,17 @@
 // A leader whose context can be cancelled, or whose time is nearly over, does not write for others: it hands the batch to a
 // goroutine (carry), and waits as they do. The other leaders write, for that does not block unless the peer has read
 // nothing for long: a write that hangs until its leader's timeout has ended is taken for a broken connection (look). The last
-// of all to leave a wire, to whom alone replies are due, cuts it: nobody would be told what they say.
+// of all to leave a link, to whom alone replies are due, cuts it: nobody would be told what they say.
 //
 // A connection that is not redigo's own, a tracer or what a pool lends, may know neither timeouts nor a cut. Goroutines do all
 // that is done on it, so that its callers are let go in time, too.
 //
 // # What a break does
 //
-// The wire leaves its lane at once, so that the next call finds a lane without a wire, and has it connected. All calls in
+// The link leaves its lane at once, so that the next call finds a lane without a link, and has it connected. All calls in
 // flight get the error. Connections that have been idle since before the break are replaced before they are used again:
 // what broke one has most likely broken them, and a connection whose peer has vanished looks alive. Calls in the queue have
-// sent nothing, and go on over the next wire.
+// sent nothing, and go on over the next link.
 //
 // # Who dials
 //
@@ -84,13 +84,13 @@ import (
 
 // What a Group does at a time.
 const (
-	MaxFlying     = 4   // batches in flight on a wire
+	MaxFlying     = 4   // batches in flight on a link
 	MaxGroup      = 256 // calls in a batch
 	MaxConnecting = 8   // lanes that are connected, for a Group
 )
 
 const (
-	slowLane   = 10 * time.Millisecond // a wire without a reply for so long gets no more batches where there are others
+	slowLane   = 10 * time.Millisecond // a link without a reply for so long gets no more batches where there are others
 	growthRest = time.Second           // after a dial that failed while other lanes were connected, or being so
 	maxTimeout = 10_000 * time.Hour
 	soon       = 5 * time.Millisecond // a caller with less time left does not work for others
@@ -121,8 +121,9 @@ type Env struct {
 type Group struct {
 	env   Env
 	calls sync.Pool // of calls, each with its channel and timer; of this Group's alone, for both may belong to a synctest bubble
+	conns sync.Pool // of pooled connections
 
-	mu         sync.Mutex // protects what follows, and the fields of lanes, wires and batches; never held during I/O
+	mu         sync.Mutex // protects what follows, and the fields of lanes, links and batches; never held during I/O
 	lanes      []*lane
 	queue      []*Call  // the oldest first
 	batches    []*batch // to be used again
@@ -144,9 +145,9 @@ func (g *Group) Do(c *Call) error {
 		g.mu.Unlock()
 		return err
 	}
-	w := g.idle(c)
-	if w != nil {
-		w.board(c, c.start)
+	lk := g.idle(c)
+	if lk != nil {
+		lk.board(c, c.start)
 		c.stage.Store(stageWorking)
 		g.mu.Unlock()
 		if c.lead() {
@@ -179,27 +180,27 @@ func (g *Group) refuses(c *Call) error {
 	return nil
 }
 
-// idle finds a wire for a call of its own batch: one with nothing in flight, or, where no more lanes may be connected, one
+// idle finds a link for a call of its own batch: one with nothing in flight, or, where no more lanes may be connected, one
 // that may have more; nil: there is none. Nobody overtakes those in the queue. The caller holds mu.
-func (g *Group) idle(c *Call) *wire {
+func (g *Group) idle(c *Call) *link {
 	if len(g.queue) > 0 {
 		return nil
 	}
-	var busy *wire
+	var busy *link
 	grows := len(g.lanes) < g.env.Conns
 	for _, ln := range g.lanes {
-		w := ln.wire
+		lk := ln.link
 		switch {
-		case w == nil:
+		case lk == nil:
 			grows = grows || !ln.connecting
-		case w.inFlight() > 0:
-			if busy == nil && w.free(c.start) && w.takes(c) {
-				busy = w
+		case lk.inFlight() > 0:
+			if busy == nil && lk.free(c.start) && lk.takes(c) {
+				busy = lk
 			}
-		case !w.stale(c.start):
-			return w
+		case !lk.stale(c.start):
+			return lk
 		case g.connecting < MaxConnecting:
-			ln.connect(w, c.timeout)
+			ln.connect(lk, c.timeout)
 		}
 	}
 	if grows && !c.start.Before(g.growAfter) {
@@ -229,7 +230,7 @@ func (g *Group) connectMore() {
 // vacant is a lane to be connected; nil: all are, or will be.
 func (g *Group) vacant() *lane {
 	for _, ln := range g.lanes {
-		if ln.wire == nil && !ln.connecting {
+		if ln.link == nil && !ln.connecting {
 			return ln
 		}
 	}
@@ -238,22 +239,22 @@ func (g *Group) vacant() *lane {
 	}
 	ln := &lane{group: g}
 	g.lanes = append(g.lanes, ln)
-	if len(g.lanes) == 2 && g.lanes[0].wire != nil {
-		g.lanes[0].wire.progress = time.Now() // a lone lane kept none
+	if len(g.lanes) == 2 && g.lanes[0].link != nil {
+		g.lanes[0].link.progress = time.Now() // a lone lane kept none
 	}
 	return ln
 }
 
 func (g *Group) connected() bool {
-	return slices.ContainsFunc(g.lanes, func(ln *lane) bool { return ln.wire != nil })
+	return slices.ContainsFunc(g.lanes, func(ln *lane) bool { return ln.link != nil })
 }
 
-// take moves calls from the queue to the batch, as many as fit and as the wire takes. The caller holds mu.
+// take moves calls from the queue to the batch, as many as fit and as the link takes. The caller holds mu.
 func (g *Group) take(b *batch) {
 	n := min(MaxGroup-len(b.calls), len(g.queue))
-	w := b.wire
+	lk := b.link
 	for i, c := range g.queue[:n] {
-		if !w.takes(c) {
+		if !lk.takes(c) {
 			n = i
 			break
 		}
@@ -262,7 +263,7 @@ func (g *Group) take(b *batch) {
 		b.patience = longer(b.patience, c.timeout)
 	}
 	b.calls = append(b.calls, g.queue[:n]...)
-	w.waiting.Add(int32(n))
+	lk.waiting.Add(int32(n))
 	g.queue = slices.Delete(g.queue, 0, n)
 }
 
@@ -276,22 +277,22 @@ func (g *Group) Close() {
 	for _, c := range waiting {
 		c.stage.Store(stageDone)
 	}
-	var unused []*wire
+	var unused []*link
 	for _, ln := range g.lanes {
 		if ln.connecting {
 			ln.cancel()
 		}
-		if w := ln.wire; w != nil {
-			w.retire()
-			unused = append(unused, w.unused())
+		if lk := ln.link; lk != nil {
+			lk.retire()
+			unused = append(unused, lk.unused())
 		}
 	}
 	g.mu.Unlock()
 	for _, c := range waiting {
 		c.end(stageDone, g.env.Closed)
 	}
-	for _, w := range unused {
-		w.close()
+	for _, lk := range unused {
+		lk.close()
 	}
 }
 
@@ -312,8 +313,8 @@ func (g *Group) Counts() Counts {
 	defer g.mu.Unlock()
 	n := Counts{Conns: g.open, Queued: len(g.queue)}
 	for _, ln := range g.lanes {
-		if ln.wire != nil {
-			n.InFlight += int(ln.wire.waiting.Load())
+		if ln.link != nil {
+			n.InFlight += int(ln.link.waiting.Load())
 		}
 	}
 	return n

@@ -14,14 +14,14 @@ import (
 // A lane is the place of one connection. The Group's mu protects its fields.
 type lane struct {
 	group      *Group
-	wire       *wire // nil: none
+	link       *link // nil: none
 	connecting bool
 	cancel     context.CancelFunc // of the dial under way
 }
 
-// connect has a goroutine test the old wire, if there is one, and dial if that is not good. Callers who wait up to longest
+// connect has a goroutine test the old link, if there is one, and dial if that is not good. Callers who wait up to longest
 // wait for it now.
-func (ln *lane) connect(old *wire, longest time.Duration) {
+func (ln *lane) connect(old *link, longest time.Duration) {
 	g := ln.group
 	ctx, cancel := context.WithTimeout(context.Background(), max(longest, g.env.Bound))
 	ln.connecting, ln.cancel = true, cancel
@@ -38,83 +38,83 @@ func (ln *lane) connect(old *wire, longest time.Duration) {
 	}()
 }
 
-// establish tests the old wire for some time, so that time is left to dial.
-func (ln *lane) establish(ctx context.Context, old *wire, some time.Duration) {
-	var w *wire
+// establish tests the old link for some time, so that time is left to dial.
+func (ln *lane) establish(ctx context.Context, old *link, some time.Duration) {
+	var lk *link
 	err := errFinished
 	var panicked any
 	defer func() { // also when a func of the user's panics, or ends the goroutine
 		if panicked = recover(); panicked != nil {
-			w, err = nil, fmt.Errorf("mux: the dial panicked: %v", panicked)
+			lk, err = nil, fmt.Errorf("mux: the dial panicked: %v", panicked)
 		}
-		ln.connected(ctx, w, old, err, panicked)
+		ln.connected(ctx, lk, old, err, panicked)
 	}()
 	if old != nil && old.good(ctx, some) {
-		w, err = old, nil
+		lk, err = old, nil
 		return
 	}
 	old.discard()
 	var conn redis.Conn
 	if conn, err = ln.group.env.Dial(ctx); err == nil {
-		w = newWire(ln.group, conn, time.Now())
+		lk = newLink(ln.group, conn, time.Now())
 	}
 }
 
-// discard closes a wire that nobody uses. w may be nil, or closed.
-func (w *wire) discard() {
-	if w == nil {
+// discard closes a link that nobody uses. lk may be nil, or closed.
+func (lk *link) discard() {
+	if lk == nil {
 		return
 	}
-	w.group.mu.Lock()
-	unused := w.unused()
-	w.group.mu.Unlock()
+	lk.group.mu.Lock()
+	unused := lk.unused()
+	lk.group.mu.Unlock()
 	unused.close()
 }
 
 // good tests a connection that was idle for long.
-func (w *wire) good(ctx context.Context, some time.Duration) bool {
-	g := w.group
+func (lk *link) good(ctx context.Context, some time.Duration) bool {
+	g := lk.group
 	g.mu.Lock()
-	replace := w.old(time.Now()) || w.used.Before(g.brokeAt)
-	used := w.used
+	replace := lk.old(time.Now()) || lk.used.Before(g.brokeAt)
+	used := lk.used
 	g.mu.Unlock()
-	if replace || w.conn.Err() != nil {
+	if replace || lk.conn.Err() != nil {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, some)
 	defer cancel()
-	stop := context.AfterFunc(ctx, w.cut)
+	stop := context.AfterFunc(ctx, lk.cut)
 	defer stop()
-	return g.env.Test(ctx, w.conn, used)
+	return g.env.Test(ctx, lk.conn, used)
 }
 
-// connected gives the lane its wire, or those that wait the error.
-func (ln *lane) connected(ctx context.Context, w, old *wire, err error, panicked any) {
+// connected gives the lane its link, or those that wait the error.
+func (ln *lane) connected(ctx context.Context, lk, old *link, err error, panicked any) {
 	g := ln.group
 	var leader *Call
 	var failed []*Call
-	var unused *wire
-	if w != old {
+	var unused *link
+	if lk != old {
 		old.discard()
 	}
 	g.mu.Lock()
-	if w != nil && w != old {
+	if lk != nil && lk != old {
 		g.open++
 	}
 	ln.connecting, ln.cancel = false, nil
 	g.connecting--
 	switch {
 	case err == nil:
-		w.lane, ln.wire = ln, w
-		w.used = time.Now()
+		lk.lane, ln.link = ln, lk
+		lk.used = time.Now()
 		if len(g.lanes) > 1 {
-			w.progress = w.used
+			lk.progress = lk.used
 		}
 		if g.closed {
-			w.retire()
-			unused = w.unused()
+			lk.retire()
+			unused = lk.unused()
 		}
-		leader = w.next()
+		leader = lk.next()
 	case g.closed:
 	default:
 		failed = g.failed(ctx, err, panicked)
@@ -141,12 +141,12 @@ func (g *Group) failed(ctx context.Context, err error, panicked any) (woken []*C
 		now := time.Now()
 		g.growAfter = now.Add(growthRest)
 		for _, ln := range g.lanes {
-			switch w := ln.wire; {
-			case w == nil:
-			case w.inFlight() > 0 || !w.stale(now):
-				woken = append(woken, w.next())
+			switch lk := ln.link; {
+			case lk == nil:
+			case lk.inFlight() > 0 || !lk.stale(now):
+				woken = append(woken, lk.next())
 			case g.connecting < MaxConnecting:
-				ln.connect(w, 0)
+				ln.connect(lk, 0)
 			}
 		}
 		return woken

@@ -252,8 +252,8 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: a silent subscription is kept", in: "line.receive",
-		old:   "receive(c, pingEvery+n.l.opTimeout())",
-		new:   "receive(c, time.Hour)",
+		old:   "wire.Receive(c, pingEvery+n.l.opTimeout())",
+		new:   "wire.Receive(c, time.Hour)",
 		tests: "TestFairSilentSubscriptionIsMadeAnew",
 	},
 	{

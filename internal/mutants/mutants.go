@@ -14,9 +14,9 @@ var mutants = []mutant{
 	},
 	{
 		name: "validity from after the reply", in: "node.exchangeBy",
-		old: `	err = b.outcome(ctx, verb, key, f(b))
+		old: `	err = b.Outcome(ctx, verb, key, f(b))
 `,
-		new: `	err = b.outcome(ctx, verb, key, f(b))
+		new: `	err = b.Outcome(ctx, verb, key, f(b))
 	start = n.now()
 `,
 		tests: "TestDeadlineDoesNotMoveWithTheReply",
@@ -119,8 +119,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "ReleaseTx without WATCH", in: "watchMine",
-		old:   `{"WATCH", args}`,
-		new:   `{"PING", nil}`,
+		old:   `{Cmd: "WATCH", Args: args}`,
+		new:   `{Cmd: "PING"}`,
 		tests: "TestReleaseTxNeverDeletesALockThatWasTakenMeanwhile",
 	},
 	{
@@ -145,25 +145,23 @@ var mutants = []mutant{
 		tests: "TestNewPoolRefusesABadURLAndShowsNoPartOfIt",
 	},
 	{
-		name: "ended ctx not looked at", in: "begin",
+		name: "ended ctx not looked at", in: "wire.once",
 		old: `	if ctx.Err() != nil {
-		return 0, fault.Failed(verb, key, fault.OfContext(ctx))
+		return Result{Err: fault.OfContext(ctx)}
 	}
 `,
 		new:   "",
 		tests: "TestVerbsSendNothingAfterTheirContextEnded",
 	},
 	{
-		name: "cancellation not honoured while waiting", in: "cutOnCancel",
-		old: `		cut(cc)
-	})`,
-		new: `		_ = cc
-	})`,
+		name: "cancellation not honoured while waiting", in: "wire.cutOnCancel",
+		old:   "func() { cut(cc) }",
+		new:   "func() { _ = cc }",
 		tests: "TestContextThatEndsWhileAReplyIsAwaited",
 	},
 	{
-		name: "connection with a reply due given back", in: "unanswered",
-		old:   `	cutLive(c) // a foreign connection that is not dead by itself: its reply is still due`,
+		name: "connection with a reply due given back", in: "wire.exchange",
+		old:   `	CutLive(c) // a foreign connection that is not dead by itself: its reply is still due`,
 		new:   "",
 		tests: "TestConnectionThatFailsWithoutDyingIsCut",
 	},
@@ -197,7 +195,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "release not tried again", in: "plain.free",
-		old: `	if err == nil || !fault.Transient(err) && !k.conn.notLent(err) {
+		old: `	if err == nil || !fault.Transient(err) && !k.conn.NotLent(err) {
 		return err
 	}
 	again`,
@@ -230,7 +228,7 @@ var mutants = []mutant{
 		tests: "TestReleaseOfAnAdoptedLockRemovesALateSetToo",
 	},
 	{
-		name: "a connection given back with the reply of a panic due", in: "boundConn.takeBack",
+		name: "a connection given back with the reply of a panic due", in: "wire.Bound.TakeBack",
 		old:   "	if !returned && b.sent {",
 		new:   "	if false {",
 		tests: "TestConnectionThatAPanicLeftWithAReplyDueIsCut",
@@ -364,7 +362,7 @@ var mutants = []mutant{
 		tests: "TestMinHoldOutlivesTheCleanUpOfALostTry|TestMinHoldIsNotRaisedByALateRenewal|TestMinHoldIsNotTakenOverByAnAttach",
 	},
 	{
-		name: "a Send that kills the connection was not sent", in: "exchange",
+		name: "a Send that kills the connection was not sent", in: "wire.sendAndReceive",
 		old:   "if err != nil && i == 0 && c.Err() == nil {",
 		new:   "if err != nil && i == 0 {",
 		tests: "TestSendThatKillsTheConnectionIsUnknown",
@@ -417,9 +415,9 @@ var mutants = []mutant{
 		tests: "TestDoReleasesWhenFnPanics",
 	},
 	{
-		name: "read-only connection kept", in: "boundConn.giveBack",
-		old:   "ok && err != nil && fault.ReadOnly(err)",
-		new:   "ok && err != nil && false && fault.ReadOnly(err)",
+		name: "read-only connection kept", in: "wire.Bound.GiveBack",
+		old:   "err != nil && fault.ReadOnly(err)",
+		new:   "err != nil && false && fault.ReadOnly(err)",
 		tests: "TestReadOnlyConnectionIsNotLentAgain",
 	},
 	{
@@ -551,20 +549,20 @@ var mutants = []mutant{
 		tests: "TestReplyThatSaysNothingIsAFailedRenewal",
 	},
 	{
-		name: "a reply skipped when its caller has left", in: "groupcommit.wire.readBatch",
+		name: "a reply skipped when its caller has left", in: "groupcommit.link.readBatch",
 		old: `		for j := range c.Replies {
-			if err := w.receive(patience,`,
+			if err := lk.receive(patience,`,
 		new: `		for j := range c.Replies {
 			if c.stage.Load() == stageLeft {
 				continue
 			}
-			if err := w.receive(patience,`,
+			if err := lk.receive(patience,`,
 		tests: "TestMuxFollowerLeavesAndTheOthersGetTheirReplies",
 	},
 	{
-		name: "a write may hang", in: "groupcommit.wire.look",
+		name: "a write may hang", in: "groupcommit.link.look",
 		old: `			hangs = true
-			w.doom(errLate)
+			lk.doom(errLate)
 `,
 		new:   "",
 		tests: "TestMuxCallersReturnAtTheirBoundsWhileAWriteHangs",
@@ -578,7 +576,7 @@ var mutants = []mutant{
 		tests: "TestMuxDialThatFailsOrPanicsIsDefiniteAndTheNextDialsAnew",
 	},
 	{
-		name: "WATCH shared", in: "unsharable",
+		name: "WATCH shared", in: "groupcommit.unsharable",
 		old:   `"WATCH": true, `,
 		new:   "",
 		tests: "TestMuxRefusesWhatNeedsAConnectionOfItsOwnAndSendsNothing|TestReleaseTxOverAMuxSaysThatItNeedsThePool",
@@ -592,8 +590,8 @@ var mutants = []mutant{
 		tests: "TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder",
 	},
 	{
-		name: "a short timeout cuts those that come after", in: "groupcommit.wire.takes",
-		old:   "c.timeout > 0 && c.timeout <= 2*w.patience",
+		name: "a short timeout cuts those that come after", in: "groupcommit.link.takes",
+		old:   "c.timeout > 0 && c.timeout <= 2*lk.patience",
 		new:   "true",
 		tests: "TestMuxShortTimeoutsDoTheOthersNoHarm|TestMuxMorePatientCallersDoNotBoardWhereAnImpatientReaderReads",
 	},

@@ -1,8 +1,6 @@
 package groupcommit
 
 import (
-	"context"
-	"fmt"
 	"reflect"
 	"slices"
 	"sync"
@@ -10,9 +8,11 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
-// A wire is a real connection. One writer and one reader work it at a time. Its life:
+// A link is a real connection. One writer and one reader work it at a time. Its life:
 //
 //	in a lane   batches board it
 //	retired     it has left its lane: what is in flight goes on, nothing else is written (too old, demoted, closed, broken)
@@ -20,7 +20,7 @@ import (
 //	closed      when nobody writes or reads any more: some connections cannot be closed while another goroutine reads
 //
 // The Group's mu protects the fields, but for those whose comment says otherwise.
-type wire struct {
+type link struct {
 	group *Group
 	conn  redis.Conn
 	plain bool      // redigo's own kind: it does not keep arguments, and a deadline or a cut ends its reads and writes
@@ -51,7 +51,7 @@ type wire struct {
 
 // A batch is what travels together. The Group's mu protects calls until it is written, but against its writer.
 type batch struct {
-	wire     *wire
+	link     *link
 	calls    []*Call
 	patience time.Duration // the longest timeout; 0: none
 	alone    bool          // nothing was in flight when it began, and nobody is expected to join it
@@ -62,50 +62,50 @@ type batch struct {
 
 var redigoConn = reflect.TypeOf(redis.NewConn(nil, 0, 0))
 
-func newWire(g *Group, conn redis.Conn, now time.Time) *wire {
-	w := &wire{group: g, conn: conn, plain: reflect.TypeOf(conn) == redigoConn, made: now, used: now}
-	w.read = w.readAll
-	return w
+func newLink(g *Group, conn redis.Conn, now time.Time) *link {
+	lk := &link{group: g, conn: conn, plain: reflect.TypeOf(conn) == redigoConn, made: now, used: now}
+	lk.read = lk.readAll
+	return lk
 }
 
-func (w *wire) inFlight() int {
-	if w.writing != nil {
-		return len(w.sent) + 1
+func (lk *link) inFlight() int {
+	if lk.writing != nil {
+		return len(lk.sent) + 1
 	}
-	return len(w.sent)
+	return len(lk.sent)
 }
 
 // stale reports whether the connection, with nothing in flight, must be tested or replaced before it is used.
-func (w *wire) stale(now time.Time) bool {
-	g := w.group
-	return w.old(now) || now.Sub(w.used) >= g.env.TestAfter || w.used.Before(g.brokeAt) || !w.plain && guarded(w.conn.Err) != nil
+func (lk *link) stale(now time.Time) bool {
+	g := lk.group
+	return lk.old(now) || now.Sub(lk.used) >= g.env.TestAfter || lk.used.Before(g.brokeAt) || !lk.plain && wire.Guarded(lk.conn.Err) != nil
 }
 
 // old reports whether the connection must be replaced, whatever it does.
-func (w *wire) old(now time.Time) bool {
-	return w.group.env.MaxAge > 0 && now.Sub(w.made) > w.group.env.MaxAge
+func (lk *link) old(now time.Time) bool {
+	return lk.group.env.MaxAge > 0 && now.Sub(lk.made) > lk.group.env.MaxAge
 }
 
 // free reports whether a batch may be written.
-func (w *wire) free(now time.Time) bool {
-	if w.lane == nil || w.writing != nil || w.exclusive || len(w.sent) >= MaxFlying {
+func (lk *link) free(now time.Time) bool {
+	if lk.lane == nil || lk.writing != nil || lk.exclusive || len(lk.sent) >= MaxFlying {
 		return false
 	}
-	return len(w.sent) == 0 || w.progress.IsZero() || now.Sub(w.progress) < slowLane
+	return len(lk.sent) == 0 || lk.progress.IsZero() || now.Sub(lk.progress) < slowLane
 }
 
-// takes reports whether a call may join those on the wire: not if the reader might lose its patience long before the call
+// takes reports whether a call may join those on the link: not if the reader might lose its patience long before the call
 // does. See readAll for why a factor of two is safe.
-func (w *wire) takes(c *Call) bool {
-	return !w.reading || w.patience == 0 || c.timeout > 0 && c.timeout <= 2*w.patience
+func (lk *link) takes(c *Call) bool {
+	return !lk.reading || lk.patience == 0 || c.timeout > 0 && c.timeout <= 2*lk.patience
 }
 
 // board makes c the leader of a batch of its own, to which more may come.
-func (w *wire) board(c *Call, now time.Time) *batch {
-	g := w.group
+func (lk *link) board(c *Call, now time.Time) *batch {
+	g := lk.group
 	var b *batch
-	if w.inFlight() == 0 && len(g.lanes) > 1 {
-		w.progress = now
+	if lk.inFlight() == 0 && len(g.lanes) > 1 {
+		lk.progress = now
 	}
 	if n := len(g.batches); n > 0 {
 		b, g.batches = g.batches[n-1], g.batches[:n-1]
@@ -113,15 +113,15 @@ func (w *wire) board(c *Call, now time.Time) *batch {
 		b = &batch{}
 		b.work = b.carry
 	}
-	b.wire, b.patience, b.crowded, b.answered = w, c.timeout, w.crowded, 0
-	b.alone = len(w.sent) == 0 && !w.crowded
+	b.link, b.patience, b.crowded, b.answered = lk, c.timeout, lk.crowded, 0
+	b.alone = len(lk.sent) == 0 && !lk.crowded
 	b.calls = append(b.calls, c)
-	w.waiting.Add(1)
-	w.writing, w.used = b, now
-	w.writer = c
+	lk.waiting.Add(1)
+	lk.writing, lk.used = b, now
+	lk.writer = c
 	if c.timeout > 0 {
-		if by := c.start.Add(c.timeout); w.watchAt.IsZero() || by.Before(w.watchAt) {
-			w.watchUntil(by)
+		if by := c.start.Add(c.timeout); lk.watchAt.IsZero() || by.Before(lk.watchAt) {
+			lk.watchUntil(by)
 		}
 	}
 	c.batch = b
@@ -130,23 +130,23 @@ func (w *wire) board(c *Call, now time.Time) *batch {
 
 // next makes those who have come meanwhile a batch, if one may be written. The caller wakes its leader when it has given mu
 // back.
-func (w *wire) next() *Call {
-	g := w.group
-	if len(g.queue) == 0 || w.lane == nil || !w.takes(g.queue[0]) {
+func (lk *link) next() *Call {
+	g := lk.group
+	if len(g.queue) == 0 || lk.lane == nil || !lk.takes(g.queue[0]) {
 		return nil
 	}
 	now := time.Now()
-	if !w.free(now) {
+	if !lk.free(now) {
 		return nil
 	}
-	if w.old(now) {
-		w.retire()
+	if lk.old(now) {
+		lk.retire()
 		g.connectMore()
 		return nil
 	}
 	c := g.queue[0]
 	g.queue = slices.Delete(g.queue, 0, 1)
-	b := w.board(c, now)
+	b := lk.board(c, now)
 	c.stage.Store(stageLeading)
 	g.take(b)
 	b.alone = b.alone && len(b.calls) == 1
@@ -155,139 +155,122 @@ func (w *wire) next() *Call {
 
 // done is called when the batch is over, and all of its calls may be others'.
 func (b *batch) done() {
-	g := b.wire.group
+	g := b.link.group
 	clear(b.calls)
 	*b = batch{calls: b.calls[:0], work: b.work}
 	g.batches = append(g.batches, b)
 }
 
-// retire takes the wire from its lane: those in flight go on, and then it is closed.
-func (w *wire) retire() {
-	if w.lane != nil {
-		w.lane.wire = nil
-		w.lane = nil
+// retire takes the link from its lane: those in flight go on, and then it is closed.
+func (lk *link) retire() {
+	if lk.lane != nil {
+		lk.lane.link = nil
+		lk.lane = nil
 	}
 }
 
-// unused returns the wire if it is to be closed now, by the caller, who must hold mu no longer.
-func (w *wire) unused() *wire {
-	if w.lane != nil || w.writing != nil || w.reading || w.closed {
+// unused returns the link if it is to be closed now, by the caller, who must hold mu no longer.
+func (lk *link) unused() *link {
+	if lk.lane != nil || lk.writing != nil || lk.reading || lk.closed {
 		return nil
 	}
-	w.closed = true
-	w.group.open--
-	if w.watch != nil {
-		w.watch.Stop()
+	lk.closed = true
+	lk.group.open--
+	if lk.watch != nil {
+		lk.watch.Stop()
 	}
-	return w
+	return lk
 }
 
-// doom retires a wire that is cut by the caller, who must hold mu no longer then.
-func (w *wire) doom(why error) {
-	if w.broken == nil {
-		w.broken = why
+// doom retires a link that is cut by the caller, who must hold mu no longer then.
+func (lk *link) doom(why error) {
+	if lk.broken == nil {
+		lk.broken = why
 	}
 	if why == errLate {
-		w.group.brokeAt = time.Now()
+		lk.group.brokeAt = time.Now()
 	}
-	w.retire()
-	w.group.connectMore()
+	lk.retire()
+	lk.group.connectMore()
 }
 
 // watchUntil has the watch look at t whether a leader that writes by itself has missed its bound. It looks once for each
 // timeout, not for each write, so that it costs nothing.
-func (w *wire) watchUntil(t time.Time) {
-	w.watchAt = t
-	if w.watch == nil {
-		w.watch = time.AfterFunc(time.Until(t), w.look)
+func (lk *link) watchUntil(t time.Time) {
+	lk.watchAt = t
+	if lk.watch == nil {
+		lk.watch = time.AfterFunc(time.Until(t), lk.look)
 	} else {
-		w.watch.Reset(time.Until(t))
+		lk.watch.Reset(time.Until(t))
 	}
 }
 
-func (w *wire) look() {
-	g := w.group
+func (lk *link) look() {
+	g := lk.group
 	g.mu.Lock()
-	w.watchAt = time.Time{}
+	lk.watchAt = time.Time{}
 	hangs := false
-	if c := w.writer; c != nil && c.timeout > 0 && !w.closed {
+	if c := lk.writer; c != nil && c.timeout > 0 && !lk.closed {
 		now, by := time.Now(), c.start.Add(c.timeout)
 		switch {
 		case now.Before(by):
-			w.watchUntil(by)
+			lk.watchUntil(by)
 		case c.stage.Load() == stageLeading: // it has not begun, and will not do so by itself when it sees the time
-			w.watchUntil(now.Add(soon))
+			lk.watchUntil(now.Add(soon))
 		default:
 			hangs = true
-			w.doom(errLate)
+			lk.doom(errLate)
 		}
 	}
 	g.mu.Unlock()
 	if hangs {
-		w.cut()
+		lk.cut()
 	}
 }
 
-// close is called by whom unused has told to. w may be nil.
-func (w *wire) close() {
-	if w == nil {
+// close is called by whom unused has told to. lk may be nil.
+func (lk *link) close() {
+	if lk == nil {
 		return
 	}
-	w.io.Lock()
-	defer w.io.Unlock()
-	_ = guarded(w.conn.Close)
+	lk.io.Lock()
+	defer lk.io.Unlock()
+	_ = wire.Guarded(lk.conn.Close)
 }
-
-// past is a context whose deadline has passed. No timer belongs to it, and its channel is closed already, so that it may be
-// shared by all goroutines, also those of several testing/synctest bubbles.
-var past, _ = context.WithDeadline(context.Background(), time.Unix(1, 0))
 
 // cut makes the connection unusable at once, which ends a read or a write that hangs. ReceiveContext with a context whose
 // deadline has passed does nothing else, under redigo's own mutex.
-func (w *wire) cut() {
-	w.io.Lock()
-	defer w.io.Unlock()
-	if cc, ok := w.conn.(redis.ConnWithContext); ok {
-		_ = guarded(func() error {
-			_, err := cc.ReceiveContext(past)
-			return err
-		})
-	}
+func (lk *link) cut() {
+	lk.io.Lock()
+	defer lk.io.Unlock()
+	_ = wire.Guarded(func() error {
+		wire.Cut(lk.conn)
+		return nil
+	})
 }
 
-// guarded turns a panic of a connection into an error: a reply that announces an absurd length makes redigo panic, and
-// whoever reads it reads for others.
-func guarded(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("mux: the connection panicked: %v", p)
-		}
-	}()
-	return f()
-}
-
-// breaks ends the wire, and all that was sent on it. Its reader calls it, or the writer of mine, which is not in sent yet.
-func (w *wire) breaks(mine *batch, err error) error {
-	g := w.group
+// breaks ends the link, and all that was sent on it. Its reader calls it, or the writer of mine, which is not in sent yet.
+func (lk *link) breaks(mine *batch, err error) error {
+	g := lk.group
 	g.mu.Lock()
-	if w.broken == nil {
-		w.broken = err
+	if lk.broken == nil {
+		lk.broken = err
 		if err != errDropped {
 			g.brokeAt = time.Now()
 		}
 	}
-	err = w.broken
-	w.retire()
-	over := w.sent
+	err = lk.broken
+	lk.retire()
+	over := lk.sent
 	if mine != nil {
 		over = nil // they are their reader's
-		w.writing, w.writer = nil, nil
+		lk.writing, lk.writer = nil, nil
 	} else {
-		w.sent, w.reading = nil, false
+		lk.sent, lk.reading = nil, false
 	}
 	g.mu.Unlock()
-	if guarded(w.conn.Err) == nil {
-		w.cut() // replies are due still, which nobody must take for those to others
+	if wire.Guarded(lk.conn.Err) == nil {
+		lk.cut() // replies are due still, which nobody must take for those to others
 	}
 	if mine != nil {
 		over = []*batch{mine}
@@ -302,7 +285,7 @@ func (w *wire) breaks(mine *batch, err error) error {
 		b.done()
 	}
 	g.connectMore()
-	unused := w.unused()
+	unused := lk.unused()
 	g.mu.Unlock()
 	unused.close()
 	return err

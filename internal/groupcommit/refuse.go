@@ -1,4 +1,4 @@
-package redigolock
+package groupcommit
 
 import (
 	"fmt"
@@ -29,7 +29,7 @@ func sharable(cmd string, args []any) error {
 		name == "CLIENT" && hasWord(args[:min(1, len(args))], "REPLY", "TRACKING", "CACHING", "NO-EVICT", "NO-TOUCH", "SETNAME"),
 		name == "SCRIPT" && hasWord(args[:min(1, len(args))], "DEBUG"),
 		(name == "XREAD" || name == "XREADGROUP") && blocks(args):
-		return fmt.Errorf("%w: %w: %s needs a connection of its own: use the pool for it", ErrUnsupported, fault.NotSent, name)
+		return fmt.Errorf("%w: %w: %s needs a connection of its own: use the pool for it", fault.Unsupported, fault.NotSent, name)
 	}
 	return nil
 }
