@@ -28,7 +28,7 @@ test:
 more:
 	scripts/install.sh peers chromium
 	[ -e $(SERVERS)/valkey ] || internal/redistest/fetch-newer.sh $(SERVERS)
-	REDIGOLOCK_REAL=1 $(GO) test -run 'FairCycles|Allocations' .
+	REDIGOLOCK_REAL=1 $(GO) test -run 'FairCycles|Allocations|FailoverUnderLoad' .
 	$(GO) test ./internal/sim -run TestSeeds -seeds 200
 	$(GO) test ./internal/fairmodel
 	REDIGOLOCK_REAL=1 REDIGOLOCK_CHROMIUM=1 $(GO) test ./internal/report
@@ -63,7 +63,7 @@ results:
 long:
 	REDIGOLOCK_REAL=1 scripts/install.sh
 	$(GO) run ./internal/mutants
-	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 CGO_ENABLED=1 $(GO) test -race -timeout 20m -run 'Chaos|StoppedServer|FairCrowd' .
+	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 CGO_ENABLED=1 $(GO) test -race -timeout 20m -run 'Chaos|StoppedServer|FairCrowd|FailoverUnderLoad' .
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 20m -run FairCycles .
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 30m -parallel 8 -run 'Fault|StaleWrite|HeldLocks' ./bench
 	REDIGOLOCK_LONG=1 $(GO) test -timeout 30m ./internal/fairmodel

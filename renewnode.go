@@ -34,6 +34,9 @@ type renewNode struct {
 // Apart reports whether the pool's connections lead to the node of one key each (Redis Cluster): there is no pipeline to share.
 func (n *renewNode) Apart() bool { return n.source.binds() }
 
+// Another is closed when the pool leads to another server.
+func (n *renewNode) Another() <-chan struct{} { return n.source.isAnother() }
+
 // Ready dials if there is no connection that works.
 func (n *renewNode) Ready(by time.Time) (err error) {
 	if n.conn != nil && n.conn.Err() == nil {

@@ -53,6 +53,10 @@ const sentinelPort = "26379"
 // DialContext connects to the master. It returns when ctx ends, and not much later than a second after the Sentinels have
 // named a server that is none. After Close it returns [ErrClosed].
 func (s *Sentinel) DialContext(ctx context.Context) (redis.Conn, error) {
+	if intro, ok := ctx.(*introduction); ok {
+		intro.sentinel = s
+		return nil, errIntroduced
+	}
 	group, err := s.engine()
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/errands"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/sentinel"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -25,11 +26,12 @@ type source struct {
 	behind  *source                    // the pool that it shares connections of; nil: none
 	tuned   *dialer                    // of a pool that honours its context, whatever it waits for; else nil
 
-	get  func(ctx context.Context) (redis.Conn, error)      // lends
-	own  func(ctx context.Context) (redis.Conn, error)      // dials; nil: the pool cannot
-	ask  func(context.Context, redis.Conn, time.Time) error // tests a connection that was idle since; nil: as NewPool does
-	idle interface{ IdleCount() int }                       // how many the pool keeps; nil: it does not say
-	max  struct{ idle, lifetime time.Duration }             // of a connection, as the pool has it; zero: none
+	get   func(ctx context.Context) (redis.Conn, error)      // lends
+	own   func(ctx context.Context) (redis.Conn, error)      // dials; nil: the pool cannot
+	ask   func(context.Context, redis.Conn, time.Time) error // tests a connection that was idle since; nil: as NewPool does
+	idle  interface{ IdleCount() int }                       // how many the pool keeps; nil: it does not say
+	moved func() <-chan struct{}                             // closed when it leads to another server from then on; nil: that is not known
+	max   struct{ idle, lifetime time.Duration }             // of a connection, as the pool has it; zero: none
 
 	polls int // how many waiters may ask at a time, so that a holder finds a connection; 0: any number
 
@@ -110,6 +112,9 @@ func (s *source) ofRedigo(p *redis.Pool) {
 	}
 	s.max.idle, s.max.lifetime = p.IdleTimeout, p.MaxConnLifetime
 	s.tuned = tuned(p)
+	if group := s.sentinels(p); group != nil {
+		s.moved = group.Changed
+	}
 	switch {
 	case s.tuned != nil:
 		s.own = s.tuned.dial
@@ -126,10 +131,41 @@ func (s *source) ofRedigo(p *redis.Pool) {
 	}
 }
 
-// An introduction is the context by which newSource asks a dialer of NewPool who it is.
+// sentinels are those that name the server of a pool of Open or NewPool, or of one whose DialContext is a Sentinel's; nil of any
+// other.
+func (s *source) sentinels(p *redis.Pool) *sentinel.Group {
+	if s.tuned != nil {
+		return s.tuned.sentinels
+	}
+	var x *Sentinel
+	if p.DialContext == nil || !same(p.DialContext, x.DialContext) {
+		return nil
+	}
+	intro := &introduction{Context: context.Background()}
+	_, _ = p.DialContext(intro)
+	group, _ := intro.sentinel.engine()
+	return group
+}
+
+// isAnother returns a channel that is closed when the pool leads to another server from then on; nil: that is not known.
+func (s *source) isAnother() <-chan struct{} {
+	switch {
+	case s.behind != nil:
+		return s.behind.isAnother()
+	case s.moved != nil:
+		return s.moved()
+	}
+	return nil
+}
+
+// same reports whether two funcs have the same code.
+func same(f, g any) bool { return reflect.ValueOf(f).Pointer() == reflect.ValueOf(g).Pointer() }
+
+// An introduction is the context by which newSource asks a dialer of NewPool, or a Sentinel, who it is.
 type introduction struct {
 	context.Context
-	dialer *dialer
+	dialer   *dialer
+	sentinel *Sentinel
 }
 
 var errIntroduced = errors.New("not dialled")
@@ -141,7 +177,6 @@ var errIntroduced = errors.New("not dialled")
 // made elsewhere.
 func tuned(p *redis.Pool) *dialer {
 	var d *dialer
-	same := func(f, g any) bool { return reflect.ValueOf(f).Pointer() == reflect.ValueOf(g).Pointer() }
 	switch {
 	case p.Dial != nil, p.TestOnBorrow != nil, p.DialContext == nil, p.TestOnBorrowContext == nil:
 		return nil

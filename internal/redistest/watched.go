@@ -53,12 +53,13 @@ func StartWatched(tb testing.TB, config WatchedConfig) *Watched {
 	args = append(args, "--replicaof", "127.0.0.1", strconv.Itoa(master.port))
 	w.Servers = append(w.Servers, StartMany(tb, config.Replicas, args...)...)
 	w.waitFor(tb, "replicas that follow their master", func() error {
-		for _, s := range w.Servers[1:] {
-			if info, err := s.info("replication"); err != nil || info["master_link_status"] != "up" {
-				return fmt.Errorf("%s: %s, %w", s.Addr(), info["master_link_status"], err)
+		info, err := master.info("replication")
+		for i := range config.Replicas {
+			if of := info[fmt.Sprintf("slave%d", i)]; !strings.Contains(of, "state=online") { // else it is sent nothing yet
+				return fmt.Errorf("replica %d: %s, %w", i, of, err)
 			}
 		}
-		return nil
+		return err
 	})
 	dir := tb.TempDir()
 	w.Sentinels = startMany(tb, config.Sentinels, func(i int) (*Server, error) {

@@ -31,10 +31,11 @@ type line struct {
 	ended chan struct{} // closed when the goroutine has ended
 
 	// What follows is the goroutine's own.
-	notBefore time.Time     // nothing before, for the newest dials or flights failed
-	rtt       time.Duration // what the newest flight or dial has taken
-	failures  int           // of dials and of flights without any answer, in a row
-	apart     *apart        // nil: not used yet
+	another   <-chan struct{} // closed: the node is another server; nil: not known
+	notBefore time.Time       // nothing before, for the newest dials or flights failed
+	rtt       time.Duration   // what the newest flight or dial has taken
+	failures  int             // of dials and of flights without any answer, in a row
+	apart     *apart          // nil: not used yet
 	sent      []*share
 	asks      []Ask
 	votes     []Vote
@@ -63,6 +64,7 @@ func (n *line) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		n.lookForAnother()
 		f, next, none := n.takeDue()
 		switch {
 		case none:
@@ -79,7 +81,31 @@ func (n *line) run() {
 		select {
 		case <-timer.C:
 		case <-n.wake:
+		case <-n.another:
 		}
+	}
+}
+
+// lookForAnother makes all shares due if the node is another server: what it does not have is lost, and should be known to be.
+func (n *line) lookForAnother() {
+	select {
+	case <-n.another:
+	default:
+		if n.another == nil {
+			n.another = n.node.Another()
+		}
+		return
+	}
+	n.another = n.node.Another() // before anything is sent
+	n.notBefore, n.failures = time.Time{}, 0
+	n.r.mu.Lock()
+	defer n.r.mu.Unlock()
+	_, now := n.r.now()
+	for _, s := range n.loss.shares {
+		s.urgent = true
+	}
+	for _, s := range n.due.shares {
+		s.failures, s.when[toRenew].at = 0, now // all alike, so the heap is one still
 	}
 }
 
@@ -93,7 +119,7 @@ func (n *line) signOff(empty bool) {
 	}
 	n.alive = false
 	n.notBefore, n.rtt, n.failures = time.Time{}, 0, 0
-	n.sent, n.asks, n.votes, n.outcomes = nil, nil, nil, nil
+	n.sent, n.asks, n.votes, n.outcomes, n.another = nil, nil, nil, nil, nil
 	close(n.ended)
 }
 
@@ -127,7 +153,7 @@ func (n *line) takeDue() (f *flight, next time.Time, none bool) {
 			f = &flight{line: n, landed: make(chan struct{})}
 		}
 		heap.Pop(&n.due)
-		s.flight = f
+		s.flight, s.urgent = f, false
 		f.shares = append(f.shares, s)
 	}
 	return f, next, false
@@ -145,7 +171,7 @@ func (s *share) takeAt() time.Duration {
 // nextDue is when its lease is to be renewed at its node; after a failure, when to try again. A node that has voted is not asked
 // again because others have not. The caller holds mu.
 func (s *share) nextDue(now time.Time) time.Duration {
-	if s.failures > 0 {
+	if s.failures > 0 || s.urgent {
 		return s.when[toRenew].at
 	}
 	e, r := s.entry, s.line.r
@@ -313,7 +339,9 @@ func (s *share) renewed(now time.Time, o outcome) {
 	due := &s.when[toRenew].at
 	if o.node == nil {
 		s.failures = 0
-		*due = s.nextDue(now)
+		if *due = s.nextDue(now); s.urgent { // since it was sent
+			*due = s.line.r.at(now)
+		}
 		return
 	}
 	*due = s.line.r.at(now.Add(wait.Pause(s.failures)))

@@ -63,6 +63,9 @@ type Vote struct {
 type Node interface {
 	// Apart reports whether each lease is to be renewed for itself, by ExtendAlone.
 	Apart() bool
+	// Another returns a channel that is closed when the node is another server from then on, which may not have the leases: so
+	// all are renewed at once. Nil: that is not known of this node.
+	Another() <-chan struct{}
 	// Ready sees to it that there is a connection, by then.
 	Ready(by time.Time) error
 	// Extend has all leases extended that are asked for, and puts in each Vote what the node says of it: all but Start. It
@@ -135,6 +138,7 @@ type share struct {
 	when     [kinds]occasion // in the line's agendas
 	flight   *flight         // with a renewal of it; nil: none. It may be under way still when the share is kept no longer
 	failures int             // in a row
+	urgent   bool            // it is due whatever its lease says: the node is another server
 }
 
 // A flight is what is extended in one go, or has been.
@@ -207,7 +211,7 @@ func (r *Renewer) lineOf(node Node) *line {
 
 // join puts a share into a line. The caller holds mu.
 func (r *Renewer) join(s *share, n *line, due, lost time.Time) {
-	s.line, s.failures = n, 0
+	s.line, s.failures, s.urgent = n, 0, false
 	s.when = [kinds]occasion{toRenew: {r.at(due), nowhere}, toLose: {r.at(lost), nowhere}}
 	heap.Push(&n.loss, s)
 	if s.flight == nil { // else it is put back when that has landed

@@ -83,6 +83,7 @@ type node struct {
 	extend  func(by time.Time, x *lease) error // nil: it takes a millisecond
 	ready   func(by time.Time) error
 	apart   bool
+	another chan struct{}
 	asked   map[string][]time.Time
 	flights []int
 	closed  int
@@ -99,6 +100,22 @@ func hang(by time.Time, _ *lease) error {
 }
 
 func (n *node) Apart() bool { return n.apart }
+
+func (n *node) Another() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.another
+}
+
+// becomesAnother has the node be another server.
+func (n *node) becomesAnother() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.another != nil {
+		close(n.another)
+	}
+	n.another = make(chan struct{})
+}
 
 func (n *node) Ready(by time.Time) error {
 	if n.ready != nil {
@@ -378,6 +395,58 @@ func TestCloseReturnsWhatItHasKeptAndKeepsNothingMore(t *testing.T) {
 		}
 		if n := len(r.Close()); n > 0 {
 			t.Errorf("%d the second time", n)
+		}
+	})
+}
+
+// A node that is another server may not have the leases: all are renewed at once, also what is in flight, and what waits after a
+// failure.
+func TestNodeThatBecomesAnotherServer(t *testing.T) {
+	test(t, func(r *rig) {
+		n := newNode()
+		n.becomesAnother()
+		for i := range 3 {
+			r.keep(newLease(fmt.Sprint(i), 1), n)
+		}
+		time.Sleep(time.Second)
+		n.becomesAnother()
+		time.Sleep(2 * time.Millisecond)
+		for i := range 3 {
+			if n.times(fmt.Sprint(i)) != 1 {
+				t := n.times(fmt.Sprint(i))
+				r.Errorf("a lease was renewed %d times, want at once", t)
+			}
+		}
+		time.Sleep(ttl/2 - 3*time.Millisecond)
+		if got := n.times("0"); got != 1 {
+			r.Errorf("then it was renewed %d times before that was due", got-1)
+		}
+		time.Sleep(2 * time.Millisecond) // a flight is under way
+		n.becomesAnother()
+		time.Sleep(2 * time.Millisecond)
+		if got := n.times("0"); got != 3 {
+			r.Errorf("what was in flight was renewed %d times in all, want 3", got)
+		}
+
+		fails := true
+		n.mu.Lock()
+		n.extend = func(time.Time, *lease) error {
+			if fails {
+				return errHangs
+			}
+			return nil
+		}
+		n.mu.Unlock()
+		time.Sleep(ttl/2 + ttl/4) // the pauses are long by now
+		fails = false
+		before := n.times("0")
+		n.becomesAnother()
+		time.Sleep(2 * time.Millisecond)
+		if n.times("0") != before+1 {
+			r.Error("after failures nothing was sent at once")
+		}
+		if lost := r.losses(); len(lost) > 0 {
+			r.Error(lost)
 		}
 	})
 }

@@ -42,7 +42,7 @@ type Env struct {
 	// They dial the master, and a Sentinel. They may ignore ctx: who waits for them does not.
 	Dial, DialSentinel func(ctx context.Context, addr string) (redis.Conn, error)
 
-	Watch bool // Subscribe to +switch-master while connections are out.
+	Watch bool // Subscribe to the Sentinels' messages about failovers while connections are out.
 }
 
 // A Group is the Sentinels that watch a master, and the connections to it.
@@ -87,6 +87,13 @@ func New(env Env) *Group {
 
 // Epoch rises when there is another master, and when the one there was says that it is none any more.
 func (g *Group) Epoch() uint64 { return g.gen.Load() }
+
+// Changed returns a channel that is closed when the epoch rises.
+func (g *Group) Changed() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.changed
+}
 
 // Dial connects to the master. It returns when ctx ends, whatever the Env's funcs do.
 func (g *Group) Dial(ctx context.Context) (redis.Conn, error) {

@@ -12,7 +12,7 @@ const (
 	silenceMost = 3 * time.Second // a subscription without any answer for so long is dead
 )
 
-// watch keeps a subscription to +switch-master at one of the Sentinels until ctx ends. When it breaks, the next one's turn
+// watch keeps a subscription to the messages about failovers at one of the Sentinels until ctx ends. When it breaks, the next one's turn
 // has come.
 func (g *Group) watch(ctx context.Context) {
 	pause := 10 * time.Millisecond
@@ -26,7 +26,8 @@ func (g *Group) watch(ctx context.Context) {
 }
 
 // listen subscribes at one Sentinel, and returns when that breaks. What it hears is only a reason to ask all of them: it may
-// be old. What was said before it listened would be missed, so they are asked at the begin, too.
+// be old. The Sentinel that leads a failover names the new master from +promoted-slave on, and says +switch-master when the other
+// replicas follow, which may take long; all that while the old master, if it lives, takes writes that are lost. What was said before it listened would be missed, so they are asked at the begin, too.
 func (g *Group) listen(ctx context.Context, addr string) (heard bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -37,7 +38,7 @@ func (g *Group) listen(ctx context.Context, addr string) (heard bool) {
 		return false
 	}
 	defer c.Close()
-	if _, err := do(dial, c, "SUBSCRIBE", "+switch-master"); err != nil {
+	if _, err := do(dial, c, "SUBSCRIBE", "+promoted-slave", "+switch-master"); err != nil {
 		return false
 	}
 	defer cutWith(ctx, c)()
