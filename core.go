@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/held"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -26,7 +27,7 @@ type core struct {
 	waiting atomic.Int64 // calls that are to obtain a lock
 	conns   atomic.Int64 // of its own
 	owed    atomic.Int64 // what the discipline itself is to remove in the background
-	held    heldSet
+	held    held.Set
 	ttl     atomic.Pointer[wire.TTL] // of the newest handle: most have the same
 	tokens  tokens
 

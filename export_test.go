@@ -236,9 +236,7 @@ func Usable(k *Lock) bool { return k.usable(context.Background(), "test") == nil
 
 // HeldPlaces is for how many locks Stats has room.
 func HeldPlaces(l *Locker) int {
-	l.core.held.mu.Lock()
-	defer l.core.held.mu.Unlock()
-	return len(l.core.held.ends)
+	return l.core.held.Places()
 }
 
 // DoBounded has a Mux's connection carry out a command under a context and a timeout, as a Locker's commands are under ctx and

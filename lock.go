@@ -196,7 +196,7 @@ func (k *Lock) extended(ctx context.Context, start time.Time, ttl time.Duration)
 		return k.judge(ctx, "extend", nil)
 	}
 	if d := deadline(start, ttl); d.After(old) {
-		k.core.held.move(k.place, old, d)
+		k.core.held.Move(k.place, old, d)
 		k.deadline = d
 	}
 	d := k.deadline
