@@ -75,7 +75,7 @@ func heldIn(err error) (name string, ttl time.Duration, ok bool) {
 // single try.
 func (p *plain) try(ctx context.Context, k *Lock, h *crowd.Holder, most time.Duration) error {
 	now := time.Now()
-	start, err := p.exchangeBy(ctx, &k.conn, "acquire", k.key, now, now.Add(most), k.ttl, func(c redis.Conn) error {
+	start, err := p.onLentBy(ctx, &k.conn, "acquire", k.key, now, now.Add(most), k.ttl, func(c redis.Conn) error {
 		err := p.acquireWith(ctx, c, k.key, k.token, k.ttl)
 		if h != nil && errors.Is(err, ErrHeld) && k.lostTry == nil {
 			return look(ctx, c, h, k.key, err, p.now())
@@ -135,7 +135,7 @@ func (p *plain) tryAgain(ctx context.Context, k *Lock, first time.Time, lost err
 // adopt asks by an Extend whether the key carries the token since a try whose reply was lost. held is what the newest
 // try said: nil, or an ErrHeld that may mean this very lock, for SetNX cannot tell. It ends at by.
 func (p *plain) adopt(ctx context.Context, k *Lock, held error, by time.Time) error {
-	start, err := p.exchangeBy(ctx, &k.conn, "acquire", k.key, time.Now(), by, k.ttl, func(c redis.Conn) error {
+	start, err := p.onLentBy(ctx, &k.conn, "acquire", k.key, time.Now(), by, k.ttl, func(c redis.Conn) error {
 		return Extend(ctx, c, k.key, k.token, k.ttl)
 	})
 	switch {
@@ -165,7 +165,7 @@ func (k *Lock) stray(ctx context.Context) {
 func (p *plain) won(ctx context.Context, k *Lock, start time.Time) error {
 	k.acquired, k.deadline = start, deadline(start, k.ttl)
 	now := p.now()
-	if !k.over(now) {
+	if !k.latched(now) {
 		k.countHeld(now)
 		return nil
 	}
@@ -177,14 +177,14 @@ func (p *plain) won(ctx context.Context, k *Lock, start time.Time) error {
 }
 
 // conclude ends an acquire: with the handle, or with err.
-func (k *Lock) conclude(err error) (*Lock, error) {
+func (p *plain) conclude(k *Lock, err error) (*Lock, error) {
 	switch {
 	case err == nil:
 		return k, nil
 	case k.lostTry == nil:
 		return nil, err
 	}
-	k.owe()
+	p.owe(k, k.lostTry, time.Now())
 	switch {
 	case errors.Is(err, ErrUnknown):
 		return nil, err

@@ -18,8 +18,8 @@ import (
 // A Lock belongs to a core.
 type core struct {
 	settings
-	by   discipline
-	home *node // where renewals and clean-ups go
+	by    discipline
+	nodes []*node // where its commands go
 
 	first   sync.Mutex // of those who begin at the same time
 	begun   atomic.Bool
@@ -76,8 +76,8 @@ func (s *settings) opTimeout() time.Duration {
 }
 
 // begin sets at the first use what does not change from then on.
-func (c *core) begin(n *node, by discipline) {
-	c.home, c.by = n, by
+func (c *core) begin(by discipline, nodes ...*node) {
+	c.by, c.nodes = by, nodes
 	c.begun.Store(true)
 }
 
@@ -181,4 +181,41 @@ func (c *core) since(begin time.Time) (d time.Duration) {
 		d = c.now().Sub(begin)
 	}
 	return d
+}
+
+// close ends the core, as Locker.Close says.
+func (c *core) close() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	close(c.closingChan())
+	if !c.hasBegun() {
+		return nil
+	}
+	begin, most := time.Now(), 3*c.opTimeout()
+	for _, x := range c.renewer().Close() {
+		keeperOf(x).end(ErrClosed)
+	}
+	c.renewer().AwaitEnd(c.opTimeout())
+	c.by.close(most)
+	c.cleaner().Close(most)
+	var calm []<-chan struct{}
+	for _, n := range c.nodes {
+		calm = append(calm, n.source.close()...)
+	}
+	waitFor(most-time.Since(begin), calm...)
+	return nil
+}
+
+// A closing is told to those who wait.
+type closing struct {
+	once sync.Once // for ch
+	ch   chan struct{}
+}
+
+// closingChan is closed by Close.
+func (c *core) closingChan() chan struct{} {
+	x := &c.closing
+	x.once.Do(func() { x.ch = make(chan struct{}) })
+	return x.ch
 }

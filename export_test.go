@@ -85,7 +85,7 @@ func DialOwn(ctx context.Context, p Pool) (redis.Conn, error) { return newSource
 
 // Seeking is how many calls a Locker knows of that wait for a connection of its pool.
 func Seeking(l *Locker) int {
-	all, notBegun := beginTest(l).home.source.borrows.Seeking()
+	all, notBegun := beginTest(l).nodes[0].source.borrows.Seeking()
 	return all + notBegun
 }
 

@@ -135,7 +135,7 @@ func (l *fair) moved(k *Lock, start, d time.Time) {
 func (k *Lock) isOver() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.over(k.core.now())
+	return k.latched(k.core.now())
 }
 
 // asked notes the longest lease that may have been asked of the server for the token.

@@ -118,7 +118,7 @@ func (l *fair) send(ctx context.Context, s *slot, cmd *fairqueue.Command, b *wir
 	if b == nil {
 		b = &wire.Bound{Key: s.keyArg}
 	}
-	_, err = l.exchange(ctx, b, verb, s.key, timeout, run)
+	_, err = l.onLent(ctx, b, verb, s.key, timeout, run)
 	return start, r, err
 }
 

@@ -132,7 +132,7 @@ func (k *Lock) refuseKeeping(parent context.Context) (end, isLoss bool, cause er
 		return true, false, nil
 	case k.core.closed.Load():
 		return true, false, fmt.Errorf("%w: keep alive %s", ErrClosed, fault.Quote(k.key))
-	case k.over(now):
+	case k.latched(now):
 		cause = fault.Of(ErrLost, "keep alive", k.key, "its time was over")
 	case k.heldTooLong(now):
 		cause = k.maxHoldError()
@@ -245,7 +245,7 @@ func (kp *keeper) Judge(votes []renewal.Vote) error {
 		k.core.observer.outcome(ctx, k.key, "extend", err)
 		return err
 	case v.Err != nil:
-		return k.judge(ctx, "extend", v.Err)
+		return k.heard(ctx, "extend", v.Err)
 	}
 	return k.extended(ctx, v.Start, v.Left)
 }
@@ -300,7 +300,7 @@ func (k *Lock) maxHoldError() error {
 // loseIfOver makes up for a loss signal that comes late.
 func (k *Lock) loseIfOver() {
 	k.mu.Lock()
-	over := k.over(k.core.now())
+	over := k.latched(k.core.now())
 	k.mu.Unlock()
 	if over {
 		k.lose(fault.Of(ErrNotHeld, "keep alive", k.key, "its time is over"))

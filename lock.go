@@ -84,7 +84,7 @@ func (k *Lock) Valid() bool {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return !k.released && !k.lost && !k.over(k.core.now())
+	return !k.released && !k.lost && !k.latched(k.core.now())
 }
 
 // Deadline returns the time until which this process may act as the holder: the local time just before the send that
@@ -110,9 +110,9 @@ func passed(now, t time.Time) bool {
 	return !now.Before(t) || !now.Round(0).Before(t.Round(0))
 }
 
-// over reports whether the lock is gone or its Deadline has passed, which is latched. The caller holds k.mu, or is the
+// latched reports whether the lock is gone or its Deadline has passed, which is latched. The caller holds k.mu, or is the
 // only one to know k.
-func (k *Lock) over(now time.Time) bool {
+func (k *Lock) latched(now time.Time) bool {
 	k.gone = k.gone || passed(now, k.deadline)
 	return k.gone
 }
@@ -130,7 +130,7 @@ func (k *Lock) usable(ctx context.Context, verb string) error {
 	switch {
 	case k.released:
 		return fault.Of(ErrNotHeld, verb, k.key, "it was released")
-	case k.over(k.core.now()):
+	case k.latched(k.core.now()):
 		return fault.Of(ErrNotHeld, verb, k.key, "it was lost, or its time is over")
 	}
 	return nil
@@ -147,7 +147,7 @@ func (k *Lock) Verify(ctx context.Context) error {
 	if err := k.usable(ctx, "verify"); err != nil {
 		return err
 	}
-	return k.judge(ctx, "verify", k.core.by.verify(ctx, k))
+	return k.heard(ctx, "verify", k.core.by.verify(ctx, k))
 }
 
 // Fence returns a fencing number for this holder, as the verb [Fence] does, with the errors of [Lock.Verify].
@@ -159,7 +159,7 @@ func (k *Lock) Fence(ctx context.Context) (int64, error) {
 	if err == nil && k.isReleased() { // a cohort's next holder has the same token: this number may be higher than its own
 		err = fault.Of(ErrNotHeld, "fence", k.key, "it was released meanwhile")
 	}
-	err = k.judge(ctx, "fence", err)
+	err = k.heard(ctx, "fence", err)
 	if err != nil {
 		return 0, err
 	}
@@ -182,7 +182,7 @@ func (k *Lock) extend(ctx context.Context, ttl time.Duration) error {
 	}
 	start, err := k.core.by.extend(ctx, k, ttl)
 	if err != nil {
-		return k.judge(ctx, "extend", err)
+		return k.heard(ctx, "extend", err)
 	}
 	return k.extended(ctx, start, ttl)
 }
@@ -191,9 +191,9 @@ func (k *Lock) extend(ctx context.Context, ttl time.Duration) error {
 func (k *Lock) extended(ctx context.Context, start time.Time, ttl time.Duration) error {
 	k.mu.Lock()
 	now, old := k.core.now(), k.deadline
-	if k.over(now) { // looked at under the same mutex that Deadline moves under
+	if k.latched(now) { // looked at under the same mutex that Deadline moves under
 		k.mu.Unlock()
-		return k.judge(ctx, "extend", nil)
+		return k.heard(ctx, "extend", nil)
 	}
 	if d := deadline(start, ttl); d.After(old) {
 		k.core.held.Move(k.place, old, d)
@@ -206,11 +206,11 @@ func (k *Lock) extended(ctx context.Context, start time.Time, ttl time.Duration)
 	return nil
 }
 
-// judge ends the lock at once when the server has said that it is not held, or when the answer came after Deadline:
+// heard ends the lock at once when the server has said that it is not held, or when the answer came after Deadline:
 // others were told then that it is over.
-func (k *Lock) judge(ctx context.Context, verb string, err error) error {
+func (k *Lock) heard(ctx context.Context, verb string, err error) error {
 	k.mu.Lock()
-	if err == nil && k.over(k.core.now()) {
+	if err == nil && k.latched(k.core.now()) {
 		err = fault.Of(ErrNotHeld, verb, k.key, "its time was over when the answer came")
 	}
 	lost := errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict) && !errors.Is(err, fault.NoTTL)
@@ -243,7 +243,7 @@ func (k *Lock) Release(ctx context.Context) error {
 		return neverHeld("release")
 	}
 	k.mu.Lock()
-	again, late := k.released, k.over(k.core.now())
+	again, late := k.released, k.latched(k.core.now())
 	k.released = true
 	k.uncountHeld()
 	k.mu.Unlock()

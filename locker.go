@@ -99,7 +99,7 @@ func (l *Locker) Do(ctx context.Context, key string, ttl time.Duration, fn func(
 	if err != nil {
 		return err
 	}
-	return k.run(ctx, "do", fn)
+	return k.runUnder(ctx, "do", fn)
 }
 
 // TryDo is [Locker.Do] without the wait: it acquires the lock as [Locker.TryAcquire] does, and returns [ErrHeld] at once if
@@ -116,11 +116,11 @@ func (l *Locker) TryDo(ctx context.Context, key string, ttl time.Duration, fn fu
 	if err != nil {
 		return err
 	}
-	return k.run(ctx, "try do", fn)
+	return k.runUnder(ctx, "try do", fn)
 }
 
-// run keeps the lock alive while fn runs, and releases it.
-func (k *Lock) run(ctx context.Context, verb string, fn func(context.Context, *Lock) error) (err error) {
+// runUnder keeps the lock alive while fn runs, and releases it.
+func (k *Lock) runUnder(ctx context.Context, verb string, fn func(context.Context, *Lock) error) (err error) {
 	kept := k.KeepAlive(ctx)
 	defer func() {
 		k.loseIfOver()
@@ -160,7 +160,7 @@ func (l *Locker) Attach(ctx context.Context, key, token string, ttl time.Duratio
 	}
 	return c.obtain(ctx, w, func(ctx context.Context) (*Lock, error) {
 		k := c.handle(w, token)
-		err := c.home.attach(ctx, k)
+		err := c.nodes[0].attach(ctx, k)
 		c.observer.outcome(ctx, key, w.verb, err)
 		if err != nil {
 			return nil, err
@@ -185,12 +185,18 @@ func (n *node) attach(ctx context.Context, k *Lock) error {
 	}
 	k.acquired, k.deadline = start, deadline(start, left)
 	now := n.now()
-	if k.over(now) {
+	if k.latched(now) {
 		return fault.Of(ErrNotHeld, verb, k.key, "too little of its TTL is left")
 	}
 	k.countHeld(now)
 	return nil
 }
+
+// Close ends the Locker: waiting acquires and KeepAlive contexts end with [ErrClosed], and later acquires get it. Locks
+// that are held are left to expire, and Release of them still works. It waits for clean-ups in the background, and for dials
+// that were left because they took too long, for three OpTimeouts at most; and for one more each where renewals, the
+// subscription or the clean-ups hang on a connection. It returns nil, also when called again.
+func (l *Locker) Close() error { return l.core.close() }
 
 // begin looks at the fields at the first use, and makes what they ask for.
 func (l *Locker) begin(verb string) (*core, error) {
@@ -216,7 +222,7 @@ func (l *Locker) begin(verb string) (*core, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.begin(n, by)
+	c.begin(by, n)
 	return c, nil
 }
 

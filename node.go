@@ -16,11 +16,13 @@ import (
 // A node is one place where the commands of a core go: a pool, as its source. This file is how a func, which is a verb or
 // the user's own, is run on a connection to it: within OpTimeout, and asked again where that is allowed.
 //
-//	ask          for a holder: an exchange, and another one where the connection breaks
-//	exchange     on a connection that the pool lends, which goes back
-//	exchangeBy   the same, until a point in time
-//	askAgain     on a connection that was not idle
-//	onOwnBy      on a connection that is not the pool's
+//	ask       for a holder: onLent, and askAgain where the connection breaks
+//	onLent    on a connection that the pool lends, which goes back
+//	askAgain  onFresh, or over a Mux once more on what that uses by now
+//	onFresh   onOwn, as often as a pool that cannot dial lends one that is broken
+//	onOwn     on a connection that is not the pool's
+//
+// Those that end in By end at a point in time, and not an OpTimeout from now on.
 type node struct {
 	*core
 	source *source
@@ -52,7 +54,7 @@ func (n *node) ask(ctx context.Context, k *Lock, verb string, f func(redis.Conn)
 // askBy is ask that ends at by.
 func (n *node) askBy(ctx context.Context, k *Lock, verb string, by time.Time, f func(redis.Conn) error) (time.Time, error) {
 	b := &wire.Bound{Key: k.conn.Key, Token: k.conn.Token, TTL: k.conn.TTL}
-	start, err := n.exchangeBy(ctx, b, verb, k.key, time.Now(), by, n.opTimeout(), f)
+	start, err := n.onLentBy(ctx, b, verb, k.key, time.Now(), by, n.opTimeout(), f)
 	if !b.MayAskAgain(ctx, err) {
 		return start, err
 	}
@@ -67,15 +69,15 @@ func (n *node) askBy(ctx context.Context, k *Lock, verb string, by time.Time, f 
 // answered reports whether err says what the server said, and not that it could not be asked.
 func answered(err error) bool { return !fault.Transient(err) }
 
-// exchange runs f on a connection that the pool lends, and returns the time just before f sent anything. OpTimeout bounds
-// both; the exchange takes most, at the most.
-func (n *node) exchange(ctx context.Context, b *wire.Bound, verb, key string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
+// onLent runs f on a connection that the pool lends, and returns the time just before f sent anything. OpTimeout bounds
+// both; f takes most, at the most.
+func (n *node) onLent(ctx context.Context, b *wire.Bound, verb, key string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
 	now := time.Now()
-	return n.exchangeBy(ctx, b, verb, key, now, now.Add(n.opTimeout()), most, f)
+	return n.onLentBy(ctx, b, verb, key, now, now.Add(n.opTimeout()), most, f)
 }
 
-// exchangeBy is exchange that ends at by.
-func (n *node) exchangeBy(ctx context.Context, b *wire.Bound, verb, key string, now, by time.Time, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
+// onLentBy is onLent that ends at by.
+func (n *node) onLentBy(ctx context.Context, b *wire.Bound, verb, key string, now, by time.Time, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
 	if ctx.Err() != nil {
 		return start, fault.Failed(verb, key, fault.OfContext(ctx))
 	}
@@ -120,12 +122,11 @@ func (n *node) lend(ctx context.Context, b *wire.Bound, verb, key string, now, b
 	return n.source.lend(ctx, exact, b, verb, key)
 }
 
-// askAgain repeats an exchange on a connection that was not idle, for as long as is left: a new one, or what the Mux uses
-// by now.
+// askAgain runs f again on a connection that was not idle, for as long as is left: a new one, or what the Mux uses by now.
 func (n *node) askAgain(ctx context.Context, b *wire.Bound, verb string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
 	key, _ := b.Key.(string)
 	if n.source.lendNow != nil {
-		return n.exchangeBy(ctx, b, verb, key, time.Now(), b.Ends(), most, f)
+		return n.onLentBy(ctx, b, verb, key, time.Now(), b.Ends(), most, f)
 	}
 	token, _ := b.Token.(string)
 	err = n.onFresh(ctx, verb, key, token, b.Ends(), most, func(c redis.Conn) error {
@@ -149,7 +150,7 @@ func (n *node) onFresh(ctx context.Context, verb, key, token string, by time.Tim
 // maxStale is how many connections of a pool that cannot dial are tried in a row, one after the other being broken.
 const maxStale = 64
 
-// onOwn runs f on a connection that is not the pool's, within an OpTimeout; the exchange takes most, at the most.
+// onOwn runs f on a connection that is not the pool's, within an OpTimeout; f takes most, at the most.
 func (n *node) onOwn(ctx context.Context, verb, key, token string, most time.Duration, f func(redis.Conn) error) error {
 	return n.onOwnBy(ctx, verb, key, token, time.Now().Add(n.opTimeout()), most, f)
 }

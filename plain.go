@@ -56,15 +56,15 @@ func (p *plain) acquire(ctx context.Context, w want) (_ *Lock, err error) {
 		}
 	}()
 	if w.wait {
-		return k.conclude(p.crowds.Acquire(ctx, &k.key, (*waitingCall)(k)))
+		return p.conclude(k, p.crowds.Acquire(ctx, &k.key, (*waitingCall)(k)))
 	}
-	return k.conclude(p.try(ctx, k, nil, p.opTimeout()))
+	return p.conclude(k, p.try(ctx, k, nil, p.opTimeout()))
 }
 
 func (p *plain) abandon(ctx context.Context, k *Lock) {
 	k.latch()
 	k.stray(ctx)
-	k.owe()
+	p.owe(k, k.lostTry, time.Now())
 }
 
 func (p *plain) extend(ctx context.Context, k *Lock, ttl time.Duration) (time.Time, error) {
@@ -105,9 +105,9 @@ func (p *plain) release(ctx context.Context, k *Lock, _ time.Time) (err error) {
 		switch {
 		case k.lostTry == nil:
 		case p.minHold > 0 && !freed: // the key may carry the token still, and keeps others out
-			k.oweFrom(k.acquired.Add(p.minHold))
+			p.owe(k, k.lostTry, k.acquired.Add(p.minHold))
 		default:
-			k.owe()
+			p.owe(k, k.lostTry, time.Now())
 		}
 	}()
 	if p.minHold <= 0 {
@@ -140,7 +140,7 @@ func (p *plain) free(ctx context.Context, k *Lock, with ReleaseFunc) (err error)
 			p.crowds.Freed(k.key)
 		}
 	}()
-	_, err = p.exchange(ctx, &k.conn, "release", k.key, p.opTimeout(), func(c redis.Conn) error {
+	_, err = p.onLent(ctx, &k.conn, "release", k.key, p.opTimeout(), func(c redis.Conn) error {
 		return with(ctx, c, k.key, k.token)
 	})
 	p.tellRelease(ctx, k, err)
@@ -168,7 +168,7 @@ func (k *Lock) releasedAgain(err, again error) error {
 	switch {
 	case again == nil:
 		return nil
-	case errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && !k.over(k.core.now()):
+	case errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && !k.latched(k.core.now()):
 		return nil // the first try did it, and only its reply was lost
 	case errors.Is(again, ErrNotHeld):
 		return again

@@ -132,7 +132,7 @@ func (n *renewNode) ExtendAlone(x renewal.Lease, within time.Duration, own bool)
 		v.Err = n.onOwnBy(ctx, "extend", k.key, k.token, now.Add(within), within, extend)
 	} else {
 		b := &wire.Bound{Key: k.conn.Key, Token: k.conn.Token, TTL: k.conn.TTL}
-		_, v.Err = n.exchangeBy(ctx, b, "extend", k.key, now, now.Add(within), within, extend)
+		_, v.Err = n.onLentBy(ctx, b, "extend", k.key, now, now.Add(within), within, extend)
 	}
 	return v
 }

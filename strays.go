@@ -26,14 +26,10 @@ func (c *core) cleaner() *cleanup.Cleaner {
 	return &x.cleaner
 }
 
-// owe leaves the token to the clean-up.
-func (k *Lock) owe() { k.oweFrom(time.Now()) }
-
-// oweFrom has the clean-up begin then.
-func (k *Lock) oweFrom(next time.Time) {
-	c, lost := k.core, k.lostTry
-	c.cleaner().Add(&c.home.clean, cleanup.Stray{
-		Key: k.key, Token: k.token, Context: lost.ctx, Next: next, Until: lost.since.Add(k.ttl + c.opTimeout()),
+// owe leaves the token of k, which a lost try may have left at the node, to the clean-up there, to begin then.
+func (n *node) owe(k *Lock, lost *lostTry, next time.Time) {
+	n.cleaner().Add(&n.clean, cleanup.Stray{
+		Key: k.key, Token: k.token, Context: lost.ctx, Next: next, Until: lost.since.Add(k.ttl + n.opTimeout()),
 	})
 }
 

@@ -196,8 +196,8 @@ func (cs *Crowds) pause(w *member, due time.Time) {
 	w.c.arm(now)
 }
 
-// end is what follows a try of w that ended with err.
-func (cs *Crowds) end(w *member, err error, shared bool) {
+// asked is what follows a try of w that ended with err.
+func (cs *Crowds) asked(w *member, err error, shared bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c, now := w.c, time.Now()
@@ -392,11 +392,11 @@ func (c *crowd) proceed(w *member, now time.Time) {
 	isFresh := c.canTake(w) && now.Sub(c.newest.at) < freshFor
 	switch must, isCalled := w.seeks(), c.called == w; {
 	case c.newest.err != nil && !must && !isCalled && polls > 0 && c.of.polling >= polls:
-		c.take(w, now)
+		c.takeNewest(w, now)
 	case (must || isCalled || c.called == nil && !isFresh) && c.hasRoom():
 		c.ask(w, now)
 	case c.canTake(w):
-		c.take(w, now)
+		c.takeNewest(w, now)
 	case now.Sub(w.began) >= wait: // what is left is too little to ask
 		c.fail(w, othersUnanswered(c.key), false, now)
 	default:
@@ -412,7 +412,7 @@ func (c *crowd) canTake(w *member) bool {
 	return c.newest.err != nil && c.newest.n > w.took && !w.seeks() && c.called != w
 }
 
-func (c *crowd) take(w *member, now time.Time) {
+func (c *crowd) takeNewest(w *member, now time.Time) {
 	w.took = c.newest.n
 	w.learn(c.newest)
 	c.fail(w, c.newest.err, c.newest.last, now)

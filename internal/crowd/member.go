@@ -166,7 +166,7 @@ func (w *member) sleep(ctx context.Context) (why turn, err error) {
 // ask asks the server.
 func (w *member) ask(ctx context.Context) (err error) {
 	err = errPanicked
-	defer func() { w.of.end(w, err, err != errPanicked && w.call.Shared(ctx, err)) }()
+	defer func() { w.of.asked(w, err, err != errPanicked && w.call.Shared(ctx, err)) }()
 	return w.call.Try(ctx, &w.h, w.most)
 }
 

@@ -13,7 +13,7 @@ var mutants = []mutant{
 		tests: "TestReleaseNeverTouchesAnothersLock",
 	},
 	{
-		name: "validity from after the reply", in: "node.exchangeBy",
+		name: "validity from after the reply", in: "node.onLentBy",
 		old: `	err = b.Outcome(ctx, verb, key, f(b))
 `,
 		new: `	err = b.Outcome(ctx, verb, key, f(b))
@@ -84,7 +84,7 @@ var mutants = []mutant{
 	{
 		name: "a new token per try", in: "plain.try",
 		old: `	now := time.Now()
-	start, err := p.exchangeBy(`,
+	start, err := p.onLentBy(`,
 		new: `	now := time.Now()
 	k.token = p.newToken()
 	k.conn.token = k.token
@@ -175,7 +175,7 @@ var mutants = []mutant{
 		tests: "TestReleaseWithEndedContextStillReleases",
 	},
 	{
-		name: "Deadline not latched", in: "Lock.over",
+		name: "Deadline not latched", in: "Lock.latched",
 		old: `	k.gone = k.gone || passed(now, k.deadline)
 	return k.gone`,
 		new:   `	return k.gone || passed(now, k.deadline)`,
@@ -241,7 +241,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "won too late kept", in: "plain.won",
-		old: `	if !k.over(now) {
+		old: `	if !k.latched(now) {
 		k.countHeld(now)`,
 		new: `	if true {
 		k.countHeld(now)`,
@@ -404,7 +404,7 @@ var mutants = []mutant{
 		tests: "TestMinHoldExpiresByItselfAndOnTime",
 	},
 	{
-		name: "panic skips the release", in: "Lock.run",
+		name: "panic skips the release", in: "Lock.runUnder",
 		old: `	defer func() {
 		k.loseIfOver()`,
 		new: `	defer func() {
