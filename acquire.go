@@ -74,7 +74,7 @@ func heldIn(err error) (name string, ttl time.Duration, ok bool) {
 // try borrows a connection and tries once, for so long at most. h is what a waiting acquire knows of the holder, nil for a
 // single try.
 func (p *plain) try(ctx context.Context, k *Lock, h *crowd.Holder, most time.Duration) error {
-	now := time.Now()
+	now := p.host()
 	start, err := p.onLentBy(ctx, &k.conn, "acquire", k.key, now, now.Add(most), k.ttl, func(c redis.Conn) error {
 		err := p.acquireWith(ctx, c, k.key, k.token, k.ttl)
 		if h != nil && errors.Is(err, ErrHeld) && k.lostTry == nil {
@@ -135,7 +135,7 @@ func (p *plain) tryAgain(ctx context.Context, k *Lock, first time.Time, lost err
 // adopt asks by an Extend whether the key carries the token since a try whose reply was lost. held is what the newest
 // try said: nil, or an ErrHeld that may mean this very lock, for SetNX cannot tell. It ends at by.
 func (p *plain) adopt(ctx context.Context, k *Lock, held error, by time.Time) error {
-	start, err := p.onLentBy(ctx, &k.conn, "acquire", k.key, time.Now(), by, k.ttl, func(c redis.Conn) error {
+	start, err := p.onLentBy(ctx, &k.conn, "acquire", k.key, p.host(), by, k.ttl, func(c redis.Conn) error {
 		return Extend(ctx, c, k.key, k.token, k.ttl)
 	})
 	switch {

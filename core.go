@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/hooks"
 	"github.com/redigolock/redigolock/internal/held"
 	"github.com/redigolock/redigolock/internal/wire"
 )
@@ -65,8 +66,11 @@ func (s *settings) now() time.Time {
 	if s.clock != nil {
 		return s.clock()
 	}
-	return time.Now()
+	return s.host()
 }
+
+// host is the time by the clocks of this host.
+func (s *settings) host() time.Time { return hooks.Now(s.owner) }
 
 func (s *settings) opTimeout() time.Duration {
 	if s.timeout > 0 {

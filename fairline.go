@@ -258,7 +258,7 @@ func (n *line) ended(c redis.Conn, broken <-chan struct{}) {
 	f := n.l
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n.conn = nil
+	n.conn, n.pending, n.joining, n.leaving = nil, nil, nil, nil
 	now := n.l.now()
 	for _, s := range n.inOrder() {
 		s.ask = 0

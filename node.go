@@ -54,7 +54,7 @@ func (n *node) ask(ctx context.Context, k *Lock, verb string, f func(redis.Conn)
 // askBy is ask that ends at by.
 func (n *node) askBy(ctx context.Context, k *Lock, verb string, by time.Time, f func(redis.Conn) error) (time.Time, error) {
 	b := &wire.Bound{Key: k.conn.Key, Token: k.conn.Token, TTL: k.conn.TTL}
-	start, err := n.onLentBy(ctx, b, verb, k.key, time.Now(), by, n.opTimeout(), f)
+	start, err := n.onLentBy(ctx, b, verb, k.key, n.host(), by, n.opTimeout(), f)
 	if !b.MayAskAgain(ctx, err) {
 		return start, err
 	}
@@ -72,7 +72,7 @@ func answered(err error) bool { return !fault.Transient(err) }
 // onLent runs f on a connection that the pool lends, and returns the time just before f sent anything. OpTimeout bounds
 // both; f takes most, at the most.
 func (n *node) onLent(ctx context.Context, b *wire.Bound, verb, key string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
-	now := time.Now()
+	now := n.host()
 	return n.onLentBy(ctx, b, verb, key, now, now.Add(n.opTimeout()), most, f)
 }
 
@@ -95,7 +95,7 @@ func (n *node) onLentBy(ctx context.Context, b *wire.Bound, verb, key string, no
 		return start, fault.Failed(verb, key, fault.OfContext(ctx))
 	}
 	if src.lendNow == nil {
-		now = time.Now()
+		now = n.host()
 	}
 	b.Begin(now, by, most)
 	if start = now; n.clock != nil {
@@ -126,7 +126,7 @@ func (n *node) lend(ctx context.Context, b *wire.Bound, verb, key string, now, b
 func (n *node) askAgain(ctx context.Context, b *wire.Bound, verb string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
 	key, _ := b.Key.(string)
 	if n.source.lendNow != nil {
-		return n.onLentBy(ctx, b, verb, key, time.Now(), b.Ends(), most, f)
+		return n.onLentBy(ctx, b, verb, key, n.host(), b.Ends(), most, f)
 	}
 	token, _ := b.Token.(string)
 	err = n.onFresh(ctx, verb, key, token, b.Ends(), most, func(c redis.Conn) error {

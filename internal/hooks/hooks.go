@@ -1,6 +1,6 @@
-// Package hooks is where chance comes into the library, so that a simulation can choose it. It is a leaf: the root package and
-// its engines ask it, and nothing else of the library is random. A simulation sets the variables before anything is used; the
-// code then takes no other path than without.
+// Package hooks is where chance and the time come into the library, so that a simulation can choose them. It is a leaf: the root
+// package and its engines ask it, and nothing else of the library is random. A simulation sets the variables before anything is used;
+// the code then takes no other path than without.
 package hooks
 
 import (
@@ -11,6 +11,10 @@ import (
 
 // N returns a random duration from zero to less than n, which is positive: for jitter, not for secrets.
 var N = func(n time.Duration) time.Duration { return rand.N(n) }
+
+// Now is the clock of a Locker of this owner, by which it tells whether its locks are valid. What only bounds a wait, and what is compared
+// with deadlines of contexts and connections, reads the time itself.
+var Now = func(owner string) time.Time { return time.Now() }
 
 // Secret fills p with what nobody can guess. It is the nth time, from 1, for a Locker of this owner.
 var Secret = func(owner string, nth int, p []byte) { _, _ = crypto.Read(p) } // never fails: it ends the process

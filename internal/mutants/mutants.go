@@ -83,9 +83,9 @@ var mutants = []mutant{
 	},
 	{
 		name: "a new token per try", in: "plain.try",
-		old: `	now := time.Now()
+		old: `	now := p.host()
 	start, err := p.onLentBy(`,
-		new: `	now := time.Now()
+		new: `	now := p.host()
 	k.token = p.newToken()
 	k.conn.token = k.token
 	start, err := l.exchangeBy(`,

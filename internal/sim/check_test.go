@@ -26,20 +26,19 @@ func (v violation) String() string { return fmt.Sprintf("%v at %v: %s", v.kind, 
 type checker struct {
 	w *world
 
-	mu        sync.Mutex // protects what follows
-	found     []violation
-	holders   map[string][]*holder // of each key, that may be valid still
-	fences    map[string]int64     // the highest number that was handed out for a key
-	dead      map[string]bool      // tokens that were released, and confirmed to be
-	abandoned map[string]bool      // tokens that may be left in their keys
-	writes    map[string]bool      // values of the register that were written, and confirmed to be
-	overlaps  int
-	holds     int
-	calls     int
-	lost      int
-	queue     map[place][]*ticket // who waits, in the order of their calls
-	ghosts    int
-	updates   int
+	mu       sync.Mutex // protects what follows
+	found    []violation
+	holders  map[string][]*holder // of each key, that may be valid still
+	fences   map[string]int64     // the highest number that was handed out for a key
+	tokens   map[string]*life
+	writes   map[string]bool // values of the register that were written, and confirmed to be
+	overlaps int
+	holds    int
+	calls    int
+	lost     int
+	queue    map[place][]*ticket // who waits, in the order of their calls
+	ghosts   int
+	updates  int
 }
 
 // worldIsSafe has every overlap count as a violation.
@@ -54,7 +53,7 @@ type holder struct {
 
 func newChecker(w *world) *checker {
 	return &checker{w: w, holders: map[string][]*holder{}, fences: map[string]int64{},
-		queue: map[place][]*ticket{}, dead: map[string]bool{}, abandoned: map[string]bool{}, writes: map[string]bool{}}
+		queue: map[place][]*ticket{}, tokens: map[string]*life{}, writes: map[string]bool{}}
 }
 
 func (c *checker) fail(kind, format string, args ...any) {
@@ -98,16 +97,17 @@ func (c *checker) overlap(a, b *holder, now time.Time) {
 		return
 	}
 	c.overlaps++
-	if !c.w.unsafe.Load() || worldIsSafe.Load() {
+	if !c.w.nodeOf[a.key].unsafe(a.key) || worldIsSafe.Load() {
 		c.failLocked("two holders", "%s got %s (%s) while %s has it (%s) for another %v", b.who, b.key, short(b.token), a.who, short(a.token), a.until().Sub(now))
 	}
 }
 
 // truth looks at the server, past the network: who may act until a time has the key until then, at least. All else follows.
 func (c *checker) truth(who, key, token string, until func() time.Time) {
-	has, left := c.w.holds(key)
+	n := c.w.nodeOf[key]
+	has, left := n.holds(key)
 	now, end := time.Now(), until()
-	if c.w.unsafe.Load() || !now.Before(end) || has == token && !now.Add(left).Before(end) {
+	if n.unsafe(key) || !now.Before(end) || has == token && !now.Add(left).Before(end) {
 		return
 	}
 	if has == token {
@@ -149,8 +149,13 @@ func (c *checker) over(h *holder) {
 func (c *checker) released(h *holder) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	l := c.lifeOf(h.token)
+	l.over = time.Now()
 	if c.w.plan.mode != "cohort" {
-		c.dead[h.token] = true
+		l.dead = true
+		if l.removed.IsZero() && !c.w.nodeOf[h.key].unsafe(h.key) {
+			c.failLocked("not released", "%s was told that %s (%s) was released, and nothing has removed it", h.who, h.key, short(h.token))
+		}
 	}
 }
 
@@ -158,14 +163,17 @@ func (c *checker) released(h *holder) {
 func (c *checker) abandon(h *holder) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.abandoned[h.token] = true
+	c.lifeOf(h.token).abandoned = true
 }
 
 // fenced is called when a holder has been given a number.
 func (c *checker) fenced(h *holder, n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if last := c.fences[h.key]; n <= last && !c.w.clockWentBack.Load() {
+	if !c.lifeOf(h.token).numbers[n] {
+		c.failLocked("not its number", "%s got the number %d for %s, which the server has not given to %s", h.who, n, h.key, short(h.token))
+	}
+	if last := c.fences[h.key]; n <= last && !c.w.nodeOf[h.key].wentBack() {
 		c.failLocked("fence", "%s got the number %d for %s, and %d was given before", h.who, n, h.key, last)
 	}
 	c.fences[h.key] = max(n, c.fences[h.key])
@@ -176,59 +184,73 @@ func (c *checker) wrote(who, key string, value int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	id := key + " " + strconv.FormatInt(value, 10)
-	if c.writes[id] && !c.w.clockWentBack.Load() {
+	if c.writes[id] && !c.w.nodeOf[key].wentBack() {
 		c.failLocked("lost update", "%s wrote %d for %s, and so had another", who, value, key)
 	}
 	c.writes[id] = true
 	c.updates++
 }
 
-// returned is called when a call has returned that had to return within most.
-func (c *checker) returned(who, call string, took, most time.Duration) {
+// returned is called when a call has returned that had to return within most, but for the time in which its process stood still.
+func (c *checker) returned(p *process, who, call string, start time.Time, most time.Duration) {
+	stood := p.stoodSince(start)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls++
-	if took > most {
-		c.failLocked("late return", "%s of %s took %v, its bound is %v", call, who, took, most)
+	if took := time.Since(start); took > most+stood+time.Microsecond {
+		c.failLocked("late return", "%s of %s took %v, its bound is %v", call, who, took, most+stood)
 	}
 }
 
 // owner is the process that a token belongs to.
 func (c *checker) owner(token string) string {
-	owner, _, ok := strings.Cut(token, "|")
+	locker, _, ok := strings.Cut(token, "|")
 	if !ok {
 		return ""
 	}
+	owner, _, _ := strings.Cut(locker, ".")
 	return owner
 }
 
+// A state is what a lock's key holds.
+type state struct {
+	token string
+	ttl   time.Duration
+	queue []string // of Fair
+}
+
+func (n *node) look(key string) (s state) {
+	m := n.s.Miniredis()
+	if token, err := m.Get(key); err == nil {
+		s = state{token: token, ttl: m.TTL(key)}
+	}
+	s.queue, _ = m.List("{" + key + "}:redigolock-q1")
+	return s
+}
+
 // around checks what each command does to the locks that it names.
-func (c *checker) around(r sim.Request, carry func() string) {
-	m := c.w.s.Miniredis()
-	type state struct {
-		token string
-		ttl   time.Duration
-	}
-	look := func(key string) (s state) {
-		if token, err := m.Get(key); err == nil {
-			s = state{token, m.TTL(key)}
-		}
-		return s
-	}
+func (c *checker) around(n *node, r sim.Request, carry func() string) {
 	var keys []string
 	for _, a := range r.Args {
-		if c.w.isKey[a] {
+		if c.w.nodeOf[a] == n {
 			keys = append(keys, a)
 		}
 	}
+	if r.Name == "EXEC" { // it does not say which
+		keys = n.keys
+	}
 	before := make([]state, len(keys))
 	for i, key := range keys {
-		before[i] = look(key)
+		before[i] = n.look(key)
 	}
+	heard := c.listeners(n, before)
 	reply := carry()
-	c.w.trace.add(r.Link, "%s", describe(r, reply))
+	c.w.trace.add(r.Link+n.name(), "%s", describe(r, reply))
 	for i, key := range keys {
-		c.changed(r, key, before[i].token, before[i].ttl, look(key).token, look(key).ttl)
+		after := n.look(key)
+		c.lives(n, r, reply, key, before[i], after)
+		c.inOrder(r, key, before[i], after, heard)
+		c.changed(r, key, before[i].token, before[i].ttl, after.token, after.ttl)
 	}
 }
 
@@ -250,7 +272,7 @@ func (c *checker) changed(r sim.Request, key, was string, wasTTL time.Duration, 
 		c.failLocked("made again", "%s made %s of %s again: %s", r.Link, short(is), key, describe(r, ""))
 	case was == is && isTTL > wasTTL && !owns(is):
 		c.failLocked("not its own", "%s extended the token %s of %s: %s", r.Link, short(is), key, describe(r, ""))
-	case was == is && isTTL > wasTTL && c.dead[is]:
+	case was == is && isTTL > wasTTL && c.lifeOf(is).dead:
 		c.failLocked("dead token", "%s extended the token %s of %s, which was released: %s", r.Link, short(is), key, describe(r, ""))
 	case was == is && isTTL < wasTTL && is != "":
 		c.failLocked("lowered", "%s lowered the TTL of %s from %v to %v: %s", r.Link, key, wasTTL, isTTL, describe(r, ""))

@@ -24,6 +24,10 @@
 //
 //	go test ./internal/sim -run TestSeeds -seeds 200 -first 1 -mode fair -sim 5s
 //
+// A world has one server, or several, each with keys, a clock, faults and a log of its own (mode servers). Every token is followed
+// from the write that asks for it to its end at the server, so that nothing is excused by the kind of a fault: what was left
+// behind, renewed too late or too long, or said to be what the server did not say, is found by the server's own log.
+//
 // A world that breaks a promise prints its seed, its faults, and what happened before: time, process, call, message, fault.
 // The bubble's clock is the scheduler. What can wake a goroutine, such as a message, happens at a moment of its own, to the
 // nanosecond, and time moves on when every goroutine waits.

@@ -2,6 +2,8 @@ package sim_test
 
 import (
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/redigolock/redigolock/internal/sim"
@@ -10,6 +12,7 @@ import (
 // A faultKind is a way in which the world is not as one wishes. It may be under way more than once at a time.
 type faultKind struct {
 	ofProcess bool                                  // it strikes one process
+	hangs     bool                                  // its dials may hang
 	unsafe    bool                                  // no lock on a single server survives it: it loses what the server knew
 	begin     func(w *world, f fault) (heal func()) // heal may be nil
 }
@@ -30,15 +33,15 @@ var safeKinds, allKinds = func() (safe, all []string) {
 var faultKinds = map[string]faultKind{
 	"slow link":     {ofProcess: true, begin: slowLink(50 * time.Millisecond)},
 	"very slow":     {ofProcess: true, begin: slowLink(500 * time.Millisecond)},
-	"cut off":       {ofProcess: true, begin: onLinks(func(l *sim.Link) func() { return l.BlackHole() })},
-	"deaf":          {ofProcess: true, begin: onLinks(func(l *sim.Link) func() { return l.BlackHole(sim.ToClient) })},
-	"mute":          {ofProcess: true, begin: onLinks(func(l *sim.Link) func() { return l.BlackHole(sim.ToServer) })},
+	"cut off":       {ofProcess: true, hangs: true, begin: onLinks(func(l *sim.Link) func() { return l.BlackHole() })},
+	"deaf":          {ofProcess: true, hangs: true, begin: onLinks(func(l *sim.Link) func() { return l.BlackHole(sim.ToClient) })},
+	"mute":          {ofProcess: true, hangs: true, begin: onLinks(func(l *sim.Link) func() { return l.BlackHole(sim.ToServer) })},
 	"cut":           {ofProcess: true, begin: once((*sim.Link).Cut)},
 	"half-open":     {ofProcess: true, begin: once((*sim.Link).HalfOpen)},
 	"idle closed":   {ofProcess: true, begin: once((*sim.Link).CloseConns)},
 	"pubsub killed": {ofProcess: true, begin: once((*sim.Link).CutSubscribers)},
 	"dials refused": {ofProcess: true, begin: onLinks((*sim.Link).RefuseDials)},
-	"dials hang":    {ofProcess: true, begin: onLinks((*sim.Link).HangDials)},
+	"dials hang":    {ofProcess: true, hangs: true, begin: onLinks((*sim.Link).HangDials)},
 	"slow dials":    {ofProcess: true, begin: slowDials},
 
 	"request lost":       {ofProcess: true, begin: commands(sim.Lose())},
@@ -48,32 +51,37 @@ var faultKinds = map[string]faultKind{
 	"cut in the reply":   {ofProcess: true, begin: commands(sim.Truncate(1))},
 	"stops in the reply": {ofProcess: true, begin: commands(sim.Stop(1))},
 	"late command":       {ofProcess: true, begin: lateCommands},
+	"clean-up lost":      {ofProcess: true, begin: cleanUpsLost},
+	"late acquire":       {ofProcess: true, begin: lateAcquires},
 	"slow reply":         {ofProcess: true, begin: slowReplies},
 	"byte by byte":       {ofProcess: true, begin: commands(sim.Trickle(time.Millisecond))},
 
-	"crash":  {ofProcess: true, begin: crash},
-	"stall":  {ofProcess: true, begin: stall},
-	"closed": {ofProcess: true, begin: closeLocker},
+	"crash":      {ofProcess: true, begin: crash},
+	"stall":      {ofProcess: true, hangs: true, begin: stall},
+	"suspension": {ofProcess: true, hangs: true, begin: suspend},
+	"closed":     {ofProcess: true, begin: closeLocker},
 
-	"pause":             {begin: func(w *world, f fault) func() { return w.s.Pause() }},
+	"pause":             {begin: func(w *world, f fault) func() { return w.nodeAt(f).s.Pause() }},
 	"restart with data": {begin: restart},
 	"scripts flushed":   {begin: command("SCRIPT", "FLUSH")},
 	"foreign holder":    {begin: foreignHolder},
 
-	"READONLY":    {begin: refuse("READONLY You can't write against a read only replica.")},
-	"LOADING":     {begin: refuse("LOADING Redis is loading the dataset in memory")},
-	"OOM":         {begin: refuse("OOM command not allowed when used memory > 'maxmemory'.")},
-	"BUSY":        {begin: refuse("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")},
-	"MISCONF":     {begin: refuse("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.")},
-	"NOPERM":      {begin: refuse("NOPERM User app has no permissions to run the 'set' command")},
-	"MASTERDOWN":  {begin: refuse("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.")},
-	"CLUSTERDOWN": {begin: refuse("CLUSTERDOWN The cluster is down")},
-	"TRYAGAIN":    {begin: refuse("TRYAGAIN Multiple keys request during rehashing of slot")},
-	"max clients": {begin: maxClients},
+	"READONLY":           {begin: refuse("READONLY You can't write against a read only replica.")},
+	"LOADING":            {begin: refuse("LOADING Redis is loading the dataset in memory")},
+	"OOM":                {begin: refuse("OOM command not allowed when used memory > 'maxmemory'.")},
+	"BUSY":               {begin: refuse("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")},
+	"MISCONF":            {begin: refuse("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.")},
+	"NOPERM":             {begin: refuse("NOPERM User app has no permissions to run the 'set' command")},
+	"MASTERDOWN":         {begin: refuse("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.")},
+	"CLUSTERDOWN":        {begin: refuse("CLUSTERDOWN The cluster is down")},
+	"TRYAGAIN":           {begin: refuse("TRYAGAIN Multiple keys request during rehashing of slot")},
+	"max clients":        {begin: maxClients},
+	"no rights on a key": {begin: refuseKey("NOPERM No permissions to access a key")},
+	"BUSY key":           {begin: refuseKey("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")},
 
 	"flushall":        {unsafe: true, begin: losing(command("FLUSHALL"))},
 	"restart, empty":  {unsafe: true, begin: losing(restartEmpty)},
-	"foreign delete":  {unsafe: true, begin: losing(foreignDelete)},
+	"foreign delete":  {unsafe: true, begin: foreignDelete},
 	"clock forward":   {unsafe: true, begin: losing(stepClock(1))},
 	"clock back":      {unsafe: true, begin: losing(stepClock(-1))},
 	"clock runs fast": {unsafe: true, begin: losing(drift(+200))},
@@ -81,13 +89,19 @@ var faultKinds = map[string]faultKind{
 	"clock drifts":    {begin: drift(allowedDrift)},
 }
 
+// nodeAt is the server that a fault concerns.
+func (w *world) nodeAt(f fault) *node { return w.nodes[f.node%len(w.nodes)] }
+
+// linkOf is the link that a fault concerns.
+func (w *world) linkOf(f fault) *sim.Link { return w.procs[f.proc].now().links[w.nodeAt(f).index] }
+
 func onLinks(begin func(*sim.Link) func()) func(*world, fault) func() {
-	return func(w *world, f fault) func() { return begin(w.procs[f.proc].now().link) }
+	return func(w *world, f fault) func() { return begin(w.linkOf(f)) }
 }
 
 func once(do func(*sim.Link)) func(*world, fault) func() {
 	return func(w *world, f fault) func() {
-		do(w.procs[f.proc].now().link)
+		do(w.linkOf(f))
 		return nil
 	}
 }
@@ -101,26 +115,100 @@ func slowDials(w *world, f fault) func() {
 	return w.procs[f.proc].slow(true, 200*time.Millisecond)
 }
 
+// strike strikes the next commands of the fault's process, or of any.
+func (w *world) strike(f fault, left int, action func(sim.Request) sim.Action, forGood bool) (heal func()) {
+	link := ""
+	if f.proc >= 0 {
+		link = w.linkOf(f).Name()
+	}
+	return w.nodeAt(f).strike(link, left, action, forGood)
+}
+
 // commands strikes the next commands of a process.
 func commands(a sim.Action) func(*world, fault) func() {
-	return func(w *world, f fault) func() { return w.strike(w.procs[f.proc].now().link.Name(), f.n, a) }
+	return func(w *world, f fault) func() { return w.strike(f, f.n, always(a), false) }
 }
 
 func lateCommands(w *world, f fault) func() {
-	return w.strike(w.procs[f.proc].now().link.Name(), f.n, sim.Late(f.lasts+1))
+	return w.strike(f, f.n, always(sim.Late(f.lasts+1)), false)
 }
 
 func slowReplies(w *world, f fault) func() {
-	return w.strike(w.procs[f.proc].now().link.Name(), f.n, sim.Slow(f.lasts+1))
+	return w.strike(f, f.n, always(sim.Slow(f.lasts+1)), false)
+}
+
+// lateAcquires has commands that acquire come to the server right after the first one that removes their token, be that a release or
+// a clean-up; at the end of the fault at the latest.
+func lateAcquires(w *world, f fault) func() {
+	over := make(chan struct{})
+	heal := w.strike(f, f.n, func(r sim.Request) sim.Action {
+		if r.Verb != "set" && r.Verb != "setnx" && r.Verb != "try" {
+			return sim.Pass()
+		}
+		for _, word := range r.Args {
+			if token := tokenIn(word); token != "" {
+				return sim.LateUntil(w.check.untilRemoved(token, over))
+			}
+		}
+		return sim.Pass()
+	}, false)
+	return func() {
+		heal()
+		time.AfterFunc(w.plan.maxTTL/4, func() { close(over) })
+	}
+}
+
+// cleanUpsLost has acquires get no answer, and cuts the first command that removes what they have left.
+func cleanUpsLost(w *world, f fault) func() {
+	var mu sync.Mutex // protects left
+	left := map[string]bool{}
+	return w.strike(f, 2*f.n, func(r sim.Request) sim.Action {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, word := range r.Args {
+			token := tokenIn(word)
+			switch {
+			case token == "":
+			case r.Verb == "set" || r.Verb == "setnx" || r.Verb == "try":
+				left[token] = true
+				return sim.Swallow()
+			case slices.Contains(removes, r.Verb) && left[token]:
+				delete(left, token)
+				w.check.mustGo(w.procs[f.proc], r, token)
+				return sim.Cut()
+			}
+		}
+		return sim.Pass()
+	}, false)
 }
 
 // refuse answers every command of every process with an error.
 func refuse(message string) func(*world, fault) func() {
-	return func(w *world, f fault) func() { return w.strike("", 1<<30, sim.Refuse(message)) }
+	return func(w *world, f fault) func() {
+		return w.strike(f, 1<<30, always(sim.Refuse(message)), isForGood(message))
+	}
+}
+
+// refuseKey answers every command that names a key with an error.
+func refuseKey(message string) func(*world, fault) func() {
+	return func(w *world, f fault) func() {
+		key := w.nodeAt(f).keyOf(f)
+		return w.strike(f, 1<<30, func(r sim.Request) sim.Action {
+			if slices.Contains(r.Args, key) {
+				return sim.Refuse(message)
+			}
+			return sim.Pass()
+		}, isForGood(message))
+	}
+}
+
+// isForGood reports whether a clean-up ends at such a refusal.
+func isForGood(message string) bool {
+	return strings.HasPrefix(message, "NOPERM") || strings.HasPrefix(message, "OOM")
 }
 
 func maxClients(w *world, f fault) func() {
-	return w.strike("", f.n, sim.RefuseAndEnd("ERR max number of clients reached"))
+	return w.strike(f, f.n, always(sim.RefuseAndEnd("ERR max number of clients reached")), false)
 }
 
 // crash cuts a process off for ever, and starts another in its place.
@@ -130,27 +218,30 @@ func crash(w *world, f fault) func() {
 }
 
 // stall has a process stand still: its connections and its user's code.
-func stall(w *world, f fault) func() {
+func stall(w *world, f fault) func() { return w.procs[f.proc].stop() }
+
+// suspend has a process's host stand still, and its monotonic clock.
+func suspend(w *world, f fault) func() {
 	p := w.procs[f.proc]
-	goOn := p.stop()
-	heal := p.now().link.BlackHole()
+	resume, goOn := p.clock.suspend(), p.stop()
 	return func() {
-		heal()
+		resume()
 		goOn()
 	}
 }
 
 // closeLocker closes a process's Locker in the middle of what it does; it makes another.
 func closeLocker(w *world, f fault) func() {
-	w.procs[f.proc].closeLocker()
+	w.procs[f.proc].closeLocker(w.nodeAt(f))
 	return nil
 }
 
 func restart(w *world, f fault) func() {
 	var heal []func()
 	for _, p := range w.procs {
-		heal = append(heal, p.now().link.RefuseDials())
-		p.now().link.Cut()
+		l := p.now().links[w.nodeAt(f).index]
+		heal = append(heal, l.RefuseDials())
+		l.Cut()
 	}
 	return func() {
 		for _, f := range heal {
@@ -161,8 +252,9 @@ func restart(w *world, f fault) func() {
 
 func restartEmpty(w *world, f fault) func() {
 	heal := restart(w, f)
-	w.s.Do("FLUSHALL")
-	w.s.Do("SCRIPT", "FLUSH")
+	s := w.nodeAt(f).s
+	s.Do("FLUSHALL")
+	s.Do("SCRIPT", "FLUSH")
 	return heal
 }
 
@@ -172,7 +264,7 @@ func command(words ...string) func(*world, fault) func() {
 		for i, word := range words[1:] {
 			args[i] = word
 		}
-		if _, err := w.s.Do(words[0], args...); err != nil {
+		if _, err := w.nodeAt(f).s.Do(words[0], args...); err != nil {
 			panic(err)
 		}
 		return nil
@@ -181,29 +273,29 @@ func command(words ...string) func(*world, fault) func() {
 
 // foreignHolder takes the key with SET NX, if it is free.
 func foreignHolder(w *world, f fault) func() {
-	w.s.Do("SET", w.keyOf(f), "foreign|held", "NX", "PX", max(f.lasts.Milliseconds(), 1))
+	n := w.nodeAt(f)
+	n.s.Do("SET", n.keyOf(f), "foreign|held", "NX", "PX", max(f.lasts.Milliseconds(), 1))
 	return nil
 }
 
 func foreignDelete(w *world, f fault) func() {
-	w.s.Do("DEL", w.keyOf(f))
+	n := w.nodeAt(f)
+	n.loses(n.keyOf(f))
+	n.s.Do("DEL", n.keyOf(f))
 	return nil
 }
 
 // losing is for what makes the server lose what it knew.
 func losing(begin func(*world, fault) func()) func(*world, fault) func() {
 	return func(w *world, f fault) func() {
-		w.unsafe.Store(true)
+		w.nodeAt(f).loses("")
 		return begin(w, f)
 	}
 }
 
 func stepClock(sign time.Duration) func(*world, fault) func() {
 	return func(w *world, f fault) func() {
-		if sign < 0 {
-			w.clockWentBack.Store(true)
-		}
-		w.moveClock(sign * (f.lasts + time.Millisecond))
+		w.nodeAt(f).moveClock(sign * (f.lasts + time.Millisecond))
 		return nil
 	}
 }
@@ -214,10 +306,11 @@ const allowedDrift = 9
 // drift makes the server's clock run faster or slower by so many per mille.
 func drift(perMille int) func(*world, fault) func() {
 	return func(w *world, f fault) func() {
-		if perMille == allowedDrift && w.driftsAlready() {
+		n := w.nodeAt(f)
+		if perMille == allowedDrift && n.driftsAlready() {
 			return nil // two of them would be more than what is allowed for
 		}
-		w.driftClock(perMille)
-		return func() { w.driftClock(-perMille) }
+		n.driftClock(perMille)
+		return func() { n.driftClock(-perMille) }
 	}
 }

@@ -15,6 +15,7 @@ type plan struct {
 	procs   int
 	workers int // of each process
 	keys    int
+	servers int
 	sparse  bool // ttls of minutes, and long times between
 	minTTL  time.Duration
 	maxTTL  time.Duration
@@ -29,6 +30,7 @@ type fault struct {
 	at    time.Duration
 	lasts time.Duration
 	proc  int // -1: none
+	node  int
 	n     int
 }
 
@@ -36,6 +38,9 @@ func (f fault) String() string {
 	s := fmt.Sprintf("%-22s at %v for %v", f.kind, f.at, f.lasts)
 	if f.proc >= 0 {
 		s += fmt.Sprintf(", process p%d", f.proc)
+	}
+	if f.node > 0 {
+		s += fmt.Sprintf(", server %d", f.node)
 	}
 	return fmt.Sprintf("%s, n %d", s, f.n)
 }
@@ -51,13 +56,13 @@ func (p plan) String() string {
 }
 
 // modes are the ways to lock that are tried.
-var modes = []string{"plain", "verified", "script", "fair", "cohort", "mux", "fairmux", "minhold", "mixed", "foreign"}
+var modes = []string{"plain", "verified", "script", "fair", "cohort", "mux", "fairmux", "minhold", "renew", "mixed", "foreign", "servers"}
 
 // newPlan makes the plan of a seed. A fifth of them are long and sparse; a fifth are unsafe: they lose the server's data or move
 // its clock, so that exclusion cannot hold, but the fence must.
 func newPlan(seed chance, mode string, sim time.Duration) plan {
 	r := seed.of("plan", mode)
-	p := plan{seed: seed, mode: mode, sim: sim, procs: 2 + r.IntN(3), workers: 1 + r.IntN(3), keys: 1 + r.IntN(2),
+	p := plan{seed: seed, mode: mode, sim: sim, procs: 2 + r.IntN(3), workers: 1 + r.IntN(3), keys: 1 + r.IntN(2), servers: 1,
 		minTTL: 10 * time.Millisecond, maxTTL: pick(r, 100*time.Millisecond, 400*time.Millisecond, time.Second),
 		op: pick(r, 20*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond)}
 	if r.IntN(5) == 0 {
@@ -72,6 +77,15 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 	if r.IntN(5) == 0 {
 		p.keys = 8 + r.IntN(20)
 	}
+	if strings.HasSuffix(mode, "mux") {
+		p.workers += r.IntN(6) // batches need a crowd
+	}
+	if mode == "renew" { // many locks are renewed together, and not all of them go well
+		p.keys = max(p.keys, 4+r.IntN(8))
+	}
+	if mode == "servers" {
+		p.servers, p.keys = 3, max(p.keys, 3)
+	}
 	kinds := safeKinds
 	if r.IntN(5) == 0 {
 		kinds = allKinds
@@ -82,7 +96,10 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 	}
 	for range n {
 		kind := kinds[r.IntN(len(kinds))]
-		f := fault{kind: kind, at: between(r, 0, p.sim*9/10), lasts: between(r, 0, min(p.sim/10, 3*p.pace)), proc: -1, n: 1 + r.IntN(4)}
+		if mode == "renew" && r.IntN(3) == 0 {
+			kind = pick(r, "no rights on a key", "BUSY key")
+		}
+		f := fault{kind: kind, at: between(r, 0, p.sim*9/10), lasts: between(r, 0, min(p.sim/10, 3*p.pace)), proc: -1, n: 1 + r.IntN(4), node: r.IntN(p.servers)}
 		if faultKinds[kind].ofProcess {
 			f.proc = r.IntN(p.procs)
 		}

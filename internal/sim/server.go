@@ -59,6 +59,7 @@ type Request struct {
 	N    int       // the how manieth of its verb, from 1, since the last call of Rule
 	Name string    // the command in upper case
 	Args []string  // what follows the command
+	Sent time.Time // when its client wrote it
 	At   time.Time // when it came
 }
 
@@ -273,7 +274,7 @@ func (s *Server) request(p *pair, words []string) (Request, Action) {
 func (s *Server) note(p *pair, words []string) (Request, Action, func(Request) Action) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := Request{Link: p.link.name, Conn: p.id, Name: strings.ToUpper(words[0]), Args: words[1:], At: time.Now()}
+	r := Request{Link: p.link.name, Conn: p.id, Name: strings.ToUpper(words[0]), Args: words[1:], Sent: p.server.in.lastSent(), At: time.Now()}
 	r.Verb = s.verb(r)
 	if s.counts == nil {
 		s.counts = map[string]int{}

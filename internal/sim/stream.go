@@ -26,10 +26,12 @@ type stream struct {
 	reset   bool      // the reader gets this, too, before anything else
 	readBy  time.Time
 	writeBy time.Time
+	sent    time.Time // when what was read last was written
 }
 
 type chunk struct {
 	data []byte
+	sent time.Time
 	due  time.Time
 	held bool // does not arrive, and nothing behind it
 }
@@ -86,6 +88,7 @@ func (s *stream) arrival() (at time.Time, ok bool) {
 // take moves bytes of the first chunk to p.
 func (s *stream) take(p []byte) int {
 	n := copy(p, s.flight[0].data)
+	s.sent = s.flight[0].sent
 	s.flight[0].data = s.flight[0].data[n:]
 	if len(s.flight[0].data) == 0 {
 		s.flight = s.flight[1:]
@@ -119,7 +122,7 @@ func (s *stream) write(p []byte, delay time.Duration) (n int, err error) {
 			s.wait(s.writeBy)
 			continue
 		}
-		s.put(chunk{data: append([]byte(nil), p[:part]...), due: now.Add(delay)})
+		s.put(chunk{data: append([]byte(nil), p[:part]...), sent: now, due: now.Add(delay)})
 		p, n = p[part:], n+part
 	}
 	return n, nil
@@ -161,6 +164,13 @@ func (s *stream) readable() bool {
 	defer s.mu.Unlock()
 	at, ok := s.arrival()
 	return ok && !time.Now().Before(at)
+}
+
+// lastSent is when what was read last was written.
+func (s *stream) lastSent() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent
 }
 
 // wait waits for a change, until the given time at most; zero: for ever.

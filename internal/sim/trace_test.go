@@ -82,6 +82,3 @@ func short(token string) string {
 	}
 	return token
 }
-
-// scriptNames are the names of the library's scripts, by their hashes.
-func scriptNames() map[string]string { return nil }

@@ -70,11 +70,8 @@ func (u *worker) run() {
 
 func (u *worker) note(format string, args ...any) { u.world().trace.add(u.who, format, args...) }
 
-func (u *worker) locker() *redigolock.Locker {
-	u.i.mu.Lock()
-	defer u.i.mu.Unlock()
-	return u.i.locker
-}
+// locker is the Locker for a key.
+func (u *worker) locker(key string) *redigolock.Locker { return u.i.locker(u.world().nodeOf[key]) }
 
 // patience is a context that ends at random, and its bound.
 func (u *worker) patience() (context.Context, context.CancelFunc, time.Duration) {
@@ -89,13 +86,17 @@ func (u *worker) patience() (context.Context, context.CancelFunc, time.Duration)
 	return ctx, cancel, d
 }
 
-var errTired = errors.New("tired")
-
 // turn acquires, works, and releases.
 func (u *worker) turn() {
 	key := pick(u.r, u.world().names...)
 	ttl := u.ttl()
-	switch u.r.IntN(10) {
+	n := u.r.IntN(11)
+	if u.world().plan.mode == "renew" && u.r.IntN(3) > 0 {
+		n = 10
+	}
+	switch n {
+	case 10:
+		u.many(ttl)
 	case 0:
 		u.do(key, ttl, true)
 	case 1, 2:
@@ -112,7 +113,7 @@ func (u *worker) call(name string, most time.Duration, f func() error) error {
 	u.note("%s …", name)
 	start := time.Now()
 	err := f()
-	u.world().check.returned(u.who, name, time.Since(start), most+time.Microsecond)
+	u.world().check.returned(u.p, u.who, name, start, most)
 	u.world().part(u.who)
 	if err != nil {
 		u.note("%s: %v", name, err)
@@ -125,7 +126,7 @@ func (u *worker) call(name string, most time.Duration, f func() error) error {
 func (u *worker) acquire(key string, ttl time.Duration) *held {
 	ctx, cancel, most := u.patience()
 	defer cancel()
-	l := u.locker()
+	l := u.locker(key)
 	var k *redigolock.Lock
 	x := u.world().check.waits(l, key, u.who)
 	err := u.call(fmt.Sprintf("Acquire(%s, %v) for %v", key, ttl, most), most, func() (err error) {
@@ -139,7 +140,7 @@ func (u *worker) acquire(key string, ttl time.Duration) *held {
 func (u *worker) try(key string, ttl time.Duration) *held {
 	ctx, cancel, most := u.patience()
 	defer cancel()
-	l := u.locker()
+	l := u.locker(key)
 	var k *redigolock.Lock
 	err := u.call(fmt.Sprintf("TryAcquire(%s, %v) for %v", key, ttl, most), min(most, u.tries()), func() (err error) {
 		k, err = l.TryAcquire(ctx, key, ttl)
@@ -177,9 +178,10 @@ func (u *worker) hold(h *held) {
 			return // it crashed, and never comes back
 		}
 		u.p.stand()
+		u.world().check.valid(h)
 		switch u.r.IntN(7) {
 		case 0:
-			u.told(h, u.call("Verify", u.world().plan.op, func() error { return h.k.Verify(u.during()) }))
+			u.verify(h)
 		case 1:
 			if err := u.call("Extend", u.world().plan.op, func() error { return h.k.Extend(u.during(), u.ttl()) }); !u.told(h, err) {
 				u.world().check.extended(h.holder)
@@ -208,6 +210,34 @@ func (u *worker) hold(h *held) {
 		return
 	}
 	u.release(h)
+}
+
+// many takes several locks at once, and keeps them alive: they are renewed together.
+func (u *worker) many(ttl time.Duration) {
+	var all []*held
+	for _, i := range u.r.Perm(len(u.world().names))[:min(len(u.world().names), 6)] {
+		if h := u.try(u.world().names[i], ttl); h != nil {
+			all = append(all, h)
+		}
+	}
+	for _, h := range all {
+		kept := u.keep(h)
+		defer func() { <-kept.Done() }()
+	}
+	u.sleep(u.while(3))
+	for _, h := range all {
+		if !u.i.dead.Load() {
+			u.release(h)
+		}
+	}
+}
+
+func (u *worker) verify(h *held) {
+	start := time.Now()
+	err := u.call("Verify", u.world().plan.op, func() error { return h.k.Verify(u.during()) })
+	if !u.told(h, err) {
+		u.world().check.verified(h, start)
+	}
 }
 
 // during is the context of a call in the middle: one without end, or one that has ended, or will soon.
@@ -257,7 +287,7 @@ func (u *worker) keep(h *held) context.Context {
 // watch checks that the context of KeepAlive ends no later than Deadline, and that Deadline is only moved while nobody else is
 // valid.
 func (u *worker) watch(h *held, kept context.Context) {
-	w, who, p, i, ttl := u.world(), u.who, u.p, u.i, h.ttl+2*u.world().plan.op
+	w, who, p, i, ttl, begin := u.world(), u.who, u.p, u.i, h.ttl+2*u.world().plan.op, time.Now()
 	left := time.Until(h.k.Deadline())
 	easy := h.ttl >= 100*time.Millisecond && left > h.ttl/3 // to renew it takes some messages, and a dial
 	if !time.Now().Before(h.k.Deadline()) {
@@ -268,25 +298,21 @@ func (u *worker) watch(h *held, kept context.Context) {
 		w.trace.add(who, "KeepAlive %s ends: %v", h.key, cause)
 		late := time.Since(h.k.Deadline())
 		if errors.Is(cause, redigolock.ErrLost) {
-			if calm := p.calmFor(); easy && calm > ttl && !w.unsafe.Load() && !i.dead.Load() && !errors.Is(cause, redigolock.ErrNotHeld) {
+			unsafe := w.nodeOf[h.key].unsafe(h.key)
+			if calm := p.calmFor(); easy && calm > ttl && !unsafe && !i.dead.Load() && !errors.Is(cause, redigolock.ErrNotHeld) {
 				w.check.fail("lost without need", "%s at %s, although all was well for %v: %v", h.key, who, calm, cause)
 			}
+			w.check.wasRenewed(p, i, h, begin, cause)
+			w.check.isGone(h, begin, cause)
 			w.check.over(h.holder)
 			w.check.mu.Lock()
 			w.check.lost++
 			w.check.mu.Unlock()
 		}
-		if late > 0 {
+		if late > p.awakeLate() {
 			w.check.fail("late signal", "KeepAlive of %s at %s ended %v after Deadline: %v", h.key, who, late, cause)
 		}
 	})
-}
-
-// calmFor is how long nothing has been wrong with the process.
-func (p *process) calmFor() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return time.Since(p.troubled)
 }
 
 // attach makes a second handle of the lock, as another part of the program would that was told the token.
@@ -294,7 +320,7 @@ func (u *worker) attach(h *held) {
 	if u.world().plan.mode == "cohort" {
 		return
 	}
-	l := u.locker()
+	l := u.locker(h.key)
 	var k *redigolock.Lock
 	err := u.call("Attach "+h.key, u.world().plan.op, func() (err error) {
 		k, err = l.Attach(u.during(), h.key, h.token, u.ttl())
@@ -346,7 +372,7 @@ func (u *worker) write(h *held) {
 func (u *worker) do(key string, ttl time.Duration, try bool) {
 	ctx, cancel, most := u.patience()
 	defer cancel()
-	l := u.locker()
+	l := u.locker(key)
 	name, do, most := "Do", l.Do, most
 	if try {
 		name, do, most = "TryDo", l.TryDo, min(most, u.tries())
@@ -358,7 +384,7 @@ func (u *worker) do(key string, ttl time.Duration, try bool) {
 	}
 	start := time.Now()
 	fn := func(kept context.Context, k *redigolock.Lock) error {
-		u.world().check.returned(u.who, name+" until fn", time.Since(start), most+time.Microsecond)
+		u.world().check.returned(u.p, u.who, name+" until fn", start, most)
 		u.world().check.served(x, true)
 		if h = u.got(k, ttl, nil); h == nil {
 			return nil
@@ -386,7 +412,10 @@ func (u *worker) do(key string, ttl time.Duration, try bool) {
 	if h != nil {
 		most = 3 * u.world().plan.op
 	}
-	u.world().check.returned(u.who, name, time.Since(start), most+time.Microsecond)
+	u.world().check.returned(u.p, u.who, name, start, most)
+	if err == nil && h != nil {
+		u.world().check.released(h.holder)
+	}
 	u.world().part(u.who)
 	u.note("%s %s: %v", name, key, err)
 }
@@ -402,7 +431,7 @@ func newForeigner(w *world) *foreigner { return &foreigner{w, w.plan.seed.of("fo
 var compareAndDelete = redis.NewScript(1, "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
 
 func (f *foreigner) run() {
-	l := f.w.s.NewLink("foreign")
+	l := f.w.nodes[0].s.NewLink("foreign")
 	l.DelayBy(func(_ sim.Direction, b []byte) time.Duration {
 		return between(f.w.plan.seed.of("foreign", time.Since(f.w.trace.begin), b), 50*time.Microsecond, 2*time.Millisecond)
 	})

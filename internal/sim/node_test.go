@@ -1,0 +1,212 @@
+package sim_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock/internal/sim"
+)
+
+// A node is one of a world's servers, with keys, a clock, faults and a log of its own. A process has a link, a pool and a Locker
+// for each.
+type node struct {
+	w     *world
+	index int
+	s     *sim.Server
+	keys  []string
+
+	mu            sync.Mutex // protects what follows
+	lostAll       bool       // the server has lost what it knew: two may have a lock
+	lost          map[string]bool
+	clockWentBack bool // and so may fences fall
+	strikes       []*strike
+	clock         struct {
+		moved    bool
+		at       time.Time // of the bubble
+		shows    time.Time // what the server's clock showed then
+		perMille int       // by which it is faster
+	}
+}
+
+// A strike is what becomes of the next commands of a link.
+type strike struct {
+	link    string // "": of any
+	left    int
+	action  func(sim.Request) sim.Action
+	forGood bool // it refuses for good
+}
+
+func newNode(w *world, t *testing.T, index int) *node {
+	n := &node{w: w, index: index, s: sim.NewServer(t), lost: map[string]bool{}}
+	n.s.NameScripts(scriptNames(nil))
+	n.s.Rule(n.rule)
+	n.s.Around(func(r sim.Request, carry func() string) { w.check.around(n, r, carry) })
+	return n
+}
+
+// name is what a trace has before what happens at the node; "" where it is the only one.
+func (n *node) name() string {
+	if len(n.w.nodes) == 1 {
+		return ""
+	}
+	return fmt.Sprintf("@%d", n.index)
+}
+
+// strike has something become of the next commands of a link, until heal.
+func (n *node) strike(link string, left int, action func(sim.Request) sim.Action, forGood bool) (heal func()) {
+	s := &strike{link, left, action, forGood}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.strikes = append(n.strikes, s)
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		s.left = 0
+	}
+}
+
+// rule decides about each command.
+func (n *node) rule(r sim.Request) sim.Action {
+	s, a := n.struck(r)
+	if s == nil {
+		return a
+	}
+	for _, p := range n.w.procs {
+		if p.now().name == r.Link {
+			n.w.trouble(p.index, 2*n.w.plan.op)
+		}
+	}
+	if s.forGood {
+		n.w.check.refusedForGood(r)
+	}
+	n.w.trace.add(r.Link+n.name(), "%s is struck by a fault", describe(r, ""))
+	return a
+}
+
+// struck is the first strike that concerns a command, and what becomes of it.
+func (n *node) struck(r sim.Request) (*strike, sim.Action) {
+	n.mu.Lock()
+	all := slices.Clone(n.strikes)
+	n.mu.Unlock()
+	for _, s := range all {
+		if s.link != "" && s.link != r.Link || !s.take(n) {
+			continue
+		}
+		if a := s.action(r); a != sim.Pass() {
+			return s, a
+		}
+		s.giveBack(n)
+	}
+	return nil, sim.Pass()
+}
+
+func (s *strike) take(n *node) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s.left--
+	return s.left >= 0
+}
+
+func (s *strike) giveBack(n *node) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s.left >= 0 {
+		s.left++
+	}
+}
+
+// always is the same action for every command.
+func always(a sim.Action) func(sim.Request) sim.Action {
+	return func(sim.Request) sim.Action { return a }
+}
+
+// keyOf is the key that a fault concerns.
+func (n *node) keyOf(f fault) string { return n.keys[f.n%len(n.keys)] }
+
+// loses notes that the node has lost what it knew about a key; "": about all.
+func (n *node) loses(key string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if key == "" {
+		n.lostAll = true
+	}
+	n.lost[key] = true
+}
+
+// unsafe reports whether the node has lost what it knew about a key.
+func (n *node) unsafe(key string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.lostAll || n.lost[key]
+}
+
+func (n *node) wentBack() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.clockWentBack
+}
+
+// moveClock steps the server's clock.
+func (n *node) moveClock(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := n.serverTime()
+	n.clock.at, n.clock.shows, n.clock.moved = time.Now(), now.Add(d), true
+	n.clockWentBack = n.clockWentBack || d < 0
+	n.s.SetClock(n.serverClock)
+}
+
+func (n *node) driftsAlready() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.clock.perMille > 0
+}
+
+func (n *node) driftClock(perMille int) {
+	n.moveClock(0)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.clock.perMille += perMille
+}
+
+// holds is the token that is in a key, and how long it is there for if nothing happens, by the bubble's clock.
+func (n *node) holds(key string) (token string, left time.Duration) {
+	n.s.Do("PING") // has a clock that was moved show its time
+	token, err := n.s.Miniredis().Get(key)
+	if err != nil {
+		return "", 0
+	}
+	left = n.s.Miniredis().TTL(key)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return token, left * 1000 / time.Duration(1000+n.clock.perMille)
+}
+
+func (n *node) serverClock() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.serverTime()
+}
+
+func (n *node) serverTime() time.Time {
+	now := time.Now()
+	if !n.clock.moved {
+		return now
+	}
+	since := now.Sub(n.clock.at)
+	return n.clock.shows.Add(since + since*time.Duration(n.clock.perMille)/1000)
+}
+
+// log is the server's, until the work is over.
+func (n *node) log() (lines []line) {
+	for _, c := range n.s.Log() {
+		if c.Ran.Sub(n.w.trace.begin) > n.w.plan.sim {
+			break
+		}
+		lines = append(lines, line{c.Ran.Sub(n.w.trace.begin), c.Link + n.name(), describe(c.Request, c.Reply)})
+	}
+	return lines
+}

@@ -1,0 +1,470 @@
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/sim"
+)
+
+// A process is a host that may crash, and another take its place.
+type process struct {
+	w     *world
+	index int
+	calm  bool // nothing on its network takes long
+
+	mu       sync.Mutex // protects what follows
+	all      []*incarnation
+	stops    []chan struct{} // while it stands still
+	stood    []span          // when it stood still
+	troubled time.Time       // until then what it does may fail
+	hung     time.Time       // until then a dial may hang
+	clock    *hostClock
+}
+
+// A span is a time from begin until end; a zero end: it goes on.
+type span struct{ begin, end time.Time }
+
+// An incarnation is a process until it crashes.
+type incarnation struct {
+	p        *process
+	name     string
+	links    []*sim.Link // to each node
+	pools    []*redis.Pool
+	resource *redis.Pool
+	dead     atomic.Bool
+
+	mu      sync.Mutex // protects what follows
+	opened  []*locker  // so far
+	current []*locker  // for each node
+	muxes   []*redigolock.Mux
+	extra   []time.Duration // what a message takes longer
+	dials   []time.Duration // what a dial takes longer
+	dialled []time.Time     // when the newest dial to each node began
+}
+
+// A locker is a Locker for a node.
+type locker struct {
+	*redigolock.Locker
+	node   *node
+	closed bool // while the workers work
+}
+
+func newProcess(w *world, index int) *process {
+	p := &process{w: w, index: index, clock: newHostClock(w.plan, index)}
+	p.restart()
+	return p
+}
+
+// now is the process that runs.
+func (p *process) now() *incarnation {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all[len(p.all)-1]
+}
+
+// restart begins another incarnation.
+func (p *process) restart() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := &incarnation{p: p, name: fmt.Sprintf("p%d%c", p.index, 'a'+rune(len(p.all)))}
+	i.dialled = make([]time.Time, len(p.w.nodes))
+	i.current = make([]*locker, len(p.w.nodes))
+	for n, node := range p.w.nodes {
+		l := node.s.NewLink(i.name)
+		l.DelayBy(func(d sim.Direction, b []byte) time.Duration { return i.delay(node, d, b) })
+		l.SlowDialsBy(func(ctx context.Context) time.Duration { return i.dialTime(n, ctx) })
+		i.links = append(i.links, l)
+		i.pools = append(i.pools, newPool(l, p.w.plan))
+		i.open(node)
+	}
+	res := p.w.resource.NewLink(i.name)
+	res.DelayBy(func(d sim.Direction, b []byte) time.Duration {
+		return between(p.w.plan.seed.of("resource", i.name, time.Since(p.w.trace.begin), int(d), b), 20*time.Microsecond, 2*time.Millisecond)
+	})
+	i.resource = &redis.Pool{MaxIdle: 8, DialContext: func(ctx context.Context) (redis.Conn, error) { return res.DialRedis(ctx) }}
+	p.all = append(p.all, i)
+}
+
+// newPool is a pool of NewPool's, of one of the sizes that people have.
+func newPool(l *sim.Link, pl plan) *redis.Pool {
+	p, err := redigolock.NewPool("redis://sim", l.Options()...)
+	if err != nil {
+		panic(err)
+	}
+	p.MaxActive = pick(pl.seed.of("pool"), 2, 8, 64)
+	return p
+}
+
+// open makes a Locker for a node.
+func (i *incarnation) open(n *node) {
+	i.mu.Lock()
+	count := len(i.opened)
+	i.mu.Unlock()
+	l := &locker{Locker: i.newLocker(n, i.p.clock.ownerOf(i.p.w.plan, i.name, count)), node: n}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.current[n.index] = l
+	i.opened = append(i.opened, l)
+}
+
+// locker is the Locker for a node.
+func (i *incarnation) locker(n *node) *redigolock.Locker {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.current[n.index].Locker
+}
+
+// newLocker makes a Locker as the mode says.
+func (i *incarnation) newLocker(n *node, owner string) *redigolock.Locker {
+	pl := i.p.w.plan
+	l := &redigolock.Locker{Pool: i.pools[n.index], Owner: owner, OpTimeout: pl.op, Retry: i.retry, Observer: i.observer()}
+	mode := pl.mode
+	if mode == "mixed" || mode == "foreign" {
+		mode = []string{"verified", "fair", "mux", "plain"}[i.p.index%4]
+	}
+	if strings.HasSuffix(mode, "mux") {
+		m := &redigolock.Mux{Pool: i.pools[n.index], Conns: pick(pl.seed.of("conns"), 1, 2)}
+		i.mu.Lock()
+		i.muxes = append(i.muxes, m)
+		i.mu.Unlock()
+		l.Pool = m
+	}
+	switch mode {
+	case "plain":
+		l.AcquireWith, l.ReleaseWith = i.acquireWith, i.releaseWith
+	case "script":
+		l.AcquireWith = redigolock.SetNXScript
+	case "minhold":
+		l.MinHold = pl.maxTTL / 4
+	case "fair", "fairmux":
+		l.Fair, l.Retry = true, nil
+	case "cohort":
+		l.Fair, l.Retry = true, nil
+		l.Cohort = redigolock.Cohort{Passes: 5, Slice: pl.maxTTL}
+	}
+	return l
+}
+
+// acquireWith and releaseWith are a user's own: they stand still with their process, before and after the command.
+func (i *incarnation) acquireWith(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+	i.p.stand()
+	defer i.p.stand()
+	return redigolock.SetNX(ctx, c, key, token, ttl)
+}
+
+func (i *incarnation) releaseWith(ctx context.Context, c redis.Conn, key, token string) error {
+	i.p.stand()
+	defer i.p.stand()
+	return redigolock.ReleaseTx(ctx, c, key, token)
+}
+
+// observer lets a nanosecond pass, and more, wherever a goroutine of a user's learns something: those that learn it at the same
+// moment, as from one batch of a Mux, go on at moments of their own.
+func (i *incarnation) observer() *redigolock.Observer {
+	return &redigolock.Observer{
+		Acquired:  func(ctx context.Context, _ *redigolock.Lock, _ time.Duration) { i.part(ctx) },
+		GaveUp:    func(ctx context.Context, _ string, _ time.Duration, _ error) { i.part(ctx) },
+		Contended: func(ctx context.Context, _ string, _ *redigolock.HeldError) { i.part(ctx) },
+		Failed:    func(ctx context.Context, _, _ string, _ error) { i.part(ctx) },
+		Unknown:   func(ctx context.Context, _, _ string, _ error) { i.part(ctx) },
+		Extended: func(_ context.Context, k *redigolock.Lock, _ time.Duration) {
+			i.p.w.check.truth(i.name, k.Key(), k.Token(), k.Deadline)
+		},
+	}
+}
+
+// part lets the caller, if it is a worker, go on at a moment of its own.
+func (i *incarnation) part(ctx context.Context) {
+	if who, ok := ctx.Value(whoKey{}).(string); ok {
+		i.p.w.part(who)
+	}
+}
+
+func (w *world) part(who string) {
+	time.Sleep(between(w.plan.seed.of("part", who, time.Since(w.trace.begin)), 1, 100))
+}
+
+// retry is random by the seed. It is the user's code, and stands still with its process.
+func (i *incarnation) retry(attempt int, heldFor time.Duration) time.Duration {
+	w := i.p.w
+	i.p.stand()
+	r := w.plan.seed.of("retry", i.name, time.Since(w.trace.begin), attempt, heldFor)
+	return between(r, time.Millisecond, min(20*time.Millisecond<<min(attempt, 6), w.plan.maxTTL))
+}
+
+// delay is how long a message takes: mostly some hundred microseconds, now and then longer than a short ttl.
+func (i *incarnation) delay(n *node, d sim.Direction, b []byte) time.Duration {
+	w := i.p.w
+	if d == sim.ToServer {
+		w.check.sent(i, n, b)
+	}
+	r := w.plan.seed.of("delay", i.name+n.name(), time.Since(w.trace.begin), int(d), b)
+	took := between(r, 20*time.Microsecond, 400*time.Microsecond)
+	switch {
+	case i.p.calm:
+	case often(r, 10):
+		took += between(r, 0, 20*time.Millisecond)
+	case often(r, 2):
+		took += between(r, 0, 300*time.Millisecond)
+	}
+	i.mu.Lock()
+	for _, most := range i.extra {
+		took += between(r, 0, most)
+	}
+	i.mu.Unlock()
+	if took > time.Millisecond {
+		w.trouble(i.p.index, took)
+	}
+	return took
+}
+
+func (i *incarnation) dialTime(n int, ctx context.Context) time.Duration {
+	w := i.p.w
+	who, _ := ctx.Value(whoKey{}).(string)
+	r := w.plan.seed.of("dial", i.name, time.Since(w.trace.begin), who)
+	took := between(r, 50*time.Microsecond, time.Millisecond)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.dialled[n] = time.Now()
+	for _, most := range i.dials {
+		took += between(r, 0, most)
+	}
+	return took
+}
+
+// lastDial is when the newest dial to a node began.
+func (i *incarnation) lastDial(n *node) time.Time {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.dialled[n.index]
+}
+
+// slow makes what the process does on the network take longer, until heal.
+func (p *process) slow(dials bool, most time.Duration) (heal func()) {
+	i := p.now()
+	list := &i.extra
+	if dials {
+		list = &i.dials
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	*list = append(*list, most)
+	return func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		*list = (*list)[1:]
+	}
+}
+
+// crash ends what runs, as its workers see at their next step.
+func (p *process) crash() {
+	i := p.now()
+	i.dead.Store(true)
+	i.onLinks(func(l *sim.Link) func() { return l.BlackHole() })
+}
+
+// stop has the workers stand still, and the network, until goOn.
+func (p *process) stop() (goOn func()) {
+	gate := make(chan struct{})
+	heal := p.now().onLinks(func(l *sim.Link) func() { return l.BlackHole() })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stops = append(p.stops, gate)
+	if len(p.stops) == 1 {
+		p.stood = append(p.stood, span{begin: time.Now()})
+	}
+	return func() {
+		heal()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.stops = slices.DeleteFunc(p.stops, func(c chan struct{}) bool { return c == gate })
+		if len(p.stops) == 0 {
+			p.stood[len(p.stood)-1].end = time.Now()
+		}
+		close(gate)
+	}
+}
+
+// stand waits while the process stands still.
+func (p *process) stand() {
+	for {
+		p.mu.Lock()
+		if len(p.stops) == 0 {
+			p.mu.Unlock()
+			return
+		}
+		gate := p.stops[0]
+		p.mu.Unlock()
+		<-gate
+	}
+}
+
+// stoodSince is for how long the process has stood still since then.
+func (p *process) stoodSince(begin time.Time) (d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.stood {
+		if s.end.IsZero() {
+			s.end = time.Now()
+		}
+		if s.begin.Before(begin) {
+			s.begin = begin
+		}
+		d += max(s.end.Sub(s.begin), 0)
+	}
+	return d
+}
+
+// closeLocker closes a Locker that is used, and makes another.
+func (p *process) closeLocker(n *node) {
+	i := p.now()
+	i.mu.Lock()
+	old := i.current[n.index]
+	old.closed = true
+	i.mu.Unlock()
+	i.open(n)
+	i.closeOne(old.Locker)
+}
+
+func (i *incarnation) closeOne(l *redigolock.Locker) {
+	start := time.Now()
+	if err := l.Close(); err != nil {
+		i.p.w.check.fail("close", "%v", err)
+	}
+	i.p.w.check.returned(i.p, i.name, "Close", start, 8*i.p.w.plan.op)
+}
+
+// onLinks does something to all links of a process, and returns what undoes it.
+func (i *incarnation) onLinks(f func(*sim.Link) func()) (heal func()) {
+	var heals []func()
+	for _, l := range i.links {
+		if heal := f(l); heal != nil {
+			heals = append(heals, heal)
+		}
+	}
+	return func() {
+		for _, heal := range heals {
+			heal()
+		}
+	}
+}
+
+func (i *incarnation) hasCrashed() bool { return i.dead.Load() }
+
+func (i *incarnation) runs() bool { return !i.dead.Load() }
+
+// close ends the Lockers of some incarnations.
+func (p *process) close(which func(*incarnation) bool) {
+	for _, i := range p.all {
+		if !which(i) {
+			continue
+		}
+		for _, l := range i.opened {
+			i.closeOne(l.Locker)
+		}
+	}
+}
+
+// owes is how many clean-ups the process still has to do.
+func (p *process) owes() (n int) {
+	i := p.now()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, l := range i.opened {
+		n += l.Stats().Owed
+	}
+	return n
+}
+
+// countsNothing checks what the Lockers say of themselves, and that they remember nothing.
+func (p *process) countsNothing() {
+	for _, i := range p.all {
+		if i.hasCrashed() {
+			continue
+		}
+		for _, l := range i.opened {
+			if st := l.Stats(); st != (redigolock.Stats{}) {
+				p.w.check.fail("counts left", "%s: %+v", l.Owner, st)
+			}
+			if kept := remembers(l.Locker); len(kept) > 0 && !l.closed {
+				p.w.check.fail("memory left", "%s: %s", l.Owner, strings.Join(kept, ", "))
+			}
+		}
+	}
+}
+
+func (p *process) closePools() {
+	for _, i := range p.all {
+		for _, m := range i.muxes {
+			m.Close()
+		}
+		for _, pool := range i.pools {
+			pool.Close()
+		}
+		i.resource.Close()
+		for _, l := range i.opened {
+			i.p.clock.isNotOf(l.Owner)
+		}
+	}
+}
+
+// trouble notes that what a process (-1: any) does may fail for so long, and until it has found out.
+func (w *world) trouble(proc int, d time.Duration) {
+	for _, p := range w.procs {
+		if proc < 0 || p.index == proc {
+			p.mu.Lock()
+			p.troubled = later(p.troubled, time.Now().Add(d))
+			p.mu.Unlock()
+		}
+	}
+}
+
+// hangs notes that the dials of a process may hang for so long, and until they have timed out by themselves.
+func (p *process) hangs(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hung = later(p.hung, time.Now().Add(d+sim.ConnectTimeout))
+}
+
+// calmFor is how long nothing has been wrong with the process.
+func (p *process) calmFor() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(p.troubled)
+}
+
+// awakeLate is how late a process may notice that a Deadline has passed: a host that was suspended compares its clocks once a second.
+func (p *process) awakeLate() time.Duration {
+	if p.clock.used {
+		return time.Second
+	}
+	return 0
+}
+
+// hungSince reports whether dials may have hung since then.
+func (p *process) hungSince(t time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.hung.After(t)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+type whoKey struct{}
+
+var errTired = errors.New("tired")
