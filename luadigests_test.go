@@ -14,27 +14,36 @@ import (
 	"github.com/redigolock/redigolock"
 )
 
-var updateDigests = flag.Bool("update-digests", false, "write luadigests.go instead of comparing it")
+var updateDigests = flag.Bool("update-digests", false, "write the digests of the scripts instead of comparing them")
+
+const digestsFile = "internal/digests/digests.go"
 
 func TestDigests(t *testing.T) {
-	var b bytes.Buffer
-	fmt.Fprint(&b, "package redigolock\n\n// digests are the SHA-1 of the scripts, by which EVALSHA names them. After a change to a script,\n"+
-		"// go test -run TestDigests . -update-digests writes them.\nvar digests = map[string]string{\n")
-	for _, name := range slices.Sorted(maps.Keys(redigolock.ScriptTexts)) {
-		fmt.Fprintf(&b, "%q: \"%x\",\n", name, sha1.Sum([]byte(redigolock.ScriptTexts[name])))
+	old, err := os.ReadFile(digestsFile)
+	if err != nil {
+		t.Fatal(err)
 	}
-	fmt.Fprint(&b, "}\n")
+	head, _, ok := bytes.Cut(old, []byte("var Scripts"))
+	if !ok {
+		t.Fatalf("%s has no var Scripts", digestsFile)
+	}
+	b := bytes.NewBuffer(slices.Clone(head))
+	fmt.Fprint(b, "var Scripts = map[string]string{\n")
+	for _, name := range slices.Sorted(maps.Keys(redigolock.ScriptTexts)) {
+		fmt.Fprintf(b, "%q: \"%x\",\n", name, sha1.Sum([]byte(redigolock.ScriptTexts[name])))
+	}
+	fmt.Fprint(b, "}\n")
 	want, err := format.Source(b.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if *updateDigests {
-		if err := os.WriteFile("luadigests.go", want, 0o644); err != nil {
+		if err := os.WriteFile(digestsFile, want, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if got, err := os.ReadFile("luadigests.go"); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("luadigests.go does not go with the scripts (%v): go test -run TestDigests . -update-digests", err)
+	if !bytes.Equal(old, want) {
+		t.Errorf("%s does not go with the scripts: go test -run TestDigests . -update-digests", digestsFile)
 	}
 }

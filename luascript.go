@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/digests"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/wire"
 )
@@ -174,11 +175,13 @@ end
 // scriptTexts are the texts of all scripts by their names, which TestDigests compares with their digests.
 var scriptTexts = make(map[string]string)
 
-// newScript takes the digest from luadigests.go: to compute SHA-1 at start would panic under GODEBUG=fips140=only.
+// scriptDigests are constants: to compute SHA-1 at start would panic under GODEBUG=fips140=only.
+var scriptDigests = digests.Scripts
+
 func newScript(keys int, name, src string) *wire.Script {
 	src = strings.TrimSpace(src)
 	scriptTexts[name] = src
-	return &wire.Script{Text: src, Digest: digests[name], Keys: keys}
+	return &wire.Script{Text: src, Digest: scriptDigests[name], Keys: keys}
 }
 
 // SetNXScript acquires a lock by a script of SETNX and PEXPIRE, the second approach of the articles: key = token

@@ -153,7 +153,7 @@ func computeDigests(files map[string]string, luascript string) error {
 		}
 		files[luascript] = string(src)
 	}
-	const constant = "digests[name]"
+	const constant = "scriptDigests[name]"
 	if !strings.Contains(files[luascript], constant) {
 		return fmt.Errorf("%s has no %s", luascript, constant)
 	}

@@ -1,8 +1,10 @@
-package redigolock
+// Package digests has the SHA-1 of the library's scripts, by which EVALSHA names them. It is a leaf: the root package sends
+// them, and package locktest tells by them what came.
+package digests
 
-// digests are the SHA-1 of the scripts, by which EVALSHA names them. After a change to a script,
+// Scripts are the digests by the scripts' names. After a change to a script,
 // go test -run TestDigests . -update-digests writes them.
-var digests = map[string]string{
+var Scripts = map[string]string{
 	"enter":       "7b6d4eb4b2d522d1bcfde28128c08c1ee9489519",
 	"extend":      "6e92129627db2ad6754b1673c41dedd41937b827",
 	"fairExtend":  "6e848a73f0ddfa3b3c51db8b6f57b5c076a2952e",
