@@ -84,6 +84,18 @@ has all goroutines of the node acquire at once. Each acquire needs its own token
 With [SetNX] a waiting acquire cannot tell its own token, after a lost reply, from another's; the Locker then asks by an
 [Extend]. All others cost the same number of round trips; see results/ for what they cost in time.
 
+# Sentinel
+
+[Open] takes the URL of a group that Redis Sentinels watch, and makes a pool that leads to its master:
+
+	pool, err := redigolock.Open("redis-sentinel://:secret@s1,s2,s3/0?master=mymaster")
+
+When there is another master, connections to the old one are cut, also those in use, and all locks that are kept alive are renewed
+at once: those that the failover has lost end with [ErrLost]. [Locker.Acquire] and [Locker.Do] wait until there is a master
+again; other calls return within their bounds, with [ErrUnavailable] or [ErrUnknown]. A failover can still give a lock to a second
+holder before the first is told, since Redis replicates asynchronously; fencing numbers are what helps. [NewPool] takes the same
+URLs, and notices a failover later; [Sentinel] is for a pool of your own. See docs/sentinel.md.
+
 # Many goroutines
 
 Each command is a system call or two on either side, and that is where the time goes when many goroutines lock at once. A

@@ -533,3 +533,50 @@ func TestKeptLockThatAFailoverLosesEndsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// A pool of NewPool is not told, and follows all the same.
+func TestNewPoolFollowsAFailover(t *testing.T) {
+	w := redistest.StartWatched(t, redistest.WatchedConfig{})
+	pool, err := redigolock.NewPool("redis-sentinel://" + strings.Join(w.Addrs(), ",") + "?master=" + redistest.MasterName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	l := &redigolock.Locker{Pool: pool}
+	defer l.Close()
+	for _, way := range []string{"kill", "command"} {
+		old := w.Settled(t)
+		var idle []redis.Conn
+		for range 10 {
+			idle = append(idle, pool.Get())
+		}
+		for _, c := range idle {
+			c.Close()
+		}
+		if way == "kill" {
+			old.Kill()
+		} else {
+			eventually(t, "a Sentinel agrees to fail over", func() bool { return w.Failover() == nil })
+		}
+		eventually(t, "another is the master", func() bool { m := w.Master(); return m != nil && m != old })
+		if way == "kill" {
+			if err := old.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		master := w.Settled(t) // the old master is a replica by now, which a pool with connections to it does not know
+		for i := range 20 {
+			key := fmt.Sprint(way, i)
+			k, err := l.Acquire(patient(t), key, time.Minute)
+			if err != nil {
+				t.Fatal(way, err)
+			}
+			if n, err := redis.Int(master.Do("EXISTS", key)); n != 1 {
+				t.Errorf("%s: the new master does not have the lock (%v)", way, err)
+			}
+			if err := k.Release(bg); err != nil {
+				t.Errorf("%s: %v", way, err)
+			}
+		}
+	}
+}

@@ -2,7 +2,9 @@ package redigolock_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -59,6 +61,38 @@ func TestOpenReadsTheSentinelsOfAURL(t *testing.T) {
 		if got := askedAt(t, rawURL); !slices.Equal(got, want) {
 			t.Errorf("%s asks %v, want %v", rawURL, got, want)
 		}
+	}
+}
+
+// With TLS each address has a name of its own.
+func TestTLSNamesOfSentinels(t *testing.T) {
+	var mu sync.Mutex
+	names := map[string]string{}
+	pool, err := redigolock.Open("redis-sentinels://h1:1,h2,[::1]:3?master=m", redis.DialContextFunc(func(_ context.Context, _, addr string) (net.Conn, error) {
+		c, s := net.Pipe()
+		go func() {
+			defer s.Close()
+			_ = tls.Server(s, &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				names[addr] = hello.ServerName
+				return nil, errors.New("seen")
+			}}).Handshake()
+		}()
+		return c, nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if err := pool.Get().Err(); err == nil {
+		t.Error("it has connected")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	want := map[string]string{"h1:1": "h1", "h2:26379": "h2", "[::1]:3": ""} // an address is no name
+	if !maps.Equal(names, want) {
+		t.Errorf("the names are %v, want %v", names, want)
 	}
 }
 

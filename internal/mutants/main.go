@@ -93,13 +93,14 @@ func (m mutant) run(ctx context.Context, root string) (caught bool, output strin
 		return false, "", err
 	}
 	bin := filepath.Join(dir, "mutant.test")
+	pkg, tests := m.where(root)
 	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-o", bin, "-overlay", overlay, ".")
-	build.Dir = root
+	build.Dir = pkg
 	if out, err := build.CombinedOutput(); err != nil {
 		return false, "", fmt.Errorf("does not compile: %w\n%s", err, out)
 	}
-	test := exec.CommandContext(ctx, bin, "-test.run", "^("+m.tests+")$", "-test.count=1", "-test.timeout=60s", "-test.v")
-	test.Dir = root
+	test := exec.CommandContext(ctx, bin, "-test.run", "^("+tests+")$", "-test.count=1", "-test.timeout=60s", "-test.v")
+	test.Dir = pkg
 	test.Env = append(os.Environ(), "REDIGOLOCK_REAL=1")
 	out, err := test.CombinedOutput()
 	var exit *exec.ExitError
@@ -110,6 +111,14 @@ func (m mutant) run(ctx context.Context, root string) (caught bool, output strin
 		return false, "", fmt.Errorf("no test has the name %s", m.tests)
 	}
 	return err != nil && ctx.Err() == nil, string(out), ctx.Err()
+}
+
+// where is the folder of the tests, and their names.
+func (m mutant) where(root string) (pkg, tests string) {
+	if room, names, ok := strings.Cut(m.tests, ": "); ok {
+		return filepath.Join(root, "internal", room), names
+	}
+	return root, m.tests
 }
 
 // overlay writes the mutated file and the compiler's overlay file into dir.

@@ -98,8 +98,11 @@ func (g *Group) TestRole(ctx context.Context, c redis.Conn) error {
 	if err := Current(c); err != nil {
 		return err
 	}
+	if g.env.Watch {
+		return nil
+	}
 	now, last := time.Now(), g.tested.Load()
-	if g.env.Watch || now.Sub(time.Unix(0, last)) < time.Second || !g.tested.CompareAndSwap(last, now.UnixNano()) {
+	if now.Sub(time.Unix(0, last)) < time.Second || !g.tested.CompareAndSwap(last, now.UnixNano()) {
 		return nil
 	}
 	err := role(ctx, c)
