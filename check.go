@@ -77,6 +77,14 @@ func checkFence(verb string, fence int64) error {
 	return nil
 }
 
+// The purposes of siblings.
+const (
+	fenceName = "redigolock-fence"
+	// queueName makes the key of a fair queue. The number is that of the entries' format: versions of this package that do not
+	// read each other's entries must not share a queue.
+	queueName = "redigolock-q1"
+)
+
 // sibling returns the key that goes with a lock's key for the purpose s, in the same cluster slot. No two pairs of
 // key and purpose share a sibling: the first form begins with '{', the second never does.
 func sibling(verb, key, s string) (string, error) {

@@ -223,3 +223,14 @@ func (c *core) closingChan() chan struct{} {
 	x.once.Do(func() { x.ch = make(chan struct{}) })
 	return x.ch
 }
+
+// newToken is NewToken with the owner in front, as Locker.Owner describes it.
+func (c *core) newToken() string {
+	if c.owner == "" {
+		return c.newID()
+	}
+	return c.owner + "|" + c.newID()
+}
+
+// newID is NewToken, from the stock.
+func (c *core) newID() string { return c.tokens.draw(c.owner) }

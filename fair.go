@@ -46,13 +46,8 @@ type fair struct {
 	closed  bool          // Close waits no longer: what comes to be owed or given up now is tried once
 }
 
-const (
-	// channelPrefix begins the name of every channel, for the sake of ACLs.
-	channelPrefix = "redigolock:"
-	// queueName makes the queue's key. The number is that of the entries' format: versions of this package that do not
-	// read each other's entries must not share a queue.
-	queueName = "redigolock-q1"
-)
+// channelPrefix begins the name of every channel, for the sake of ACLs.
+const channelPrefix = "redigolock:"
 
 // A waiter is one call of Acquire. Its handle is made with it, and is nobody's before it has the lock.
 type waiter struct {

@@ -34,7 +34,7 @@ func Fence(ctx context.Context, c redis.Conn, key, token string) (int64, error) 
 	if err := checkTokenCall(ctx, c, verb, key, token); err != nil {
 		return 0, err
 	}
-	counter, err := sibling(verb, key, "redigolock-fence")
+	counter, err := sibling(verb, key, fenceName)
 	if err != nil {
 		return 0, err
 	}

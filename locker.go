@@ -214,7 +214,7 @@ func (l *Locker) begin(verb string) (*core, error) {
 		return nil, err
 	}
 	c.settings = s
-	n := newNode(c, l.newSource())
+	n := newNode(c, newSource(l.Pool))
 	if n.source == nil {
 		return nil, fault.Invalidf(verb, "Locker.Pool is nil")
 	}

@@ -74,8 +74,11 @@ func noPool(p Pool) bool {
 	return false
 }
 
-// newSource looks at a pool that is not nil.
+// newSource looks at a pool; nil: it is none.
 func newSource(p Pool) *source {
+	if noPool(p) {
+		return nil
+	}
 	if sp, ok := p.(*sentinelPool); ok {
 		p = sp.Pool
 	}
@@ -188,22 +191,13 @@ func tuned(p *redis.Pool) *dialer {
 	return intro.dialer
 }
 
-// newSource looks at the Locker's pool; nil: it has none.
-func (l *Locker) newSource() *source {
-	if noPool(l.Pool) {
-		return nil
-	}
-	return newSource(l.Pool)
-}
-
 func sourceOf(kept *atomic.Pointer[source], p Pool) *source {
 	if s := kept.Load(); s != nil {
 		return s
 	}
-	if noPool(p) {
-		return nil
+	if s := newSource(p); s != nil {
+		kept.CompareAndSwap(nil, s)
 	}
-	kept.CompareAndSwap(nil, newSource(p))
 	return kept.Load()
 }
 

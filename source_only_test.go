@@ -66,6 +66,9 @@ func looksAtPools(file *ast.File, types map[string]bool) (found []ast.Node) {
 				}
 			}
 		case *ast.CallExpr:
+			if f, ok := n.Fun.(*ast.Ident); ok && f.Name == "newSource" {
+				return false // it has source.go look
+			}
 			if s, ok := n.Fun.(*ast.SelectorExpr); ok && slices.Contains(poolMethods, s.Sel.Name) && !isRedis(s.X) &&
 				(s.Sel.Name != "Get" || len(n.Args) == 0) {
 				found = append(found, n)

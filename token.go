@@ -19,17 +19,6 @@ const maxOwner = 128 // bytes
 // The articles that use one fixed value for everybody ("mylockvalue") make compare-and-delete worthless.
 func NewToken() string { return uuid.NewString() }
 
-// newToken is NewToken with the owner in front, as Locker.Owner describes it.
-func (l *core) newToken() string {
-	if l.owner == "" {
-		return l.newID()
-	}
-	return l.owner + "|" + l.newID()
-}
-
-// newID is NewToken, from the Locker's stock.
-func (l *core) newID() string { return l.tokens.next(l.owner) }
-
 // tokens are made some at a time, from one look for randomness, as parts of one string. Those in stock are as secret as the
 // one that was handed out last: both are in this process's memory only.
 type tokens struct {
@@ -43,7 +32,8 @@ const (
 	tokenStock = 8 // one that is kept for long keeps 8 × 36 bytes
 )
 
-func (t *tokens) next(owner string) string {
+// draw takes one out of the stock.
+func (t *tokens) draw(owner string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.stock == nil {
