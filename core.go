@@ -125,7 +125,7 @@ func (c *core) check(ctx context.Context, w want) error {
 
 // handle makes the handle of what is to be obtained. The token serves the whole call.
 func (c *core) handle(w want, token string) *Lock {
-	k := &Lock{core: c, key: w.key, token: token, ttl: w.ttl}
+	k := &Lock{core: c, claim: claim{key: w.key, token: token, ttl: w.ttl}}
 	k.conn.Key, k.conn.Token = w.key, token
 	k.conn.TTL = c.ttl.Load()
 	if b := k.conn.TTL; b == nil || b.TTL != w.ttl {

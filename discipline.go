@@ -64,3 +64,26 @@ type extension struct {
 	keys   int                             // of each lock
 	add    func(args []any, k *Lock) []any // adds a lock's KEYS, and what stands before all tokens
 }
+
+// A single is what the disciplines of one server have in common.
+type single struct{ *node }
+
+func (s single) verify(ctx context.Context, k *Lock) error {
+	_, err := s.ask(ctx, &k.claim, "verify", func(c redis.Conn) error {
+		_, err := Verify(ctx, c, k.key, k.token)
+		return err
+	})
+	return err
+}
+
+func (s single) fence(ctx context.Context, k *Lock) (number int64, err error) {
+	_, err = s.ask(ctx, &k.claim, "fence", func(c redis.Conn) (err error) {
+		number, err = Fence(ctx, c, k.key, k.token)
+		return err
+	})
+	return number, err
+}
+
+func (s single) voters(*Lock) []renewal.Node { return s.renews[:] }
+
+func (s single) verdict(_ *Lock, votes []renewal.Vote) renewal.Vote { return votes[0] }

@@ -255,7 +255,7 @@ func FillFair(l *Locker, n int, left time.Duration) {
 	for i := range n {
 		key := "key" + strconv.Itoa(i)
 		s := f.slotOf(key)
-		k := &Lock{core: &l.core, key: key, token: key, ttl: left}
+		k := &Lock{core: &l.core, claim: claim{key: key, token: key, ttl: left}}
 		s.q.Tried(now, k.handle(context.Background()), now.Add(left), &f.then)
 		s.follow(now)
 	}

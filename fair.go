@@ -29,7 +29,7 @@ import (
 // Whoever has the mutex tells a slot's queue what has happened, and does what it says: commands are sent without the mutex, by
 // the waiter that has just come, by the releaser, or by a goroutine that lives for this one command.
 type fair struct {
-	*node
+	single
 	cohort  Cohort
 	extends extension
 
@@ -56,7 +56,7 @@ type waiter struct {
 }
 
 func newFair(n *node, c Cohort) *fair {
-	l := &fair{node: n, cohort: c}
+	l := &fair{single: single{n}, cohort: c}
 	l.extends = extension{script: scriptFairExtend, most: 1, keys: 2, add: l.addTo}
 	return l
 }
@@ -87,7 +87,7 @@ func (l *fair) freed(string) {}
 
 // queue waits in the FIFO.
 func (l *fair) queue(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
-	k := &Lock{core: l.core, key: key, ttl: ttl, waiter: &waiter{done: make(chan struct{})}}
+	k := &Lock{core: l.core, claim: claim{key: key, ttl: ttl}, waiter: &waiter{done: make(chan struct{})}}
 	f := l
 	f.mu.Lock()
 	if l.core.closed.Load() { // Close may have looked at the slots already

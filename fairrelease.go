@@ -47,7 +47,7 @@ func (l *fair) release(ctx context.Context, k *Lock, by time.Time) error {
 	}
 	cmd.Token, cmd.Entry, cmd.Own = "", "", true // an entry is queued by one command only: the slot asks what became of it
 	r, again := l.perform(ctx, s, &cmd, nil)
-	return k.releasedAgain(err, k.releasedFair(r, again))
+	return releasedAgain(err, k.releasedFair(r, again), k.isOver)
 }
 
 // extendForNext extends the lease for the next local waiter, until by at most, and returns what Release is to send then.
@@ -70,7 +70,7 @@ func (s *slot) extendForNext(ctx context.Context, k *Lock, by time.Time, cmd *fa
 			f.desert(ctx, k)
 		}
 	}()
-	start, err := s.l.askBy(ctx, k, "extend", by, func(c redis.Conn) (err error) {
+	start, err := s.l.askBy(ctx, &k.claim, "extend", by, func(c redis.Conn) (err error) {
 		k.asked(cmd.TTL)
 		left, err = s.l.extendOn(ctx, c, k, cmd.TTL)
 		return err

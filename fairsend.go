@@ -231,7 +231,7 @@ var sharded, notSharded any = "S", ""
 
 func (l *fair) extend(ctx context.Context, k *Lock, ttl time.Duration) (time.Time, error) {
 	k.asked(ttl)
-	return l.ask(ctx, k, "extend", func(c redis.Conn) error {
+	return l.ask(ctx, &k.claim, "extend", func(c redis.Conn) error {
 		_, err := l.extendOn(ctx, c, k, ttl)
 		return err
 	})

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/internal/fault"
-	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // A Lock is a lock that was obtained. It is safe for concurrent use.
@@ -22,12 +21,9 @@ import (
 // A nil *Lock and a zero Lock are locks that nobody holds: no method panics, Verify, Extend, Fence and Release return
 // [ErrNotHeld], and the context of KeepAlive has ended with it.
 type Lock struct {
-	core       *core
-	key, token string
-	ttl        time.Duration
-	acquired   time.Time // the basis of the acquire; MaxHold counts from it
-
-	conn wire.Bound // of the acquire and of the first try of the release; allocated with the handle
+	core *core
+	claim
+	acquired time.Time // the basis of the acquire; MaxHold counts from it
 
 	mu       sync.Mutex // protects what follows; taken for moments only, never while anything is sent
 	deadline time.Time
@@ -37,7 +33,6 @@ type Lock struct {
 	lost     bool          // a KeepAlive context ended with ErrLost
 	most     time.Duration // the longest ttl that an Extend has asked for, with Fair
 	place    int32         // among the locks that are held, plus 1; 0: it does not count
-	lostTry  *lostTry      // of the acquire; nil: none
 	keeper   *keeper       // nil: KeepAlive was never called
 }
 

@@ -176,7 +176,7 @@ func (n *node) attach(ctx context.Context, k *Lock) error {
 		return fault.Of(ErrNotHeld, verb, k.key, "it was released, and MinHold keeps others out")
 	}
 	var left time.Duration
-	start, err := n.ask(ctx, k, verb, func(c redis.Conn) (err error) {
+	start, err := n.ask(ctx, &k.claim, verb, func(c redis.Conn) (err error) {
 		left, err = Verify(ctx, c, k.key, k.token)
 		return err
 	})

@@ -28,37 +28,31 @@ type node struct {
 	source *source
 	limits atomic.Pointer[sharedLimit]
 	renew  renewNode
-	self   []renewal.Node // renew alone
+	renews [1]renewal.Node // renew
 	clean  cleanNode
 }
 
 func newNode(c *core, s *source) *node {
 	n := &node{core: c, source: s}
 	n.renew.node, n.clean.node = n, n
-	n.self = []renewal.Node{&n.renew}
+	n.renews[0] = &n.renew
 	return n
 }
 
-// voters: a lock on one server is renewed there.
-func (n *node) voters(*Lock) []renewal.Node { return n.self }
-
-// verdict: what that server says counts.
-func (n *node) verdict(_ *Lock, votes []renewal.Vote) renewal.Vote { return votes[0] }
-
-// ask runs f, which may be carried out twice, for the holder of k, and returns the time just before the f that was answered
+// ask runs f, which may be carried out twice, for the holder, and returns the time just before the f that was answered
 // sent anything. Where the connection breaks, it asks on another one within the same OpTimeout.
-func (n *node) ask(ctx context.Context, k *Lock, verb string, f func(redis.Conn) error) (time.Time, error) {
-	return n.askBy(ctx, k, verb, time.Now().Add(n.opTimeout()), f)
+func (n *node) ask(ctx context.Context, x *claim, verb string, f func(redis.Conn) error) (time.Time, error) {
+	return n.askBy(ctx, x, verb, time.Now().Add(n.opTimeout()), f)
 }
 
 // askBy is ask that ends at by.
-func (n *node) askBy(ctx context.Context, k *Lock, verb string, by time.Time, f func(redis.Conn) error) (time.Time, error) {
-	b := &wire.Bound{Key: k.conn.Key, Token: k.conn.Token, TTL: k.conn.TTL}
-	start, err := n.onLentBy(ctx, b, verb, k.key, n.host(), by, n.opTimeout(), f)
+func (n *node) askBy(ctx context.Context, x *claim, verb string, by time.Time, f func(redis.Conn) error) (time.Time, error) {
+	b := &wire.Bound{Key: x.conn.Key, Token: x.conn.Token, TTL: x.conn.TTL}
+	start, err := n.onLentBy(ctx, b, verb, x.key, n.host(), by, n.opTimeout(), f)
 	if !b.MayAskAgain(ctx, err) {
 		return start, err
 	}
-	n.observer.outcome(ctx, k.key, verb, err)
+	n.observer.outcome(ctx, x.key, verb, err)
 	start, again := n.askAgain(ctx, b, verb, n.opTimeout(), f)
 	if again != nil && !answered(again) {
 		return start, fault.Followed(err, "and on another connection: ", again)
@@ -198,22 +192,4 @@ func (n *node) limit(ctx context.Context, now, by time.Time) (context.Context, c
 		n.limits.Store(shared)
 	}
 	return shared.ctx, func() {}
-}
-
-// verify asks whether the key carries the token of k.
-func (n *node) verify(ctx context.Context, k *Lock) error {
-	_, err := n.ask(ctx, k, "verify", func(c redis.Conn) error {
-		_, err := Verify(ctx, c, k.key, k.token)
-		return err
-	})
-	return err
-}
-
-// fence gets a fencing number for k.
-func (n *node) fence(ctx context.Context, k *Lock) (number int64, err error) {
-	_, err = n.ask(ctx, k, "fence", func(c redis.Conn) (err error) {
-		number, err = Fence(ctx, c, k.key, k.token)
-		return err
-	})
-	return number, err
 }

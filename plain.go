@@ -3,6 +3,7 @@ package redigolock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -11,10 +12,10 @@ import (
 	"github.com/redigolock/redigolock/internal/fault"
 )
 
-// The plain discipline: a lock is taken by trying (acquire.go), where many that wait form a crowd (internal/crowd), and given back
+// The plain discipline: a lock is taken by trying (claim.go), where many that wait form a crowd (internal/crowd), and given back
 // by deleting its key, or by leaving it until MinHold is over.
 type plain struct {
-	*node
+	single
 	acquireWith AcquireFunc
 	releaseWith ReleaseFunc
 	minHold     time.Duration
@@ -22,7 +23,7 @@ type plain struct {
 }
 
 func newPlain(l *Locker, n *node) *plain {
-	p := &plain{node: n, acquireWith: l.AcquireWith, releaseWith: l.ReleaseWith, minHold: l.MinHold}
+	p := &plain{single: single{n}, acquireWith: l.AcquireWith, releaseWith: l.ReleaseWith, minHold: l.MinHold}
 	if p.acquireWith == nil {
 		p.acquireWith = SetNXVerified
 	}
@@ -61,14 +62,109 @@ func (p *plain) acquire(ctx context.Context, w want) (_ *Lock, err error) {
 	return p.conclude(k, p.try(ctx, k, nil, p.opTimeout()))
 }
 
+// try tries once.
+func (p *plain) try(ctx context.Context, k *Lock, h *crowd.Holder, most time.Duration) error {
+	start, err := p.node.try(ctx, &k.claim, p.acquireWith, h, most)
+	if err == nil {
+		err = p.won(ctx, k, start)
+	}
+	p.observer.outcome(ctx, k.key, "acquire", err)
+	return err
+}
+
+// won gives the handle its Deadline. A lock without any validity left is undone.
+func (p *plain) won(ctx context.Context, k *Lock, start time.Time) error {
+	k.acquired, k.deadline = start, deadline(start, k.ttl)
+	now := p.now()
+	if !k.latched(now) {
+		k.countHeld(now)
+		return nil
+	}
+	err := p.free(context.WithoutCancel(ctx), k, undo)
+	if err != nil && !errors.Is(err, ErrNotHeld) {
+		k.stray(ctx)
+	}
+	return fault.Of(ErrExpired, "acquire", k.key, fmt.Sprintf("the answer took longer than the ttl of %v is good for", k.ttl))
+}
+
+// conclude ends an acquire: with the handle, or with err.
+func (p *plain) conclude(k *Lock, err error) (*Lock, error) {
+	switch {
+	case err == nil:
+		return k, nil
+	case k.lostTry == nil:
+		return nil, err
+	}
+	p.owe(&k.claim, time.Now())
+	switch {
+	case errors.Is(err, ErrUnknown):
+		return nil, err
+	case errors.Is(err, errUnread):
+		return nil, alsoUnknown(err)
+	}
+	return nil, fault.Followed(err, "and an earlier try of it: ", ErrUnknown)
+}
+
+// alsoUnknown has an error that says in words that the outcome is unknown be ErrUnknown, too.
+func alsoUnknown(err error) error { return fault.Said(fault.OneLine(err.Error()), err, ErrUnknown) }
+
+// A waitingCall is the Lock of an Acquire that waits, as its crowd sees it.
+type waitingCall Lock
+
+func (x *waitingCall) plain() *plain { return x.core.by.(*plain) }
+
+func (x *waitingCall) Try(ctx context.Context, h *crowd.Holder, most time.Duration) error {
+	return x.plain().try(ctx, (*Lock)(x), h, most)
+}
+
+func (x *waitingCall) Uncertain() bool { return x.lostTry != nil }
+
+func (x *waitingCall) Won() (held error, holder string, until time.Time) {
+	holder = holderOf(x.token)
+	return &HeldError{Key: x.key, Holder: holder, TTL: x.ttl}, holder, x.acquired.Add(x.ttl)
+}
+
+// Final: where the lock of an earlier try, whose reply was lost, expired before it was found, it is not: that says nothing of how
+// long a reply takes.
+func (x *waitingCall) Final(ctx context.Context, err error) bool {
+	wasGone := errors.Is(err, ErrExpired) && x.acquired.IsZero()
+	return err == nil || !fault.Transient(err) && !wasGone && ctx.Err() == nil
+}
+
+// Shared: not what its own context, its own ttl or its own token brought about.
+func (x *waitingCall) Shared(ctx context.Context, err error) bool {
+	if err == nil {
+		return true
+	}
+	var reply redis.Error // on the heap
+	switch {
+	case errors.Is(err, ErrHeld), errors.Is(err, ErrConflict):
+		return true
+	case ctx.Err() != nil, errors.Is(err, ErrExpired), errors.Is(err, ErrInvalid), errors.Is(err, errUnread):
+		return false
+	case errors.As(err, &reply), fault.RefusedForGood(err):
+		return true
+	}
+	return fault.Transient(err) && x.ttl >= x.core.opTimeout() // else it may have had too little time
+}
+
+// heldIn is who holds the lock, as the error of a try says.
+func heldIn(err error) (name string, ttl time.Duration, ok bool) {
+	var held *HeldError
+	if !errors.As(err, &held) {
+		return "", 0, false
+	}
+	return held.Holder, held.TTL, true
+}
+
 func (p *plain) abandon(ctx context.Context, k *Lock) {
 	k.latch()
 	k.stray(ctx)
-	p.owe(k, k.lostTry, time.Now())
+	p.owe(&k.claim, time.Now())
 }
 
 func (p *plain) extend(ctx context.Context, k *Lock, ttl time.Duration) (time.Time, error) {
-	return p.ask(ctx, k, "extend", func(c redis.Conn) error {
+	return p.ask(ctx, &k.claim, "extend", func(c redis.Conn) error {
 		return Extend(ctx, c, k.key, k.token, ttl)
 	})
 }
@@ -105,9 +201,9 @@ func (p *plain) release(ctx context.Context, k *Lock, _ time.Time) (err error) {
 		switch {
 		case k.lostTry == nil:
 		case p.minHold > 0 && !freed: // the key may carry the token still, and keeps others out
-			p.owe(k, k.lostTry, k.acquired.Add(p.minHold))
+			p.owe(&k.claim, k.acquired.Add(p.minHold))
 		default:
-			p.owe(k, k.lostTry, time.Now())
+			p.owe(&k.claim, time.Now())
 		}
 	}()
 	if p.minHold <= 0 {
@@ -133,45 +229,12 @@ func (p *plain) keptOut(k *Lock) time.Duration {
 	return min(k.acquired.Add(p.minHold).Sub(p.now()), p.minHold)
 }
 
-// free runs with on the pool's connection, and once more on another one where that has failed.
+// free deletes the key, or leaves it, and tells the crowd.
 func (p *plain) free(ctx context.Context, k *Lock, with ReleaseFunc) (err error) {
 	defer func() {
 		if err == nil || errors.Is(err, ErrNotHeld) {
 			p.crowds.Freed(k.key)
 		}
 	}()
-	_, err = p.onLent(ctx, &k.conn, "release", k.key, p.opTimeout(), func(c redis.Conn) error {
-		return with(ctx, c, k.key, k.token)
-	})
-	p.tellRelease(ctx, k, err)
-	if err == nil || !fault.Transient(err) && !k.conn.NotLent(err) {
-		return err
-	}
-	again := p.onFresh(ctx, "release", k.key, k.token, time.Now().Add(p.opTimeout()), p.opTimeout(), func(c redis.Conn) error {
-		return with(ctx, c, k.key, k.token)
-	})
-	p.tellRelease(ctx, k, again)
-	return k.releasedAgain(err, again)
-}
-
-// tellRelease tells how a try of a release ended. Whether one that found nothing has failed is for its caller to say.
-func (p *plain) tellRelease(ctx context.Context, k *Lock, err error) {
-	if !errors.Is(err, ErrNotHeld) {
-		p.observer.outcome(ctx, k.key, "release", err)
-	}
-}
-
-// releasedAgain is what Release returns after two tries.
-func (k *Lock) releasedAgain(err, again error) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	switch {
-	case again == nil:
-		return nil
-	case errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && !k.latched(k.core.now()):
-		return nil // the first try did it, and only its reply was lost
-	case errors.Is(again, ErrNotHeld):
-		return again
-	}
-	return fault.Followed(err, "and on a new connection: ", again)
+	return p.node.free(ctx, &k.claim, with, k.isOver)
 }

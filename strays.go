@@ -26,10 +26,11 @@ func (c *core) cleaner() *cleanup.Cleaner {
 	return &x.cleaner
 }
 
-// owe leaves the token of k, which a lost try may have left at the node, to the clean-up there, to begin then.
-func (n *node) owe(k *Lock, lost *lostTry, next time.Time) {
+// owe leaves a token that a lost try may have left at the node to the clean-up there, to begin then.
+func (n *node) owe(x *claim, next time.Time) {
+	lost := x.lostTry
 	n.cleaner().Add(&n.clean, cleanup.Stray{
-		Key: k.key, Token: k.token, Context: lost.ctx, Next: next, Until: lost.since.Add(k.ttl + n.opTimeout()),
+		Key: x.key, Token: x.token, Context: lost.ctx, Next: next, Until: lost.since.Add(x.ttl + n.opTimeout()),
 	})
 }
 

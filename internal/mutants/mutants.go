@@ -84,9 +84,9 @@ var mutants = []mutant{
 		tests: "TestDeadlineDoesNotMoveWithTheReply",
 	},
 	{
-		name: "adoption with a full ttl", in: "plain.try",
-		old:   "case err == nil && k.lostTry == nil:",
-		new:   "case err == nil:",
+		name: "adoption with a full ttl", in: "node.try",
+		old:   "case x.lostTry != nil && (err == nil ||",
+		new:   "case x.lostTry != nil && (false ||",
 		tests: "TestAdoptedTokenIsValidNoLongerThanTheServersTTL|TestAdoptedTokenCountsFromAnExtendNeverFromTheLastTry",
 	},
 	{
@@ -144,20 +144,20 @@ var mutants = []mutant{
 		tests: "TestCleanUpGoesAroundAnExhaustedPool",
 	},
 	{
-		name: "a new token per try", in: "plain.try",
-		old: `	now := p.host()
-	start, err := p.onLentBy(`,
-		new: `	now := p.host()
-	k.token = p.newToken()
-	k.conn.token = k.token
-	start, err := l.exchangeBy(`,
+		name: "a new token per try", in: "node.try",
+		old: `	now := n.host()
+	start, err = n.onLentBy(`,
+		new: `	now := n.host()
+	x.token = n.newToken()
+	x.conn.Token = x.token
+	start, err = n.onLentBy(`,
 		tests: "TestOneTokenServesAWholeAcquire",
 	},
 	{
-		name: "an unknown outcome taken as success", in: "plain.try",
-		old: `		k.stray(ctx)
+		name: "an unknown outcome taken as success", in: "node.try",
+		old: `		x.stray(ctx)
 	case`,
-		new: `		err = p.won(ctx, k, start)
+		new: `		err = nil
 	case`,
 		tests: "TestTryAcquireThatCannotTellIsErrUnknownNeverSuccess",
 	},
@@ -256,8 +256,8 @@ var mutants = []mutant{
 		tests: "TestPassedDeadlineIsLatched",
 	},
 	{
-		name: "release not tried again", in: "plain.free",
-		old: `	if err == nil || !fault.Transient(err) && !k.conn.NotLent(err) {
+		name: "release not tried again", in: "node.free",
+		old: `	if err == nil || !fault.Transient(err) && !x.conn.NotLent(err) {
 		return err
 	}
 	again`,
@@ -388,7 +388,7 @@ var mutants = []mutant{
 		tests: "TestExtendThatAsksAgainCountsFromBeforeItsSend",
 	},
 	{
-		name: "a second look forgets that an earlier try was lost", in: "plain.tryAgain",
+		name: "a second look forgets that an earlier try was lost", in: "node.tryAgain",
 		old:   "(earlier || passed",
 		new:   "(earlier && false || passed",
 		tests: "TestTokenFoundByTheSecondTryThatWasLostCountsFromAnExtend",
@@ -406,15 +406,15 @@ var mutants = []mutant{
 		tests: "TestNoRenewalIsSentForALockThatWasReleasedWhileItWaitedForItsPlace",
 	},
 	{
-		name: "an acquire waits for its reply longer than its ttl", in: "plain.try",
-		old:   "now.Add(most), k.ttl, func",
+		name: "an acquire waits for its reply longer than its ttl", in: "node.try",
+		old:   "now.Add(most), x.ttl, func",
 		new:   "now.Add(most), most, func",
 		tests: "TestAcquireWaitsForAReplyNoLongerThanItsTTL",
 	},
 	{
-		name: "a clean-up ends by the ttl of the first lost try", in: "Lock.stray",
-		old:   "	k.lostTry =",
-		new:   "	if k.lostTry != nil {\n		return\n	}\n	k.lostTry =",
+		name: "a clean-up ends by the ttl of the first lost try", in: "claim.stray",
+		old:   "	x.lostTry =",
+		new:   "	if x.lostTry != nil {\n		return\n	}\n	x.lostTry =",
 		tests: "TestCleanUpGoesOnUntilAnAdoptionThatWasLostMustBeOver",
 	},
 	{

@@ -1,0 +1,195 @@
+package redigolock
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/crowd"
+	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
+)
+
+// How an acquire deals with a reply that is lost. The command may have been carried out, may never be, or may be later,
+// when it reaches a server that was stopped for a minute. So the token stays the same for the whole call, and a try that
+// finds it in the key has found its own lock.
+//
+// Where the connection broke, which an idle one does after a restart of the server, the same try goes on at once on
+// another, for what is left of its OpTimeout. If that finds the token, the lock counts from the first send, for the key
+// cannot be older. A later try does not know since when the token is there, so one Extend renews it, and the lock counts
+// from the send of that Extend. A call that gives up, and a lock that was obtained after a lost reply and has been
+// released, leave the token to the clean-up in the background: see strays.go.
+
+// A claim is a token that goes into a key at a node, or is there. Each Lock has one; a lock at several nodes has one for each.
+type claim struct {
+	key, token string
+	ttl        time.Duration
+	conn       wire.Bound // of the acquire and of the first try of the release; allocated with the claim
+	lostTry    *lostTry   // of the acquire; nil: none
+}
+
+// try runs with once, for so long at most. It returns since when the lock counts, and has not told how it ended. h is what a
+// waiting acquire knows of the holder, nil for a single try.
+func (n *node) try(ctx context.Context, x *claim, with AcquireFunc, h *crowd.Holder, most time.Duration) (start time.Time, err error) {
+	now := n.host()
+	start, err = n.onLentBy(ctx, &x.conn, "acquire", x.key, now, now.Add(most), x.ttl, func(c redis.Conn) error {
+		err := with(ctx, c, x.key, x.token, x.ttl)
+		if h != nil && errors.Is(err, ErrHeld) && x.lostTry == nil {
+			return look(ctx, c, h, x.key, err, n.now())
+		}
+		return err
+	})
+	switch {
+	case x.conn.MayAskAgain(ctx, err):
+		n.observer.outcome(ctx, x.key, "acquire", err)
+		return n.tryAgain(ctx, x, with, start, err)
+	case errors.Is(err, ErrUnknown), errors.Is(err, errUnread):
+		x.stray(ctx)
+	case x.lostTry != nil && (err == nil || errors.Is(err, ErrHeld)):
+		return n.adopt(ctx, x, err, time.Now().Add(n.opTimeout()))
+	}
+	return start, err
+}
+
+// tryAgain repeats a try that was sent after first and ended with the error lost.
+func (n *node) tryAgain(ctx context.Context, x *claim, with AcquireFunc, first time.Time, lost error) (start time.Time, err error) {
+	earlier := x.lostTry != nil
+	x.stray(ctx)
+	var extended time.Time
+	_, err = n.askAgain(ctx, &x.conn, "acquire", x.ttl, func(c redis.Conn) error {
+		err := with(ctx, c, x.key, x.token, x.ttl)
+		var held *HeldError
+		if !errors.Is(err, ErrHeld) || errors.As(err, &held) && held.Holder != "" {
+			return err
+		}
+		start := n.now() // SetNX does not tell whose it is
+		switch extendErr := Extend(ctx, c, x.key, x.token, x.ttl); {
+		case errors.Is(extendErr, ErrNotHeld):
+			return err
+		case extendErr != nil:
+			return extendErr
+		}
+		extended = start
+		return nil
+	})
+	x.stray(ctx) // that may be carried out late, too
+	switch {
+	case err == nil && !extended.IsZero():
+		return extended, nil
+	case err == nil && (earlier || passed(n.now(), deadline(first, x.ttl))):
+		return n.adopt(ctx, x, nil, x.conn.Ends())
+	case err == nil:
+		return first, nil
+	case answered(err), errors.Is(err, ErrHeld):
+		return first, err
+	}
+	return first, fault.Followed(lost, "and on another connection: ", err)
+}
+
+// adopt asks by an Extend whether the key carries the token since a try whose reply was lost. held is what the newest
+// try said: nil, or an ErrHeld that may mean this very lock, for SetNX cannot tell. It ends at by.
+func (n *node) adopt(ctx context.Context, x *claim, held error, by time.Time) (start time.Time, err error) {
+	start, err = n.onLentBy(ctx, &x.conn, "acquire", x.key, n.host(), by, x.ttl, func(c redis.Conn) error {
+		return Extend(ctx, c, x.key, x.token, x.ttl)
+	})
+	switch {
+	case err == nil:
+		return start, nil
+	case errors.Is(err, ErrNotHeld) && held != nil:
+		return start, held
+	case errors.Is(err, ErrNotHeld):
+		return start, fault.Of(ErrExpired, "acquire", x.key, "it was gone when it was renewed")
+	}
+	x.stray(ctx) // the key may be newer than the lost try, or renewed
+	return start, err
+}
+
+// A lostTry is the newest try of an acquire whose reply was lost.
+type lostTry struct {
+	since time.Time       // it was sent before, and may be carried out later still
+	ctx   context.Context // for what the clean-up tells
+}
+
+// stray notes that the newest try may be carried out at any time.
+func (x *claim) stray(ctx context.Context) {
+	x.lostTry = &lostTry{time.Now(), context.WithoutCancel(ctx)}
+}
+
+// look learns what is left of the holder's TTL, for neither SET nor GET tells. It asks when a second try finds the same
+// holder, and again when that TTL is over: under contention, when each try finds another, it costs nothing. It finds the key
+// that is no lock, too, which would have the acquire wait for ever. err is the ErrHeld of the try just made on c; look
+// returns it with what it learned, or an ErrConflict.
+func look(ctx context.Context, c redis.Conn, h *crowd.Holder, key string, err error, now time.Time) error {
+	var held *HeldError
+	if !errors.As(err, &held) {
+		return err
+	}
+	same := h.Err != nil && held.Holder == h.Name
+	h.Err, h.Name = held, held.Holder
+	switch {
+	case held.TTL > 0:
+		h.Until = now.Add(held.TTL)
+	case !same:
+		h.Until = time.Time{}
+	case now.Before(h.Until):
+		held.TTL = h.Until.Sub(now)
+	default:
+		return inspectHolder(ctx, c, h, key, held, now)
+	}
+	return err
+}
+
+func inspectHolder(ctx context.Context, c redis.Conn, h *crowd.Holder, key string, held *HeldError, now time.Time) error {
+	info, err := inspectLock(ctx, c, key)
+	switch {
+	case errors.Is(err, ErrConflict):
+		return err
+	case err != nil || !info.Held: // not allowed, or free by now: the next try will tell
+		return held
+	}
+	h.Until = now.Add(info.TTL)
+	if held.Holder != "" {
+		h.Name = holderOf(info.Token)
+	}
+	held.TTL, held.Holder = info.TTL, holderOf(info.Token)
+	return held
+}
+
+// free runs with on the pool's connection, and once more on another one where that has failed. isOver says whether the time
+// of the lock is over by then.
+func (n *node) free(ctx context.Context, x *claim, with ReleaseFunc, isOver func() bool) error {
+	_, err := n.onLent(ctx, &x.conn, "release", x.key, n.opTimeout(), func(c redis.Conn) error {
+		return with(ctx, c, x.key, x.token)
+	})
+	n.tellRelease(ctx, x, err)
+	if err == nil || !fault.Transient(err) && !x.conn.NotLent(err) {
+		return err
+	}
+	again := n.onFresh(ctx, "release", x.key, x.token, time.Now().Add(n.opTimeout()), n.opTimeout(), func(c redis.Conn) error {
+		return with(ctx, c, x.key, x.token)
+	})
+	n.tellRelease(ctx, x, again)
+	return releasedAgain(err, again, isOver)
+}
+
+// tellRelease tells how a try of a release ended. Whether one that found nothing has failed is for its caller to say.
+func (n *node) tellRelease(ctx context.Context, x *claim, err error) {
+	if !errors.Is(err, ErrNotHeld) {
+		n.observer.outcome(ctx, x.key, "release", err)
+	}
+}
+
+// releasedAgain is what Release returns after two tries.
+func releasedAgain(err, again error, isOver func() bool) error {
+	switch {
+	case again == nil:
+		return nil
+	case errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && !isOver():
+		return nil // the first try did it, and only its reply was lost
+	case errors.Is(again, ErrNotHeld):
+		return again
+	}
+	return fault.Followed(err, "and on a new connection: ", again)
+}
