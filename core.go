@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/internal/fault"
-	"github.com/redigolock/redigolock/internal/hooks"
 	"github.com/redigolock/redigolock/internal/held"
+	"github.com/redigolock/redigolock/internal/hooks"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
