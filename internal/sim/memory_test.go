@@ -54,7 +54,7 @@ func look(v reflect.Value, path string, seen map[uintptr]bool, found *[]string) 
 			look(v.Index(i), fmt.Sprintf("%s[%d]", path, i), seen, found)
 		}
 	case reflect.Map, reflect.Slice:
-		if strings.HasSuffix(path, ".lines") { // of renewals: one for each node
+		if strings.HasSuffix(path, ".lines") || strings.HasSuffix(path, ".nodes") { // one for each server
 			for i := range v.Len() {
 				look(v.Index(i), fmt.Sprintf("%s[%d]", path, i), seen, found)
 			}

@@ -1,14 +1,17 @@
 package sim_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
-	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redigolock/redigolock/internal/sim"
 )
 
 var (
@@ -17,23 +20,16 @@ var (
 	oneMode    = flag.String("mode", "", "the only mode, of "+strings.Join(modes, ", ")+"; none: one after the other")
 	seedsFor   = flag.Duration("for", 0, "no seed is begun after so much processor time; 0: all are")
 	traceLines = flag.Int("trace", 60, "how many lines of what happened before a violation are shown")
+	sumFile    = flag.String("sum", "", "the file for what the seeds came to, which go run ./internal/sim/sum adds up")
 	simTime    = flag.Duration("sim", time.Second, "how long the work of a seed lasts, in its own time")
 )
 
 // TestSeeds simulates the library, its users and what goes wrong, by seed. doc.go says how to use it.
 func TestSeeds(t *testing.T) {
-	var mu sync.Mutex // protects total and byKind
-	var total struct{ seeds, faults, holds, calls, commands, updates, lost, overlaps, ghosts int }
-	byKind := map[string]int{} // faults
+	var mu sync.Mutex // protects sum
+	sum := sim.NewSum()
 	start := time.Now()
-	t.Cleanup(func() {
-		took := time.Since(start)
-		t.Logf("%d seeds in %v: %d holds, %d calls, %d commands, %d guarded updates, %d locks lost, %d faults, %d overlaps in unsafe worlds, %d ghosts in queues",
-			total.seeds, took.Round(time.Millisecond), total.holds, total.calls, total.commands, total.updates, total.lost, total.faults, total.overlaps, total.ghosts)
-		for _, name := range slices.Sorted(maps.Keys(byKind)) {
-			t.Logf("  %-22s %7d", name, byKind[name])
-		}
-	})
+	t.Cleanup(func() { conclude(t, sum, time.Since(start)) })
 	for n := 0; n < *seedCount && !(t.Failed() && failFast()) && !enough(); n += group {
 		t.Run("group", func(t *testing.T) { // ends when all its seeds have
 			for i := n; i < min(n+group, *seedCount); i++ {
@@ -43,24 +39,47 @@ func TestSeeds(t *testing.T) {
 					o := run(t, p)
 					mu.Lock()
 					defer mu.Unlock()
-					total.seeds++
-					total.faults += len(p.faults)
-					for _, f := range p.faults {
-						byKind[f.kind]++
-					}
-					total.lost += o.lost
-					total.ghosts += o.ghosts
-					total.holds += o.holds
-					total.calls += o.calls
-					total.commands += o.commands
-					total.updates += o.updates
-					total.overlaps += o.overlaps
+					sum.Add(o.sumUp(p))
 					if len(o.violations) > 0 {
 						report(t, p, o)
 					}
 				})
 			}
 		})
+	}
+}
+
+// sumUp is what one seed came to.
+func (o outcome) sumUp(p plan) sim.Sum {
+	s := sim.NewSum()
+	s.Modes[p.mode] = sim.Figures{Seeds: 1, Holds: o.holds, Calls: o.calls, Commands: o.commands, Updates: o.updates, Faults: len(p.faults),
+		Lost: o.lost, Overlaps: o.overlaps, Ghosts: o.ghosts, Violations: len(o.violations)}
+	for _, f := range p.faults {
+		s.Kinds[f.kind]++
+	}
+	for _, v := range o.violations {
+		s.Violations[v.kind]++
+	}
+	return s
+}
+
+// conclude says what all seeds came to, and writes it to the file of -sum.
+func conclude(t *testing.T, sum sim.Sum, took time.Duration) {
+	var total sim.Figures
+	for _, f := range sum.Modes {
+		total.Add(f)
+	}
+	t.Logf("%d seeds in %v: %d holds, %d calls, %d commands, %d guarded updates, %d locks lost, %d faults of %d kinds, %d overlaps in unsafe worlds, %d ghosts in queues",
+		total.Seeds, took.Round(time.Millisecond), total.Holds, total.Calls, total.Commands, total.Updates, total.Lost, total.Faults, len(sum.Kinds), total.Overlaps, total.Ghosts)
+	if *sumFile == "" {
+		return
+	}
+	data, err := json.Marshal(sum)
+	if err == nil {
+		err = os.WriteFile(*sumFile, append(data, '\n'), 0o644)
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }
 
