@@ -235,9 +235,13 @@ func (kp *keeper) Due(now time.Time) time.Time {
 	return soonest(now, k.deadline.Add(-k.ttl/2))
 }
 
-// Judge turns what the lock's nodes have said into what becomes of the lock.
+// Judge turns what the lock's nodes have said into what becomes of the lock. After its loss has been signalled, that is of
+// no concern any more.
 func (kp *keeper) Judge(votes []renewal.Vote) error {
 	k, ctx := kp.k, kp.observed()
+	if k.isLost() {
+		return ErrLost
+	}
 	v := k.core.by.verdict(k, votes)
 	switch {
 	case !v.Answered:
@@ -305,6 +309,12 @@ func (k *Lock) loseIfOver() {
 	if over {
 		k.lose(fault.Of(ErrNotHeld, "keep alive", k.key, "its time is over"))
 	}
+}
+
+func (k *Lock) isLost() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.lost
 }
 
 func (k *Lock) isReleased() bool {

@@ -3,12 +3,14 @@ package redigolock_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
 )
 
 func TestLostLockEndsKeepAliveAtOnce(t *testing.T) {
@@ -185,4 +187,43 @@ func TestSuspendedMachineLosesItsLocks(t *testing.T) { // the wall clock has gon
 	receive(t, "the loss is seen", kept.Done())
 	wants(t, context.Cause(kept), redigolock.ErrLost)
 	mustNotBeHeld(t, r, k)
+}
+
+// What becomes of the renewal that was in flight concerns nobody any more.
+func TestNothingIsToldOfARenewalAfterTheLoss(t *testing.T) {
+	for _, ttl := range []time.Duration{time.Second, 10 * time.Second, time.Minute} {
+		t.Run(ttl.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *sim.Server) {
+				var mu sync.Mutex // protects told
+				var told []string
+				note := func(event string) {
+					mu.Lock()
+					defer mu.Unlock()
+					told = append(told, event)
+				}
+				noteVerb := func(_ context.Context, _, verb string, err error) { note(fmt.Sprint(verb, ": ", err)) }
+				l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), OpTimeout: time.Minute, Observer: &redigolock.Observer{
+					Failed: noteVerb, Unknown: noteVerb,
+					Lost: func(context.Context, *redigolock.Lock, error) { note("lost") },
+				}})
+				k, err := l.TryAcquire(bg, "key", ttl)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Rule(func(q sim.Request) sim.Action {
+					if q.Verb == "extend" {
+						return sim.Swallow()
+					}
+					return sim.Pass()
+				})
+				k.KeepAlive(bg)
+				time.Sleep(2 * ttl)
+				mu.Lock()
+				defer mu.Unlock()
+				if len(told) < 3 || told[len(told)-1] != "lost" {
+					t.Errorf("told: %q", told)
+				}
+			})
+		})
+	}
 }
