@@ -113,7 +113,7 @@ func (u *worker) call(name string, most time.Duration, f func() error) error {
 	u.note("%s …", name)
 	start := time.Now()
 	err := f()
-	u.world().check.returned(u.p, u.who, name, start, most)
+	u.world().check.returned(u.p, u.who, name, start, most+u.undoing(err))
 	u.world().part(u.who)
 	if err != nil {
 		u.note("%s: %v", name, err)
@@ -121,6 +121,14 @@ func (u *worker) call(name string, most time.Duration, f func() error) error {
 		u.note("%s: done", name)
 	}
 	return err
+}
+
+// undoing is how much longer an acquire may take that was won too late: it is undone, whatever its context, as by a Release.
+func (u *worker) undoing(err error) time.Duration {
+	if errors.Is(err, redigolock.ErrExpired) {
+		return 2 * u.world().plan.op
+	}
+	return 0
 }
 
 func (u *worker) acquire(key string, ttl time.Duration) *held {
@@ -409,6 +417,7 @@ func (u *worker) do(key string, ttl time.Duration, try bool) {
 	if err != nil && h != nil {
 		u.world().check.abandon(h.holder)
 	}
+	most += u.undoing(err)
 	if h != nil {
 		most = 3 * u.world().plan.op
 	}
