@@ -29,7 +29,7 @@ var layers = []struct {
 	{"verbs", []string{"luascript.go", "luafair.go", "setnx.go", "verify.go", "extend.go", "release.go", "fence.go"}},
 	{"pools", []string{"pool.go", "open.go", "sentinel.go", "source.go", "mux.go"}},
 	{"locks", []string{
-		"locker.go", "core.go", "node.go", "lock.go", "discipline.go", "plain.go", "acquire.go", "keepalive.go", "renewnode.go",
+		"locker.go", "core.go", "node.go", "lock.go", "discipline.go", "plain.go", "claim.go", "keepalive.go", "renewnode.go",
 		"strays.go", "observer.go", "stats.go", "fair.go", "fairslot.go", "fairsend.go", "fairrelease.go", "fairsweep.go",
 		"fairline.go", "fairwire.go",
 	}},

@@ -4,6 +4,7 @@ package crowd
 import (
 	"container/heap"
 	"container/list"
+	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -95,6 +96,33 @@ const placesAlone = 256
 var keySeed = maphash.MakeSeed()
 
 func placeOf(key string) uint64 { return maphash.String(keySeed, key) % placesAlone }
+
+// Init comes before the first use.
+func (cs *Crowds) Init(env Env) { cs.env = env }
+
+// Acquire tries until ctx ends, or the Locker is closed.
+func (cs *Crowds) Acquire(ctx context.Context, key *string, call Call) error {
+	var w *member
+	if place := cs.enterAlone(key); place == nil {
+		w = cs.join(*key, call)
+	} else if err := cs.askAlone(ctx, *key, call, place, &w); w == nil {
+		return err
+	}
+	defer cs.leave(w)
+	return w.run(ctx)
+}
+
+// askAlone asks outside of the crowd. It makes a member if the call goes on.
+func (cs *Crowds) askAlone(ctx context.Context, key string, call Call, place *atomic.Pointer[string], w **member) (err error) {
+	freed := cs.freed[placeOf(key)].Load()
+	err = errPanicked
+	defer func() {
+		returned := err != errPanicked
+		goesOn := returned && !call.Final(ctx, err)
+		*w = cs.endAlone(place, freed, key, call, err, returned && call.Shared(ctx, err), goesOn)
+	}()
+	return call.Try(ctx, nil, cs.env.Bound)
+}
 
 // enterAlone counts a try if there is no crowd for its key, without the mutex and a map, since most calls meet nobody. It
 // returns nil if the call must join the crowd.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/redigolock/redigolock/internal/fault"
@@ -46,33 +45,6 @@ type Holder struct {
 
 // errPanicked is what a try has ended with while it has not returned.
 var errPanicked = errors.New("a func that it called panicked")
-
-// Init comes before the first use.
-func (cs *Crowds) Init(env Env) { cs.env = env }
-
-// Acquire tries until ctx ends, or the Locker is closed.
-func (cs *Crowds) Acquire(ctx context.Context, key *string, call Call) error {
-	var w *member
-	if place := cs.enterAlone(key); place == nil {
-		w = cs.join(*key, call)
-	} else if err := cs.askAlone(ctx, *key, call, place, &w); w == nil {
-		return err
-	}
-	defer cs.leave(w)
-	return w.run(ctx)
-}
-
-// askAlone asks outside of the crowd. It makes a member if the call goes on.
-func (cs *Crowds) askAlone(ctx context.Context, key string, call Call, place *atomic.Pointer[string], w **member) (err error) {
-	freed := cs.freed[placeOf(key)].Load()
-	err = errPanicked
-	defer func() {
-		returned := err != errPanicked
-		goesOn := returned && !call.Final(ctx, err)
-		*w = cs.endAlone(place, freed, key, call, err, returned && call.Shared(ctx, err), goesOn)
-	}()
-	return call.Try(ctx, nil, cs.env.Bound)
-}
 
 func (cs *Crowds) newMember(key string, call Call) *member {
 	return &member{of: cs, key: key, call: call, wake: make(chan turn, 1)}
