@@ -24,7 +24,7 @@ import (
 //	fairsend.go         sends the scripts, and reads their replies
 //	fairline.go         the subscription
 //	fairwire.go         what goes over its connection
-//	luafair.go          the scripts
+//	lua                 the scripts
 //
 // Whoever has the mutex tells a slot's queue what has happened, and does what it says: commands are sent without the mutex, by
 // the waiter that has just come, by the releaser, or by a goroutine that lives for this one command.

@@ -29,10 +29,10 @@ var (
 	// BusyPool: the pool had no connection in time. It hides the context error of the bound, which is not the caller's.
 	BusyPool = errors.New("no connection came free, or none could be made, within OpTimeout")
 	// NoTTL is the conflict of a lock that carries its own token still: somebody took its TTL away (PERSIST).
-	NoTTL = errors.New(NoTTLText)
+	NoTTL = errors.New(noTTL)
 )
 
-const NoTTLText = "the lock has lost its TTL" // as the scripts say
+const noTTL = "the lock has lost its TTL" // as the scripts say
 
 // Invalidf is the Invalid of a verb.
 func Invalidf(verb, format string, args ...any) error {

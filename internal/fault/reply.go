@@ -50,7 +50,7 @@ func Refused(verb, key string, err redis.Error) error {
 }
 
 func conflict(reason string) error {
-	if reason == NoTTLText {
+	if reason == noTTL {
 		return NoTTL
 	}
 	return errors.New(reason)

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,7 +38,24 @@ func declarations(root string) (map[string][]place, error) {
 			return nil, err
 		}
 	}
-	return found, nil
+	return found, addScripts(found, root)
+}
+
+// addScripts adds the Lua scripts, each as a whole: "lua/release", "lua/parts/mine".
+func addScripts(found map[string][]place, root string) error {
+	return fs.WalkDir(os.DirFS(root), "lua", func(file string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			found[strings.TrimSuffix(file, ".lua")] = []place{{file, 0, int(info.Size())}}
+		}
+		return err
+	})
 }
 
 func addDeclarations(found map[string][]place, root, path string) error {

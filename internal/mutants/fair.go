@@ -67,7 +67,7 @@ var fairMutants = []mutant{
 		tests: "TestCohortDoesNotPassPastTheDeadline",
 	},
 	{
-		name: "fair: release without compare", in: "scriptRel",
+		name: "fair: release without compare", in: "lua/rel",
 		old: `if holder == ARGV[2] then
   local deleted`,
 		new: `if holder then
@@ -75,13 +75,13 @@ var fairMutants = []mutant{
 		tests: "TestFairScriptsInEachState",
 	},
 	{
-		name: "fair: TRY barges", in: "scriptTry",
+		name: "fair: TRY barges", in: "lua/try",
 		old:   "no = pump() or not holder and grant(ARGV[2]",
 		new:   "no = not holder and grant(ARGV[2]",
 		tests: "TestFairScriptsInEachState",
 	},
 	{
-		name: "fair: SET after PUBLISH", in: "luaPump",
+		name: "fair: SET after PUBLISH", in: "lua/parts/pump",
 		old: `      local no = grant(token, ttl)
 `,
 		new: `      if e ~= mine then redis.pcall(publish, channel, token) end

@@ -69,9 +69,9 @@ var mutants = []mutant{
 		tests: "renewal: TestNodeThatBecomesAnotherServer",
 	},
 	{
-		name: "plain DEL", in: "scriptRelease",
-		old:   "scriptRelease = newScript(1, \"release\", luaMine+`",
-		new:   "scriptRelease = newScript(1, \"release\", luaLock+`",
+		name: "plain DEL", in: "lua/release",
+		old:   "-- include mine",
+		new:   "-- include lock",
 		tests: "TestReleaseNeverTouchesAnothersLock",
 	},
 	{
@@ -96,13 +96,13 @@ var mutants = []mutant{
 		tests: "TestDeadlineIsTheTimeBeforeTheSendPlusTTLLessDrift",
 	},
 	{
-		name: "renew without compare", in: "scriptExtend",
-		old:   "`+luaTTL+luaLeft+`\nlocal ttl",
-		new:   "`+luaTTL+luaLock+`\nlocal left = redis.call('PTTL', KEYS[1])\nlocal ttl",
+		name: "renew without compare", in: "lua/extend",
+		old:   "-- include left\nlocal ttl",
+		new:   "-- include lock\nlocal left = redis.call('PTTL', KEYS[1])\nlocal ttl",
 		tests: "TestTokensAreComparedWhole|TestRenewalUsesTheTTLOfTheAcquireAndComparesTheToken",
 	},
 	{
-		name: "prefix compare", in: "luaMine",
+		name: "prefix compare", in: "lua/parts/mine",
 		old: `if v ~= ARGV[1] then
   if type(v)`,
 		new: `if not v or type(v) == 'table' or string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then
@@ -110,13 +110,13 @@ var mutants = []mutant{
 		tests: "TestTokensAreComparedWhole",
 	},
 	{
-		name: "extend that re-creates", in: "scriptExtend",
-		old:   "`+luaTTL+luaLeft+`\nlocal ttl",
-		new:   "`+luaTTL+`\nredis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])`+luaLeft+`\nlocal ttl",
+		name: "extend that re-creates", in: "lua/extend",
+		old:   "-- include left\nlocal ttl",
+		new:   "redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])\n-- include left\nlocal ttl",
 		tests: "TestExtendNeverRecreates|TestExtendNeverCreatesTheKey",
 	},
 	{
-		name: "extend that lowers", in: "scriptExtend",
+		name: "extend that lowers", in: "lua/extend",
 		old:   "if left >= ttl then return left end",
 		new:   "",
 		tests: "TestExtendLengthensAndNeverLowers",
@@ -162,19 +162,19 @@ var mutants = []mutant{
 		tests: "TestTryAcquireThatCannotTellIsErrUnknownNeverSuccess",
 	},
 	{
-		name: "Fence to a non-holder", in: "scriptFence",
-		old:   "scriptFence = newScript(2, \"fence\", luaLeft+`",
-		new:   "scriptFence = newScript(2, \"fence\", luaLock+`",
+		name: "Fence to a non-holder", in: "lua/fence",
+		old:   "-- include left",
+		new:   "-- include lock",
 		tests: "TestFenceToAStrangerMakesNoCounter",
 	},
 	{
-		name: "Fence by plain INCR", in: "scriptFence",
+		name: "Fence by plain INCR", in: "lua/fence",
 		old:   "math.max(tonumber(last or 0) + 1, now[1] * 1000000 + now[2])",
 		new:   "tonumber(last or 0) + 1",
 		tests: "TestFenceRisesWhateverHappensToTheCounter",
 	},
 	{
-		name: "Guard lax", in: "luaGuard",
+		name: "Guard lax", in: "lua/parts/guard",
 		old:   "if v and tonumber(v) > tonumber(ARGV[1]) then return v end",
 		new:   "",
 		tests: "TestGuardLetsOnlyTheNewestPass",
@@ -418,8 +418,8 @@ var mutants = []mutant{
 		tests: "TestCleanUpGoesOnUntilAnAdoptionThatWasLostMustBeOver",
 	},
 	{
-		name: "MinHold: the value stays", in: "scriptLeave",
-		old:   "set = redis.pcall('SET', KEYS[1], ARGV[1] .. '`+leftSuffix+`', 'PX', ARGV[2])",
+		name: "MinHold: the value stays", in: "lua/leave",
+		old:   "set = redis.pcall('SET', KEYS[1], ARGV[1] .. '|left', 'PX', ARGV[2])",
 		new:   "set = {}",
 		tests: "TestMinHoldOutlivesTheCleanUpOfALostTry|TestMinHoldIsNotRaisedByALateRenewal|TestMinHoldIsNotTakenOverByAnAttach",
 	},

@@ -1,0 +1,16 @@
+-- QUIT. ARGV entry. Takes it out of the queue, and its token out of the lock. Says none. It works also while the lock's
+-- key holds something that is no lock.
+-- include pump
+-- include queue
+local _, _, token = parse(ARGV[2])
+if not token then return redis.error_reply('ERR bad entry') end
+local was = redis.pcall('LREM', KEYS[2], 0, ARGV[2])
+if type(was) == 'table' then return was end
+if type(holder) == 'table' then return {was, 0, false, -2, false} end
+if holder == token then
+  redis.call('DEL', KEYS[1])
+  was, holder = 1, false
+end
+local no = pump()
+if no then return no end
+return tell(was, 0)
