@@ -157,17 +157,18 @@ func inspectHolder(ctx context.Context, c redis.Conn, h *crowd.Holder, key strin
 	return held
 }
 
-// free runs with on the pool's connection, and once more on another one where that has failed. isOver says whether the time
-// of the lock is over by then.
-func (n *node) free(ctx context.Context, x *claim, with ReleaseFunc, isOver func() bool) error {
-	_, err := n.onLent(ctx, &x.conn, "release", x.key, n.opTimeout(), func(c redis.Conn) error {
+// free runs with on the pool's connection, and once more on another one where that has failed. Each try takes most, at the
+// most. isOver says whether the time of the lock is over by then.
+func (n *node) free(ctx context.Context, x *claim, most time.Duration, with ReleaseFunc, isOver func() bool) error {
+	now := time.Now()
+	_, err := n.onLentBy(ctx, &x.conn, "release", x.key, now, now.Add(most), most, func(c redis.Conn) error {
 		return with(ctx, c, x.key, x.token)
 	})
 	n.tellRelease(ctx, x, err)
 	if err == nil || !fault.Transient(err) && !x.conn.NotLent(err) {
 		return err
 	}
-	again := n.onFresh(ctx, "release", x.key, x.token, time.Now().Add(n.opTimeout()), n.opTimeout(), func(c redis.Conn) error {
+	again := n.onFresh(ctx, "release", x.key, x.token, time.Now().Add(most), most, func(c redis.Conn) error {
 		return with(ctx, c, x.key, x.token)
 	})
 	n.tellRelease(ctx, x, again)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
 )
 
 func TestKeepAliveRenewsAtHalfOfTheTTL(t *testing.T) {
@@ -377,6 +378,53 @@ func TestKeepAliveOfALockThatIsOverIsToldToTheObserverOnce(t *testing.T) {
 					wants(t, err, redigolock.ErrNotHeld)
 				}
 				wants(t, context.Cause(k.KeepAlive(bg)), context.Canceled)
+			})
+		})
+	}
+}
+
+// Release waits for the renewal that is in flight, and then tries twice: all of that in the time of two tries.
+func TestReleaseBehindARenewalThatHangsTakesTwoOpTimeouts(t *testing.T) {
+	for name, releases := range map[string]sim.Action{"hangs": sim.Swallow(), "is answered": sim.Pass()} {
+		t.Run("the release "+name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *sim.Server) {
+				const op = 2 * time.Second
+				l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), OpTimeout: op})
+				k, err := l.TryAcquire(bg, "key", time.Minute)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Rule(func(q sim.Request) sim.Action {
+					switch q.Verb {
+					case "extend":
+						return sim.Swallow()
+					case "release":
+						return releases
+					}
+					return sim.Pass()
+				})
+				k.KeepAlive(bg)
+				time.Sleep(30 * time.Second) // the renewal is sent
+				synctest.Wait()
+				if s.Count("extend") == 0 || !redigolock.Renewing(k) {
+					t.Fatal("no renewal is in flight: this test proves nothing")
+				}
+				start := time.Now()
+				err = k.Release(bg)
+				if took := time.Since(start); took < op/2 || took > 2*op {
+					t.Errorf("it took %v, with an OpTimeout of %v", took, op)
+				}
+				switch name {
+				case "hangs":
+					wants(t, err, redigolock.ErrUnknown)
+					if n := s.Count("release"); n != 2 {
+						t.Errorf("%d tries", n)
+					}
+				default:
+					if err != nil {
+						t.Error(err)
+					}
+				}
 			})
 		})
 	}

@@ -225,7 +225,8 @@ func (k *Lock) heard(ctx context.Context, verb string, err error) error {
 // Release gives the lock back. It first ends KeepAlive, and waits until no renewal is in flight; within that OpTimeout a
 // Cohort's lease is extended, too. A cancelled ctx does not stop it, or a lock would stay behind whenever a request is
 // cancelled; only ctx's values are used. It then tries at most twice, each time for at most OpTimeout, the second time on a
-// connection of its own. Before Locker.MinHold is over, it does not delete the key, but leaves it to expire then.
+// connection of its own; without Fair, the wait and both tries take two OpTimeouts together at most. Before Locker.MinHold is
+// over, it does not delete the key, but leaves it to expire then.
 //
 // It returns [ErrNotHeld] if the lock was lost before, if Deadline had passed (what may be left of it is removed
 // all the same), or if it was released already; [ErrUnknown] if no reply came, and then the key goes with its TTL; or

@@ -80,7 +80,7 @@ func (p *plain) won(ctx context.Context, k *Lock, start time.Time) error {
 		k.countHeld(now)
 		return nil
 	}
-	err := p.free(context.WithoutCancel(ctx), k, undo)
+	err := p.free(context.WithoutCancel(ctx), k, p.opTimeout(), undo)
 	if err != nil && !errors.Is(err, ErrNotHeld) {
 		k.stray(ctx)
 	}
@@ -191,8 +191,9 @@ func (p *plain) lost(*Lock) {}
 func (p *plain) close(time.Duration) {}
 
 // release deletes the key, or leaves it until MinHold is over. A token that may be in the key still goes to the clean-up.
-func (p *plain) release(ctx context.Context, k *Lock, _ time.Time) (err error) {
+func (p *plain) release(ctx context.Context, k *Lock, by time.Time) (err error) {
 	err = errPanicked
+	each := min((p.opTimeout()+time.Until(by))/2, p.opTimeout()) // of two tries, with the wait for a renewal in the time of two
 	defer func() {
 		freed := err == nil || errors.Is(err, ErrNotHeld)
 		if err == errPanicked && p.keptOut(k) <= 0 { // maybe before anything was sent; else nothing may delete the key yet
@@ -207,9 +208,9 @@ func (p *plain) release(ctx context.Context, k *Lock, _ time.Time) (err error) {
 		}
 	}()
 	if p.minHold <= 0 {
-		return p.free(ctx, k, p.releaseWith)
+		return p.free(ctx, k, each, p.releaseWith)
 	}
-	return p.free(ctx, k, func(ctx context.Context, c redis.Conn, key, token string) error {
+	return p.free(ctx, k, each, func(ctx context.Context, c redis.Conn, key, token string) error {
 		return p.leave(ctx, c, k)
 	})
 }
@@ -229,12 +230,12 @@ func (p *plain) keptOut(k *Lock) time.Duration {
 	return min(k.acquired.Add(p.minHold).Sub(p.now()), p.minHold)
 }
 
-// free deletes the key, or leaves it, and tells the crowd.
-func (p *plain) free(ctx context.Context, k *Lock, with ReleaseFunc) (err error) {
+// free deletes the key, or leaves it, in two tries that take most, at the most, and tells the crowd.
+func (p *plain) free(ctx context.Context, k *Lock, most time.Duration, with ReleaseFunc) (err error) {
 	defer func() {
 		if err == nil || errors.Is(err, ErrNotHeld) {
 			p.crowds.Freed(k.key)
 		}
 	}()
-	return p.node.free(ctx, &k.claim, with, k.isOver)
+	return p.node.free(ctx, &k.claim, most, with, k.isOver)
 }

@@ -437,8 +437,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "an acquire that is too late is undone by ReleaseWith", in: "plain.won",
-		old:   "err := p.free(context.WithoutCancel(ctx), k, undo)",
-		new:   "err := p.free(context.WithoutCancel(ctx), k, p.releaseWith)",
+		old:   "err := p.free(context.WithoutCancel(ctx), k, p.opTimeout(), undo)",
+		new:   "err := p.free(context.WithoutCancel(ctx), k, p.opTimeout(), p.releaseWith)",
 		tests: "TestUndoingAnAcquireNeverCallsReleaseWith",
 	},
 	{
@@ -455,8 +455,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "MinHold: an undo leaves the key", in: "plain.won",
-		old:   "err := p.free(context.WithoutCancel(ctx), k, undo)",
-		new:   "err := p.free(context.WithoutCancel(ctx), k, func(ctx context.Context, c redis.Conn, _, _ string) error { return p.leave(ctx, c, k) })",
+		old:   "err := p.free(context.WithoutCancel(ctx), k, p.opTimeout(), undo)",
+		new:   "err := p.free(context.WithoutCancel(ctx), k, p.opTimeout(), func(ctx context.Context, c redis.Conn, _, _ string) error { return p.leave(ctx, c, k) })",
 		tests: "TestMinHoldDoesNotKeepAnAcquireThatIsUndone",
 	},
 	{
