@@ -45,7 +45,7 @@ func (b *batch) leaveUnwritten(c *Call) {
 	if !rest {
 		lk.writing = nil
 		b.done()
-		next = lk.next()
+		next = lk.boardNext()
 		unused = lk.unused()
 	}
 	g.mu.Unlock()
@@ -165,7 +165,7 @@ func (b *batch) written(c *Call) (over bool) {
 	lk.writing, lk.writer = nil, nil
 	if len(b.calls) == 0 {
 		b.done()
-		next, unused := lk.next(), lk.unused()
+		next, unused := lk.boardNext(), lk.unused()
 		g.mu.Unlock()
 		wake(next)
 		unused.close()
@@ -181,7 +181,7 @@ func (b *batch) written(c *Call) (over bool) {
 	if c != nil && !own {
 		c.stage.Store(stageSent)
 	}
-	next := lk.next()
+	next := lk.boardNext()
 	g.mu.Unlock()
 	wake(next)
 	switch {
@@ -316,7 +316,7 @@ func (lk *link) passOn(b *batch) *batch {
 		after = lk.sent[0]
 		lk.setPatience()
 	}
-	next, unused := lk.next(), lk.unused()
+	next, unused := lk.boardNext(), lk.unused()
 	g.mu.Unlock()
 	wake(next)
 	unused.close()

@@ -114,7 +114,7 @@ func (ln *lane) connected(ctx context.Context, lk, old *link, err error, panicke
 			lk.retire()
 			unused = lk.unused()
 		}
-		leader = lk.next()
+		leader = lk.boardNext()
 	case g.closed:
 	default:
 		failed = g.failed(ctx, err, panicked)
@@ -144,7 +144,7 @@ func (g *Group) failed(ctx context.Context, err error, panicked any) (woken []*C
 			switch lk := ln.link; {
 			case lk == nil:
 			case lk.inFlight() > 0 || !lk.stale(now):
-				woken = append(woken, lk.next())
+				woken = append(woken, lk.boardNext())
 			case g.connecting < MaxConnecting:
 				ln.connect(lk, 0)
 			}

@@ -128,9 +128,9 @@ func (lk *link) board(c *Call, now time.Time) *batch {
 	return b
 }
 
-// next makes those who have come meanwhile a batch, if one may be written. The caller wakes its leader when it has given mu
+// boardNext makes those who have come meanwhile a batch, if one may be written. The caller wakes its leader when it has given mu
 // back.
-func (lk *link) next() *Call {
+func (lk *link) boardNext() *Call {
 	g := lk.group
 	if len(g.queue) == 0 || lk.lane == nil || !lk.takes(g.queue[0]) {
 		return nil
