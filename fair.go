@@ -19,11 +19,9 @@ import (
 //	internal/fairqueue  decides: what a Locker knows of one key, and what follows from each event
 //	fair.go             acquire, and what a Locker keeps for it
 //	fairrelease.go      release
-//	fairslot.go         tells a slot's queue what happens, and does what it says
-//	fairsweep.go        forgets the slots that are no longer used
+//	fairslot.go         tells a slot's queue what happens, does what it says, and forgets the slots that are no longer used
 //	fairsend.go         sends the scripts, and reads their replies
-//	fairline.go         the subscription
-//	fairwire.go         what goes over its connection
+//	fairline.go         the subscription, and what goes over its connection
 //	lua                 the scripts
 //
 // Whoever has the mutex tells a slot's queue what has happened, and does what it says: commands are sent without the mutex, by

@@ -1,6 +1,8 @@
 package redigolock
 
 import (
+	"container/heap"
+	"runtime"
 	"time"
 
 	"github.com/redigolock/redigolock/internal/fairqueue"
@@ -191,4 +193,104 @@ func (s *slot) look() {
 	now := s.l.now()
 	s.q.Wake(now, &s.l.then)
 	s.follow(now)
+}
+
+// Some slots only remember a holder, or a token that is dead, and nothing else may ever look at them again. The sweep does,
+// when there may be something to forget. fair.mu protects it.
+type sweep struct {
+	heap  sweepHeap
+	timer *time.Timer
+	at    time.Time // when the timer fires; zero: it does not run
+}
+
+const (
+	// sweepEvery is how long the sweep pauses at least, so that it finds several slots at once.
+	sweepEvery = 2 * time.Second
+	// sweepMost is how many slots are looked at in one go: others wait for the mutex meanwhile.
+	sweepMost = 50
+)
+
+// remember has the slot looked at when what it remembers may be forgotten. The caller holds f.mu.
+func (s *slot) remember(until, now time.Time) {
+	if s.place > 0 { // it may be looked at too early, and is put back then
+		return
+	}
+	s.lookAt = until
+	if soonest := now.Add(time.Millisecond); s.lookAt.Before(soonest) {
+		s.lookAt = soonest
+	}
+	f := s.l
+	heap.Push(&f.sweep.heap, s)
+	f.sweep.arm(s.l, s.lookAt, now)
+}
+
+// arm has the sweep run at that time, or at the next time that it may.
+func (w *sweep) arm(l *fair, at, now time.Time) {
+	if soonest := now.Add(sweepEvery); at.Before(soonest) {
+		at = soonest
+	}
+	switch {
+	case w.timer == nil:
+		w.timer = time.AfterFunc(at.Sub(now), l.sweepSlots)
+	case w.at.IsZero() || at.Before(w.at):
+		w.timer.Reset(at.Sub(now))
+	default:
+		return
+	}
+	w.at = at
+}
+
+func (w *sweep) stop() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// sweepSlots looks at what is due, in portions.
+func (l *fair) sweepSlots() {
+	for l.sweepSome() {
+		runtime.Gosched() // who waits for the mutex comes first
+	}
+}
+
+func (l *fair) sweepSome() (more bool) {
+	f, now := l, l.now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := &f.sweep
+	for range sweepMost {
+		switch {
+		case len(w.heap) == 0 || f.closed:
+			w.at = time.Time{}
+			return false
+		case w.heap[0].lookAt.After(now):
+			w.at = time.Time{}
+			w.arm(l, w.heap[0].lookAt, now)
+			return false
+		}
+		heap.Pop(&w.heap).(*slot).look()
+	}
+	return true
+}
+
+// forgotten takes a slot that was thrown away out of the sweep.
+func (w *sweep) forgotten(s *slot) {
+	if s.place > 0 {
+		heap.Remove(&w.heap, s.place-1)
+	}
+}
+
+// A sweepHeap has the slots in the order in which they are to be looked at. Each knows its place, counted from 1.
+type sweepHeap []*slot
+
+func (h sweepHeap) Len() int           { return len(h) }
+func (h sweepHeap) Less(i, j int) bool { return h[i].lookAt.Before(h[j].lookAt) }
+func (h sweepHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i]; h[i].place, h[j].place = i+1, j+1 }
+func (h *sweepHeap) Push(x any)        { s := x.(*slot); *h = append(*h, s); s.place = len(*h) }
+func (h *sweepHeap) Pop() any {
+	last := len(*h) - 1
+	s := (*h)[last]
+	(*h)[last], *h = nil, (*h)[:last]
+	s.place = 0
+	return s
 }

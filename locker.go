@@ -50,6 +50,27 @@ type Locker struct {
 	core  core
 }
 
+// A Cohort bounds how a fair Locker hands a lock from one of its own waiters to the next without any command, which is
+// fast, and lets other processes wait meanwhile. A hand-off is made only while at least a third of the lease, and of the next
+// holder's ttl, is left; else the lease is extended first. The next holder's handle has the same token, and its fencing
+// numbers are higher.
+type Cohort struct {
+	// Passes is how many such hand-offs may follow each other before the lock goes to whoever is first in the queue. Zero:
+	// none.
+	Passes int
+	// Slice is how long after the server's grant they end. Zero: 5 ms.
+	Slice time.Duration
+}
+
+const defaultSlice = 5 * time.Millisecond
+
+func (c Cohort) slice() time.Duration {
+	if c.Slice > 0 {
+		return c.Slice
+	}
+	return defaultSlice
+}
+
 // TryAcquire tries once to acquire the lock for ttl, 10 ms to 24 h in whole milliseconds. If its connection breaks
 // before the reply, it asks once more, on another one, with the same token and within the same OpTimeout.
 //
