@@ -3,6 +3,7 @@ package sentinel_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -463,4 +464,144 @@ func TestCallersShareAnAnswer(t *testing.T) {
 			t.Errorf("a Sentinel was sent %d commands, want 4: two questions", n)
 		}
 	})
+}
+
+// The Sentinel that is listened to may be cut off from the others, and never hear of the switch.
+func TestListeningToASentinelThatKnowsNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		c := dialed(t, w.group(true), "a:6379")
+		time.Sleep(time.Second)
+		w.promote("b", 1, "s2:26379", "s3:26379")
+		time.Sleep(10 * time.Second)
+		if sentinel.Current(c) == nil {
+			t.Error("the switch was missed")
+		}
+	})
+}
+
+// A bindConn is a connection to a node of a cluster.
+type bindConn struct {
+	redis.Conn
+	keys []string
+}
+
+func (c *bindConn) Bind(keys ...string) error {
+	c.keys = keys
+	return nil
+}
+
+// A connection can do what the one inside can, and nothing more.
+func TestConnectionsCanDoWhatTheOneInsideCan(t *testing.T) {
+	type bare struct{ redis.Conn }
+	for name, wrap := range map[string]func(redis.Conn) redis.Conn{
+		"redigo's": func(c redis.Conn) redis.Conn { return c },
+		"binds":    func(c redis.Conn) redis.Conn { return &bindConn{Conn: c} },
+		"bare":     func(c redis.Conn) redis.Conn { return bare{c} },
+	} {
+		inBubble(t, func(t *testing.T, w *world) {
+			var inner redis.Conn
+			g := sentinel.New(sentinel.Env{Addrs: sentinels, Master: "locks", DialSentinel: w.dial,
+				Dial: func(ctx context.Context, addr string) (redis.Conn, error) {
+					c, err := w.dial(ctx, addr)
+					inner = wrap(c)
+					return inner, err
+				}})
+			defer g.Close()
+			c, err := g.Dial(bg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			b, binds := c.(interface{ Bind(...string) error })
+			if x, ok := inner.(*bindConn); ok != binds {
+				t.Errorf("%s: it has Bind: %v", name, binds)
+			} else if ok {
+				if err := b.Bind("k"); err != nil || len(x.keys) != 1 || g.TestRole(bg, c) != nil {
+					t.Errorf("%s: bound to %v, %v", name, x.keys, err)
+				}
+			}
+			_, has := inner.(redis.ConnWithTimeout)
+			took(t, 0, time.Second, func() {
+				reply, err := redis.DoWithTimeout(c, time.Second, "BLOCK")
+				if err == nil || has == strings.Contains(err.Error(), "not support") {
+					t.Errorf("%s: with a timeout: %v, %v", name, reply, err)
+				}
+			})
+		})
+	}
+}
+
+// Whatever fails and comes back, in the end dials lead to the master, and what leads elsewhere is not lent.
+func TestChaos(t *testing.T) {
+	for seed := range uint64(200) {
+		inBubble(t, func(t *testing.T, w *world) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			g := w.group(seed%2 == 0)
+			ctx, cancel := context.WithCancel(bg)
+			var mu sync.Mutex
+			var idle []redis.Conn
+			var workers sync.WaitGroup
+			for range 4 {
+				workers.Go(func() {
+					for ctx.Err() == nil {
+						within, stop := context.WithTimeout(ctx, 700*time.Millisecond)
+						began := time.Now()
+						c, err := g.Dial(within)
+						if d := time.Since(began); d > 700*time.Millisecond {
+							t.Errorf("seed %d: a dial took %v", seed, d)
+						}
+						if err == nil {
+							_, _ = redis.DoWithTimeout(c, 300*time.Millisecond, "SET")
+							mu.Lock()
+							idle = append(idle, c)
+							mu.Unlock()
+						}
+						stop()
+						time.Sleep(50 * time.Millisecond)
+					}
+				})
+			}
+			servers, master, epoch := []string{"a", "b", "c"}, "a", 0
+			all := append([]string{"a:6379", "b:6379", "c:6379"}, sentinels...)
+			for range 40 {
+				time.Sleep(time.Duration(r.IntN(600)) * time.Millisecond)
+				one := all[r.IntN(len(all))]
+				switch r.IntN(5) {
+				case 0:
+					w.set(down, one)
+				case 1:
+					w.set(hang, one)
+				case 2, 3:
+					w.set(up, one)
+				case 4:
+					epoch++
+					if r.IntN(2) == 0 {
+						w.set(plays("slave"), master+":6379")
+					}
+					master = servers[r.IntN(3)]
+					told := slices.Clone(sentinels)
+					r.Shuffle(len(told), func(i, j int) { told[i], told[j] = told[j], told[i] })
+					w.promote(master, epoch, told[:1+r.IntN(3)]...)
+				}
+			}
+			w.set(up, all...)
+			epoch++
+			for _, s := range servers {
+				if s != master {
+					w.set(plays("slave"), s+":6379")
+				}
+			}
+			w.promote(master, epoch, sentinels...)
+			time.Sleep(2 * time.Second)
+			cancel()
+			workers.Wait()
+			dialed(t, g, master+":6379")
+			for _, c := range idle {
+				if err := sentinel.Current(c); err == nil && c.(*sentinel.Conn).Conn.(*conn).addr != master+":6379" {
+					t.Errorf("seed %d: a connection to %s would be lent, the master is %s", seed, c.(*sentinel.Conn).Conn.(*conn).addr, master)
+				}
+				c.Close()
+			}
+		})
+	}
 }

@@ -9,7 +9,8 @@ import (
 
 const (
 	pingEvery   = time.Second
-	silenceMost = 3 * time.Second // a subscription without any answer for so long is dead
+	askEvery    = 10 * time.Second // the one that is listened to may be cut off from the others
+	silenceMost = 3 * time.Second  // a subscription without any answer for so long is dead
 )
 
 // watch keeps a subscription to the messages about failovers at one of the Sentinels until ctx ends. When it breaks, the next one's turn
@@ -78,12 +79,16 @@ func (g *Group) connectQuietly(ctx context.Context, addr string) (c redis.Conn, 
 func (g *Group) tend(ctx context.Context, c redis.Conn) {
 	ticks := time.NewTicker(pingEvery)
 	defer ticks.Stop()
+	asks := time.NewTicker(askEvery)
+	defer asks.Stop()
 	owed := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-g.again:
+			owed = true
+		case <-asks.C:
 			owed = true
 		case <-ticks.C:
 			if c.Send("PING") != nil || c.Flush() != nil {
