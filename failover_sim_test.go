@@ -1,0 +1,216 @@
+package redigolock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/sim"
+)
+
+// A simGroup is two servers in a bubble, and the Sentinel that names one of them the master.
+type simGroup struct {
+	t       *testing.T
+	servers map[string]*sim.Server
+
+	mu        sync.Mutex // protects what follows
+	master    string     // "a" or "b"
+	epoch     int
+	listeners map[*simSentinel]bool
+}
+
+func newSimGroup(t *testing.T) *simGroup {
+	g := &simGroup{t: t, servers: map[string]*sim.Server{"a:6379": newSim(t), "b:6379": newSim(t)}, master: "a", listeners: map[*simSentinel]bool{}}
+	for _, s := range g.servers {
+		s.Delay(time.Millisecond)
+	}
+	return g
+}
+
+// pool is one that the Sentinel leads, closed with the test.
+func (g *simGroup) pool() *redis.Pool {
+	s := &redigolock.Sentinel{Addrs: []string{"s1"}, Master: "m",
+		Dial: func(ctx context.Context, addr string) (redis.Conn, error) { return g.servers[addr].DialRedis(ctx) },
+		DialSentinel: func(context.Context, string) (redis.Conn, error) {
+			return &simSentinel{group: g, heard: make(chan any, 100), closed: make(chan struct{})}, nil
+		}}
+	p := &redis.Pool{DialContext: s.DialContext, TestOnBorrow: s.TestOnBorrow, MaxIdle: 16}
+	g.t.Cleanup(func() { s.Close() })
+	g.t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// failOver makes b the master, with all that a has or without. a lives on, and takes writes.
+func (g *simGroup) failOver(lost bool) {
+	a, b := g.servers["a:6379"], g.servers["b:6379"]
+	keys, err := redis.Strings(a.Do("KEYS", "*"))
+	for _, key := range keys {
+		v, notString := redis.String(a.Do("GET", key))
+		ttl, _ := redis.Int64(a.Do("PTTL", key))
+		if !lost && notString == nil {
+			_, err = b.Do("SET", key, v, "PX", ttl)
+		}
+	}
+	if err != nil {
+		g.t.Error(err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.master = "b"
+	g.epoch++
+	for c := range g.listeners {
+		c.heard <- []any{[]byte("message"), []byte("+switch-master"), []byte("m a 6379 b 6379")}
+	}
+}
+
+// A simSentinel is a connection to the Sentinel.
+type simSentinel struct {
+	group  *simGroup
+	heard  chan any
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (c *simSentinel) Do(cmd string, args ...any) (any, error) {
+	g := c.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case cmd == "SUBSCRIBE":
+		g.listeners[c] = true
+		return []any{[]byte("subscribe")}, nil
+	case fmt.Sprint(args[0]) == "MASTER":
+		return []any{[]byte("config-epoch"), []byte(strconv.Itoa(g.epoch))}, nil
+	}
+	return []any{[]byte(g.master), []byte("6379")}, nil
+}
+
+func (c *simSentinel) Send(string, ...any) error {
+	c.heard <- []any{[]byte("pong"), []byte("")}
+	return nil
+}
+
+func (c *simSentinel) ReceiveWithTimeout(timeout time.Duration) (any, error) {
+	select {
+	case m := <-c.heard:
+		return m, nil
+	case <-c.closed:
+		return nil, errors.New("closed")
+	case <-time.After(timeout):
+		return nil, errors.New("timeout")
+	}
+}
+
+func (c *simSentinel) ReceiveContext(context.Context) (any, error) { return nil, c.Close() } // of a context that has ended
+
+func (c *simSentinel) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	c.group.mu.Lock()
+	defer c.group.mu.Unlock()
+	delete(c.group.listeners, c)
+	return nil
+}
+
+func (c *simSentinel) Err() error            { return nil }
+func (c *simSentinel) Flush() error          { return nil }
+func (c *simSentinel) Receive() (any, error) { return c.ReceiveWithTimeout(time.Hour) }
+func (c *simSentinel) DoContext(context.Context, string, ...any) (any, error) {
+	return nil, errors.New("not used")
+}
+func (c *simSentinel) DoWithTimeout(_ time.Duration, cmd string, args ...any) (any, error) {
+	return c.Do(cmd, args...)
+}
+
+// A holder and a waiter live through a failover that loses the lock, and one that does not, while the old master lives on.
+func TestFailoverWithAndWithoutLostWrites(t *testing.T) {
+	for _, kind := range failoverKinds {
+		for _, lost := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, lost=%v", kind, lost), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					g := newSimGroup(t)
+					locker := func() *redigolock.Locker {
+						l := &redigolock.Locker{Pool: g.pool(), Fair: kind == "fair"}
+						if kind == "mux" {
+							m := &redigolock.Mux{Pool: l.Pool}
+							t.Cleanup(func() { m.Close() })
+							l.Pool = m
+						}
+						return simLocker(t, l)
+					}
+					holder, waiter := locker(), locker()
+					var fence int64
+					var told time.Time // that it is lost
+					done := make(chan error)
+					go func() {
+						done <- holder.Do(bg, "key", time.Minute, func(ctx context.Context, k *redigolock.Lock) (err error) {
+							if fence, err = k.Fence(ctx); err != nil {
+								return err
+							}
+							select {
+							case <-ctx.Done():
+								told = time.Now()
+							case <-time.After(10 * time.Second):
+							}
+							return nil
+						})
+					}()
+					time.Sleep(time.Second)
+					var second *redigolock.Lock
+					var got time.Time
+					waits := make(chan error)
+					go func() {
+						var err error
+						second, err = waiter.Acquire(patient(t), "key", time.Minute)
+						got = time.Now()
+						waits <- err
+					}()
+					time.Sleep(3 * time.Second)
+					begin := time.Now()
+					g.failOver(lost)
+					time.Sleep(100 * time.Millisecond)
+					asked := len(g.servers["a:6379"].Requests())
+
+					err, waited := <-done, <-waits
+					if waited != nil {
+						t.Fatal(waited)
+					}
+					if n := len(g.servers["a:6379"].Requests()) - asked; n > 0 {
+						t.Errorf("%d commands were sent to the old master", n)
+					}
+					number, ferr := second.Fence(bg)
+					if ferr != nil || number <= fence {
+						t.Errorf("the second fencing number is %d, the first %d (%v)", number, fence, ferr)
+					}
+					switch {
+					case lost:
+						wants(t, err, redigolock.ErrLost)
+						if d := told.Sub(begin); d > 20*time.Millisecond {
+							t.Errorf("the holder was told after %v", d)
+						}
+						if d := told.Sub(got); d > 20*time.Millisecond {
+							t.Errorf("there were two holders for %v", d)
+						}
+						if d := got.Sub(begin); d > 3*time.Second {
+							t.Errorf("the waiter has waited for another %v", d)
+						}
+					case err != nil || !told.IsZero():
+						t.Errorf("a lock that was not lost was given up: %v", err)
+					case got.Sub(begin) < 6*time.Second-10*time.Millisecond:
+						t.Errorf("the waiter was let in %v after the failover, before the release", got.Sub(begin))
+					}
+					if err := second.Release(bg); err != nil {
+						t.Error(err)
+					}
+				})
+			})
+		}
+	}
+}
