@@ -333,10 +333,17 @@ DISCARD, UNWATCH, or UNSUBSCRIBE, PUNSUBSCRIBE and ECHO. TestACLTheLeastRights t
 
 # Redis Cluster and other servers
 
-A lock is one key, so it works in a cluster through a pool whose connections are bound to the key by their Bind method,
-as those of mna/redisc. KeepAlive and clean-ups then take one for each key, up to eight at a time, so that a node that hangs
-does not cost the locks on another. That holds while fewer than 64 calls of a Locker hang in Bind: Bind may dial, so give
-the cluster's dial a connect timeout of a few seconds. Elsewhere KeepAlive extends locks together, and one by one what a
+[Cluster] is a pool over a Redis Cluster:
+
+	locks := &redigolock.Locker{Pool: &redigolock.Cluster{Addrs: []string{"n1:6379", "n2:6379"}}}
+
+A lock is one key, so one node serves it. Commands follow the key when its slot moves, and find its new node after a failover;
+[Locker.Acquire] and [Locker.Do] wait meanwhile. Such a failover may lose a lock, as one of Sentinels may. See docs/cluster.md.
+
+Other pools work in a cluster if their connections are bound to the key by their Bind method, as those of mna/redisc. That holds
+while fewer than 64 calls of a Locker hang in Bind: Bind may dial, so give the cluster's dial a connect timeout of a few seconds.
+In a cluster KeepAlive and clean-ups take a connection for each key, up to eight at a time, so that a node that hangs
+does not cost the locks on another. Elsewhere KeepAlive extends locks together, and one by one what a
 server or a proxy does not take together. A fencing counter is in its lock's slot; the key of a lock that
 is to be fenced must not have a '}' without a hash tag. Redis from 6.2 and Valkey from 7.2 on will do; what needs more
 says so.

@@ -29,6 +29,7 @@ type source struct {
 	get   func(ctx context.Context) (redis.Conn, error)      // lends
 	own   func(ctx context.Context) (redis.Conn, error)      // dials; nil: the pool cannot
 	ask   func(context.Context, redis.Conn, time.Time) error // tests a connection that was idle since; nil: as NewPool does
+	bind  func(context.Context, redis.Conn, string) error    // binds to a key; it and get end with their context; nil: a connection's Bind is looked for
 	idle  interface{ IdleCount() int }                       // how many the pool keeps; nil: it does not say
 	moved func() <-chan struct{}                             // closed when it leads to another server from then on; nil: that is not known
 	max   struct{ idle, lifetime time.Duration }             // of a connection, as the pool has it; zero: none
@@ -208,7 +209,7 @@ func (s *source) lend(ctx, limit context.Context, b *wire.Bound, verb, key strin
 	switch {
 	case s.lendNow != nil:
 		b.Conn, err = s.lendNow()
-	case s.tuned != nil:
+	case s.tuned != nil, s.bind != nil:
 		b.Conn, err = s.get(limit)
 	default:
 		b.Conn, err = s.borrows.Fetch(limit, s.get)
@@ -334,6 +335,9 @@ func (s *source) binds() bool { return s.bindings.Load() }
 // bound tells a connection of a cluster which node it must lead to, once; it may well dial for that. It returns no
 // connection if limit has ended before, and closes it then as soon as it can.
 func (s *source) bound(limit context.Context, c redis.Conn, key string) (redis.Conn, error) {
+	if s.bind != nil {
+		return c, s.bind(limit, c, key)
+	}
 	return s.binding.Fetch(limit, func(context.Context) (redis.Conn, error) {
 		return c, c.(bindingConn).Bind(key)
 	})

@@ -1,7 +1,7 @@
 // Package redistest gives tests and benchmarks servers to lock against: real
 // redis-server and Valkey processes ([Start], [StartMany], [StartValkey],
-// [StartRedis8]), a master with replicas and Sentinels ([StartWatched]), an embedded miniredis whose TTLs run ([StartMini]), and a TCP proxy that
-// stands before any of them, records the requests and injects faults
+// [StartRedis8]), a master with replicas and Sentinels ([StartWatched]), a cluster ([StartCluster]), an embedded miniredis
+// whose TTLs run ([StartMini]), and a TCP proxy that stands before any of them, records the requests and injects faults
 // ([NewProxy]).
 //
 // Everything listens on loopback only, and nothing outlives the test that

@@ -52,7 +52,7 @@ func StartWatched(tb testing.TB, config WatchedConfig) *Watched {
 	master := w.Servers[0]
 	args = append(args, "--replicaof", "127.0.0.1", strconv.Itoa(master.port))
 	w.Servers = append(w.Servers, StartMany(tb, config.Replicas, args...)...)
-	w.waitFor(tb, "replicas that follow their master", func() error {
+	until(tb, "replicas that follow their master", func() error {
 		info, err := master.info("replication")
 		for i := range config.Replicas {
 			if of := info[fmt.Sprintf("slave%d", i)]; !strings.Contains(of, "state=online") { // else it is sent nothing yet
@@ -66,7 +66,7 @@ func StartWatched(tb testing.TB, config WatchedConfig) *Watched {
 		file := filepath.Join(dir, fmt.Sprintf("sentinel%d.conf", i))
 		return runSentinel(file, config, master.port)
 	})
-	w.waitFor(tb, "Sentinels that know each other", func() error { return w.agree(config) })
+	until(tb, "Sentinels that know each other", func() error { return w.agree(config) })
 	return w
 }
 
@@ -122,18 +122,6 @@ func (w *Watched) agree(config WatchedConfig) error {
 	return nil
 }
 
-// waitFor polls until ok returns nil.
-func (w *Watched) waitFor(tb testing.TB, what string, ok func() error) {
-	tb.Helper()
-	deadline := time.Now().Add(startTimeout)
-	for err := ok(); err != nil; err = ok() {
-		if time.Now().After(deadline) {
-			tb.Fatalf("redistest: no %s within %v: %v", what, startTimeout, err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 // Addrs returns host:port of each Sentinel.
 func (w *Watched) Addrs() (addrs []string) {
 	for _, s := range w.Sentinels {
@@ -175,7 +163,7 @@ func (w *Watched) told() (addr string) {
 func (w *Watched) Settled(tb testing.TB) *Server {
 	tb.Helper()
 	var master *Server
-	w.waitFor(tb, "master that all agree on", func() error {
+	until(tb, "master that all agree on", func() error {
 		if master = w.Master(); master == nil {
 			return errors.New("no server is the master, or two are")
 		}
