@@ -193,7 +193,10 @@ func (p *plain) close(time.Duration) {}
 // release deletes the key, or leaves it until MinHold is over. A token that may be in the key still goes to the clean-up.
 func (p *plain) release(ctx context.Context, k *Lock, by time.Time) (err error) {
 	err = errPanicked
-	each := min((p.opTimeout()+time.Until(by))/2, p.opTimeout()) // of two tries, with the wait for a renewal in the time of two
+	each := p.opTimeout()                                           // of two tries
+	if waited := each - time.Until(by); waited > time.Millisecond { // for a renewal: the wait and the tries have the time of two
+		each -= waited / 2 // where nothing was waited for, each is a whole OpTimeout, whose context is shared
+	}
 	defer func() {
 		freed := err == nil || errors.Is(err, ErrNotHeld)
 		if err == errPanicked && p.keptOut(k) <= 0 { // maybe before anything was sent; else nothing may delete the key yet
