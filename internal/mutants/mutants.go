@@ -134,7 +134,7 @@ var mutants = []mutant{
 	{
 		name: "clean-up with the ended ctx", in: "cleanNode.Remove",
 		old:   "	if n.Apart() {",
-		new:   "	ctx = s.Context\n	if n.Apart() {",
+		new:   "	ctx, cancel := context.WithDeadline(ctx, time.Unix(1, 0))\n	defer cancel()\n	if n.Apart() {",
 		tests: "TestAcquireThatGivesUpIsCleanedUpThoughItsContextHasEnded",
 	},
 	{
