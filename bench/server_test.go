@@ -116,3 +116,22 @@ func TestNativeIsFoundByAskingForIt(t *testing.T) {
 		})
 	}
 }
+
+// A URL may name Sentinels, whose master is measured.
+func TestServerThatSentinelsName(t *testing.T) {
+	w := redistest.StartWatched(t, redistest.WatchedConfig{Password: secret, SentinelPassword: secret})
+	rawURL := "redis-sentinel://:" + secret + "@" + strings.Join(w.Addrs(), ",") + "?sentinel_password=" + secret + "&master=" + redistest.MasterName
+	s, err := bench.Open(context.Background(), rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if want := "redis-sentinel://" + strings.Join(w.Addrs(), ","); s.URL != want || s.Name != "redis" {
+		t.Errorf("it is %s at %s, want redis at %s", s.Name, s.URL, want)
+	}
+	c := s.Pool.Get()
+	defer c.Close()
+	if _, err := c.Do("SET", "x", "1"); err != nil {
+		t.Error(err)
+	}
+}

@@ -104,7 +104,7 @@ func (g *Group) askOne(ctx context.Context, from string) (a answer) {
 			a.panic = p
 		}
 	}()
-	c, err := g.connect(ctx, &g.asking, g.env.DialSentinel, from)
+	c, err := g.connect(ctx, g.env.DialSentinel, from)
 	if err != nil {
 		a.err = hung(ctx, err)
 		return a

@@ -48,8 +48,6 @@ type Env struct {
 // A Group is the Sentinels that watch a master, and the connections to it.
 type Group struct {
 	env     Env
-	dials   errands.Group   // of masters
-	asking  errands.Group   // dials of Sentinels
 	life    context.Context // ends with Close
 	end     context.CancelFunc
 	turn    chan struct{} // capacity 1: who holds it asks the Sentinels
@@ -62,8 +60,8 @@ type Group struct {
 	addr    string     // the master's; "": not known, or it is one no more
 	epoch   int64      // the configuration epoch that named it
 	changed chan struct{}
-	out     map[*Conn]struct{} // connections that were not closed
-	left    map[string]int     // dials to an address that go on for nobody
+	out     map[*Conn]struct{}        // connections that were not closed
+	dials   map[string]*errands.Group // by address: those to one that hangs keep nobody from another
 	asked   asked
 	unwatch context.CancelFunc // ends the subscription; nil: there is none
 	closed  bool
@@ -79,7 +77,7 @@ type asked struct {
 func New(env Env) *Group {
 	g := &Group{
 		env: env, turn: make(chan struct{}, 1), again: make(chan struct{}, 1), changed: make(chan struct{}),
-		out: map[*Conn]struct{}{}, dials: errands.Group{Keyed: true}, asking: errands.Group{Keyed: true},
+		out: map[*Conn]struct{}{}, dials: map[string]*errands.Group{},
 	}
 	g.life, g.end = context.WithCancel(context.Background())
 	return g
@@ -149,7 +147,7 @@ func (g *Group) dialOnce(ctx context.Context) (redis.Conn, error) {
 	defer cancel()
 	stop := g.ask(ctx, changed, cancel)
 	defer stop()
-	c, err := g.connect(ctx, &g.dials, g.env.Dial, addr)
+	c, err := g.connect(ctx, g.env.Dial, addr)
 	if err == nil {
 		err = role(ctx, c)
 		if err != nil {
@@ -169,8 +167,15 @@ func (g *Group) dialOnce(ctx context.Context) (redis.Conn, error) {
 }
 
 // connect dials, and returns when ctx ends, whatever dial does.
-func (g *Group) connect(ctx context.Context, via *errands.Group, dial func(context.Context, string) (redis.Conn, error), addr string) (redis.Conn, error) {
-	return via.Fetch(ctx, func(ctx context.Context) (redis.Conn, error) { return dial(ctx, addr) })
+func (g *Group) connect(ctx context.Context, dial func(context.Context, string) (redis.Conn, error), addr string) (redis.Conn, error) {
+	g.mu.Lock()
+	dials := g.dials[addr]
+	if dials == nil {
+		dials = &errands.Group{Keyed: true}
+		g.dials[addr] = dials
+	}
+	g.mu.Unlock()
+	return dials.Fetch(ctx, func(ctx context.Context) (redis.Conn, error) { return dial(ctx, addr) })
 }
 
 // ask asks the Sentinels again and again while a dial takes long, and ends the dial when there is another master: the old one
@@ -230,6 +235,7 @@ func (g *Group) learn(addr string, epoch int64, majority bool) error {
 		if g.addr != "" {
 			g.rise()
 		}
+		delete(g.dials, g.addr)
 		g.addr = addr
 		for c := range g.out {
 			if c.gen != g.gen.Load() {

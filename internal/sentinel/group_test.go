@@ -198,6 +198,36 @@ func TestDialThatIgnoresItsContext(t *testing.T) {
 	})
 }
 
+// Dials to a master, or a Sentinel, that hangs in a handshake of which no context is the end keep nobody from another.
+func TestHungDialsKeepNobodyFromAnother(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		end := make(chan struct{})
+		dial := func(ctx context.Context, addr string) (redis.Conn, error) {
+			if addr == "a:6379" || addr == "s1:26379" {
+				<-end
+			}
+			return w.dial(ctx, addr)
+		}
+		g := sentinel.New(sentinel.Env{Addrs: sentinels, Master: "locks", Dial: dial, DialSentinel: dial})
+		defer g.Close()
+		var callers sync.WaitGroup
+		for range 100 {
+			callers.Go(func() {
+				c, err := g.Dial(bg)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				c.Close()
+			})
+		}
+		time.Sleep(10 * time.Second)
+		w.promote("b", 1, sentinels...)
+		took(t, 0, time.Second, callers.Wait)
+		close(end)
+	})
+}
+
 func TestPanicReachesItsCaller(t *testing.T) {
 	for _, where := range []string{"master", "sentinel"} {
 		inBubble(t, func(t *testing.T, w *world) {

@@ -72,7 +72,7 @@ func (g *Group) connectQuietly(ctx context.Context, addr string) (c redis.Conn, 
 			err = errPanicked
 		}
 	}()
-	return g.connect(ctx, &g.asking, g.env.DialSentinel, addr)
+	return g.connect(ctx, g.env.DialSentinel, addr)
 }
 
 // tend asks the Sentinels when that is due, until they have answered, and has the subscription show that it lives.

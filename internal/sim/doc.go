@@ -24,6 +24,8 @@
 //
 //	go test ./internal/sim -run TestSeeds -seeds 200 -first 1 -mode fair -sim 5s
 //
+// With -sum FILE it writes what the seeds came to by mode and kind; go run ./internal/sim/sum FILE... adds several files up.
+//
 // A world has one server, or several, each with keys, a clock, faults and a log of its own (mode servers). Every token is followed
 // from the write that asks for it to its end at the server, so that nothing is excused by the kind of a fault: what was left
 // behind, renewed too late or too long, or said to be what the server did not say, is found by the server's own log.
