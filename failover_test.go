@@ -37,7 +37,7 @@ func TestFailoverUnderLoad(t *testing.T) {
 	if long() {
 		rounds = 10
 	}
-	w := redistest.StartWatched(t, redistest.WatchedConfig{})
+	w := redistest.StartWatched(t, redistest.WatchedConfig{Password: "m", SentinelPassword: "s"}) // so that a dial needs answers
 	f := newFailover(t, w)
 	f.start()
 	for _, way := range []string{"kill", "stop", "command"} {
@@ -59,8 +59,11 @@ func TestFailoverUnderLoad(t *testing.T) {
 var failoverKinds = []string{"pool", "mux", "fair"}
 
 const (
-	failoverTTL   = 2 * time.Second
-	failoverNoise = 1500 * time.Millisecond // of a busy machine, above the bound of a call
+	failoverTTL = 2 * time.Second
+	// failoverPatience is longer than an election ever takes. It took more than 30 s once in 90 failovers, the Sentinels being at
+	// odds on a busy machine.
+	failoverPatience = 2 * time.Minute
+	failoverNoise    = 1500 * time.Millisecond // of a busy machine, above the bound of a call
 )
 
 // A failover is the load, and what becomes of it.
@@ -101,7 +104,7 @@ func newFailover(t *testing.T, w *redistest.Watched) *failover {
 		durations: map[string][]time.Duration{}, way: "before"}
 	f.ctx, f.end = context.WithCancel(bg)
 	for _, kind := range failoverKinds {
-		p, err := redigolock.Open("redis-sentinel://" + strings.Join(w.Addrs(), ",") + "?master=" + redistest.MasterName)
+		p, err := redigolock.Open("redis-sentinel://:m@" + strings.Join(w.Addrs(), ",") + "?sentinel_password=s&master=" + redistest.MasterName)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +148,7 @@ func (f *failover) lose(way string) {
 	case "command":
 		eventually(f.T, "a Sentinel agrees to fail over", func() bool { return f.w.Failover() == nil })
 	}
-	<-watching
+	f.promotion(watching)
 	eventually(f.T, way+": every kind has locked at the new master", func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -169,6 +172,24 @@ func (f *failover) lose(way string) {
 	}
 	f.w.Settled(f.T)
 	time.Sleep(failoverTTL) // what was lost shows
+}
+
+// promotion waits for it, and shows what the Sentinels say if it takes long.
+func (f *failover) promotion(done <-chan struct{}) {
+	select {
+	case <-done:
+		return
+	case <-time.After(20 * time.Second):
+	}
+	for _, s := range f.w.Sentinels {
+		log, _ := os.ReadFile(s.Dir() + "/log")
+		f.Logf("no promotion for 20 s; %s says:\n%s", s.Addr(), log[max(0, len(log)-3000):])
+	}
+	select {
+	case <-done:
+	case <-time.After(failoverPatience):
+		f.Fatal("the Sentinels promote no replica")
+	}
 }
 
 // awaitPromotion watches the replicas until one says that it is the master.
@@ -307,7 +328,7 @@ func (f *failover) acquires(kind string, l *redigolock.Locker) {
 	key := "acquires-" + kind
 	for f.ctx.Err() == nil {
 		var k *redigolock.Lock
-		ctx, cancel := context.WithTimeout(f.ctx, 30*time.Second)
+		ctx, cancel := context.WithTimeout(f.ctx, failoverPatience)
 		err := f.call(kind, "Acquire", 0, func() (err error) { k, err = l.Acquire(ctx, key, failoverTTL); return err })
 		cancel()
 		if err != nil {
@@ -341,7 +362,7 @@ func (f *failover) does(kind string, l *redigolock.Locker) {
 	for f.ctx.Err() == nil {
 		ran := false
 		var v *visit
-		ctx, cancel := context.WithTimeout(f.ctx, 30*time.Second)
+		ctx, cancel := context.WithTimeout(f.ctx, failoverPatience)
 		err := l.Do(ctx, key, failoverTTL, func(ctx context.Context, k *redigolock.Lock) error {
 			ran = true
 			cancelled := false
