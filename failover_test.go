@@ -60,8 +60,7 @@ var failoverKinds = []string{"pool", "mux", "fair"}
 
 const (
 	failoverTTL = 2 * time.Second
-	// failoverPatience is longer than an election ever takes. It took more than 30 s once in 90 failovers, the Sentinels being at
-	// odds on a busy machine.
+	// failoverPatience is longer than Sentinels ever take, also when they elect several times.
 	failoverPatience = 2 * time.Minute
 	failoverNoise    = 1500 * time.Millisecond // of a busy machine, above the bound of a call
 )
