@@ -232,3 +232,43 @@ func TestClusterLosesMaster(t *testing.T) {
 	slices.Sort(next)
 	t.Logf("the next release after the slot was served again: median %v, worst %v", next[len(next)/2], next[len(next)-1])
 }
+
+// TestClusterRemovesNode takes all slots from a node under load, has the others forget it, and stops it.
+func TestClusterRemovesNode(t *testing.T) {
+	servers := redistest.StartCluster(t, redistest.ClusterConfig{})
+	c := &lock.Cluster{Addrs: servers.Addrs()}
+	defer c.Close()
+	keys := []string{"k0", "k1", "k2", "k3", "k4"}
+	removed := servers.Owner(servers.KeySlot(keys[0]))
+	stays := servers.Servers[0]
+	if stays == removed {
+		stays = servers.Servers[1]
+	}
+	load := startClusterLoad(t, c, 16, keys...)
+	for slot, owner := range servers.Owners() {
+		if owner != removed {
+			continue
+		}
+		if err := servers.Migrate(slot, removed, stays); err != nil {
+			t.Fatal(err)
+		}
+	}
+	servers.Settled(t)
+	for _, s := range servers.Servers {
+		if s != removed {
+			if _, err := s.Do("CLUSTER", "FORGET", servers.ID(removed)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	removed.Kill()
+	gone := time.Now()
+	time.Sleep(time.Second)
+	load.end()
+	if load.since(gone) == 0 {
+		t.Error("no lock of a key that was there")
+	}
+	if n := lock.ClusterCounts(c); n.Moved == 0 {
+		t.Errorf("%+v", n)
+	}
+}

@@ -176,22 +176,26 @@ func (c *Cluster) ID(s *Server) string {
 }
 
 // Owner returns the node that says of itself that it is the master of a slot, nil if none does.
-func (c *Cluster) Owner(slot int) *Server {
+func (c *Cluster) Owner(slot int) *Server { return c.Owners()[slot] }
+
+// Owners returns the node of each slot that says of itself that it is its master.
+func (c *Cluster) Owners() (owners [ClusterSlots]*Server) {
 	for _, s := range c.Servers {
 		text, err := redis.String(s.Do("CLUSTER", "NODES"))
 		if err != nil {
 			continue
 		}
 		for line := range strings.Lines(text) {
-			if fields := strings.Fields(line); len(fields) > 8 && strings.Contains(fields[2], "myself,master") && inRanges(slot, fields[8:]) {
-				return s
+			if fields := strings.Fields(line); len(fields) > 8 && strings.Contains(fields[2], "myself,master") {
+				own(&owners, s, fields[8:])
 			}
 		}
 	}
-	return nil
+	return owners
 }
 
-func inRanges(slot int, ranges []string) bool {
+// own gives a node the slots of these ranges, 5 or 7-9.
+func own(owners *[ClusterSlots]*Server, s *Server, ranges []string) {
 	for _, r := range ranges {
 		first, last, isRange := strings.Cut(r, "-")
 		from, err := strconv.Atoi(first) // fails for [slot->-node]
@@ -199,11 +203,10 @@ func inRanges(slot int, ranges []string) bool {
 		if isRange && err == nil {
 			to, err = strconv.Atoi(last)
 		}
-		if err == nil && from <= slot && slot <= to {
-			return true
+		for ; err == nil && from <= to; from++ {
+			owners[from] = s
 		}
 	}
-	return false
 }
 
 // ReplicaOf returns a replica that follows the node now, nil if there is none.
