@@ -3,6 +3,9 @@ package redigolock_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,5 +102,37 @@ func TestClusterHangs(t *testing.T) {
 	close(over)
 	if err := errors.Join(l.Close(), c.Close()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestOpenReadsTheNodesOfAURL(t *testing.T) {
+	for rawURL, want := range map[string]string{
+		"redis-cluster://h1":                           "[h1:6379]",
+		"redis-clusters://u:hun@ter2@h1:1,h2,[::1]:3/": "[h1:1 h2:6379 [::1]:3]",
+		"redis-cluster://:hunter2@h1,h2:7000/0":        "[h1:6379 h2:7000]",
+	} {
+		p, err := lock.Open(rawURL, redis.DialContextFunc(func(context.Context, string, string) (net.Conn, error) {
+			return nil, errors.New("not dialled")
+		}))
+		if err != nil {
+			t.Errorf("%s: %v", rawURL, err)
+			continue
+		}
+		if c, ok := p.(*lock.Cluster); !ok || fmt.Sprint(c.Addrs) != want {
+			t.Errorf("%s: %T", rawURL, p)
+		}
+		if _, err := p.Get().Do("GET", "k"); err == nil || !strings.Contains(err.Error(), "not dialled") || strings.Contains(err.Error(), "ter2") {
+			t.Errorf("%s: %v", rawURL, err)
+		}
+		p.Close()
+		if _, err := lock.NewPool(rawURL); !errors.Is(err, lock.ErrInvalid) || !strings.Contains(err.Error(), "use Open") {
+			t.Errorf("NewPool: %v", err)
+		}
+	}
+	for _, rawURL := range []string{"redis-cluster://", "redis-cluster://h1,", "redis-cluster://h1,h1:6379", "redis-cluster://h1/1",
+		"redis-cluster://h1?master=m", "redis-cluster://hunter2@:1:1", "redis-cluster:h1", "redis-cluster://u:@h1"} {
+		if p, err := lock.Open(rawURL); !errors.Is(err, lock.ErrInvalid) || p != nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v, %v", rawURL, p, err)
+		}
 	}
 }

@@ -337,6 +337,7 @@ DISCARD, UNWATCH, or UNSUBSCRIBE, PUNSUBSCRIBE and ECHO. TestACLTheLeastRights t
 
 	locks := &redigolock.Locker{Pool: &redigolock.Cluster{Addrs: []string{"n1:6379", "n2:6379"}}}
 
+[Open] makes one from a URL, redis-cluster://user:secret@n1,n2.
 A lock is one key, so one node serves it. Commands follow the key when its slot moves, and find its new node after a failover;
 [Locker.Acquire] and [Locker.Do] wait meanwhile. Such a failover may lose a lock, as one of Sentinels may. See docs/cluster.md.
 

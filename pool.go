@@ -70,6 +70,9 @@ func NewPool(rawURL string, opts ...redis.DialOption) (*redis.Pool, error) {
 
 // newPool makes the pool and, if the URL names Sentinels, the group, which watches if it is to.
 func newPool(rawURL string, watch bool, opts []redis.DialOption) (*redis.Pool, *sentinel.Group, error) {
+	if isCluster(rawURL) {
+		return nil, nil, badURL("the URL names a cluster, and a pool leads to one server: use Open, or a Cluster")
+	}
 	at, err := parseURL(rawURL)
 	if err != nil {
 		return nil, nil, err
@@ -199,8 +202,9 @@ type endpoint struct {
 	network, addr string
 	opts          []redis.DialOption
 
+	hosts []string // of overSentinels and overCluster
+
 	// Of overSentinels only.
-	sentinels    []string
 	master       string
 	sentinelOpts []redis.DialOption // their own
 }
@@ -227,6 +231,11 @@ func parseURL(rawURL string) (at endpoint, err error) {
 		if err := at.readSentinels(u, hosts); err != nil {
 			return at, err
 		}
+	case "redis-cluster", "redis-clusters":
+		if err := at.readCluster(u, hosts); err != nil {
+			return at, err
+		}
+		db = ""
 	case "unix":
 		q, err := url.ParseQuery(u.RawQuery) // u.Query() would drop what it cannot read, and lock in database 0
 		at.network, at.addr, db = "unix", u.Path, q.Get("db")
@@ -237,7 +246,7 @@ func parseURL(rawURL string) (at endpoint, err error) {
 			return at, badURL("a socket's URL has one parameter only, db")
 		}
 	default:
-		return at, badURL("the URL begins with none of redis:// rediss:// valkey:// valkeys:// unix:// redis-sentinel:// redis-sentinels://")
+		return at, badURL("the URL begins with none of redis:// rediss:// valkey:// valkeys:// unix:// redis-sentinel:// redis-sentinels:// redis-cluster:// redis-clusters://")
 	}
 	if password, given := u.User.Password(); given && password == "" && u.User.Username() != "" {
 		return at, badURL("the URL has a user with an empty password, as whom redigo cannot log in: " +
