@@ -12,6 +12,7 @@ import (
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/groupcommit"
+	"github.com/redigolock/redigolock/internal/scripts"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -68,7 +69,7 @@ var FairScripts = map[string]string{
 }
 
 // ScriptTexts are the texts of all scripts by their names.
-var ScriptTexts = scriptTexts
+var ScriptTexts = scripts.Texts
 
 // What the tests of the verbs look at from inside.
 var (

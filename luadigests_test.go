@@ -16,19 +16,19 @@ import (
 
 var updateDigests = flag.Bool("update-digests", false, "write the digests of the scripts instead of comparing them")
 
-const digestsFile = "internal/digests/digests.go"
+const digestsFile = "internal/scripts/scripts.go"
 
 func TestDigests(t *testing.T) {
 	old, err := os.ReadFile(digestsFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	head, _, ok := bytes.Cut(old, []byte("var Scripts"))
+	head, _, ok := bytes.Cut(old, []byte("var Digests"))
 	if !ok {
-		t.Fatalf("%s has no var Scripts", digestsFile)
+		t.Fatalf("%s has no var Digests", digestsFile)
 	}
 	b := bytes.NewBuffer(slices.Clone(head))
-	fmt.Fprint(b, "var Scripts = map[string]string{\n")
+	fmt.Fprint(b, "var Digests = map[string]string{\n")
 	for _, name := range slices.Sorted(maps.Keys(redigolock.ScriptTexts)) {
 		fmt.Fprintf(b, "%q: \"%x\",\n", name, sha1.Sum([]byte(redigolock.ScriptTexts[name])))
 	}

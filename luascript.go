@@ -9,7 +9,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
-	"github.com/redigolock/redigolock/internal/digests"
+	"github.com/redigolock/redigolock/internal/scripts"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -55,15 +55,12 @@ var (
 	scriptFairExtend  = newScript(2, "fairExtend")
 )
 
-// scriptTexts are the texts of all scripts by their names, which TestDigests compares with their digests.
-var scriptTexts = make(map[string]string)
-
 // scriptDigests are constants: to compute SHA-1 at start would panic under GODEBUG=fips140=only.
-var scriptDigests = digests.Scripts
+var scriptDigests = scripts.Digests
 
 func newScript(keys int, name string) *wire.Script {
 	src := luaText(name)
-	scriptTexts[name] = src
+	scripts.Texts[name] = src
 	return &wire.Script{Text: src, Digest: scriptDigests[name], Keys: keys}
 }
 

@@ -8,6 +8,16 @@ import (
 
 var bubbleOf = regexp.MustCompile(`^goroutine \d+ \[.*synctest bubble (\d+)`)
 
+// Bubble identifies the caller's bubble; "": there is none.
+func Bubble() string {
+	buf := make([]byte, 200)
+	mine := bubbleOf.FindStringSubmatch(string(buf[:runtime.Stack(buf, false)]))
+	if mine == nil {
+		return ""
+	}
+	return mine[1]
+}
+
 // Goroutines are the stacks of the caller's bubble, but for the caller's own, that contain text: a package's path, a func's
 // name.
 func Goroutines(text string) []string {

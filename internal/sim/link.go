@@ -316,7 +316,7 @@ func (l *Link) Options() []redis.DialOption {
 // Pool is a new pool without a bound on its connections. The end of the test closes it.
 func (l *Link) Pool() *redis.Pool {
 	p := &redis.Pool{MaxIdle: 64, DialContext: func(ctx context.Context) (redis.Conn, error) { return l.DialRedis(ctx) }}
-	l.server.cleanUp(func() { _ = p.Close() })
+	l.server.CleanUp(func() { _ = p.Close() })
 	return p
 }
 

@@ -41,6 +41,7 @@ type Server struct {
 	rule     func(Request) Action
 	counts   map[string]int // of each verb, since the rule was set
 	next     map[string][]Action
+	noLog    bool
 	arrived  []Request
 	carried  []Carried
 	around   func(Request, func() string)
@@ -184,6 +185,18 @@ func (s *Server) Log() []Carried {
 	return slices.Clone(s.carried)
 }
 
+// KeepNoLog has Requests and Log stay empty from now on, as where millions of commands come.
+func (s *Server) KeepNoLog() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noLog = true
+}
+
+// Knows reports whether the server has this command.
+func (s *Server) Knows(cmd string) bool {
+	return s.redis.Server().IsRegisteredCommand(strings.ToUpper(cmd))
+}
+
 // Accepted is how many connections were made so far, over all links.
 func (s *Server) Accepted() int {
 	s.mu.Lock()
@@ -281,7 +294,9 @@ func (s *Server) note(p *pair, words []string) (Request, Action, func(Request) A
 	}
 	s.counts[r.Verb]++
 	r.N = s.counts[r.Verb]
-	s.arrived = append(s.arrived, r)
+	if !s.noLog {
+		s.arrived = append(s.arrived, r)
+	}
 	for _, verb := range []string{r.Verb, ""} {
 		if list := s.next[verb]; len(list) > 0 {
 			s.next[verb] = list[1:]
@@ -305,8 +320,8 @@ func (s *Server) verb(r Request) string {
 	return strings.ToLower(r.Name)
 }
 
-// cleanUp has f called by Close.
-func (s *Server) cleanUp(f func()) {
+// CleanUp has f called by Close, before the connections are cut.
+func (s *Server) CleanUp(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cleanups = append(s.cleanups, f)

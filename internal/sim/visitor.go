@@ -141,18 +141,20 @@ func (v *visitor) command(words []string) bool {
 		if !v.sleep(a) {
 			return false
 		}
-	case refuse:
-		v.out.conn.Write([]byte("-" + a.text + "\r\n"))
-		return a.n == 0
-	case say:
-		v.out.conn.Write([]byte(a.text))
-		return true
 	}
 	if !v.resumed {
 		v.resumed = v.server.stand()
 	}
 	if v.server.ended() {
 		return false
+	}
+	switch a.kind {
+	case refuse:
+		v.out.conn.Write([]byte("-" + a.text + "\r\n"))
+		return a.n == 0
+	case say:
+		v.out.conn.Write([]byte(a.text))
+		return true
 	}
 	v.out.take()
 	defer v.out.give()
@@ -296,7 +298,9 @@ func (s *Server) carryOut(v *visitor, r Request, words []string) []byte {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.carried = append(s.carried, Carried{Request: r, Ran: time.Now(), Reply: string(reply)})
+	if !s.noLog {
+		s.carried = append(s.carried, Carried{Request: r, Ran: time.Now(), Reply: string(reply)})
+	}
 	return reply
 }
 

@@ -1,10 +1,13 @@
-// Package digests has the SHA-1 of the library's scripts, by which EVALSHA names them. It is a leaf: the root package sends
-// them, and package locktest tells by them what came.
-package digests
+// Package scripts tells what scripts the library has, for those who know nothing else of it: package locktest, whose server tells
+// by them what came. It is a leaf.
+package scripts
 
-// Scripts are the digests by the scripts' names. After a change to a script,
+// Texts are the texts of the scripts by their names. The root package adds them before anything else runs.
+var Texts = map[string]string{}
+
+// Digests are the SHA-1 of the scripts by their names, by which EVALSHA names them. After a change to a script,
 // go test -run TestDigests . -update-digests writes them.
-var Scripts = map[string]string{
+var Digests = map[string]string{
 	"enter":       "7b6d4eb4b2d522d1bcfde28128c08c1ee9489519",
 	"extend":      "6e92129627db2ad6754b1673c41dedd41937b827",
 	"fairExtend":  "6e848a73f0ddfa3b3c51db8b6f57b5c076a2952e",

@@ -1,0 +1,162 @@
+package locktest
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/sim"
+)
+
+// Down takes the server down: connections are refused, and those that there are cut, until up. Its data stay.
+func (s *Server) Down() (up func()) {
+	accept := s.fault(s.sim.RefuseDials())
+	s.sim.Cut()
+	return accept
+}
+
+// Hang makes the server stand still, as a paused process or a slow command does: it takes connections and commands, and answers
+// none, until goOn. goOn carries out what has come, in its order, also for callers that gave up meanwhile, and returns when
+// that is done.
+func (s *Server) Hang() (goOn func()) { return s.fault(s.sim.Pause()) }
+
+// fault has the test's end call end, unless the test does.
+func (s *Server) fault(end func()) func() {
+	end = sync.OnceFunc(end)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faultsUp = append(s.faultsUp, end)
+	return end
+}
+
+// A loss is what LoseReplies asked for.
+type loss struct {
+	left  int
+	verbs []string // none: all
+}
+
+// LoseReplies has the next n commands of these verbs carried out, and their replies lost: the connection breaks instead. Their
+// callers cannot know whether they were carried out. No verb: all commands.
+//
+// A Locker asks again where it may: a lost reply of an acquire is mostly found, and one of a renewal is sent again.
+func (s *Server) LoseReplies(n int, verbs ...string) {
+	s.t.Helper()
+	s.needsVerbs("LoseReplies", verbs)
+	if n < 1 {
+		s.t.Fatalf("locktest: LoseReplies(%d): at least 1 reply can be lost", n)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.losses = append(s.losses, &loss{left: n, verbs: verbs})
+}
+
+// A refusal is what Refuse asked for.
+type refusal struct {
+	err   string
+	verbs []string // none: all
+}
+
+// Refuse has the server answer commands of these verbs with an error, and not carry them out, until stop. err is what a
+// server says, its first word in capitals, as in
+//
+//	READONLY You can't write against a read only replica.
+//	LOADING Redis is loading the dataset in memory
+//	NOPERM User app has no permissions to run the 'set' command
+//	OOM command not allowed when used memory > 'maxmemory'.
+//
+// No verb: all commands.
+func (s *Server) Refuse(err string, verbs ...string) (stop func()) {
+	s.t.Helper()
+	s.needsVerbs("Refuse", verbs)
+	if !errorPattern.MatchString(err) {
+		s.t.Fatalf("locktest: Refuse(%q): an error of a server is one line whose first word, in capitals, tells its kind: "+
+			"READONLY, LOADING, NOPERM, OOM, ERR …", err)
+	}
+	r := &refusal{err: err, verbs: verbs}
+	s.mu.Lock()
+	s.refusals = append(s.refusals, r)
+	s.mu.Unlock()
+	return s.fault(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.refusals = slices.DeleteFunc(s.refusals, func(q *refusal) bool { return q == r })
+	})
+}
+
+var (
+	errorPattern   = regexp.MustCompile(`^[A-Z][A-Z0-9]*( [^\r\n]*)?$`)
+	commandPattern = regexp.MustCompile(`^[A-Z]+$`)
+)
+
+// unknownHere are commands that the library sends and this server does not have.
+var unknownHere = []string{"DELIFEQ", "SSUBSCRIBE", "SUNSUBSCRIBE", "SPUBLISH", "ROLE"}
+
+// needsVerbs fails the test unless each is a verb, or a command in capitals.
+func (s *Server) needsVerbs(method string, given []string) {
+	s.t.Helper()
+	for _, v := range given {
+		known := slices.Contains(verbs, v) ||
+			commandPattern.MatchString(v) && (s.sim.Knows(v) || slices.Contains(unknownHere, v))
+		if !known {
+			s.t.Fatalf("locktest: %s: there is no verb %q: it is one of %s, or the name of a command in capitals",
+				method, v, strings.Join(verbs, ", "))
+		}
+	}
+}
+
+// asked reports whether a command is one of these.
+func asked(list []string, r sim.Request, w wish) bool {
+	return len(list) == 0 || w.verb != "" && slices.Contains(list, w.verb) || slices.Contains(list, r.Name)
+}
+
+// decide decides about a command. The server calls it for one at a time.
+func (s *Server) decide(r sim.Request) sim.Action {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.visits[r.Conn]
+	if v == nil {
+		v = &visit{}
+		s.visits[r.Conn] = v
+	}
+	w := v.read(r, func(key string) bool { return s.known[key] })
+	for _, q := range s.refusals {
+		if asked(q.verbs, r, w) {
+			return sim.Refuse(q.err)
+		}
+	}
+	if blocks(r) {
+		return sim.Refuse("ERR locktest: " + r.Name + " may block, which this server cannot")
+	}
+	for _, l := range s.losses {
+		if l.left > 0 && asked(l.verbs, r, w) && s.carriesOut(l.verbs, r, w) {
+			l.left--
+			return sim.Drop()
+		}
+	}
+	return sim.Pass()
+}
+
+// carriesOut reports whether the command is what does the work: not the GET of a double check, nor the WATCH of a release,
+// nor an EVALSHA of a script that the server does not know. One that was asked for by its own name does, unless it is an
+// EVALSHA like that.
+func (s *Server) carriesOut(list []string, r sim.Request, w wish) bool {
+	if r.Name == "EVALSHA" && w.digest != "" {
+		known, err := redis.Ints(s.sim.Do("SCRIPT", "EXISTS", w.digest))
+		return err != nil || len(known) != 1 || known[0] == 1
+	}
+	return w.verb == "" || w.does || slices.Contains(list, r.Name)
+}
+
+// blocks reports whether a command may block, which would stop the whole server.
+func blocks(r sim.Request) bool {
+	switch r.Name {
+	case "BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP":
+		return true
+	case "XREAD", "XREADGROUP":
+		return slices.ContainsFunc(r.Args, func(a string) bool { return strings.EqualFold(a, "BLOCK") })
+	}
+	return false
+}
