@@ -486,7 +486,7 @@ func TestACrowdInABubble(t *testing.T) {
 			l := s.Locker()
 			l.Fair = fair
 			var inside, most, holds atomic.Int32
-			until := time.Now().Add(time.Second)
+			until := time.Now().Add(200 * time.Millisecond)
 			for range 8 {
 				go func() {
 					for time.Now().Before(until) {
@@ -503,7 +503,7 @@ func TestACrowdInABubble(t *testing.T) {
 				}()
 			}
 			time.Sleep(3 * time.Second)
-			if most.Load() != 1 || holds.Load() < 100 {
+			if most.Load() != 1 || holds.Load() < 50 {
 				t.Errorf("fair %v: %d holds, %d at a time", fair, holds.Load(), most.Load())
 			}
 		})
@@ -530,14 +530,14 @@ func TestManyKeys(t *testing.T) {
 	s := locktest.Start(t)
 	c := s.Pool().Get()
 	defer c.Close()
-	for i := range 5000 {
+	for i := range 2500 {
 		key := fmt.Sprint("k", i)
 		ok(t, redigolock.SetNX(bg, c, key, "x", time.Minute))
 		if i != 77 {
 			ok(t, redigolock.Release(bg, c, key, "x"))
 		}
 	}
-	if n := locktest.KnownKeys(s); n > 2500 {
+	if n := locktest.KnownKeys(s); n > 1500 {
 		t.Errorf("%d keys are known", n)
 	}
 	if got := held(s); got != "k77=" {

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Shows what a module gets that imports the root package only: its go line must stay, its go.sum must stay short.
+# Shows what a module gets that imports the root package only: its go line must stay, its go.sum must stay short. Then what one
+# gets whose tests import package locktest: miniredis and what that needs, and nothing else.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 dir=$(mktemp -d)
@@ -41,3 +42,32 @@ M
 sed -i '/require github.com\/gomodule\/redigo v1/d' go.mod
 go mod tidy >tidy.log 2>&1 || { cat tidy.log; exit 1; }
 go build -o importer . || { echo "it does not compile beside redigo v2.0.0+incompatible with an exclude"; exit 1; }
+
+# Its tests may use package locktest.
+cat >main_test.go <<'M'
+package main
+
+import (
+	"testing"
+
+	"github.com/redigolock/redigolock/locktest"
+)
+
+func TestMain(t *testing.T) {
+	k, err := locktest.Start(t).Locker().TryAcquire(t.Context(), "key", 1e9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+M
+sed -i '/^exclude/d; /redigo /d' go.mod
+go mod tidy >tidy.log 2>&1 || { cat tidy.log; exit 1; }
+go test . >test.log 2>&1 || { cat test.log; exit 1; }
+modules=$(go list -test -deps -f '{{with .Module}}{{.Path}}{{end}}' . | sort -u | grep -v '^importer' | tr '\n' ' ')
+echo "importer of locktest: $(grep '^go ' go.mod), $(wc -l <go.sum) lines in go.sum, modules: $modules"
+want="github.com/alicebob/miniredis/v2 github.com/gomodule/redigo github.com/google/uuid github.com/redigolock/redigolock github.com/yuin/gopher-lua"
+[ "$modules" = "$want " ] || { echo "expected modules: $want"; exit 1; }
+[ "$(go list -deps . | grep -c -e miniredis -e /locktest)" = 0 ] || { echo "the program itself imports miniredis"; exit 1; }
