@@ -2,7 +2,6 @@ package redigolock
 
 import (
 	"context"
-	"errors"
 
 	"github.com/gomodule/redigo/redis"
 
@@ -56,7 +55,7 @@ func pipeline(ctx context.Context, c redis.Conn, verb, key string, reqs []wire.R
 
 // spoilt is the error of a connection that was left in the middle of a transaction: it must not be used again.
 func spoilt(ctx context.Context, c redis.Conn, verb, key string, err error) error {
-	if errors.Is(err, fault.NotSent) || fault.CertificateRefused(err) {
+	if fault.NothingDone(err) {
 		return fault.NoConnection(ctx, verb, key, err)
 	}
 	wire.CutLive(c)

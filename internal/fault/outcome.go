@@ -90,6 +90,10 @@ func CertificateRefused(err error) bool {
 	return strings.Contains(text, "certificate") || strings.Contains(text, "access denied")
 }
 
+// NothingDone reports whether an exchange that ended without a reply has left no doubt: nothing was sent, or the server has
+// refused the client.
+func NothingDone(err error) bool { return errors.Is(err, NotSent) || CertificateRefused(err) }
+
 // UnknownOutcome is the Unknown of a command.
 func UnknownOutcome(ctx context.Context, verb, key string, err error) error {
 	if ctxErr := Ended(ctx); ctxErr != nil && errors.Is(ctxErr, err) {

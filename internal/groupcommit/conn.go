@@ -61,7 +61,7 @@ func (c *Conn) Exchange(ctx context.Context, now, by time.Time, reqs []wire.Requ
 	err := c.carry(now, timeout, ctx.Done() != nil, reqs, replies)
 	kept()
 	if err != nil {
-		return wire.Result{Sent: !errors.Is(err, fault.NotSent), Err: err}
+		return wire.Result{Sent: !fault.NothingDone(err), Err: err}
 	}
 	return wire.Result{Answered: len(reqs)}
 }

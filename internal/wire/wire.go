@@ -200,7 +200,7 @@ func exchange(ctx context.Context, c redis.Conn, now, by time.Time, reqs []Reque
 	switch {
 	case err == nil:
 		return Result{Answered: n}
-	case errors.Is(err, fault.NotSent), errors.Is(err, errNoSend), fault.CertificateRefused(err):
+	case fault.NothingDone(err), errors.Is(err, errNoSend):
 		return Result{Answered: n, Err: err}
 	}
 	CutLive(c) // a foreign connection that is not dead by itself: its reply is still due
