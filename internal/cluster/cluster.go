@@ -281,9 +281,9 @@ func (c *Cluster) install(v *view, most bool) {
 		}
 	}
 	for _, s := range v.spans {
-		n, _ := c.atLocked(s.addr)
 		for slot := s.from; slot <= s.to; slot++ {
-			if old := c.owners[slot].Load(); old == nil || believed && old != n {
+			if old := c.owners[slot].Load(); old == nil || believed && old.addr != s.addr {
+				n, _ := c.atLocked(s.addr)
 				c.owners[slot].Store(n)
 			}
 		}

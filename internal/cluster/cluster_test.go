@@ -314,7 +314,7 @@ func TestStaleMapFromMinority(t *testing.T) {
 		c := w.cluster()
 		w.share(w.truth, 7)
 		mustDo(t, c, "GET", keyA)
-		w.set(down, "b:1", "c:1")
+		w.set(down, "b:1", "c:1", "d:1")
 		refreshed := func() {
 			c.Refresh()
 			time.Sleep(3 * time.Second)
@@ -330,7 +330,7 @@ func TestStaleMapFromMinority(t *testing.T) {
 		if c.owners[0].Load().addr != "a:1" {
 			t.Error("cut off")
 		}
-		w.set(func(s *server) { s.down, s.state = false, "ok" }, "a:1", "b:1", "c:1")
+		w.set(func(s *server) { s.down, s.state = false, "ok" }, "a:1", "b:1", "c:1", "d:1")
 		w.tell(all("d:1"), 6)
 		refreshed()
 		if c.owners[0].Load().addr != "d:1" {
@@ -637,4 +637,21 @@ func TestKeyOf(t *testing.T) {
 			t.Errorf("%v: %q", r, key)
 		}
 	}
+}
+
+// TestRefreshesPause: a second of failures asks for four maps.
+func TestRefreshesPause(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		c := w.cluster()
+		mustDo(t, c, "GET", keyB)
+		w.set(down, "b:1")
+		for begin := time.Now(); time.Since(begin) < time.Second; time.Sleep(time.Millisecond) {
+			if _, err := does(c, "GET", keyB); err == nil {
+				t.Fatal("no error")
+			}
+		}
+		if n := c.Counts().Refreshes; n < 3 || n > 6 {
+			t.Errorf("%d refreshes", n)
+		}
+	})
 }
