@@ -44,17 +44,17 @@ Some concern certain commands only. They take verbs, the words that [redigolock.
 	poke     with Fair, a waiter asks for its place in the queue
 	quit     with Fair, a waiter leaves the queue
 
-or they take the name of a command in capitals, as "SUBSCRIBE" or "SET". A verb that nobody knows fails the test at once.
+or they take the name of a command in capitals, as "SUBSCRIBE" or "SET". A verb that is not one of these fails the test at once.
 
 # Beside miniredis
 
 Package miniredis makes the server; [Server.Pool] leads to it, so the code under test may keep other data there, too.
 Commands that block (BLPOP, XREAD BLOCK …) are refused with an error.
 
-A miniredis of your own serves a Locker, too, but misleads: unless it was told so (ClockTTL), its clock stands still, and no TTL
-ever runs out. A lock that nobody renews is then never lost, a holder that died keeps everybody out for ever, and a test of
-either passes or hangs for the wrong reason. It listens on a socket, which the time of a bubble does not wait for. And
-it can neither lose a reply nor hang.
+A miniredis of your own can run in the same test, and serves a Locker, too. But it misleads: its TTLs run out only when the test
+says so (FastForward), unless ClockTTL has them run. A lock that nobody renews is then never lost, a holder that died keeps
+others out for ever, and a test passes, or hangs, for the wrong reason. A miniredis that was started listens on a socket: the
+time of a bubble stands still as long as a goroutine in it waits for one. And it can neither lose a reply nor hang.
 
 It is no real server, though: what depends on rights, replicas, persistence or memory must be tested on one.
 */

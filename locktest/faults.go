@@ -94,12 +94,23 @@ var (
 // unknownHere are commands that the library sends and this server does not have.
 var unknownHere = []string{"DELIFEQ", "SSUBSCRIBE", "SUNSUBSCRIBE", "SPUBLISH", "ROLE"}
 
+// otherWords are words of an Observer that are not told apart here, and what is to be said instead.
+var otherWords = map[string]string{
+	"attach":      verify,
+	"clean up":    release,
+	"subscribe":   "SUBSCRIBE",
+	"try acquire": acquire,
+}
+
 // needsVerbs fails the test unless each is a verb, or a command in capitals.
 func (s *Server) needsVerbs(method string, given []string) {
 	s.t.Helper()
 	for _, v := range given {
 		known := slices.Contains(verbs, v) ||
 			commandPattern.MatchString(v) && (s.sim.Knows(v) || slices.Contains(unknownHere, v))
+		if other := otherWords[v]; other != "" {
+			s.t.Fatalf("locktest: %s: %q is not told apart: say %q", method, v, other)
+		}
 		if !known {
 			s.t.Fatalf("locktest: %s: there is no verb %q: it is one of %s, or the name of a command in capitals",
 				method, v, strings.Join(verbs, ", "))

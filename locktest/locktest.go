@@ -3,6 +3,7 @@ package locktest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -114,9 +115,13 @@ func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	ended := s.ended
 	s.mu.Unlock()
 	if ended {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "the test has ended", Name: "locktest", IsNotFound: true}}
+		return nil, &net.OpError{Op: "dial", Net: "locktest", Err: &net.DNSError{Err: "the test has ended", Name: "locktest", IsNotFound: true}}
 	}
-	return s.sim.Dial(ctx)
+	c, err := s.sim.Dial(ctx)
+	if failed := (*net.OpError)(nil); errors.As(err, &failed) {
+		return nil, &net.OpError{Op: "dial", Net: "locktest", Err: failed.Err}
+	}
+	return c, err
 }
 
 // Locker returns a new Locker with a new pool, as another host would have it: two of them exclude each other. Its fields may
