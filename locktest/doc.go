@@ -26,7 +26,7 @@ In a bubble of [testing/synctest] all of it runs in virtual time: TTLs, renewals
 test above takes 0.00 s, a test of an hour not much more. Pass Start the bubble's t. The network takes 50 µs each way there, or a
 loop of commands would never let the time go on.
 
-Without a bubble all of it runs in real time; the test above then waits for a renewal, a third of the ttl. TTLs run there, too.
+Without a bubble all of it runs in real time; the test above then waits some seconds, for a renewal. TTLs run there, too.
 
 # Faults
 
