@@ -1,6 +1,6 @@
 package fairmodel
 
-import "hash/maphash"
+import "github.com/redigolock/redigolock/internal/fairqueue"
 
 // maxCalm bounds the steps of a run without faults, maxCalmTicks its time: far more than any such run needs. maxTold
 // is how much of a run that does not end is told.
@@ -14,14 +14,14 @@ const (
 // no waiter may be left waiting, and nothing may be left at the server of which its process knows nothing. A live
 // holder releases when nothing else is to be done; a holder past its Deadline never does. told, if not nil, gets the
 // steps in words.
-func (e *explorer) calm(s state, told *[]string) (bad string) {
-	m := machine{state: s, cfg: e.cfg}
+func (e *explorer) calm(s *state, told *[]string) (bad string) {
+	m := e.machine(s)
 	m.withoutFaults()
 	ticks := 0
 	e.passed = e.passed[:0]
 	for n := 0; ; n++ {
 		if told == nil {
-			h := maphash.Comparable(e.seed, m.state)
+			h := m.hash(e.seed)
 			if _, ok := e.calmed[h]; ok {
 				break
 			}
@@ -42,9 +42,12 @@ func (e *explorer) calm(s state, told *[]string) (bad string) {
 			return m.bad
 		}
 		if told != nil && len(*told) < maxTold {
-			*told = append(*told, m.tell(next))
+			*told = append(*told, m.inWords(next))
 		} else {
 			m.apply(next)
+		}
+		if m.overflow {
+			break
 		}
 		m.normalise()
 	}
@@ -63,7 +66,7 @@ func (m *machine) withoutFaults() {
 		}
 	}
 	for p := range m.cfg.TTLs {
-		m.slots[p].joined = uint8(len(m.cfg.TTLs[p]))
+		m.procs[p].joined = uint8(len(m.cfg.TTLs[p]))
 	}
 	m.normalise()
 }
@@ -76,24 +79,18 @@ func (m *machine) calmStep() (step, bool) {
 	m.checkNoOrphan()
 	waits := false
 	for p := range m.cfg.TTLs {
-		l := &m.slots[p]
-		if l.left > 0 && !l.passing {
-			return step{stepRelease, uint8(p), 0}, true
+		l := &m.procs[p]
+		for i, h := range l.handles {
+			if h.left > 0 {
+				return step{stepRelease, uint8(p), uint8(i)}, true
+			}
 		}
-		if m.checkable(p) {
-			return step{stepCheck, uint8(p), 0}, true
-		}
-		if l.w != none && l.wQueued && l.basis > 0 && m.timerDue(p) {
-			return step{stepPoke, uint8(p), 0}, true
+		if q := m.queues[p]; q != nil && q.IsDue(now.Add(1)) {
+			return step{stepWake, uint8(p), 0}, true
 		}
 		waits = waits || l.waiting != 0
 	}
 	return step{kind: stepTick}, waits
-}
-
-// timerDue: w's place was confirmed a tick ago or earlier.
-func (m *machine) timerDue(p int) bool {
-	return !m.is(NoPoke) && !m.carried(m.slots[p].w)
 }
 
 // promptStep is something that takes no time.
@@ -112,11 +109,14 @@ func (m *machine) promptStep() (step, bool) {
 		}
 	}
 	for p := range m.cfg.TTLs {
-		switch l := &m.slots[p]; {
-		case l.sub == subMaking:
+		switch q := m.queues[p]; {
+		case q == nil:
+		case q.Hearing() == fairqueue.Making:
 			return step{stepSubscribed, uint8(p), 0}, true
-		case l.sub == subConfirmed && !l.heard:
+		case m.brokenUnnoticed(p):
 			return step{stepNotice, uint8(p), 0}, true
+		case q.IsDue(now.Add(tick)) && !q.IsDue(now.Add(1)): // a pause
+			return step{stepWake, uint8(p), 0}, true
 		}
 	}
 	return step{}, false

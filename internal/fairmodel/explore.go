@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"strings"
+
+	"github.com/redigolock/redigolock/internal/fairqueue"
 )
 
 // Config is what one exploration covers.
@@ -12,7 +14,6 @@ type Config struct {
 	TTLs      [][]uint8 // in ticks, for each process and each of its Acquire calls
 	Budget    Budget
 	Cohort    bool
-	RelPoke   bool // a REL without an answer is repeated as REL+POKE; else REL and POKE go apart, as in the implementation
 	Warm      bool // the subscriptions stand already
 	Punctual  bool // no timer is late: each fires before the next tick
 	Mutant    Mutant
@@ -24,8 +25,9 @@ type Config struct {
 type Result struct {
 	States    int
 	Depth     int
-	Overflow  int    // steps left out because a state had no room for them
-	Violation string // the property and the shortest trace that breaks it; empty: none
+	Moves     map[Move]struct{} // of the slots
+	Overflow  int               // steps left out because a state had no room for them
+	Violation string            // the property and the shortest trace that breaks it; empty: none
 }
 
 type node struct {
@@ -40,6 +42,9 @@ type explorer struct {
 	nodes  []node
 	calmed map[uint64]struct{} // states from which all waiters are served without further faults
 	passed []uint64            // by the run without faults at hand
+	cfgs   [maxProcs]*fairqueue.Config
+	at     *machine // whose step it is
+	then   fairqueue.Actions
 	result Result
 }
 
@@ -51,8 +56,12 @@ type open struct {
 // Explore visits every state that cfg allows, breadth first, until a property breaks.
 func Explore(cfg Config) Result {
 	e := &explorer{cfg: &cfg, seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}, calmed: map[uint64]struct{}{}}
-	first := cfg.first()
-	e.seen[maphash.Comparable(e.seed, first)] = struct{}{}
+	e.result.Moves = map[Move]struct{}{}
+	for p := range cfg.TTLs {
+		e.cfgs[p] = e.config(p)
+	}
+	first := e.first()
+	e.seen[first.hash(e.seed)] = struct{}{}
 	e.nodes = append(e.nodes, node{parent: -1})
 	layer := []open{{first, 0}}
 	for ; len(layer) > 0 && (cfg.MaxStates == 0 || len(e.nodes) < cfg.MaxStates); e.result.Depth++ {
@@ -69,29 +78,39 @@ func Explore(cfg Config) Result {
 	return e.result
 }
 
-func (cfg *Config) first() state {
-	s := state{budget: cfg.Budget}
-	for p := range cfg.TTLs {
-		if cfg.Warm {
-			s.slots[p].sub, s.slots[p].heard = subConfirmed, true
+// machine is a machine in state s, and whose step it is until the next is asked for.
+func (e *explorer) machine(s *state) *machine {
+	if e.at == nil {
+		e.at = &machine{}
+	}
+	*e.at = machine{state: *s, cfg: e.cfg, cfgs: &e.cfgs, then: &e.then, moves: e.result.Moves}
+	return e.at
+}
+
+func (e *explorer) first() state {
+	m := e.machine(&state{world: world{budget: e.cfg.Budget}})
+	for p := range e.cfg.TTLs {
+		m.queues[p] = fairqueue.New(e.cfgs[p], "c")
+		if e.cfg.Warm {
+			m.applySlot(stepSubscribed, p)
 		}
 	}
-	return s
+	m.normalise()
+	return m.state
 }
 
 // expand adds the unseen successors of o to next.
 func (e *explorer) expand(o *open, next []open) []open {
-	m := machine{state: o.state, cfg: e.cfg}
 	var buf [96]step
-	for _, s := range m.steps(buf[:0]) {
-		n := machine{state: o.state, cfg: e.cfg}
+	for _, s := range e.machine(&o.state).steps(buf[:0]) {
+		n := e.machine(&o.state)
 		n.apply(s)
 		if n.overflow {
 			e.result.Overflow++
 			continue
 		}
 		n.normalise()
-		h := maphash.Comparable(e.seed, n.state)
+		h := n.hash(e.seed)
 		if _, ok := e.seen[h]; ok && n.bad == "" {
 			continue
 		}
@@ -102,13 +121,14 @@ func (e *explorer) expand(o *open, next []open) []open {
 			e.result.Violation = e.explain(n.bad, id, nil)
 			return next
 		}
-		if bad := e.calm(n.state, nil); bad != "" {
+		next = append(next, open{n.state, id})
+		reached := &next[len(next)-1].state
+		if bad := e.calm(reached, nil); bad != "" {
 			var told []string
-			e.calm(n.state, &told)
+			e.calm(reached, &told)
 			e.result.Violation = e.explain(bad, id, told)
 			return next
 		}
-		next = append(next, open{n.state, id})
 	}
 	return next
 }
@@ -121,9 +141,10 @@ func (e *explorer) explain(bad string, id int32, calm []string) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", bad)
-	m := machine{state: e.cfg.first(), cfg: e.cfg}
+	first := e.first()
+	m := e.machine(&first)
 	for i := len(path) - 1; i >= 0; i-- {
-		fmt.Fprintf(&b, "%3d  %s\n", len(path)-i, m.tell(path[i]))
+		fmt.Fprintf(&b, "%3d  %s\n", len(path)-i, m.inWords(path[i]))
 		m.normalise()
 	}
 	if len(calm) > 0 {

@@ -3,6 +3,8 @@ package fairmodel
 import (
 	"fmt"
 	"strings"
+
+	"github.com/redigolock/redigolock/internal/fairqueue"
 )
 
 var stepNames = map[stepKind]string{
@@ -11,7 +13,6 @@ var stepNames = map[stepKind]string{
 	stepGiveUp:         "a waiter gives up",
 	stepTryAcquire:     "TryAcquire",
 	stepRelease:        "Release",
-	stepReleaseOld:     "Release of a latched handle",
 	stepExtend:         "Extend",
 	stepClose:          "Close",
 	stepCrash:          "crash",
@@ -27,8 +28,7 @@ var stepNames = map[stepKind]string{
 	stepLoseReply:      "reply lost",
 	stepMessage:        "message read",
 	stepLoseMessage:    "message lost",
-	stepPoke:           "timer",
-	stepPollTry:        "polls",
+	stepWake:           "timer",
 	stepSubscribed:     "subscription confirmed",
 	stepBreak:          "subscription broken",
 	stepNotice:         "broken subscription noticed",
@@ -40,11 +40,10 @@ var stepNames = map[stepKind]string{
 	stepStealRel:       "K is released by somebody else",
 	stepPanic:          "its waiter panics, lost",
 	stepPanicDelay:     "its waiter panics, perhaps executed later",
-	stepCheck:          "checks",
 }
 
-// tell takes the step and says in words what it did.
-func (m *machine) tell(s step) string {
+// inWords takes the step and says in words what it did.
+func (m *machine) inWords(s step) string {
 	what := stepNames[s.kind]
 	var who string
 	switch s.kind {
@@ -79,35 +78,41 @@ func (s *state) String() string {
 	for _, e := range s.q[:s.qLen] {
 		fmt.Fprintf(&b, " %v", e.tok)
 	}
-	for p := range s.slots {
-		if text := s.slots[p].String(); text != "" {
+	for p := range s.procs {
+		if text := s.procs[p].String(s.queues[p]); text != "" {
 			fmt.Fprintf(&b, " | p%d%s", p, text)
 		}
 	}
 	return b.String()
 }
 
-func (l *slot) String() string {
+// String is what there is of the process, and of its slot.
+func (l *proc) String(q *fairqueue.Slot) string {
 	var b strings.Builder
 	if l.crashed {
 		return " crashed"
 	}
-	if l.w != none {
-		fmt.Fprintf(&b, " w %v", l.w)
-		if !l.wQueued {
-			b.WriteString(" entering")
+	if q == nil {
+		return ""
+	}
+	if q.State() != fairqueue.Idle {
+		fmt.Fprintf(&b, " %v", q.State())
+	}
+	if e := q.Entry(); e != "" {
+		fmt.Fprintf(&b, " %v", token(e[len(e)-1]))
+	}
+	for _, h := range l.handles {
+		if h.who != 0 {
+			fmt.Fprintf(&b, " h %v/%d", h.tok, h.left)
 		}
 	}
-	if l.h != none {
-		fmt.Fprintf(&b, " h %v/%d", l.h, l.left)
-	}
-	if l.quit != none {
-		fmt.Fprintf(&b, " quitting %v", l.quit)
+	if n := q.Owed(); n > 0 {
+		fmt.Fprintf(&b, " owed %d", n)
 	}
 	if l.waiting != 0 {
 		fmt.Fprintf(&b, " fifo %02b", l.waiting)
 	}
-	if l.sub == subMaking {
+	if q.Hearing() == fairqueue.Making {
 		b.WriteString(" subscribing")
 	}
 	return b.String()

@@ -1,11 +1,19 @@
 package fairmodel
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/redigolock/redigolock/internal/fairqueue"
+)
 
 // machine is a state while a step is applied to it.
 type machine struct {
 	state
 	cfg      *Config
+	cfgs     *[maxProcs]*fairqueue.Config
+	owned    [maxProcs]bool     // the slots that no other state shares
+	then     *fairqueue.Actions // what follows from the newest event
+	moves    map[Move]struct{}
 	bad      string // the first property that the step broke
 	overflow bool   // the step needs more than a state has room for
 }
@@ -27,9 +35,6 @@ func (m *machine) execute(c *command, late bool) {
 		m.scriptEnter(c, late)
 	case verbRel:
 		m.scriptRel(c, late)
-	case verbRelPoke:
-		m.releaseK(c)
-		m.scriptPoke(c, c.tok2, late)
 	case verbPoke:
 		m.scriptPoke(c, c.tok, late)
 	case verbQuit:
@@ -44,7 +49,7 @@ func (m *machine) execute(c *command, late bool) {
 	} else if m.k.ours() && m.k.owner() == int(c.proc) {
 		c.holder = m.k
 	}
-	if c.res != granted && c.res != queued && c.verb != verbExtend {
+	if c.res != granted && c.res != queued && c.res != nosub && c.verb != verbExtend {
 		c.age = 0
 	}
 	m.checkPumped()
@@ -54,7 +59,7 @@ func (m *machine) execute(c *command, late bool) {
 func (m *machine) pump(mine token, late bool) {
 	for m.k == none && m.qLen > 0 {
 		e := m.removeEntry(0)
-		l := &m.slots[e.tok.owner()]
+		l := &m.procs[e.tok.owner()]
 		switch {
 		case e.tok == mine:
 			m.k, m.kTTL, m.kExcused = e.tok, e.ttl, late
@@ -69,7 +74,7 @@ func (m *machine) pump(mine token, late bool) {
 			}
 		default:
 			m.checkDropped(e)
-			if m.is(PublishToDropped) && l.sub == subConfirmed {
+			if m.is(PublishToDropped) && !l.crashed && m.queues[e.tok.owner()].Hearing() == fairqueue.Confirmed {
 				m.publish(e.tok)
 			}
 		}
@@ -77,7 +82,7 @@ func (m *machine) pump(mine token, late bool) {
 }
 
 func (m *machine) publish(t token) {
-	if m.slots[t.owner()].crashed {
+	if m.procs[t.owner()].crashed {
 		return
 	}
 	if m.msgLen == maxMessages {
@@ -99,7 +104,7 @@ func (m *machine) push(c *command, t token, late bool) {
 		m.overflow = true
 		return
 	}
-	unheard := c.subOK && !m.slots[t.owner()].heard
+	unheard := c.subOK && !m.procs[t.owner()].heard
 	m.q[m.qLen] = entry{tok: t, ttl: c.ttl, late: late, broken: unheard && c.verb == verbRel}
 	m.qLen++
 	m.checkEnqueuedOnce(int(c.proc))
@@ -120,7 +125,7 @@ func (m *machine) scriptTry(c *command, late bool) {
 }
 
 func (m *machine) scriptEnter(c *command, late bool) {
-	if !m.slots[c.proc].heard && !m.is(NoNosubTest) {
+	if !m.procs[c.proc].heard && !m.is(NoNosubTest) {
 		if m.k == none && !m.is(NosubWithoutPump) {
 			m.pump(none, late)
 		}
@@ -174,7 +179,7 @@ func (m *machine) scriptRel(c *command, late bool) {
 
 func (m *machine) scriptPoke(c *command, t token, late bool) {
 	if k := m.k; m.is(TakeFromUnheard) && k != none && k == m.kTold {
-		if p := k.owner(); p != int(c.proc) && !m.slots[p].heard {
+		if p := k.owner(); p != int(c.proc) && !m.procs[p].heard {
 			m.k, m.kTTL = none, 0
 		}
 	}
@@ -190,7 +195,7 @@ func (m *machine) scriptPoke(c *command, t token, late bool) {
 	switch {
 	case i < 0:
 		c.res = gone
-	case !m.slots[c.proc].heard && !m.is(NoNosubTest):
+	case !m.procs[c.proc].heard && !m.is(NoNosubTest):
 		c.res = nosub
 	default:
 		c.res = queued

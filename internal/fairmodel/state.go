@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+
+	"github.com/redigolock/redigolock/internal/fairqueue"
 )
 
 // Limits of one state. A step that would need more is dropped and counted in Result.Overflow.
 const (
 	maxProcs    = 3
-	maxOld      = 3
+	maxHandles  = 4
 	maxEntries  = 6
 	maxCommands = 9
 	maxMessages = 5
@@ -47,14 +49,13 @@ const (
 	verbTryOnce      // TRY of a TryAcquire: never w
 	verbEnter
 	verbRel // with entry2 when tok2 is set
-	verbRelPoke
 	verbPoke
 	verbQuit
 	verbExtend
 	verbCheck // EXTEND that only asks whether h is still in K
 )
 
-var verbNames = [...]string{"", "TRY", "TRY(TryAcquire)", "ENTER", "REL", "REL+POKE", "POKE", "QUIT", "EXTEND", "CHECK"}
+var verbNames = [...]string{"", "TRY", "TRY(TryAcquire)", "ENTER", "REL", "POKE", "QUIT", "EXTEND", "CHECK"}
 
 func (v verb) String() string { return verbNames[v] }
 
@@ -65,7 +66,6 @@ const (
 	sent          // on its way to the server
 	replied       // executed, the reply on its way back
 	ghost         // the client knows nothing of it any more; it may still be executed, or never
-	wedged        // only in a mutant: claimed for ever
 )
 
 type outcome uint8
@@ -91,11 +91,15 @@ type command struct {
 	tok    token
 	tok2   token
 	ttl    uint8 // the ttl written in the entry; EXTEND's, TRY's
-	heir   uint8 // POKE, REL+POKE: the ttl that the local head asks for
+	heir   uint8 // POKE: the ttl that the local head asks for
+	most   uint8 // the longest lease that was asked for tok; EXTEND before a cohort pass: for the handle's
 	age    uint8 // ticks since it was sent
+	debt   uint8 // REL: the number of the debt in its slot; 0: it is settled
+	kept   bool  // REL: of Lock.Release, which tries twice
+	again  bool  // it is the second try
+	who    uint8 // the waiter that it is sent for, or the handle
 	subOK  bool  // the subscription was confirmed when it was sent
 	pass   bool  // EXTEND before a cohort pass
-	left   uint8 // REL: what the lease had left when it was sent
 	res    outcome
 	valid  uint8 // what remains of a grant's validity, counted from the send
 	holder token // of the own process, if it is not what the command asked for
@@ -109,38 +113,27 @@ type entry struct {
 	broken bool // the subscription broke after the client had seen it confirmed: the place may be lost
 }
 
-type subscription uint8
-
-const (
-	subNone subscription = iota
-	subMaking
-	subConfirmed
-)
-
-// slot is what one process keeps for the key; the names are those of the package comment. The owed tokens are those
-// of its REL commands in flight, since each is sent again at once until it is answered; the dead ones are all that it
-// does not know.
-type slot struct {
+// proc is what there is of a process besides its fairqueue.Slot.
+type proc struct {
 	crashed, closed bool
 	joined          uint8 // Acquire calls made
-	waiting         uint8 // fifo, one bit for each waiter, in the order of the bits
-	w               token
-	wTTL            uint8
-	wQueued         bool  // queued, else entering
-	wTry            bool  // sent by TRY: it is in no queue
-	wUnseen         bool  // only in a mutant: w is not registered yet
-	basis           uint8 // age
-	pokeDue         bool
-	h               token
-	left            uint8 // until the Deadline of h; 0 is latched
-	passing         bool  // Release of h waits for the EXTEND before a cohort pass
-	checkDue        bool  // a tick has passed since K was last known to be h
-	gone            uint8 // only in a mutant: the waiters whose goroutine is gone, one bit for each
-	old             [maxOld]token
-	quit            token
-	sub             subscription
+	waiting         uint8 // those that wait, one bit for each
+	handles         [maxHandles]handle
 	heard           bool // at the server: NUMSUB > 0
 }
+
+// handle is a lock that a call of the process was given, until it is released.
+type handle struct {
+	who  uint8 // which call: of Acquire from firstAcquire, of TryAcquire from firstTry; 0: none
+	tok  token
+	left uint8 // until its Deadline; 0: it is latched
+	most uint8 // the longest lease that was asked for
+}
+
+const (
+	firstAcquire = 1
+	firstTry     = 9
+)
 
 // Budget is how often each fault and each event from outside may still happen.
 type Budget struct {
@@ -162,8 +155,14 @@ type Budget struct {
 	Panic       uint8 // of the waiter that sends TRY itself
 }
 
-// state is one state of the whole: the server, the network, the processes. It has no pointer.
+// state is one state of the whole.
 type state struct {
+	world
+	queues [maxProcs]*fairqueue.Slot // of a step that is not applied, shared with other states
+}
+
+// world is the server, the network and the processes, but for their slots. It has no pointer.
+type world struct {
 	k        token
 	kTTL     uint8
 	kExcused bool     // a ghost took K, or the message of the grant was lost: nobody may know of it until it expires
@@ -172,7 +171,7 @@ type state struct {
 	blind    uint8    // ticks in a row for which somebody has waited behind such a holder, in Config.Punctual
 	q        [maxEntries]entry
 	qLen     uint8
-	slots    [maxProcs]slot
+	procs    [maxProcs]proc
 	cmds     [maxCommands]command
 	cmdLen   uint8
 	msgs     [maxMessages]token
@@ -180,39 +179,14 @@ type state struct {
 	budget   Budget
 }
 
-// normalise makes states that differ in names only equal: it sorts what has no order and renames the tokens.
-func (s *state) normalise() {
-	s.forgetStolen()
-	s.sort()
-	var names [2 + maxProcs*maxTokens]token
-	var used [maxProcs]token
-	s.eachToken(func(t *token) {
-		if !t.ours() {
-			return
-		}
-		if names[*t] == none {
-			p := t.owner()
-			names[*t] = token(2+p*maxTokens) + used[p]
-			used[p]++
-		}
-		*t = names[*t]
-	})
-	s.sort()
-}
-
-func (s *state) sort() {
-	slices.Sort(s.msgs[:s.msgLen])
-	slices.SortFunc(s.cmds[:s.cmdLen], compareCommands)
-}
-
 func compareCommands(a, b command) int {
 	ka, kb := a.key(), b.key()
 	return bytes.Compare(ka[:], kb[:])
 }
 
-func (c *command) key() [14]byte {
-	return [14]byte{byte(c.proc), byte(c.verb), byte(c.phase), byte(c.res), c.age, c.valid, byte(c.tok), byte(c.tok2),
-		byte(c.holder), c.ttl, c.heir, c.left, bit(c.subOK), bit(c.pass)}
+func (c *command) key() [18]byte {
+	return [18]byte{byte(c.proc), byte(c.verb), byte(c.phase), byte(c.res), c.age, c.valid, byte(c.tok), byte(c.tok2),
+		byte(c.holder), c.ttl, c.heir, c.most, c.debt, bit(c.kept), bit(c.again), c.who, bit(c.subOK), bit(c.pass)}
 }
 
 func bit(b bool) byte {
@@ -222,15 +196,11 @@ func bit(b bool) byte {
 	return 0
 }
 
-// eachToken visits every place of the state that names a token.
-func (s *state) eachToken(visit func(*token)) {
-	for p := range s.slots {
-		l := &s.slots[p]
-		visit(&l.w)
-		visit(&l.h)
-		visit(&l.quit)
-		for i := range l.old {
-			visit(&l.old[i])
+// eachToken visits every place of the world that names a token.
+func (s *world) eachToken(visit func(*token)) {
+	for p := range s.procs {
+		for i := range s.procs[p].handles {
+			visit(&s.procs[p].handles[i].tok)
 		}
 	}
 	visit(&s.k)
@@ -251,22 +221,18 @@ func (s *state) eachToken(visit func(*token)) {
 	}
 }
 
-// tick lets one unit of time pass everywhere at once.
-func (s *state) tick() {
+// tick lets one unit of time pass at the server, on the way, and for the handles.
+func (s *world) tick() {
 	if s.kTTL > 0 {
 		if s.kTTL--; s.kTTL == 0 {
 			s.k, s.kExcused = none, false
 		}
 	}
-	for p := range s.slots {
-		l := &s.slots[p]
-		if l.w != none {
-			l.basis = min(l.basis+1, maxAge)
+	for p := range s.procs {
+		for i := range s.procs[p].handles {
+			h := &s.procs[p].handles[i]
+			h.left -= min(h.left, 1)
 		}
-		if l.left > 0 {
-			l.left--
-		}
-		l.checkDue = l.left > 0 && l.waiting != 0
 	}
 	for i := range s.cmds[:s.cmdLen] {
 		if c := &s.cmds[i]; c.ages() {
@@ -280,14 +246,14 @@ func (s *state) tick() {
 func (c *command) ages() bool {
 	switch c.phase {
 	case sent:
-		return c.verb != verbQuit && c.verb != verbCheck && (c.verb != verbRel || c.tok2 != none || c.left > 0)
+		return c.verb != verbQuit && c.verb != verbCheck && (c.verb != verbRel || c.tok2 != none)
 	case replied:
-		return c.res == granted || c.res == queued || c.verb == verbExtend
+		return c.res == granted || c.res == queued || c.res == nosub || c.verb == verbExtend
 	}
 	return false
 }
 
-func (s *state) removeCommand(i int) command {
+func (s *world) removeCommand(i int) command {
 	c := s.cmds[i]
 	s.cmdLen--
 	s.cmds[i] = s.cmds[s.cmdLen]
@@ -295,7 +261,7 @@ func (s *state) removeCommand(i int) command {
 	return c
 }
 
-func (s *state) removeMessage(i int) token {
+func (s *world) removeMessage(i int) token {
 	t := s.msgs[i]
 	s.msgLen--
 	s.msgs[i] = s.msgs[s.msgLen]
@@ -303,7 +269,7 @@ func (s *state) removeMessage(i int) token {
 	return t
 }
 
-func (s *state) removeEntry(i int) entry {
+func (s *world) removeEntry(i int) entry {
 	e := s.q[i]
 	copy(s.q[i:], s.q[i+1:s.qLen])
 	s.qLen--
@@ -313,4 +279,9 @@ func (s *state) removeEntry(i int) entry {
 
 func less(a, b uint8) uint8 { // a − b, not below 0
 	return a - min(a, b)
+}
+
+func (s *world) sort() {
+	slices.Sort(s.msgs[:s.msgLen])
+	slices.SortFunc(s.cmds[:s.cmdLen], compareCommands)
 }

@@ -1,6 +1,10 @@
 package fairmodel
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/redigolock/redigolock/internal/fairqueue"
+)
 
 type stepKind uint8
 
@@ -10,7 +14,6 @@ const (
 	stepGiveUp
 	stepTryAcquire
 	stepRelease
-	stepReleaseOld
 	stepExtend
 	stepClose
 	stepCrash
@@ -26,8 +29,7 @@ const (
 	stepLoseReply
 	stepMessage
 	stepLoseMessage
-	stepPoke
-	stepPollTry
+	stepWake
 	stepSubscribed
 	stepBreak
 	stepNotice
@@ -39,7 +41,6 @@ const (
 	stepStealRel
 	stepPanic
 	stepPanicDelay
-	stepCheck
 )
 
 // step is one thing that may happen; a and b say to which process, command, message or waiter.
@@ -63,7 +64,7 @@ func (m *machine) steps(out []step) []step {
 	add(m.k.ours() && b.Steal > 0, stepSteal, 0, 0)
 	add(m.k.ours() && b.Steal > 0, stepStealRel, 0, 0)
 	for p := range m.cfg.TTLs {
-		if !m.slots[p].crashed {
+		if !m.procs[p].crashed {
 			m.callSteps(p, add)
 			m.slotSteps(p, add)
 		}
@@ -81,7 +82,7 @@ func (m *machine) steps(out []step) []step {
 // quiet: nothing is on its way that a process waits for.
 func (m *machine) quiet() bool {
 	for _, c := range m.cmds[:m.cmdLen] {
-		if c.phase != ghost && c.phase != wedged {
+		if c.phase != ghost {
 			return false
 		}
 	}
@@ -90,40 +91,36 @@ func (m *machine) quiet() bool {
 
 // callSteps are the local calls that p's users may make.
 func (m *machine) callSteps(p int, add func(bool, stepKind, int, int)) {
-	l, b := &m.slots[p], &m.budget
+	l, b := &m.procs[p], &m.budget
 	add(int(l.joined) < len(m.cfg.TTLs[p]) && !l.closed, stepAcquire, p, 0)
 	for i := range m.cfg.TTLs[p] {
 		add(l.waiting&(1<<i) != 0 && b.GiveUp > 0, stepGiveUp, p, i)
 	}
 	add(b.Try > 0 && !l.closed, stepTryAcquire, p, 0)
-	add(l.h != none && !l.passing, stepRelease, p, 0)
-	for i := range l.old {
-		add(l.old[i] != none, stepReleaseOld, p, i)
-	}
-	for i := range m.cfg.TTLs[p] {
-		add(l.left > 0 && !l.passing && b.Extend > 0, stepExtend, p, i)
+	for i, h := range l.handles {
+		add(h.who != 0, stepRelease, p, i)
+		for n := range m.cfg.TTLs[p] {
+			add(h.left > 0 && b.Extend > 0, stepExtend, p, i<<4|n)
+		}
 	}
 	add(b.Close > 0 && !l.closed, stepClose, p, 0)
 	add(b.Crash > 0, stepCrash, p, 0)
 	add(b.Crash > 0 && l.heard, stepCrashHalfOpen, p, 0)
 }
 
-// slotSteps are p's timers and its subscription.
+// slotSteps are p's timer and its subscription.
 func (m *machine) slotSteps(p int, add func(bool, stepKind, int, int)) {
-	l, b := &m.slots[p], &m.budget
-	add(l.w != none && l.wQueued && l.basis > 0 && !m.is(NoPoke) && !m.carried(l.w), stepPoke, p, 0)
-	add(m.pollable(p), stepPollTry, p, 0)
-	add(m.checkable(p), stepCheck, p, 0)
-	add(l.sub == subMaking, stepSubscribed, p, 0)
+	l, b, q := &m.procs[p], &m.budget, m.queues[p]
+	add(q.IsDue(now.Add(tick)), stepWake, p, 0)
+	add(q.Hearing() == fairqueue.Making, stepSubscribed, p, 0)
 	add(l.heard && b.Break > 0, stepBreak, p, 0)
-	add(l.sub == subConfirmed && !l.heard, stepNotice, p, 0)
-	idle := l.waiting == 0 && l.w == none && l.quit == none
-	add(idle && l.sub == subConfirmed && b.Unsubscribe > 0, stepUnsubscribe, p, 0)
+	add(m.brokenUnnoticed(p), stepNotice, p, 0)
+	idle := l.waiting == 0 && q.State() == fairqueue.Idle
+	add(idle && q.Hearing() == fairqueue.Confirmed && b.Unsubscribe > 0, stepUnsubscribe, p, 0)
 }
 
-func (m *machine) pollable(p int) bool {
-	l := &m.slots[p]
-	return l.waiting != 0 && l.w == none && l.quit == none && l.left == 0 && l.sub == subMaking
+func (m *machine) brokenUnnoticed(p int) bool {
+	return m.queues[p].Hearing() == fairqueue.Confirmed && !m.procs[p].heard
 }
 
 func (m *machine) commandSteps(i int, add func(bool, stepKind, int, int)) {
@@ -175,7 +172,7 @@ func (m *machine) apply(s step) {
 	case stepLoseMessage:
 		m.budget.LostMessage--
 		m.loseMessage(i)
-	case stepPoke, stepCheck, stepPollTry, stepSubscribed, stepBreak, stepNotice, stepUnsubscribe:
+	case stepWake, stepSubscribed, stepBreak, stepNotice, stepUnsubscribe:
 		m.applySlot(s.kind, i)
 	case stepSteal, stepStealRel:
 		m.budget.Steal--
@@ -196,12 +193,13 @@ func (m *machine) apply(s step) {
 
 func (m *machine) passTime() {
 	m.tick()
-	m.checkBlind()
 	for p := range m.cfg.TTLs {
-		if m.slots[p].left == 0 {
-			m.tend(p)
+		if m.queues[p] != nil {
+			m.change(p, aTick)
+			m.owned[p] = true
 		}
 	}
+	m.checkBlind()
 }
 
 func (m *machine) applyCall(s step) {
@@ -211,17 +209,15 @@ func (m *machine) applyCall(s step) {
 		m.acquire(p)
 	case stepGiveUp:
 		m.budget.GiveUp--
-		m.giveUp(p, int(s.b))
+		m.left(p, firstAcquire+s.b)
 	case stepTryAcquire:
 		m.budget.Try--
 		m.tryAcquire(p)
 	case stepRelease:
-		m.release(p)
-	case stepReleaseOld:
-		m.releaseOld(p, int(s.b))
+		m.release(p, int(s.b))
 	case stepExtend:
 		m.budget.Extend--
-		m.extend(p, m.cfg.TTLs[p][s.b])
+		m.extend(p, int(s.b>>4), m.cfg.TTLs[p][s.b&15])
 	case stepClose:
 		m.budget.Close--
 		m.close(p)
@@ -285,36 +281,29 @@ func (m *machine) executeAt(i int) {
 }
 
 func (m *machine) applySlot(kind stepKind, p int) {
-	l := &m.slots[p]
+	l := &m.procs[p]
 	switch kind {
-	case stepPoke:
-		l.pokeDue = true
-	case stepCheck:
-		l.checkDue = false
-		m.send(command{verb: verbCheck, proc: uint8(p), tok: l.h})
-	case stepPollTry:
-		m.carry(p, command{verb: verbTry})
+	case stepWake:
+		m.change(p, ripened)
+		m.owned[p] = true
+		m.tell(p, "Wake", func(s *fairqueue.Slot, a *fairqueue.Actions) { s.Wake(now, a) })
 	case stepSubscribed:
-		l.sub, l.heard = subConfirmed, true
-		l.pokeDue = l.w != none
+		l.heard = true
+		m.tell(p, "Heard", func(s *fairqueue.Slot, a *fairqueue.Actions) { s.Heard(now, a) })
 	case stepBreak:
 		m.budget.Break--
-		l.heard = false
-		m.loseMessages(p)
-		for i := range m.q[:m.qLen] {
-			if m.q[i].tok.owner() == p {
-				m.q[i].broken = true
-			}
-		}
+		m.unhear(p)
 	case stepNotice:
-		l.sub = subMaking
-		if l.waiting == 0 && l.w == none && l.quit == none {
-			l.sub = subNone
-		}
+		m.tell(p, "Unheard", func(s *fairqueue.Slot, a *fairqueue.Actions) { s.Unheard(now, a) })
 	case stepUnsubscribe:
 		m.budget.Unsubscribe--
-		l.sub, l.heard = subNone, false
+		l.heard = false
 		m.loseMessages(p)
+		m.tell(p, "Silenced", func(s *fairqueue.Slot, a *fairqueue.Actions) { s.Silenced(now, a) })
 	}
-	m.tend(p)
+}
+
+// message lets the owner of t hear that t was granted.
+func (m *machine) message(t token) {
+	m.tell(t.owner(), "Told", func(s *fairqueue.Slot, a *fairqueue.Actions) { s.Told(now, name(t), a) })
 }

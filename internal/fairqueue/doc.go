@@ -103,4 +103,105 @@
 // that waits can only mean this entry's grant, however late it comes; and a message for another token, also one that is dead, is
 // no news about this one. Its validity counts from a send that the server has answered: never from the message's arrival, which
 // may be late by any amount.
+//
+// # Moves
+//
+// What each event has done to the state of a slot, over all explorations; internal/fairmodel compares this table with what it
+// sees. A slot may go on at once with what is due: idle → entering, where a waiter sends its Try or Enter.
+//
+//	CHECK answered: entering → entering
+//	CHECK answered: idle → entering, idle
+//	CHECK answered: queued → queued
+//	CHECK answered: quitting → quitting
+//	CHECK lost: entering → entering
+//	CHECK lost: idle → entering, idle
+//	CHECK lost: queued → queued
+//	CHECK refused: entering → entering
+//	CHECK refused: idle → entering, idle
+//	CHECK refused: queued → queued
+//	Closing: entering → entering
+//	Closing: idle → idle
+//	Closing: queued → queued
+//	Closing: quitting → quitting
+//	Ended: entering → entering
+//	Ended: idle → entering, idle
+//	Ended: queued → queued
+//	Ended: quitting → quitting
+//	Extended: idle → entering, idle
+//	Forgone: entering → entering
+//	Forgone: idle → idle
+//	Forgone: queued → queued
+//	Forgone: quitting → quitting
+//	Heard: entering → entering
+//	Heard: idle → entering, idle
+//	Heard: queued → queued
+//	Heard: quitting → quitting
+//	Joined: entering → entering
+//	Joined: idle → entering, idle
+//	Joined: queued → queued
+//	Joined: quitting → quitting
+//	Left: entering → entering, idle, quitting
+//	Left: idle → entering, idle
+//	Left: queued → queued, quitting
+//	Left: quitting → quitting
+//	Moved: idle → idle
+//	QUIT answered: quitting → entering, idle
+//	REL answered: entering → entering
+//	REL answered: idle → entering, idle
+//	REL answered: queued → queued
+//	REL answered: quitting → quitting
+//	REL lost: entering → entering
+//	REL lost: idle → entering, idle
+//	REL lost: queued → queued
+//	REL lost: quitting → quitting
+//	REL refused: entering → entering
+//	REL refused: idle → entering, idle
+//	REL refused: queued → queued
+//	REL refused: quitting → quitting
+//	Released: entering → entering
+//	Released: idle → entering, idle
+//	Released: queued → queued
+//	Released: quitting → quitting
+//	Silenced: idle → idle
+//	Told: entering → entering, idle, queued
+//	Told: idle → entering, idle
+//	Told: queued → idle, queued
+//	Told: quitting → quitting
+//	Tried: entering → entering
+//	Tried: idle → idle
+//	Tried: queued → queued
+//	Tried: quitting → quitting
+//	TryRefused: entering → entering
+//	TryRefused: idle → entering, idle
+//	TryRefused: queued → queued
+//	TryRefused: quitting → quitting
+//	Unheard: entering → entering
+//	Unheard: idle → idle
+//	Unheard: queued → queued
+//	Unheard: quitting → quitting
+//	Wake: entering → entering
+//	Wake: idle → entering, idle
+//	Wake: queued → queued
+//	Wake: quitting → quitting
+//	gone: entering → entering, idle
+//	gone: idle → idle
+//	gone: queued → entering, idle, queued, quitting
+//	granted: entering → entering, idle, queued
+//	granted: idle → idle
+//	granted: queued → idle, queued
+//	held: entering → entering, idle, queued, quitting
+//	held: idle → idle
+//	held: queued → queued, quitting
+//	held: quitting → quitting
+//	lost: entering → entering, quitting
+//	lost: idle → idle
+//	lost: queued → queued, quitting
+//	lost: quitting → quitting
+//	nosub: entering → entering, idle
+//	nosub: idle → idle
+//	nosub: queued → queued, quitting
+//	refused: entering → entering, idle
+//	refused: idle → idle
+//	refused: queued → quitting
+//	refused: quitting → quitting
 package fairqueue

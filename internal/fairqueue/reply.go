@@ -134,7 +134,7 @@ func (s *Slot) gone(now time.Time) {
 // misheard has the subscription renewed. Until it stands Try asks, which is first come, first served no more. A command that
 // was sent at start, before the present subscription stood, says nothing of it: to renew that would cost all slots theirs.
 func (s *Slot) misheard(now, start time.Time, a *Actions) {
-	if start.After(s.heardAt) {
+	if !start.Before(s.heardAt) {
 		s.tryAt = now.Add(s.cfg.Pause(s.tries))
 		if s.hearing == Confirmed {
 			s.hearing = Making

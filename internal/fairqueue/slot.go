@@ -100,6 +100,7 @@ type Slot struct {
 
 	lock lock // by the newest reply
 	road road
+	wake time.Time // as the newest Actions say
 }
 
 // A holder is a handle that a slot knows. The zero value is none.
@@ -321,7 +322,7 @@ func (s *Slot) settle(now time.Time, a *Actions) {
 		}
 		a.Commands = append(a.Commands, cmd)
 	}
-	a.Wake = at
+	a.Wake, s.wake = at, at
 	switch {
 	case s.Busy(), s.hearing != Deaf: // what ends this is an event of the slot again
 		a.Rest = Busy

@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -67,13 +68,21 @@ func run(ctx context.Context, out io.Writer, short bool, only string) (survived 
 			survived++
 			fmt.Fprintf(out, "BROKEN    %-42s %v\n", m.name, err)
 		case caught:
-			fmt.Fprintf(out, "caught    %-42s by %s (%.1f s)\n", m.name, m.tests, time.Since(start).Seconds())
+			fmt.Fprintf(out, "caught    %-42s by %s (%.1f s)\n", m.name, m.by(), time.Since(start).Seconds())
 		default:
 			survived++
-			fmt.Fprintf(out, "SURVIVED  %-42s %s\n%s\n", m.name, m.tests, output)
+			fmt.Fprintf(out, "SURVIVED  %-42s %s\n%s\n", m.name, m.by(), output)
 		}
 	}
 	return survived, nil
+}
+
+// by says what must catch the mutant.
+func (m mutant) by() string {
+	if m.explore != "" {
+		return "the exploration " + strconv.Quote(m.explore)
+	}
+	return m.tests
 }
 
 func moduleRoot(ctx context.Context) (string, error) {
@@ -94,12 +103,18 @@ func (m mutant) run(ctx context.Context, root string) (caught bool, output strin
 	}
 	bin := filepath.Join(dir, "mutant.test")
 	pkg, tests := m.where(root)
+	pattern, timeout := "^("+tests+")$", "60s"
+	if m.explore != "" {
+		pkg = filepath.Join(root, "internal", "fairmodel")
+		pattern, timeout = "^TestSmallestExplorations$/^"+regexp.QuoteMeta(m.explore)+"$", "300s"
+	}
 	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-o", bin, "-overlay", overlay, ".")
 	build.Dir = pkg
 	if out, err := build.CombinedOutput(); err != nil {
-		return false, "", fmt.Errorf("does not compile: %w\n%s", err, out)
+		return false, "", fmt.Errorf("does not compile: %w
+%s", err, out)
 	}
-	test := exec.CommandContext(ctx, bin, "-test.run", "^("+tests+")$", "-test.count=1", "-test.timeout=60s", "-test.v")
+	test := exec.CommandContext(ctx, bin, "-test.run", pattern, "-test.count=1", "-test.timeout="+timeout, "-test.v")
 	test.Dir = pkg
 	test.Env = append(os.Environ(), "REDIGOLOCK_REAL=1")
 	out, err := test.CombinedOutput()
@@ -108,7 +123,7 @@ func (m mutant) run(ctx context.Context, root string) (caught bool, output strin
 		return false, "", err
 	}
 	if !strings.Contains(string(out), "=== RUN") {
-		return false, "", fmt.Errorf("no test has the name %s", m.tests)
+		return false, "", fmt.Errorf("no test has the name %s", pattern)
 	}
 	return err != nil && ctx.Err() == nil, string(out), ctx.Err()
 }

@@ -18,8 +18,15 @@ func TestMutantsFitTheCode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	explored, err := os.ReadFile(filepath.Join(root, "internal", "fairmodel", "mutants_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	seen := map[string]bool{}
 	for _, m := range mutants {
+		if m.explore != "" && !strings.Contains(string(explored), "\t{\""+m.explore+"\", ") {
+			t.Errorf("%s: no exploration has the name %q", m.name, m.explore)
+		}
 		if seen[m.name] {
 			t.Errorf("two mutants have the name %q", m.name)
 		}

@@ -2,10 +2,11 @@ package main
 
 // A mutant breaks one promise: in the declaration of this name old becomes new; tests are the names of the tests that must
 // fail, joined by |. Names of declarations are as [declarations] has them, so that a mutant survives a file's other name. There
-// is one mutant for a promise: where the model of the fair queue has it (internal/fairmodel), there is none here.
+// is one mutant for a promise.
 //
 // The tests are those of the root package, or of a package under internal that is named before them, as in "sentinel: TestX".
-type mutant struct{ name, in, old, new, tests string }
+// Where explore is set, the test is the exploration of that name in internal/fairmodel.
+type mutant struct{ name, in, old, new, tests, explore string }
 
 var mutants = []mutant{
 	{
