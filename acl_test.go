@@ -36,7 +36,7 @@ var aclSets = []aclSet{
 	{"Locker with SetNXScript", aclLocker + "setnx", "~lock:*", useLocker(redigolock.SetNXScript, nil)},
 	{"Locker with SetNXScript and MinHold", aclLocker + "setnx set", "~lock:*", useMinHold},
 	{"Locker with ReleaseTx", aclLocker + "set watch multi exec discard", "~lock:*", useLocker(nil, redigolock.ReleaseTx)},
-	{"Fence", "set get pttl time eval evalsha", "~lock:* ~{lock:*}:redigolock-fence ~redigolock-fence:lock:*", useFence},
+	{"Fence", "set get pttl time eval evalsha", "~lock:* ~{lock:*}:redigolock-fence", useFence},
 	{"Locker.Fair", aclLocker + "set lpop rpush lrem lpos llen publish pubsub|numsub subscribe",
 		"~lock:* ~{lock:*}:redigolock-q1 &redigolock:*", useFair},
 	{"Guard", "set get eval evalsha", "~guard:*", useGuard},

@@ -3,6 +3,7 @@ package redigolock
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +29,18 @@ func checkCall(ctx context.Context, c redis.Conn, verb, key string) error {
 	case c == nil:
 		return fault.Invalidf(verb, "the connection is nil")
 	}
-	return checkBytes(verb, "key", key)
+	return checkKey(verb, key)
+}
+
+// checkKey allows any key but one that goes with the lock of another: it would be taken for that lock's queue or counter.
+func checkKey(verb, key string) error {
+	if err := checkBytes(verb, "key", key); err != nil {
+		return err
+	}
+	if isSibling(key) {
+		return fault.Invalidf(verb, "the key %s is one that goes with the lock of another key", fault.Quote(key))
+	}
+	return nil
 }
 
 // checkBytes allows 1 byte to 64 KiB, any bytes.
@@ -77,25 +89,49 @@ func checkFence(verb string, fence int64) error {
 	return nil
 }
 
-// The purposes of siblings.
+// The names of siblings.
 const (
-	fenceName = "redigolock-fence"
+	siblingPrefix = "redigolock-"
+	fenceName     = "fence"
 	// queueName makes the key of a fair queue. The number is that of the entries' format: versions of this package that do not
 	// read each other's entries must not share a queue.
-	queueName = "redigolock-q1"
+	queueName = "q1"
 )
 
-// sibling returns the key that goes with a lock's key for the purpose s, in the same cluster slot. No two pairs of
-// key and purpose share a sibling: the first form begins with '{', the second never does.
-func sibling(verb, key, s string) (string, error) {
+// siblingNames are all that there ever were, and what is to come: a lock must not have the key of one.
+var siblingNames = [...]string{fenceName, queueName, "q2", "h2"}
+
+// sibling returns the key that goes with a lock's key by this name, in the same cluster slot, and under the same prefix if the
+// key has a hash tag: so a user whose rights are one prefix can use all. No two pairs of key and name share a sibling: "-t" tells
+// the second form from the first.
+func sibling(verb, key, name string) (string, error) {
 	if hasHashTag(key) {
-		return s + ":" + key, nil
+		return key + ":" + siblingPrefix + name + "-t", nil
 	}
 	if strings.Contains(key, "}") {
 		return "", fmt.Errorf("%w: %s: key %s has a '}' but no hash tag, so no other key can share its cluster slot",
 			ErrInvalid, verb, fault.Quote(key))
 	}
-	return "{" + key + "}:" + s, nil
+	return "{" + key + "}:" + siblingPrefix + name, nil
+}
+
+// isSibling reports whether key is the sibling of another.
+func isSibling(key string) bool {
+	at := strings.LastIndex(key, ":"+siblingPrefix)
+	if at < 0 {
+		return false
+	}
+	of, name := key[:at], key[at+1+len(siblingPrefix):]
+	name, tagged := strings.CutSuffix(name, "-t")
+	if !slices.Contains(siblingNames[:], name) {
+		return false
+	}
+	if tagged {
+		return hasHashTag(of)
+	}
+	inner, closed := strings.CutSuffix(of, "}")
+	inner, opened := strings.CutPrefix(inner, "{")
+	return opened && closed && inner != "" && !strings.Contains(inner, "}")
 }
 
 // hasHashTag reports whether Redis Cluster hashes only a part of key: what stands between the first '{' and the

@@ -238,7 +238,7 @@ func TestClusterSlotOfTheTestIsTheServers(t *testing.T) {
 var keyGen = rapid.OneOf(rapid.StringOfN(rapid.RuneFrom([]rune("{}:ab")), 1, 12, -1), rapid.StringN(1, 20, -1))
 
 func TestSiblingIsInjectiveAndInTheSameSlot(t *testing.T) {
-	purposes := rapid.SampledFrom([]string{"redigolock-fence", "redigolock-queue"})
+	purposes := rapid.SampledFrom([]string{"fence", "q1", "q2", "h2"})
 	rapid.Check(t, func(t *rapid.T) {
 		key1, key2 := keyGen.Draw(t, "key1"), keyGen.Draw(t, "key2")
 		for1, for2 := purposes.Draw(t, "purpose1"), purposes.Draw(t, "purpose2")
@@ -253,16 +253,57 @@ func TestSiblingIsInjectiveAndInTheSameSlot(t *testing.T) {
 		if s1 == key1 {
 			t.Errorf("%q is its own sibling", key1)
 		}
+		if !redigolock.IsSibling(s1) {
+			t.Errorf("%q may be the key of a lock, though it goes with %q", s1, key1)
+		}
+		if redigolock.HasHashTag(key1) && !strings.HasPrefix(s1, key1) {
+			t.Errorf("the sibling %q of %q is not under its prefix", s1, key1)
+		}
 		if (key1 != key2 || for1 != for2) && s1 == s2 {
 			t.Errorf("%q of %q and %q of %q share %q", for1, key1, for2, key2, s1)
 		}
 	})
 }
 
+// Only what goes with a lock looks like it: a key that is no sibling may be a lock's.
+func TestOnlySiblingsLookLikeOne(t *testing.T) {
+	names := []string{"fence", "q1", "q2", "h2"}
+	like := rapid.Custom(func(t *rapid.T) string {
+		of := keyGen.Draw(t, "of")
+		name := rapid.SampledFrom(append(names, "q3", "", "fence-t")).Draw(t, "name")
+		return of + rapid.SampledFrom([]string{":redigolock-", "redigolock-", "}:redigolock-"}).Draw(t, "joint") + name +
+			rapid.SampledFrom([]string{"", "-t"}).Draw(t, "end")
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		key := rapid.OneOf(keyGen, like).Draw(t, "key")
+		found := false
+		for i := range key {
+			for _, name := range names {
+				for _, of := range []string{key[:i], strings.TrimPrefix(strings.TrimSuffix(key[:i], "}"), "{")} {
+					s, err := redigolock.Sibling("test", of, name)
+					found = found || err == nil && of != "" && s == key
+				}
+			}
+		}
+		if found != redigolock.IsSibling(key) {
+			t.Errorf("%q goes with a lock: %v, it looks like it: %v", key, found, !found)
+		}
+	})
+}
+
+func TestALockMustNotHaveTheKeyOfASibling(t *testing.T) {
+	r := newSimRig(t)
+	for _, key := range []string{"{order}:redigolock-fence", "order:{17}:redigolock-q1-t"} {
+		_, err := r.locker.TryAcquire(bg, key, minute)
+		wants(t, err, redigolock.ErrInvalid)
+		wants(t, redigolock.SetNX(bg, r.locker.Pool.Get(), key, "tok", minute), redigolock.ErrInvalid)
+	}
+}
+
 func TestSiblingOfAKeyWithoutPossibleSlotIsInvalid(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		key := keyGen.Draw(t, "key")
-		_, err := redigolock.Sibling("test", key, "redigolock-fence")
+		_, err := redigolock.Sibling("test", key, "fence")
 		// No tag and a '}': "{" + key + "}" would be hashed by less than the key.
 		hopeless := strings.Contains(key, "}") && clusterSlot(key) == crc16(key)%16384 && !redigolock.HasHashTag(key)
 		if hopeless != errors.Is(err, redigolock.ErrInvalid) || !hopeless && err != nil {

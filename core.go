@@ -105,7 +105,7 @@ func (c *core) check(ctx context.Context, w want) error {
 	if ctx == nil {
 		return fault.Invalidf(w.verb, "ctx is nil")
 	}
-	if err := checkBytes(w.verb, "key", w.key); err != nil {
+	if err := checkKey(w.verb, w.key); err != nil {
 		return err
 	}
 	if err := checkTTL(w.verb, w.ttl, minLockerTTL); err != nil {

@@ -320,13 +320,16 @@ That is for a Locker as it is, with everything but Fence, and for one with SetNX
 	SetNXScript                +setnx (+set is not needed then, but for MinHold)
 	ReleaseTx                  +watch +multi +exec +discard
 	Locker.Fair                +set +lpop +rpush +lrem +lpos +llen +publish +pubsub|numsub +subscribe
-	                           ~{lock:*}:redigolock-q1 ~redigolock-q1:lock:* &redigolock:*
+	                           ~{lock:*}:redigolock-q1 &redigolock:*
 	                           and +unsubscribe +ping, or its connection hears all keys until it ends
-	Fence                      +set +time ~{lock:*}:redigolock-fence ~redigolock-fence:lock:*
+	Fence                      +set +time ~{lock:*}:redigolock-fence
 	Guard                      +set +get +eval +evalsha ~guard:*
 	GuardDo                    as Guard, with the guarded command and its keys
 	SetNX, ReleaseTx alone     +set +watch +get +multi +del +exec +discard
 	SetNX, ReleaseNative alone +set +delifeq (Valkey), +set +delex (Redis 8.4)
+
+What goes with a key that has a hash tag, lock:{report}, is under the same prefix, lock:{report}:redigolock-…: for such keys
+~lock:* is enough for all. A key that looks like what goes with another, {lock:report}:redigolock-fence, is [ErrInvalid].
 
 Code of one's own that gives connections back inside MULTI, inside WATCH or subscribed has redigo's Close send more:
 DISCARD, UNWATCH, or UNSUBSCRIBE, PUNSUBSCRIBE and ECHO. TestACLTheLeastRights takes each right away in turn.

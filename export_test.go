@@ -33,6 +33,7 @@ func fairOf(l *Locker) *fair { return beginTest(l).by.(*fair) }
 // Functions for property tests and tables.
 var (
 	Sibling    = sibling
+	IsSibling  = isSibling
 	HasHashTag = hasHashTag
 	Drift      = drift
 	Followed   = fault.Followed

@@ -215,7 +215,7 @@ func TestFairChannelsAreInjectiveAndShareTheSlot(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := keyGen.Draw(t, "a")
 		b := rapid.OneOf(keyGen, rapid.Just("{"+a+"}"), rapid.Just("{"+a), rapid.Just(a+"}")).Draw(t, "b")
-		if _, err := redigolock.Sibling("", a, "redigolock-q1"); err != nil {
+		if _, err := redigolock.Sibling("", a, "q1"); err != nil {
 			return // such a key has no queue
 		}
 		id := redigolock.NewToken()

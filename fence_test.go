@@ -113,7 +113,7 @@ func TestFenceOfAHashTaggedKeyStaysInItsSlot(t *testing.T) {
 		if _, err := redigolock.Fence(bg, s.ctl, "order:{17}:lock", "tok"); err != nil {
 			t.Fatal(err)
 		}
-		s.wantKeys("order:{17}:lock", "redigolock-fence:order:{17}:lock")
+		s.wantKeys("order:{17}:lock", "order:{17}:lock:redigolock-fence-t")
 	})
 }
 

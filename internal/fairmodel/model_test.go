@@ -25,7 +25,7 @@ func most() int {
 	case long:
 		return 3_000_000
 	case testing.Short():
-		return 30_000
+		return 15_000
 	}
 	return 400_000
 }

@@ -353,10 +353,10 @@ func (s *Slot) dials() bool { return s.road.fresh || s.road.unlent }
 // heldAt says that the lock was the holder's at that time. Its waiters ask a cap later, not all Lockers in step.
 func (s *Slot) heldAt(t time.Time) { s.checkAt = t.Add(pokeCap - s.cfg.Chance(pokeCap/4)) }
 
-// pokeIn is when to ask again after a reply that the holder has left.
+// pokeIn is when to ask again after a reply that the holder has left. It is at most a cap, and not for all Lockers in step.
 func (s *Slot) pokeIn(left, ttl time.Duration) time.Duration {
 	jitter := s.cfg.Chance(min(ttl/10, 250*time.Millisecond) + 1)
-	return min(max(left, 0)+jitter, pokeCap)
+	return min(max(left, 0)+jitter, pokeCap-s.cfg.Chance(pokeCap/4))
 }
 
 // backoff is the pause before what is retried in the background: short while somebody waits for it, as Close does.

@@ -300,4 +300,16 @@ var fairMutants = []mutant{
 `,
 		tests: "TestFairGrantToAWaiterThatPanics",
 	},
+	{
+		name: "fair: an entry goes along with two RELs", in: "fair.release",
+		old:   `cmd.Token, cmd.Entry, cmd.Own = "", "", true`,
+		new:   `cmd.Own = true`,
+		tests: "TestFairUnknownOutcomes",
+	},
+	{
+		name: "fair: a waiter that panicked stays in the FIFO", in: "slot.desert",
+		old:   "		s.left(k)\n",
+		new:   "\n",
+		tests: "TestFairPanicsThatAreRecovered",
+	},
 }

@@ -111,8 +111,7 @@ func (m mutant) run(ctx context.Context, root string) (caught bool, output strin
 	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-o", bin, "-overlay", overlay, ".")
 	build.Dir = pkg
 	if out, err := build.CombinedOutput(); err != nil {
-		return false, "", fmt.Errorf("does not compile: %w
-%s", err, out)
+		return false, "", fmt.Errorf("does not compile: %w\n%s", err, out)
 	}
 	test := exec.CommandContext(ctx, bin, "-test.run", pattern, "-test.count=1", "-test.timeout="+timeout, "-test.v")
 	test.Dir = pkg

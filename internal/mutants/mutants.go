@@ -485,8 +485,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "sibling of another slot", in: "sibling",
-		old:   `return "{" + key + "}:" + s, nil`,
-		new:   `return key + ":" + s, nil`,
+		old:   `return "{" + key + "}:" + siblingPrefix + name, nil`,
+		new:   `return key + ":" + siblingPrefix + name, nil`,
 		tests: "TestSiblingIsInjectiveAndInTheSameSlot",
 	},
 	{
