@@ -46,6 +46,7 @@ func (l *fair) release(ctx context.Context, k *Lock, by time.Time) error {
 		return err
 	}
 	cmd.Token, cmd.Entry, cmd.Own = "", "", true // an entry is queued by one command only: the slot asks what became of it
+	cmd.Alone = isSplit(err)
 	r, again := l.perform(ctx, s, &cmd, nil)
 	return releasedAgain(err, k.releasedFair(r, again), k.isOver)
 }

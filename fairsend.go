@@ -84,6 +84,7 @@ func outcomeOf(ctx context.Context, err error) (o fairqueue.Outcome) {
 		return o
 	}
 	o = fairqueue.Outcome{Err: err, Left: ctx.Err() != nil, Unread: errors.Is(err, errUnread), NoneLent: errors.Is(err, ErrUnavailable)}
+	o.Split = isSplit(err)
 	switch {
 	case errors.Is(err, ErrUnknown):
 		o.Fate = fairqueue.Lost
@@ -93,6 +94,12 @@ func outcomeOf(ctx context.Context, err error) (o fairqueue.Outcome) {
 		o.Fate = fairqueue.Refused
 	}
 	return o
+}
+
+// isSplit reports whether a server refused a script for two keys because their slot is moving, and it has only one of them.
+func isSplit(err error) bool {
+	re, isReply := fault.Reply(err)
+	return isReply && !errors.Is(err, ErrUnknown) && fault.Word(re) == "TRYAGAIN"
 }
 
 // send sends a command and reads its reply. start is the time just before the send.
@@ -168,6 +175,9 @@ func verbOfFair(kind fairqueue.Kind) string {
 
 // run runs the command's script.
 func (s *slot) run(ctx context.Context, c redis.Conn, cmd *fairqueue.Command) (fairReply, error) {
+	if cmd.Alone {
+		return s.freeAlone(ctx, c, cmd.Owed)
+	}
 	script, args := scriptRel, make([]any, 5, 7)
 	switch cmd.Kind {
 	case fairqueue.Try:
@@ -199,6 +209,17 @@ func (s *slot) run(ctx context.Context, c redis.Conn, cmd *fairqueue.Command) (f
 		return r, maybeSet(unexpected(verb, s.key, reply))
 	}
 	return r, nil
+}
+
+// freeAlone releases a token without a look at the queue. Whoever waits there finds the lock free at the next poke.
+func (s *slot) freeAlone(ctx context.Context, c redis.Conn, token string) (r fairReply, err error) {
+	switch err = Release(ctx, c, s.key, token); {
+	case err == nil:
+		r.was = true
+	case errors.Is(err, ErrNotHeld):
+		err = nil
+	}
+	return r, err
 }
 
 // readFair reads {was, said, holder, PTTL, deaf}.

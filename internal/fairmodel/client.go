@@ -96,7 +96,9 @@ func (m *machine) send(p int, cmd *fairqueue.Command) {
 	case fairqueue.Poke:
 		c.heir = uint8(cmd.TTL / tick)
 	case fairqueue.Release:
-		c.tok, c.tok2, c.debt, c.kept = tokenOf(cmd.Owed), c.tok, uint8(cmd.Debt), cmd.Kept
+		if c.tok, c.tok2, c.debt, c.kept = tokenOf(cmd.Owed), c.tok, uint8(cmd.Debt), cmd.Kept; cmd.Alone {
+			c.verb = verbRel1
+		}
 	}
 	if cmd.Token != "" {
 		m.slot(p).Sent(cmd, now)
@@ -128,7 +130,8 @@ func (c *command) of() *fairqueue.Command {
 		cmd.Kind, cmd.TTL = fairqueue.Poke, ticks(c.heir)
 	case verbQuit:
 		cmd.Kind = fairqueue.Quit
-	case verbRel:
+	case verbRel, verbRel1:
+		cmd.Alone = c.verb == verbRel1
 		cmd.Kind, cmd.Owed, cmd.Debt, cmd.Kept = fairqueue.Release, cmd.Token, uint64(c.debt), c.kept
 		if cmd.Token = name(c.tok2); c.tok2 == none {
 			cmd.Token = ""
@@ -324,7 +327,7 @@ func (m *machine) reply(c command) {
 // answer names a reply as the table in fairqueue does.
 func answer(c command) string {
 	t := c.tok
-	if c.verb == verbRel {
+	if c.verb == verbRel || c.verb == verbRel1 {
 		t = c.tok2
 	}
 	switch {
@@ -339,10 +342,13 @@ func answer(c command) string {
 // failure names a command that has no reply.
 func failure(c command, o fairqueue.Outcome) string {
 	what := "lost"
-	if o.Fate == fairqueue.Refused {
+	switch o.Fate {
+	case fairqueue.Unsent:
+		what = "unsent"
+	case fairqueue.Refused:
 		what = "refused"
 	}
-	if c.verb == verbRel && c.tok2 == none || c.verb == verbCheck {
+	if (c.verb == verbRel || c.verb == verbRel1) && c.tok2 == none || c.verb == verbCheck {
 		return verbNames[c.verb] + " " + what
 	}
 	return what
@@ -405,6 +411,11 @@ func (m *machine) refused(c command) {
 	m.failed(c, fairqueue.Outcome{Fate: fairqueue.Refused, Err: errRefused})
 }
 
+// tryAgain tells the process of c that the server has not both keys: nothing was done.
+func (m *machine) tryAgain(c command) {
+	m.failed(c, fairqueue.Outcome{Fate: fairqueue.Unsent, Split: true, Err: errRefused})
+}
+
 func (m *machine) failed(c command, o fairqueue.Outcome) {
 	p := int(c.proc)
 	switch {
@@ -416,16 +427,20 @@ func (m *machine) failed(c command, o fairqueue.Outcome) {
 		m.extended(p, c, false)
 	default:
 		m.tell(p, failure(c, o), func(s *fairqueue.Slot, a *fairqueue.Actions) { s.Failed(now, c.of(), o, a) })
-		m.tryAgain(p, c, o)
+		m.releaseAgain(p, c, o)
 	}
 }
 
-// tryAgain is what Lock.Release does after a try that failed.
-func (m *machine) tryAgain(p int, c command, o fairqueue.Outcome) {
+// releaseAgain is what Lock.Release does after a try that failed.
+func (m *machine) releaseAgain(p int, c command, o fairqueue.Outcome) {
 	switch {
 	case !c.kept:
-	case o.Fate == fairqueue.Lost && !c.again:
-		m.post(command{verb: verbRel, proc: c.proc, tok: c.tok, debt: c.debt, kept: true, again: true})
+	case o.Fate != fairqueue.Refused && !c.again:
+		again := command{verb: verbRel, proc: c.proc, tok: c.tok, debt: c.debt, kept: true, again: true}
+		if o.Split {
+			again.verb = verbRel1
+		}
+		m.post(again)
 	default:
 		m.tell(p, "Forgone", func(s *fairqueue.Slot, a *fairqueue.Actions) { s.Forgone(now, uint64(c.debt), a) })
 	}

@@ -20,11 +20,13 @@ const (
 	NosubWithoutPump            // ENTER answers nosub before it pumps
 	ExtendWithoutPump           // EXTEND answers "not mine" before it pumps
 	TakeFromUnheard             // POKE takes K from a holder that a message told, and whose channel nobody hears any more
+	AloneUnconditional          // REL1 deletes K whatever it holds
 	mutants
 )
 
 var mutantNames = [...]string{
 	"Correct", "PublishToDropped", "UnconditionalRelease", "BargeInEnter", "BargeInPoke", "BargeInTry", "NoNosubTest", "EnterWithoutPump", "RelWithoutPump", "NotMineForgetsNext", "NoLivenessTest", "ExtendLowers", "NosubWithoutPump", "ExtendWithoutPump", "TakeFromUnheard",
+	"AloneUnconditional",
 }
 
 func (x Mutant) String() string { return mutantNames[x] }

@@ -57,7 +57,7 @@ var mutations = []mutation{
 	{"unconditional release", fairmodel.UnconditionalRelease, exclusion, twoSingles, false, false, fairmodel.Budget{}, false},
 	{"barge in ENTER", fairmodel.BargeInEnter, skip, twoAndOne, true, false, fairmodel.Budget{}, false},
 	{"barge in POKE", fairmodel.BargeInPoke, skip, twoSingles, false, false, fairmodel.Budget{Foreign: 1}, false},
-	{"barge in TRY", fairmodel.BargeInTry, skip, twoSingles, true, false, fairmodel.Budget{Slow: 2}, false},
+	{"barge in TRY", fairmodel.BargeInTry, skip, twoAndOne, true, false, fairmodel.Budget{}, false},
 	{"no nosub test", fairmodel.NoNosubTest, skip, twoSingles, false, false, fairmodel.Budget{Break: 1}, false},
 	{"ENTER without pump", fairmodel.EnterWithoutPump, pumped, twoSingles, false, false, fairmodel.Budget{}, false},
 	{"REL without pump", fairmodel.RelWithoutPump, pumped, twoSingles, false, false, fairmodel.Budget{}, false},
@@ -71,6 +71,8 @@ var mutations = []mutation{
 		fairmodel.Budget{Extend: 1, Slow: 1}, false},
 	{"the lease of a holder that is not heard ends early", fairmodel.TakeFromUnheard, exclusion, twoSingles, false, false,
 		fairmodel.Budget{Break: 1, Foreign: 1}, false},
+	{"REL1 unconditional", fairmodel.AloneUnconditional, exclusion, twoSingles, false, false,
+		fairmodel.Budget{TryAgain: 1, Unknown: 1}, false},
 }
 
 // smallest has, for each rule of a slot, the smallest exploration that breaks a property when internal/fairqueue breaks the rule:
@@ -115,6 +117,7 @@ var smallest = []struct {
 	{"the head enters and the handle stays valid", fairmodel.Config{TTLs: longPair, Warm: true, Budget: fairmodel.Budget{Steal: 1}}},
 	{"a panic wedges the slot", fairmodel.Config{TTLs: oneProcess, Budget: fairmodel.Budget{Panic: 1}}},
 	{"a waiter that panicked stays in the FIFO", fairmodel.Config{TTLs: oneProcess, Budget: fairmodel.Budget{Panic: 1}}},
+	{"TRYAGAIN taken for done", fairmodel.Config{TTLs: twoSingles, Warm: true, Budget: fairmodel.Budget{TryAgain: 1, GiveUp: 1}}},
 }
 
 func TestSmallestExplorations(t *testing.T) {

@@ -39,6 +39,7 @@ var stepNames = map[stepKind]string{
 	stepSteal:          "K is deleted by somebody else",
 	stepStealRel:       "K is released by somebody else",
 	stepPanic:          "its waiter panics, lost",
+	stepTryAgain:       "told to try again",
 	stepPanicDelay:     "its waiter panics, perhaps executed later",
 }
 
@@ -49,7 +50,7 @@ func (m *machine) inWords(s step) string {
 	switch s.kind {
 	case stepTick, stepForeignSet, stepForeignDel, stepDropQueue, stepSteal, stepStealRel:
 	case stepExecute, stepExecuteTwice, stepExecuteUnheard, stepRefuse, stepReply, stepExecuteGhost, stepLoseCommand,
-		stepDelayCommand, stepLoseReply, stepPanic, stepPanicDelay:
+		stepDelayCommand, stepLoseReply, stepPanic, stepPanicDelay, stepTryAgain:
 		who = m.cmds[s.a].String()
 	case stepMessage, stepLoseMessage:
 		who = m.msgs[s.a].String()

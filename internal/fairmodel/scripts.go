@@ -35,6 +35,12 @@ func (m *machine) execute(c *command, late bool) {
 		m.scriptEnter(c, late)
 	case verbRel:
 		m.scriptRel(c, late)
+	case verbRel1:
+		if m.k == c.tok || m.k != none && m.is(AloneUnconditional) {
+			m.k, m.kTTL, m.kExcused = none, 0, false
+		}
+		c.res = done
+		return // whoever comes next pumps
 	case verbPoke:
 		m.scriptPoke(c, c.tok, late)
 	case verbQuit:

@@ -48,14 +48,15 @@ const (
 	verbTry          // TRY of an Acquire: names w
 	verbTryOnce      // TRY of a TryAcquire: never w
 	verbEnter
-	verbRel // with entry2 when tok2 is set
+	verbRel  // with entry2 when tok2 is set
+	verbRel1 // without Q
 	verbPoke
 	verbQuit
 	verbExtend
 	verbCheck // EXTEND that only asks whether h is still in K
 )
 
-var verbNames = [...]string{"", "TRY", "TRY(TryAcquire)", "ENTER", "REL", "POKE", "QUIT", "EXTEND", "CHECK"}
+var verbNames = [...]string{"", "TRY", "TRY(TryAcquire)", "ENTER", "REL", "REL1", "POKE", "QUIT", "EXTEND", "CHECK"}
 
 func (v verb) String() string { return verbNames[v] }
 
@@ -153,6 +154,7 @@ type Budget struct {
 	Unsubscribe uint8 // an idle subscription ends
 	Steal       uint8 // a foreign DEL of a token of ours, or its release by another process
 	Panic       uint8 // of the waiter that sends TRY itself
+	TryAgain    uint8 // the server has not both keys of a command, for their slot is moving
 }
 
 // state is one state of the whole.
@@ -246,7 +248,7 @@ func (s *world) tick() {
 func (c *command) ages() bool {
 	switch c.phase {
 	case sent:
-		return c.verb != verbQuit && c.verb != verbCheck && (c.verb != verbRel || c.tok2 != none)
+		return c.verb != verbQuit && c.verb != verbCheck && c.verb != verbRel1 && (c.verb != verbRel || c.tok2 != none)
 	case replied:
 		return c.res == granted || c.res == queued || c.res == nosub || c.verb == verbExtend
 	}

@@ -41,6 +41,7 @@ const (
 	stepStealRel
 	stepPanic
 	stepPanicDelay
+	stepTryAgain
 )
 
 // step is one thing that may happen; a and b say to which process, command, message or waiter.
@@ -132,9 +133,10 @@ func (m *machine) commandSteps(i int, add func(bool, stepKind, int, int)) {
 		add(b.Unknown > 0, stepLoseCommand, i, 0)
 		add(b.Unknown > 0, stepDelayCommand, i, 0)
 		add(b.Refused > 0, stepRefuse, i, 0)
+		add(b.TryAgain > 0 && c.verb != verbRel1, stepTryAgain, i, 0)
 		add(b.Panic > 0 && m.sentByWaiter(c), stepPanic, i, 0)
 		add(b.Panic > 0 && m.sentByWaiter(c), stepPanicDelay, i, 0)
-		add(b.Unknown > 0 && c.verb == verbRel && c.tok2 == none, stepExecuteUnheard, i, 0)
+		add(b.Unknown > 0 && (c.verb == verbRel && c.tok2 == none || c.verb == verbRel1), stepExecuteUnheard, i, 0)
 	case replied:
 		add(true, stepReply, i, 0)
 		add(b.Unknown > 0, stepLoseReply, i, 0)
@@ -165,7 +167,7 @@ func (m *machine) apply(s step) {
 		}
 		m.passTime()
 	case stepExecute, stepExecuteTwice, stepExecuteGhost, stepExecuteUnheard, stepRefuse, stepReply, stepLoseCommand,
-		stepDelayCommand, stepLoseReply, stepPanic, stepPanicDelay:
+		stepDelayCommand, stepLoseReply, stepPanic, stepPanicDelay, stepTryAgain:
 		m.applyCommand(s.kind, i)
 	case stepMessage:
 		m.message(m.removeMessage(i))
@@ -254,6 +256,9 @@ func (m *machine) applyCommand(kind stepKind, i int) {
 	case stepRefuse:
 		m.budget.Refused--
 		m.refused(m.removeCommand(i))
+	case stepTryAgain:
+		m.budget.TryAgain--
+		m.tryAgain(m.removeCommand(i))
 	case stepPanic, stepPanicDelay:
 		m.budget.Panic--
 		m.panics(i, kind == stepPanicDelay)
@@ -275,7 +280,7 @@ func (m *machine) executeAt(i int) {
 	m.execute(&c, false)
 	c.phase = replied
 	m.cmds[i] = c
-	if c.verb == verbRel && c.tok2 == none {
+	if c.verb == verbRel && c.tok2 == none || c.verb == verbRel1 {
 		m.reply(m.removeCommand(i))
 	}
 }

@@ -30,7 +30,8 @@ type Command struct {
 	TTL   time.Duration
 	Most  time.Duration   // the longest lease that was asked for Token
 	Own   bool            // on a connection of its own, not the pool's
-	Kept  bool            // it is Release's, and waits for no turn
+	Kept  bool            // it is Lock.Release's, and waits for no turn
+	Alone bool            // of Release: only for the lock's key, whose slot is moving between servers; the queue is left as it is
 	Ctx   context.Context // of the call that it is sent for; nil: nobody's
 }
 
@@ -68,6 +69,7 @@ type Outcome struct {
 	Fate     Fate
 	Unread   bool // an answer came, and cannot be read
 	NoneLent bool // the pool has lent no connection
+	Split    bool // the server has not all of the keys, for their slot is moving between servers
 	Left     bool // the caller that it was sent for has left: that is no trouble of others
 	Err      error
 }

@@ -92,7 +92,7 @@ func (s *Slot) Append(b []byte, at func(time.Time) byte) []byte {
 	}
 	b = append(b, name(s.h.who), token(s.h.token), at(s.h.deadline), name(s.passing), at(s.checkAt), bit(s.checked))
 	for _, o := range s.owed {
-		b = append(b, byte(o.n), token(o.token), at(o.until), at(o.next), byte(o.confirm), bit(o.busy)<<2|bit(o.kept)<<1|bit(o.own))
+		b = append(b, byte(o.n), token(o.token), at(o.until), at(o.next), byte(o.confirm), bit(o.alone)<<2|bit(o.busy)<<1|bit(o.kept))
 	}
 	for _, t := range slices.Sorted(maps.Keys(s.dead)) {
 		b = append(b, token(t))

@@ -15,6 +15,7 @@ type debt struct {
 	next     time.Time       // of the next Release
 	busy     bool            // one is in flight
 	kept     bool            // by Lock.Release, which tries again itself
+	alone    bool            // without the queue, as the slot was moving between servers
 	own      bool            // its Releases dial, as all clean-ups of what was lost do; as many at once as Trys were in flight
 	confirm  int             // how often the server must confirm
 	failures int             // in a row

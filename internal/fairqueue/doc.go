@@ -65,7 +65,9 @@
 //
 //	lost      entering, queued   It may have been carried out: Poke, after a pause, on a connection of its own.
 //	          quitting           Quit again.
-//	unsent    entering, queued   It was not: a Poke goes again after a pause; of others the token is dropped: idle.
+//	unsent    entering, queued   It was not: a Poke goes again after a pause; of others the token is dropped: idle. A Release that
+//	                             the server did not take because the slot is moving goes again for the lock's key alone, and
+//	                             the next Poke of anybody finds K free.
 //	          quitting           Quit again.
 //	refused   entering, queued   It will not be. Poke: all waiters fail, quitting. Try, Enter: the first waiter fails, idle.
 //	                             Release: the token that went along is dropped, idle; the debt stays.
@@ -104,6 +106,14 @@
 // no news about this one. Its validity counts from a send that the server has answered: never from the message's arrival, which
 // may be late by any amount.
 //
+// # What becomes of a waiter whose machine vanishes
+//
+// Its entry stays in Q until the lock is to be handed on. The script that does it (lua/parts/pump.lua) asks whether the entry's channel is
+// heard: if the server knows that the connection is gone, it drops the entry and takes the next, in the same script. A connection
+// that is half open still counts as heard: then K is set for the dead waiter, nobody answers, and K expires after the ttl in its
+// entry; the next waiter's Poke, which is due then, hands K on. So each waiter that vanished so costs one ttl, until the server's
+// tcp-keepalive ends the connection.
+//
 // # Moves
 //
 // What each event has done to the state of a slot, over all explorations; internal/fairmodel compares this table with what it
@@ -119,6 +129,9 @@
 //	CHECK refused: entering → entering
 //	CHECK refused: idle → entering, idle
 //	CHECK refused: queued → queued
+//	CHECK unsent: entering → entering
+//	CHECK unsent: idle → entering, idle
+//	CHECK unsent: queued → queued
 //	Closing: entering → entering
 //	Closing: idle → idle
 //	Closing: queued → queued
@@ -158,6 +171,14 @@
 //	REL refused: idle → entering, idle
 //	REL refused: queued → queued
 //	REL refused: quitting → quitting
+//	REL unsent: entering → entering
+//	REL unsent: idle → idle
+//	REL unsent: queued → queued
+//	REL unsent: quitting → quitting
+//	REL1 answered: entering → entering
+//	REL1 answered: idle → entering, idle
+//	REL1 answered: queued → queued
+//	REL1 answered: quitting → quitting
 //	Released: entering → entering
 //	Released: idle → entering, idle
 //	Released: queued → queued
@@ -204,4 +225,8 @@
 //	refused: idle → idle
 //	refused: queued → quitting
 //	refused: quitting → quitting
+//	unsent: entering → idle
+//	unsent: idle → idle
+//	unsent: queued → queued, quitting
+//	unsent: quitting → quitting
 package fairqueue

@@ -33,7 +33,7 @@ func (s *Slot) nextOwed(now time.Time) (cmd Command, at time.Time) {
 			at = earlier(at, o.next)
 		default:
 			o.busy = true
-			return Command{Kind: Release, Debt: o.n, Owed: o.token, Own: s.dials() || o.own, Ctx: o.ctx}, at
+			return Command{Kind: Release, Debt: o.n, Owed: o.token, Own: s.dials() || o.own, Alone: o.alone, Ctx: o.ctx}, at
 		}
 	}
 	return cmd, at

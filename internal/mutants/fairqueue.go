@@ -276,4 +276,12 @@ var queueMutants = []mutant{
 `,
 		explore: "the head enters and the handle stays valid",
 	},
+	{
+		name: "queue: TRYAGAIN taken for done", in: "fairqueue.Slot.Failed",
+		old: `		s.freed(now, cmd.Debt, false)
+`,
+		new: `		s.freed(now, cmd.Debt, o.Split)
+`,
+		explore: "TRYAGAIN taken for done",
+	},
 }
