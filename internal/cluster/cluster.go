@@ -268,10 +268,18 @@ func (c *Cluster) heed(from *node, r redirect) (*node, error) {
 // install takes a view for the map, unless it is older, or from a node that was cut off: then it only fills in what is not known.
 // most says that most nodes have been asked, and none has said anything better.
 func (c *Cluster) install(v *view, most bool) {
+	for _, n := range c.take(v, most) {
+		n.close() // which may take long, with TLS
+		time.AfterFunc(cutAfter, n.cut)
+	}
+}
+
+// take is install but for the nodes that are to be closed, which it returns.
+func (c *Cluster) take(v *view, most bool) (gone []*node) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return
+		return nil
 	}
 	believed := !c.known || !v.down && (v.epoch >= c.epoch || most)
 	had := map[*node]bool{}
@@ -289,16 +297,16 @@ func (c *Cluster) install(v *view, most bool) {
 		}
 	}
 	if !believed {
-		return
+		return nil
 	}
 	if c.known = c.known || !v.down; c.known {
 		c.epoch = v.epoch
 	}
-	c.dismiss(had)
+	return c.dismiss(had)
 }
 
-// dismiss closes nodes that have no slots: those that had some, and those that were not used for long. The caller holds mu.
-func (c *Cluster) dismiss(had map[*node]bool) {
+// dismiss forgets the nodes that have no slots: those that had some, and those that were not used for long. The caller holds mu.
+func (c *Cluster) dismiss(had map[*node]bool) (gone []*node) {
 	has := map[*node]bool{}
 	for i := range c.owners {
 		has[c.owners[i].Load()] = true
@@ -306,10 +314,10 @@ func (c *Cluster) dismiss(had map[*node]bool) {
 	for addr, n := range c.nodes {
 		if !has[n] && (had[n] || time.Since(time.Unix(0, n.used.Load())) > time.Minute) {
 			delete(c.nodes, addr)
-			n.close()
-			time.AfterFunc(cutAfter, n.cut)
+			gone = append(gone, n)
 		}
 	}
+	return gone
 }
 
 // sources are the nodes to ask for the map: the one that is said to know, the others, and those that the user has named.

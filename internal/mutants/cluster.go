@@ -59,13 +59,13 @@ var clusterMutants = []mutant{
 		tests: "cluster: TestMapHosts|TestMovedWithoutHost|TestNullHost",
 	},
 	{
-		name: "cluster: an older map is believed", in: "cluster.Cluster.install",
+		name: "cluster: an older map is believed", in: "cluster.Cluster.take",
 		old:   "(v.epoch >= c.epoch || most)",
 		new:   "(v.epoch >= 0 || most)",
 		tests: "cluster: TestStaleMapFromMinority",
 	},
 	{
-		name: "cluster: a node that was cut off is believed", in: "cluster.Cluster.install",
+		name: "cluster: a node that was cut off is believed", in: "cluster.Cluster.take",
 		old:   "!c.known || !v.down && ",
 		new:   "!c.known || ",
 		tests: "cluster: TestStaleMapFromMinority",
@@ -95,7 +95,7 @@ var clusterMutants = []mutant{
 		tests: "cluster: TestDeadNode",
 	},
 	{
-		name: "cluster: who waits for a node that is gone waits on", in: "cluster.Cluster.dismiss",
+		name: "cluster: who waits for a node that is gone waits on", in: "cluster.Cluster.install",
 		old:   "time.AfterFunc(cutAfter, n.cut)",
 		new:   "_ = n",
 		tests: "cluster: TestHungNode",
