@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/scripts"
 	"github.com/redigolock/redigolock/internal/sim"
 )
 
@@ -123,16 +124,40 @@ func asked(list []string, r sim.Request, w wish) bool {
 	return len(list) == 0 || w.verb != "" && slices.Contains(list, w.verb) || slices.Contains(list, r.Name)
 }
 
-// decide decides about a command. The server calls it for one at a time.
+// decide decides about a command. The server calls it for one at a time, so visits and loaded need no mutex. It asks the server
+// without mu, which carry takes while the server carries a command out.
 func (s *Server) decide(r sim.Request) sim.Action {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	v := s.visits[r.Conn]
 	if v == nil {
 		v = &visit{}
 		s.visits[r.Conn] = v
 	}
-	w := v.read(r, func(key string) bool { return s.known[key] })
+	w := v.read(r, s.isKnown)
+	s.load(scriptNames[w.digest])
+	if r.Name == "EVALSHA" && w.digest != "" && s.loses() {
+		known, err := redis.Ints(s.sim.Do("SCRIPT", "EXISTS", w.digest))
+		w.refused = err == nil && len(known) == 1 && known[0] == 0
+	}
+	return s.judge(r, w)
+}
+
+func (s *Server) isKnown(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known[key]
+}
+
+// loses reports whether replies are to be lost.
+func (s *Server) loses() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.losses) > 0
+}
+
+// judge decides by the faults that there are.
+func (s *Server) judge(r sim.Request, w wish) sim.Action {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, q := range s.refusals {
 		if asked(q.verbs, r, w) {
 			return sim.Refuse(q.err)
@@ -141,24 +166,33 @@ func (s *Server) decide(r sim.Request) sim.Action {
 	if blocks(r) {
 		return sim.Refuse("ERR locktest: " + r.Name + " may block, which this server cannot")
 	}
-	for _, l := range s.losses {
-		if l.left > 0 && asked(l.verbs, r, w) && s.carriesOut(l.verbs, r, w) {
-			l.left--
-			return sim.Drop()
+	for i, l := range s.losses {
+		if !asked(l.verbs, r, w) || !carriesOut(l.verbs, r, w) {
+			continue
 		}
+		if l.left--; l.left == 0 {
+			s.losses = slices.Delete(s.losses, i, i+1)
+		}
+		return sim.Drop()
 	}
 	return sim.Pass()
+}
+
+// load tells the server a script of the library before it is first asked for it by its digest, so that each verb is one command,
+// which Hang and LoseReplies have carried out. To tell it all of them at the start would take longer than most tests.
+func (s *Server) load(name string) {
+	if name == "" || s.loaded[name] {
+		return
+	}
+	s.loaded[name] = true
+	_, _ = s.sim.Do("SCRIPT", "LOAD", scripts.Texts[name]) // one that it will not take is sent as a text, too
 }
 
 // carriesOut reports whether the command is what does the work: not the GET of a double check, nor the WATCH of a release,
 // nor an EVALSHA of a script that the server does not know. One that was asked for by its own name does, unless it is an
 // EVALSHA like that.
-func (s *Server) carriesOut(list []string, r sim.Request, w wish) bool {
-	if r.Name == "EVALSHA" && w.digest != "" {
-		known, err := redis.Ints(s.sim.Do("SCRIPT", "EXISTS", w.digest))
-		return err != nil || len(known) != 1 || known[0] == 1
-	}
-	return w.verb == "" || w.does || slices.Contains(list, r.Name)
+func carriesOut(list []string, r sim.Request, w wish) bool {
+	return !w.refused && (w.verb == "" || w.does || slices.Contains(list, r.Name))
 }
 
 // blocks reports whether a command may block, which would stop the whole server.

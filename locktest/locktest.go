@@ -18,7 +18,6 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
-	"github.com/redigolock/redigolock/internal/scripts"
 	"github.com/redigolock/redigolock/internal/sim"
 )
 
@@ -35,7 +34,8 @@ type Server struct {
 	faultsUp []func() // end the faults
 	refusals []*refusal
 	losses   []*loss
-	visits   map[int]*visit // by connection
+	visits   map[int]*visit  // by connection
+	loaded   map[string]bool // the scripts that the server was told, by name
 	known    map[string]bool
 	pruneAt  int               // so many known keys are looked through
 	leave    map[string]bool   // by Leave
@@ -57,11 +57,10 @@ func Start(t testing.TB) *Server {
 	}
 	s := &Server{
 		t: t, sim: sim.NewServer(t), bubble: bubble,
-		visits: map[int]*visit{}, known: map[string]bool{}, pruneAt: minPrune,
+		visits: map[int]*visit{}, loaded: map[string]bool{}, known: map[string]bool{}, pruneAt: minPrune,
 		leave: map[string]bool{}, held: map[string]string{},
 	}
 	s.sim.KeepNoLog()
-	s.loadScripts()
 	s.sim.Rule(s.decide)
 	s.sim.Around(s.carry)
 	if bubble != "" {
@@ -69,16 +68,6 @@ func Start(t testing.TB) *Server {
 	}
 	t.Cleanup(s.end)
 	return s
-}
-
-// loadScripts lets the server know all scripts, so that each verb is one command, which Hang and LoseReplies have carried out.
-func (s *Server) loadScripts() {
-	s.t.Helper()
-	for name, text := range scripts.Texts {
-		if _, err := s.sim.Do("SCRIPT", "LOAD", text); err != nil {
-			s.t.Fatalf("locktest: the script %s: %v", name, err)
-		}
-	}
 }
 
 // bubbleDelay is what each way takes in a bubble: without it time stands still while commands are exchanged, so that those who
@@ -319,7 +308,7 @@ func (s *Server) awaitGoroutines() {
 		return
 	}
 	var left []string
-	for start, pause := time.Now(), time.Millisecond; time.Since(start) < longest; pause = min(2*pause, time.Minute) {
+	for start, pause := time.Now(), time.Millisecond; time.Since(start) < longest; pause = min(2*pause, 10*time.Minute) {
 		synctest.Wait() // the stack of a goroutine that runs cannot always be read
 		left = slices.DeleteFunc(sim.Goroutines("redigolock"), func(stack string) bool { return !ofLibrary.MatchString(stack) })
 		if len(left) == 0 {

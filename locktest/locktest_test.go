@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -479,6 +480,28 @@ func TestEndsInABubble(t *testing.T) {
 	}
 }
 
+// TestWhoDoesNotEndIsNamed: work that does not look at its context goes on for ever, and the test is told why its bubble does
+// not end.
+func TestWhoDoesNotEndIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		never := make(chan struct{})
+		defer close(never)
+		got := record(t, func(t testing.TB) {
+			s := locktest.Start(t)
+			s.Leave("k")
+			l := s.Locker()
+			go l.Do(bg, "k", time.Minute, func(context.Context, *redigolock.Lock) error {
+				<-never
+				return nil
+			})
+			time.Sleep(time.Second)
+		})
+		if len(got) != 1 || !strings.Contains(got[0], "1 goroutines still run code of the library") || !strings.Contains(got[0], "(*Locker).Do") {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
 // TestACrowdInABubble shows that the time goes on while many contend.
 func TestACrowdInABubble(t *testing.T) {
 	for _, fair := range []bool{false, true} {
@@ -553,4 +576,29 @@ func BenchmarkLocker(b *testing.B) {
 	for b.Loop() {
 		ok(b, must(b)(l.TryAcquire(bg, "k", time.Minute)).Release(bg))
 	}
+}
+
+func BenchmarkStart(b *testing.B) {
+	for b.Loop() {
+		record(b, func(t testing.TB) { locktest.Start(t) })
+	}
+}
+
+// TestManyAtATime: connections do not wait for each other in a circle, of which one decides and another carries out.
+func TestManyAtATime(t *testing.T) {
+	s := locktest.Start(t)
+	l := s.Locker()
+	s.LoseReplies(1000, "fence")
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for range 100 {
+				k, err := l.TryAcquire(bg, fmt.Sprint("k", i), time.Minute)
+				if err != nil || k.Release(bg) != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
 }

@@ -57,10 +57,11 @@ var scriptNames = func() map[string]string {
 
 // A wish is what a command asks for.
 type wish struct {
-	verb   string   // "": nothing of the library's
-	does   bool     // this command of its pipeline does it: a GET after SET NX does not
-	digest string   // of the script; "": none
-	keys   []string // of the locks
+	verb    string   // "": nothing of the library's
+	does    bool     // this command of its pipeline does it: a GET after SET NX does not
+	digest  string   // of the script; "": none
+	refused bool     // the server does not know the script
+	keys    []string // of the locks
 }
 
 // A visit is what is known of a connection, from the commands before.
