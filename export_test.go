@@ -176,6 +176,13 @@ func FairSlots(l *Locker) int {
 	return len(fairOf(l).slots)
 }
 
+// FairJoining is how many slots a fair Locker has still to subscribe to, or seems to.
+func FairJoining(l *Locker) int {
+	fairOf(l).mu.Lock()
+	defer fairOf(l).mu.Unlock()
+	return len(fairOf(l).line.joining)
+}
+
 // Subscribed reports whether a fair Locker's subscription lives.
 func Subscribed(l *Locker) bool {
 	fairOf(l).mu.Lock()

@@ -43,6 +43,30 @@ func TestFairForgetsWhateverEnds(t *testing.T) {
 	})
 }
 
+// Waiters that come and go while no subscription can be had leave nothing behind.
+func TestFairForgetsWhatItCouldNotSubscribeTo(t *testing.T) {
+	inFairBubble(t, func(t *testing.T, s *sim.Server) {
+		other, l := simFair(t, s), simFair(t, s)
+		mustGet(t)(l.TryAcquire(bg, "its connection stays in the pool", time.Second))
+		accept := func() {}
+		for i := range 20 {
+			key := fmt.Sprint(i)
+			mustGet(t)(other.TryAcquire(bg, key, time.Hour))
+			accept()
+			accept = s.RefuseDials()
+			ctx, cancel := context.WithTimeout(bg, 50*time.Millisecond)
+			if _, err := l.Acquire(ctx, key, time.Second); err == nil {
+				t.Fatal("it has a lock that another holds")
+			}
+			cancel()
+		}
+		time.Sleep(time.Minute)
+		if n := redigolock.FairJoining(l); n != 0 || redigolock.Subscribed(l) {
+			t.Errorf("%d slots are to be subscribed to, although nobody waits; it is subscribed: %v", n, redigolock.Subscribed(l))
+		}
+	})
+}
+
 // A waiter whose goroutine ends in the user's code, while the lock is granted to it, leaves the lock to nobody: it is released,
 // counts no longer, and the next waiter of the same Locker gets it at once.
 func TestFairGrantToAWaiterThatPanics(t *testing.T) {

@@ -23,7 +23,7 @@ type line struct {
 	slots   map[string]*slot // by channel
 	pending []question       // what is not answered, in order
 	asks    uint64           // how many SUBSCRIBEs were sent
-	joining []*slot          // to subscribe to
+	joining []*slot          // to subscribe to on conn
 	leaving []string         // channels to unsubscribe from
 	wake    chan struct{}    // capacity 1: something is to be sent, or the end
 	conn    redis.Conn       // the present one
@@ -58,7 +58,9 @@ func (n *line) want(s *slot) {
 		n.slots, n.wake = map[string]*slot{}, make(chan struct{}, 1)
 	}
 	n.slots[s.channel] = s
-	n.joining = append(n.joining, s)
+	if n.conn != nil { // else serve takes all slots
+		n.joining = append(n.joining, s)
+	}
 	if n.done == nil {
 		n.done = make(chan struct{})
 		go n.run(n.done, 0)
