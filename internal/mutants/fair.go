@@ -62,8 +62,8 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: pass past the Deadline", in: "fairqueue.Slot.mayPass",
-		old:   "!k.Over && s.holds(now) &&",
-		new:   "",
+		old:   "!k.Over && s.holds(now) && len(s.fifo) > 0 && !s.waits() &&", // the first waiter waits for a grant as soon as it passes
+		new:   "len(s.fifo) > 0 &&",
 		tests: "TestCohortDoesNotPassPastTheDeadline",
 	},
 	{

@@ -1,10 +1,11 @@
 // Mutants breaks each promise of the library on purpose, one at a time, and runs the tests that must notice.
 //
-//	go run ./internal/mutants [-short] [-sim] [-run REGEXP]
+//	go run ./internal/mutants [-short] [-sim [-table FILE]] [-run REGEXP]
 //
 // A mutant is a replacement in one declaration, given to the compiler as an overlay: no file of the tree is changed. A mutant that
 // survives its tests, or does not compile, makes the exit code 1. With -short only every tenth is run. With -sim the mutants that
 // simulated worlds can find run in those, and the table says which promise was seen broken, at which seed, and after how long.
+// -table writes it as Markdown, too.
 package main
 
 import (
@@ -27,15 +28,12 @@ import (
 func main() {
 	short := flag.Bool("short", false, "run every tenth mutant only")
 	inSim := flag.Bool("sim", false, "run mutants in the simulated worlds of internal/sim, not in their tests")
+	table := flag.String("table", "", "with -sim: the file for the table in Markdown")
 	only := flag.String("run", "", "run the mutants whose name matches this regular expression")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	runAll := run
-	if *inSim {
-		runAll = runInSim
-	}
-	survived, err := runAll(ctx, os.Stdout, *short, *only)
+	survived, err := runAll(ctx, *inSim, *table, *short, *only)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 	}
@@ -43,6 +41,17 @@ func main() {
 		stop()
 		os.Exit(1)
 	}
+}
+
+func runAll(ctx context.Context, inSim bool, table string, short bool, only string) (survived int, err error) {
+	if !inSim {
+		return run(ctx, os.Stdout, short, only)
+	}
+	found, err := runInSim(ctx, os.Stdout, short, only)
+	if err == nil && table != "" {
+		err = os.WriteFile(table, []byte(found.markdown()), 0o644)
+	}
+	return found.survivors(), err
 }
 
 // run runs the chosen mutants and reports how many survived.

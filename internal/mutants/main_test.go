@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Every mutant must still fit the code, or it proves nothing; and every test that it names must exist.
@@ -116,5 +117,28 @@ func TestSimMutantsExist(t *testing.T) {
 		if !names[name] {
 			t.Errorf("there is no mutant %q", name)
 		}
+	}
+}
+
+// The table tells what was caught from what was not.
+func TestTableOfDetections(t *testing.T) {
+	all := detections{
+		{"slow", "plain", "two holders", "7", 8 * time.Second},
+		{"survivor", "fair", "", "", 10 * time.Second},
+		{"quick", "mux", "stray", "3", time.Second / 2},
+	}
+	want := `| planted fault | mode | promise seen broken | seed | processor time |
+|---|---|---|---:|---:|
+| quick | mux | stray | 3 | 0.5 s |
+| slow | plain | two holders | 7 | 8.0 s |
+| survivor | fair | **none** |  | 10.0 s |
+
+2 caught, 1 not; processor time to detection: median 8.0 s, at most 8.0 s.
+`
+	if got := all.markdown(); got != want {
+		t.Errorf("the table is\n%s", got)
+	}
+	if n := all.survivors(); n != 1 {
+		t.Errorf("%d survivors", n)
 	}
 }

@@ -78,6 +78,9 @@ func (c *checker) acquired(who, key, token string, until func() time.Time) *hold
 	if !now.Before(until()) {
 		c.failLocked("no validity", "%s was given %s, whose Deadline was over %v ago", who, key, now.Sub(until()))
 	}
+	if c.w.plan.mode == "cohort" && c.lifeOf(token).expired {
+		c.failLocked("passed on late", "%s was given %s of %s, whose holder's Deadline had passed before it was released", who, short(token), key)
+	}
 	c.holds++
 	live := c.holders[key][:0]
 	for _, o := range c.holders[key] {
@@ -142,6 +145,9 @@ func (c *checker) extended(h *holder) {
 func (c *checker) over(h *holder) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !h.over && !time.Now().Before(h.until()) {
+		c.lifeOf(h.token).expired = true
+	}
 	h.over = true
 }
 

@@ -30,6 +30,9 @@ var safeKinds, allKinds = func() (safe, all []string) {
 	return safe, all
 }()
 
+// strayKinds are those that leave a token behind.
+var strayKinds = []string{"clean-up lost", "late acquire", "reply lost", "reply swallowed", "cut in the reply", "request lost"}
+
 var faultKinds = map[string]faultKind{
 	"slow link":     {ofProcess: true, begin: slowLink(50 * time.Millisecond)},
 	"very slow":     {ofProcess: true, begin: slowLink(500 * time.Millisecond)},
@@ -40,6 +43,7 @@ var faultKinds = map[string]faultKind{
 	"half-open":     {ofProcess: true, begin: once((*sim.Link).HalfOpen)},
 	"idle closed":   {ofProcess: true, begin: once((*sim.Link).CloseConns)},
 	"pubsub killed": {ofProcess: true, begin: once((*sim.Link).CutSubscribers)},
+	"pubsub silent": {ofProcess: true, begin: once((*sim.Link).HalfOpenSubscribers)},
 	"dials refused": {ofProcess: true, begin: onLinks((*sim.Link).RefuseDials)},
 	"dials hang":    {ofProcess: true, hangs: true, begin: onLinks((*sim.Link).HangDials)},
 	"slow dials":    {ofProcess: true, begin: slowDials},

@@ -258,9 +258,22 @@ func (l *Link) freeze(p *pair) {
 // sent vanishes, and nobody sees an end. Later connections work.
 func (l *Link) HalfOpen() {
 	for _, p := range l.present() {
-		p.client.out.hold()
-		p.client.in.hold()
+		p.halfOpen()
 	}
+}
+
+// HalfOpenSubscribers is HalfOpen of the connections that have subscribed: what is published is lost, and nobody sees an end.
+func (l *Link) HalfOpenSubscribers() {
+	for _, p := range l.present() {
+		if p.subscribed.Load() {
+			p.halfOpen()
+		}
+	}
+}
+
+func (p *pair) halfOpen() {
+	p.client.out.hold()
+	p.client.in.hold()
 }
 
 // Cut resets the connections that there are. What had come to the server by then is carried out.

@@ -22,6 +22,7 @@ type life struct {
 	numbers   map[int64]bool
 	verified  time.Time // when the server last said that it is there
 	over      time.Time // when its Release had returned
+	expired   bool      // its Deadline had passed before its holder said that it is over
 	dead      bool      // it was released, and that was confirmed
 	abandoned bool      // it may be left in its key
 	refused   bool      // its clean-up was refused for good
@@ -192,13 +193,13 @@ func (c *checker) untilRemoved(token string, over <-chan struct{}) <-chan struct
 func (c *checker) mustGo(p *process, r sim.Request, token string) {
 	soon, i := 6*c.w.plan.op+50*time.Millisecond, p.now()
 	time.AfterFunc(soon, func() {
-		if p.calmFor() < soon-3*c.w.plan.op || i.dead.Load() || c.mayBeLeft(token) {
+		if p.wellFor() < soon-3*c.w.plan.op || i.dead.Load() || c.mayBeLeft(token) {
 			return
 		}
 		for _, key := range r.Args {
 			if n := c.w.nodeOf[key]; n != nil {
 				if has, left := n.holds(key); has == token {
-					c.fail("stray", "%s, for another %v, although nothing was wrong for %v: %s", key, left, p.calmFor(), short(token))
+					c.fail("stray", "%s, for another %v, although nothing was wrong for %v: %s", key, left, p.wellFor(), short(token))
 				}
 			}
 		}

@@ -77,8 +77,11 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 	if r.IntN(5) == 0 {
 		p.keys = 8 + r.IntN(20)
 	}
-	if strings.HasSuffix(mode, "mux") {
-		p.workers += r.IntN(6) // batches need a crowd
+	if strings.HasSuffix(mode, "mux") || mode == "cohort" {
+		p.workers += r.IntN(6) // batches need a crowd, and so do hand-offs
+	}
+	if mode == "cohort" && r.IntN(3) > 0 { // neighbours wait for each other
+		p.procs, p.keys = 2, 1
 	}
 	if mode == "renew" { // many locks are renewed together, and not all of them go well
 		p.keys = max(p.keys, 4+r.IntN(8))
@@ -90,16 +93,28 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 	if r.IntN(5) == 0 {
 		kinds = allKinds
 	}
-	n := 1 + r.IntN(24)
-	if r.IntN(10) == 0 {
+	n, most := 1+r.IntN(24), min(p.sim/10, 3*p.pace)
+	switch r.IntN(10) {
+	case 0:
 		n = 0
+	case 1, 2: // little is wrong but that tries are lost, so it is seen whether what they leave behind goes
+		kinds, n, most, p.keys = strayKinds, 1+r.IntN(5), p.sim/2, max(p.keys, 4)
+		if !p.sparse {
+			p.maxTTL, p.pace, p.op = 10*time.Second, 300*time.Millisecond, 20*time.Millisecond+between(r, 1, 100*time.Microsecond)
+		}
 	}
 	for range n {
 		kind := kinds[r.IntN(len(kinds))]
 		if mode == "renew" && r.IntN(3) == 0 {
 			kind = pick(r, "no rights on a key", "BUSY key")
 		}
-		f := fault{kind: kind, at: between(r, 0, p.sim*9/10), lasts: between(r, 0, min(p.sim/10, 3*p.pace)), proc: -1, n: 1 + r.IntN(4), node: r.IntN(p.servers)}
+		if isFair := strings.HasPrefix(mode, "fair") || mode == "cohort"; isFair && r.IntN(6) == 0 { // what is published is lost
+			kind = pick(r, "pubsub killed", "pubsub silent")
+		}
+		if mode == "cohort" && r.IntN(2) == 0 { // a hand-off's extension is answered late
+			kind = "slow link"
+		}
+		f := fault{kind: kind, at: between(r, 0, p.sim*9/10), lasts: between(r, 0, most), proc: -1, n: 1 + r.IntN(4), node: r.IntN(p.servers)}
 		if faultKinds[kind].ofProcess {
 			f.proc = r.IntN(p.procs)
 		}

@@ -26,7 +26,8 @@ type process struct {
 	all      []*incarnation
 	stops    []chan struct{} // while it stands still
 	stood    []span          // when it stood still
-	troubled time.Time       // until then what it does may fail
+	troubled time.Time       // until then what it does may take long
+	failed   time.Time       // until then it may fail
 	hung     time.Time       // until then a dial may hang
 	clock    *hostClock
 }
@@ -223,7 +224,7 @@ func (i *incarnation) delay(n *node, d sim.Direction, b []byte) time.Duration {
 	}
 	i.mu.Unlock()
 	if took > time.Millisecond {
-		w.trouble(i.p.index, took)
+		i.p.troubledFor(took, took > w.plan.op/4)
 	}
 	return took
 }
@@ -422,10 +423,19 @@ func (p *process) closePools() {
 func (w *world) trouble(proc int, d time.Duration) {
 	for _, p := range w.procs {
 		if proc < 0 || p.index == proc {
-			p.mu.Lock()
-			p.troubled = later(p.troubled, time.Now().Add(d))
-			p.mu.Unlock()
+			p.troubledFor(d, true)
 		}
+	}
+}
+
+// troubledFor notes that what the process does may fail for so long, or, where it is not much, only take its time.
+func (p *process) troubledFor(d time.Duration, much bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	until := time.Now().Add(d)
+	p.troubled = later(p.troubled, until)
+	if much {
+		p.failed = later(p.failed, until)
 	}
 }
 
@@ -441,6 +451,13 @@ func (p *process) calmFor() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return time.Since(p.troubled)
+}
+
+// wellFor is how long nothing has failed, whatever it took.
+func (p *process) wellFor() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(p.failed)
 }
 
 // awakeLate is how late a process may notice that a Deadline has passed: a host that was suspended compares its clocks once a second.

@@ -115,7 +115,7 @@ func report(t *testing.T, p plan, o outcome) {
 	}
 	t.Logf("again: go test ./internal/sim -run TestSeeds -seeds 1 -first %d -mode %s -sim %v", p.seed, p.mode, *simTime)
 	if *shrinkRuns > 0 {
-		p, o = shrink(t, p, o)
+		p, o = shrink(t, p, o, *shrinkRuns)
 		t.Logf("the smallest world that does it, too: %v", p)
 	}
 	if len(o.violations) > 0 {

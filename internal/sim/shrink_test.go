@@ -10,9 +10,9 @@ import (
 var shrinkRuns = flag.Int("shrink", 80, "how many smaller worlds are tried, to find what of a seed that fails matters; 0: none")
 
 // shrink looks for a smaller plan that still breaks the same promise: a shorter time, fewer faults, fewer processes, workers,
-// and keys.
-func shrink(t *testing.T, p plan, o outcome) (plan, outcome) {
-	kind, left := o.violations[0].kind, *shrinkRuns
+// and keys. It tries so many at most.
+func shrink(t *testing.T, p plan, o outcome, runs int) (plan, outcome) {
+	kind, left := o.violations[0].kind, runs
 	smaller := func(q plan) bool {
 		if left <= 0 || q.procs < 1 || q.workers < 1 || q.keys < 1 || q.sim < time.Millisecond {
 			return false
@@ -72,7 +72,7 @@ func TestShrink(t *testing.T) {
 		}
 		o = run(t, p)
 	}
-	small, o := shrink(t, p, o)
+	small, o := shrink(t, p, o, 80)
 	if len(small.faults) != 1 || small.faults[0].kind != "foreign delete" || len(o.violations) == 0 {
 		t.Errorf("the smallest plan is\n%v%v", small, o.violations)
 	}

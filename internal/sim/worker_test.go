@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -76,6 +77,9 @@ func (u *worker) locker(key string) *redigolock.Locker { return u.i.locker(u.wor
 // patience is a context that ends at random, and its bound.
 func (u *worker) patience() (context.Context, context.CancelFunc, time.Duration) {
 	d := u.while(2) + time.Millisecond
+	if u.leaves() {
+		d = between(u.r, 50*time.Microsecond, 2*time.Millisecond)
+	}
 	ctx := context.WithValue(u.ctx, whoKey{}, u.who)
 	if u.r.IntN(3) == 0 { // it is cancelled, and has no deadline
 		ctx, cancel := context.WithCancelCause(ctx)
@@ -84,6 +88,11 @@ func (u *worker) patience() (context.Context, context.CancelFunc, time.Duration)
 	}
 	ctx, cancel := context.WithTimeout(ctx, d)
 	return ctx, cancel, d
+}
+
+// leaves reports whether the call's context ends while its reply is awaited, about: others of a Mux's batch go on without it.
+func (u *worker) leaves() bool {
+	return strings.HasSuffix(u.world().plan.mode, "mux") && u.r.IntN(6) == 0
 }
 
 // turn acquires, works, and releases.
@@ -181,7 +190,11 @@ func (u *worker) hold(h *held) {
 		return
 	}
 	var kept context.Context
-	for range u.r.IntN(5) {
+	steps := u.r.IntN(5)
+	if u.world().plan.mode == "cohort" && u.r.IntN(2) == 0 {
+		steps = 0 // or most ttls would be over
+	}
+	for range steps {
 		if u.i.dead.Load() {
 			return // it crashed, and never comes back
 		}
@@ -212,12 +225,23 @@ func (u *worker) hold(h *held) {
 		return
 	}
 	u.p.stand()
+	if kept == nil && u.r.IntN(8) == 0 || u.world().plan.mode == "cohort" && u.r.IntN(4) > 0 {
+		u.linger(h)
+	}
 	if kept == nil && u.r.IntN(20) == 0 {
 		u.note("forgets %s", h.key)
 		u.world().check.abandon(h.holder)
 		return
 	}
 	u.release(h)
+}
+
+// linger waits until about the Deadline, mostly a little less: a cohort has to extend the lock for the next, or may not pass it on.
+func (u *worker) linger(h *held) {
+	d := time.Until(h.k.Deadline()) + between(u.r, -h.ttl/3, h.ttl/50)
+	if d > 0 && d < 2*u.world().plan.pace {
+		u.sleep(d)
+	}
 }
 
 // many takes several locks at once, and keeps them alive: they are renewed together.
@@ -251,8 +275,12 @@ func (u *worker) verify(h *held) {
 // during is the context of a call in the middle: one without end, or one that has ended, or will soon.
 func (u *worker) during() context.Context {
 	ctx := context.WithValue(context.Background(), whoKey{}, u.who)
-	if u.r.IntN(10) == 0 {
-		ctx, cancel := context.WithTimeout(ctx, u.while(0.2))
+	d, ends := u.while(0.2), u.r.IntN(10) == 0
+	if u.leaves() {
+		d, ends = between(u.r, 50*time.Microsecond, 2*time.Millisecond), true
+	}
+	if ends {
+		ctx, cancel := context.WithTimeout(ctx, d)
 		context.AfterFunc(ctx, cancel)
 		return ctx
 	}
