@@ -7,7 +7,10 @@ import (
 	"testing"
 )
 
-var sameSeeds = flag.Int("same", 1, "how many seeds of each mode TestASeedIsAWorld runs")
+var (
+	sameSeeds = flag.Int("same", 1, "how many seeds of each mode TestASeedIsAWorld runs")
+	sameAgain = flag.Int("again", 4, "how often it runs each again")
+)
 
 // TestASeedIsAWorld runs each seed again: the server's log is the same, to the nanosecond.
 //
@@ -23,7 +26,7 @@ func TestASeedIsAWorld(t *testing.T) {
 			t.Run(fmt.Sprintf("mode=%s/seed=%d", mode, p.seed), func(t *testing.T) {
 				t.Parallel()
 				first := run(t, p)
-				for range 4 {
+				for range *sameAgain {
 					again := run(t, p)
 					if again.sum != first.sum && !raceEnabled || fmt.Sprint(again.violations) != fmt.Sprint(first.violations) {
 						t.Errorf("the logs are %s, of %d commands, and %s, of %d", first.sum, first.commands, again.sum, again.commands)
