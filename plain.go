@@ -119,9 +119,9 @@ func (x *waitingCall) Try(ctx context.Context, h *crowd.Holder, most time.Durati
 
 func (x *waitingCall) Uncertain() bool { return x.lostTry != nil }
 
-func (x *waitingCall) Won() (held error, holder string, until time.Time) {
+func (x *waitingCall) Won() (holder string, until time.Time, held error) {
 	holder = holderOf(x.token)
-	return &HeldError{Key: x.key, Holder: holder, TTL: x.ttl}, holder, x.acquired.Add(x.ttl)
+	return holder, x.acquired.Add(x.ttl), &HeldError{Key: x.key, Holder: holder, TTL: x.ttl}
 }
 
 // Final: where the lock of an earlier try, whose reply was lost, expired before it was found, it is not: that says nothing of how

@@ -110,12 +110,6 @@ var ownCode = [...]uintptr{
 	reflect.ValueOf(ownTries(0, nil)).Pointer(),
 }
 
-// The pauses of internal/wait, by the names that this package has for them.
-const (
-	renewPause = wait.First
-	renewMost  = wait.Most
-)
-
 var (
 	pauseAfter = wait.Pause
 	wake       = wait.Wake

@@ -565,7 +565,7 @@ func (c *crowd) answer(call Call, h *Holder, err error) answer {
 	switch {
 	case err == nil:
 		var a answer
-		a.err, a.holder, a.until = call.Won()
+		a.holder, a.until, a.err = call.Won()
 		return a
 	case errors.Is(err, fault.Held):
 		return answer{err: err, holder: h.Name, until: h.Until}

@@ -32,7 +32,7 @@ type Call interface {
 	// Uncertain reports whether its own token may be in the key: then it takes no answer of others.
 	Uncertain() bool
 	// Won is what others are told of a call that has got the lock.
-	Won() (held error, holder string, until time.Time)
+	Won() (holder string, until time.Time, held error)
 }
 
 // A Holder is what a waiting call knows of the lock's holder.

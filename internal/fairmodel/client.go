@@ -471,12 +471,3 @@ func (m *machine) loseMessage(i int) {
 		m.kExcused = true
 	}
 }
-
-// names: it asks for tok as a token that waits.
-func (c *command) names(t token) bool {
-	switch c.verb {
-	case verbTry, verbEnter, verbPoke:
-		return c.tok == t
-	}
-	return false
-}

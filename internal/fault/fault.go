@@ -8,6 +8,8 @@ import (
 	"fmt"
 )
 
+//lint:file-ignore ST1012 outside they read as fault.Held, as the root package has them as ErrHeld
+
 // The sentinels of the root package.
 var (
 	Held        = errors.New("redigolock: held by another token")
