@@ -18,17 +18,17 @@ func TestAcquireGetsTheLockWhenItIsReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		waiting := make(chan int, 1000)
-		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+		r.Locker.Retry = func(attempt int, _ time.Duration) time.Duration {
 			waiting <- attempt
 			return time.Millisecond
 		}
-		holder := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		got := inBackground(func() *redigolock.Lock { return r.must(r.locker.Acquire(bg, "key", time.Minute)) })
+		holder := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+		got := inBackground(func() *redigolock.Lock { return r.Must(r.Locker.Acquire(bg, "key", time.Minute)) })
 		receive(t, "the waiter waits", waiting)
-		r.ok(holder.Release(bg))
+		r.OK(holder.Release(bg))
 		k := receive(t, "the waiter gets it", got)
-		if r.get("key") != k.Token() || k.Token() == holder.Token() {
-			t.Errorf("the key holds %q", r.get("key"))
+		if r.Get("key") != k.Token() || k.Token() == holder.Token() {
+			t.Errorf("the key holds %q", r.Get("key"))
 		}
 	})
 }
@@ -42,7 +42,7 @@ func TestAcquireHandsOverBetweenGoroutines(t *testing.T) {
 		for range workers {
 			go func() {
 				for range cycles {
-					err := r.locker.Do(bg, "key", 10*time.Second, func(context.Context, *redigolock.Lock) error {
+					err := r.Locker.Do(bg, "key", 10*time.Second, func(context.Context, *redigolock.Lock) error {
 						if inside.Add(1) != 1 {
 							t.Error("two holders")
 						}
@@ -59,7 +59,7 @@ func TestAcquireHandsOverBetweenGoroutines(t *testing.T) {
 			}()
 		}
 		for range workers {
-			r.ok(<-done)
+			r.OK(<-done)
 		}
 		if total.Load() != workers*cycles {
 			t.Errorf("%d of %d cycles", total.Load(), workers*cycles)
@@ -70,8 +70,8 @@ func TestAcquireHandsOverBetweenGoroutines(t *testing.T) {
 func TestAcquireWaitsOutAnExpiringHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.do("SET", "key", "of a process that died", "PX", 100)
-		r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
+		r.Do("SET", "key", "of a process that died", "PX", 100)
+		r.Must(r.Locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
 	})
 }
 
@@ -82,20 +82,20 @@ func TestAcquireTriesAgainWhatTheServerCannotDoNow(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
 			for _, word := range passing {
-				r.locker.AcquireWith = a.with
-				before := len(r.sent(a.verb))
+				r.Locker.AcquireWith = a.With
+				before := len(r.Sent(a.Verb))
 				refuse := redistest.Reply("-" + word + " not now\r\n")
-				r.plan(map[string][]redistest.Action{a.verb: {refuse, refuse}, "get": {refuse, refuse}})
-				k, err := r.locker.Acquire(endsIn(t, 10*time.Second), word, time.Minute)
+				r.Plan(map[string][]redistest.Action{a.Verb: {refuse, refuse}, "get": {refuse, refuse}})
+				k, err := r.Locker.Acquire(endsIn(t, 10*time.Second), word, time.Minute)
 				if err != nil {
-					t.Errorf("%s, %s: %v", a.name, word, err)
+					t.Errorf("%s, %s: %v", a.Name, word, err)
 					continue
 				}
-				if n := len(r.sent(a.verb)) - before; n != 3 {
-					t.Errorf("%s, %s: %d tries", a.name, word, n)
+				if n := len(r.Sent(a.Verb)) - before; n != 3 {
+					t.Errorf("%s, %s: %d tries", a.Name, word, n)
 				}
-				if k.Token() != r.get(word) {
-					t.Errorf("%s, %s: the key holds %q", a.name, word, r.get(word))
+				if k.Token() != r.Get(word) {
+					t.Errorf("%s, %s: the key holds %q", a.Name, word, r.Get(word))
 				}
 			}
 		})
@@ -105,15 +105,15 @@ func TestAcquireTriesAgainWhatTheServerCannotDoNow(t *testing.T) {
 func TestAcquireOfARefusingServerEndsWithItsContextAndTheReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.proxy.Rule(func(redistest.Request) redistest.Action { return redistest.Reply("-LOADING not now\r\n") })
+		r.Proxy.Rule(func(redistest.Request) redistest.Action { return redistest.Reply("-LOADING not now\r\n") })
 		ctx, cancel := context.WithCancel(bg)
-		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+		r.Locker.Retry = func(attempt int, _ time.Duration) time.Duration {
 			if attempt == 3 {
 				cancel()
 			}
 			return time.Millisecond
 		}
-		_, err := r.locker.Acquire(ctx, "key", time.Minute)
+		_, err := r.Locker.Acquire(ctx, "key", time.Minute)
 		wants(t, err, context.Canceled, redis.Error("LOADING not now"))
 		wantsNot(t, err, redigolock.ErrHeld, redigolock.ErrUnknown)
 	})
@@ -124,15 +124,15 @@ func TestAcquireEndsAtOnceWhenRefusedForGood(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
 			for _, text := range []string{"NOAUTH x", "WRONGPASS x", "NOPERM x", "OOM x", "ERR unknown command 'SET'"} {
-				r.locker.AcquireWith = a.with
-				before := len(r.sent(a.verb))
+				r.Locker.AcquireWith = a.With
+				before := len(r.Sent(a.Verb))
 				refuse := redistest.Reply("-" + text + "\r\n")
-				r.proxy.Rule(func(redistest.Request) redistest.Action { return refuse })
-				_, err := r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute)
+				r.Proxy.Rule(func(redistest.Request) redistest.Action { return refuse })
+				_, err := r.Locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute)
 				wants(t, err, redis.Error(text))
 				wantsNot(t, err, redigolock.ErrUnknown, redigolock.ErrHeld, context.DeadlineExceeded)
-				if n := len(r.sent(a.verb)) - before; n != 1 {
-					t.Errorf("%s, %s: %d tries", a.name, text, n)
+				if n := len(r.Sent(a.Verb)) - before; n != 1 {
+					t.Errorf("%s, %s: %d tries", a.Name, text, n)
 				}
 			}
 		})
@@ -142,27 +142,27 @@ func TestAcquireEndsAtOnceWhenRefusedForGood(t *testing.T) {
 func TestAcquireWaitsForAServerThatIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.proxy.Refuse(true)
-		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
-			r.proxy.Refuse(attempt < 5)
+		r.Proxy.Refuse(true)
+		r.Locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+			r.Proxy.Refuse(attempt < 5)
 			return time.Millisecond
 		}
-		r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
+		r.Must(r.Locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
 	})
 }
 
 func TestAcquireOfADeadServerEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.Pool = r.server.Pool()
-		r.server.Kill()
+		r.Locker.Pool = r.Server.Pool()
+		r.Server.Kill()
 		cause := errors.New("enough")
 		ctx, cancel := context.WithTimeoutCause(bg, 100*time.Millisecond, cause)
 		defer cancel()
-		_, err := r.locker.Acquire(ctx, "key", time.Minute)
+		_, err := r.Locker.Acquire(ctx, "key", time.Minute)
 		wants(t, err, context.DeadlineExceeded, cause)
 		wantsNot(t, err, redigolock.ErrHeld, redigolock.ErrUnknown) // nothing was sent
-		_, err = r.locker.TryAcquire(bg, "key", time.Minute)
+		_, err = r.Locker.TryAcquire(bg, "key", time.Minute)
 		if err == nil || errors.Is(err, redigolock.ErrUnknown) {
 			t.Errorf("a refused connection is %v", err)
 		}
@@ -173,21 +173,21 @@ func TestWaitThatEndsWithItsContextIsErrHeldAndTheCause(t *testing.T) {
 	for _, a := range acquireWays {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
-			r.locker.AcquireWith = a.with
-			r.do("SET", "key", "another's", "PX", 60000)
+			r.Locker.AcquireWith = a.With
+			r.Do("SET", "key", "another's", "PX", 60000)
 			cause := errors.New("the cause")
 			ctx, cancel := context.WithCancelCause(bg)
-			r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+			r.Locker.Retry = func(attempt int, _ time.Duration) time.Duration {
 				if attempt == 2 {
 					cancel(cause)
 				}
 				return time.Millisecond
 			}
-			_, err := r.locker.Acquire(ctx, "key", time.Minute)
+			_, err := r.Locker.Acquire(ctx, "key", time.Minute)
 			wants(t, err, redigolock.ErrHeld, cause, context.Canceled)
 			wantsNot(t, err, redigolock.ErrUnknown)
-			if r.get("key") != "another's" {
-				t.Errorf("%s touched another's lock", a.name)
+			if r.Get("key") != "another's" {
+				t.Errorf("%s touched another's lock", a.Name)
 			}
 		})
 	}
@@ -203,19 +203,19 @@ func TestWaitThatEndsDuringATryIsErrHeldToo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				pool := r.proxy.Pool()
+				pool := r.Proxy.Pool()
 				pool.MaxActive, pool.Wait = 1, true
-				r.locker.Pool, r.locker.AcquireWith = pool, with
-				r.do("SET", "key", "another's", "PX", 60000)
+				r.Locker.Pool, r.Locker.AcquireWith = pool, with
+				r.Do("SET", "key", "another's", "PX", 60000)
 				ctx, cancel := context.WithCancel(bg)
-				r.locker.Retry = func(int, time.Duration) time.Duration {
+				r.Locker.Retry = func(int, time.Duration) time.Duration {
 					busy := pool.Get()
-					r.ok(busy.Err())
+					r.OK(busy.Err())
 					t.Cleanup(func() { busy.Close() })
 					return 0
 				}
 				ended := inBackground(func() error {
-					_, err := r.locker.Acquire(ctx, "key", time.Minute)
+					_, err := r.Locker.Acquire(ctx, "key", time.Minute)
 					return err
 				})
 				eventually(t, "the second try waits for the pool", func() bool { return running(").waitVacantConn(") })
@@ -231,19 +231,19 @@ func TestContextThatEndsBetweenTwoTriesSendsNothingMore(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
 			var calls atomic.Int64
-			r.locker.AcquireWith = func(_ context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+			r.Locker.AcquireWith = func(_ context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 				calls.Add(1)
 				return plainSetNX(bg, c, key, token, ttl)
 			}
 			var other *redigolock.Lock
 			ctx, cancel := context.WithCancel(bg)
-			r.locker.Retry = func(int, time.Duration) time.Duration {
-				r.ok(other.Release(bg))
+			r.Locker.Retry = func(int, time.Duration) time.Duration {
+				r.OK(other.Release(bg))
 				cancel()
 				return 0
 			}
-			other = r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-			_, err := r.locker.Acquire(ctx, "key", time.Minute)
+			other = r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+			_, err := r.Locker.Acquire(ctx, "key", time.Minute)
 			wants(t, err, context.Canceled, redigolock.ErrHeld)
 			if n := calls.Load(); n != 2 {
 				t.Fatalf("a try began after the context had ended")
@@ -255,18 +255,18 @@ func TestContextThatEndsBetweenTwoTriesSendsNothingMore(t *testing.T) {
 func TestContextThatEndsWhileWaitingForThePool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		pool := r.proxy.Pool()
+		pool := r.Proxy.Pool()
 		pool.MaxActive, pool.Wait = 1, true
-		r.locker.Pool = pool
+		r.Locker.Pool = pool
 		busy := pool.Get()
 		defer busy.Close()
 		cause := errors.New("the cause")
 		for name, acquire := range map[string]func(context.Context) (*redigolock.Lock, error){
 			"try": func(ctx context.Context) (*redigolock.Lock, error) {
-				return r.locker.TryAcquire(ctx, "key", time.Minute)
+				return r.Locker.TryAcquire(ctx, "key", time.Minute)
 			},
 			"acquire": func(ctx context.Context) (*redigolock.Lock, error) {
-				return r.locker.Acquire(ctx, "key", time.Minute)
+				return r.Locker.Acquire(ctx, "key", time.Minute)
 			},
 		} {
 			ctx, cancel := context.WithCancelCause(bg)
@@ -286,14 +286,14 @@ func TestContextThatEndsWhileWaitingForThePool(t *testing.T) {
 func TestOpTimeoutBoundsTheWaitForThePool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		pool := r.proxy.Pool()
+		pool := r.Proxy.Pool()
 		pool.MaxActive, pool.Wait = 1, true
-		r.locker.Pool, r.locker.OpTimeout = pool, 100*time.Millisecond
+		r.Locker.Pool, r.Locker.OpTimeout = pool, 100*time.Millisecond
 		busy := pool.Get()
 		defer busy.Close()
 		for _, ctx := range []context.Context{bg, endsIn(t, time.Minute)} {
 			start := time.Now()
-			_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
+			_, err := r.Locker.TryAcquire(ctx, "key", time.Minute)
 			if err == nil || time.Since(start) > 5*time.Second {
 				t.Errorf("%v after %v", err, time.Since(start))
 			}
@@ -310,23 +310,23 @@ func TestOpTimeoutBoundsAHungServer(t *testing.T) {
 				if ends {
 					ctx = endsIn(t, time.Minute)
 				}
-				r.locker.AcquireWith = a.with
-				k := r.must(r.locker.TryAcquire(ctx, "warm", time.Minute))
-				r.ok(k.Release(ctx))
-				r.locker.OpTimeout = 100 * time.Millisecond
-				r.server.Pause()
+				r.Locker.AcquireWith = a.With
+				k := r.Must(r.Locker.TryAcquire(ctx, "warm", time.Minute))
+				r.OK(k.Release(ctx))
+				r.Locker.OpTimeout = 100 * time.Millisecond
+				r.Server.Pause()
 				var took time.Duration
-				err := untilSent(func() int { return len(r.sent(a.verb)) }, func() error {
+				err := untilSent(func() int { return len(r.Sent(a.Verb)) }, func() error {
 					start := time.Now()
-					_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
+					_, err := r.Locker.TryAcquire(ctx, "key", time.Minute)
 					took = max(took, time.Since(start))
 					return err
 				})
-				r.server.Resume()
+				r.Server.Resume()
 				wants(t, err, redigolock.ErrUnknown)
 				wantsNot(t, err, context.DeadlineExceeded, context.Canceled)
 				if took > 5*time.Second {
-					t.Errorf("%s: %v", a.name, took)
+					t.Errorf("%s: %v", a.Name, took)
 				}
 			})
 		}
@@ -336,7 +336,7 @@ func TestOpTimeoutBoundsAHungServer(t *testing.T) {
 func TestAcquireThroughADialThatHangsWithoutContextEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		dialer := newHangingDialer(t, r.server.Dial)
+		dialer := newHangingDialer(t, r.Server.Dial)
 		dialer.hang()
 		l := &redigolock.Locker{Pool: dialer.pool()}
 		ended := inBackground(func() error {
@@ -352,22 +352,22 @@ func TestAcquireThroughADialThatHangsWithoutContextEndsInTime(t *testing.T) {
 // redsync on redigo drops ctx after Get: a ctx of 100 ms blocked for 2 s and returned success.
 func TestCancelledContextDoesNotBlockLikeRedsync(t *testing.T) {
 	for _, a := range acquireWays[:4] { // plain c.Do of a user's own knows no context: it is bounded by OpTimeout
-		t.Run(a.name, func(t *testing.T) {
+		t.Run(a.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				r.locker.AcquireWith, r.locker.OpTimeout = a.with, 9*time.Second
-				k := r.must(r.locker.TryAcquire(bg, "warm", time.Minute))
-				r.ok(k.Release(bg))
-				r.server.Pause()
+				r.Locker.AcquireWith, r.Locker.OpTimeout = a.With, 9*time.Second
+				k := r.Must(r.Locker.TryAcquire(bg, "warm", time.Minute))
+				r.OK(k.Release(bg))
+				r.Server.Pause()
 				start := time.Now()
-				_, err := r.locker.TryAcquire(endsIn(t, shortOp), "key", time.Minute)
+				_, err := r.Locker.TryAcquire(endsIn(t, shortOp), "key", time.Minute)
 				took := time.Since(start)
-				r.server.Resume()
+				r.Server.Resume()
 				wants(t, err, redigolock.ErrUnknown, context.DeadlineExceeded)
 				if took > 4*time.Second {
 					t.Errorf("a context of %v blocked for %v", shortOp, took)
 				}
-				eventually(t, "the key is cleaned up", func() bool { return r.get("key") == "" })
+				eventually(t, "the key is cleaned up", func() bool { return r.Get("key") == "" })
 			})
 		})
 	}

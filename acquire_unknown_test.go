@@ -26,11 +26,11 @@ var losses = []struct {
 func everyLoss(t *testing.T, f func(t *testing.T, r *rig, verb string, loss redistest.Action)) {
 	for _, a := range acquireWays {
 		for _, x := range losses {
-			t.Run(a.name+"/"+x.name, func(t *testing.T) {
+			t.Run(a.Name+"/"+x.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := newSimRig(t)
-					r.locker.AcquireWith, r.locker.OpTimeout = a.with, shortOp
-					f(t, r, a.verb, x.action)
+					r.Locker.AcquireWith, r.Locker.OpTimeout = a.With, shortOp
+					f(t, r, a.Verb, x.action)
 				})
 			})
 		}
@@ -39,18 +39,18 @@ func everyLoss(t *testing.T, f func(t *testing.T, r *rig, verb string, loss redi
 
 func TestOneTokenServesAWholeAcquire(t *testing.T) {
 	everyLoss(t, func(t *testing.T, r *rig, verb string, loss redistest.Action) {
-		r.plan(map[string][]redistest.Action{verb: {loss, loss, redistest.Reply("-LOADING wait\r\n")}})
-		k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
-		for _, q := range r.sent(verb) {
+		r.Plan(map[string][]redistest.Action{verb: {loss, loss, redistest.Reply("-LOADING wait\r\n")}})
+		k := r.Must(r.Locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
+		for _, q := range r.Sent(verb) {
 			if token := q.Args[tokenAt(verb)]; token != k.Token() {
 				t.Errorf("a try used the token %q, the handle has %q", token, k.Token())
 			}
 		}
-		if n := len(r.sent(verb)); n < 3 {
+		if n := len(r.Sent(verb)); n < 3 {
 			t.Errorf("%d tries, the first two were lost", n)
 		}
-		if r.get("key") != k.Token() {
-			t.Errorf("the key holds %q", r.get("key"))
+		if r.Get("key") != k.Token() {
+			t.Errorf("the key holds %q", r.Get("key"))
 		}
 	})
 }
@@ -66,20 +66,20 @@ func tokenAt(verb string) int {
 // The clock moves by 10 s whenever a request arrives, so that each send has a time of its own.
 func TestAdoptedTokenCountsFromAnExtendNeverFromTheLastTry(t *testing.T) {
 	everyLoss(t, func(t *testing.T, r *rig, verb string, loss redistest.Action) {
-		c := stopClock(r.locker)
-		first := c.now()
+		c := stopClock(r.Locker)
+		first := c.Now()
 		var extended time.Time
-		r.rule(func(v string, n int) redistest.Action {
-			defer c.add(10 * time.Second)
+		r.Rule(func(v string, n int) redistest.Action {
+			defer c.Add(10 * time.Second)
 			switch {
 			case v == verb && n == 1:
 				return loss
 			case v == "extend":
-				extended = c.now()
+				extended = c.Now()
 			}
 			return redistest.Pass()
 		})
-		k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", 5*time.Minute))
+		k := r.Must(r.Locker.Acquire(endsIn(t, 10*time.Second), "key", 5*time.Minute))
 		safe := first
 		if !extended.IsZero() {
 			safe = extended
@@ -96,13 +96,13 @@ func TestAdoptedTokenCountsFromAnExtendNeverFromTheLastTry(t *testing.T) {
 // The same in real time, judged by what the server has left.
 func TestAdoptedTokenIsValidNoLongerThanTheServersTTL(t *testing.T) {
 	for _, a := range acquireWays {
-		t.Run(a.name, func(t *testing.T) {
+		t.Run(a.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				r.locker.AcquireWith = a.with
-				r.locker.Retry = func(int, time.Duration) time.Duration { return 500 * time.Millisecond }
-				r.plan(map[string][]redistest.Action{a.verb: {redistest.Drop()}})
-				k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", 10*time.Second))
+				r.Locker.AcquireWith = a.With
+				r.Locker.Retry = func(int, time.Duration) time.Duration { return 500 * time.Millisecond }
+				r.Plan(map[string][]redistest.Action{a.Verb: {redistest.Drop()}})
+				k := r.Must(r.Locker.Acquire(endsIn(t, 10*time.Second), "key", 10*time.Second))
 				if over := r.afterTheKeysEnd(k); over > 0 {
 					t.Errorf("Deadline is %v after the key's end", over)
 				}
@@ -113,8 +113,8 @@ func TestAdoptedTokenIsValidNoLongerThanTheServersTTL(t *testing.T) {
 
 // afterTheKeysEnd is how much later Deadline is than the server's end of the lock.
 func (r *rig) afterTheKeysEnd(k *redigolock.Lock) time.Duration {
-	r.t.Helper()
-	left := r.pttl(k.Key()) // first: what passes until the clock is read counts for the server
+	r.T.Helper()
+	left := r.PTTL(k.Key()) // first: what passes until the clock is read counts for the server
 	return k.Deadline().Sub(time.Now().Add(left))
 }
 
@@ -123,25 +123,25 @@ func TestTokenThatWasSetButNotReadBackIsAdoptedSafely(t *testing.T) {
 	for _, word := range []string{"BUSY", "LOADING", "MASTERDOWN"} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
-			c := stopClock(r.locker)
-			start := c.now()
+			c := stopClock(r.Locker)
+			start := c.Now()
 			var extended time.Time
-			r.rule(func(v string, n int) redistest.Action {
+			r.Rule(func(v string, n int) redistest.Action {
 				switch {
 				case v == "get" && n == 1:
 					return redistest.Reply("-" + word + " not now\r\n")
 				case v == "set" && n == 2:
-					c.add(20 * time.Second)
+					c.Add(20 * time.Second)
 				case v == "extend":
-					extended = c.now()
+					extended = c.Now()
 				}
 				return redistest.Pass()
 			})
-			r.locker.Retry = func(int, time.Duration) time.Duration {
-				c.add(20 * time.Second)
+			r.Locker.Retry = func(int, time.Duration) time.Duration {
+				c.Add(20 * time.Second)
 				return 0
 			}
-			k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
+			k := r.Must(r.Locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
 			safe := start
 			if !extended.IsZero() {
 				safe = extended
@@ -149,7 +149,7 @@ func TestTokenThatWasSetButNotReadBackIsAdoptedSafely(t *testing.T) {
 			if late := k.Deadline().Sub(safe.Add(validFor(time.Minute))); late > 0 {
 				t.Errorf("%s: Deadline is %v later than what is known", word, late)
 			}
-			r.ok(k.Release(bg))
+			r.OK(k.Release(bg))
 		})
 	}
 }
@@ -157,21 +157,21 @@ func TestTokenThatWasSetButNotReadBackIsAdoptedSafely(t *testing.T) {
 func TestTokenThatWasSetButCannotBeReadBackIsCleanedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.rule(func(v string, n int) redistest.Action {
+		r.Rule(func(v string, n int) redistest.Action {
 			if v == "get" {
 				return redistest.Reply("-NOPERM no\r\n")
 			}
 			return redistest.Pass()
 		})
-		r.locker.Retry = func(int, time.Duration) time.Duration {
+		r.Locker.Retry = func(int, time.Duration) time.Duration {
 			t.Error("NOPERM was tried again")
 			return -1
 		}
-		k, err := r.locker.Acquire(bg, "key", time.Minute)
+		k, err := r.Locker.Acquire(bg, "key", time.Minute)
 		if k != nil || err == nil {
 			t.Errorf("lock %v, error %v", k, err)
 		}
-		eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+		eventually(t, "the key is removed", func() bool { return r.Get("key") == "" })
 	})
 }
 
@@ -180,20 +180,20 @@ func TestTryAcquireAsksOnceMoreOnAnotherConnection(t *testing.T) {
 		for _, loss := range []redistest.Action{redistest.Drop(), redistest.Truncate(1), redistest.Cut()} {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				r.locker.AcquireWith, r.locker.OpTimeout = a.with, time.Second
-				r.plan(map[string][]redistest.Action{a.verb: {loss}})
-				k, err := r.locker.TryAcquire(bg, "key", time.Minute)
+				r.Locker.AcquireWith, r.Locker.OpTimeout = a.With, time.Second
+				r.Plan(map[string][]redistest.Action{a.Verb: {loss}})
+				k, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 				if err != nil {
-					t.Errorf("%s: %v", a.name, err)
+					t.Errorf("%s: %v", a.Name, err)
 					return
 				}
-				if tries := r.sent(a.verb); len(tries) != 2 || tries[0].Conn == tries[1].Conn {
-					t.Errorf("%s: tries %v", a.name, tries)
+				if tries := r.Sent(a.Verb); len(tries) != 2 || tries[0].Conn == tries[1].Conn {
+					t.Errorf("%s: tries %v", a.Name, tries)
 				}
 				if over := r.afterTheKeysEnd(k); over > 0 {
-					t.Errorf("%s: Deadline is %v after the key's end", a.name, over)
+					t.Errorf("%s: Deadline is %v after the key's end", a.Name, over)
 				}
-				r.ok(k.Release(bg))
+				r.OK(k.Release(bg))
 			})
 		}
 	}
@@ -201,22 +201,22 @@ func TestTryAcquireAsksOnceMoreOnAnotherConnection(t *testing.T) {
 
 func TestTryAcquireThatCannotTellIsErrUnknownNeverSuccess(t *testing.T) {
 	everyLoss(t, func(t *testing.T, r *rig, verb string, loss redistest.Action) {
-		r.plan(map[string][]redistest.Action{verb: {loss, loss}, "extend": {loss}})
-		k, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		r.Plan(map[string][]redistest.Action{verb: {loss, loss}, "extend": {loss}})
+		k, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 		wants(t, err, redigolock.ErrUnknown)
 		wantsNot(t, err, context.DeadlineExceeded, redigolock.ErrHeld)
 		if k != nil {
 			t.Error("an ambiguous outcome gave a handle")
 		}
-		eventually(t, "the key is cleaned up", func() bool { return r.get("key") == "" })
+		eventually(t, "the key is cleaned up", func() bool { return r.Get("key") == "" })
 	})
 }
 
 func TestTryAcquireWhoseSetWasNotCarriedOutIsErrUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.plan(map[string][]redistest.Action{"set": {redistest.Cut(), redistest.Cut()}})
-		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		r.Plan(map[string][]redistest.Action{"set": {redistest.Cut(), redistest.Cut()}})
+		_, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 		wants(t, err, redigolock.ErrUnknown) // "not there" proves nothing: it may still be on its way
 	})
 }
@@ -226,7 +226,7 @@ func TestContextThatEndsWhileItAsksOnceMoreIsInTheError(t *testing.T) {
 		r := newSimRig(t)
 		cause := errors.New("the cause")
 		ctx, cancel := context.WithCancelCause(bg)
-		r.rule(func(verb string, n int) redistest.Action {
+		r.Rule(func(verb string, n int) redistest.Action {
 			switch {
 			case verb == "set" && n == 1:
 				return redistest.Drop()
@@ -236,7 +236,7 @@ func TestContextThatEndsWhileItAsksOnceMoreIsInTheError(t *testing.T) {
 			}
 			return redistest.Pass()
 		})
-		_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
+		_, err := r.Locker.TryAcquire(ctx, "key", time.Minute)
 		wants(t, err, redigolock.ErrUnknown, context.Canceled, cause)
 	})
 }
@@ -244,17 +244,17 @@ func TestContextThatEndsWhileItAsksOnceMoreIsInTheError(t *testing.T) {
 func TestContextThatEndsDuringAUsersOwnCommandIsInTheError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.AcquireWith, r.locker.OpTimeout = plainSetNX, shortOp
+		r.Locker.AcquireWith, r.Locker.OpTimeout = plainSetNX, shortOp
 		cause := errors.New("the cause")
 		ctx, cancel := context.WithCancelCause(bg)
-		r.rule(func(verb string, n int) redistest.Action {
+		r.Rule(func(verb string, n int) redistest.Action {
 			if verb == "set" {
 				cancel(cause)
 				return redistest.Swallow()
 			}
 			return redistest.Pass()
 		})
-		_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
+		_, err := r.Locker.TryAcquire(ctx, "key", time.Minute)
 		wants(t, err, redigolock.ErrUnknown, context.Canceled, cause)
 	})
 }
@@ -263,15 +263,15 @@ func TestDelayedReplyIsASuccess(t *testing.T) {
 	for _, a := range acquireWays {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
-			r.locker.AcquireWith = a.with
-			r.plan(map[string][]redistest.Action{a.verb: {redistest.Delay(100 * time.Millisecond)}})
+			r.Locker.AcquireWith = a.With
+			r.Plan(map[string][]redistest.Action{a.Verb: {redistest.Delay(100 * time.Millisecond)}})
 			start := time.Now()
-			k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-			if n := len(r.sent(a.verb)); n != 1 || len(r.sent("extend")) != 0 {
-				t.Errorf("%s: %d tries", a.name, n)
+			k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+			if n := len(r.Sent(a.Verb)); n != 1 || len(r.Sent("extend")) != 0 {
+				t.Errorf("%s: %d tries", a.Name, n)
 			}
 			if took := time.Since(start); took < 100*time.Millisecond || r.afterTheKeysEnd(k) > 0 {
-				t.Errorf("%s: Deadline is after the key's end, or it took only %v", a.name, took)
+				t.Errorf("%s: Deadline is after the key's end, or it took only %v", a.Name, took)
 			}
 		})
 	}
@@ -282,11 +282,11 @@ func TestAcquireDoesNotBlockItselfOnItsOwnTokenLikeNodeRedlock(t *testing.T) {
 	for _, a := range acquireWays {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
-			r.locker.AcquireWith = a.with
-			r.plan(map[string][]redistest.Action{a.verb: {redistest.Drop()}})
-			k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Hour))
-			if r.get("key") != k.Token() || len(r.sent(a.verb)) > 3 {
-				t.Errorf("%s: %d tries", a.name, len(r.sent(a.verb)))
+			r.Locker.AcquireWith = a.With
+			r.Plan(map[string][]redistest.Action{a.Verb: {redistest.Drop()}})
+			k := r.Must(r.Locker.Acquire(endsIn(t, 10*time.Second), "key", time.Hour))
+			if r.Get("key") != k.Token() || len(r.Sent(a.Verb)) > 3 {
+				t.Errorf("%s: %d tries", a.Name, len(r.Sent(a.Verb)))
 			}
 		})
 	}
@@ -297,13 +297,13 @@ func TestAcquireThatLostAReplyAndThenFoundAnotherHolder(t *testing.T) {
 		r := newSimRig(t)
 		ctx, cancel := context.WithCancel(bg)
 		defer cancel()
-		r.rule(func(verb string, n int) redistest.Action {
+		r.Rule(func(verb string, n int) redistest.Action {
 			if verb != "set" {
 				return redistest.Pass()
 			}
 			switch n {
 			case 1:
-				r.do("SET", "key", "another's", "PX", 60000)
+				r.Do("SET", "key", "another's", "PX", 60000)
 				return redistest.Cut()
 			case 3:
 				cancel()
@@ -311,9 +311,9 @@ func TestAcquireThatLostAReplyAndThenFoundAnotherHolder(t *testing.T) {
 			}
 			return redistest.Pass()
 		})
-		_, err := r.locker.Acquire(ctx, "key", time.Minute)
+		_, err := r.Locker.Acquire(ctx, "key", time.Minute)
 		wants(t, err, redigolock.ErrHeld, redigolock.ErrUnknown, context.Canceled)
-		if r.get("key") != "another's" {
+		if r.Get("key") != "another's" {
 			t.Error("another's lock was touched")
 		}
 	})
@@ -322,17 +322,17 @@ func TestAcquireThatLostAReplyAndThenFoundAnotherHolder(t *testing.T) {
 func TestAdoptedLockThatIsGoneWhenRenewedIsNoLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.rule(func(verb string, n int) redistest.Action {
+		r.Rule(func(verb string, n int) redistest.Action {
 			switch {
 			case verb == "set" && n == 1:
 				return redistest.Drop()
 			case verb == "extend":
-				r.do("DEL", "key")
+				r.Do("DEL", "key")
 			}
 			return redistest.Pass()
 		})
-		k, err := r.locker.Acquire(endsIn(t, 5*time.Second), "key", time.Minute)
-		if err == nil && r.get("key") != k.Token() {
+		k, err := r.Locker.Acquire(endsIn(t, 5*time.Second), "key", time.Minute)
+		if err == nil && r.Get("key") != k.Token() {
 			t.Error("a lock that is gone was given")
 		}
 		if err != nil {

@@ -294,9 +294,9 @@ func TestOnlySiblingsLookLikeOne(t *testing.T) {
 func TestALockMustNotHaveTheKeyOfASibling(t *testing.T) {
 	r := newSimRig(t)
 	for _, key := range []string{"{order}:redigolock-fence", "order:{17}:redigolock-q1-t"} {
-		_, err := r.locker.TryAcquire(bg, key, minute)
+		_, err := r.Locker.TryAcquire(bg, key, minute)
 		wants(t, err, redigolock.ErrInvalid)
-		wants(t, redigolock.SetNX(bg, r.locker.Pool.Get(), key, "tok", minute), redigolock.ErrInvalid)
+		wants(t, redigolock.SetNX(bg, r.Locker.Pool.Get(), key, "tok", minute), redigolock.ErrInvalid)
 	}
 }
 

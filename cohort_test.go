@@ -12,22 +12,22 @@ import (
 // newCohortRig is a rig in a bubble, whose Locker hands its locks on.
 func newCohortRig(t *testing.T, passes int, slice time.Duration) *fairRig {
 	r := newSimFairRig(t)
-	r.locker.Cohort = redigolock.Cohort{Passes: passes, Slice: slice}
+	r.Locker.Cohort = redigolock.Cohort{Passes: passes, Slice: slice}
 	return r
 }
 
 // local queues a waiter of the rig's own Locker.
 func (r *fairRig) local(ttl time.Duration) <-chan acquired {
-	r.t.Helper()
-	n := redigolock.LocalWaiters(r.locker, r.key)
-	ch := waits(bg, r.locker, r.key, ttl)
-	eventually(r.t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == n+1 })
+	r.T.Helper()
+	n := redigolock.LocalWaiters(r.Locker, r.key)
+	ch := waits(bg, r.Locker, r.key, ttl)
+	eventually(r.T, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == n+1 })
 	return ch
 }
 
 // scripts counts what the rig's Locker has sent but for pings and subscriptions.
 func (r *fairRig) scripts() (n int) {
-	for _, q := range r.proxy.Requests() {
+	for _, q := range r.Proxy.Requests() {
 		if q.Name == "EVALSHA" {
 			n++
 		}
@@ -39,10 +39,10 @@ func (r *fairRig) scripts() (n int) {
 func TestCohortPassesWithoutACommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, 3, time.Hour)
-		k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
 		waiter := r.local(fairTestTTL)
 		sent := r.scripts()
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		next := r.got("the next", waiter)
 		if n := r.scripts() - sent; n != 0 {
 			t.Errorf("%d scripts were sent", n)
@@ -58,7 +58,7 @@ func TestCohortPassesWithoutACommand(t *testing.T) {
 		}
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
 		r.valid(next)
-		r.ok(next.Release(bg))
+		r.OK(next.Release(bg))
 		r.gone()
 	})
 }
@@ -68,7 +68,7 @@ func TestCohortEndsAfterItsPasses(t *testing.T) {
 	const passes = 2
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, passes, time.Hour)
-		k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
 		other := waits(bg, r.other(), r.key, fairTestTTL)
 		r.queued(1)
 		var own []<-chan acquired
@@ -76,13 +76,13 @@ func TestCohortEndsAfterItsPasses(t *testing.T) {
 			own = append(own, r.local(fairTestTTL))
 		}
 		for i := range passes {
-			r.ok(k.Release(bg))
+			r.OK(k.Release(bg))
 			k = r.got("the next of the cohort", own[i])
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		k = r.got("the other Locker", other)
-		r.ok(k.Release(bg))
-		r.ok(r.got("the last of the cohort", own[passes]).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the last of the cohort", own[passes]).Release(bg))
 		r.gone()
 	})
 }
@@ -92,15 +92,15 @@ func TestCohortEndsAfterItsSlice(t *testing.T) {
 	for _, slice := range []time.Duration{0, 20 * time.Millisecond} { // 0: 5 ms
 		synctest.Test(t, func(t *testing.T) {
 			r := newCohortRig(t, 1000, slice)
-			k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+			k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
 			begin := time.Now()
 			other := waits(bg, r.other(), r.key, fairTestTTL)
 			r.queued(1)
 			own := r.local(fairTestTTL)
 			eventually(t, "the slice is over", func() bool { return time.Since(begin) > 25*time.Millisecond })
-			r.ok(k.Release(bg))
-			r.ok(r.got("the other Locker", other).Release(bg))
-			r.ok(r.got("the one of the cohort", own).Release(bg))
+			r.OK(k.Release(bg))
+			r.OK(r.got("the other Locker", other).Release(bg))
+			r.OK(r.got("the one of the cohort", own).Release(bg))
 			r.gone()
 		})
 	}
@@ -111,25 +111,25 @@ func TestCohortExtendsAShortLease(t *testing.T) {
 	const ttl = time.Minute
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, 10, 24*time.Hour)
-		c := stopClock(r.locker)
-		k := r.must(r.locker.Acquire(bg, r.key, ttl))
+		c := stopClock(r.Locker)
+		k := r.Must(r.Locker.Acquire(bg, r.key, ttl))
 		pass := func(ttl time.Duration) time.Duration {
 			waiter := r.local(ttl)
-			r.ok(k.Release(bg))
+			r.OK(k.Release(bg))
 			a := receive(t, "the next", waiter)
-			r.ok(a.err)
-			if k = a.k; r.get(r.key) != k.Token() {
+			r.OK(a.err)
+			if k = a.k; r.Get(r.key) != k.Token() {
 				t.Error("the server has another token")
 			}
-			return k.Deadline().Sub(c.now())
+			return k.Deadline().Sub(c.Now())
 		}
-		c.add(ttl * 7 / 10)
-		r.do("PEXPIRE", r.key, (ttl * 3 / 10).Milliseconds()) // less than a third is left
-		if left := pass(ttl); left != validFor(ttl) || r.pttl(r.key) < ttl/2 {
-			t.Errorf("%v is left, and %v at the server", left, r.pttl(r.key))
+		c.Add(ttl * 7 / 10)
+		r.Do("PEXPIRE", r.key, (ttl * 3 / 10).Milliseconds()) // less than a third is left
+		if left := pass(ttl); left != validFor(ttl) || r.PTTL(r.key) < ttl/2 {
+			t.Errorf("%v is left, and %v at the server", left, r.PTTL(r.key))
 		}
 		n := 0
-		for _, q := range r.sent("fairextend") {
+		for _, q := range r.Sent("fairextend") {
 			if q.Args[len(q.Args)-1] != "1" { // else the waiter asks whether it is held still, as the time that has passed wants it
 				n++
 			}
@@ -137,10 +137,10 @@ func TestCohortExtendsAShortLease(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%d extends were sent", n)
 		}
-		if left := pass(time.Hour); left != validFor(time.Hour) || r.pttl(r.key) < 50*time.Minute {
-			t.Errorf("with a longer ttl %v is left, and %v at the server", left, r.pttl(r.key))
+		if left := pass(time.Hour); left != validFor(time.Hour) || r.PTTL(r.key) < 50*time.Minute {
+			t.Errorf("with a longer ttl %v is left, and %v at the server", left, r.PTTL(r.key))
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }
@@ -151,19 +151,19 @@ func TestCohortReleaseHasOneOpTimeoutForWhatComesBefore(t *testing.T) {
 	const op, ttl = 100 * time.Millisecond, 2 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, 10, time.Hour)
-		r.locker.OpTimeout = op
-		k := r.must(r.locker.Acquire(bg, r.key, ttl))
+		r.Locker.OpTimeout = op
+		k := r.Must(r.Locker.Acquire(bg, r.key, ttl))
 		waiter := r.local(time.Minute)
 		hang := redistest.Swallow()
-		r.plan(map[string][]redistest.Action{"fairextend": {hang, hang, hang}, "rel": {hang, hang}})
+		r.Plan(map[string][]redistest.Action{"fairextend": {hang, hang, hang}, "rel": {hang, hang}})
 		k.KeepAlive(bg)
-		within(t, ttl, "it is renewed", func() bool { return len(r.sent("fairextend")) == 1 })
+		within(t, ttl, "it is renewed", func() bool { return len(r.Sent("fairextend")) == 1 })
 		time.Sleep(op / 4)
 		inTime(t, "Release", 3*op, func() { wants(t, k.Release(bg), redigolock.ErrUnknown) })
-		if n := len(r.sent("fairextend")); n < 2 {
+		if n := len(r.Sent("fairextend")); n < 2 {
 			t.Errorf("%d extends were sent, want one for the renewal, and one for the next holder at least", n)
 		}
-		r.ok(r.got("the next", waiter).Release(bg))
+		r.OK(r.got("the next", waiter).Release(bg))
 		r.gone()
 	})
 }
@@ -173,18 +173,18 @@ func TestCohortDoesNotPassALostLock(t *testing.T) {
 	const ttl = time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, 10, time.Hour)
-		k := r.must(r.locker.Acquire(bg, r.key, ttl))
+		k := r.Must(r.Locker.Acquire(bg, r.key, ttl))
 		waiter := r.local(fairTestTTL) // a third of its ttl is more than is left: the lease is extended first
-		r.do("DEL", r.key)
+		r.Do("DEL", r.key)
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
 		next := r.got("the next", waiter)
 		if next.Token() == k.Token() {
 			t.Error("a lock that was lost is passed on")
 		}
-		r.ok(next.Release(bg))
+		r.OK(next.Release(bg))
 
-		k = r.must(r.locker.Acquire(bg, r.key, ttl))
-		r.do("SET", r.key, "foreign", "PX", 2000)
+		k = r.Must(r.Locker.Acquire(bg, r.key, ttl))
+		r.Do("SET", r.key, "foreign", "PX", 2000)
 		waiter = r.local(fairTestTTL)
 		eventually(t, "Deadline has passed", func() bool { return time.Now().After(k.Deadline()) })
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
@@ -192,7 +192,7 @@ func TestCohortDoesNotPassALostLock(t *testing.T) {
 		if next.Token() == k.Token() {
 			t.Error("a lock that is over is passed on")
 		}
-		r.ok(next.Release(bg))
+		r.OK(next.Release(bg))
 		r.gone()
 	})
 }
@@ -201,17 +201,17 @@ func TestCohortDoesNotPassALostLock(t *testing.T) {
 func TestCohortDoesNotPassPastTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, 10, 24*time.Hour)
-		c := stopClock(r.locker)
-		k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
+		c := stopClock(r.Locker)
+		k := r.Must(r.Locker.Acquire(bg, r.key, time.Hour))
 		waiter := r.local(fairTestTTL)
-		c.add(time.Hour)
+		c.Add(time.Hour)
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
 		next := receive(t, "the next", waiter)
-		r.ok(next.err)
+		r.OK(next.err)
 		if next.k.Token() == k.Token() {
 			t.Error("it was passed on")
 		}
-		r.ok(next.k.Release(bg))
+		r.OK(next.k.Release(bg))
 	})
 }
 
@@ -222,10 +222,10 @@ func TestCohortFencesAndKeepsAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, 1000, time.Hour)
 		var last int64
-		k := r.must(r.locker.Acquire(bg, r.key, ttl))
+		k := r.Must(r.Locker.Acquire(bg, r.key, ttl))
 		for i := range 4 {
 			n, err := k.Fence(bg)
-			r.ok(err)
+			r.OK(err)
 			if n <= last {
 				t.Errorf("number %d after %d", n, last)
 			}
@@ -236,21 +236,21 @@ func TestCohortFencesAndKeepsAlive(t *testing.T) {
 				deadline := k.Deadline()
 				eventually(t, "it is renewed", func() bool { return k.Deadline().After(deadline.Add(ttl / 4)) })
 			}
-			r.ok(k.Release(bg))
+			r.OK(k.Release(bg))
 			receive(t, "the context ends", kept.Done())
 			if k = r.got("the next", waiter); k.Token() != token {
 				t.Error("it was not passed on")
 			}
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 	})
 }
 
 // Among Lockers with cohorts nobody starves, and no two hold the lock.
 func TestCohortContention(t *testing.T) {
 	r := newFairRig(t) // who hands on without a command takes no time in a bubble
-	r.locker.Cohort = redigolock.Cohort{Passes: 64, Slice: 5 * time.Millisecond}
-	r.cohort = r.locker.Cohort
+	r.Locker.Cohort = redigolock.Cohort{Passes: 64, Slice: 5 * time.Millisecond}
+	r.cohort = r.Locker.Cohort
 	r.contend(3, 24, 300*time.Millisecond)
 	r.gone()
 }

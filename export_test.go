@@ -39,26 +39,6 @@ var (
 	Followed   = fault.Followed
 )
 
-// ScriptNames tells by its hash which script an EVALSHA runs, for tests that look at the requests of a Proxy.
-var ScriptNames = map[any]string{
-	scriptSetNX.Digest:   "setnx",
-	scriptVerify.Digest:  "verify",
-	scriptExtend.Digest:  "extend",
-	scriptRelease.Digest: "release",
-	scriptLeave.Digest:   "leave",
-	scriptFence.Digest:   "fence",
-	scriptInspect.Digest: "inspect",
-
-	scriptInspectFair.Digest: "inspectfair",
-
-	scriptTry.Digest:        "try",
-	scriptEnter.Digest:      "enter",
-	scriptRel.Digest:        "rel",
-	scriptPoke.Digest:       "poke",
-	scriptQuit.Digest:       "quit",
-	scriptFairExtend.Digest: "fairextend",
-}
-
 // FairScripts are the texts of the scripts of Locker.Fair.
 var FairScripts = map[string]string{
 	"try":    scriptTry.Text.(string),

@@ -93,7 +93,7 @@ func TestFairChaos(t *testing.T) {
 	var lockers []*redigolock.Locker
 	var proxies []*redistest.Proxy
 	for i := range 3 {
-		proxy := redistest.NewProxy(t, r.real().Addr())
+		proxy := redistest.NewProxy(t, r.Real().Addr())
 		l := r.fair(proxy.Pool())
 		l.OpTimeout = 100 * time.Millisecond
 		if i == 0 {
@@ -122,7 +122,7 @@ func TestFairChaos(t *testing.T) {
 	}
 	for i, l := range lockers {
 		proxies[i].Rule(nil)
-		r.ok(l.Close())
+		r.OK(l.Close())
 	}
 	r.gone()
 }
@@ -154,14 +154,14 @@ func (r *fairRig) chaoticCycle(l *redigolock.Locker, w *windows, ttl time.Durati
 // foreignCycle is a client that knows nothing of queues.
 func (r *fairRig) foreignCycle(w *windows, ttl time.Duration) {
 	token, asked := redigolock.NewToken(), time.Now()
-	reply, err := r.server.Do("SET", r.key, token, "NX", "PX", ttl.Milliseconds())
+	reply, err := r.Server.Do("SET", r.key, token, "NX", "PX", ttl.Milliseconds())
 	if err == nil && reply == "OK" {
 		w.mu.Lock()
 		w.judge("a foreign client", asked.Add(validFor(ttl)))
 		w.mu.Unlock()
 		time.Sleep(rand.N(10 * time.Millisecond))
-		if got, err := redis.String(r.server.Do("GET", r.key)); err == nil && got == token {
-			_, _ = r.server.Do("DEL", r.key)
+		if got, err := redis.String(r.Server.Do("GET", r.key)); err == nil && got == token {
+			_, _ = r.Server.Do("DEL", r.key)
 		}
 	}
 	time.Sleep(rand.N(20 * time.Millisecond))

@@ -26,7 +26,7 @@ type hangingPool struct {
 }
 
 func newHangingPool(r *fairRig) *hangingPool {
-	p := &hangingPool{splitPool: &splitPool{Pool: r.proxy.Pool()}, dialling: make(chan struct{}), free: make(chan struct{})}
+	p := &hangingPool{splitPool: &splitPool{Pool: r.Proxy.Pool()}, dialling: make(chan struct{}), free: make(chan struct{})}
 	p.dial = func(...redis.DialOption) (redis.Conn, error) {
 		if !p.hanging.Load() {
 			return p.Pool.Dial()
@@ -98,12 +98,12 @@ func TestFairOutcomeThatIsUnknownAfterCloseIsTriedOnce(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := newSimFairRig(t)
 					if x.undo == "quit" {
-						k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+						k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
 						r.outcomeAfterClose(x, fails)
 						if n := len(r.entries()); n != 0 != fails {
 							t.Errorf("%d entries are left", n)
 						}
-						r.ok(k.Release(bg))
+						r.OK(k.Release(bg))
 					} else {
 						r.outcomeAfterClose(x, fails)
 					}
@@ -125,11 +125,11 @@ type lateOutcome struct {
 
 // outcomeAfterClose closes a Locker meanwhile, and checks what it sends when it must not wait any longer.
 func (r *fairRig) outcomeAfterClose(x lateOutcome, fails bool) {
-	r.t.Helper()
+	r.T.Helper()
 	pool := newHangingPool(r)
 	l := r.fair(pool)
 	l.OpTimeout = time.Second
-	r.rule(func(verb string, n int) redistest.Action {
+	r.Rule(func(verb string, n int) redistest.Action {
 		switch {
 		case verb == x.lost && n == 1:
 			pool.hang()
@@ -144,17 +144,17 @@ func (r *fairRig) outcomeAfterClose(x lateOutcome, fails bool) {
 		return err
 	})
 	for range x.conns {
-		receive(r.t, "it asks again on a connection of its own", pool.dialling)
+		receive(r.T, "it asks again on a connection of its own", pool.dialling)
 	}
-	r.ok(receive(r.t, "Close returns", inBackground(l.Close)))
-	if n := len(r.sent(x.undo)); n != 0 {
-		r.t.Errorf("%s was sent %d times before the outcome was known", x.undo, n)
+	r.OK(receive(r.T, "Close returns", inBackground(l.Close)))
+	if n := len(r.Sent(x.undo)); n != 0 {
+		r.T.Errorf("%s was sent %d times before the outcome was known", x.undo, n)
 	}
 	pool.letGo()
-	wants(r.t, receive(r.t, "it ends", ended), redigolock.ErrUnknown)
-	eventually(r.t, "its slot goes", func() bool { return redigolock.FairSlots(l) == 0 })
-	if n := len(r.sent(x.undo)); n != 1 {
-		r.t.Errorf("%s was sent %d times", x.undo, n)
+	wants(r.T, receive(r.T, "it ends", ended), redigolock.ErrUnknown)
+	eventually(r.T, "its slot goes", func() bool { return redigolock.FairSlots(l) == 0 })
+	if n := len(r.Sent(x.undo)); n != 1 {
+		r.T.Errorf("%s was sent %d times", x.undo, n)
 	}
 }
 
@@ -166,19 +166,19 @@ func TestFairCloseWaitsForAnUnansweredTry(t *testing.T) {
 		came := r.once("try", 1, redistest.Swallow())
 		ctx, cancel := context.WithCancel(bg)
 		ended := inBackground(func() error {
-			_, err := r.locker.TryAcquire(ctx, r.key, time.Minute)
+			_, err := r.Locker.TryAcquire(ctx, r.key, time.Minute)
 			return err
 		})
 		<-came
-		closed := inBackground(r.locker.Close)
-		eventually(t, "Close waits", func() bool { return redigolock.FairCloseWaits(r.locker) })
+		closed := inBackground(r.Locker.Close)
+		eventually(t, "Close waits", func() bool { return redigolock.FairCloseWaits(r.Locker) })
 		cancel()
 		wants(t, receive(t, "it ends", ended), context.Canceled, redigolock.ErrUnknown)
-		r.ok(receive(t, "Close returns", closed))
-		if r.get(r.key) != "" {
+		r.OK(receive(t, "Close returns", closed))
+		if r.Get(r.key) != "" {
 			t.Error("it is not released")
 		}
-		if n := len(r.sent("rel")); n != 2 {
+		if n := len(r.Sent("rel")); n != 2 {
 			t.Errorf("the server has confirmed it %d times", n)
 		}
 	})
@@ -189,9 +189,9 @@ func TestFairReleaseAfterCloseIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.locker.Acquire(bg, r.key, 2*time.Second))
-		r.ok(r.locker.Close())
-		r.rule(func(verb string, _ int) redistest.Action {
+		k := r.Must(r.Locker.Acquire(bg, r.key, 2*time.Second))
+		r.OK(r.Locker.Close())
+		r.Rule(func(verb string, _ int) redistest.Action {
 			if verb == "rel" {
 				return redistest.Cut()
 			}
@@ -199,8 +199,8 @@ func TestFairReleaseAfterCloseIsNotRepeated(t *testing.T) {
 		})
 		wants(t, k.Release(bg), redigolock.ErrUnknown)
 		r.gone() // by its ttl
-		if n := len(r.sent("rel")); n != 2 || redigolock.FairSlots(r.locker) != 0 {
-			t.Errorf("REL was sent %d times, %d slots are left", n, redigolock.FairSlots(r.locker))
+		if n := len(r.Sent("rel")); n != 2 || redigolock.FairSlots(r.Locker) != 0 {
+			t.Errorf("REL was sent %d times, %d slots are left", n, redigolock.FairSlots(r.Locker))
 		}
 	})
 }
@@ -214,30 +214,30 @@ func TestFairCloseEndsLongPauses(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
-				r.locker.OpTimeout = time.Second
+				r.Locker.OpTimeout = time.Second
 				var away atomic.Bool
 				away.Store(true)
-				r.rule(func(verb string, _ int) redistest.Action {
+				r.Rule(func(verb string, _ int) redistest.Action {
 					if verb == "rel" && away.Load() {
 						return redistest.Cut()
 					}
 					return redistest.Pass()
 				})
-				k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
+				k := r.Must(r.Locker.Acquire(bg, r.key, time.Minute))
 				wants(t, k.Release(bg), redigolock.ErrUnknown)
-				eventually(t, "the pauses are long", func() bool { return len(r.sent("rel")) >= failures })
-				before := len(r.sent("rel"))
+				eventually(t, "the pauses are long", func() bool { return len(r.Sent("rel")) >= failures })
+				before := len(r.Sent("rel"))
 				away.Store(!back)
-				r.ok(r.locker.Close())
-				if n := len(r.sent("rel")) - before; n == 0 || !back && n < 3 {
+				r.OK(r.Locker.Close())
+				if n := len(r.Sent("rel")) - before; n == 0 || !back && n < 3 {
 					t.Errorf("it was tried %d times while Close waited", n)
 				}
-				if released := r.get(r.key) == ""; released != back {
+				if released := r.Get(r.key) == ""; released != back {
 					t.Errorf("it is released: %v, want %v", released, back)
 				}
 				if !back {
 					// One that was sent just before Close returned may not be answered yet.
-					eventually(t, "its slot goes", func() bool { return redigolock.FairSlots(r.locker) == 0 })
+					eventually(t, "its slot goes", func() bool { return redigolock.FairSlots(r.Locker) == 0 })
 				}
 			})
 		})

@@ -15,21 +15,21 @@ import (
 func TestCohortLateFenceOfTheOldHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, 3, time.Hour)
-		k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
 		_, err := k.Fence(bg)
-		r.ok(err)
+		r.OK(err)
 		waiter := r.local(fairTestTTL)
 		release := make(chan struct{})
 		came := r.once("fence", 1, redistest.Late(release))
 		late := inBackground(func() error { _, err := k.Fence(bg); return err })
 		<-came
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		next := r.got("the next", waiter)
 		_, err = next.Fence(bg)
-		r.ok(err)
+		r.OK(err)
 		close(release)
 		wants(t, receive(t, "the late Fence", late), redigolock.ErrNotHeld)
-		r.ok(next.Release(bg))
+		r.OK(next.Release(bg))
 	})
 }
 
@@ -37,10 +37,10 @@ func TestCohortLateFenceOfTheOldHolder(t *testing.T) {
 func TestCohortHeadLeavesWhileTheLeaseIsExtended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, 3, time.Hour)
-		k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
 		ctx, cancel := context.WithCancel(bg)
-		head := waits(ctx, r.locker, r.key, 4*fairTestTTL)
-		eventually(t, "the head waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+		head := waits(ctx, r.Locker, r.key, 4*fairTestTTL)
+		eventually(t, "the head waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
 		behind := r.local(100 * fairTestTTL)
 		release := make(chan struct{})
 		came := r.once("fairextend", 1, redistest.Hold(release))
@@ -49,12 +49,12 @@ func TestCohortHeadLeavesWhileTheLeaseIsExtended(t *testing.T) {
 		cancel()
 		wants(t, receive(t, "the head leaves", head).err, context.Canceled)
 		close(release)
-		r.ok(receive(t, "Release", released))
+		r.OK(receive(t, "Release", released))
 		next := r.got("the one behind", behind)
 		if left := time.Until(next.Deadline()); left < 30*fairTestTTL {
 			t.Errorf("the lock for %v lasts %v", 100*fairTestTTL, left)
 		}
-		r.ok(next.Release(bg))
+		r.OK(next.Release(bg))
 		r.gone()
 	})
 }

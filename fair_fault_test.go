@@ -15,7 +15,7 @@ import (
 // once does act with the n-th request of a verb, and lets everything else pass. It returns what is closed when that came.
 func (r *fairRig) once(verb string, n int, act redistest.Action) <-chan struct{} {
 	came := make(chan struct{})
-	r.rule(func(v string, seen int) redistest.Action {
+	r.Rule(func(v string, seen int) redistest.Action {
 		if v == verb && seen == n {
 			close(came)
 			return act
@@ -44,7 +44,7 @@ func TestFairUnknownOutcomes(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					r := newSimFairRig(t)
-					r.locker.OpTimeout = shortOp
+					r.Locker.OpTimeout = shortOp
 					act, later := fault()
 					came := r.once(verb, 1, act)
 					r.allVerbs(came)
@@ -58,39 +58,39 @@ func TestFairUnknownOutcomes(t *testing.T) {
 
 // allVerbs has the rig's Locker send each of its commands, with another Locker as the holder, and checks exclusion.
 func (r *fairRig) allVerbs(came <-chan struct{}) {
-	r.t.Helper()
+	r.T.Helper()
 	other := r.other()
-	k := r.must(other.Acquire(bg, r.key, fairTestTTL))
+	k := r.Must(other.Acquire(bg, r.key, fairTestTTL))
 	ctx, cancel := context.WithCancel(bg)
-	givesUp := waits(ctx, r.locker, r.key, fairTestTTL) // TRY, ENTER; then QUIT
+	givesUp := waits(ctx, r.Locker, r.key, fairTestTTL) // TRY, ENTER; then QUIT
 	select {
 	case <-came:
 	case <-time.After(50 * time.Millisecond):
 	}
 	cancel()
-	if a := receive(r.t, "the waiter gives up", givesUp); a.err == nil {
-		r.t.Error("two hold the lock")
+	if a := receive(r.T, "the waiter gives up", givesUp); a.err == nil {
+		r.T.Error("two hold the lock")
 	}
-	waiter := waits(bg, r.locker, r.key, fairTestTTL) // perhaps POKE
-	eventually(r.t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
-	eventually(r.t, "it waits at the server", func() bool {
+	waiter := waits(bg, r.Locker, r.key, fairTestTTL) // perhaps POKE
+	eventually(r.T, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
+	eventually(r.T, "it waits at the server", func() bool {
 		for _, e := range r.entries() {
-			if redigolock.WaitingEntry(r.locker, r.key) == e {
+			if redigolock.WaitingEntry(r.Locker, r.key) == e {
 				return true
 			}
 		}
 		return false
 	})
-	behind := waits(bg, r.locker, r.key, fairTestTTL)
-	eventually(r.t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 2 })
+	behind := waits(bg, r.Locker, r.key, fairTestTTL)
+	eventually(r.T, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 2 })
 	if verb := r.verbOnce(came); verb {
 		r.poked()
 	}
-	r.ok(k.Release(bg))
+	r.OK(k.Release(bg))
 	k = r.got("the waiter", waiter)
-	r.ok(k.Release(bg)) // REL with the next
+	r.OK(k.Release(bg)) // REL with the next
 	k = r.got("the one behind it", behind)
-	r.ok(k.Release(bg))
+	r.OK(k.Release(bg))
 }
 
 // verbOnce reports whether the fault has not come yet.
@@ -105,35 +105,35 @@ func (r *fairRig) verbOnce(came <-chan struct{}) bool {
 
 // poked has the waiting token POKEd now.
 func (r *fairRig) poked() {
-	r.t.Helper()
-	n := len(r.sent("poke"))
-	eventually(r.t, "a POKE", func() bool { return len(r.sent("poke")) > n })
+	r.T.Helper()
+	n := len(r.Sent("poke"))
+	eventually(r.T, "a POKE", func() bool { return len(r.Sent("poke")) > n })
 }
 
 func (r *fairRig) entries() []string {
-	r.t.Helper()
-	list, err := redis.Strings(r.server.Do("LRANGE", r.queue, 0, -1))
-	r.ok(err)
+	r.T.Helper()
+	list, err := redis.Strings(r.Server.Do("LRANGE", r.queue, 0, -1))
+	r.OK(err)
 	return list
 }
 
 // afterFault checks that nothing is left behind: after the clean-up a new waiter gets the lock at once or by a REL of what
 // came late, and then both keys are gone.
 func (r *fairRig) afterFault() {
-	r.t.Helper()
-	r.proxy.Rule(nil)
-	k := r.got("a new waiter", waits(bg, r.locker, r.key, fairTestTTL))
-	r.ok(k.Release(bg))
-	r.ok(r.locker.Close())
+	r.T.Helper()
+	r.Proxy.Rule(nil)
+	k := r.got("a new waiter", waits(bg, r.Locker, r.key, fairTestTTL))
+	r.OK(k.Release(bg))
+	r.OK(r.Locker.Close())
 	r.gone()
 	r.oncePerToken()
 }
 
 // oncePerToken checks that no entry was ever sent by two commands that queue it.
 func (r *fairRig) oncePerToken() {
-	r.t.Helper()
+	r.T.Helper()
 	seen := map[string]bool{}
-	for _, q := range r.proxy.Requests() {
+	for _, q := range r.Proxy.Requests() {
 		entry := ""
 		switch verb := verbOf(q); {
 		case verb == "enter":
@@ -144,7 +144,7 @@ func (r *fairRig) oncePerToken() {
 			continue
 		}
 		if seen[entry] {
-			r.t.Errorf("the entry %q was sent twice", entry)
+			r.T.Errorf("the entry %q was sent twice", entry)
 		}
 		seen[entry] = true
 	}
@@ -154,9 +154,9 @@ func (r *fairRig) oncePerToken() {
 func TestFairSubscriptionOnTheWrongServer(t *testing.T) {
 	r := newFairRig(t)
 	wrong := redistest.Start(t)
-	pool := &splitPool{Pool: r.server.Pool(), dial: wrong.Dial}
+	pool := &splitPool{Pool: r.Server.Pool(), dial: wrong.Dial}
 	l := r.fair(pool)
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+	k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
 	waiter := waits(bg, l, r.key, fairTestTTL)
 	eventually(t, "it has subscribed", func() bool { return redigolock.Subscribed(l) })
 	eventually(t, "it has asked again", func() bool {
@@ -166,8 +166,8 @@ func TestFairSubscriptionOnTheWrongServer(t *testing.T) {
 	if n := len(r.entries()); n != 0 {
 		t.Errorf("%d entries are queued that nobody hears of", n)
 	}
-	r.ok(k.Release(bg))
-	r.ok(r.got("the waiter, by trying", waiter).Release(bg))
+	r.OK(k.Release(bg))
+	r.OK(r.got("the waiter, by trying", waiter).Release(bg))
 	r.gone()
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/sim"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // A dressedConn turns what comes for one of the scripts, while it is on.
@@ -26,7 +27,7 @@ func (c *dressedConn) note(args []any) string {
 	if len(args) == 0 {
 		return ""
 	}
-	return redigolock.ScriptNames[args[0]]
+	return testbed.ScriptNames[args[0]]
 }
 
 func (c *dressedConn) turned(verb string, reply any, err error) (any, error) {

@@ -72,10 +72,10 @@ func TestFairForgetsWhatItCouldNotSubscribeTo(t *testing.T) {
 func TestFairGrantToAWaiterThatPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.other().Acquire(bg, r.key, time.Hour))
+		k := r.Must(r.other().Acquire(bg, r.key, time.Hour))
 		granted := make(chan struct{})
 		var told atomic.Bool
-		r.locker.Observer = &redigolock.Observer{Contended: func(context.Context, string, *redigolock.HeldError) {
+		r.Locker.Observer = &redigolock.Observer{Contended: func(context.Context, string, *redigolock.HeldError) {
 			if told.CompareAndSwap(false, true) { // that of TRY, on the waiter's goroutine
 				<-granted
 				panic("mine")
@@ -83,25 +83,25 @@ func TestFairGrantToAWaiterThatPanics(t *testing.T) {
 		}}
 		fell := inBackground(func() (p any) {
 			defer func() { p = recover() }()
-			_, err := r.locker.Acquire(bg, r.key, time.Hour)
+			_, err := r.Locker.Acquire(bg, r.key, time.Hour)
 			return err
 		})
 		r.queued(1)
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		time.Sleep(100 * time.Millisecond)
 		close(granted)
 		if p := receive(t, "it panics", fell); p != "mine" {
 			t.Fatalf("Acquire ended with %v", p)
 		}
-		if n := r.locker.Stats().Held; n != 0 {
+		if n := r.Locker.Stats().Held; n != 0 {
 			t.Errorf("%d locks count as held", n)
 		}
 		begin := time.Now()
-		k = r.got("the next", waits(bg, r.locker, r.key, time.Hour))
+		k = r.got("the next", waits(bg, r.Locker, r.key, time.Hour))
 		if took := time.Since(begin); took > 100*time.Millisecond {
 			t.Errorf("it took %v", took)
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }

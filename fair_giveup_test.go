@@ -18,19 +18,19 @@ func TestFairGiveUpWhileACommandIsInFlight(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					r := newSimFairRig(t)
-					r.locker.OpTimeout = shortOp
-					holder := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+					r.Locker.OpTimeout = shortOp
+					holder := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
 					if verb == "try" {
-						r.ok(holder.Release(bg))
+						r.OK(holder.Release(bg))
 					}
 					act, later := fault()
 					came := r.once(verb, 1, act)
 					ctx, cancel := context.WithCancel(bg)
-					waiter := waits(ctx, r.locker, r.key, fairTestTTL)
+					waiter := waits(ctx, r.Locker, r.key, fairTestTTL)
 					<-came
 					cancel()
 					if a := receive(t, "the waiter returns", waiter); a.err == nil {
-						r.ok(a.k.Release(bg))
+						r.OK(a.k.Release(bg))
 					} else {
 						wants(t, a.err, context.Canceled)
 					}
@@ -38,7 +38,7 @@ func TestFairGiveUpWhileACommandIsInFlight(t *testing.T) {
 					if verb == "enter" {
 						eventually(t, "the entry has gone", func() bool { return len(r.entries()) == 0 })
 						r.valid(holder)
-						r.ok(holder.Release(bg))
+						r.OK(holder.Release(bg))
 					}
 					r.gone()
 				})
@@ -52,9 +52,9 @@ func TestFairGiveUpWhileACommandIsInFlight(t *testing.T) {
 func TestFairLateCommandOfADeadToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
 		ctx, cancel := context.WithCancel(bg)
-		waiter := waits(ctx, r.locker, r.key, fairTestTTL)
+		waiter := waits(ctx, r.Locker, r.key, fairTestTTL)
 		r.queued(1)
 		entry := r.entries()[0]
 		cancel()
@@ -62,17 +62,17 @@ func TestFairLateCommandOfADeadToken(t *testing.T) {
 			t.Fatal("it got the lock")
 		}
 		r.queued(0)
-		r.do("RPUSH", r.queue, entry) // as its ENTER would, if it came only now
-		r.ok(k.Release(bg))
+		r.Do("RPUSH", r.queue, entry) // as its ENTER would, if it came only now
+		r.OK(k.Release(bg))
 		r.gone() // by its message
 		dead := entry[len(entry)-36:]
-		r.do("SET", r.key, dead, "PX", 60000) // as its TRY would
+		r.Do("SET", r.key, dead, "PX", 60000) // as its TRY would
 		begin := time.Now()
-		k = r.got("a new waiter", waits(bg, r.locker, r.key, fairTestTTL))
+		k = r.got("a new waiter", waits(bg, r.Locker, r.key, fairTestTTL))
 		if took := time.Since(begin); took > 5*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }
@@ -81,10 +81,10 @@ func TestFairLateCommandOfADeadToken(t *testing.T) {
 func TestFairNothingIsQueuedDuringQuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.locker.OpTimeout = time.Minute
-		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+		r.Locker.OpTimeout = time.Minute
+		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
 		ctx, cancel := context.WithCancel(bg)
-		first := waits(ctx, r.locker, r.key, fairTestTTL)
+		first := waits(ctx, r.Locker, r.key, fairTestTTL)
 		r.queued(1)
 		release := make(chan struct{})
 		came := r.once("quit", 1, redistest.Late(release))
@@ -95,13 +95,13 @@ func TestFairNothingIsQueuedDuringQuit(t *testing.T) {
 		<-came
 		var waiter <-chan acquired
 		r.sendsNone("during QUIT", func() {
-			waiter = waits(bg, r.locker, r.key, fairTestTTL)
-			eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+			waiter = waits(bg, r.Locker, r.key, fairTestTTL)
+			eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
 		}, "enter", "try")
 		close(release)
 		r.queued(1)
-		r.ok(k.Release(bg))
-		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the waiter", waiter).Release(bg))
 		r.gone()
 	})
 }
@@ -110,21 +110,21 @@ func TestFairNothingIsQueuedDuringQuit(t *testing.T) {
 func TestFairGrantForNobodyIsPassedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.locker.OpTimeout = time.Minute
-		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+		r.Locker.OpTimeout = time.Minute
+		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
 		release := make(chan struct{})
 		defer close(release)
 		r.once("enter", 1, redistest.Hold(release))
 		ctx, cancel := context.WithCancel(bg)
-		first := waits(ctx, r.locker, r.key, time.Minute)
+		first := waits(ctx, r.Locker, r.key, time.Minute)
 		r.queued(1)
 		behind := waits(bg, r.other(), r.key, fairTestTTL)
 		r.queued(2)
 		cancel()
 		a := receive(t, "it gives up", first)
 		wants(t, a.err, context.Canceled, redigolock.ErrUnknown) // its ENTER is not answered
-		r.ok(k.Release(bg))
-		r.ok(r.got("the one behind", behind).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the one behind", behind).Release(bg))
 		r.gone()
 	})
 }
@@ -133,11 +133,11 @@ func TestFairGrantForNobodyIsPassedOn(t *testing.T) {
 func TestFairQuitIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
 		ctx, cancel := context.WithCancel(bg)
-		first := waits(ctx, r.locker, r.key, fairTestTTL)
+		first := waits(ctx, r.Locker, r.key, fairTestTTL)
 		r.queued(1)
-		r.rule(func(verb string, n int) redistest.Action {
+		r.Rule(func(verb string, n int) redistest.Action {
 			if verb == "quit" && n <= 3 {
 				return redistest.Cut()
 			}
@@ -148,24 +148,24 @@ func TestFairQuitIsRepeated(t *testing.T) {
 			t.Fatal("it got the lock")
 		}
 		r.queued(0)
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }
 
 // sendsNone checks that f, and the tenth of a second after it, sends none of these verbs.
 func (r *fairRig) sendsNone(when string, f func(), verbs ...string) {
-	r.t.Helper()
+	r.T.Helper()
 	before := map[string]int{}
 	for _, verb := range verbs {
-		before[verb] = len(r.sent(verb))
+		before[verb] = len(r.Sent(verb))
 	}
 	f()
 	begin := time.Now()
-	eventually(r.t, "some time passes", func() bool { return time.Since(begin) > 100*time.Millisecond })
+	eventually(r.T, "some time passes", func() bool { return time.Since(begin) > 100*time.Millisecond })
 	for _, verb := range verbs {
-		if n := len(r.sent(verb)) - before[verb]; n != 0 {
-			r.t.Errorf("%s: %s was sent", when, verb)
+		if n := len(r.Sent(verb)) - before[verb]; n != 0 {
+			r.T.Errorf("%s: %s was sent", when, verb)
 		}
 	}
 }
@@ -174,21 +174,21 @@ func (r *fairRig) sendsNone(when string, f func(), verbs ...string) {
 func TestFairQuitDoesNotOvertakeItsEnter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.locker.OpTimeout = time.Minute
-		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+		r.Locker.OpTimeout = time.Minute
+		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
 		release := make(chan struct{})
 		came := r.once("enter", 1, redistest.Late(release))
 		ctx, cancel := context.WithCancel(bg)
-		waiter := waits(ctx, r.locker, r.key, fairTestTTL)
+		waiter := waits(ctx, r.Locker, r.key, fairTestTTL)
 		<-came
 		r.sendsNone("with ENTER on its way", func() {
 			cancel()
 			wants(t, receive(t, "it gives up", waiter).err, context.Canceled, redigolock.ErrUnknown)
 		}, "quit")
 		close(release)
-		eventually(t, "QUIT", func() bool { return len(r.sent("quit")) == 1 })
+		eventually(t, "QUIT", func() bool { return len(r.Sent("quit")) == 1 })
 		r.queued(0)
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }
@@ -197,18 +197,18 @@ func TestFairQuitDoesNotOvertakeItsEnter(t *testing.T) {
 func TestFairSlotsThatNobodyUsesAgainGo(t *testing.T) {
 	const ttl = time.Second
 	for name, use := range map[string]func(r *fairRig){
-		"a holder that does not release": func(r *fairRig) { r.must(r.locker.TryAcquire(bg, r.key, ttl)) },
+		"a holder that does not release": func(r *fairRig) { r.Must(r.Locker.TryAcquire(bg, r.key, ttl)) },
 		"a try that was not answered": func(r *fairRig) { // its token is remembered
-			r.locker.OpTimeout = shortOp
+			r.Locker.OpTimeout = shortOp
 			came := r.once("try", 1, redistest.Drop())
 			ctx, cancel := context.WithCancel(bg)
 			gaveUp := inBackground(func() error {
-				_, err := r.locker.TryAcquire(ctx, r.key, ttl)
+				_, err := r.Locker.TryAcquire(ctx, r.key, ttl)
 				return err
 			})
-			receive(r.t, "it is sent", came)
+			receive(r.T, "it is sent", came)
 			cancel()
-			wants(r.t, receive(r.t, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
+			wants(r.T, receive(r.T, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -216,7 +216,7 @@ func TestFairSlotsThatNobodyUsesAgainGo(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
 				use(r)
-				eventually(t, "the slot goes", func() bool { return redigolock.FairSlots(r.locker) == 0 })
+				eventually(t, "the slot goes", func() bool { return redigolock.FairSlots(r.Locker) == 0 })
 			})
 		})
 	}

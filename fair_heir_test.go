@@ -17,13 +17,13 @@ func TestFairReleaseOfAnHeirsGrantIsRepeatedForTheHeirsTTL(t *testing.T) {
 	const first, heir = time.Second, time.Minute
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.locker.OpTimeout = shortOp
-		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		r.Locker.OpTimeout = shortOp
+		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
 		leave := r.inherited(first, heir)
 
 		answer := make(chan struct{})
-		rel := cutUntil(first + r.locker.OpTimeout)
-		r.rule(func(verb string, _ int) redistest.Action {
+		rel := cutUntil(first + r.Locker.OpTimeout)
+		r.Rule(func(verb string, _ int) redistest.Action {
 			switch verb {
 			case "poke":
 				return redistest.Hold(answer)
@@ -32,8 +32,8 @@ func TestFairReleaseOfAnHeirsGrantIsRepeatedForTheHeirsTTL(t *testing.T) {
 			}
 			return redistest.Pass()
 		})
-		r.ok(k.Release(bg))
-		eventually(t, "the heir's POKE is carried out", func() bool { return r.pttl(r.key) > first })
+		r.OK(k.Release(bg))
+		eventually(t, "the heir's POKE is carried out", func() bool { return r.PTTL(r.key) > first })
 		wants(t, leave(), context.Canceled)
 		close(answer)
 		r.gone()
@@ -46,11 +46,11 @@ func TestFairReleaseOfAnExtendedLockIsRepeatedForThatTTL(t *testing.T) {
 	const ttl = time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.locker.OpTimeout = shortOp
-		k := r.must(r.locker.Acquire(bg, r.key, ttl))
-		r.ok(k.Extend(bg, time.Minute))
-		rel := cutUntil(ttl + r.locker.OpTimeout)
-		r.rule(func(verb string, _ int) redistest.Action {
+		r.Locker.OpTimeout = shortOp
+		k := r.Must(r.Locker.Acquire(bg, r.key, ttl))
+		r.OK(k.Extend(bg, time.Minute))
+		rel := cutUntil(ttl + r.Locker.OpTimeout)
+		r.Rule(func(verb string, _ int) redistest.Action {
 			if verb == "rel" {
 				return rel()
 			}
@@ -63,18 +63,18 @@ func TestFairReleaseOfAnExtendedLockIsRepeatedForThatTTL(t *testing.T) {
 
 // inherited has a waiter with one ttl give up, and another inherit its entry, who is gone when the func returns.
 func (r *fairRig) inherited(first, heir time.Duration) (leave func() error) {
-	r.t.Helper()
+	r.T.Helper()
 	ctx, cancel := context.WithCancel(bg)
-	giving := waits(ctx, r.locker, r.key, first)
+	giving := waits(ctx, r.Locker, r.key, first)
 	r.queued(1)
 	heirCtx, cancelHeir := context.WithCancel(bg)
-	inheriting := waits(heirCtx, r.locker, r.key, heir)
-	eventually(r.t, "the heir waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 2 })
+	inheriting := waits(heirCtx, r.Locker, r.key, heir)
+	eventually(r.T, "the heir waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 2 })
 	cancel()
-	wants(r.t, receive(r.t, "the first gives up", giving).err, context.Canceled)
+	wants(r.T, receive(r.T, "the first gives up", giving).err, context.Canceled)
 	return func() error {
 		cancelHeir()
-		return receive(r.t, "the heir gives up", inheriting).err
+		return receive(r.T, "the heir gives up", inheriting).err
 	}
 }
 

@@ -16,20 +16,20 @@ func TestFairLocalHolderThatNeverReleases(t *testing.T) {
 	const ttl = time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		lostKey := r.must(r.locker.Acquire(bg, r.key, ttl))
-		k := r.got("the waiter", waits(bg, r.locker, r.key, fairTestTTL))
+		lostKey := r.Must(r.Locker.Acquire(bg, r.key, ttl))
+		k := r.got("the waiter", waits(bg, r.Locker, r.key, fairTestTTL))
 		if now := time.Now(); now.Before(lostKey.Deadline()) {
 			t.Errorf("two hold the lock")
 		}
-		behind := waits(bg, r.locker, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+		behind := waits(bg, r.Locker, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
 		wants(t, lostKey.Release(bg), redigolock.ErrNotHeld) // comes late, and must not take anybody along
 		r.valid(k)
 		if n := len(r.entries()); n != 0 {
 			t.Errorf("%d entries were queued by the late release", n)
 		}
-		r.ok(k.Release(bg))
-		r.ok(r.got("the one behind", behind).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the one behind", behind).Release(bg))
 		r.gone()
 	})
 }
@@ -38,12 +38,12 @@ func TestFairLocalHolderThatNeverReleases(t *testing.T) {
 func TestFairLocalHolderThatIsFoundLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
-		waiter := waits(bg, r.locker, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
-		r.do("DEL", r.key)
+		k := r.Must(r.Locker.Acquire(bg, r.key, time.Hour))
+		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
+		r.Do("DEL", r.key)
 		wants(t, k.Verify(bg), redigolock.ErrNotHeld)
-		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.OK(r.got("the waiter", waiter).Release(bg))
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
 		r.gone()
 	})
@@ -53,13 +53,13 @@ func TestFairLocalHolderThatIsFoundLost(t *testing.T) {
 func TestFairHolderThatDied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.do("SET", r.key, "of a dead process", "PX", 400)
+		r.Do("SET", r.key, "of a dead process", "PX", 400)
 		begin := time.Now()
-		k := r.got("the waiter", waits(bg, r.locker, r.key, fairTestTTL))
+		k := r.got("the waiter", waits(bg, r.Locker, r.key, fairTestTTL))
 		if took := time.Since(begin); took > 3*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 	})
 }
 
@@ -68,13 +68,13 @@ func TestFairHolderThatDied(t *testing.T) {
 func TestFairForeignClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		plain := &redigolock.Locker{Pool: r.server.Pool()}
+		plain := &redigolock.Locker{Pool: r.Server.Pool()}
 		defer plain.Close()
-		k := r.must(plain.Acquire(bg, r.key, time.Minute))
-		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		k := r.Must(plain.Acquire(bg, r.key, time.Minute))
+		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
 		r.queued(1)
 		r.valid(k)
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		begin := time.Now()
 		k = r.got("the waiter", waiter)
 		if took := time.Since(begin); took > 5*time.Second {
@@ -82,7 +82,7 @@ func TestFairForeignClients(t *testing.T) {
 		}
 		_, err := plain.TryAcquire(bg, r.key, time.Minute)
 		wants(t, err, redigolock.ErrHeld)
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }
@@ -96,24 +96,24 @@ func TestFairConflicts(t *testing.T) {
 			"another type":         {"RPUSH", r.key, "x"},
 			"a queue of no list":   {"SET", r.queue, "x"},
 		} {
-			r.do(set[0].(string), set[1:]...)
-			_, err := r.locker.Acquire(bg, r.key, fairTestTTL)
+			r.Do(set[0].(string), set[1:]...)
+			_, err := r.Locker.Acquire(bg, r.key, fairTestTTL)
 			wants(t, err, redigolock.ErrConflict)
-			_, err = r.locker.TryAcquire(bg, r.key, fairTestTTL)
+			_, err = r.Locker.TryAcquire(bg, r.key, fairTestTTL)
 			wants(t, err, redigolock.ErrConflict)
 			if t.Failed() {
 				t.Fatal(name)
 			}
-			r.do("DEL", r.key, r.queue)
+			r.Do("DEL", r.key, r.queue)
 		}
-		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
 		r.queued(1)
-		r.do("PERSIST", r.key)
+		r.Do("PERSIST", r.key)
 		wants(t, receive(t, "the waiter returns", waiter).err, redigolock.ErrConflict)
 		r.queued(0)
 		wants(t, k.Verify(bg), redigolock.ErrConflict)
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }
@@ -124,10 +124,10 @@ func TestFairReleaseIsRepeated(t *testing.T) {
 		t.Run(fmt.Sprint(n, " lost"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
-				k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
+				k := r.Must(r.Locker.Acquire(bg, r.key, time.Hour))
 				waiter := waits(bg, r.other(), r.key, fairTestTTL)
 				r.queued(1)
-				r.rule(func(verb string, seen int) redistest.Action {
+				r.Rule(func(verb string, seen int) redistest.Action {
 					if verb == "rel" && seen <= n {
 						return redistest.Cut()
 					}
@@ -139,7 +139,7 @@ func TestFairReleaseIsRepeated(t *testing.T) {
 				} else if n > 1 {
 					wants(t, err, redigolock.ErrUnknown)
 				}
-				r.ok(r.got("the waiter", waiter).Release(bg))
+				r.OK(r.got("the waiter", waiter).Release(bg))
 				r.gone()
 			})
 		})
@@ -150,18 +150,18 @@ func TestFairReleaseIsRepeated(t *testing.T) {
 func TestFairReleaseTakesNobodyAlongWithoutSubscription(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
-		r.proxy.Refuse(true)
-		waiter := waits(bg, r.locker, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
-		r.ok(k.Release(bg))
-		for _, q := range r.sent("rel") {
+		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
+		r.Proxy.Refuse(true)
+		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
+		r.OK(k.Release(bg))
+		for _, q := range r.Sent("rel") {
 			if len(q.Args) != 6 {
 				t.Errorf("%q was sent", q.Args)
 			}
 		}
-		r.proxy.Refuse(false)
-		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.Proxy.Refuse(false)
+		r.OK(r.got("the waiter", waiter).Release(bg))
 		r.gone()
 	})
 }
@@ -170,23 +170,23 @@ func TestFairReleaseTakesNobodyAlongWithoutSubscription(t *testing.T) {
 func TestFairLateReleaseBehindAQueuedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.locker.Acquire(bg, r.key, time.Second))
-		r.do("SET", r.key, "foreign", "PX", 60000)
-		a, b := waits(bg, r.locker, r.key, fairTestTTL), waits(bg, r.locker, r.key, fairTestTTL)
+		k := r.Must(r.Locker.Acquire(bg, r.key, time.Second))
+		r.Do("SET", r.key, "foreign", "PX", 60000)
+		a, b := waits(bg, r.Locker, r.key, fairTestTTL), waits(bg, r.Locker, r.key, fairTestTTL)
 		r.queued(1)
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
 		if n := len(r.entries()); n != 1 {
 			t.Errorf("%d entries", n)
 		}
-		r.do("DEL", r.key)
+		r.Do("DEL", r.key)
 		for range 2 {
 			select {
 			case x := <-a:
-				r.ok(x.err)
-				r.ok(x.k.Release(bg))
+				r.OK(x.err)
+				r.OK(x.k.Release(bg))
 			case x := <-b:
-				r.ok(x.err)
-				r.ok(x.k.Release(bg))
+				r.OK(x.err)
+				r.OK(x.k.Release(bg))
 			case <-time.After(10 * time.Second):
 				t.Fatal("nobody gets the lock")
 			}
@@ -199,20 +199,20 @@ func TestFairLateReleaseBehindAQueuedToken(t *testing.T) {
 func TestFairNewHolderEndsTheOneBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
+		k := r.Must(r.Locker.Acquire(bg, r.key, time.Hour))
 		kept := k.KeepAlive(bg)
-		r.do("DEL", r.key)
-		next := r.must(r.locker.TryAcquire(bg, r.key, fairTestTTL))
+		r.Do("DEL", r.key)
+		next := r.Must(r.Locker.TryAcquire(bg, r.key, fairTestTTL))
 		receive(t, "the context ends", kept.Done())
 		wants(t, context.Cause(kept), redigolock.ErrLost)
-		r.silent("a handle that has lost its lock", func() {
+		r.Silent("a handle that has lost its lock", func() {
 			for _, use := range lockUses() {
 				wants(t, use(bg, k), redigolock.ErrNotHeld)
 			}
 		})
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
 		r.valid(next)
-		r.ok(next.Release(bg))
+		r.OK(next.Release(bg))
 		r.gone()
 	})
 }
@@ -221,10 +221,10 @@ func TestFairNewHolderEndsTheOneBefore(t *testing.T) {
 func TestFairReleaseFindsAConflict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
-		r.do("SET", r.key, "foreign")
+		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
+		r.Do("SET", r.key, "foreign")
 		wants(t, k.Release(bg), redigolock.ErrConflict)
-		if token := r.get(r.key); token != "foreign" {
+		if token := r.Get(r.key); token != "foreign" {
 			t.Errorf("the key has %q", token)
 		}
 	})

@@ -32,18 +32,18 @@ func TestFairTryCarriedOutAfterItsCleanUp(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
-				r.locker.OpTimeout = shortOp
+				r.Locker.OpTimeout = shortOp
 				release := make(chan struct{})
 				came := r.once("try", 1, redistest.Late(release))
 				ctx, cancel := context.WithCancel(bg)
-				gaveUp := inBackground(func() error { return acquire(r.locker, ctx, r.key) })
+				gaveUp := inBackground(func() error { return acquire(r.Locker, ctx, r.key) })
 				receive(t, "it is sent", came)
 				cancel()
 				wants(t, receive(t, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
-				eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) >= 2 && !redigolock.FairOwes(r.locker) })
+				eventually(t, "it is confirmed twice", func() bool { return len(r.Sent("rel")) >= 2 && !redigolock.FairOwes(r.Locker) })
 				close(release)
-				eventually(t, "it is carried out", func() bool { return r.get(r.key) != "" })
-				eventually(t, "the next gets it, with the same verb", func() bool { return acquire(r.locker, bg, r.key) == nil })
+				eventually(t, "it is carried out", func() bool { return r.Get(r.key) != "" })
+				eventually(t, "the next gets it, with the same verb", func() bool { return acquire(r.Locker, bg, r.key) == nil })
 			})
 		})
 	}
@@ -56,7 +56,7 @@ func TestFairCleanUpOfALostTryDials(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
-				pool := r.proxy.Pool()
+				pool := r.Proxy.Pool()
 				l := r.fair(pool)
 				l.OpTimeout = shortOp
 				pooled := r.idle(pool, 4)
@@ -66,11 +66,11 @@ func TestFairCleanUpOfALostTryDials(t *testing.T) {
 				<-came
 				cancel()
 				wants(t, receive(t, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
-				eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) >= 2 && !redigolock.FairOwes(l) })
-				if !pooled[r.sent("try")[0].Conn] {
+				eventually(t, "it is confirmed twice", func() bool { return len(r.Sent("rel")) >= 2 && !redigolock.FairOwes(l) })
+				if !pooled[r.Sent("try")[0].Conn] {
 					t.Error("TRY was not sent on a connection of the pool")
 				}
-				for _, q := range r.sent("rel") {
+				for _, q := range r.Sent("rel") {
 					if pooled[q.Conn] {
 						t.Error("REL was sent on a connection of the pool")
 					}
@@ -85,34 +85,34 @@ func TestFairCleanUpOfATryThatIsGoneDials(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		pool := r.proxy.Pool()
+		pool := r.Proxy.Pool()
 		l := r.fair(pool)
 		l.OpTimeout = shortOp
 		pooled := r.idle(pool, 4)
 		r.once("try", 1, redistest.Cut())
-		k := r.must(l.Acquire(bg, r.key, time.Minute))
-		eventually(t, "the lost token is released", func() bool { return len(r.sent("rel")) > 0 && !redigolock.FairOwes(l) })
-		for _, q := range r.sent("rel") {
+		k := r.Must(l.Acquire(bg, r.key, time.Minute))
+		eventually(t, "the lost token is released", func() bool { return len(r.Sent("rel")) > 0 && !redigolock.FairOwes(l) })
+		for _, q := range r.Sent("rel") {
 			if pooled[q.Conn] {
 				t.Error("REL was sent on a connection of the pool")
 			}
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }
 
 // idle makes idle connections in the pool, and returns their numbers.
 func (r *fairRig) idle(pool *redis.Pool, n int) map[int]bool {
-	r.t.Helper()
+	r.T.Helper()
 	numbers := map[int]bool{}
 	for range n {
 		c := pool.Get()
 		defer c.Close()
 		_, err := c.Do("ECHO", "idle")
-		r.ok(err)
+		r.OK(err)
 	}
-	for _, q := range r.sent("echo") {
+	for _, q := range r.Sent("echo") {
 		numbers[q.Conn] = true
 	}
 	return numbers
@@ -128,28 +128,28 @@ func TestFairComerDoesNotWaitForALongPause(t *testing.T) {
 				r := newSimFairRig(t)
 				var away atomic.Bool
 				away.Store(true)
-				r.rule(func(v string, n int) redistest.Action {
+				r.Rule(func(v string, n int) redistest.Action {
 					if v == verb && away.Load() {
 						return redistest.Cut()
 					}
 					return redistest.Pass()
 				})
 				if verb == "quit" {
-					k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+					k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
 					ctx, cancel := context.WithCancel(bg)
-					waiter := waits(ctx, r.locker, r.key, time.Minute)
+					waiter := waits(ctx, r.Locker, r.key, time.Minute)
 					r.queued(1)
 					cancel()
 					wants(t, receive(t, "it gives up", waiter).err, context.Canceled)
-					r.ok(k.Release(bg))
+					r.OK(k.Release(bg))
 				} else {
-					k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
+					k := r.Must(r.Locker.Acquire(bg, r.key, time.Minute))
 					wants(t, k.Release(bg), redigolock.ErrUnknown)
 				}
-				eventually(t, "the pauses are long", func() bool { return len(r.sent(verb)) >= failures })
+				eventually(t, "the pauses are long", func() bool { return len(r.Sent(verb)) >= failures })
 				away.Store(false)
 				begin := time.Now()
-				r.ok(r.got("who came", waits(bg, r.locker, r.key, time.Minute)).Release(bg))
+				r.OK(r.got("who came", waits(bg, r.Locker, r.key, time.Minute)).Release(bg))
 				if took := time.Since(begin); took > 2500*time.Millisecond {
 					t.Errorf("it took %v", took)
 				}
@@ -162,16 +162,16 @@ func TestFairComerDoesNotWaitForALongPause(t *testing.T) {
 // A machine that was suspended while it waited finds a message whose time is over by the wall clock only: POKE refreshes it.
 func TestFairMessageAfterASuspend(t *testing.T) {
 	r := newFairRig(t)
-	clock := stopClock(r.locker)
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-	waiter := waits(bg, r.locker, r.key, fairTestTTL)
+	clock := stopClock(r.Locker)
+	k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+	waiter := waits(bg, r.Locker, r.key, fairTestTTL)
 	r.queued(1)
-	clock.addWall(t, 2*fairTestTTL)
-	r.ok(k.Release(bg))
+	clock.AddWall(t, 2*fairTestTTL)
+	r.OK(k.Release(bg))
 	a := receive(t, "the waiter", waiter)
-	r.ok(a.err)
-	r.ok(a.k.Verify(bg))
-	r.ok(a.k.Release(bg))
+	r.OK(a.err)
+	r.OK(a.k.Verify(bg))
+	r.OK(a.k.Release(bg))
 	r.gone()
 }
 
@@ -179,10 +179,10 @@ func TestFairMessageAfterASuspend(t *testing.T) {
 func TestFairReleaseThatWasRefusedForTheQueueIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
-		r.do("SET", r.queue, "no list")
+		k := r.Must(r.Locker.Acquire(bg, r.key, time.Minute))
+		r.Do("SET", r.queue, "no list")
 		wants(t, k.Release(bg), redigolock.ErrConflict)
-		r.do("DEL", r.queue)
+		r.Do("DEL", r.queue)
 		r.gone()
 	})
 }

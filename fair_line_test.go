@@ -19,14 +19,14 @@ import (
 func TestFairOldNoSubDoesNotEndTheNewSubscription(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.locker.OpTimeout = 20 * time.Second
-		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
-		waiter := waits(bg, r.locker, r.key, time.Minute)
+		r.Locker.OpTimeout = 20 * time.Second
+		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
+		waiter := waits(bg, r.Locker, r.key, time.Minute)
 		r.queued(1)
 		subscribe, answer, poked := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		held := false
-		subscribed := len(r.sent("subscribe"))
-		r.rule(func(verb string, n int) redistest.Action {
+		subscribed := len(r.Sent("subscribe"))
+		r.Rule(func(verb string, n int) redistest.Action {
 			switch {
 			case verb == "subscribe" && n == 1:
 				return redistest.Late(subscribe)
@@ -37,20 +37,20 @@ func TestFairOldNoSubDoesNotEndTheNewSubscription(t *testing.T) {
 			}
 			return redistest.Pass()
 		})
-		before := r.carriedOut("poke")
-		r.do("CLIENT", "KILL", "TYPE", "pubsub")
+		before := r.CarriedOut("poke")
+		r.Do("CLIENT", "KILL", "TYPE", "pubsub")
 		<-poked
-		eventually(t, "it is carried out", func() bool { return r.carriedOut("poke") > before })
+		eventually(t, "it is carried out", func() bool { return r.CarriedOut("poke") > before })
 		close(subscribe)
 		eventually(t, "it is heard again", func() bool { return len(r.heard()) == 1 })
 		close(answer)
-		pokes := len(r.sent("poke"))
-		eventually(t, "two more POKEs", func() bool { return len(r.sent("poke")) > pokes+1 }) // the first may come before a redial
-		if n := len(r.sent("subscribe")) - subscribed; n != 1 {
+		pokes := len(r.Sent("poke"))
+		eventually(t, "two more POKEs", func() bool { return len(r.Sent("poke")) > pokes+1 }) // the first may come before a redial
+		if n := len(r.Sent("subscribe")) - subscribed; n != 1 {
 			t.Errorf("SUBSCRIBE was sent %d times", n)
 		}
-		r.ok(k.Release(bg))
-		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the waiter", waiter).Release(bg))
 	})
 }
 
@@ -60,27 +60,27 @@ func TestFairChannelIsLeftAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		other := r.other()
-		k := r.must(other.Acquire(bg, r.key, time.Minute))
-		waiter := waits(bg, r.locker, r.key, time.Minute)
+		k := r.Must(other.Acquire(bg, r.key, time.Minute))
+		waiter := waits(bg, r.Locker, r.key, time.Minute)
 		r.queued(1)
 		soonest := time.Hour
 		for n := range 3 { // one may be stalled
-			rare := r.must(other.Acquire(bg, "rare", time.Minute))
-			served := waits(bg, r.locker, "rare", time.Minute)
-			eventually(t, "it waits", func() bool { return redigolock.Placed(r.locker, "rare") })
-			r.ok(rare.Release(bg))
-			r.ok(r.got("the waiter of the other key", served).Release(bg))
-			eventually(t, "its slot goes", func() bool { return redigolock.FairSlots(r.locker) == 1 })
+			rare := r.Must(other.Acquire(bg, "rare", time.Minute))
+			served := waits(bg, r.Locker, "rare", time.Minute)
+			eventually(t, "it waits", func() bool { return redigolock.Placed(r.Locker, "rare") })
+			r.OK(rare.Release(bg))
+			r.OK(r.got("the waiter of the other key", served).Release(bg))
+			eventually(t, "its slot goes", func() bool { return redigolock.FairSlots(r.Locker) == 1 })
 			begin := time.Now()
-			eventually(t, "its channel is left", func() bool { return len(r.sent("unsubscribe")) == n+1 })
+			eventually(t, "its channel is left", func() bool { return len(r.Sent("unsubscribe")) == n+1 })
 			soonest = min(soonest, time.Since(begin))
 		}
 		if soonest > 700*time.Millisecond { // the next ping is a second away
 			t.Errorf("it took %v", soonest)
 		}
 		eventually(t, "one channel is heard", func() bool { return len(r.heard()) == 1 })
-		r.ok(k.Release(bg))
-		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the waiter", waiter).Release(bg))
 		r.gone()
 	})
 }
@@ -159,51 +159,51 @@ type lateLine struct {
 }
 
 func newLateLine(r *fairRig, rule func(verb string, n int) redistest.Action) *lateLine {
-	r.t.Helper()
-	r.locker.OpTimeout = time.Minute // or the subscription would be made anew for its silence
+	r.T.Helper()
+	r.Locker.OpTimeout = time.Minute // or the subscription would be made anew for its silence
 	other := r.other()
-	l := &lateLine{fairRig: r, k: r.must(other.Acquire(bg, r.key, time.Minute)), rare: r.must(other.Acquire(bg, "rare", time.Minute))}
-	l.waiter = waits(bg, r.locker, r.key, time.Minute)
+	l := &lateLine{fairRig: r, k: r.Must(other.Acquire(bg, r.key, time.Minute)), rare: r.Must(other.Acquire(bg, "rare", time.Minute))}
+	l.waiter = waits(bg, r.Locker, r.key, time.Minute)
 	r.queued(1)
-	r.rule(rule)
+	r.Rule(rule)
 	return l
 }
 
 // leave has the other key waited for, and given up until its channel is left.
 func (l *lateLine) leave() {
-	l.t.Helper()
+	l.T.Helper()
 	ctx, cancel := context.WithCancel(bg)
-	gone := waits(ctx, l.locker, "rare", time.Minute)
-	eventually(l.t, "it subscribes", func() bool { return len(l.sent("subscribe")) == 2 })
+	gone := waits(ctx, l.Locker, "rare", time.Minute)
+	eventually(l.T, "it subscribes", func() bool { return len(l.Sent("subscribe")) == 2 })
 	cancel()
-	wants(l.t, receive(l.t, "it gives up", gone).err, context.Canceled)
-	eventually(l.t, "the channel is left", func() bool { return len(l.sent("unsubscribe")) == 1 })
+	wants(l.T, receive(l.T, "it gives up", gone).err, context.Canceled)
+	eventually(l.T, "the channel is left", func() bool { return len(l.Sent("unsubscribe")) == 1 })
 }
 
 // comeBack has the other key waited for once more.
 func (l *lateLine) comeBack() {
-	l.t.Helper()
-	l.second = waits(bg, l.locker, "rare", time.Minute)
-	eventually(l.t, "it is wanted again", func() bool { return len(l.sent("subscribe")) == 3 })
+	l.T.Helper()
+	l.second = waits(bg, l.Locker, "rare", time.Minute)
+	eventually(l.T, "it is wanted again", func() bool { return len(l.Sent("subscribe")) == 3 })
 }
 
 // served checks that the other key's waiter is queued by the same subscription, and that all get their locks.
 func (l *lateLine) served() {
-	l.t.Helper()
-	eventually(l.t, "its entry is queued", func() bool { return redigolock.Placed(l.locker, "rare") })
-	if n := len(l.sent("subscribe")); n != 3 || len(l.heard()) != 2 {
-		l.t.Errorf("SUBSCRIBE was sent %d times, %d channels are heard", n, len(l.heard()))
+	l.T.Helper()
+	eventually(l.T, "its entry is queued", func() bool { return redigolock.Placed(l.Locker, "rare") })
+	if n := len(l.Sent("subscribe")); n != 3 || len(l.heard()) != 2 {
+		l.T.Errorf("SUBSCRIBE was sent %d times, %d channels are heard", n, len(l.heard()))
 	}
-	l.ok(l.k.Release(bg))
-	l.ok(l.got("the waiter", l.waiter).Release(bg))
-	l.ok(l.rare.Release(bg))
-	l.ok(l.got("the second waiter of the other key", l.second).Release(bg))
+	l.OK(l.k.Release(bg))
+	l.OK(l.got("the waiter", l.waiter).Release(bg))
+	l.OK(l.rare.Release(bg))
+	l.OK(l.got("the second waiter of the other key", l.second).Release(bg))
 	l.gone()
 }
 
 // heard are the channels that are heard at the server.
 func (r *fairRig) heard() []any {
-	channels, _ := r.server.Do("PUBSUB", "CHANNELS")
+	channels, _ := r.Server.Do("PUBSUB", "CHANNELS")
 	list, _ := channels.([]any)
 	return list
 }
@@ -213,13 +213,13 @@ func TestFairOneSubscriptionForAllKeysBesideThePool(t *testing.T) {
 	// On a real server, which lists its clients.
 	const keys = 20
 	r := newFairRig(t)
-	pool := r.server.Pool()
+	pool := r.Server.Pool()
 	l, other := r.fair(pool), r.other()
 	var held []*redigolock.Lock
 	var waiters []<-chan acquired
 	for i := range keys {
 		key := fmt.Sprint("key ", i)
-		held = append(held, r.must(other.Acquire(bg, key, time.Minute)))
+		held = append(held, r.Must(other.Acquire(bg, key, time.Minute)))
 		waiters = append(waiters, waits(bg, l, key, time.Minute))
 	}
 	eventually(t, "all wait", func() bool {
@@ -231,14 +231,14 @@ func TestFairOneSubscriptionForAllKeysBesideThePool(t *testing.T) {
 		return true
 	})
 	eventually(t, "no connection of the pool is in use", func() bool { return pool.ActiveCount() == pool.IdleCount() })
-	list, err := redis.String(r.server.Do("CLIENT", "LIST", "TYPE", "pubsub"))
-	r.ok(err)
+	list, err := redis.String(r.Server.Do("CLIENT", "LIST", "TYPE", "pubsub"))
+	r.OK(err)
 	if n := strings.Count(list, "\n"); n != 1 || len(r.heard()) != keys {
 		t.Errorf("%d connections hear %d channels", n, len(r.heard()))
 	}
 	for i, k := range held {
-		r.ok(k.Release(bg))
-		r.ok(r.got("the waiter", waiters[i]).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the waiter", waiters[i]).Release(bg))
 	}
 	r.gone()
 }

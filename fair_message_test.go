@@ -16,24 +16,24 @@ import (
 func TestFairMessageOvertakesTheReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
 		release := make(chan struct{})
 		r.once("enter", 1, redistest.Hold(release))
-		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
 		r.queued(1)
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		k = r.got("the waiter, by the message alone", waiter)
-		behind := waits(bg, r.locker, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+		behind := waits(bg, r.Locker, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
 		close(release)
 		other := waits(bg, r.other(), r.key, fairTestTTL)
 		r.queued(1)
 		r.valid(k)
-		r.ok(k.Verify(bg))
-		r.ok(k.Release(bg))
+		r.OK(k.Verify(bg))
+		r.OK(k.Release(bg))
 		k = r.got("the other Locker", other)
-		r.ok(k.Release(bg))
-		r.ok(r.got("the one behind", behind).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the one behind", behind).Release(bg))
 		r.gone()
 	})
 }
@@ -42,25 +42,25 @@ func TestFairMessageOvertakesTheReply(t *testing.T) {
 func TestFairMessageOvertakesTheReplyToTheOnlyWaiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.locker.OpTimeout = time.Minute
-		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		r.Locker.OpTimeout = time.Minute
+		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
 		ctx, cancel := context.WithCancel(bg)
-		first := waits(ctx, r.locker, r.key, fairTestTTL)
+		first := waits(ctx, r.Locker, r.key, fairTestTTL)
 		r.queued(1)
 		cancel()
 		if a := receive(t, "it gives up", first); a.err == nil {
 			t.Fatal("it got the lock")
 		}
 		r.queued(0)
-		eventually(t, "QUIT is answered", func() bool { return redigolock.WaitingEntry(r.locker, r.key) == "" })
+		eventually(t, "QUIT is answered", func() bool { return redigolock.WaitingEntry(r.Locker, r.key) == "" })
 		release := make(chan struct{})
 		r.once("enter", 1, redistest.Hold(release))
-		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
 		r.queued(1)
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		k = r.got("the waiter, by the message alone", waiter)
 		close(release)
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }
@@ -70,7 +70,7 @@ func (r *fairRig) messagesHeld() (letGo func()) {
 	release := make(chan struct{})
 	held := make(chan struct{})
 	var once atomic.Bool
-	r.proxy.Rule(func(q redistest.Request) redistest.Action {
+	r.Proxy.Rule(func(q redistest.Request) redistest.Action {
 		if q.Name == "PING" && len(q.Args) == 0 && once.CompareAndSwap(false, true) {
 			close(held)
 			return redistest.Hold(release)
@@ -85,24 +85,24 @@ func (r *fairRig) messagesHeld() (letGo func()) {
 func TestFairLostMessageIsFoundByAPoke(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.locker.OpTimeout = 20 * time.Second // or the line would be cut for its silence
-		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		r.Locker.OpTimeout = 20 * time.Second // or the line would be cut for its silence
+		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
 		r.queued(1)
 		letGo := r.messagesHeld()
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		begin := time.Now()
 		k = r.got("the waiter", waiter)
 		if took := time.Since(begin); took > 5*time.Second {
 			t.Errorf("it took %v", took)
 		}
 		letGo() // the message comes, for a token that is held: it must not be released
-		r.ok(k.Extend(bg, 2*fairTestTTL))
-		behind := waits(bg, r.locker, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+		r.OK(k.Extend(bg, 2*fairTestTTL))
+		behind := waits(bg, r.Locker, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
 		r.valid(k)
-		r.ok(k.Release(bg))
-		r.ok(r.got("the one behind", behind).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the one behind", behind).Release(bg))
 		r.gone()
 	})
 }
@@ -112,23 +112,23 @@ func TestFairMessageValidityCountsFromAnAnsweredSend(t *testing.T) {
 	const ttl = 8 * time.Second // it has waited for less than half of it when the lock is released, or would be refreshed
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
 		release := make(chan struct{})
 		defer close(release)
 		before := time.Now()
 		poked := r.once("poke", 1, redistest.Late(release)) // never carried out
-		waiter := waits(bg, r.locker, r.key, ttl)
+		waiter := waits(bg, r.Locker, r.key, ttl)
 		r.queued(1)
 		after := time.Now()
 		<-poked
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		k = r.got("the waiter", waiter)
 		if late := k.Deadline().Sub(after.Add(validFor(ttl))); late > 0 {
 			t.Errorf("Deadline is %v later than the answered send allows", late)
 		} else if early := before.Add(validFor(ttl)).Sub(k.Deadline()); early > 0 {
 			t.Errorf("Deadline is %v too early", early)
 		}
-		r.proxy.Rule(nil)
+		r.Proxy.Rule(nil)
 	})
 }
 
@@ -138,17 +138,17 @@ func TestFairLongWaitIsRefreshed(t *testing.T) {
 	const ttl = 3 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-		waiter := waits(bg, r.locker, r.key, ttl)
+		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+		waiter := waits(bg, r.Locker, r.key, ttl)
 		r.queued(1)
 		enter := time.Now()
 		eventually(t, "half of the ttl is over", func() bool { return time.Since(enter) > ttl*2/3 })
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		k = r.got("the waiter", waiter)
 		if left := time.Until(k.Deadline()); left < ttl/2 {
 			t.Errorf("only %v is left", left)
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 	})
 }
 
@@ -157,29 +157,29 @@ func TestFairHeirHasItsOwnTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		for _, tt := range []struct{ first, heir time.Duration }{{4 * time.Second, time.Minute}, {time.Minute, 4 * time.Second}} {
-			k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+			k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
 			ctx, cancel := context.WithCancel(bg)
-			first := waits(ctx, r.locker, r.key, tt.first)
+			first := waits(ctx, r.Locker, r.key, tt.first)
 			r.queued(1)
-			sent := len(r.proxy.Requests())
-			heir := waits(bg, r.locker, r.key, tt.heir)
-			eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 2 })
+			sent := len(r.Proxy.Requests())
+			heir := waits(bg, r.Locker, r.key, tt.heir)
+			eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 2 })
 			cancel()
 			if a := receive(t, "the first gives up", first); a.err == nil {
 				t.Fatal("it got the lock")
 			}
 			r.poked()
-			for _, q := range r.proxy.Requests()[sent:] {
+			for _, q := range r.Proxy.Requests()[sent:] {
 				if verb := verbOf(q); verb != "poke" && verb != "ping" {
 					t.Errorf("the heir sent %s", verb)
 				}
 			}
-			r.ok(k.Release(bg))
+			r.OK(k.Release(bg))
 			k = r.got("the heir", heir)
 			if left := time.Until(k.Deadline()); left < tt.heir/2 {
 				t.Errorf("the heir with %v has %v left", tt.heir, left)
 			}
-			r.ok(k.Release(bg))
+			r.OK(k.Release(bg))
 		}
 		r.gone()
 	})
@@ -189,21 +189,21 @@ func TestFairHeirHasItsOwnTTL(t *testing.T) {
 func TestFairPokeTellsWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.locker.OpTimeout = 20 * time.Second // or the line would be cut for its silence
-		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		r.Locker.OpTimeout = 20 * time.Second // or the line would be cut for its silence
+		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
 		ctx, cancel := context.WithCancel(bg)
-		first := waits(ctx, r.locker, r.key, 6*time.Second)
+		first := waits(ctx, r.Locker, r.key, 6*time.Second)
 		r.queued(1)
-		heir := waits(bg, r.locker, r.key, time.Second)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 2 })
+		heir := waits(bg, r.Locker, r.key, time.Second)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 2 })
 		cancel()
 		if a := receive(t, "the first gives up", first); a.err == nil {
 			t.Fatal("it got the lock")
 		}
 		letGo := r.messagesHeld()
 		r.poked() // so that the next one is a second away
-		r.ok(k.Release(bg))
-		r.ok(r.got("the heir, by a poke", heir).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the heir, by a poke", heir).Release(bg))
 		letGo()
 	})
 }
@@ -212,17 +212,17 @@ func TestFairPokeTellsWhatIsLeft(t *testing.T) {
 func TestFairResubscriptionIsFollowedByAPoke(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
-		waiter := waits(bg, r.locker, r.key, time.Minute)
+		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
+		waiter := waits(bg, r.Locker, r.key, time.Minute)
 		r.queued(1)
 		least := time.Hour
 		for range 5 { // on a busy machine one may take its time; by the timer each would
 			r.poked() // so that the timer's is a second away
 			begin := time.Now()
-			subscribed, n := len(r.sent("subscribe")), len(r.sent("poke"))
-			r.do("CLIENT", "KILL", "TYPE", "pubsub")
-			eventually(t, "it subscribes again", func() bool { return len(r.sent("subscribe")) > subscribed })
-			eventually(t, "it pokes", func() bool { return len(r.sent("poke")) > n })
+			subscribed, n := len(r.Sent("subscribe")), len(r.Sent("poke"))
+			r.Do("CLIENT", "KILL", "TYPE", "pubsub")
+			eventually(t, "it subscribes again", func() bool { return len(r.Sent("subscribe")) > subscribed })
+			eventually(t, "it pokes", func() bool { return len(r.Sent("poke")) > n })
 			if least = min(least, time.Since(begin)); least < 900*time.Millisecond {
 				break
 			}
@@ -230,8 +230,8 @@ func TestFairResubscriptionIsFollowedByAPoke(t *testing.T) {
 		if least > 900*time.Millisecond {
 			t.Errorf("it took %v at least", least)
 		}
-		r.ok(k.Release(bg))
-		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the waiter", waiter).Release(bg))
 	})
 }
 
@@ -240,10 +240,10 @@ func TestFairResubscriptionIsFollowedByAPoke(t *testing.T) {
 func TestFairMessageForATokenThatQuits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.locker.OpTimeout = time.Minute
-		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+		r.Locker.OpTimeout = time.Minute
+		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
 		ctx, cancel := context.WithCancel(bg)
-		first := waits(ctx, r.locker, r.key, time.Minute)
+		first := waits(ctx, r.Locker, r.key, time.Minute)
 		r.queued(1)
 		entry := r.entries()[0]
 		release := make(chan struct{})
@@ -253,8 +253,8 @@ func TestFairMessageForATokenThatQuits(t *testing.T) {
 		wants(t, receive(t, "it gives up", first).err, context.Canceled)
 		<-came
 		r.queued(0)
-		r.do("RPUSH", r.queue, entry) // as a late ENTER would
-		r.ok(k.Release(bg))
+		r.Do("RPUSH", r.queue, entry) // as a late ENTER would
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }
@@ -264,27 +264,27 @@ func TestFairGoneMayBeOlderThanAMessage(t *testing.T) {
 	const ttl = 3 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.locker.OpTimeout = time.Minute
-		k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+		r.Locker.OpTimeout = time.Minute
+		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
 		release := make(chan struct{})
 		came := r.once("poke", 1, redistest.Hold(release))
-		waiter := waits(bg, r.locker, r.key, ttl)
+		waiter := waits(bg, r.Locker, r.key, ttl)
 		r.queued(1)
 		enter := time.Now()
 		entry := r.entries()[0]
-		r.do("DEL", r.queue)
+		r.Do("DEL", r.queue)
 		<-came
-		eventually(t, "POKE is carried out", func() bool { return r.carriedOut("poke") > 0 })
-		r.do("RPUSH", r.queue, entry) // as a late ENTER would
+		eventually(t, "POKE is carried out", func() bool { return r.CarriedOut("poke") > 0 })
+		r.Do("RPUSH", r.queue, entry) // as a late ENTER would
 		eventually(t, "half of the ttl is over", func() bool { return time.Since(enter) > ttl*2/3 })
-		r.ok(k.Release(bg))
-		eventually(t, "the message has come", func() bool { return redigolock.PokesAgain(r.locker, r.key) })
+		r.OK(k.Release(bg))
+		eventually(t, "the message has come", func() bool { return redigolock.PokesAgain(r.Locker, r.key) })
 		close(release)
 		k = r.got("the waiter", waiter)
 		if !strings.HasSuffix(entry, k.Token()) {
 			t.Errorf("it has %q, want what was granted to %q", k.Token(), entry)
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }

@@ -21,19 +21,19 @@ func TestFairOverAMux(t *testing.T) {
 		r.contend(3, 24, 100*time.Millisecond)
 		r.gone()
 
-		l := r.fair(muxOver(t, r.proxy.Pool()))
+		l := r.fair(muxOver(t, r.Proxy.Pool()))
 		l.OpTimeout = shortOp
-		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
 		r.once("enter", 1, redistest.Drop())
 		waiter := waits(bg, l, r.key, fairTestTTL)
 		r.queued(1)
 		behind := waits(bg, l, r.key, fairTestTTL)
 		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == 2 })
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		k = r.got("the waiter", waiter)
 		r.once("rel", 1, redistest.Drop())
-		r.ok(k.Release(bg))
-		r.ok(r.got("the one behind", behind).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the one behind", behind).Release(bg))
 		r.gone()
 		r.oncePerToken()
 	})
@@ -53,7 +53,7 @@ func TestFairUnknownOutcomeIsAskedForOnANewConnection(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
-				pool := r.proxy.Pool()
+				pool := r.Proxy.Pool()
 				l := r.fair(pool)
 				pooled := r.idle(pool, 6)
 				came := r.once(lost, 1, redistest.Drop())
@@ -63,11 +63,11 @@ func TestFairUnknownOutcomeIsAskedForOnANewConnection(t *testing.T) {
 				if next != lost {
 					n = 0
 				}
-				eventually(t, "it asks", func() bool { return len(r.sent(next)) > n })
-				if !pooled[r.sent(lost)[0].Conn] {
+				eventually(t, "it asks", func() bool { return len(r.Sent(next)) > n })
+				if !pooled[r.Sent(lost)[0].Conn] {
 					t.Errorf("%s was not sent on a connection of the pool", lost)
 				}
-				if pooled[r.sent(next)[n].Conn] {
+				if pooled[r.Sent(next)[n].Conn] {
 					t.Errorf("%s was sent on a connection of the pool", next)
 				}
 			})
@@ -77,17 +77,17 @@ func TestFairUnknownOutcomeIsAskedForOnANewConnection(t *testing.T) {
 
 // sends has a Locker send the verb.
 func (r *fairRig) sends(l *redigolock.Locker, verb string) {
-	r.t.Helper()
+	r.T.Helper()
 	if verb == "try" || verb == "rel" {
-		r.ok(r.must(l.Acquire(bg, r.key, fairTestTTL)).Release(bg))
+		r.OK(r.Must(l.Acquire(bg, r.key, fairTestTTL)).Release(bg))
 		return
 	}
-	k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+	k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
 	ctx, cancel := context.WithCancel(bg)
 	waiter := waits(ctx, l, r.key, fairTestTTL)
-	eventually(r.t, "it is queued", func() bool { return redigolock.Placed(l, r.key) })
+	eventually(r.T, "it is queued", func() bool { return redigolock.Placed(l, r.key) })
 	cancel()
-	wants(r.t, receive(r.t, "it gives up", waiter).err, context.Canceled)
+	wants(r.T, receive(r.T, "it gives up", waiter).err, context.Canceled)
 	r.queued(0)
-	r.ok(k.Release(bg))
+	r.OK(k.Release(bg))
 }

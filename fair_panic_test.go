@@ -120,12 +120,12 @@ func TestFairPanicsThatAreRecovered(t *testing.T) {
 	acquire := func(w *world) { release(w.l.Acquire(bg, w.key, time.Hour)) }
 	tryAcquire := func(w *world) { release(w.l.TryAcquire(bg, w.key, time.Hour)) }
 	held := func(w *world) func(*world) {
-		k := w.must(w.l.Acquire(bg, w.key, time.Hour))
+		k := w.Must(w.l.Acquire(bg, w.key, time.Hour))
 		return func(*world) { _ = k.Release(bg) }
 	}
 	passing := func(w *world) func(*world) { // the lease must be extended first
 		w.l.Cohort = redigolock.Cohort{Passes: 9, Slice: time.Hour}
-		k := w.must(w.l.Acquire(bg, w.key, 30*time.Second))
+		k := w.Must(w.l.Acquire(bg, w.key, 30*time.Second))
 		ctx, leave := context.WithCancel(bg)
 		inBackground(func() error {
 			k, err := w.l.Acquire(ctx, w.key, time.Hour)
@@ -134,22 +134,22 @@ func TestFairPanicsThatAreRecovered(t *testing.T) {
 			}
 			return err
 		})
-		eventually(w.t, "somebody waits", func() bool { return redigolock.LocalWaiters(w.l, w.key) == 1 })
+		eventually(w.T, "somebody waits", func() bool { return redigolock.LocalWaiters(w.l, w.key) == 1 })
 		return func(w *world) {
 			defer leave()
 			_ = k.Release(bg)
 		}
 	}
 	lost := func(w *world) func(*world) {
-		k := w.must(w.l.Acquire(bg, w.key, time.Hour))
+		k := w.Must(w.l.Acquire(bg, w.key, time.Hour))
 		k.KeepAlive(bg)
-		w.do("DEL", w.key)
+		w.Do("DEL", w.key)
 		return func(*world) { _ = k.Verify(bg) }
 	}
 	heldByOther := func(f func(*world)) func(w *world) func(*world) {
 		return func(w *world) func(*world) {
-			k := w.must(w.other().Acquire(bg, w.key, time.Hour))
-			w.t.Cleanup(func() { _ = k.Release(bg) })
+			k := w.Must(w.other().Acquire(bg, w.key, time.Hour))
+			w.T.Cleanup(func() { _ = k.Release(bg) })
 			return func(w *world) {
 				defer k.Release(bg)
 				f(w)
@@ -189,7 +189,7 @@ func TestFairPanicsThatAreRecovered(t *testing.T) {
 			t.Run(name+map[bool]string{false: "", true: ", Goexit"}[exit], func(t *testing.T) {
 				t.Parallel()
 				w := &world{fairRig: newFairRig(t), o: newTrap(exit)}
-				w.p = &trapped{w.server.Pool(), newTrap(exit), newTrap(exit), newTrap(exit), newTrap(exit)}
+				w.p = &trapped{w.Server.Pool(), newTrap(exit), newTrap(exit), newTrap(exit), newTrap(exit)}
 				w.l = w.fair(w.p)
 				w.l.Observer = &redigolock.Observer{
 					Acquired:  func(context.Context, *redigolock.Lock, time.Duration) { w.o.step() },
@@ -204,11 +204,11 @@ func TestFairPanicsThatAreRecovered(t *testing.T) {
 				falls(t, inGet, func() { f(w) })
 				eventually(t, "nobody stays in line", func() bool { return redigolock.LocalWaiters(w.l, w.key) == 0 })
 				k := w.got("the next", waits(bg, w.l, w.key, time.Hour))
-				w.ok(k.Release(bg))
-				k = w.must(w.other().Acquire(bg, w.key, time.Hour))
-				w.ok(k.Release(bg))
+				w.OK(k.Release(bg))
+				k = w.Must(w.other().Acquire(bg, w.key, time.Hour))
+				w.OK(k.Release(bg))
 				w.gone()
-				w.ok(w.l.Close())
+				w.OK(w.l.Close())
 			})
 		}
 	}
@@ -218,15 +218,15 @@ func TestFairPanicsThatAreRecovered(t *testing.T) {
 func TestFairSubscriptionWhoseDialExits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		p := &trapped{r.server.Pool(), newTrap(true), newTrap(true), newTrap(true), newTrap(true)}
+		p := &trapped{r.Server.Pool(), newTrap(true), newTrap(true), newTrap(true), newTrap(true)}
 		l := r.fair(p)
-		k := r.must(r.other().Acquire(bg, r.key, time.Hour))
+		k := r.Must(r.other().Acquire(bg, r.key, time.Hour))
 		p.dial.set(0)
 		waiter := waits(bg, l, r.key, time.Hour)
 		r.queued(1)
-		r.ok(k.Release(bg))
-		r.ok(r.got("the waiter", waiter).Release(bg))
-		r.ok(l.Close())
+		r.OK(k.Release(bg))
+		r.OK(r.got("the waiter", waiter).Release(bg))
+		r.OK(l.Close())
 		if redigolock.Subscribed(l) {
 			t.Error("Close leaves the subscription")
 		}

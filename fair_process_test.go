@@ -56,14 +56,14 @@ type child struct {
 
 // child starts the other process, which acquires the lock for ttl.
 func (r *fairRig) child(ttl time.Duration) *child {
-	r.t.Helper()
+	r.T.Helper()
 	c := &child{cmd: exec.Command(os.Args[0], "-test.run=^TestFairChild$"), lines: make(chan string, 100)}
-	c.cmd.Env = append(os.Environ(), childEnv+"="+r.real().URL(), childTTLEnv+"="+ttl.String())
+	c.cmd.Env = append(os.Environ(), childEnv+"="+r.Real().URL(), childTTLEnv+"="+ttl.String())
 	stdin, err := c.cmd.StdinPipe()
-	r.ok(err)
+	r.OK(err)
 	stdout, err := c.cmd.StdoutPipe()
-	r.ok(err)
-	r.ok(c.cmd.Start())
+	r.OK(err)
+	r.OK(c.cmd.Start())
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -71,7 +71,7 @@ func (r *fairRig) child(ttl time.Duration) *child {
 			c.lines <- lines.Text()
 		}
 	}()
-	r.t.Cleanup(func() {
+	r.T.Cleanup(func() {
 		stdin.Close()
 		_ = c.cmd.Process.Kill()
 		<-read
@@ -87,26 +87,26 @@ func (c *child) hasTheLock(t *testing.T) {
 }
 
 func (r *fairRig) kill(c *child) {
-	r.t.Helper()
-	r.ok(c.cmd.Process.Kill())
+	r.T.Helper()
+	r.OK(c.cmd.Process.Kill())
 }
 
 // A waiting process that is killed is passed over by the very release that comes to it.
 func TestFairKilledWaiterIsPassedOver(t *testing.T) {
 	r := newFairRig(t)
-	k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
+	k := r.Must(r.Locker.Acquire(bg, r.key, time.Minute))
 	c := r.child(time.Minute) // which it would cost to grant it the lock
 	r.queued(1)
 	behind := waits(bg, r.other(), r.key, fairTestTTL)
 	r.queued(2)
 	r.kill(c)
 	eventually(t, "the server has seen it", func() bool {
-		n, err := r.server.Do("PUBSUB", "CHANNELS")
+		n, err := r.Server.Do("PUBSUB", "CHANNELS")
 		list, _ := n.([]any)
 		return err == nil && len(list) == 1
 	})
-	r.ok(k.Release(bg))
-	r.ok(r.got("the one behind", behind).Release(bg))
+	r.OK(k.Release(bg))
+	r.OK(r.got("the one behind", behind).Release(bg))
 	r.gone()
 }
 
@@ -116,13 +116,13 @@ func TestFairKilledHolderCostsItsTTL(t *testing.T) {
 	r := newFairRig(t)
 	c := r.child(childTTL)
 	c.hasTheLock(t)
-	waiter := waits(bg, r.locker, r.key, fairTestTTL)
+	waiter := waits(bg, r.Locker, r.key, fairTestTTL)
 	r.kill(c)
 	begin := time.Now()
 	k := r.got("the waiter", waiter)
 	if took := time.Since(begin); took > childTTL+3*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	r.ok(k.Release(bg))
+	r.OK(k.Release(bg))
 	r.gone()
 }

@@ -13,24 +13,24 @@ import (
 func TestFairStoppedWaiterCostsItsTTL(t *testing.T) {
 	t.Parallel() // in real time: it stops a process
 	r := newFairRig(t)
-	k := r.must(r.locker.Acquire(bg, r.key, time.Minute))
+	k := r.Must(r.Locker.Acquire(bg, r.key, time.Minute))
 	c := r.child(childTTL)
 	r.queued(1)
 	behind := waits(bg, r.other(), r.key, time.Minute)
 	r.queued(2)
-	r.ok(c.cmd.Process.Signal(syscall.SIGSTOP))
+	r.OK(c.cmd.Process.Signal(syscall.SIGSTOP))
 	eventually(t, "it stands still", func() bool {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(c.cmd.Process.Pid, &status, syscall.WUNTRACED|syscall.WNOHANG, nil)
 		return err == nil && pid == c.cmd.Process.Pid && status.Stopped()
 	})
 	begin := time.Now()
-	r.ok(k.Release(bg))
+	r.OK(k.Release(bg))
 	k = r.got("the one behind", behind)
 	if took := time.Since(begin); took > childTTL+3*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	r.ok(c.cmd.Process.Signal(syscall.SIGCONT))
+	r.OK(c.cmd.Process.Signal(syscall.SIGCONT))
 	r.queued(1) // it found its grant gone, and waits again
 	r.valid(k)
 	select {
@@ -38,6 +38,6 @@ func TestFairStoppedWaiterCostsItsTTL(t *testing.T) {
 		t.Errorf("the stopped process says %q", line)
 	default:
 	}
-	r.ok(k.Release(bg))
+	r.OK(k.Release(bg))
 	c.hasTheLock(t)
 }

@@ -12,11 +12,11 @@ import (
 
 // limited makes a fair Locker of a user who has all rights but these.
 func (r *fairRig) limited(rights ...any) *redigolock.Locker {
-	r.t.Helper()
-	r.do("ACL", append([]any{"SETUSER", "u", "reset", "on", ">pw", "~*", "&*", "+@all"}, rights...)...)
-	pool, err := redigolock.NewPool(strings.Replace(r.real().URL(), "redis://", "redis://u:pw@", 1))
-	r.ok(err)
-	r.t.Cleanup(func() { pool.Close() })
+	r.T.Helper()
+	r.Do("ACL", append([]any{"SETUSER", "u", "reset", "on", ">pw", "~*", "&*", "+@all"}, rights...)...)
+	pool, err := redigolock.NewPool(strings.Replace(r.Real().URL(), "redis://", "redis://u:pw@", 1))
+	r.OK(err)
+	r.T.Cleanup(func() { pool.Close() })
 	return r.fair(pool)
 }
 
@@ -26,10 +26,10 @@ func TestFairQueuedWaiterThatLosesItsRights(t *testing.T) {
 	t.Parallel() // in real time: miniredis knows no rights
 	r := newFairRig(t)
 	l := r.limited()
-	k := r.must(r.other().Acquire(bg, r.key, time.Minute))
+	k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
 	waiter, behind := waits(bg, l, r.key, time.Minute), waits(bg, l, r.key, time.Minute)
 	r.queued(1)
-	r.do("ACL", "SETUSER", "u", "-evalsha", "-eval")
+	r.Do("ACL", "SETUSER", "u", "-evalsha", "-eval")
 	noRight := func(what string, ch <-chan acquired) {
 		if err := receive(t, what, ch).err; err == nil || !strings.Contains(err.Error(), "NOPERM") {
 			t.Errorf("%s: %v", what, err)
@@ -38,9 +38,9 @@ func TestFairQueuedWaiterThatLosesItsRights(t *testing.T) {
 	noRight("the waiter", waiter)
 	noRight("the one behind", behind)
 	noRight("who comes now", waits(bg, l, r.key, time.Minute))
-	r.do("ACL", "SETUSER", "u", "+evalsha", "+eval")
+	r.Do("ACL", "SETUSER", "u", "+evalsha", "+eval")
 	r.queued(0)
-	r.ok(k.Release(bg))
+	r.OK(k.Release(bg))
 	r.gone()
 }
 
@@ -48,14 +48,14 @@ func TestFairQueuedWaiterThatLosesItsRights(t *testing.T) {
 func TestFairReleaseThatMayNotPublish(t *testing.T) {
 	t.Parallel() // in real time: miniredis knows no rights
 	r := newFairRig(t)
-	k := r.must(r.limited("-publish").Acquire(bg, r.key, time.Minute))
+	k := r.Must(r.limited("-publish").Acquire(bg, r.key, time.Minute))
 	waiter := waits(bg, r.other(), r.key, time.Minute)
 	r.queued(1)
 	err := k.Release(bg)
 	if err == nil || errors.Is(err, redigolock.ErrNotHeld) || errors.Is(err, redigolock.ErrUnknown) {
 		t.Errorf("Release returns %v", err)
 	}
-	r.ok(r.got("the waiter", waiter).Release(bg))
+	r.OK(r.got("the waiter", waiter).Release(bg))
 	r.gone()
 }
 
@@ -64,17 +64,17 @@ func TestFairMessageOfAForgottenToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.do("SET", r.key, "forgotten", "PX", 60000)
-		waiter := waits(bg, r.locker, r.key, time.Minute)
+		r.Do("SET", r.key, "forgotten", "PX", 60000)
+		waiter := waits(bg, r.Locker, r.key, time.Minute)
 		r.queued(1)
 		entry := strings.SplitN(r.entries()[0], " ", 4)
 		begin := time.Now()
-		r.do("PUBLISH", entry[2], "forgotten")
+		r.Do("PUBLISH", entry[2], "forgotten")
 		k := r.got("the waiter", waiter)
 		if took := time.Since(begin); took > 5*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }

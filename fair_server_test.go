@@ -13,6 +13,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // What happens to the server or to the connections costs the waiters a poke, not the lock. Of three Lockers one holds the
@@ -23,30 +24,30 @@ func TestFairSurvivesTheServer(t *testing.T) {
 		happen func(r *fairRig)
 		lost   bool // the holder loses its lock
 	}{
-		"script flush":     {nil, func(r *fairRig) { r.do("SCRIPT", "FLUSH") }, false},
-		"subscribers cut":  {nil, func(r *fairRig) { r.do("CLIENT", "KILL", "TYPE", "pubsub") }, false},
-		"all clients cut":  {nil, func(r *fairRig) { r.do("CLIENT", "KILL", "TYPE", "normal"); r.do("CLIENT", "KILL", "TYPE", "pubsub") }, false},
-		"flushall":         {nil, func(r *fairRig) { r.do("FLUSHALL") }, true},
-		"restart, no data": {nil, func(r *fairRig) { r.ok(r.server.Restart()) }, true},
+		"script flush":     {nil, func(r *fairRig) { r.Do("SCRIPT", "FLUSH") }, false},
+		"subscribers cut":  {nil, func(r *fairRig) { r.Do("CLIENT", "KILL", "TYPE", "pubsub") }, false},
+		"all clients cut":  {nil, func(r *fairRig) { r.Do("CLIENT", "KILL", "TYPE", "normal"); r.Do("CLIENT", "KILL", "TYPE", "pubsub") }, false},
+		"flushall":         {nil, func(r *fairRig) { r.Do("FLUSHALL") }, true},
+		"restart, no data": {nil, func(r *fairRig) { r.OK(r.Server.Restart()) }, true},
 		"restart, its data": {[]string{"--appendonly", "yes", "--appendfsync", "always"},
 			func(r *fairRig) {
-				r.ok(r.server.Restart())
-				eventually(r.t, "it has loaded its data", func() bool { _, err := r.server.Do("GET", r.key); return err == nil })
+				r.OK(r.Server.Restart())
+				eventually(r.T, "it has loaded its data", func() bool { _, err := r.Server.Do("GET", r.key); return err == nil })
 			}, false},
 		"hangs for a while": {nil, func(r *fairRig) {
-			r.server.Pause()
-			time.AfterFunc(300*time.Millisecond, r.server.Resume)
+			r.Server.Pause()
+			time.AfterFunc(300*time.Millisecond, r.Server.Resume)
 		}, false},
-		"queue deleted": {nil, func(r *fairRig) { r.do("DEL", r.queue) }, false},
+		"queue deleted": {nil, func(r *fairRig) { r.Do("DEL", r.queue) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newFairRig(t, tt.args...)
-			k := r.must(r.other().Acquire(bg, r.key, time.Hour))
-			a, b := waits(bg, r.other(), r.key, fairTestTTL), waits(bg, r.locker, r.key, fairTestTTL)
+			k := r.Must(r.other().Acquire(bg, r.key, time.Hour))
+			a, b := waits(bg, r.other(), r.key, fairTestTTL), waits(bg, r.Locker, r.key, fairTestTTL)
 			r.queued(2)
 			tt.happen(r)
 			if !tt.lost {
-				r.ok(k.Release(bg))
+				r.OK(k.Release(bg))
 			}
 			begin := time.Now()
 			for range 2 {
@@ -57,12 +58,12 @@ func TestFairSurvivesTheServer(t *testing.T) {
 				case <-time.After(10 * time.Second):
 					t.Fatal("nobody gets the lock")
 				}
-				r.ok(x.err)
+				r.OK(x.err)
 				r.valid(x.k)
 				if took := time.Since(begin); took > 5*time.Second {
 					t.Errorf("it took %v", took)
 				}
-				r.ok(x.k.Release(bg))
+				r.OK(x.k.Release(bg))
 			}
 			r.gone()
 		})
@@ -73,17 +74,17 @@ func TestFairSurvivesTheServer(t *testing.T) {
 func TestFairServerAwayAndBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.locker.OpTimeout = shortOp
-		k := r.must(r.locker.Acquire(bg, r.key, time.Hour))
-		r.ok(k.Release(bg))
-		r.server.Kill()
-		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		r.Locker.OpTimeout = shortOp
+		k := r.Must(r.Locker.Acquire(bg, r.key, time.Hour))
+		r.OK(k.Release(bg))
+		r.Server.Kill()
+		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
 		gone, cancel := context.WithTimeout(bg, 300*time.Millisecond)
 		defer cancel()
-		_, err := r.locker.Acquire(gone, r.key, fairTestTTL)
+		_, err := r.Locker.Acquire(gone, r.key, fairTestTTL)
 		wants(t, err, context.DeadlineExceeded)
-		r.ok(r.server.Restart())
-		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.OK(r.Server.Restart())
+		r.OK(r.got("the waiter", waiter).Release(bg))
 		r.gone()
 	})
 }
@@ -93,10 +94,10 @@ func TestFairWaitersGiveUpAtRandom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		const lockers, waiters, enough = 4, 40, 20
-		r.server.(*simServer).delay(500 * time.Microsecond)
+		r.Server.(*testbed.SimServer).Delay(500 * time.Microsecond)
 		var all []*redigolock.Locker
 		for range lockers {
-			all = append(all, r.fair(r.proxy.Pool()))
+			all = append(all, r.fair(r.Proxy.Pool()))
 		}
 		var wg sync.WaitGroup
 		var mu sync.Mutex // protects served, inside
@@ -141,7 +142,7 @@ func TestFairWaitersGiveUpAtRandom(t *testing.T) {
 		}
 		for _, l := range all {
 			eventually(t, "all slots go", func() bool { return redigolock.FairSlots(l) <= 1 })
-			r.ok(l.Close())
+			r.OK(l.Close())
 			if redigolock.FairSlots(l) != 0 || redigolock.Subscribed(l) {
 				t.Error("a slot or a subscription is left after Close")
 			}
@@ -183,7 +184,7 @@ func TestFairManyKeysLeaveNothing(t *testing.T) {
 // What a user may not do is the waiter's error at once.
 func TestFairRightsThatAreMissing(t *testing.T) {
 	r := newFairRig(t)
-	k := r.must(r.other().Acquire(bg, r.key, time.Hour))
+	k := r.Must(r.other().Acquire(bg, r.key, time.Hour))
 	for name, rights := range map[string][]any{
 		"scripts":   {"~*", "&*", "+@all", "-evalsha", "-eval"},
 		"queue":     {"~lock", "&*", "+@all"},
@@ -192,9 +193,9 @@ func TestFairRightsThatAreMissing(t *testing.T) {
 		"subscribe": {"~*", "&*", "+@all", "-subscribe"},
 		"rpush":     {"~*", "&*", "+@all", "-rpush"},
 	} {
-		r.do("ACL", append([]any{"SETUSER", "u", "reset", "on", ">pw"}, rights...)...)
-		pool, err := redigolock.NewPool(strings.Replace(r.real().URL(), "redis://", "redis://u:pw@", 1))
-		r.ok(err)
+		r.Do("ACL", append([]any{"SETUSER", "u", "reset", "on", ">pw"}, rights...)...)
+		pool, err := redigolock.NewPool(strings.Replace(r.Real().URL(), "redis://", "redis://u:pw@", 1))
+		r.OK(err)
 		l := &redigolock.Locker{Pool: pool, Fair: true}
 		ctx, cancel := context.WithTimeout(bg, 10*time.Second)
 		_, err = l.Acquire(ctx, r.key, fairTestTTL)
@@ -202,11 +203,11 @@ func TestFairRightsThatAreMissing(t *testing.T) {
 			t.Errorf("without the right to %s: %v", name, err)
 		}
 		cancel()
-		r.ok(l.Close())
-		r.ok(pool.Close())
+		r.OK(l.Close())
+		r.OK(pool.Close())
 		r.queued(0)
 	}
-	r.ok(k.Release(bg))
+	r.OK(k.Release(bg))
 	r.gone()
 }
 
@@ -245,17 +246,17 @@ func slotTag(key string) string {
 func TestFairOtherVersionsEntriesAreNotMisread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.do("RPUSH", "{lock}:redigolock-q2", "9000 3 abc xyz")
-		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-		r.do("RPUSH", r.queue, "v2;token=abc;ttl=9000")
-		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		r.Do("RPUSH", "{lock}:redigolock-q2", "9000 3 abc xyz")
+		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+		r.Do("RPUSH", r.queue, "v2;token=abc;ttl=9000")
+		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
 		r.queued(2)
-		r.ok(k.Release(bg))
-		r.ok(r.got("the waiter", waiter).Release(bg))
-		if n := r.do("LLEN", "{lock}:redigolock-q2"); n != int64(1) {
+		r.OK(k.Release(bg))
+		r.OK(r.got("the waiter", waiter).Release(bg))
+		if n := r.Do("LLEN", "{lock}:redigolock-q2"); n != int64(1) {
 			t.Errorf("the other version's queue has %v entries", n)
 		}
-		r.do("DEL", "{lock}:redigolock-q2")
+		r.Do("DEL", "{lock}:redigolock-q2")
 		r.gone()
 	})
 }
@@ -266,18 +267,18 @@ func TestFairKeepAlive(t *testing.T) {
 	const ttl = 2 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.locker.Acquire(bg, r.key, ttl))
+		k := r.Must(r.Locker.Acquire(bg, r.key, ttl))
 		first := k.Deadline()
 		kept := k.KeepAlive(bg)
 		waiter := waits(bg, r.other(), r.key, fairTestTTL)
 		r.queued(1)
 		eventually(t, "it is renewed three times, and outlives its ttl", func() bool {
-			return len(r.sent("fairextend")) >= 3 && time.Now().After(first) || kept.Err() != nil
+			return len(r.Sent("fairextend")) >= 3 && time.Now().After(first) || kept.Err() != nil
 		})
-		r.ok(kept.Err())
+		r.OK(kept.Err())
 		r.valid(k)
-		r.ok(k.Release(bg))
-		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the waiter", waiter).Release(bg))
 		r.gone()
 	})
 }
@@ -288,14 +289,14 @@ func TestFairKeepAliveAfterScriptFlush(t *testing.T) {
 	const ttl = 2 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.locker.Acquire(bg, r.key, ttl))
+		k := r.Must(r.Locker.Acquire(bg, r.key, ttl))
 		kept := k.KeepAlive(bg)
-		r.do("SCRIPT", "FLUSH")
+		r.Do("SCRIPT", "FLUSH")
 		deadline := k.Deadline()
 		eventually(t, "it is renewed", func() bool { return k.Deadline().After(deadline) })
-		r.ok(kept.Err())
+		r.OK(kept.Err())
 		r.valid(k)
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }
@@ -304,20 +305,20 @@ func TestFairKeepAliveAfterScriptFlush(t *testing.T) {
 func TestFairAttachedLockIsHandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.do("SET", r.key, "token", "PX", 60000)
-		k := r.must(r.locker.Attach(bg, r.key, "token", fairTestTTL))
+		r.Do("SET", r.key, "token", "PX", 60000)
+		k := r.Must(r.Locker.Attach(bg, r.key, "token", fairTestTTL))
 		waiter := waits(bg, r.other(), r.key, fairTestTTL)
-		own := waits(bg, r.locker, r.key, fairTestTTL)
+		own := waits(bg, r.Locker, r.key, fairTestTTL)
 		r.queued(2)
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		for range 2 {
 			select {
 			case x := <-waiter:
-				r.ok(x.err)
-				r.ok(x.k.Release(bg))
+				r.OK(x.err)
+				r.OK(x.k.Release(bg))
 			case x := <-own:
-				r.ok(x.err)
-				r.ok(x.k.Release(bg))
+				r.OK(x.err)
+				r.OK(x.k.Release(bg))
 			case <-time.After(10 * time.Second):
 				t.Fatal("nobody gets the lock")
 			}
@@ -330,13 +331,13 @@ func TestFairAttachedLockIsHandedOver(t *testing.T) {
 func TestFairOnABindingPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		l := r.fair(bindingPool{Pool: r.server.Pool(), t: t})
-		k := r.must(l.Acquire(bg, r.key, fairTestTTL))
-		r.ok(k.Release(bg))
-		k = r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		l := r.fair(bindingPool{Pool: r.Server.Pool(), t: t})
+		k := r.Must(l.Acquire(bg, r.key, fairTestTTL))
+		r.OK(k.Release(bg))
+		k = r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
 		_, err := l.Acquire(bg, r.key, fairTestTTL)
 		wants(t, err, redigolock.ErrUnsupported)
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }
@@ -345,15 +346,15 @@ func TestFairOnABindingPool(t *testing.T) {
 func TestFairExtendOfALostLockHandsItOver(t *testing.T) {
 	// On a real server, which counts the commands of scripts.
 	r := newFairRig(t)
-	k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+	k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
 	waiter := waits(bg, r.other(), r.key, fairTestTTL)
 	r.queued(1)
-	r.do("DEL", r.key)
+	r.Do("DEL", r.key)
 	wants(t, k.Extend(bg, fairTestTTL), redigolock.ErrNotHeld)
-	if calls, err := r.server.Calls(); err != nil || calls["publish"] != 1 {
+	if calls, err := r.Server.Calls(); err != nil || calls["publish"] != 1 {
 		t.Errorf("%d messages, %v", calls["publish"], err)
 	}
-	r.ok(r.got("the waiter", waiter).Release(bg))
+	r.OK(r.got("the waiter", waiter).Release(bg))
 	wants(t, k.Release(bg), redigolock.ErrNotHeld)
 }
 

@@ -203,12 +203,12 @@ func TestFairSubscriptionWhoseDialsExitIsMadeWithPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		var dials atomic.Int64
-		l := r.fair(dialPool{r.server.Pool().Get, func(context.Context) (redis.Conn, error) {
+		l := r.fair(dialPool{r.Server.Pool().Get, func(context.Context) (redis.Conn, error) {
 			dials.Add(1)
 			runtime.Goexit()
 			return nil, nil
 		}})
-		r.must(r.other().Acquire(bg, r.key, time.Hour))
+		r.Must(r.other().Acquire(bg, r.key, time.Hour))
 		ctx, cancel := context.WithCancel(bg)
 		waiter := waits(ctx, l, r.key, time.Hour)
 		time.Sleep(time.Second)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // A fairRig is a rig whose Locker is fair, with Lockers of other processes, so to speak, that have no proxy before them.
@@ -30,13 +31,24 @@ func newFairRig(t *testing.T, args ...string) *fairRig {
 	t.Helper()
 	server := redistest.Start(t, args...)
 	proxy := redistest.NewProxy(t, server.Addr())
-	return newFairRigOn(&rig{t: t, server: server, proxy: proxy})
+	return newFairRigOn(&rig{&testbed.Rig{T: t, Server: server, Proxy: proxy}})
 }
 
+// newSimFairRig is a fairRig in a bubble.
+func newSimFairRig(t *testing.T) *fairRig {
+	t.Helper()
+	r := testbed.NewBareSim(t)
+	r.Server.(*testbed.SimServer).Delay(fairDelay)
+	return newFairRigOn(&rig{r})
+}
+
+// fairDelay lets the time go on while commands are exchanged, or those that contend for a second would never end.
+const fairDelay = 50 * time.Microsecond
+
 func newFairRigOn(bare *rig) *fairRig {
-	bare.t.Helper()
+	bare.T.Helper()
 	r := &fairRig{rig: bare, key: fairKey, queue: fairQueue}
-	r.locker = r.fair(r.proxy.Pool())
+	r.Locker = r.fair(r.Proxy.Pool())
 	r.loadScripts()
 	return r
 }
@@ -44,22 +56,22 @@ func newFairRigOn(bare *rig) *fairRig {
 // loadScripts makes each command one request.
 func (r *fairRig) loadScripts() {
 	for _, src := range redigolock.FairScripts {
-		r.do("SCRIPT", "LOAD", src)
+		r.Do("SCRIPT", "LOAD", src)
 	}
 }
 
 // fair makes a fair Locker that is closed with the test.
 func (r *fairRig) fair(pool redigolock.Pool) *redigolock.Locker {
 	l := &redigolock.Locker{Pool: pool, Fair: true}
-	r.t.Cleanup(func() { l.Close() })
+	r.T.Cleanup(func() { l.Close() })
 	return l
 }
 
 func (r *fairRig) other() *redigolock.Locker {
 	if r.wrap != nil {
-		return r.fair(r.wrap(r.server.Pool()))
+		return r.fair(r.wrap(r.Server.Pool()))
 	}
-	return r.fair(r.server.Pool())
+	return r.fair(r.Server.Pool())
 }
 
 // An acquired is what an Acquire returned.
@@ -78,35 +90,35 @@ func waits(ctx context.Context, l *redigolock.Locker, key string, ttl time.Durat
 
 // queued waits until so many entries stand in the queue.
 func (r *fairRig) queued(n int) {
-	r.t.Helper()
-	eventually(r.t, fmt.Sprintf("%d wait in the queue", n), func() bool { return r.do("LLEN", r.queue) == int64(n) })
+	r.T.Helper()
+	eventually(r.T, fmt.Sprintf("%d wait in the queue", n), func() bool { return r.Do("LLEN", r.queue) == int64(n) })
 }
 
 // got waits for an acquire that must succeed, and checks that its Deadline is not later than the server's.
 func (r *fairRig) got(what string, ch <-chan acquired) *redigolock.Lock {
-	r.t.Helper()
-	a := receive(r.t, what, ch)
-	r.ok(a.err)
+	r.T.Helper()
+	a := receive(r.T, what, ch)
+	r.OK(a.err)
 	r.valid(a.k)
 	return a.k
 }
 
 // valid checks that the server keeps the lock longer than its Deadline.
 func (r *fairRig) valid(k *redigolock.Lock) {
-	r.t.Helper()
-	token, left := r.get(k.Key()), r.pttl(k.Key())
+	r.T.Helper()
+	token, left := r.Get(k.Key()), r.PTTL(k.Key())
 	if now := time.Now(); token != k.Token() {
-		r.t.Errorf("the server has token %q, the handle %q", token, k.Token())
+		r.T.Errorf("the server has token %q, the handle %q", token, k.Token())
 	} else if k.Deadline().After(now.Add(left)) {
-		r.t.Errorf("Deadline is %v after the server's end", k.Deadline().Sub(now.Add(left)))
+		r.T.Errorf("Deadline is %v after the server's end", k.Deadline().Sub(now.Add(left)))
 	}
 }
 
 // gone checks that nothing is left on the server.
 func (r *fairRig) gone() {
-	r.t.Helper()
-	eventually(r.t, "no key is left", func() bool {
-		keys, err := redis.Strings(r.server.Do("KEYS", "*"))
+	r.T.Helper()
+	eventually(r.T, "no key is left", func() bool {
+		keys, err := redis.Strings(r.Server.Do("KEYS", "*"))
 		return err == nil && len(keys) == 0
 	})
 }
@@ -151,11 +163,11 @@ func TestFairOneScriptForEachContendedCycle(t *testing.T) {
 		for _, waiters := range []int{8, 128} {
 			t.Run(fmt.Sprintf("%d waiters in %d Lockers", waiters, lockers), func(t *testing.T) {
 				r := newFairRig(t)
-				before, err := r.real().Calls()
-				r.ok(err)
+				before, err := r.Real().Calls()
+				r.OK(err)
 				cycles := r.contend(lockers, waiters, 300*time.Millisecond)
-				after, err := r.real().Calls()
-				r.ok(err)
+				after, err := r.Real().Calls()
+				r.OK(err)
 				sent := after["evalsha"] - before["evalsha"]
 				if most := cycles + cycles/20 + int64(10*lockers); sent > most {
 					t.Errorf("%d EVALSHA for %d cycles, want at most %d", sent, cycles, most)
@@ -169,7 +181,7 @@ func TestFairOneScriptForEachContendedCycle(t *testing.T) {
 // contend has waiters take the lock in turn for d, and returns how often. No two of them hold it at a time, and none of them
 // starves.
 func (r *fairRig) contend(lockers, waiters int, d time.Duration) int64 {
-	r.t.Helper()
+	r.T.Helper()
 	var all []*redigolock.Locker
 	for range lockers {
 		l := r.other()
@@ -187,16 +199,16 @@ func (r *fairRig) contend(lockers, waiters int, d time.Duration) int64 {
 			for time.Now().Before(end) {
 				k, err := all[i%lockers].Acquire(bg, r.key, fairTestTTL)
 				if err != nil {
-					r.t.Error(err)
+					r.T.Error(err)
 					return
 				}
 				if inside.Add(1) != 1 {
-					r.t.Error("two hold the lock")
+					r.T.Error("two hold the lock")
 				}
 				counts[i]++
 				inside.Add(-1)
 				if err := k.Release(bg); err != nil {
-					r.t.Error(err)
+					r.T.Error(err)
 				}
 			}
 		})
@@ -210,10 +222,10 @@ func (r *fairRig) contend(lockers, waiters int, d time.Duration) int64 {
 		least, most = min(least, n), max(most, n)
 	}
 	if most > 2*least+10+4*int64(r.cohort.Passes) {
-		r.t.Errorf("one waiter had the lock %d times, another %d times", most, least)
+		r.T.Errorf("one waiter had the lock %d times, another %d times", most, least)
 	}
 	for _, l := range all {
-		r.ok(l.Close())
+		r.OK(l.Close())
 	}
 	return cycles.Load()
 }
@@ -222,29 +234,29 @@ func (r *fairRig) contend(lockers, waiters int, d time.Duration) int64 {
 func TestFairServesInTheOrderOfArrival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		first := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
+		first := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
 		var chans []<-chan acquired
 		for i := range 5 {
 			chans = append(chans, waits(bg, r.other(), r.key, fairTestTTL))
 			r.queued(i + 1)
 		}
-		r.ok(first.Release(bg))
+		r.OK(first.Release(bg))
 		for i, ch := range chans {
 			k := r.got(fmt.Sprintf("the waiter %d of another Locker", i), ch)
-			r.ok(k.Release(bg))
+			r.OK(k.Release(bg))
 		}
 		l := r.other()
-		first = r.must(l.Acquire(bg, r.key, fairTestTTL))
+		first = r.Must(l.Acquire(bg, r.key, fairTestTTL))
 		chans = chans[:0]
 		for i := range 5 {
 			chans = append(chans, waits(bg, l, r.key, fairTestTTL))
 			eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == i+1 })
 		}
 		for i, ch := range chans {
-			r.ok(first.Release(bg))
+			r.OK(first.Release(bg))
 			first = r.got(fmt.Sprintf("the waiter %d of the same Locker", i), ch)
 		}
-		r.ok(first.Release(bg))
+		r.OK(first.Release(bg))
 		r.gone()
 	})
 }
@@ -266,12 +278,12 @@ func TestFairNobodyOvertakesTheQueue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
-				r.do("SET", r.key, "foreign", "PX", 60000)
+				r.Do("SET", r.key, "foreign", "PX", 60000)
 				waiter := waits(bg, r.other(), r.key, fairTestTTL)
 				r.queued(1)
-				r.do("DEL", r.key)
-				wants(t, acquire(r.locker, bg, r.key), redigolock.ErrHeld)
-				r.ok(r.got("the one that waited", waiter).Release(bg))
+				r.Do("DEL", r.key)
+				wants(t, acquire(r.Locker, bg, r.key), redigolock.ErrHeld)
+				r.OK(r.got("the one that waited", waiter).Release(bg))
 				r.gone()
 			})
 		})
@@ -283,18 +295,18 @@ func TestFairUncontendedCostsNoSubscription(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		for range 3 {
-			r.ok(r.must(r.locker.Acquire(bg, r.key, fairTestTTL)).Release(bg))
-			r.ok(r.must(r.locker.TryAcquire(bg, r.key, fairTestTTL)).Release(bg))
+			r.OK(r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL)).Release(bg))
+			r.OK(r.Must(r.Locker.TryAcquire(bg, r.key, fairTestTTL)).Release(bg))
 		}
-		for _, q := range r.proxy.Requests() {
+		for _, q := range r.Proxy.Requests() {
 			if verb := verbOf(q); verb != "try" && verb != "rel" {
 				t.Errorf("%s was sent", verb)
 			}
 		}
-		if n := len(r.proxy.Requests()); n != 12 {
+		if n := len(r.Proxy.Requests()); n != 12 {
 			t.Errorf("%d requests for 6 cycles", n)
 		}
-		if n := redigolock.FairSlots(r.locker); n != 0 {
+		if n := redigolock.FairSlots(r.Locker); n != 0 {
 			t.Errorf("%d slots are left", n)
 		}
 	})
@@ -304,12 +316,12 @@ func TestFairUncontendedCostsNoSubscription(t *testing.T) {
 func TestFairSubscriptionEndsByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		l := &redigolock.Locker{Pool: r.server.Pool(), Fair: true} // never closed
-		k := r.must(l.Acquire(bg, r.key, fairTestTTL))
+		l := &redigolock.Locker{Pool: r.Server.Pool(), Fair: true} // never closed
+		k := r.Must(l.Acquire(bg, r.key, fairTestTTL))
 		waiter := waits(bg, l, r.key, fairTestTTL)
 		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == 1 })
-		r.ok(k.Release(bg))
-		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the waiter", waiter).Release(bg))
 		eventually(t, "the subscription ends", func() bool { return !redigolock.Subscribed(l) && redigolock.FairSlots(l) == 0 })
 	})
 }
@@ -321,15 +333,15 @@ func TestFairSharded(t *testing.T) {
 	a, b := r.other(), r.other()
 	redigolock.Shard(a)
 	redigolock.Shard(b)
-	k := r.must(a.Acquire(bg, r.key, fairTestTTL))
+	k := r.Must(a.Acquire(bg, r.key, fairTestTTL))
 	waiter := waits(bg, b, r.key, fairTestTTL)
 	r.queued(1)
-	r.ok(k.Release(bg))
+	r.OK(k.Release(bg))
 	k = r.got("the waiter", waiter)
-	r.ok(k.Extend(bg, 2*fairTestTTL))
-	r.ok(k.Release(bg))
-	calls, err := r.server.Calls()
-	r.ok(err)
+	r.OK(k.Extend(bg, 2*fairTestTTL))
+	r.OK(k.Release(bg))
+	calls, err := r.Server.Calls()
+	r.OK(err)
 	if calls["spublish"] != 1 || calls["publish"] != 0 || calls["ssubscribe"] == 0 || calls["subscribe"] != 0 {
 		t.Errorf("spublish %d, publish %d, ssubscribe %d, subscribe %d", calls["spublish"], calls["publish"], calls["ssubscribe"], calls["subscribe"])
 	}
@@ -344,10 +356,10 @@ func TestFairKeysDoNotShareAQueue(t *testing.T) {
 		var held []*redigolock.Lock
 		var chans []<-chan acquired
 		for _, key := range keys {
-			held = append(held, r.must(l.Acquire(bg, key, fairTestTTL)))
+			held = append(held, r.Must(l.Acquire(bg, key, fairTestTTL)))
 			chans = append(chans, waits(bg, other, key, fairTestTTL))
 		}
-		c := r.server.Pool().Get()
+		c := r.Server.Pool().Get()
 		defer c.Close()
 		for i, key := range keys {
 			eventually(t, "one waits for each key", func() bool {
@@ -361,8 +373,8 @@ func TestFairKeysDoNotShareAQueue(t *testing.T) {
 				t.Fatalf("%q was handed over early: %v", keys[i], a.err)
 			default:
 			}
-			r.ok(held[i].Release(bg))
-			r.ok(r.got(keys[i], chans[i]).Release(bg))
+			r.OK(held[i].Release(bg))
+			r.OK(r.got(keys[i], chans[i]).Release(bg))
 		}
 		r.gone()
 	})
@@ -406,16 +418,16 @@ func TestFairObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		var got, contended, released atomic.Int64
-		r.locker.Observer = &redigolock.Observer{
+		r.Locker.Observer = &redigolock.Observer{
 			Acquired:  func(context.Context, *redigolock.Lock, time.Duration) { got.Add(1) },
 			Contended: func(context.Context, string, *redigolock.HeldError) { contended.Add(1) },
 			Released:  func(context.Context, *redigolock.Lock, time.Duration, error) { released.Add(1) },
 		}
-		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
-		waiter := waits(bg, r.locker, r.key, fairTestTTL)
+		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
 		r.queued(1)
-		r.ok(k.Release(bg))
-		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the waiter", waiter).Release(bg))
 		if got.Load() != 1 || released.Load() != 1 || contended.Load() == 0 {
 			t.Errorf("acquired %d, contended %d, released %d", got.Load(), contended.Load(), released.Load())
 		}
@@ -426,26 +438,26 @@ func TestFairObserver(t *testing.T) {
 func TestFairGivenUpWaitSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.other().Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
 		cause := errors.New("no longer needed")
 		ctx, cancel := context.WithCancelCause(bg)
-		waiter := waits(ctx, r.locker, r.key, fairTestTTL)
+		waiter := waits(ctx, r.Locker, r.key, fairTestTTL)
 		r.queued(1)
-		eventually(t, "it is told so", func() bool { return redigolock.Placed(r.locker, r.key) })
+		eventually(t, "it is told so", func() bool { return redigolock.Placed(r.Locker, r.key) })
 		cancel(cause)
 		a := receive(t, "the waiter returns", waiter)
 		wants(t, a.err, cause, context.Canceled, redigolock.ErrHeld)
 		wantsNot(t, a.err, redigolock.ErrUnknown)
 		r.queued(0)
-		waiter = waits(bg, r.locker, r.key, fairTestTTL)
+		waiter = waits(bg, r.Locker, r.key, fairTestTTL)
 		r.queued(1)
-		r.ok(r.locker.Close())
+		r.OK(r.Locker.Close())
 		a = receive(t, "the waiter returns", waiter)
 		wants(t, a.err, redigolock.ErrClosed, redigolock.ErrHeld)
 		r.queued(0)
-		_, err := r.locker.Acquire(bg, r.key, fairTestTTL)
+		_, err := r.Locker.Acquire(bg, r.key, fairTestTTL)
 		wants(t, err, redigolock.ErrClosed)
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		r.gone()
 	})
 }
@@ -454,17 +466,17 @@ func TestFairGivenUpWaitSaysWhy(t *testing.T) {
 func TestFairCloseKeepsWhatIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.must(r.locker.Acquire(bg, r.key, fairTestTTL))
-		own := waits(bg, r.locker, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.locker, r.key) == 1 })
+		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
+		own := waits(bg, r.Locker, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
 		waiter := waits(bg, r.other(), r.key, fairTestTTL)
 		r.queued(1)
-		r.ok(r.locker.Close())
+		r.OK(r.Locker.Close())
 		wants(t, receive(t, "the local waiter returns", own).err, redigolock.ErrClosed)
 		r.valid(k)
-		r.ok(k.Verify(bg))
-		r.ok(k.Release(bg))
-		r.ok(r.got("the waiter", waiter).Release(bg))
+		r.OK(k.Verify(bg))
+		r.OK(k.Release(bg))
+		r.OK(r.got("the waiter", waiter).Release(bg))
 		r.gone()
 	})
 }

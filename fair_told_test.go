@@ -18,30 +18,30 @@ func TestFairLateGrantedOfATokenThatAMessageGranted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
-				r.locker.OpTimeout = time.Minute
-				k := r.must(r.other().Acquire(bg, r.key, time.Hour))
-				waiter := waits(bg, r.locker, r.key, time.Hour)
+				r.Locker.OpTimeout = time.Minute
+				k := r.Must(r.other().Acquire(bg, r.key, time.Hour))
+				waiter := waits(bg, r.Locker, r.key, time.Hour)
 				r.queued(1)
 				messages, answer := make(chan struct{}), make(chan struct{})
-				r.proxy.Rule(func(q redistest.Request) redistest.Action {
+				r.Proxy.Rule(func(q redistest.Request) redistest.Action {
 					switch {
 					case q.Name == "PING" && len(q.Args) == 0:
 						return redistest.Hold(messages)
-					case verbOf(q) == "poke" && r.get(r.key) != k.Token():
+					case verbOf(q) == "poke" && r.Get(r.key) != k.Token():
 						return redistest.Hold(answer)
 					}
 					return redistest.Pass()
 				})
 				time.Sleep(1100 * time.Millisecond) // a PING has come
-				r.ok(k.Release(bg))
-				before := r.carriedOut("poke")
-				eventually(t, "POKE is carried out", func() bool { return r.carriedOut("poke") > before })
+				r.OK(k.Release(bg))
+				before := r.CarriedOut("poke")
+				eventually(t, "POKE is carried out", func() bool { return r.CarriedOut("poke") > before })
 				close(messages)
 				k = r.got("the waiter, by the message", waiter)
 				if !held {
-					r.ok(k.Release(bg))
+					r.OK(k.Release(bg))
 					r.gone()
-					r.do("SET", r.key, k.Token(), "PX", time.Hour.Milliseconds())
+					r.Do("SET", r.key, k.Token(), "PX", time.Hour.Milliseconds())
 				}
 				close(answer)
 				if !held {
@@ -50,8 +50,8 @@ func TestFairLateGrantedOfATokenThatAMessageGranted(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 				r.valid(k)
-				r.ok(k.Verify(bg))
-				r.ok(k.Release(bg))
+				r.OK(k.Verify(bg))
+				r.OK(k.Release(bg))
 				r.gone()
 			})
 		})

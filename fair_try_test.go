@@ -25,28 +25,28 @@ func TestFairTryAcquireLooksAgainAfterALostReply(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
-				r.locker.OpTimeout = shortOp
+				r.Locker.OpTimeout = shortOp
 				r.once("try", 1, tt.act)
 				before := time.Now()
-				k, err := r.locker.TryAcquire(bg, r.key, time.Minute)
-				looks := r.sent("fairextend")
-				if len(looks) != 1 || looks[0].Conn == r.sent("try")[0].Conn {
+				k, err := r.Locker.TryAcquire(bg, r.key, time.Minute)
+				looks := r.Sent("fairextend")
+				if len(looks) != 1 || looks[0].Conn == r.Sent("try")[0].Conn {
 					t.Errorf("it looked %d times, want once on a connection of its own", len(looks))
 				}
-				r.ok(err)
+				r.OK(err)
 				r.valid(k)
-				tries := r.sent("try")
+				tries := r.Sent("try")
 				if anew := len(tries) == 2; anew != tt.anew || anew && tries[0].Args[5] == tries[1].Args[5] {
 					t.Errorf("it tried with %v", tries)
 				}
 				if tt.anew {
-					eventually(t, "it is confirmed twice", func() bool { return len(r.sent("rel")) >= 2 && !redigolock.FairOwes(r.locker) })
+					eventually(t, "it is confirmed twice", func() bool { return len(r.Sent("rel")) >= 2 && !redigolock.FairOwes(r.Locker) })
 					r.valid(k)
 				}
 				if k.Deadline().Before(before.Add(validFor(time.Minute))) {
 					t.Errorf("Deadline is %v from before the send", k.Deadline().Sub(before))
 				}
-				r.ok(k.Release(bg))
+				r.OK(k.Release(bg))
 				r.gone()
 			})
 		})
@@ -70,29 +70,29 @@ func TestFairGrantThatIsToldTooLateIsUndone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
-				r.locker.OpTimeout = time.Minute
+				r.Locker.OpTimeout = time.Minute
 				var failed atomic.Int64
-				r.locker.Observer = &redigolock.Observer{Failed: func(_ context.Context, _, verb string, err error) {
+				r.Locker.Observer = &redigolock.Observer{Failed: func(_ context.Context, _, verb string, err error) {
 					wants(t, err, redigolock.ErrExpired)
 					if failed.Add(1); verb != "acquire" {
 						t.Errorf("%s has failed", verb)
 					}
 				}}
-				clock := stopClock(r.locker)
+				clock := stopClock(r.Locker)
 				if tt.verb == "enter" {
-					k := r.must(r.other().Acquire(bg, r.key, ttl))
-					waiter := waits(bg, r.locker, r.key, ttl)
+					k := r.Must(r.other().Acquire(bg, r.key, ttl))
+					waiter := waits(bg, r.Locker, r.key, ttl)
 					r.queued(1)
-					r.ok(k.Release(bg))
-					r.ok(r.got("the waiter", waiter).Release(bg))
+					r.OK(k.Release(bg))
+					r.OK(r.got("the waiter", waiter).Release(bg))
 					r.gone()
 				}
 				release := make(chan struct{})
 				came := r.once(tt.verb, 1, redistest.Hold(release))
-				late := inBackground(func() error { _, err := tt.acquire(r.locker); return err })
+				late := inBackground(func() error { _, err := tt.acquire(r.Locker); return err })
 				<-came
-				eventually(t, "it is carried out", func() bool { return r.get(r.key) != "" })
-				clock.add(ttl)
+				eventually(t, "it is carried out", func() bool { return r.Get(r.key) != "" })
+				clock.Add(ttl)
 				close(release)
 				wants(t, receive(t, "the answer", late), redigolock.ErrExpired)
 				r.gone()

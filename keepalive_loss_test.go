@@ -18,22 +18,22 @@ func TestLostLockEndsKeepAliveAtOnce(t *testing.T) {
 		lose func(*rig)
 		want error
 	}{
-		"deleted": {func(r *rig) { r.do("DEL", "key") }, redigolock.ErrNotHeld},
-		"taken":   {func(r *rig) { r.do("SET", "key", "another's", "PX", 60000) }, redigolock.ErrNotHeld},
+		"deleted": {func(r *rig) { r.Do("DEL", "key") }, redigolock.ErrNotHeld},
+		"taken":   {func(r *rig) { r.Do("SET", "key", "another's", "PX", 60000) }, redigolock.ErrNotHeld},
 		"overwritten": {func(r *rig) {
-			r.do("DEL", "key")
-			r.do("RPUSH", "key", "token")
+			r.Do("DEL", "key")
+			r.Do("RPUSH", "key", "token")
 		}, redigolock.ErrConflict},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				k := r.dueAtOnce(r.locker, "key")[0]
+				k := r.dueAtOnce(r.Locker, "key")[0]
 				x.lose(r)
 				kept := k.KeepAlive(bg)
 				receive(t, "the context ends", kept.Done())
 				wants(t, context.Cause(kept), redigolock.ErrLost, x.want)
-				if n := len(r.sent("extend")); n != 1 {
+				if n := len(r.Sent("extend")); n != 1 {
 					t.Errorf("%d renewals", n)
 				}
 				if time.Now().After(k.Deadline()) {
@@ -51,9 +51,9 @@ func TestAnyMethodThatFindsTheLockLostEndsKeepAlive(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+				k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 				kept := k.KeepAlive(bg)
-				r.do("DEL", "key")
+				r.Do("DEL", "key")
 				wants(t, use(bg, k), redigolock.ErrNotHeld)
 				receive(t, "the context ends", kept.Done())
 				wants(t, context.Cause(kept), redigolock.ErrLost, redigolock.ErrNotHeld)
@@ -68,7 +68,7 @@ func TestHungServerEndsKeepAliveNoLaterThanDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		const locks = 32
-		r.rule(func(verb string, n int) redistest.Action {
+		r.Rule(func(verb string, n int) redistest.Action {
 			if verb == "extend" {
 				return redistest.Swallow()
 			}
@@ -77,7 +77,7 @@ func TestHungServerEndsKeepAliveNoLaterThanDeadline(t *testing.T) {
 		results := make(chan endOfKeeping, locks)
 		for i := range locks { // each ends at a moment of its own
 			ttl := time.Second + time.Duration(i)*50*time.Millisecond
-			k := r.must(r.locker.TryAcquire(bg, fmt.Sprint(i), ttl))
+			k := r.Must(r.Locker.TryAcquire(bg, fmt.Sprint(i), ttl))
 			go func() { results <- watchKeeping(k, ttl) }()
 		}
 		judged, late := 0, 0
@@ -127,9 +127,9 @@ func watchKeeping(k *redigolock.Lock, ttl time.Duration) endOfKeeping {
 func TestLossIsSignalledThoughTheRenewalHangsInADialWithoutContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		dialer := newHangingDialer(t, r.server.Dial)
+		dialer := newHangingDialer(t, r.Server.Dial)
 		l := &redigolock.Locker{Pool: dialer.pool(), OpTimeout: shortOp}
-		k := r.must(l.TryAcquire(bg, "key", 2*shortOp))
+		k := r.Must(l.TryAcquire(bg, "key", 2*shortOp))
 		dialer.hang()
 		kept := k.KeepAlive(bg)
 		receive(t, "the context ends", kept.Done())
@@ -144,33 +144,33 @@ func TestLossIsSignalledThoughTheRenewalHangsInADialWithoutContext(t *testing.T)
 func TestMaxHoldCountsFromTheAcquire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.MaxHold = time.Hour
-		c := stopClock(r.locker)
-		k := r.must(r.locker.TryAcquire(bg, "key", 2*time.Hour))
-		c.add(time.Hour - 300*time.Millisecond)
+		r.Locker.MaxHold = time.Hour
+		c := stopClock(r.Locker)
+		k := r.Must(r.Locker.TryAcquire(bg, "key", 2*time.Hour))
+		c.Add(time.Hour - 300*time.Millisecond)
 		kept := k.KeepAlive(bg) // late: 300 ms before
 		if kept.Err() != nil {
 			t.Fatalf("MaxHold is not yet reached: %v", context.Cause(kept))
 		}
-		c.add(300 * time.Millisecond)
+		c.Add(300 * time.Millisecond)
 		receive(t, "MaxHold is reached", kept.Done())
 		wants(t, context.Cause(kept), redigolock.ErrLost)
 		wants(t, context.Cause(k.KeepAlive(bg)), redigolock.ErrLost)
-		r.ok(k.Verify(bg)) // it is the holder still
-		r.ok(k.Release(bg))
+		r.OK(k.Verify(bg)) // it is the holder still
+		r.OK(k.Release(bg))
 	})
 }
 
 func TestMaxHoldEndsALockThatIsRenewedWell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.MaxHold = 2500 * time.Millisecond
+		r.Locker.MaxHold = 2500 * time.Millisecond
 		start := time.Now()
-		k := r.must(r.locker.TryAcquire(bg, "key", 2*time.Second))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", 2*time.Second))
 		kept := k.KeepAlive(bg)
 		receive(t, "the context ends", kept.Done())
 		wants(t, context.Cause(kept), redigolock.ErrLost)
-		if took := time.Since(start); took < r.locker.MaxHold {
+		if took := time.Since(start); took < r.Locker.MaxHold {
 			t.Errorf("it ended after %v: %v", took, context.Cause(kept))
 		}
 		k.Release(bg)
@@ -180,10 +180,10 @@ func TestMaxHoldEndsALockThatIsRenewedWell(t *testing.T) {
 func TestSuspendedMachineLosesItsLocks(t *testing.T) { // the wall clock has gone on, the timers have not
 	t.Parallel() // in real time: a bubble's time has no monotonic reading to move
 	r := newRig(t)
-	c := stopClock(r.locker)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Hour))
+	c := stopClock(r.Locker)
+	k := r.Must(r.Locker.TryAcquire(bg, "key", time.Hour))
 	kept := k.KeepAlive(bg)
-	c.addWall(t, 2*time.Hour)
+	c.AddWall(t, 2*time.Hour)
 	receive(t, "the loss is seen", kept.Done())
 	wants(t, context.Cause(kept), redigolock.ErrLost)
 	mustNotBeHeld(t, r, k)

@@ -17,7 +17,7 @@ func TestKeepAliveRenewsAtHalfOfTheTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		const ttl, renewals = 2 * time.Second, 4
-		k := r.must(r.locker.TryAcquire(bg, "key", ttl))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", ttl))
 		last := k.Deadline() // it counts from the send, which a busy machine may delay, but not bring forward
 		kept := k.KeepAlive(bg)
 		late := 0
@@ -33,7 +33,7 @@ func TestKeepAliveRenewsAtHalfOfTheTTL(t *testing.T) {
 				late++
 			}
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		if late == renewals {
 			t.Error("each renewal was sent when far less than half of the ttl was left")
 		}
@@ -43,14 +43,14 @@ func TestKeepAliveRenewsAtHalfOfTheTTL(t *testing.T) {
 func TestRenewalUsesTheTTLOfTheAcquireAndComparesTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		k := r.must(r.locker.TryAcquire(bg, "key", 1400*time.Millisecond))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", 1400*time.Millisecond))
 		k.KeepAlive(bg)
-		eventually(t, "a renewal", func() bool { return len(r.sent("extend")) > 0 })
+		eventually(t, "a renewal", func() bool { return len(r.Sent("extend")) > 0 })
 		_ = k.Release(bg)
-		if q := r.sent("extend")[0]; q.Args[3] != k.Token() || q.Args[4] != "1400" {
+		if q := r.Sent("extend")[0]; q.Args[3] != k.Token() || q.Args[4] != "1400" {
 			t.Errorf("the renewal was %v", q)
 		}
-		for _, q := range r.proxy.Requests() {
+		for _, q := range r.Proxy.Requests() {
 			if q.Name == "PEXPIRE" || q.Name == "EXPIRE" {
 				t.Errorf("%v compares nothing", q)
 			}
@@ -63,11 +63,11 @@ func TestRenewalUsesTheTTLOfTheAcquireAndComparesTheToken(t *testing.T) {
 func TestReleaseStopsTheRenewalFirstAndWaitsForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = time.Minute
+		r.Locker.OpTimeout = time.Minute
 		renewing := make(chan struct{}, 100)
-		r.do("SET", "key", "token", "PX", 3000)
-		k := r.must(r.locker.Attach(bg, "key", "token", 5*time.Minute)) // its renewal is due at once
-		r.rule(func(verb string, n int) redistest.Action {
+		r.Do("SET", "key", "token", "PX", 3000)
+		k := r.Must(r.Locker.Attach(bg, "key", "token", 5*time.Minute)) // its renewal is due at once
+		r.Rule(func(verb string, n int) redistest.Action {
 			if verb == "extend" {
 				renewing <- struct{}{}
 				return redistest.Hold(nil)
@@ -76,18 +76,18 @@ func TestReleaseStopsTheRenewalFirstAndWaitsForIt(t *testing.T) {
 		})
 		kept := k.KeepAlive(bg)
 		receive(t, "the renewal is sent", renewing)
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		if kept.Err() == nil || context.Cause(kept) != context.Canceled {
 			t.Errorf("the context after Release: %v", context.Cause(kept))
 		}
 		if redigolock.Renewing(k) {
 			t.Error("the renewal outlives Release")
 		}
-		sent := r.proxy.Requests()
+		sent := r.Proxy.Requests()
 		if last := verbOf(sent[len(sent)-1]); last != "release" {
 			t.Errorf("the last command is %s", last)
 		}
-		r.silent("a released lock", func() {
+		r.Silent("a released lock", func() {
 			again := time.Now()
 			eventually(t, "some time passes", func() bool { return time.Since(again) > 100*time.Millisecond })
 		})
@@ -97,21 +97,21 @@ func TestReleaseStopsTheRenewalFirstAndWaitsForIt(t *testing.T) {
 func TestReleaseIsNotSentWhileARenewalIsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		pool := newGatedPool(r.proxy.Pool())
-		r.locker.Pool, r.locker.OpTimeout = pool, time.Minute
-		k := r.dueAtOnce(r.locker, "key")[0]
+		pool := newGatedPool(r.Proxy.Pool())
+		r.Locker.Pool, r.Locker.OpTimeout = pool, time.Minute
+		k := r.dueAtOnce(r.Locker, "key")[0]
 		pool.armed.Store(true)
 		k.KeepAlive(bg)
 		receive(t, "the renewal borrows", pool.waiting)
 		released := inBackground(func() error { return k.Release(bg) })
 		start := time.Now()
 		eventually(t, "some time passes", func() bool { return time.Since(start) > 200*time.Millisecond })
-		if n := len(r.sent("release")); n != 0 {
+		if n := len(r.Sent("release")); n != 0 {
 			t.Error("the release was sent before the renewal had ended")
 		}
 		close(pool.open)
-		r.ok(receive(t, "Release returns", released))
-		if n := len(r.sent("extend")); n != 0 || redigolock.Renewing(k) {
+		r.OK(receive(t, "Release returns", released))
+		if n := len(r.Sent("extend")); n != 0 || redigolock.Renewing(k) {
 			t.Errorf("%d renewals were sent for a lock that is being released", n)
 		}
 	})
@@ -120,16 +120,16 @@ func TestReleaseIsNotSentWhileARenewalIsUnderWay(t *testing.T) {
 func TestKeepAliveEndsBeforeTheReleaseIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		kept := k.KeepAlive(bg)
 		ended := make(chan error, 1)
-		r.rule(func(verb string, n int) redistest.Action {
+		r.Rule(func(verb string, n int) redistest.Action {
 			if verb == "release" {
 				ended <- kept.Err()
 			}
 			return redistest.Pass()
 		})
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		if receive(t, "the release", ended) == nil {
 			t.Error("the work went on while the lock was released")
 		}
@@ -150,19 +150,19 @@ func TestRenewalAfterOneFailureGoesOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				r.locker.OpTimeout = shortOp
-				k := r.must(r.locker.TryAcquire(bg, "key", 4*time.Second))
+				r.Locker.OpTimeout = shortOp
+				k := r.Must(r.Locker.TryAcquire(bg, "key", 4*time.Second))
 				first := k.Deadline()
-				r.plan(map[string][]redistest.Action{"extend": failures})
+				r.Plan(map[string][]redistest.Action{"extend": failures})
 				kept := k.KeepAlive(bg)
 				eventually(t, "it is renewed", func() bool { return k.Deadline().After(first) || kept.Err() != nil })
 				if kept.Err() != nil {
 					t.Fatalf("lost: %v", context.Cause(kept))
 				}
-				if n := len(r.sent("extend")); n <= len(failures) {
+				if n := len(r.Sent("extend")); n <= len(failures) {
 					t.Errorf("%d renewals were sent", n)
 				}
-				r.ok(k.Release(bg))
+				r.OK(k.Release(bg))
 			})
 		})
 	}
@@ -171,10 +171,10 @@ func TestRenewalAfterOneFailureGoesOn(t *testing.T) {
 func TestRenewalThatHangsOnceIsTriedAgainThoughOpTimeoutIsLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = time.Minute
-		k := r.must(r.locker.TryAcquire(bg, "key", 3*time.Second))
+		r.Locker.OpTimeout = time.Minute
+		k := r.Must(r.Locker.TryAcquire(bg, "key", 3*time.Second))
 		first := k.Deadline()
-		r.plan(map[string][]redistest.Action{"extend": {redistest.Swallow()}})
+		r.Plan(map[string][]redistest.Action{"extend": {redistest.Swallow()}})
 		kept := k.KeepAlive(bg)
 		eventually(t, "it is renewed", func() bool { return k.Deadline().After(first) || kept.Err() != nil })
 		if kept.Err() != nil {
@@ -187,28 +187,28 @@ func TestRenewalThatHangsOnceIsTriedAgainThoughOpTimeoutIsLong(t *testing.T) {
 func TestExhaustedPoolDoesNotCostTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		pool := r.proxy.Pool()
+		pool := r.Proxy.Pool()
 		pool.MaxActive, pool.Wait = 1, true
-		r.locker.Pool, r.locker.OpTimeout = pool, shortOp
+		r.Locker.Pool, r.Locker.OpTimeout = pool, shortOp
 		const ttl = 2 * time.Second
-		k := r.must(r.locker.TryAcquire(bg, "key", ttl))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", ttl))
 		busy := pool.Get()
 		defer busy.Close()
-		r.ok(busy.Err())
+		r.OK(busy.Err())
 		first := k.Deadline()
 		kept := k.KeepAlive(bg)
 		eventually(t, "it outlives its ttl", func() bool { return time.Since(first) > ttl/2 })
 		if kept.Err() != nil {
 			t.Error(context.Cause(kept))
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 	})
 }
 
 func TestParentEndsKeepAliveAndTheLastOneEndsTheRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		cause := errors.New("the parent's cause")
 		parent1, cancel1 := context.WithCancelCause(bg)
 		parent2, cancel2 := context.WithCancelCause(bg)
@@ -223,13 +223,13 @@ func TestParentEndsKeepAliveAndTheLastOneEndsTheRenewals(t *testing.T) {
 		}
 		cancel2(cause)
 		eventually(t, "the renewals end", func() bool { return !redigolock.Renewing(k) })
-		r.ok(k.Verify(bg)) // it is still held
+		r.OK(k.Verify(bg)) // it is still held
 
 		kept3 := k.KeepAlive(bg) // and can be kept alive again
 		if kept3.Err() != nil || !redigolock.Renewing(k) {
 			t.Error("it is not kept alive again")
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		receive(t, "the third context ends", kept3.Done())
 	})
 }
@@ -239,17 +239,17 @@ func TestSecondKeepAliveSharesTheRenewals(t *testing.T) {
 		r := newSimRig(t)
 		const ttl = 2 * time.Second
 		start := time.Now()
-		k := r.must(r.locker.TryAcquire(bg, "key", ttl))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", ttl))
 		deadline := k.Deadline()
 		first, second := k.KeepAlive(bg), k.KeepAlive(context.WithValue(bg, ctxKey{}, "value"))
 		if second.Value(ctxKey{}) != "value" {
 			t.Error("the context's values are gone")
 		}
 		eventually(t, "it is renewed twice", func() bool { return k.Deadline().Sub(deadline) > ttl*3/4 || first.Err() != nil })
-		if n := len(r.sent("extend")); n > 2 && time.Since(start) < ttl*5/4 { // then the third is not due yet
+		if n := len(r.Sent("extend")); n > 2 && time.Since(start) < ttl*5/4 { // then the third is not due yet
 			t.Errorf("%d renewals in the time of two", n)
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		for _, kept := range []context.Context{first, second} {
 			receive(t, "the context ends", kept.Done())
 			if cause := context.Cause(kept); cause != context.Canceled {
@@ -264,7 +264,7 @@ type ctxKey struct{}
 func TestKeepAliveOfAnEndedParent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		cause := errors.New("the parent's cause")
 		parent, cancel := context.WithCancelCause(bg)
 		cancel(cause)
@@ -273,17 +273,17 @@ func TestKeepAliveOfAnEndedParent(t *testing.T) {
 			t.Errorf("the cause is %v", context.Cause(kept))
 		}
 		eventually(t, "the renewals end", func() bool { return !redigolock.Renewing(k) })
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 	})
 }
 
 func TestKeepAliveOfALockThatIsOverIsErrLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		c := stopClock(r.locker)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		c.add(time.Minute)
-		r.silent("KeepAlive", func() {
+		c := stopClock(r.Locker)
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+		c.Add(time.Minute)
+		r.Silent("KeepAlive", func() {
 			kept := k.KeepAlive(bg)
 			if kept.Err() == nil {
 				t.Fatal("an expired lock is kept alive")
@@ -297,15 +297,15 @@ func TestKeepAliveNeverLowersWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		const ttl = time.Second
-		k := r.must(r.locker.TryAcquire(bg, "key", ttl))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", ttl))
 		k.KeepAlive(bg)
-		r.ok(k.Extend(bg, time.Hour))
+		r.OK(k.Extend(bg, time.Hour))
 		start := time.Now()
 		eventually(t, "a ttl passes", func() bool { return time.Since(start) > ttl*5/4 })
-		if left := r.pttl("key"); left < 50*time.Minute {
+		if left := r.PTTL("key"); left < 50*time.Minute {
 			t.Errorf("a renewal lowered it to %v", left)
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 	})
 }
 
@@ -318,8 +318,8 @@ func TestRenewalsThatAreDueCloseTogetherTravelTogether(t *testing.T) {
 		for i := range 100 {
 			key := fmt.Sprint("key", i)
 			left := ttl/2 + ttl/200 + 1200*time.Millisecond + time.Duration(i)*5*time.Millisecond
-			r.do("SET", key, "token", "PX", left.Milliseconds())
-			locks = append(locks, r.must(r.locker.Attach(bg, key, "token", ttl)))
+			r.Do("SET", key, "token", "PX", left.Milliseconds())
+			locks = append(locks, r.Must(r.Locker.Attach(bg, key, "token", ttl)))
 		}
 		before, batches := deadlines(locks), map[time.Time]bool{}
 		for _, k := range locks {
@@ -338,30 +338,30 @@ func TestRenewalsThatAreDueCloseTogetherTravelTogether(t *testing.T) {
 // Observer.Lost is called once for a lock, also where its time was over before the first KeepAlive.
 func TestKeepAliveOfALockThatIsOverIsToldToTheObserverOnce(t *testing.T) {
 	for name, end := range map[string]func(*rig, *clock, *redigolock.Lock){
-		"Deadline": func(_ *rig, c *clock, _ *redigolock.Lock) { c.add(time.Minute) },
-		"MaxHold":  func(_ *rig, c *clock, _ *redigolock.Lock) { c.add(30 * time.Second) },
+		"Deadline": func(_ *rig, c *clock, _ *redigolock.Lock) { c.Add(time.Minute) },
+		"MaxHold":  func(_ *rig, c *clock, _ *redigolock.Lock) { c.Add(30 * time.Second) },
 		"deleted": func(r *rig, _ *clock, k *redigolock.Lock) {
-			r.do("DEL", k.Key())
-			wants(r.t, k.Verify(bg), redigolock.ErrNotHeld)
+			r.Do("DEL", k.Key())
+			wants(r.T, k.Verify(bg), redigolock.ErrNotHeld)
 		},
 		"deleted, and kept alive": func(r *rig, _ *clock, k *redigolock.Lock) {
-			r.do("DEL", k.Key())
+			r.Do("DEL", k.Key())
 			k.KeepAlive(bg)
-			wants(r.t, k.Verify(bg), redigolock.ErrNotHeld)
+			wants(r.T, k.Verify(bg), redigolock.ErrNotHeld)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
 				if name == "MaxHold" {
-					r.locker.MaxHold = 20 * time.Second
+					r.Locker.MaxHold = 20 * time.Second
 				}
 				var causes []error
-				r.locker.Observer = &redigolock.Observer{
+				r.Locker.Observer = &redigolock.Observer{
 					Lost: func(_ context.Context, _ *redigolock.Lock, cause error) { causes = append(causes, cause) },
 				}
-				c := stopClock(r.locker)
-				k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+				c := stopClock(r.Locker)
+				k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 				end(r, c, k)
 				for range 2 {
 					kept := k.KeepAlive(bg)
@@ -371,7 +371,7 @@ func TestKeepAliveOfALockThatIsOverIsToldToTheObserverOnce(t *testing.T) {
 					t.Fatalf("Lost was called %d times: %v", len(causes), causes)
 				}
 				wants(t, causes[0], redigolock.ErrLost)
-				if n := r.locker.Stats().Held; n != 0 {
+				if n := r.Locker.Stats().Held; n != 0 {
 					t.Errorf("%d locks are held", n)
 				}
 				if err := k.Release(bg); name != "MaxHold" { // which leaves the key its own

@@ -172,11 +172,11 @@ func randomFault() redistest.Action {
 
 func TestChaosNeverGivesOneLockToTwo(t *testing.T) {
 	for _, a := range acquireWays {
-		t.Run(a.name, func(t *testing.T) {
+		t.Run(a.Name, func(t *testing.T) {
 			t.Parallel() // mostly it waits
 			r := newRig(t)
-			r.locker.AcquireWith, r.locker.OpTimeout = a.with, 100*time.Millisecond
-			r.proxy.Rule(func(redistest.Request) redistest.Action { return randomFault() })
+			r.Locker.AcquireWith, r.Locker.OpTimeout = a.With, 100*time.Millisecond
+			r.Proxy.Rule(func(redistest.Request) redistest.Action { return randomFault() })
 			ts := &tenures{byKey: map[string][]tenure{}}
 			stop := time.Now().Add(2 * time.Second)
 			goesOn := func() bool { // longer on a machine that is busy
@@ -192,11 +192,11 @@ func TestChaosNeverGivesOneLockToTwo(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			r.proxy.Rule(nil)
+			r.Proxy.Rule(nil)
 			ts.check(t)
-			r.ok(r.locker.Close())
+			r.OK(r.Locker.Close())
 			eventually(t, "nothing is left but what Fence needs, and its ttl at the most", func() bool {
-				return r.do("EXISTS", "a", "b", "c") == int64(0)
+				return r.Do("EXISTS", "a", "b", "c") == int64(0)
 			})
 		})
 	}
@@ -207,11 +207,11 @@ func (r *rig) oneTenure(ts *tenures, key string) {
 	ctx, cancel := context.WithTimeout(bg, rand.N(400*time.Millisecond))
 	defer cancel()
 	const ttl = 300 * time.Millisecond
-	k, err := r.locker.Acquire(ctx, key, ttl)
+	k, err := r.Locker.Acquire(ctx, key, ttl)
 	from := time.Now()
 	if err != nil {
 		if k != nil {
-			r.t.Error("an error and a handle")
+			r.T.Error("an error and a handle")
 		}
 		return
 	}
@@ -238,7 +238,7 @@ func (r *rig) oneTenure(ts *tenures, key string) {
 	if err := k.Release(ctx); err != nil && !errors.Is(err, redigolock.ErrNotHeld) && !errors.Is(err, redigolock.ErrUnknown) {
 		var re redis.Error
 		if !errors.As(err, &re) {
-			r.t.Logf("release: %v", err)
+			r.T.Logf("release: %v", err)
 		}
 	}
 }

@@ -79,17 +79,17 @@ func TestReleaseThatPanicsLeavesAUsableHandle(t *testing.T) {
 func TestValid(t *testing.T) {
 	for name, end := range map[string]func(*rig, *clock, *redigolock.Lock){
 		"released":            func(r *rig, _ *clock, k *redigolock.Lock) { _ = k.Release(bg) },
-		"the monotonic clock": func(r *rig, c *clock, k *redigolock.Lock) { c.add(k.Deadline().Sub(c.now())) },
-		"the wall clock":      func(r *rig, c *clock, k *redigolock.Lock) { c.addWall(r.t, minute) },
+		"the monotonic clock": func(r *rig, c *clock, k *redigolock.Lock) { c.Add(k.Deadline().Sub(c.Now())) },
+		"the wall clock":      func(r *rig, c *clock, k *redigolock.Lock) { c.AddWall(r.T, minute) },
 		"deleted": func(r *rig, _ *clock, k *redigolock.Lock) {
-			_, _ = r.server.Do("DEL", k.Key())
+			_, _ = r.Server.Do("DEL", k.Key())
 			_ = k.Verify(bg)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			clock := stopClock(r.locker)
-			k, err := r.locker.TryAcquire(bg, "k", minute)
+			clock := stopClock(r.Locker)
+			k, err := r.Locker.TryAcquire(bg, "k", minute)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,10 +100,10 @@ func TestValid(t *testing.T) {
 			if k.Valid() {
 				t.Error("valid")
 			}
-			if name == "the wall clock" && !clock.now().Before(k.Deadline()) {
+			if name == "the wall clock" && !clock.Now().Before(k.Deadline()) {
 				t.Error("this test shows nothing: the monotonic clock has passed Deadline, too")
 			}
-			clock.addWall(t, -10*minute)
+			clock.AddWall(t, -10*minute)
 			if k.Valid() {
 				t.Error("valid again")
 			}

@@ -17,12 +17,12 @@ func TestReleaseWithEndedContextStillReleases(t *testing.T) { // `defer lock.Rel
 	for _, b := range releaseWays {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
-			r.locker.ReleaseWith = b.with
+			r.Locker.ReleaseWith = b.with
 			ctx, cancel := context.WithCancel(bg)
-			k := r.must(r.locker.TryAcquire(ctx, "key", time.Minute))
+			k := r.Must(r.Locker.TryAcquire(ctx, "key", time.Minute))
 			cancel()
-			if err := k.Release(ctx); err != nil || r.get("key") != "" {
-				t.Errorf("%s: %v, the key holds %q", b.name, err, r.get("key"))
+			if err := k.Release(ctx); err != nil || r.Get("key") != "" {
+				t.Errorf("%s: %v, the key holds %q", b.name, err, r.Get("key"))
 			}
 		})
 	}
@@ -32,9 +32,9 @@ func TestReleaseIsNotCancelledWhileItWaitsForItsReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		ctx, cancel := context.WithCancel(bg)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		hold, arrived := make(chan struct{}), make(chan struct{})
-		r.rule(func(string, int) redistest.Action {
+		r.Rule(func(string, int) redistest.Action {
 			close(arrived)
 			return redistest.Hold(hold)
 		})
@@ -45,7 +45,7 @@ func TestReleaseIsNotCancelledWhileItWaitsForItsReply(t *testing.T) {
 		if err := receive(t, "Release returns", released); err != nil {
 			t.Error(err)
 		}
-		if n := len(r.sent("release")); n != 1 {
+		if n := len(r.Sent("release")); n != 1 {
 			t.Errorf("%d releases were sent", n)
 		}
 	})
@@ -71,25 +71,25 @@ func TestReleaseTriesTwice(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				r.locker.OpTimeout = shortOp
-				k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-				r.plan(map[string][]redistest.Action{"release": x.actions})
+				r.Locker.OpTimeout = shortOp
+				k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+				r.Plan(map[string][]redistest.Action{"release": x.actions})
 				err := k.Release(bg)
 				if !errors.Is(err, x.want) {
 					t.Errorf("the error is %v, want %v", err, x.want)
 				}
 				wantsNot(t, err, context.DeadlineExceeded, context.Canceled) // OpTimeout is no context of the caller's
-				sent := r.sent("release")
+				sent := r.Sent("release")
 				if len(sent) != x.sent {
 					t.Errorf("%d releases were sent, want %d", len(sent), x.sent)
 				}
 				if x.sent == 2 && len(sent) == 2 && sent[0].Conn == sent[1].Conn {
 					t.Error("the second try took the same connection")
 				}
-				if x.want == nil && r.get("key") != "" {
+				if x.want == nil && r.Get("key") != "" {
 					t.Error("the key was left")
 				}
-				r.silent("a second Release", func() { wants(t, k.Release(bg), redigolock.ErrNotHeld) })
+				r.Silent("a second Release", func() { wants(t, k.Release(bg), redigolock.ErrNotHeld) })
 			})
 		})
 	}
@@ -98,37 +98,37 @@ func TestReleaseTriesTwice(t *testing.T) {
 func TestLostReleaseOfAUsersOwnIsUnknownToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.ReleaseWith = plainRelease
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		r.plan(map[string][]redistest.Action{"eval": {redistest.Cut(), redistest.Cut()}})
+		r.Locker.ReleaseWith = plainRelease
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+		r.Plan(map[string][]redistest.Action{"eval": {redistest.Cut(), redistest.Cut()}})
 		wants(t, k.Release(bg), redigolock.ErrUnknown)
 
-		pool := r.proxy.Pool()
+		pool := r.Proxy.Pool()
 		pool.MaxActive = 1
 		l := &redigolock.Locker{Pool: pool, ReleaseWith: plainRelease}
-		k = r.must(l.TryAcquire(bg, "other", time.Minute))
+		k = r.Must(l.TryAcquire(bg, "other", time.Minute))
 		busy := pool.Get()
 		defer busy.Close()
-		r.ok(busy.Err())
-		r.plan(map[string][]redistest.Action{"eval": {redistest.Cut()}})
+		r.OK(busy.Err())
+		r.Plan(map[string][]redistest.Action{"eval": {redistest.Cut()}})
 		wants(t, k.Release(bg), redigolock.ErrUnknown) // the first was not sent, the second was lost
-		r.ok(l.Close())
+		r.OK(l.Close())
 	})
 }
 
 func TestReleaseThatFoundNothingIsNotHeldUnlessItWasSentBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		pool := r.proxy.Pool()
+		pool := r.Proxy.Pool()
 		pool.MaxActive, pool.Wait = 1, true
-		r.locker.Pool, r.locker.OpTimeout = pool, shortOp
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		r.Locker.Pool, r.Locker.OpTimeout = pool, shortOp
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		busy := pool.Get()
 		defer busy.Close()
-		r.ok(busy.Err())
-		r.do("DEL", "key")
+		r.OK(busy.Err())
+		r.Do("DEL", "key")
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
-		if n := len(r.sent("release")); n != 1 {
+		if n := len(r.Sent("release")); n != 1 {
 			t.Errorf("%d releases were sent", n)
 		}
 	})
@@ -137,15 +137,15 @@ func TestReleaseThatFoundNothingIsNotHeldUnlessItWasSentBefore(t *testing.T) {
 func TestReleaseGoesAroundAnExhaustedPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		pool := r.proxy.Pool()
+		pool := r.Proxy.Pool()
 		pool.MaxActive, pool.Wait = 1, true
-		r.locker.Pool, r.locker.OpTimeout = pool, shortOp
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		r.Locker.Pool, r.Locker.OpTimeout = pool, shortOp
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		busy := pool.Get()
 		defer busy.Close()
-		r.ok(busy.Err())
-		r.ok(k.Release(bg))
-		if r.get("key") != "" {
+		r.OK(busy.Err())
+		r.OK(k.Release(bg))
+		if r.Get("key") != "" {
 			t.Error("the key was left")
 		}
 	})
@@ -154,11 +154,11 @@ func TestReleaseGoesAroundAnExhaustedPool(t *testing.T) {
 func TestReleaseWhoseReplyWasLostAfterDeadlineIsNotHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		c := stopClock(r.locker)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		r.rule(func(verb string, n int) redistest.Action {
+		c := stopClock(r.Locker)
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+		r.Rule(func(verb string, n int) redistest.Action {
 			if verb == "release" && n == 1 {
-				c.add(time.Minute) // it may have expired, been taken by another, or been deleted by the first try
+				c.Add(time.Minute) // it may have expired, been taken by another, or been deleted by the first try
 				return redistest.Drop()
 			}
 			return redistest.Pass()
@@ -171,11 +171,11 @@ func TestReleaseNeverTouchesAnothersLock(t *testing.T) {
 	for _, b := range releaseWays {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
-			r.locker.ReleaseWith = b.with
-			k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-			r.do("SET", "key", k.Token()+"x", "PX", 60000)
+			r.Locker.ReleaseWith = b.with
+			k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+			r.Do("SET", "key", k.Token()+"x", "PX", 60000)
 			wants(t, k.Release(bg), redigolock.ErrNotHeld)
-			if r.get("key") != k.Token()+"x" {
+			if r.Get("key") != k.Token()+"x" {
 				t.Errorf("%s touched another's lock", b.name)
 			}
 		})
@@ -185,7 +185,7 @@ func TestReleaseNeverTouchesAnothersLock(t *testing.T) {
 func TestOnlyOneOfManyReleasesWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		const n = 16
 		errs := make(chan error, n)
 		start := make(chan struct{})
@@ -205,7 +205,7 @@ func TestOnlyOneOfManyReleasesWins(t *testing.T) {
 				wants(t, err, redigolock.ErrNotHeld)
 			}
 		}
-		if sent := len(r.sent("release")); wins != 1 || sent != 1 {
+		if sent := len(r.Sent("release")); wins != 1 || sent != 1 {
 			t.Errorf("%d won, %d commands were sent", wins, sent)
 		}
 	})
@@ -214,8 +214,8 @@ func TestOnlyOneOfManyReleasesWins(t *testing.T) {
 func TestReleasedHandleIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		r.ok(k.Release(bg))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+		r.OK(k.Release(bg))
 		mustNotBeHeld(t, r, k)
 		kept := k.KeepAlive(bg)
 		if kept.Err() == nil || context.Cause(kept) != context.Canceled {
@@ -227,15 +227,15 @@ func TestReleasedHandleIsOver(t *testing.T) {
 func TestReleaseOfAHungServerIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = shortOp
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		r.server.Pause()
-		defer r.server.Resume()
+		r.Locker.OpTimeout = shortOp
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+		r.Server.Pause()
+		defer r.Server.Resume()
 		start := time.Now()
 		err := k.Release(bg)
 		wants(t, err, redigolock.ErrUnknown)
 		wantsNot(t, err, context.DeadlineExceeded)
-		if took := time.Since(start); took < r.locker.OpTimeout || took > 5*time.Second {
+		if took := time.Since(start); took < r.Locker.OpTimeout || took > 5*time.Second {
 			t.Errorf("Release took %v", took)
 		}
 	})
@@ -244,9 +244,9 @@ func TestReleaseOfAHungServerIsBounded(t *testing.T) {
 func TestReleaseDoesNotHangInADialWithoutContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		dialer := newHangingDialer(t, r.server.Dial)
+		dialer := newHangingDialer(t, r.Server.Dial)
 		l := &redigolock.Locker{Pool: dialer.pool(), OpTimeout: shortOp}
-		k := r.must(l.TryAcquire(bg, "key", time.Minute))
+		k := r.Must(l.TryAcquire(bg, "key", time.Minute))
 		dialer.hang()
 		if err := receive(t, "Release returns", inBackground(func() error { return k.Release(bg) })); err == nil {
 			t.Error("Release without a connection says that it released")
@@ -257,10 +257,10 @@ func TestReleaseDoesNotHangInADialWithoutContext(t *testing.T) {
 func TestReleaseRemovesItsOwnTokenThoughItLostItsTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		r.do("PERSIST", "key")
-		r.ok(k.Release(bg))
-		if r.get("key") != "" {
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+		r.Do("PERSIST", "key")
+		r.OK(k.Release(bg))
+		if r.Get("key") != "" {
 			t.Error("a lock without TTL was left for ever")
 		}
 	})

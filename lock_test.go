@@ -16,17 +16,17 @@ func TestDeadlineIsTheTimeBeforeTheSendPlusTTLLessDrift(t *testing.T) {
 		for _, ttl := range []time.Duration{10 * time.Millisecond, time.Second, time.Minute, 24 * time.Hour} {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				r.locker.AcquireWith = a.with
-				c := stopClock(r.locker)
-				start := c.now()
+				r.Locker.AcquireWith = a.With
+				c := stopClock(r.Locker)
+				start := c.Now()
 				for try := range 100 { // 10 ms are over before the reply, where the machine is busy
-					k, err := r.locker.TryAcquire(bg, fmt.Sprint("key", try), ttl)
+					k, err := r.Locker.TryAcquire(bg, fmt.Sprint("key", try), ttl)
 					if err != nil && ttl < time.Second && try < 99 {
 						continue
 					}
-					r.ok(err)
+					r.OK(err)
 					if got := k.Deadline().Sub(start); got != validFor(ttl) {
-						t.Errorf("%s: ttl %v is good for %v, want %v", a.name, ttl, got, validFor(ttl))
+						t.Errorf("%s: ttl %v is good for %v, want %v", a.Name, ttl, got, validFor(ttl))
 					}
 					break
 				}
@@ -37,24 +37,24 @@ func TestDeadlineIsTheTimeBeforeTheSendPlusTTLLessDrift(t *testing.T) {
 
 func TestDeadlineDoesNotMoveWithTheReply(t *testing.T) {
 	for _, a := range acquireWays {
-		t.Run(a.name, func(t *testing.T) {
+		t.Run(a.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				r.locker.AcquireWith = a.with
-				c := stopClock(r.locker)
-				start := c.now()
+				r.Locker.AcquireWith = a.With
+				c := stopClock(r.Locker)
+				start := c.Now()
 				release := make(chan struct{})
 				arrived := make(chan struct{})
-				r.rule(func(verb string, n int) redistest.Action {
-					if verb != a.verb {
+				r.Rule(func(verb string, n int) redistest.Action {
+					if verb != a.Verb {
 						return redistest.Pass()
 					}
 					close(arrived)
 					return redistest.Hold(release)
 				})
-				got := inBackground(func() *redigolock.Lock { return r.must(r.locker.TryAcquire(bg, "key", time.Minute)) })
+				got := inBackground(func() *redigolock.Lock { return r.Must(r.Locker.TryAcquire(bg, "key", time.Minute)) })
 				receive(t, "the acquire is sent", arrived)
-				c.add(20 * time.Second)
+				c.Add(20 * time.Second)
 				close(release)
 				if k := receive(t, "the acquire returns", got); k.Deadline().Sub(start) != validFor(time.Minute) {
 					t.Errorf("a reply 20 s late gives a Deadline %v after the send", k.Deadline().Sub(start))
@@ -67,17 +67,17 @@ func TestDeadlineDoesNotMoveWithTheReply(t *testing.T) {
 func TestDeadlineCountsFromTheTryThatWon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		c := stopClock(r.locker)
-		r.do("SET", "key", "another's", "PX", 60000)
-		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
-			c.add(10 * time.Second)
+		c := stopClock(r.Locker)
+		r.Do("SET", "key", "another's", "PX", 60000)
+		r.Locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+			c.Add(10 * time.Second)
 			if attempt == 3 {
-				r.do("DEL", "key")
+				r.Do("DEL", "key")
 			}
 			return 0
 		}
-		k := r.must(r.locker.Acquire(bg, "key", time.Minute))
-		if want := c.now().Add(validFor(time.Minute)); !k.Deadline().Equal(want) {
+		k := r.Must(r.Locker.Acquire(bg, "key", time.Minute))
+		if want := c.Now().Add(validFor(time.Minute)); !k.Deadline().Equal(want) {
 			t.Errorf("Deadline is %v off", k.Deadline().Sub(want))
 		}
 	})
@@ -86,17 +86,17 @@ func TestDeadlineCountsFromTheTryThatWon(t *testing.T) {
 func TestDeadlineDoesNotCountTheWaitForTheReplyThoughTheWaitForThePoolIsFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		pool := r.proxy.Pool()
+		pool := r.Proxy.Pool()
 		pool.MaxActive, pool.Wait = 1, true
-		r.locker.Pool = pool
-		c := stopClock(r.locker)
+		r.Locker.Pool = pool
+		c := stopClock(r.Locker)
 		busy := pool.Get()
-		got := inBackground(func() *redigolock.Lock { return r.must(r.locker.TryAcquire(bg, "key", time.Minute)) })
+		got := inBackground(func() *redigolock.Lock { return r.Must(r.Locker.TryAcquire(bg, "key", time.Minute)) })
 		eventually(t, "the acquire waits for the pool", func() bool { return running(").waitVacantConn(") })
-		c.add(30 * time.Second)
+		c.Add(30 * time.Second)
 		busy.Close()
 		k := receive(t, "the acquire returns", got)
-		if want := c.now().Add(validFor(time.Minute)); !k.Deadline().Equal(want) {
+		if want := c.Now().Add(validFor(time.Minute)); !k.Deadline().Equal(want) {
 			t.Errorf("Deadline is %v off", k.Deadline().Sub(want))
 		}
 	})
@@ -107,21 +107,21 @@ func TestAcquireWonTooLateIsUndoneAndErrExpired(t *testing.T) {
 		for _, late := range []time.Duration{validFor(time.Minute), time.Hour} {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				r.locker.AcquireWith = a.with
-				c := stopClock(r.locker)
-				r.rule(func(verb string, n int) redistest.Action {
-					if verb == a.verb {
-						c.add(late)
+				r.Locker.AcquireWith = a.With
+				c := stopClock(r.Locker)
+				r.Rule(func(verb string, n int) redistest.Action {
+					if verb == a.Verb {
+						c.Add(late)
 					}
 					return redistest.Pass()
 				})
-				k, err := r.locker.TryAcquire(bg, "key", time.Minute)
+				k, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 				wants(t, err, redigolock.ErrExpired)
 				wantsNot(t, err, redigolock.ErrUnknown)
-				if k != nil || r.get("key") != "" {
-					t.Errorf("%s: handle %v, the key holds %q", a.name, k, r.get("key"))
+				if k != nil || r.Get("key") != "" {
+					t.Errorf("%s: handle %v, the key holds %q", a.Name, k, r.Get("key"))
 				}
-				_, err = r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute)
+				_, err = r.Locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute)
 				wants(t, err, redigolock.ErrExpired)
 			})
 		}
@@ -131,30 +131,30 @@ func TestAcquireWonTooLateIsUndoneAndErrExpired(t *testing.T) {
 func TestAcquireWonJustInTimeIsALock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		c := stopClock(r.locker)
-		r.rule(func(verb string, n int) redistest.Action {
+		c := stopClock(r.Locker)
+		r.Rule(func(verb string, n int) redistest.Action {
 			if verb == "set" {
-				c.add(validFor(time.Minute) - 1)
+				c.Add(validFor(time.Minute) - 1)
 			}
 			return redistest.Pass()
 		})
-		r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 	})
 }
 
 func TestUndoingALateAcquireIsNotStoppedByItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		c := stopClock(r.locker)
+		c := stopClock(r.Locker)
 		ctx, cancel := context.WithCancel(bg)
 		defer cancel()
-		r.locker.AcquireWith = afterSetNX(func() {
-			c.add(time.Hour)
+		r.Locker.AcquireWith = afterSetNX(func() {
+			c.Add(time.Hour)
 			cancel()
 		})
-		_, err := r.locker.TryAcquire(ctx, "key", time.Minute)
+		_, err := r.Locker.TryAcquire(ctx, "key", time.Minute)
 		wants(t, err, redigolock.ErrExpired)
-		if r.get("key") != "" {
+		if r.Get("key") != "" {
 			t.Error("the key was left")
 		}
 	})
@@ -163,7 +163,7 @@ func TestUndoingALateAcquireIsNotStoppedByItsContext(t *testing.T) {
 // mustNotBeHeld checks that the handle says ErrNotHeld everywhere, and without any I/O.
 func mustNotBeHeld(t *testing.T, r *rig, k *redigolock.Lock) {
 	t.Helper()
-	r.silent("a handle that is over", func() {
+	r.Silent("a handle that is over", func() {
 		wants(t, k.Verify(bg), redigolock.ErrNotHeld)
 		wants(t, k.Extend(bg, time.Minute), redigolock.ErrNotHeld)
 		n, err := k.Fence(bg)
@@ -177,19 +177,19 @@ func mustNotBeHeld(t *testing.T, r *rig, k *redigolock.Lock) {
 func TestPassedDeadlineIsLatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		c := stopClock(r.locker)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		c.add(validFor(time.Minute) - 1)
-		r.ok(k.Verify(bg))
-		c.add(1)
+		c := stopClock(r.Locker)
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+		c.Add(validFor(time.Minute) - 1)
+		r.OK(k.Verify(bg))
+		c.Add(1)
 		mustNotBeHeld(t, r, k)
-		c.add(-time.Minute) // whatever the clock says later
+		c.Add(-time.Minute) // whatever the clock says later
 		mustNotBeHeld(t, r, k)
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
-		if n := len(r.sent("release")); n != 1 {
+		if n := len(r.Sent("release")); n != 1 {
 			t.Errorf("%d releases were sent, want 1", n)
 		}
-		if r.get("key") != "" {
+		if r.Get("key") != "" {
 			t.Error("Release after Deadline left what it could remove")
 		}
 	})
@@ -197,15 +197,15 @@ func TestPassedDeadlineIsLatched(t *testing.T) {
 
 func TestEitherClockEndsALock(t *testing.T) {
 	for name, move := range map[string]func(*clock, *testing.T, time.Duration){
-		"wall clock":      (*clock).addWall,
-		"monotonic clock": (*clock).addMonotonic,
+		"wall clock":      (*clock).AddWall,
+		"monotonic clock": (*clock).AddMonotonic,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			c := stopClock(r.locker)
-			k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+			c := stopClock(r.Locker)
+			k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 			move(c, t, 59*time.Second)
-			r.ok(k.Verify(bg))
+			r.OK(k.Verify(bg))
 			move(c, t, time.Second)
 			mustNotBeHeld(t, r, k)
 		})
@@ -214,11 +214,11 @@ func TestEitherClockEndsALock(t *testing.T) {
 
 func TestWallClockSteppingBackProlongsNothing(t *testing.T) {
 	r := newRig(t)
-	c := stopClock(r.locker)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	c.addWall(t, -time.Hour)
-	r.ok(k.Verify(bg))
-	c.addMonotonic(t, time.Minute)
+	c := stopClock(r.Locker)
+	k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+	c.AddWall(t, -time.Hour)
+	r.OK(k.Verify(bg))
+	c.AddMonotonic(t, time.Minute)
 	mustNotBeHeld(t, r, k)
 }
 
@@ -227,12 +227,12 @@ func TestAnswerThatComesAfterDeadlineDoesNotReviveTheLock(t *testing.T) {
 		t.Run(verb, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				c := stopClock(r.locker)
-				k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+				c := stopClock(r.Locker)
+				k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 				old := k.Deadline()
-				r.rule(func(v string, n int) redistest.Action {
+				r.Rule(func(v string, n int) redistest.Action {
 					if v == verb {
-						c.add(time.Minute)
+						c.Add(time.Minute)
 					}
 					return redistest.Pass()
 				})
@@ -258,15 +258,15 @@ func TestAnswerThatComesAfterDeadlineDoesNotReviveTheLock(t *testing.T) {
 func TestExtendCountsFromBeforeTheSend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		c := stopClock(r.locker)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		c.add(10 * time.Second)
-		start := c.now()
-		r.rule(func(verb string, n int) redistest.Action {
-			c.add(20 * time.Second)
+		c := stopClock(r.Locker)
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+		c.Add(10 * time.Second)
+		start := c.Now()
+		r.Rule(func(verb string, n int) redistest.Action {
+			c.Add(20 * time.Second)
 			return redistest.Pass()
 		})
-		r.ok(k.Extend(bg, time.Minute))
+		r.OK(k.Extend(bg, time.Minute))
 		if got := k.Deadline().Sub(start); got != validFor(time.Minute) {
 			t.Errorf("Deadline is %v after the send, want %v", got, validFor(time.Minute))
 		}
@@ -276,13 +276,13 @@ func TestExtendCountsFromBeforeTheSend(t *testing.T) {
 func TestExtendWithAShorterTTLChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		old := k.Deadline()
-		r.ok(k.Extend(bg, 10*time.Second))
+		r.OK(k.Extend(bg, 10*time.Second))
 		if !k.Deadline().Equal(old) {
 			t.Errorf("Deadline moved by %v", k.Deadline().Sub(old))
 		}
-		if left := r.pttl("key"); left < 30*time.Second {
+		if left := r.PTTL("key"); left < 30*time.Second {
 			t.Errorf("a shorter extend left %v of a minute", left)
 		}
 	})
@@ -291,10 +291,10 @@ func TestExtendWithAShorterTTLChangesNothing(t *testing.T) {
 func TestExtendNeverCreatesTheKey(t *testing.T) { // redsync's WithSetNXOnExtend does
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		r.do("DEL", "key")
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+		r.Do("DEL", "key")
 		wants(t, k.Extend(bg, time.Minute), redigolock.ErrNotHeld)
-		if r.get("key") != "" {
+		if r.Get("key") != "" {
 			t.Error("Extend created the key")
 		}
 		mustNotBeHeld(t, r, k)
@@ -304,14 +304,14 @@ func TestExtendNeverCreatesTheKey(t *testing.T) { // redsync's WithSetNXOnExtend
 func TestExtendOfUnknownOutcomeLeavesDeadlineAndCanBeCalledAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		old := k.Deadline()
-		r.plan(map[string][]redistest.Action{"extend": {redistest.Drop(), redistest.Drop()}})
+		r.Plan(map[string][]redistest.Action{"extend": {redistest.Drop(), redistest.Drop()}})
 		wants(t, k.Extend(bg, time.Hour), redigolock.ErrUnknown)
 		if !k.Deadline().Equal(old) {
 			t.Errorf("Deadline moved by %v", k.Deadline().Sub(old))
 		}
-		r.ok(k.Extend(bg, time.Hour))
+		r.OK(k.Extend(bg, time.Hour))
 		if k.Deadline().Sub(old) < 50*time.Minute {
 			t.Error("the second Extend did not move Deadline")
 		}
@@ -323,10 +323,10 @@ func TestServersNotHeldEndsTheHandle(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-				r.do("SET", "key", k.Token()+"0", "PX", 60000) // ours is a prefix of the other one
+				k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+				r.Do("SET", "key", k.Token()+"0", "PX", 60000) // ours is a prefix of the other one
 				wants(t, use(bg, k), redigolock.ErrNotHeld)
-				r.do("SET", "key", k.Token(), "PX", 60000) // too late: others were told that it is over
+				r.Do("SET", "key", k.Token(), "PX", 60000) // too late: others were told that it is over
 				mustNotBeHeld(t, r, k)
 			})
 		})
@@ -338,11 +338,11 @@ func TestConflictOfAHeldKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-				r.do("PERSIST", "key")
+				k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+				r.Do("PERSIST", "key")
 				wants(t, use(bg, k), redigolock.ErrConflict)
-				r.do("DEL", "key")
-				r.do("RPUSH", "key", k.Token())
+				r.Do("DEL", "key")
+				r.Do("RPUSH", "key", k.Token())
 				wants(t, use(bg, k), redigolock.ErrConflict)
 				mustNotBeHeld(t, r, k) // without its TTL it was still the holder's, a list is not
 			})

@@ -14,17 +14,17 @@ import (
 func TestAttachTakesItsDeadlineFromTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.do("SET", "key", "token", "PX", 20000)
+		r.Do("SET", "key", "token", "PX", 20000)
 		before := time.Now()
-		k := r.must(r.locker.Attach(bg, "key", "token", time.Hour))
+		k := r.Must(r.Locker.Attach(bg, "key", "token", time.Hour))
 		if left := k.Deadline().Sub(before); left > validFor(20*time.Second)+time.Since(before) || left < 10*time.Second {
 			t.Errorf("20 s were left, and Deadline is in %v", left)
 		}
 		if k.Token() != "token" || k.Key() != "key" {
 			t.Errorf("key %q, token %q", k.Key(), k.Token())
 		}
-		r.ok(k.Release(bg))
-		if r.get("key") != "" {
+		r.OK(k.Release(bg))
+		if r.Get("key") != "" {
 			t.Error("the attached lock is still there")
 		}
 	})
@@ -33,14 +33,14 @@ func TestAttachTakesItsDeadlineFromTheServer(t *testing.T) {
 func TestAttachCountsFromBeforeTheSend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		c := stopClock(r.locker)
-		start := c.now()
-		r.do("SET", "key", "token", "PX", 20000)
-		r.rule(func(string, int) redistest.Action {
-			c.add(5 * time.Second) // the request is on its way for so long
+		c := stopClock(r.Locker)
+		start := c.Now()
+		r.Do("SET", "key", "token", "PX", 20000)
+		r.Rule(func(string, int) redistest.Action {
+			c.Add(5 * time.Second) // the request is on its way for so long
 			return redistest.Pass()
 		})
-		k := r.must(r.locker.Attach(bg, "key", "token", time.Hour))
+		k := r.Must(r.Locker.Attach(bg, "key", "token", time.Hour))
 		if d := k.Deadline().Sub(start); d > validFor(20*time.Second) {
 			t.Errorf("Deadline is %v after the call, at most %v are good", d, validFor(20*time.Second))
 		}
@@ -50,29 +50,29 @@ func TestAttachCountsFromBeforeTheSend(t *testing.T) {
 func TestAttachVerifies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		c := stopClock(r.locker)
+		c := stopClock(r.Locker)
 		attach := func(want ...error) {
 			t.Helper()
-			_, err := r.locker.Attach(bg, "key", "token", time.Minute)
+			_, err := r.Locker.Attach(bg, "key", "token", time.Minute)
 			wants(t, err, want...)
 		}
 		attach(redigolock.ErrNotHeld)
-		r.do("SET", "key", "token2", "PX", 60000) // ours is a prefix of it
+		r.Do("SET", "key", "token2", "PX", 60000) // ours is a prefix of it
 		attach(redigolock.ErrNotHeld)
-		r.do("SET", "key", "token")
+		r.Do("SET", "key", "token")
 		attach(redigolock.ErrConflict)
-		r.do("DEL", "key")
-		r.do("RPUSH", "key", "token")
+		r.Do("DEL", "key")
+		r.Do("RPUSH", "key", "token")
 		attach(redigolock.ErrConflict)
-		r.do("DEL", "key")
-		r.do("SET", "key", "token", "PX", 60000)
-		r.rule(func(string, int) redistest.Action {
-			c.add(time.Minute)
+		r.Do("DEL", "key")
+		r.Do("SET", "key", "token", "PX", 60000)
+		r.Rule(func(string, int) redistest.Action {
+			c.Add(time.Minute)
 			return redistest.Pass()
 		})
 		attach(redigolock.ErrNotHeld) // too little is left when the answer comes
-		r.proxy.Rule(nil)
-		r.plan(map[string][]redistest.Action{"verify": {redistest.Drop(), redistest.Drop()}})
+		r.Proxy.Rule(nil)
+		r.Plan(map[string][]redistest.Action{"verify": {redistest.Drop(), redistest.Drop()}})
 		attach(redigolock.ErrUnknown)
 	})
 }
@@ -80,25 +80,25 @@ func TestAttachVerifies(t *testing.T) {
 func TestUseAfterClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		r.ok(r.locker.Close())
-		r.ok(r.locker.Close())
-		r.silent("a closed Locker", func() {
-			_, err := r.locker.TryAcquire(bg, "other", time.Minute)
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+		r.OK(r.Locker.Close())
+		r.OK(r.Locker.Close())
+		r.Silent("a closed Locker", func() {
+			_, err := r.Locker.TryAcquire(bg, "other", time.Minute)
 			wants(t, err, redigolock.ErrClosed)
-			_, err = r.locker.Acquire(bg, "other", time.Minute)
+			_, err = r.Locker.Acquire(bg, "other", time.Minute)
 			wants(t, err, redigolock.ErrClosed)
-			_, err = r.locker.Attach(bg, "key", k.Token(), time.Minute)
+			_, err = r.Locker.Attach(bg, "key", k.Token(), time.Minute)
 			wants(t, err, redigolock.ErrClosed)
-			wants(t, r.locker.Do(bg, "other", time.Minute, neverCalled(t)), redigolock.ErrClosed)
+			wants(t, r.Locker.Do(bg, "other", time.Minute, neverCalled(t)), redigolock.ErrClosed)
 			wants(t, context.Cause(k.KeepAlive(bg)), redigolock.ErrClosed)
 		})
-		if r.get("key") != k.Token() {
+		if r.Get("key") != k.Token() {
 			t.Error("Close released a lock that is held")
 		}
-		r.ok(k.Verify(bg))
-		r.ok(k.Release(bg))
-		if r.get("key") != "" {
+		r.OK(k.Verify(bg))
+		r.OK(k.Release(bg))
+		if r.Get("key") != "" {
 			t.Error("Release after Close left the key")
 		}
 	})
@@ -116,22 +116,22 @@ func TestCloseEndsWaitersAndKeepAlives(t *testing.T) {
 		r := newSimRig(t)
 		waiting := make(chan struct{})
 		var once sync.Once
-		r.locker.Retry = func(int, time.Duration) time.Duration {
+		r.Locker.Retry = func(int, time.Duration) time.Duration {
 			once.Do(func() { close(waiting) })
 			return time.Hour
 		}
 		var locks []*redigolock.Lock
 		var kept []context.Context
 		for _, key := range []string{"a", "b", "c"} {
-			k := r.must(r.locker.TryAcquire(bg, key, time.Minute))
+			k := r.Must(r.Locker.TryAcquire(bg, key, time.Minute))
 			locks, kept = append(locks, k), append(kept, k.KeepAlive(bg))
 		}
 		waiter := inBackground(func() error {
-			_, err := r.locker.Acquire(bg, "a", time.Minute)
+			_, err := r.Locker.Acquire(bg, "a", time.Minute)
 			return err
 		})
 		receive(t, "the waiter waits", waiting)
-		r.ok(r.locker.Close())
+		r.OK(r.Locker.Close())
 		wants(t, receive(t, "the waiter ends", waiter), redigolock.ErrClosed, redigolock.ErrHeld)
 		for _, ctx := range kept {
 			receive(t, "KeepAlive ends", ctx.Done())
@@ -148,11 +148,11 @@ func TestCloseEndsWaitersAndKeepAlives(t *testing.T) {
 
 // dueAtOnce makes locks whose renewal is due as soon as KeepAlive is called, and that are good for a minute.
 func (r *rig) dueAtOnce(l *redigolock.Locker, keys ...string) []*redigolock.Lock {
-	r.t.Helper()
+	r.T.Helper()
 	var locks []*redigolock.Lock
 	for _, key := range keys {
-		r.do("SET", key, "token", "PX", 60000)
-		locks = append(locks, r.must(l.Attach(bg, key, "token", 5*time.Minute)))
+		r.Do("SET", key, "token", "PX", 60000)
+		locks = append(locks, r.Must(l.Attach(bg, key, "token", 5*time.Minute)))
 	}
 	return locks
 }
@@ -160,7 +160,7 @@ func (r *rig) dueAtOnce(l *redigolock.Locker, keys ...string) []*redigolock.Lock
 func TestCloseEndsAllKeepAlivesAtOnceWhenDialsHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		dialer := newHangingDialer(t, r.server.Dial)
+		dialer := newHangingDialer(t, r.Server.Dial)
 		l := &redigolock.Locker{Pool: dialer.pool(), OpTimeout: 500 * time.Millisecond}
 		locks := r.dueAtOnce(l, "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t")
 		dialer.hang()
@@ -170,7 +170,7 @@ func TestCloseEndsAllKeepAlivesAtOnceWhenDialsHang(t *testing.T) {
 		}
 		eventually(t, "the renewals hang in the dial", func() bool { return dialer.hanging() == 1 }) // one for all
 		start := time.Now()
-		r.ok(l.Close())
+		r.OK(l.Close())
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("Close waited for one hung renewal after the other: %v", took)
 		}

@@ -17,8 +17,8 @@ var errFn = errors.New("what fn returned")
 func TestDoHoldsTheLockWhileFnRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		err := r.locker.Do(bg, "key", time.Minute, func(ctx context.Context, k *redigolock.Lock) error {
-			if r.get("key") != k.Token() {
+		err := r.Locker.Do(bg, "key", time.Minute, func(ctx context.Context, k *redigolock.Lock) error {
+			if r.Get("key") != k.Token() {
 				t.Error("fn runs without the lock")
 			}
 			if ctx.Err() != nil || ctx.Done() == nil {
@@ -26,8 +26,8 @@ func TestDoHoldsTheLockWhileFnRuns(t *testing.T) {
 			}
 			return nil
 		})
-		r.ok(err)
-		if r.get("key") != "" {
+		r.OK(err)
+		if r.Get("key") != "" {
 			t.Error("Do left the lock")
 		}
 	})
@@ -36,10 +36,10 @@ func TestDoHoldsTheLockWhileFnRuns(t *testing.T) {
 func TestDoReturnsALoneErrorOfFnAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		if err := r.locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { return errFn }); err != errFn {
+		if err := r.Locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { return errFn }); err != errFn {
 			t.Errorf("Do returned %#v", err)
 		}
-		if r.get("key") != "" {
+		if r.Get("key") != "" {
 			t.Error("Do left the lock")
 		}
 	})
@@ -49,7 +49,7 @@ func TestDoRenewsWhileFnRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		const ttl = 2 * time.Second
-		r.ok(r.locker.Do(bg, "key", ttl, func(ctx context.Context, k *redigolock.Lock) error {
+		r.OK(r.Locker.Do(bg, "key", ttl, func(ctx context.Context, k *redigolock.Lock) error {
 			first := k.Deadline()
 			eventually(t, "fn outlives its ttl, and what one renewal gives", func() bool {
 				return time.Since(first) > ttl || ctx.Err() != nil
@@ -63,8 +63,8 @@ func TestDoOfALostLockIsErrLostThoughFnReturnedNil(t *testing.T) {
 	for _, fnErr := range []error{nil, errFn} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
-			err := r.locker.Do(bg, "key", 1500*time.Millisecond, func(ctx context.Context, k *redigolock.Lock) error {
-				r.do("SET", "key", "another's", "PX", 60000)
+			err := r.Locker.Do(bg, "key", 1500*time.Millisecond, func(ctx context.Context, k *redigolock.Lock) error {
+				r.Do("SET", "key", "another's", "PX", 60000)
 				receive(t, "the loss is seen", ctx.Done())
 				return fnErr
 			})
@@ -72,7 +72,7 @@ func TestDoOfALostLockIsErrLostThoughFnReturnedNil(t *testing.T) {
 			if fnErr != nil {
 				wants(t, err, fnErr)
 			}
-			if r.get("key") != "another's" {
+			if r.Get("key") != "another's" {
 				t.Error("another's lock was touched")
 			}
 		})
@@ -82,8 +82,8 @@ func TestDoOfALostLockIsErrLostThoughFnReturnedNil(t *testing.T) {
 func TestDoOfALockThatOnlyTheReleaseFindsLostIsErrLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		err := r.locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error {
-			r.do("DEL", "key")
+		err := r.Locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error {
+			r.Do("DEL", "key")
 			return nil
 		})
 		wants(t, err, redigolock.ErrLost, redigolock.ErrNotHeld)
@@ -93,12 +93,12 @@ func TestDoOfALockThatOnlyTheReleaseFindsLostIsErrLost(t *testing.T) {
 func TestDoThatOutlivesItsLockAfterItsContextEndedIsErrLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		c := stopClock(r.locker)
+		c := stopClock(r.Locker)
 		ctx, cancel := context.WithCancel(bg)
-		err := r.locker.Do(ctx, "key", time.Minute, func(kept context.Context, k *redigolock.Lock) error {
+		err := r.Locker.Do(ctx, "key", time.Minute, func(kept context.Context, k *redigolock.Lock) error {
 			cancel() // ends the renewals
 			receive(t, "fn's context ends", kept.Done())
-			c.add(2 * time.Minute)
+			c.Add(2 * time.Minute)
 			return nil
 		})
 		wants(t, err, redigolock.ErrLost)
@@ -108,16 +108,16 @@ func TestDoThatOutlivesItsLockAfterItsContextEndedIsErrLost(t *testing.T) {
 func TestDoWhoseFnReleasesItselfIsNoError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		err := r.locker.Do(bg, "key", time.Minute, func(ctx context.Context, k *redigolock.Lock) error {
+		err := r.Locker.Do(bg, "key", time.Minute, func(ctx context.Context, k *redigolock.Lock) error {
 			err := k.Release(ctx)
-			r.do("SET", "key", "another's", "PX", 60000)
+			r.Do("SET", "key", "another's", "PX", 60000)
 			return err
 		})
-		r.ok(err)
-		if n := len(r.sent("release")); n != 1 {
+		r.OK(err)
+		if n := len(r.Sent("release")); n != 1 {
 			t.Errorf("%d releases were sent", n)
 		}
-		if r.get("key") != "another's" {
+		if r.Get("key") != "another's" {
 			t.Error("another's lock was touched")
 		}
 	})
@@ -130,11 +130,11 @@ func TestDoReleasesWhenFnPanics(t *testing.T) {
 			if p := recover(); p != "fn's panic" {
 				t.Errorf("recovered %v", p)
 			}
-			if r.get("key") != "" {
+			if r.Get("key") != "" {
 				t.Error("a panic left the lock")
 			}
 		}()
-		r.locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { panic("fn's panic") })
+		r.Locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { panic("fn's panic") })
 	})
 }
 
@@ -144,13 +144,13 @@ func TestDoReleasesWhenFnEndsItsGoroutine(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			r.locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error {
+			r.Locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error {
 				runtime.Goexit()
 				return nil
 			})
 		}()
 		receive(t, "the goroutine ends", done)
-		if r.get("key") != "" {
+		if r.Get("key") != "" {
 			t.Error("Goexit left the lock")
 		}
 	})
@@ -160,7 +160,7 @@ func TestDoReleasesThoughItsContextHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		ctx, cancel := context.WithCancel(bg)
-		err := r.locker.Do(ctx, "key", time.Minute, func(kept context.Context, _ *redigolock.Lock) error {
+		err := r.Locker.Do(ctx, "key", time.Minute, func(kept context.Context, _ *redigolock.Lock) error {
 			cancel()
 			receive(t, "fn's context ends", kept.Done())
 			return kept.Err()
@@ -168,7 +168,7 @@ func TestDoReleasesThoughItsContextHasEnded(t *testing.T) {
 		if err != context.Canceled {
 			t.Errorf("Do returned %v", err)
 		}
-		if r.get("key") != "" {
+		if r.Get("key") != "" {
 			t.Error("a cancelled request left its lock")
 		}
 	})
@@ -177,8 +177,8 @@ func TestDoReleasesThoughItsContextHasEnded(t *testing.T) {
 func TestDoJoinsEveryError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.plan(map[string][]redistest.Action{"release": {redistest.Drop(), redistest.Drop()}})
-		err := r.locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { return errFn })
+		r.Plan(map[string][]redistest.Action{"release": {redistest.Drop(), redistest.Drop()}})
+		err := r.Locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { return errFn })
 		wants(t, err, errFn, redigolock.ErrUnknown)
 		wantsNot(t, err, redigolock.ErrLost)
 	})
@@ -187,13 +187,13 @@ func TestDoJoinsEveryError(t *testing.T) {
 func TestDoReturnsWhyItGotNoLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.do("SET", "key", "another's", "PX", 60000)
+		r.Do("SET", "key", "another's", "PX", 60000)
 		ctx, cancel := context.WithCancel(bg)
-		r.locker.Retry = func(int, time.Duration) time.Duration {
+		r.Locker.Retry = func(int, time.Duration) time.Duration {
 			cancel()
 			return time.Minute
 		}
-		err := r.locker.Do(ctx, "key", time.Minute, neverCalled(t))
+		err := r.Locker.Do(ctx, "key", time.Minute, neverCalled(t))
 		wants(t, err, redigolock.ErrHeld, context.Canceled)
 	})
 }
@@ -202,21 +202,21 @@ func TestTryDoRunsWithTheLockAndReleasesIt(t *testing.T) {
 	for _, fair := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
-			r.locker.Fair = fair
+			r.Locker.Fair = fair
 			var lock *redigolock.Lock
-			err := r.locker.TryDo(bg, "key", time.Minute, func(ctx context.Context, k *redigolock.Lock) error {
+			err := r.Locker.TryDo(bg, "key", time.Minute, func(ctx context.Context, k *redigolock.Lock) error {
 				lock = k
 				if !redigolock.Kept(k) || ctx.Err() != nil {
 					t.Error("fn runs with a lock that is not kept alive")
 				}
-				wants(t, r.locker.TryDo(ctx, "key", time.Minute, neverCalled(t)), redigolock.ErrHeld)
+				wants(t, r.Locker.TryDo(ctx, "key", time.Minute, neverCalled(t)), redigolock.ErrHeld)
 				return k.Verify(ctx)
 			})
-			r.ok(err)
+			r.OK(err)
 			wants(t, lock.Verify(bg), redigolock.ErrNotHeld)
-			k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-			r.ok(k.Release(bg))
-			r.ok(r.locker.Close())
+			k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+			r.OK(k.Release(bg))
+			r.OK(r.Locker.Close())
 		})
 	}
 }
@@ -224,17 +224,17 @@ func TestTryDoRunsWithTheLockAndReleasesIt(t *testing.T) {
 func TestTryDoIsErrHeldAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.do("SET", "key", "another's", "PX", 60000)
-		r.locker.Retry = func(int, time.Duration) time.Duration {
+		r.Do("SET", "key", "another's", "PX", 60000)
+		r.Locker.Retry = func(int, time.Duration) time.Duration {
 			t.Error("TryDo waits")
 			return -1
 		}
 		var held *redigolock.HeldError
-		err := r.locker.TryDo(bg, "key", time.Minute, neverCalled(t))
+		err := r.Locker.TryDo(bg, "key", time.Minute, neverCalled(t))
 		if !errors.As(err, &held) {
 			t.Errorf("TryDo returned %v", err)
 		}
-		if n := len(r.sent("set")); n != 1 {
+		if n := len(r.Sent("set")); n != 1 {
 			t.Errorf("%d tries", n)
 		}
 	})
@@ -243,10 +243,10 @@ func TestTryDoIsErrHeldAtOnce(t *testing.T) {
 func TestTryDoReleasesWhateverFnDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		if err := r.locker.TryDo(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { return errFn }); err != errFn {
+		if err := r.Locker.TryDo(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { return errFn }); err != errFn {
 			t.Errorf("TryDo returned %#v", err)
 		}
-		if r.get("key") != "" {
+		if r.Get("key") != "" {
 			t.Error("an error left the lock")
 		}
 		func() {
@@ -255,13 +255,13 @@ func TestTryDoReleasesWhateverFnDoes(t *testing.T) {
 					t.Errorf("recovered %v", p)
 				}
 			}()
-			r.locker.TryDo(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { panic("fn's panic") })
+			r.Locker.TryDo(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error { panic("fn's panic") })
 		}()
-		if r.get("key") != "" {
+		if r.Get("key") != "" {
 			t.Error("a panic left the lock")
 		}
-		err := r.locker.TryDo(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error {
-			r.do("DEL", "key")
+		err := r.Locker.TryDo(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error {
+			r.Do("DEL", "key")
 			return nil
 		})
 		wants(t, err, redigolock.ErrLost, redigolock.ErrNotHeld)
@@ -271,8 +271,8 @@ func TestTryDoReleasesWhateverFnDoes(t *testing.T) {
 func TestTryDoOfAnUnknownOutcomeRunsNothingAndLeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = shortOp
-		r.rule(func(verb string, n int) redistest.Action {
+		r.Locker.OpTimeout = shortOp
+		r.Rule(func(verb string, n int) redistest.Action {
 			switch verb {
 			case "set":
 				return redistest.Drop()
@@ -281,11 +281,11 @@ func TestTryDoOfAnUnknownOutcomeRunsNothingAndLeavesNothing(t *testing.T) {
 			}
 			return redistest.Pass()
 		})
-		err := r.locker.TryDo(bg, "key", time.Minute, neverCalled(t))
+		err := r.Locker.TryDo(bg, "key", time.Minute, neverCalled(t))
 		wants(t, err, redigolock.ErrUnknown)
-		eventually(t, "the lost SET was carried out, and is cleaned up", func() bool { return r.get("key") == "" })
+		eventually(t, "the lost SET was carried out, and is cleaned up", func() bool { return r.Get("key") == "" })
 		r.noCleanUp()
-		if r.get("key") != "" {
+		if r.Get("key") != "" {
 			t.Error("TryDo left the lock")
 		}
 	})
@@ -294,15 +294,15 @@ func TestTryDoOfAnUnknownOutcomeRunsNothingAndLeavesNothing(t *testing.T) {
 func TestTryDoChecksBeforeItSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.silent("TryDo", func() {
-			wants(t, r.locker.TryDo(bg, "key", time.Minute, nil), redigolock.ErrInvalid)
-			wants(t, r.locker.TryDo(bg, "", time.Minute, neverCalled(t)), redigolock.ErrInvalid)
-			wants(t, r.locker.TryDo(bg, "key", time.Microsecond, neverCalled(t)), redigolock.ErrInvalid)
+		r.Silent("TryDo", func() {
+			wants(t, r.Locker.TryDo(bg, "key", time.Minute, nil), redigolock.ErrInvalid)
+			wants(t, r.Locker.TryDo(bg, "", time.Minute, neverCalled(t)), redigolock.ErrInvalid)
+			wants(t, r.Locker.TryDo(bg, "key", time.Microsecond, neverCalled(t)), redigolock.ErrInvalid)
 			var none context.Context
-			wants(t, r.locker.TryDo(none, "key", time.Minute, neverCalled(t)), redigolock.ErrInvalid)
+			wants(t, r.Locker.TryDo(none, "key", time.Minute, neverCalled(t)), redigolock.ErrInvalid)
 			ctx, cancel := context.WithCancel(bg)
 			cancel()
-			wants(t, r.locker.TryDo(ctx, "key", time.Minute, neverCalled(t)), context.Canceled)
+			wants(t, r.Locker.TryDo(ctx, "key", time.Minute, neverCalled(t)), context.Canceled)
 		})
 	})
 }
@@ -310,14 +310,14 @@ func TestTryDoChecksBeforeItSends(t *testing.T) {
 func TestDoOfMaxHoldIsErrLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.MaxHold = 200 * time.Millisecond
-		err := r.locker.Do(bg, "key", time.Minute, func(ctx context.Context, _ *redigolock.Lock) error {
+		r.Locker.MaxHold = 200 * time.Millisecond
+		err := r.Locker.Do(bg, "key", time.Minute, func(ctx context.Context, _ *redigolock.Lock) error {
 			receive(t, "MaxHold is reached", ctx.Done())
 			return nil
 		})
 		wants(t, err, redigolock.ErrLost)
 		wantsNot(t, err, redigolock.ErrNotHeld) // it is still the holder, and releases
-		if r.get("key") != "" {
+		if r.Get("key") != "" {
 			t.Error("the lock was left after MaxHold")
 		}
 	})

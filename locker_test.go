@@ -41,9 +41,9 @@ func TestEveryWayToAcquireAndRelease(t *testing.T) {
 func everyWay(t *testing.T, pool *redis.Pool) {
 	for _, a := range acquireWays {
 		for _, b := range releaseWays {
-			name := a.name + "/" + b.name
+			name := a.Name + "/" + b.name
 			t.Run(name, func(t *testing.T) {
-				oneCycle(t, &redigolock.Locker{Pool: pool, AcquireWith: a.with, ReleaseWith: b.with, Owner: "me"}, pool, name)
+				oneCycle(t, &redigolock.Locker{Pool: pool, AcquireWith: a.With, ReleaseWith: b.with, Owner: "me"}, pool, name)
 			})
 		}
 	}
@@ -260,9 +260,9 @@ func TestNilFunctionAndEmptyTokenAreInvalid(t *testing.T) {
 func TestNilContextIsInvalidForEveryMethodOfALock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		var nilCtx context.Context
-		r.silent("a nil ctx", func() {
+		r.Silent("a nil ctx", func() {
 			wants(t, k.Verify(nilCtx), redigolock.ErrInvalid)
 			wants(t, k.Extend(nilCtx, time.Minute), redigolock.ErrInvalid)
 			_, err := k.Fence(nilCtx)
@@ -274,7 +274,7 @@ func TestNilContextIsInvalidForEveryMethodOfALock(t *testing.T) {
 				wants(t, k.Extend(bg, ttl), redigolock.ErrInvalid)
 			}
 		})
-		r.ok(k.Release(bg)) // what was invalid has done nothing
+		r.OK(k.Release(bg)) // what was invalid has done nothing
 	})
 }
 

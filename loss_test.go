@@ -8,18 +8,19 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // A runningClock runs with the bubble, and has the monotonic reading that a bubble's own time lacks.
 func runningClock(base time.Time, l *redigolock.Locker) *clock {
-	c, start := &clock{t: base}, time.Now()
-	redigolock.SetClock(l, func() time.Time { return c.now().Add(time.Since(start)) })
+	c, start := testbed.NewClock(base), time.Now()
+	redigolock.SetClock(l, func() time.Time { return c.Now().Add(time.Since(start)) })
 	return c
 }
 
 // noRenewals has the renewals hang.
 func (r *rig) noRenewals() {
-	r.rule(func(verb string, n int) redistest.Action {
+	r.Rule(func(verb string, n int) redistest.Action {
 		if verb == "extend" {
 			return redistest.Swallow()
 		}
@@ -33,12 +34,12 @@ func TestLossAfterASuspensionIsToldInTimeByTheWallClock(t *testing.T) {
 	base := time.Now() // outside of the bubble
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		c := runningClock(base, r.locker)
+		c := runningClock(base, r.Locker)
 		r.noRenewals()
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Hour))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Hour))
 		kept, start := k.KeepAlive(bg), time.Now()
 		time.Sleep(100 * time.Millisecond)
-		c.addWall(t, 10*time.Minute)
+		c.AddWall(t, 10*time.Minute)
 		<-kept.Done()
 		wants(t, context.Cause(kept), redigolock.ErrLost)
 		want := validFor(time.Hour) - 10*time.Minute - 25*time.Millisecond
@@ -54,17 +55,17 @@ func TestLossThatValidHasSeenIsToldThoughTheClockIsPutBack(t *testing.T) {
 	base := time.Now()
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		c := runningClock(base, r.locker)
+		c := runningClock(base, r.Locker)
 		r.noRenewals()
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Hour))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Hour))
 		kept := k.KeepAlive(bg)
 		time.Sleep(50*time.Minute + 100*time.Millisecond)
 		synctest.Wait()
-		c.addWall(t, 2*time.Hour)
+		c.AddWall(t, 2*time.Hour)
 		if k.Valid() {
 			t.Error("it is valid")
 		}
-		c.addWall(t, -2*time.Hour)
+		c.AddWall(t, -2*time.Hour)
 		if k.Valid() {
 			t.Error("it is valid again")
 		}
@@ -84,7 +85,7 @@ func TestDoTellsALossThatNobodyHasToldYet(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
 				lost := 0
-				l := &redigolock.Locker{Pool: r.proxy.Pool(), Fair: fair, Observer: &redigolock.Observer{
+				l := &redigolock.Locker{Pool: r.Proxy.Pool(), Fair: fair, Observer: &redigolock.Observer{
 					Lost: func(context.Context, *redigolock.Lock, error) { lost++ },
 				}}
 				t.Cleanup(func() { l.Close() })
@@ -92,7 +93,7 @@ func TestDoTellsALossThatNobodyHasToldYet(t *testing.T) {
 				var kept context.Context
 				err := l.Do(bg, "key", time.Minute, func(ctx context.Context, k *redigolock.Lock) error {
 					kept = ctx
-					c.add(2 * time.Minute)
+					c.Add(2 * time.Minute)
 					return nil
 				})
 				wants(t, err, redigolock.ErrLost, redigolock.ErrNotHeld)

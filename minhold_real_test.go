@@ -16,43 +16,43 @@ import (
 // What a Locker with MinHold does on a real server; minhold_test.go has the rest, in virtual time.
 
 // isLeft says whether the key holds what a Release of the token has left.
-func (r *rig) isLeft(key, token string) bool { return r.get(key) == token+"|left" }
+func (r *rig) isLeft(key, token string) bool { return r.Get(key) == token+"|left" }
 
 func TestMinHoldOnARealServer(t *testing.T) {
 	for _, mux := range []bool{false, true} {
 		r := newRig(t)
-		r.locker.MinHold, r.locker.Owner = time.Hour, "cron-1"
+		r.Locker.MinHold, r.Locker.Owner = time.Hour, "cron-1"
 		if mux {
-			m := &redigolock.Mux{Pool: r.locker.Pool}
+			m := &redigolock.Mux{Pool: r.Locker.Pool}
 			defer m.Close()
-			r.locker.Pool = m
+			r.Locker.Pool = m
 		}
-		k := r.must(r.locker.TryAcquire(bg, "key", 10*time.Second))
-		r.ok(k.Release(bg))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", 10*time.Second))
+		r.OK(k.Release(bg))
 		if !r.isLeft("key", k.Token()) {
-			t.Errorf("the key holds %q", r.get("key"))
+			t.Errorf("the key holds %q", r.Get("key"))
 		}
-		if left := r.pttl("key"); left > time.Hour || left < 59*time.Minute {
+		if left := r.PTTL("key"); left > time.Hour || left < 59*time.Minute {
 			t.Errorf("it is left for %v of an hour", left)
 		}
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
 
 		var held *redigolock.HeldError
-		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		_, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 		if !errors.As(err, &held) || held.Holder != redigolock.HolderOf(k.Token())+"|left" {
 			t.Errorf("TryAcquire: %v", err)
 		}
 		if strings.Contains(err.Error(), k.Token()) {
 			t.Error("the message shows the token")
 		}
-		c := r.server.Pool().Get()
+		c := r.Server.Pool().Get()
 		info, err := redigolock.Inspect(bg, c, "key")
 		if err != nil || !info.Held || info.Owner != "cron-1" || info.Token != k.Token()+"|left" || info.TTL < 59*time.Minute {
 			t.Errorf("Inspect: %+v, %v", info, err)
 		}
-		r.ok(redigolock.Release(bg, c, "key", info.Token)) // an operator lets the next host in
+		r.OK(redigolock.Release(bg, c, "key", info.Token)) // an operator lets the next host in
 		c.Close()
-		r.ok(r.must(r.locker.TryAcquire(bg, "key", time.Minute)).Release(bg))
+		r.OK(r.Must(r.Locker.TryAcquire(bg, "key", time.Minute)).Release(bg))
 	}
 }
 
@@ -80,11 +80,11 @@ func TestMinHoldOnThreeHostsAndARealServer(t *testing.T) {
 func TestMinHoldShortensAndLengthensTheTTL(t *testing.T) {
 	for _, ttl := range []time.Duration{10 * time.Second, time.Hour} {
 		r := newRig(t)
-		r.locker.MinHold = time.Minute
-		k := r.must(r.locker.TryAcquire(bg, "key", ttl))
-		r.ok(k.Release(bg))
-		if left := r.pttl("key"); left > time.Minute || left < 50*time.Second || !r.isLeft("key", k.Token()) {
-			t.Errorf("with a ttl of %v %q is left for %v", ttl, r.get("key"), left)
+		r.Locker.MinHold = time.Minute
+		k := r.Must(r.Locker.TryAcquire(bg, "key", ttl))
+		r.OK(k.Release(bg))
+		if left := r.PTTL("key"); left > time.Minute || left < 50*time.Second || !r.isLeft("key", k.Token()) {
+			t.Errorf("with a ttl of %v %q is left for %v", ttl, r.Get("key"), left)
 		}
 	}
 }
@@ -92,12 +92,12 @@ func TestMinHoldShortensAndLengthensTheTTL(t *testing.T) {
 // SET as a script's first write is refused then, DEL is not: a Release works when the memory is full.
 func TestMinHoldWorksWithoutMemory(t *testing.T) {
 	r := newRig(t)
-	r.locker.MinHold = time.Hour
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	r.do("CONFIG", "SET", "maxmemory", 1)
-	r.ok(k.Release(bg))
-	if !r.isLeft("key", k.Token()) || r.pttl("key") < 59*time.Minute {
-		t.Errorf("%q is left for %v", r.get("key"), r.pttl("key"))
+	r.Locker.MinHold = time.Hour
+	k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+	r.Do("CONFIG", "SET", "maxmemory", 1)
+	r.OK(k.Release(bg))
+	if !r.isLeft("key", k.Token()) || r.PTTL("key") < 59*time.Minute {
+		t.Errorf("%q is left for %v", r.Get("key"), r.PTTL("key"))
 	}
 }
 
@@ -105,25 +105,25 @@ func TestMinHoldWorksWithoutMemory(t *testing.T) {
 // time all the same.
 func TestMinHoldRefusedKeepsTheTime(t *testing.T) {
 	r := newRig(t)
-	r.do("ACL", "SETUSER", "narrow", "on", "nopass", "~*", "+setnx", "+get", "+pttl", "+pexpire", "+del", "+eval", "+evalsha")
+	r.Do("ACL", "SETUSER", "narrow", "on", "nopass", "~*", "+setnx", "+get", "+pttl", "+pexpire", "+del", "+eval", "+evalsha")
 	pool := &redis.Pool{DialContext: func(ctx context.Context) (redis.Conn, error) {
-		return redis.DialContext(ctx, "tcp", r.real().Addr(), redis.DialUsername("narrow"), redis.DialPassword("x"))
+		return redis.DialContext(ctx, "tcp", r.Real().Addr(), redis.DialUsername("narrow"), redis.DialPassword("x"))
 	}}
 	defer pool.Close()
 	locks := &redigolock.Locker{Pool: pool, AcquireWith: redigolock.SetNXScript, MinHold: time.Hour}
-	k := r.must(locks.TryAcquire(bg, "key", time.Minute))
+	k := r.Must(locks.TryAcquire(bg, "key", time.Minute))
 	var refusal redis.Error
 	if err := k.Release(bg); !errors.As(err, &refusal) {
 		t.Errorf("Release: %v", err)
 	}
-	if r.get("key") != k.Token() || r.pttl("key") < 59*time.Minute {
-		t.Errorf("%q is left for %v", r.get("key"), r.pttl("key"))
+	if r.Get("key") != k.Token() || r.PTTL("key") < 59*time.Minute {
+		t.Errorf("%q is left for %v", r.Get("key"), r.PTTL("key"))
 	}
 }
 
 func TestMinHoldOfAForeignOrTTLlessKey(t *testing.T) {
 	r := newRig(t)
-	r.locker.MinHold = time.Hour
+	r.Locker.MinHold = time.Hour
 	for name, c := range map[string]struct {
 		set  []any
 		want error
@@ -133,23 +133,23 @@ func TestMinHoldOfAForeignOrTTLlessKey(t *testing.T) {
 		"another's without a TTL": {[]any{"SET", "key", "another's"}, redigolock.ErrConflict},
 		"a list":                  {[]any{"RPUSH", "key", "x"}, redigolock.ErrConflict},
 	} {
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		r.do("DEL", "key")
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+		r.Do("DEL", "key")
 		if c.set != nil {
-			r.do(c.set[0].(string), c.set[1:]...)
+			r.Do(c.set[0].(string), c.set[1:]...)
 		}
-		before, _ := r.server.Do("DUMP", "key")
+		before, _ := r.Server.Do("DUMP", "key")
 		wants(t, k.Release(bg), c.want)
-		if after, _ := r.server.Do("DUMP", "key"); string(bytesOf(after)) != string(bytesOf(before)) {
+		if after, _ := r.Server.Do("DUMP", "key"); string(bytesOf(after)) != string(bytesOf(before)) {
 			t.Errorf("%s: it was touched", name)
 		}
-		r.do("DEL", "key")
+		r.Do("DEL", "key")
 	}
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	r.do("PERSIST", "key")
-	r.ok(k.Release(bg)) // a lock that is ours, and has lost its TTL, gets one
-	if left := r.pttl("key"); left < 59*time.Minute || !r.isLeft("key", k.Token()) {
-		t.Errorf("%q is left for %v", r.get("key"), left)
+	k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+	r.Do("PERSIST", "key")
+	r.OK(k.Release(bg)) // a lock that is ours, and has lost its TTL, gets one
+	if left := r.PTTL("key"); left < 59*time.Minute || !r.isLeft("key", k.Token()) {
+		t.Errorf("%q is left for %v", r.Get("key"), left)
 	}
 }
 
@@ -165,8 +165,8 @@ func TestMinHoldIsChecked(t *testing.T) {
 		{MinHold: 24*time.Hour + 1},
 		{MinHold: time.Second, Fair: true},
 	} {
-		l.Pool = r.proxy.Pool()
-		r.silent("a bad MinHold", func() {
+		l.Pool = r.Proxy.Pool()
+		r.Silent("a bad MinHold", func() {
 			_, err := l.TryAcquire(bg, "key", time.Minute)
 			wants(t, err, redigolock.ErrInvalid)
 			_, err = l.Acquire(bg, "key", time.Minute)
@@ -176,10 +176,10 @@ func TestMinHoldIsChecked(t *testing.T) {
 			wants(t, l.TryDo(bg, "key", time.Minute, neverCalled(t)), redigolock.ErrInvalid)
 		})
 	}
-	r.locker.MinHold = 24 * time.Hour
-	k := r.must(r.locker.TryAcquire(bg, "key", 24*time.Hour))
-	r.ok(k.Release(bg))
-	if left := r.pttl("key"); left > 24*time.Hour || left < 23*time.Hour {
+	r.Locker.MinHold = 24 * time.Hour
+	k := r.Must(r.Locker.TryAcquire(bg, "key", 24*time.Hour))
+	r.OK(k.Release(bg))
+	if left := r.PTTL("key"); left > 24*time.Hour || left < 23*time.Hour {
 		t.Errorf("left for %v", left)
 	}
 }
@@ -187,14 +187,14 @@ func TestMinHoldIsChecked(t *testing.T) {
 // A first reply that is lost: the second try finds what the first one left.
 func TestMinHoldReleaseWhoseReplyIsLost(t *testing.T) {
 	r := newRig(t)
-	r.locker.MinHold = time.Hour
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	r.plan(map[string][]redistest.Action{"leave": {redistest.Drop()}})
-	r.ok(k.Release(bg))
-	if n := len(r.sent("leave")); n != 2 {
+	r.Locker.MinHold = time.Hour
+	k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+	r.Plan(map[string][]redistest.Action{"leave": {redistest.Drop()}})
+	r.OK(k.Release(bg))
+	if n := len(r.Sent("leave")); n != 2 {
 		t.Errorf("%d tries", n)
 	}
 	if !r.isLeft("key", k.Token()) {
-		t.Errorf("the key holds %q", r.get("key"))
+		t.Errorf("the key holds %q", r.Get("key"))
 	}
 }

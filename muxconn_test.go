@@ -121,18 +121,18 @@ func TestMuxPipelineMayReuseItsArgumentsAfterSend(t *testing.T) {
 
 func TestMuxConnClosedSendsWhatWasNotFlushed(t *testing.T) {
 	r := newRig(t)
-	c := newMux(t, r.proxy.Pool(), 0).Get()
-	r.ok(c.Send("SET", "key", "value"))
-	r.ok(c.Close())
-	if got := r.get("key"); got != "value" {
+	c := newMux(t, r.Proxy.Pool(), 0).Get()
+	r.OK(c.Send("SET", "key", "value"))
+	r.OK(c.Close())
+	if got := r.Get("key"); got != "value" {
 		t.Errorf("the key is %q", got)
 	}
 }
 
 func TestMuxDoContextSaysWhyItEnded(t *testing.T) {
 	r := newRig(t)
-	m := newMux(t, r.proxy.Pool(), 0)
-	r.proxy.Rule(func(q redistest.Request) redistest.Action { return redistest.Swallow() })
+	m := newMux(t, r.Proxy.Pool(), 0)
+	r.Proxy.Rule(func(q redistest.Request) redistest.Action { return redistest.Swallow() })
 	cause := errors.New("the cause")
 	for name, use := range map[string]func(context.Context, redis.ConnWithContext) error{
 		"DoContext": func(ctx context.Context, c redis.ConnWithContext) error {
@@ -140,16 +140,16 @@ func TestMuxDoContextSaysWhyItEnded(t *testing.T) {
 			return err
 		},
 		"ReceiveContext": func(ctx context.Context, c redis.ConnWithContext) error {
-			r.ok(c.Send("ECHO", "x"))
+			r.OK(c.Send("ECHO", "x"))
 			_, err := c.ReceiveContext(ctx)
 			return err
 		},
 	} {
 		ctx, cancel := context.WithCancelCause(bg)
-		before := len(r.proxy.Requests())
+		before := len(r.Proxy.Requests())
 		c := m.Get().(redis.ConnWithContext)
 		done := inBackground(func() error { return use(ctx, c) })
-		eventually(t, "it is sent", func() bool { return len(r.proxy.Requests()) > before })
+		eventually(t, "it is sent", func() bool { return len(r.Proxy.Requests()) > before })
 		cancel(cause)
 		err := receive(t, name, done)
 		wants(t, err, context.Canceled, cause)
@@ -161,7 +161,7 @@ func TestMuxDoContextSaysWhyItEnded(t *testing.T) {
 		c = m.Get().(redis.ConnWithContext)
 		wants(t, receive(t, name, inBackground(func() error { return use(ctx, c) })), context.DeadlineExceeded)
 		stop()
-		r.silent("an ended context", func() { wants(t, use(ctx, m.Get().(redis.ConnWithContext)), context.DeadlineExceeded) })
+		r.Silent("an ended context", func() { wants(t, use(ctx, m.Get().(redis.ConnWithContext)), context.DeadlineExceeded) })
 	}
 }
 
@@ -188,10 +188,10 @@ func TestMuxThatCannotBeUsedSaysSo(t *testing.T) {
 
 func TestMuxOverAMuxDialsByTheInnerPool(t *testing.T) {
 	r := newRig(t)
-	outer := newMux(t, newMux(t, r.proxy.Pool(), 0), 0)
-	r.locker.Pool = outer
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-	r.ok(k.Release(bg))
-	r.ok(outer.Close())
-	eventually(t, "the connection is closed", func() bool { return r.proxy.Conns() == 0 })
+	outer := newMux(t, newMux(t, r.Proxy.Pool(), 0), 0)
+	r.Locker.Pool = outer
+	k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+	r.OK(k.Release(bg))
+	r.OK(outer.Close())
+	eventually(t, "the connection is closed", func() bool { return r.Proxy.Conns() == 0 })
 }

@@ -19,7 +19,7 @@ import (
 func TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder(t *testing.T) {
 	r := newMuxRig(t, 0)
 	var w wire
-	pool := w.pool(r.tcp().Addr())
+	pool := w.pool(r.TCP().Addr())
 	t.Cleanup(func() { pool.Close() })
 	r.mux = newMux(t, pool, 0)
 	let := r.fill()
@@ -36,7 +36,7 @@ func TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder(t *testing.T) {
 	if writes := w.now() - before; writes > 6 { // two batches, and perhaps the first one's buffer in parts
 		t.Errorf("%d writes for %d callers", writes, n)
 	}
-	for i, q := range r.sent("echo")[redigolock.MaxFlying+1:] {
+	for i, q := range r.Sent("echo")[redigolock.MaxFlying+1:] {
 		if q.Args[0] != fmt.Sprint(i) {
 			t.Fatalf("%s came as number %d", q.Args[0], i)
 		}
@@ -64,7 +64,7 @@ func TestMuxSlowCommandHoldsUpItsConnectionOnly(t *testing.T) {
 	wg.Wait()
 	r.let("hold")
 	r.answered("hold", slow)
-	if n := r.proxy.Conns(); n != 2 {
+	if n := r.Proxy.Conns(); n != 2 {
 		t.Errorf("%d connections", n)
 	}
 }
@@ -76,18 +76,18 @@ func TestMuxUsesNoMoreThanConnsConnections(t *testing.T) {
 		for i := range 40 {
 			all = append(all, r.echo(bg, 0, fmt.Sprint("hold ", i)))
 		}
-		eventually(t, "all connections are used", func() bool { return r.proxy.Conns() >= c.want })
+		eventually(t, "all connections are used", func() bool { return r.Proxy.Conns() >= c.want })
 		for i := range all {
 			r.let(fmt.Sprint("hold ", i))
 		}
 		for i, ch := range all {
 			r.answered(fmt.Sprint("hold ", i), ch)
 		}
-		if n := r.proxy.Conns(); n != c.want {
+		if n := r.Proxy.Conns(); n != c.want {
 			t.Errorf("Conns %d: %d connections", c.conns, n)
 		}
-		r.ok(r.mux.Close())
-		eventually(t, "none is left", func() bool { return r.proxy.Conns() == 0 })
+		r.OK(r.mux.Close())
+		eventually(t, "none is left", func() bool { return r.Proxy.Conns() == 0 })
 	}
 }
 
@@ -95,11 +95,11 @@ func TestMuxCloseAtEachStage(t *testing.T) {
 	r := newMuxRig(t, 0)
 	let := r.fill()
 	queued := r.queue(bg, 0, "queued")
-	r.ok(r.mux.Close())
+	r.OK(r.mux.Close())
 	got := receive(t, "the queued", queued)
 	wants(t, got.err, redigolock.ErrClosed)
 	let() // those in flight are answered
-	for _, q := range r.sent("echo") {
+	for _, q := range r.Sent("echo") {
 		if q.Args[0] == "queued" {
 			t.Error("sent after Close")
 		}
@@ -108,11 +108,11 @@ func TestMuxCloseAtEachStage(t *testing.T) {
 	wants(t, err, redigolock.ErrClosed)
 	_, err = got.conn.Do("ECHO", "x")
 	wants(t, err, redigolock.ErrClosed)
-	_, err = r.locker.TryAcquire(bg, "key", time.Minute)
+	_, err = r.Locker.TryAcquire(bg, "key", time.Minute)
 	wants(t, err, redigolock.ErrClosed)
 	wantsNot(t, err, redigolock.ErrUnknown)
-	r.ok(r.mux.Close())
-	eventually(t, "no connection is left", func() bool { return r.proxy.Conns() == 0 })
+	r.OK(r.mux.Close())
+	eventually(t, "no connection is left", func() bool { return r.Proxy.Conns() == 0 })
 }
 
 func TestMuxConnectionThatBreaksIsUnknownForAllInFlightAndTheRestGoOn(t *testing.T) {
@@ -127,7 +127,7 @@ func TestMuxConnectionThatBreaksIsUnknownForAllInFlightAndTheRestGoOn(t *testing
 		}))
 	})
 	queued := r.queue(bg, 0, "queued")
-	r.proxy.CutAll()
+	r.Proxy.CutAll()
 	for _, ch := range all {
 		wants(t, receive(t, "a broken one", ch), redigolock.ErrUnknown)
 	}
@@ -151,12 +151,12 @@ func TestMuxDialThatFailsOrPanicsIsDefiniteAndTheNextDialsAnew(t *testing.T) {
 		if how != nil {
 			return nil, how()
 		}
-		return redis.Dial("tcp", r.tcp().Addr())
+		return redis.Dial("tcp", r.TCP().Addr())
 	}}, 0)
-	r.locker.Pool = r.mux
+	r.Locker.Pool = r.mux
 	refused := errors.New("refused")
 	how = func() error { return refused }
-	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+	_, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 	wants(t, err, refused)
 	wantsNot(t, err, redigolock.ErrUnknown)
 	how = func() error { panic("a dial of the user's own") }
@@ -204,7 +204,7 @@ func TestMuxForeignConnectionThatFailsOrPanicsWithoutDyingGivesNobodyAWrongReply
 		r := newMuxRig(t, 0)
 		m := &atomic.Int32{}
 		r.mux = newMux(t, &ownDialer{func(context.Context) (redis.Conn, error) {
-			c, err := redis.Dial("tcp", r.tcp().Addr())
+			c, err := redis.Dial("tcp", r.TCP().Addr())
 			return moodyConn{c, m}, err
 		}}, 0)
 		ask := func(text string) <-chan echo {
@@ -234,25 +234,25 @@ func TestMuxForeignConnectionThatFailsOrPanicsWithoutDyingGivesNobodyAWrongReply
 
 // fillBy is fill, where the replies may also be errors.
 func (r *muxRig) fillBy(ask func(text string) <-chan echo) (let func()) {
-	r.t.Helper()
+	r.T.Helper()
 	var all []<-chan echo
 	texts := r.fillWith(func(text string) { all = append(all, ask(text)) })
 	return func() {
-		r.t.Helper()
+		r.T.Helper()
 		r.let(texts...)
 		for i, ch := range all {
-			if got := receive(r.t, texts[i], ch); got.err == nil && got.text != texts[i] {
-				r.t.Errorf("%s got %q", texts[i], got.text)
+			if got := receive(r.T, texts[i], ch); got.err == nil && got.text != texts[i] {
+				r.T.Errorf("%s got %q", texts[i], got.text)
 			}
 		}
 	}
 }
 
 func (r *muxRig) queueBy(ask func(text string) <-chan echo, text string) <-chan echo {
-	r.t.Helper()
+	r.T.Helper()
 	n := redigolock.MuxQueued(r.mux)
 	ch := ask(text)
-	eventually(r.t, text+" is queued", func() bool { return redigolock.MuxQueued(r.mux) == n+1 })
+	eventually(r.T, text+" is queued", func() bool { return redigolock.MuxQueued(r.mux) == n+1 })
 	return ch
 }
 
@@ -321,8 +321,8 @@ func (c *bindsConn) Close() error {
 func TestMuxDialsAnewAfterREADONLY(t *testing.T) {
 	r := newMuxRig(t, 0)
 	r.answered("first", r.echo(bg, 0, "first"))
-	old := r.sent("echo")[0].Conn
-	r.proxy.Rule(func(q redistest.Request) redistest.Action {
+	old := r.Sent("echo")[0].Conn
+	r.Proxy.Rule(func(q redistest.Request) redistest.Action {
 		if q.Conn == old {
 			return redistest.Reply("-READONLY You can't write against a read only replica.\r\n")
 		}
@@ -330,8 +330,8 @@ func TestMuxDialsAnewAfterREADONLY(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(bg, 5*time.Second)
 	defer cancel()
-	k := r.must(r.locker.Acquire(ctx, "key", time.Minute))
-	r.ok(k.Release(bg))
+	k := r.Must(r.Locker.Acquire(ctx, "key", time.Minute))
+	r.OK(k.Release(bg))
 }
 
 func TestMuxTestsAConnectionThatWasIdleForLong(t *testing.T) {

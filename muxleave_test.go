@@ -35,12 +35,12 @@ func newSimMuxRig(t *testing.T, conns int) *muxRig {
 }
 
 func newMuxRigOn(bare *rig, conns int) *muxRig {
-	t := bare.t
+	t := bare.T
 	t.Helper()
 	r := &muxRig{rig: bare, held: map[string]chan struct{}{}}
-	r.mux = newMux(t, r.proxy.Pool(), conns)
-	r.locker.Pool = r.mux
-	r.proxy.Rule(func(q redistest.Request) redistest.Action {
+	r.mux = newMux(t, r.Proxy.Pool(), conns)
+	r.Locker.Pool = r.mux
+	r.Proxy.Rule(func(q redistest.Request) redistest.Action {
 		if q.Name != "ECHO" || len(q.Args[0]) < 4 || q.Args[0][:4] != "hold" {
 			return redistest.Pass()
 		}
@@ -89,17 +89,17 @@ func (r *muxRig) echo(ctx context.Context, timeout time.Duration, text string) <
 
 // answered checks that an ECHO gets its own reply.
 func (r *muxRig) answered(text string, ch <-chan echo) {
-	r.t.Helper()
-	if got := receive(r.t, text, ch); got.text != text || got.err != nil {
-		r.t.Errorf("%s got %q, %v", text, got.text, got.err)
+	r.T.Helper()
+	if got := receive(r.T, text, ch); got.text != text || got.err != nil {
+		r.T.Errorf("%s got %q, %v", text, got.text, got.err)
 	}
 }
 
 // arrived waits until the proxy has the ECHO.
 func (r *muxRig) arrived(text string) {
-	r.t.Helper()
-	eventually(r.t, text+" arrives", func() bool {
-		for _, q := range r.sent("echo") {
+	r.T.Helper()
+	eventually(r.T, text+" arrives", func() bool {
+		for _, q := range r.Sent("echo") {
 			if q.Args[0] == text {
 				return true
 			}
@@ -110,11 +110,11 @@ func (r *muxRig) arrived(text string) {
 
 // fill has as many batches in flight as a lane takes, each of one ECHO, and returns how to let them be answered.
 func (r *muxRig) fill() (let func()) {
-	r.t.Helper()
+	r.T.Helper()
 	var all []<-chan echo
 	texts := r.fillWith(func(text string) { all = append(all, r.echo(bg, 0, text)) })
 	return func() {
-		r.t.Helper()
+		r.T.Helper()
 		r.let(texts...)
 		for i, ch := range all {
 			r.answered(texts[i], ch)
@@ -125,8 +125,8 @@ func (r *muxRig) fill() (let func()) {
 // fillWith starts an ECHO by ask for each batch. The first is preceded by one that keeps the lane to itself, so that the lane
 // is shared from then on.
 func (r *muxRig) fillWith(ask func(text string)) (texts []string) {
-	r.t.Helper()
-	first := fmt.Sprint("hold first ", len(r.sent("echo")))
+	r.T.Helper()
+	first := fmt.Sprint("hold first ", len(r.Sent("echo")))
 	lone := r.echo(bg, 0, first)
 	r.arrived(first)
 	for i := range redigolock.MaxFlying {
@@ -134,7 +134,7 @@ func (r *muxRig) fillWith(ask func(text string)) (texts []string) {
 		texts = append(texts, text)
 		ask(text)
 		if i == 0 {
-			eventually(r.t, text+" has come", func() bool {
+			eventually(r.T, text+" has come", func() bool {
 				s := r.mux.Stats()
 				return s.InFlight+s.Queued == 2
 			})
@@ -148,10 +148,10 @@ func (r *muxRig) fillWith(ask func(text string)) (texts []string) {
 
 // queue starts an ECHO that has to wait for its turn.
 func (r *muxRig) queue(ctx context.Context, timeout time.Duration, text string) <-chan echo {
-	r.t.Helper()
+	r.T.Helper()
 	n := redigolock.MuxQueued(r.mux)
 	ch := r.echo(ctx, timeout, text)
-	eventually(r.t, text+" is queued", func() bool { return redigolock.MuxQueued(r.mux) == n+1 })
+	eventually(r.T, text+" is queued", func() bool { return redigolock.MuxQueued(r.mux) == n+1 })
 	return ch
 }
 
@@ -166,7 +166,7 @@ func TestMuxLeaderAloneLeavesAtOnceAndTheNextDials(t *testing.T) {
 		r.answered("next", r.echo(bg, 0, "next"))
 		r.let("hold")
 		r.answered("later", r.echo(bg, 0, "later"))
-		eventually(t, "one connection is left", func() bool { return r.proxy.Conns() == 1 })
+		eventually(t, "one connection is left", func() bool { return r.Proxy.Conns() == 1 })
 	})
 }
 
@@ -178,7 +178,7 @@ func TestMuxQueuedCallerLeavesAndSendsNothing(t *testing.T) {
 		first := r.queue(ctx, 0, "first")
 		second := r.queue(bg, shortOp, "second")
 		third := r.queue(bg, 0, "third")
-		locked := inBackground(func() error { _, err := r.locker.TryAcquire(ctx, "key", time.Minute); return err })
+		locked := inBackground(func() error { _, err := r.Locker.TryAcquire(ctx, "key", time.Minute); return err })
 		eventually(t, "all are queued", func() bool { return redigolock.MuxQueued(r.mux) >= 3 })
 		got := receive(t, "the timeout", second)
 		if got.err == nil || got.conn.Err() != nil {
@@ -187,18 +187,18 @@ func TestMuxQueuedCallerLeavesAndSendsNothing(t *testing.T) {
 		cancel()
 		got = receive(t, "the cancelled", first)
 		wants(t, got.err, context.Canceled)
-		r.ok(got.conn.Err())
+		r.OK(got.conn.Err())
 		err := receive(t, "the locker", locked)
 		wants(t, err, context.Canceled)
 		wantsNot(t, err, redigolock.ErrUnknown)
 		let()
 		r.answered("third", third)
-		for _, q := range r.sent("echo") {
+		for _, q := range r.Sent("echo") {
 			if q.Args[0] == "first" || q.Args[0] == "second" {
 				t.Error("sent though its caller had left:", q)
 			}
 		}
-		if n := len(r.sent("set")); n > 0 {
+		if n := len(r.Sent("set")); n > 0 {
 			t.Error("a SET was sent though its caller had left")
 		}
 		if text, err := redis.String(got.conn.Do("ECHO", "usable")); text != "usable" {
@@ -209,7 +209,7 @@ func TestMuxQueuedCallerLeavesAndSendsNothing(t *testing.T) {
 
 // batch has a batch of three in flight whose first reply is held. The second leaves with leave.
 func (r *muxRig) batch(leader, second context.Context, timeouts [3]time.Duration) (a, b, c <-chan echo) {
-	r.t.Helper()
+	r.T.Helper()
 	let := r.fill()
 	a = r.queue(leader, timeouts[0], "hold a")
 	b = r.queue(second, timeouts[1], "b")
@@ -234,7 +234,7 @@ func TestMuxFollowerLeavesAndTheOthersGetTheirReplies(t *testing.T) {
 		r.let("hold a")
 		r.answered("hold a", a)
 		r.answered("c", c)
-		if n := r.proxy.Conns(); n != 1 {
+		if n := r.Proxy.Conns(); n != 1 {
 			t.Errorf("%d connections", n)
 		}
 	})
@@ -251,8 +251,8 @@ func TestMuxLeaderWithFollowersLeavesWithoutHarmToThem(t *testing.T) {
 		r.answered("b", b)
 		r.answered("c", c)
 		r.answered("next", r.echo(bg, 0, "next"))
-		for _, q := range r.proxy.Requests() {
-			if q.Name == "ECHO" && q.Conn != r.sent("echo")[0].Conn {
+		for _, q := range r.Proxy.Requests() {
+			if q.Name == "ECHO" && q.Conn != r.Sent("echo")[0].Conn {
 				t.Fatal("the connection was cut")
 			}
 		}
@@ -315,7 +315,7 @@ func TestMuxBatchOfSlowCommandsIsBoundedAsAWhole(t *testing.T) {
 		const each, n = 150 * time.Millisecond, 12
 		c := r.mux.Get()
 		for i := range n {
-			r.ok(c.Send("ECHO", fmt.Sprint("hold ", i)))
+			r.OK(c.Send("ECHO", fmt.Sprint("hold ", i)))
 		}
 		let := inBackground(func() error {
 			for i := range n {
@@ -329,7 +329,7 @@ func TestMuxBatchOfSlowCommandsIsBoundedAsAWhole(t *testing.T) {
 		if took := time.Since(start); err == nil || took > 8*each {
 			t.Errorf("%v after %v, with a timeout of %v", err, took, 3*each)
 		}
-		r.ok(receive(t, "the server's end", let))
+		r.OK(receive(t, "the server's end", let))
 	})
 }
 
@@ -382,7 +382,7 @@ func TestMuxCallersLeaveWhileTheyAreWrittenAndTheirArgumentsStay(t *testing.T) {
 	for _, who := range []string{"leader", "follower"} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimMuxRig(t, 0)
-			pool := &latePool{pool: r.proxy.Pool(), flushing: make(chan struct{}, 1)}
+			pool := &latePool{pool: r.Proxy.Pool(), flushing: make(chan struct{}, 1)}
 			r.mux = newMux(t, pool, 0)
 			let := r.fill()
 			ctx, cancel := context.WithCancel(bg)
@@ -417,7 +417,7 @@ func TestMuxCallersLeaveWhileTheyAreWrittenAndTheirArgumentsStay(t *testing.T) {
 			cancel()
 			wants(t, receive(t, who, left), context.Canceled)
 			close(open)
-			r.ok(receive(t, "the other", other))
+			r.OK(receive(t, "the other", other))
 			r.arrived("original")
 		})
 	}

@@ -17,27 +17,27 @@ import (
 
 func TestMuxCarriesEveryVerbOfALocker(t *testing.T) {
 	for _, way := range acquireWays {
-		t.Run(way.name, func(t *testing.T) {
+		t.Run(way.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimMuxRig(t, 0)
-				r.locker.AcquireWith = way.with
+				r.Locker.AcquireWith = way.With
 				ctx, cancel := context.WithCancel(bg)
 				defer cancel()
 				for _, ctx := range []context.Context{bg, ctx} {
-					r.do("SCRIPT", "FLUSH")
-					k := r.must(r.locker.Acquire(ctx, "key", time.Minute))
-					r.ok(k.Verify(ctx))
-					r.ok(k.Extend(ctx, time.Hour))
+					r.Do("SCRIPT", "FLUSH")
+					k := r.Must(r.Locker.Acquire(ctx, "key", time.Minute))
+					r.OK(k.Verify(ctx))
+					r.OK(k.Extend(ctx, time.Hour))
 					_, err := k.Fence(ctx)
-					r.ok(err)
-					_, err = r.locker.TryAcquire(ctx, "key", time.Minute)
+					r.OK(err)
+					_, err = r.Locker.TryAcquire(ctx, "key", time.Minute)
 					wants(t, err, redigolock.ErrHeld)
-					again, err := r.locker.Attach(ctx, "key", k.Token(), time.Minute)
-					r.ok(err)
-					r.ok(again.Release(ctx))
+					again, err := r.Locker.Attach(ctx, "key", k.Token(), time.Minute)
+					r.OK(err)
+					r.OK(again.Release(ctx))
 					wants(t, k.Verify(ctx), redigolock.ErrNotHeld)
 				}
-				if n := r.proxy.Conns(); n != 1 {
+				if n := r.Proxy.Conns(); n != 1 {
 					t.Errorf("%d connections", n)
 				}
 			})
@@ -47,17 +47,17 @@ func TestMuxCarriesEveryVerbOfALocker(t *testing.T) {
 
 func TestMuxManyCallersWithScriptsThatTheServerForgets(t *testing.T) {
 	r := newMuxRig(t, 0)
-	r.locker.AcquireWith = redigolock.SetNXScript
+	r.Locker.AcquireWith = redigolock.SetNXScript
 	var wg sync.WaitGroup
 	for w := range 64 {
 		spawn(&wg, func() {
 			for i := range 20 {
 				if w == 0 {
-					if _, err := r.server.Do("SCRIPT", "FLUSH"); err != nil {
+					if _, err := r.Server.Do("SCRIPT", "FLUSH"); err != nil {
 						t.Error(err)
 					}
 				}
-				k, err := r.locker.TryAcquire(bg, fmt.Sprint(w), time.Minute)
+				k, err := r.Locker.TryAcquire(bg, fmt.Sprint(w), time.Minute)
 				if err == nil {
 					err = k.Release(bg)
 				}
@@ -75,15 +75,15 @@ func TestMuxLostReplyIsAdopted(t *testing.T) {
 	for _, way := range acquireWays {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimMuxRig(t, 0)
-			r.locker.AcquireWith, r.locker.OpTimeout = way.with, time.Second
+			r.Locker.AcquireWith, r.Locker.OpTimeout = way.With, time.Second
 			_, err := r.mux.Get().Do("ECHO", "dialled")
-			r.ok(err)
-			r.plan(map[string][]redistest.Action{way.verb: {redistest.Drop()}})
-			k := r.must(r.locker.Acquire(bg, "key", time.Minute))
-			if r.get("key") != k.Token() || len(r.sent(way.verb)) != 2 {
-				t.Errorf("%s: the key is %q after %d tries", way.name, r.get("key"), len(r.sent(way.verb)))
+			r.OK(err)
+			r.Plan(map[string][]redistest.Action{way.Verb: {redistest.Drop()}})
+			k := r.Must(r.Locker.Acquire(bg, "key", time.Minute))
+			if r.Get("key") != k.Token() || len(r.Sent(way.Verb)) != 2 {
+				t.Errorf("%s: the key is %q after %d tries", way.Name, r.Get("key"), len(r.Sent(way.Verb)))
 			}
-			r.ok(k.Release(bg))
+			r.OK(k.Release(bg))
 		})
 	}
 }
@@ -91,10 +91,10 @@ func TestMuxLostReplyIsAdopted(t *testing.T) {
 func TestMuxLostReplyToAReleaseIsAskedForOnAConnectionOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimMuxRig(t, 0)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		r.plan(map[string][]redistest.Action{"release": {redistest.Drop()}})
-		r.ok(k.Release(bg))
-		if r.get("key") != "" {
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+		r.Plan(map[string][]redistest.Action{"release": {redistest.Drop()}})
+		r.OK(k.Release(bg))
+		if r.Get("key") != "" {
 			t.Error("the key is still there")
 		}
 	})
@@ -104,20 +104,20 @@ func TestMuxKeepAliveHasAConnectionOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimMuxRig(t, 0)
 		const ttl = 2 * time.Second
-		k := r.must(r.locker.TryAcquire(bg, "key", ttl))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", ttl))
 		first := k.Deadline()
 		ctx := k.KeepAlive(bg)
 		let := r.fill() // the Mux is stuck
 		eventually(t, "it is renewed twice", func() bool { return k.Deadline().Sub(first) > ttl*3/4 || ctx.Err() != nil })
 		let()
-		r.ok(ctx.Err())
-		r.ok(k.Release(bg))
-		if r.sent("extend")[0].Conn == r.sent("set")[0].Conn {
+		r.OK(ctx.Err())
+		r.OK(k.Release(bg))
+		if r.Sent("extend")[0].Conn == r.Sent("set")[0].Conn {
 			t.Error("renewed on the Mux's connection")
 		}
-		r.ok(r.locker.Close())
-		r.ok(r.mux.Close())
-		eventually(t, "no connection is left", func() bool { return r.proxy.Conns() == 0 })
+		r.OK(r.Locker.Close())
+		r.OK(r.mux.Close())
+		eventually(t, "no connection is left", func() bool { return r.Proxy.Conns() == 0 })
 	})
 }
 
@@ -128,7 +128,7 @@ func TestMuxDoGuardsItsFunc(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 16 {
 			spawn(&wg, func() {
-				err := r.locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error {
+				err := r.Locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error {
 					if inside++; inside != 1 {
 						t.Error("two inside")
 					}
@@ -142,8 +142,8 @@ func TestMuxDoGuardsItsFunc(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n != 16 || r.get("key") != "" {
-			t.Errorf("%d times, and the key is %q", n, r.get("key"))
+		if n != 16 || r.Get("key") != "" {
+			t.Errorf("%d times, and the key is %q", n, r.Get("key"))
 		}
 	})
 }
@@ -165,14 +165,14 @@ func pipelinedAcquire(_ context.Context, c redis.Conn, key, token string, ttl ti
 func TestMuxBoundsAnAcquireFuncWithAPipeline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimMuxRig(t, 0)
-		r.locker.AcquireWith, r.locker.OpTimeout = pipelinedAcquire, shortOp
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		r.Locker.AcquireWith, r.Locker.OpTimeout = pipelinedAcquire, shortOp
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+		_, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 		wants(t, err, redigolock.ErrHeld)
-		r.ok(k.Release(bg))
-		r.plan(map[string][]redistest.Action{"set": {redistest.Late(nil)}, "get": {redistest.Late(nil), redistest.Late(nil)}})
+		r.OK(k.Release(bg))
+		r.Plan(map[string][]redistest.Action{"set": {redistest.Late(nil)}, "get": {redistest.Late(nil), redistest.Late(nil)}})
 		start := time.Now()
-		_, err = r.locker.TryAcquire(bg, "key", time.Minute)
+		_, err = r.Locker.TryAcquire(bg, "key", time.Minute)
 		wants(t, err, redigolock.ErrUnknown)
 		if took := time.Since(start); took > 4*time.Second {
 			t.Errorf("it took %v", took)
@@ -184,14 +184,14 @@ func TestMuxOpTimeoutBoundsTheWaitInTheQueueAndSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimMuxRig(t, 0)
 		let := r.fill()
-		r.locker.OpTimeout = 30 * time.Millisecond
-		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		r.Locker.OpTimeout = 30 * time.Millisecond
+		_, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 		wantsNot(t, err, redigolock.ErrUnknown, context.DeadlineExceeded)
 		if err == nil || !redigolock.Transient(err) {
 			t.Error(err)
 		}
 		let()
-		if n := len(r.sent("set")); n > 0 {
+		if n := len(r.Sent("set")); n > 0 {
 			t.Errorf("%d SETs were sent", n)
 		}
 	})
@@ -200,14 +200,14 @@ func TestMuxOpTimeoutBoundsTheWaitInTheQueueAndSaysSo(t *testing.T) {
 func TestMuxStoppedServerIsUnknownForEachWithinOpTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimMuxRig(t, 0)
-		r.locker.OpTimeout = shortOp
-		k := r.must(r.locker.TryAcquire(bg, "warm", time.Minute))
-		r.server.Pause()
+		r.Locker.OpTimeout = shortOp
+		k := r.Must(r.Locker.TryAcquire(bg, "warm", time.Minute))
+		r.Server.Pause()
 		start := time.Now()
 		var wg sync.WaitGroup
 		for i := range 50 {
 			spawn(&wg, func() {
-				_, err := r.locker.TryAcquire(bg, fmt.Sprint(i), time.Minute)
+				_, err := r.Locker.TryAcquire(bg, fmt.Sprint(i), time.Minute)
 				if err == nil || !redigolock.Transient(err) {
 					t.Error(err)
 				}
@@ -217,8 +217,8 @@ func TestMuxStoppedServerIsUnknownForEachWithinOpTimeout(t *testing.T) {
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		r.server.Resume()
-		r.ok(k.Release(bg))
+		r.Server.Resume()
+		r.OK(k.Release(bg))
 		r.noCleanUp()
 	})
 }

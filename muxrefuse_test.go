@@ -37,13 +37,13 @@ var muxRefused = [][]any{
 
 func TestMuxRefusesWhatNeedsAConnectionOfItsOwnAndSendsNothing(t *testing.T) {
 	r := newRig(t)
-	m := newMux(t, r.proxy.Pool(), 0)
+	m := newMux(t, r.Proxy.Pool(), 0)
 	c := m.Get()
 	defer c.Close()
 	for _, cmd := range muxRefused {
 		name, args := cmd[0].(string), cmd[1:]
 		t.Run(strings.ReplaceAll(fmt.Sprint(cmd), " ", "_"), func(t *testing.T) {
-			r.silent("a refused command", func() {
+			r.Silent("a refused command", func() {
 				for _, name := range []string{name, strings.ToLower(name), name[:1] + strings.ToLower(name[1:])} {
 					_, err := c.Do(name, args...)
 					wants(t, err, redigolock.ErrUnsupported)
@@ -62,10 +62,10 @@ func TestMuxRefusesWhatNeedsAConnectionOfItsOwnAndSendsNothing(t *testing.T) {
 
 func TestMuxSendsWhatOnlyLooksLikeARefusedCommand(t *testing.T) {
 	r := newRig(t)
-	c := newMux(t, r.proxy.Pool(), 0).Get()
+	c := newMux(t, r.Proxy.Pool(), 0).Get()
 	defer c.Close()
-	r.do("XADD", "block", "1-1", "f", "v")
-	r.do("XGROUP", "CREATE", "block", "block", "0")
+	r.Do("XADD", "block", "1-1", "f", "v")
+	r.Do("XGROUP", "CREATE", "block", "block", "0")
 	for _, cmd := range [][]any{
 		{"XREAD", "STREAMS", "block", "0"}, {"XREAD", "COUNT", 1, "STREAMS", "block", "0"},
 		{"XREADGROUP", "GROUP", "block", "block", "STREAMS", "block", ">"},
@@ -79,17 +79,17 @@ func TestMuxSendsWhatOnlyLooksLikeARefusedCommand(t *testing.T) {
 
 func TestReleaseTxOverAMuxSaysThatItNeedsThePool(t *testing.T) {
 	r := newRig(t)
-	r.locker.Pool = newMux(t, r.proxy.Pool(), 0)
-	r.locker.ReleaseWith = redigolock.ReleaseTx
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+	r.Locker.Pool = newMux(t, r.Proxy.Pool(), 0)
+	r.Locker.ReleaseWith = redigolock.ReleaseTx
+	k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 	err := k.Release(bg)
 	wants(t, err, redigolock.ErrUnsupported)
 	wantsNot(t, err, redigolock.ErrUnknown, redigolock.ErrNotHeld)
 	if !strings.Contains(fmt.Sprint(err), "use the pool") {
 		t.Error("the error says", err)
 	}
-	if n := len(r.sent("watch")); n > 0 || r.get("key") != k.Token() {
-		t.Errorf("%d WATCH were sent, and the key is %q", n, r.get("key"))
+	if n := len(r.Sent("watch")); n > 0 || r.Get("key") != k.Token() {
+		t.Errorf("%d WATCH were sent, and the key is %q", n, r.Get("key"))
 	}
 	var re redis.Error
 	if errors.As(err, &re) {

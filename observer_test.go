@@ -87,14 +87,14 @@ func TestObserverIsToldTheRightValues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		log := &eventLog{}
-		r.locker.Observer, r.locker.Owner, r.locker.AcquireWith = log.observer(), "me", redigolock.SetNXScript
-		c := stopClock(r.locker)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		r.Locker.Observer, r.Locker.Owner, r.Locker.AcquireWith = log.observer(), "me", redigolock.SetNXScript
+		c := stopClock(r.Locker)
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		if waited, _ := log.told(t, "waiting key try acquire", "acquired key"); waited != 0 {
 			t.Errorf("waited %v by a clock that stands still", waited)
 		}
 
-		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		_, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 		wants(t, err, redigolock.ErrHeld)
 		events, times, errs := log.take()
 		if len(events) != 3 || events[0] != "waiting key try acquire" || !strings.HasPrefix(events[1], "contended key by me#") || events[2] != "gave up key" {
@@ -109,13 +109,13 @@ func TestObserverIsToldTheRightValues(t *testing.T) {
 			t.Error("the observer is told the whole token")
 		}
 
-		r.ok(k.Verify(bg))
-		r.ok(k.Extend(bg, time.Hour))
+		r.OK(k.Verify(bg))
+		r.OK(k.Extend(bg, time.Hour))
 		if margin, _ := log.told(t, "extended key"); margin != validFor(time.Minute) {
 			t.Errorf("%v were left by a clock that stands still", margin)
 		}
-		c.add(10 * time.Second)
-		r.ok(k.Release(bg))
+		c.Add(10 * time.Second)
+		r.OK(k.Release(bg))
 		if held, err := log.told(t, "released key"); held != 10*time.Second || err != nil {
 			t.Errorf("held %v, error %v", held, err)
 		}
@@ -128,17 +128,17 @@ func TestObserverIsToldHowLongAnAcquireWaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		log := &eventLog{}
-		r.locker.Observer = log.observer()
-		c := stopClock(r.locker)
-		r.do("SET", "key", "another's", "PX", 60000)
-		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
-			c.add(5 * time.Second)
+		r.Locker.Observer = log.observer()
+		c := stopClock(r.Locker)
+		r.Do("SET", "key", "another's", "PX", 60000)
+		r.Locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+			c.Add(5 * time.Second)
 			if attempt == 2 {
-				r.do("DEL", "key")
+				r.Do("DEL", "key")
 			}
 			return 0
 		}
-		r.must(r.locker.Acquire(bg, "key", time.Minute))
+		r.Must(r.Locker.Acquire(bg, "key", time.Minute))
 		events, times, _ := log.take()
 		if len(events) != 4 || events[0] != "waiting key acquire" ||
 			!strings.HasPrefix(events[1], "contended key") || !strings.HasPrefix(events[2], "contended key") {
@@ -154,10 +154,10 @@ func TestObserverIsToldOfALossOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		log := &eventLog{}
-		r.locker.Observer = log.observer()
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		r.Locker.Observer = log.observer()
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		kept, second := k.KeepAlive(bg), k.KeepAlive(bg)
-		r.do("DEL", "key")
+		r.Do("DEL", "key")
 		log.take()
 		wants(t, k.Verify(bg), redigolock.ErrNotHeld)
 		wants(t, k.Verify(bg), redigolock.ErrNotHeld)
@@ -180,19 +180,19 @@ func TestObserverIsToldOfEveryUnknownOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		log := &eventLog{}
-		r.locker.Observer, r.locker.OpTimeout = log.observer(), time.Second
+		r.Locker.Observer, r.Locker.OpTimeout = log.observer(), time.Second
 		drop := []redistest.Action{redistest.Drop()}
-		r.plan(map[string][]redistest.Action{"set": drop, "verify": drop, "extend": nil, "fence": drop, "release": {drop[0], drop[0]}})
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		r.Plan(map[string][]redistest.Action{"set": drop, "verify": drop, "extend": nil, "fence": drop, "release": {drop[0], drop[0]}})
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		_, _, errs := log.take()
 		wants(t, errs[1], redigolock.ErrUnknown)
-		r.ok(k.Verify(bg)) // on another connection
+		r.OK(k.Verify(bg)) // on another connection
 		_, err := log.told(t, "unknown key verify")
 		wants(t, err, redigolock.ErrUnknown)
 		_, err = k.Fence(bg)
-		r.ok(err)
+		r.OK(err)
 		log.told(t, "unknown key fence")
-		r.plan(map[string][]redistest.Action{"extend": {drop[0], drop[0]}, "release": {drop[0], drop[0]}})
+		r.Plan(map[string][]redistest.Action{"extend": {drop[0], drop[0]}, "release": {drop[0], drop[0]}})
 		wants(t, k.Extend(bg, time.Minute), redigolock.ErrUnknown)
 		log.told(t, "unknown key extend", "unknown key extend")
 		wants(t, k.Release(bg), redigolock.ErrUnknown)
@@ -205,11 +205,11 @@ func TestObserverIsToldOfRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		log := &eventLog{}
-		r.locker.Observer = log.observer()
-		k := r.dueAtOnce(r.locker, "key")[0]
+		r.Locker.Observer = log.observer()
+		k := r.dueAtOnce(r.Locker, "key")[0]
 		k.KeepAlive(bg)
-		eventually(t, "a renewal", func() bool { return len(r.sent("extend")) > 0 })
-		r.ok(k.Release(bg))
+		eventually(t, "a renewal", func() bool { return len(r.Sent("extend")) > 0 })
+		r.OK(k.Release(bg))
 		events, times, _ := log.take()
 		if !slices.Equal(events, []string{"waiting key attach", "acquired key", "extended key", "released key"}) {
 			t.Fatalf("told %q", events)
@@ -225,15 +225,15 @@ func TestObserverAndItsFuncsMayBeNil(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				r.locker.Observer = o
-				k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-				_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+				r.Locker.Observer = o
+				k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+				_, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 				wants(t, err, redigolock.ErrHeld)
 				kept := k.KeepAlive(bg)
-				r.ok(k.Extend(bg, time.Minute))
-				r.plan(map[string][]redistest.Action{"verify": {redistest.Drop(), redistest.Drop()}})
+				r.OK(k.Extend(bg, time.Minute))
+				r.Plan(map[string][]redistest.Action{"verify": {redistest.Drop(), redistest.Drop()}})
 				wants(t, k.Verify(bg), redigolock.ErrUnknown)
-				r.do("DEL", "key")
+				r.Do("DEL", "key")
 				wants(t, k.Verify(bg), redigolock.ErrNotHeld)
 				receive(t, "the context ends", kept.Done())
 				wants(t, k.Release(bg), redigolock.ErrNotHeld)
@@ -254,7 +254,7 @@ func TestObserversContext(t *testing.T) {
 				r := newSimRig(t)
 				var spans []any
 				note := func(ctx context.Context) { spans = append(spans, ctx.Value(spanKey{})) }
-				r.locker.Observer = &redigolock.Observer{
+				r.Locker.Observer = &redigolock.Observer{
 					Waiting:   func(context.Context, string, string) context.Context { return span },
 					Acquired:  func(ctx context.Context, _ *redigolock.Lock, _ time.Duration) { note(ctx) },
 					Contended: func(ctx context.Context, _ string, _ *redigolock.HeldError) { note(ctx) },
@@ -262,12 +262,12 @@ func TestObserversContext(t *testing.T) {
 				}
 				ctx, cancel := context.WithCancelCause(bg)
 				why := errors.New("the caller's own end")
-				r.locker.Retry = func(int, time.Duration) time.Duration {
+				r.Locker.Retry = func(int, time.Duration) time.Duration {
 					cancel(why)
 					return time.Minute
 				}
-				r.must(r.locker.TryAcquire(bg, "key", time.Minute))
-				_, err := r.locker.Acquire(ctx, "key", time.Minute)
+				r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
+				_, err := r.Locker.Acquire(ctx, "key", time.Minute)
 				wants(t, err, redigolock.ErrHeld, context.Canceled, why)
 				if want := []any{"span", "span", "span"}; !slices.Equal(spans, want) {
 					t.Errorf("the funcs got %v, want %v", spans, want)

@@ -21,6 +21,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // long reports whether the tests may take minutes.
@@ -28,7 +29,7 @@ func long() bool { return os.Getenv("REDIGOLOCK_LONG") == "1" }
 
 // acquireMany acquires n locks, with a few at a time.
 func (r *rig) acquireMany(n int, ttl time.Duration) []*redigolock.Lock {
-	r.t.Helper()
+	r.T.Helper()
 	locks := make([]*redigolock.Lock, n)
 	var wg sync.WaitGroup
 	var failed atomic.Pointer[error]
@@ -36,7 +37,7 @@ func (r *rig) acquireMany(n int, ttl time.Duration) []*redigolock.Lock {
 	for w := range workers {
 		wg.Go(func() {
 			for i := w; i < n; i += workers {
-				k, err := r.locker.TryAcquire(bg, fmt.Sprint("key", i), ttl)
+				k, err := r.Locker.TryAcquire(bg, fmt.Sprint("key", i), ttl)
 				if err != nil {
 					failed.Store(&err)
 					return
@@ -47,7 +48,7 @@ func (r *rig) acquireMany(n int, ttl time.Duration) []*redigolock.Lock {
 	}
 	wg.Wait()
 	if err := failed.Load(); err != nil {
-		r.t.Fatal(*err)
+		r.T.Fatal(*err)
 	}
 	return locks
 }
@@ -77,7 +78,7 @@ func TestManyLocksAreRenewedInBatchesOnOneConnection(t *testing.T) {
 		r := newSimRig(t)
 		const n, ttl = 60 * redigolock.GroupMost, 10 * time.Second
 		var dialer countingDialer
-		r.locker.Pool = dialer.pool(r.proxy.Dial)
+		r.Locker.Pool = dialer.pool(r.Proxy.Dial)
 		warm := r.acquireMany(n, ttl) // the pool's connections exist by now
 		dials, goroutines := dialer.dials.Load(), runtime.NumGoroutine()
 		kept := make([]context.Context, n)
@@ -89,7 +90,7 @@ func TestManyLocksAreRenewedInBatchesOnOneConnection(t *testing.T) {
 		if more := runtime.NumGoroutine() - goroutines; more > 3 {
 			t.Errorf("%d goroutines more than without KeepAlive", more)
 		}
-		if sent := len(r.sent("extend")); sent > n/redigolock.GroupMost+5 {
+		if sent := len(r.Sent("extend")); sent > n/redigolock.GroupMost+5 {
 			t.Errorf("%d requests for %d renewals", sent, n)
 		}
 		if d := dialer.dials.Load() - dials; d != 1 {
@@ -101,10 +102,10 @@ func TestManyLocksAreRenewedInBatchesOnOneConnection(t *testing.T) {
 				t.Fatalf("%s: %v", warm[i].Key(), context.Cause(ctx))
 			}
 		}
-		r.ok(releaseAll(warm))
+		r.OK(releaseAll(warm))
 		eventually(t, "the goroutines are gone", func() bool { return !running("renewal.(*line).run") && !running("judgeLosses") })
-		r.locker.Pool.(interface{ Close() error }).Close()
-		eventually(t, "the connections are gone", func() bool { return r.proxy.Conns() == 0 })
+		r.Locker.Pool.(interface{ Close() error }).Close()
+		eventually(t, "the connections are gone", func() bool { return r.Proxy.Conns() == 0 })
 	})
 }
 
@@ -152,7 +153,7 @@ func TestStoppedServerEndsAllContextsInOrderAndInTime(t *testing.T) {
 		var mu sync.Mutex // protects losses, and deadline, in that the renewer reads it
 		var losses []loss
 		deadline := map[string]time.Time{}
-		r.locker.Observer = &redigolock.Observer{Lost: func(_ context.Context, k *redigolock.Lock, cause error) {
+		r.Locker.Observer = &redigolock.Observer{Lost: func(_ context.Context, k *redigolock.Lock, cause error) {
 			key := k.Key()
 			now := time.Now()
 			mu.Lock()
@@ -165,7 +166,7 @@ func TestStoppedServerEndsAllContextsInOrderAndInTime(t *testing.T) {
 			deadline[k.Key()] = k.Deadline()
 		}
 		mu.Unlock()
-		r.server.Pause()
+		r.Server.Pause()
 		lag := measureLag()
 		var kept []context.Context
 		for _, k := range locks {
@@ -206,18 +207,18 @@ func TestStoppedServerEndsAllContextsInOrderAndInTime(t *testing.T) {
 				t.Fatalf("%s was renewed by a server that stands still", k.Key())
 			}
 		}
-		r.server.Resume()
+		r.Server.Resume()
 		for _, k := range locks[:100] {
-			r.do("SET", k.Key(), "another's", "PX", 30000)
+			r.Do("SET", k.Key(), "another's", "PX", 30000)
 		}
-		index := len(r.proxy.Requests())
+		index := len(r.Proxy.Requests())
 		start := time.Now()
 		eventually(t, "a while passes", func() bool { return time.Since(start) > 500*time.Millisecond })
-		if sent := r.proxy.Requests()[index:]; len(sent) > 0 {
+		if sent := r.Proxy.Requests()[index:]; len(sent) > 0 {
 			t.Errorf("after the server went on: %v", sent[0])
 		}
 		for _, k := range locks[:100] {
-			if r.get(k.Key()) != "another's" || r.pttl(k.Key()) > 30*time.Second {
+			if r.Get(k.Key()) != "another's" || r.PTTL(k.Key()) > 30*time.Second {
 				t.Fatalf("%s was touched", k.Key())
 			}
 		}
@@ -227,8 +228,8 @@ func TestStoppedServerEndsAllContextsInOrderAndInTime(t *testing.T) {
 func TestKeepAliveAgainAndAgainDialsAndLeaksNothing(t *testing.T) {
 	r := newRig(t)
 	var dialer countingDialer
-	r.locker.Pool = dialer.pool(r.server.Dial)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Hour))
+	r.Locker.Pool = dialer.pool(r.Server.Dial)
+	k := r.Must(r.Locker.TryAcquire(bg, "key", time.Hour))
 	goroutines := runtime.NumGoroutine()
 	for range 10_000 {
 		ctx, cancel := context.WithCancel(bg)
@@ -238,9 +239,9 @@ func TestKeepAliveAgainAndAgainDialsAndLeaksNothing(t *testing.T) {
 	}
 	eventually(t, "it is kept no longer", func() bool { return !redigolock.Kept(k) })
 	for i := range 2_000 {
-		x := r.must(r.locker.TryAcquire(bg, fmt.Sprint(i), time.Hour))
+		x := r.Must(r.Locker.TryAcquire(bg, fmt.Sprint(i), time.Hour))
 		kept := x.KeepAlive(bg)
-		r.ok(x.Release(bg))
+		r.OK(x.Release(bg))
 		if context.Cause(kept) != context.Canceled || context.Cause(x.KeepAlive(bg)) != context.Canceled {
 			t.Fatal("kept alive after Release")
 		}
@@ -249,7 +250,7 @@ func TestKeepAliveAgainAndAgainDialsAndLeaksNothing(t *testing.T) {
 		t.Errorf("%d dials; nothing was due", d)
 	}
 	eventually(t, "the goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
-	r.ok(k.Release(bg))
+	r.OK(k.Release(bg))
 }
 
 func TestCloseEndsManyKeptLocks(t *testing.T) {
@@ -262,14 +263,14 @@ func TestCloseEndsManyKeptLocks(t *testing.T) {
 			kept = append(kept, k.KeepAlive(bg))
 		}
 	}
-	r.ok(r.locker.Close())
+	r.OK(r.Locker.Close())
 	for _, ctx := range kept {
 		receive(t, "each context ends", ctx.Done())
 		wants(t, context.Cause(ctx), redigolock.ErrClosed)
 	}
 	eventually(t, "the goroutines are gone", func() bool { return !running("renewal.(*line).run") && !running("judgeLosses") })
 	wants(t, context.Cause(locks[0].KeepAlive(bg)), redigolock.ErrClosed)
-	r.ok(releaseAll(locks))
+	r.OK(releaseAll(locks))
 }
 
 // A wire records what is written to all connections of its pool, in the order of the writes. The proxy's own record will not
@@ -330,7 +331,7 @@ func (w *wire) lastExtends() map[string]int {
 	last := map[string]int{}
 	for _, c := range w.conns {
 		for _, m := range scriptOnWire.FindAllSubmatchIndex(c.text, -1) {
-			if redigolock.ScriptNames[any(string(c.text[m[2]:m[3]]))] != "extend" {
+			if testbed.ScriptNames[any(string(c.text[m[2]:m[3]]))] != "extend" {
 				continue
 			}
 			locks, _ := strconv.Atoi(string(c.text[m[4]:m[5]]))
@@ -392,7 +393,7 @@ func (c *chaos) fault(format string, args ...any) {
 func (c *chaos) live(key string) {
 	ctx, cancel := context.WithTimeout(bg, 2*time.Second)
 	defer cancel()
-	k, err := c.locker.Acquire(ctx, key, time.Duration(300+rand.IntN(700))*time.Millisecond)
+	k, err := c.Locker.Acquire(ctx, key, time.Duration(300+rand.IntN(700))*time.Millisecond)
 	if err != nil {
 		if errors.Is(err, redigolock.ErrInvalid) {
 			c.fault("acquire: %w", err)
@@ -442,11 +443,11 @@ func TestChaosNoRenewalAfterReleaseNoneForgottenNothingLeaked(t *testing.T) {
 		n, d = 1000, time.Minute
 	}
 	c := &chaos{rig: newRig(t)}
-	pool := c.wire.pool(c.tcp().Addr())
+	pool := c.wire.pool(c.TCP().Addr())
 	defer pool.Close()
 	pool.MaxActive, pool.MaxIdle, pool.Wait = 64, 64, true // else each cut makes a dial for each goroutine, and little else is done
-	c.locker.Pool, c.locker.OpTimeout = pool, 500*time.Millisecond
-	c.locker.Observer = &redigolock.Observer{Extended: func(context.Context, *redigolock.Lock, time.Duration) { c.extended.Add(1) }}
+	c.Locker.Pool, c.Locker.OpTimeout = pool, 500*time.Millisecond
+	c.Locker.Observer = &redigolock.Observer{Extended: func(context.Context, *redigolock.Lock, time.Duration) { c.extended.Add(1) }}
 	end := time.Now().Add(d)
 	var wg sync.WaitGroup
 	for i := range n {
@@ -461,7 +462,7 @@ func TestChaosNoRenewalAfterReleaseNoneForgottenNothingLeaked(t *testing.T) {
 	for time.Now().Before(end) {
 		<-cutter.C
 		if rand.IntN(3) == 0 {
-			c.proxy.CutAll()
+			c.Proxy.CutAll()
 		}
 	}
 	wg.Wait()
@@ -481,6 +482,6 @@ func TestChaosNoRenewalAfterReleaseNoneForgottenNothingLeaked(t *testing.T) {
 	if len(c.released) < n/10 || c.extended.Load() == 0 {
 		t.Error("the test did not do what it is for")
 	}
-	c.ok(c.locker.Close())
+	c.OK(c.Locker.Close())
 	eventually(t, "the goroutines are gone", func() bool { return !running("renewal.(*line).run") && !running("judgeLosses") })
 }

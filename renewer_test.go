@@ -20,15 +20,15 @@ import (
 
 // due makes a lock whose renewal is due as soon as KeepAlive is called, for a third of its ttl is left.
 func (r *rig) due(key string, ttl time.Duration) *redigolock.Lock {
-	r.t.Helper()
-	r.do("SET", key, "token "+key, "PX", (ttl / 3).Milliseconds())
-	return r.must(r.locker.Attach(bg, key, "token "+key, ttl))
+	r.T.Helper()
+	r.Do("SET", key, "token "+key, "PX", (ttl / 3).Milliseconds())
+	return r.Must(r.Locker.Attach(bg, key, "token "+key, ttl))
 }
 
 // inOneBatch has the renewals of all locks sent in one batch, which the rule decides about: they become due while that of
 // another lock waits for its reply.
 func (r *rig) inOneBatch(locks []*redigolock.Lock, rule func(redistest.Request) redistest.Action) []context.Context {
-	r.t.Helper()
+	r.T.Helper()
 	return r.inOneBatchAfter(func() {}, locks, rule)
 }
 
@@ -36,10 +36,10 @@ func (r *rig) inOneBatch(locks []*redigolock.Lock, rule func(redistest.Request) 
 func (r *rig) inOneBatchAfter(
 	wait func(), locks []*redigolock.Lock, rule func(redistest.Request) redistest.Action,
 ) []context.Context {
-	r.t.Helper()
+	r.T.Helper()
 	decoy := r.due("decoy", 10*time.Minute)
 	open, arrived := make(chan struct{}), make(chan struct{}, 1)
-	r.proxy.Rule(func(q redistest.Request) redistest.Action {
+	r.Proxy.Rule(func(q redistest.Request) redistest.Action {
 		if verbOf(q) != "extend" {
 			return redistest.Pass()
 		}
@@ -47,19 +47,19 @@ func (r *rig) inOneBatchAfter(
 		return redistest.Hold(open)
 	})
 	decoy.KeepAlive(bg)
-	receive(r.t, "the renewal of the other lock", arrived)
+	receive(r.T, "the renewal of the other lock", arrived)
 	var kept []context.Context
 	for _, k := range locks {
 		kept = append(kept, k.KeepAlive(bg))
 	}
 	wait()
-	r.proxy.Rule(rule)
+	r.Proxy.Rule(rule)
 	close(open)
 	return kept
 }
 
 func (r *rig) dueMany(n int, ttl func(i int) time.Duration) (locks []*redigolock.Lock) {
-	r.t.Helper()
+	r.T.Helper()
 	for i := range n {
 		locks = append(locks, r.due(fmt.Sprint("key", i), ttl(i)))
 	}
@@ -75,16 +75,16 @@ func deadlines(locks []*redigolock.Lock) (all []time.Time) {
 
 // renewedSince waits until the Deadline of each lock has moved.
 func (r *rig) renewedSince(locks []*redigolock.Lock, before []time.Time) {
-	r.t.Helper()
+	r.T.Helper()
 	for i, k := range locks {
-		eventually(r.t, "each lock is renewed, also "+k.Key(), func() bool { return k.Deadline().After(before[i]) })
+		eventually(r.T, "each lock is renewed, also "+k.Key(), func() bool { return k.Deadline().After(before[i]) })
 	}
 }
 
 func TestRepliesOfABatchAreJudgedOneByOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = 10 * time.Second
+		r.Locker.OpTimeout = 10 * time.Second
 		const deleted, taken, retyped, persisted = 7, 13, 21, 33
 		locks := r.dueMany(50, func(i int) time.Duration {
 			if i == persisted {
@@ -92,11 +92,11 @@ func TestRepliesOfABatchAreJudgedOneByOne(t *testing.T) {
 			}
 			return time.Minute + time.Duration(i)*time.Second
 		})
-		r.do("DEL", locks[deleted].Key())
-		r.do("SET", locks[taken].Key(), "another's", "PX", 60000)
-		r.do("DEL", locks[retyped].Key())
-		r.do("RPUSH", locks[retyped].Key(), "x")
-		r.do("PERSIST", locks[persisted].Key())
+		r.Do("DEL", locks[deleted].Key())
+		r.Do("SET", locks[taken].Key(), "another's", "PX", 60000)
+		r.Do("DEL", locks[retyped].Key())
+		r.Do("RPUSH", locks[retyped].Key(), "x")
+		r.Do("PERSIST", locks[persisted].Key())
 		before, begin := deadlines(locks), time.Now()
 		kept := r.inOneBatch(locks, nil)
 		for i, k := range locks {
@@ -156,9 +156,9 @@ func TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain(t *testing.T) {
 					return redistest.Pass()
 				})
 				r.renewedSince(locks, before)
-				r.proxy.Rule(nil)
+				r.Proxy.Rule(nil)
 				sends := map[string]int{}
-				for _, q := range r.sent("extend") {
+				for _, q := range r.Sent("extend") {
 					for _, token := range tokensOf(q) {
 						if sends[token]++; sends[token] > 1 && q.Conn == conn {
 							t.Errorf("%v was sent again on the connection that broke", q)
@@ -193,7 +193,7 @@ func TestBatchOnAServerThatForgotTheScript(t *testing.T) {
 				before, n := deadlines(locks), 0
 				r.inOneBatch(locks, func(redistest.Request) redistest.Action {
 					if n++; n == first {
-						if _, err := r.server.Do("SCRIPT", "FLUSH"); err != nil {
+						if _, err := r.Server.Do("SCRIPT", "FLUSH"); err != nil {
 							t.Error(err)
 						}
 					}
@@ -201,12 +201,12 @@ func TestBatchOnAServerThatForgotTheScript(t *testing.T) {
 				})
 				r.renewedSince(locks, before)
 				texts := 0
-				for _, q := range r.proxy.Requests() {
+				for _, q := range r.Proxy.Requests() {
 					if q.Name == "EVAL" {
 						texts++
 					}
 				}
-				if n := len(r.sent("extend")); texts != 1 || n != 2*requests-(first-1) { // those that were refused, once more
+				if n := len(r.Sent("extend")); texts != 1 || n != 2*requests-(first-1) { // those that were refused, once more
 					t.Errorf("%d texts of the script and %d calls of it were sent", texts, n)
 				}
 			})
@@ -217,7 +217,7 @@ func TestBatchOnAServerThatForgotTheScript(t *testing.T) {
 func TestBasisOfABatchIsTheTimeBeforeItsSend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = 10 * time.Second
+		r.Locker.OpTimeout = 10 * time.Second
 		locks := r.dueMany(20, func(i int) time.Duration { return time.Minute + time.Duration(i)*time.Second })
 		before := deadlines(locks)
 		var arrived time.Time
@@ -228,7 +228,7 @@ func TestBasisOfABatchIsTheTimeBeforeItsSend(t *testing.T) {
 			return redistest.Delay(200 * time.Millisecond)
 		})
 		r.renewedSince(locks, before)
-		r.proxy.Rule(nil)
+		r.Proxy.Rule(nil)
 		for i, k := range locks {
 			latest := arrived.Add(validFor(time.Minute + time.Duration(i)*time.Second))
 			if d := k.Deadline(); d.After(latest) {
@@ -240,7 +240,7 @@ func TestBasisOfABatchIsTheTimeBeforeItsSend(t *testing.T) {
 
 // mentions returns the requests from index on that name the token.
 func (r *rig) mentions(index int, token string) (found []redistest.Request) {
-	for _, q := range r.proxy.Requests()[index:] {
+	for _, q := range r.Proxy.Requests()[index:] {
 		if slices.Contains(q.Args, token) {
 			found = append(found, q)
 		}
@@ -253,11 +253,11 @@ func TestReleaseWaitsForTheBatchInFlight(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				r.locker.OpTimeout = time.Minute
+				r.Locker.OpTimeout = time.Minute
 				k := r.due("key", 10*time.Minute)
 				parent, cancel := context.WithCancel(bg)
 				open, arrived := make(chan struct{}), make(chan struct{}, 1)
-				r.rule(func(verb string, n int) redistest.Action {
+				r.Rule(func(verb string, n int) redistest.Action {
 					if verb == "extend" && n == 1 {
 						arrived <- struct{}{}
 						return redistest.Hold(open)
@@ -276,11 +276,11 @@ func TestReleaseWaitsForTheBatchInFlight(t *testing.T) {
 				released := inBackground(func() error { return k.Release(bg) })
 				start := time.Now()
 				eventually(t, "some time passes", func() bool { return time.Since(start) > 200*time.Millisecond })
-				if len(r.sent("release")) != 0 {
+				if len(r.Sent("release")) != 0 {
 					t.Error("the release was sent while a renewal was in flight")
 				}
 				close(open)
-				r.ok(receive(t, "Release returns", released))
+				r.OK(receive(t, "Release returns", released))
 			})
 		})
 	}
@@ -289,7 +289,7 @@ func TestReleaseWaitsForTheBatchInFlight(t *testing.T) {
 func TestReleaseIsBoundedThoughTheBatchHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = 200 * time.Millisecond
+		r.Locker.OpTimeout = 200 * time.Millisecond
 		locks := r.dueMany(10, func(int) time.Duration { return 10 * time.Minute })
 		arrived := make(chan struct{}, 1000)
 		r.inOneBatch(locks, func(redistest.Request) redistest.Action {
@@ -300,7 +300,7 @@ func TestReleaseIsBoundedThoughTheBatchHangs(t *testing.T) {
 		start := time.Now()
 		for _, k := range locks[:3] {
 			_ = k.Release(bg) // it is swallowed, too
-			index := len(r.proxy.Requests())
+			index := len(r.Proxy.Requests())
 			defer func() {
 				if found := r.mentions(index, k.Token()); len(found) > 0 {
 					t.Errorf("after Release: %v", found)
@@ -310,15 +310,15 @@ func TestReleaseIsBoundedThoughTheBatchHangs(t *testing.T) {
 		if took := time.Since(start); took > 8*time.Second {
 			t.Errorf("three releases took %v", took)
 		}
-		eventually(t, "the others are tried again", func() bool { return len(r.sent("extend")) > 40 })
+		eventually(t, "the others are tried again", func() bool { return len(r.Sent("extend")) > 40 })
 	})
 }
 
 func TestNothingIsSentForALockReleasedWhileTheRenewerDials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		pool := newGatedPool(r.proxy.Pool())
-		r.locker.Pool, r.locker.OpTimeout = pool, 10*time.Second
+		pool := newGatedPool(r.Proxy.Pool())
+		r.Locker.Pool, r.Locker.OpTimeout = pool, 10*time.Second
 		k, other := r.due("key", 10*time.Minute), r.due("other", 10*time.Minute)
 		before := []time.Time{other.Deadline()}
 		pool.armed.Store(true)
@@ -329,12 +329,12 @@ func TestNothingIsSentForALockReleasedWhileTheRenewerDials(t *testing.T) {
 		go func() { released <- k.Release(bg) }() // waits for the renewal
 		synctest.Wait()
 		close(pool.open)
-		r.ok(receive(t, "it is released", released))
+		r.OK(receive(t, "it is released", released))
 		r.renewedSince([]*redigolock.Lock{other}, before)
 		if found := r.extends(0, k.Token()); len(found) > 0 {
 			t.Errorf("renewed while it is released: %v", found)
 		}
-		r.ok(other.Release(bg))
+		r.OK(other.Release(bg))
 	})
 }
 
@@ -350,16 +350,16 @@ func (d *countingDialer) pool(dial func(...redis.DialOption) (redis.Conn, error)
 
 func TestDialsAreFewWhileTheServerCannotBeReached(t *testing.T) {
 	for name, stop := range map[string]func(*rig){
-		"connections close at once": func(r *rig) { r.proxy.Refuse(true); r.proxy.CutAll() },
+		"connections close at once": func(r *rig) { r.Proxy.Refuse(true); r.Proxy.CutAll() },
 		"connections break at the first command": func(r *rig) {
-			r.rule(func(string, int) redistest.Action { return redistest.Cut() })
+			r.Rule(func(string, int) redistest.Action { return redistest.Cut() })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
 				var dialer countingDialer
-				r.locker.Pool = dialer.pool(r.proxy.Dial)
+				r.Locker.Pool = dialer.pool(r.Proxy.Dial)
 				locks := r.dueMany(200, func(int) time.Duration { return 30 * time.Second })
 				before := deadlines(locks)
 				stop(r)
@@ -372,8 +372,8 @@ func TestDialsAreFewWhileTheServerCannotBeReached(t *testing.T) {
 				dialled := func() int64 { return dialer.dials.Load() - first }
 				eventually(t, "some dials, and a while", func() bool { return dialled() >= 3 && time.Since(start) > time.Second })
 				dials := dialled()
-				r.proxy.Refuse(false)
-				r.proxy.Rule(nil)
+				r.Proxy.Refuse(false)
+				r.Proxy.Rule(nil)
 				if dials > 40 {
 					t.Errorf("%d dials in %v for %d locks", dials, time.Since(start), len(locks))
 				}
@@ -392,23 +392,23 @@ func TestDialsAreFewWhileTheServerCannotBeReached(t *testing.T) {
 func TestWriteThatHangsDoesNotStopTheRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		pool := &redis.Pool{MaxIdle: 1, Dial: func() (redis.Conn, error) { return r.server.Dial() }}
+		pool := &redis.Pool{MaxIdle: 1, Dial: func() (redis.Conn, error) { return r.Server.Dial() }}
 		defer pool.Close()
-		r.locker.Pool = pool
+		r.Locker.Pool = pool
 		padding := strings.Repeat("x", 60_000)
 		var locks []*redigolock.Lock
 		for i := range 300 { // more than the sockets' buffers take
 			locks = append(locks, r.due(fmt.Sprint(padding, i), 10*time.Minute))
 		}
-		r.locker.OpTimeout = 300 * time.Millisecond
-		r.server.Pause()
+		r.Locker.OpTimeout = 300 * time.Millisecond
+		r.Server.Pause()
 		for _, k := range locks {
 			k.KeepAlive(bg)
 		}
 		start := time.Now()
 		eventually(t, "it hangs", func() bool { return time.Since(start) > 2*time.Second })
 		released := inBackground(func() error { return locks[0].Release(bg) })
-		closed := inBackground(r.locker.Close)
+		closed := inBackground(r.Locker.Close)
 		receive(t, "Close returns", closed)
 		eventually(t, "the renewer ends though the server does not read", func() bool {
 			return !running("renewal.(*line).run") || time.Since(start) > 9*time.Second
@@ -416,7 +416,7 @@ func TestWriteThatHangsDoesNotStopTheRenewals(t *testing.T) {
 		if running("renewal.(*line).run") {
 			t.Error("the renewer hangs in a write")
 		}
-		r.server.Resume()
+		r.Server.Resume()
 		receive(t, "Release returns", released)
 	})
 }
@@ -424,24 +424,24 @@ func TestWriteThatHangsDoesNotStopTheRenewals(t *testing.T) {
 func TestShortSuspensionEndsKeepAliveByTheWallClock(t *testing.T) {
 	t.Parallel() // in real time: a bubble's time has no monotonic reading to move
 	r := newRig(t)
-	c := stopClock(r.locker)
-	k := r.must(r.locker.TryAcquire(bg, "key", time.Hour))
-	r.rule(func(verb string, _ int) redistest.Action {
+	c := stopClock(r.Locker)
+	k := r.Must(r.Locker.TryAcquire(bg, "key", time.Hour))
+	r.Rule(func(verb string, _ int) redistest.Action {
 		if verb == "extend" {
 			return redistest.Reply("-LOADING a\r\n")
 		}
 		return redistest.Pass()
 	})
 	kept := k.KeepAlive(bg)
-	c.addWall(t, 40*time.Minute)
+	c.AddWall(t, 40*time.Minute)
 	start := time.Now() // less than half of the ttl is left
 	eventually(t, "a renewal, and the suspension is seen", func() bool {
-		return len(r.sent("extend")) > 0 && time.Since(start) > 2500*time.Millisecond
+		return len(r.Sent("extend")) > 0 && time.Since(start) > 2500*time.Millisecond
 	})
 	if kept.Err() != nil {
 		t.Fatalf("lost too early: %v", context.Cause(kept))
 	}
-	c.add(25 * time.Minute) // 65 minutes by the wall clock, 25 by the other
+	c.Add(25 * time.Minute) // 65 minutes by the wall clock, 25 by the other
 	receive(t, "the loss is seen", kept.Done())
 	wants(t, context.Cause(kept), redigolock.ErrLost)
 }
@@ -449,16 +449,16 @@ func TestShortSuspensionEndsKeepAliveByTheWallClock(t *testing.T) {
 func TestConnectionThatHangsCostsNoOtherLock(t *testing.T) { // not even one of a far shorter ttl, in no batch then
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = 9 * time.Second
+		r.Locker.OpTimeout = 9 * time.Second
 		long, arrived := r.due("long", 10*time.Minute), make(chan struct{}, 1)
-		r.rule(func(verb string, n int) redistest.Action {
+		r.Rule(func(verb string, n int) redistest.Action {
 			if verb == "extend" && n == 1 {
 				arrived <- struct{}{}
 				return redistest.Swallow()
 			}
 			return redistest.Pass()
 		})
-		short := r.must(r.locker.TryAcquire(bg, "short", 4*time.Second))
+		short := r.Must(r.Locker.TryAcquire(bg, "short", 4*time.Second))
 		first := short.Deadline()
 		kept := short.KeepAlive(bg)
 		long.KeepAlive(bg)
@@ -496,7 +496,7 @@ func (c *foreignContext) end(err error) {
 func TestKeepAliveUnderAForeignContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		k := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		over := errors.New("over")
 		parent := &foreignContext{Context: bg, done: make(chan struct{})}
 		kept := k.KeepAlive(parent)
@@ -510,7 +510,7 @@ func TestKeepAliveUnderAForeignContext(t *testing.T) {
 		}
 		eventually(t, "the renewals end", func() bool { return !redigolock.Renewing(k) })
 		k.KeepAlive(&foreignContext{Context: bg, done: make(chan struct{})}) // never ends: Release must
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 	})
 }
 
@@ -559,7 +559,7 @@ func (c *bindingConn) Send(cmd string, args ...any) error {
 func TestLocksOfAClusterAreRenewedOneByOneOnBoundConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.Pool = bindingPool{r.proxy.Pool(), t}
+		r.Locker.Pool = bindingPool{r.Proxy.Pool(), t}
 		locks := r.dueMany(30, func(int) time.Duration { return 10 * time.Minute })
 		before := deadlines(locks)
 		var kept []context.Context
@@ -571,7 +571,7 @@ func TestLocksOfAClusterAreRenewedOneByOneOnBoundConnections(t *testing.T) {
 			if kept[i].Err() != nil {
 				t.Error(context.Cause(kept[i]))
 			}
-			r.ok(k.Release(bg))
+			r.OK(k.Release(bg))
 		}
 	})
 }

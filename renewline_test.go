@@ -172,10 +172,10 @@ func cleanUpRefusedAtTheDoor(t *testing.T, s *sim.Server, l *redigolock.Locker, 
 func TestBatchThatBreaksWhileTheScriptIsToldIsUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		told := toldOf(r.locker, "extend")
-		locks := r.dueAtOnce(r.locker, "key")
-		r.do("SCRIPT", "FLUSH")
-		r.plan(map[string][]redistest.Action{"eval": {redistest.Cut()}})
+		told := toldOf(r.Locker, "extend")
+		locks := r.dueAtOnce(r.Locker, "key")
+		r.Do("SCRIPT", "FLUSH")
+		r.Plan(map[string][]redistest.Action{"eval": {redistest.Cut()}})
 		kept := locks[0].KeepAlive(bg)
 		time.Sleep(time.Second)
 		if kept.Err() != nil {
@@ -189,7 +189,7 @@ func TestBatchThatBreaksWhileTheScriptIsToldIsUnknown(t *testing.T) {
 		if strings.Contains(all[0].Error(), "NOSCRIPT") {
 			t.Error(all[0])
 		}
-		r.ok(locks[0].Release(bg))
+		r.OK(locks[0].Release(bg))
 	})
 }
 

@@ -36,7 +36,7 @@ func locksOf(q redistest.Request) int {
 
 // together are the renewals for more than one lock that came to the proxy from index on.
 func (r *rig) together(index int) (found []redistest.Request) {
-	for _, q := range r.proxy.Requests()[index:] {
+	for _, q := range r.Proxy.Requests()[index:] {
 		if verbOf(q) == "extend" && locksOf(q) > 1 {
 			found = append(found, q)
 		}
@@ -46,10 +46,10 @@ func (r *rig) together(index int) (found []redistest.Request) {
 
 // allKept wants each context to live.
 func (r *rig) allKept(kept []context.Context) {
-	r.t.Helper()
+	r.T.Helper()
 	for i, ctx := range kept {
 		if ctx.Err() != nil {
-			r.t.Fatalf("lock %d of %d: %v", i, len(kept), context.Cause(ctx))
+			r.T.Fatalf("lock %d of %d: %v", i, len(kept), context.Cause(ctx))
 		}
 	}
 }
@@ -65,14 +65,14 @@ func TestLocksThatAreDueTogetherShareRequests(t *testing.T) {
 		r.renewedSince(locks, before)
 		r.allKept(kept)
 		var sizes []int
-		for _, q := range r.sent("extend") {
+		for _, q := range r.Sent("extend") {
 			sizes = append(sizes, locksOf(q))
 		}
 		if want := []int{1, redigolock.GroupMost, redigolock.GroupMost, redigolock.GroupMost, 1}; !slices.Equal(sizes, want) {
 			t.Errorf("requests for %v locks, want %v", sizes, want)
 		}
 		for _, k := range locks {
-			if left := r.pttl(k.Key()); left < 9*time.Minute {
+			if left := r.PTTL(k.Key()); left < 9*time.Minute {
 				t.Errorf("%s has %v left", k.Key(), left)
 			}
 		}
@@ -81,16 +81,16 @@ func TestLocksThatAreDueTogetherShareRequests(t *testing.T) {
 
 // mayUse lets a user use these keys only.
 func (r *rig) mayUse(keys ...any) {
-	r.t.Helper()
-	r.do("ACL", append([]any{"SETUSER", "app", "reset", "on", ">pw", "+@all"}, keys...)...)
+	r.T.Helper()
+	r.Do("ACL", append([]any{"SETUSER", "app", "reset", "on", ">pw", "+@all"}, keys...)...)
 }
 
 // userPool is a pool of that user's connections through the proxy.
 func (r *rig) userPool() *redis.Pool {
 	pool := &redis.Pool{MaxIdle: 4, Dial: func() (redis.Conn, error) {
-		return redis.Dial("tcp", r.tcp().Addr(), redis.DialUsername("app"), redis.DialPassword("pw"))
+		return redis.Dial("tcp", r.TCP().Addr(), redis.DialUsername("app"), redis.DialPassword("pw"))
 	}}
-	r.t.Cleanup(func() { pool.Close() })
+	r.T.Cleanup(func() { pool.Close() })
 	return pool
 }
 
@@ -98,7 +98,7 @@ func (r *rig) userPool() *redis.Pool {
 func TestLockWithoutRightsCostsTheOthersOfItsRequestNothing(t *testing.T) {
 	r := newRig(t)
 	r.mayUse("~*")
-	r.locker.Pool = r.userPool()
+	r.Locker.Pool = r.userPool()
 	locks := r.dueMany(redigolock.GroupMost/2, tenMinutes)
 	denied := r.due("denied", 10*time.Minute) // in their midst, for requests are in the order of the due times
 	for i := len(locks); i < redigolock.GroupMost-1; i++ {
@@ -114,7 +114,7 @@ func TestLockWithoutRightsCostsTheOthersOfItsRequestNothing(t *testing.T) {
 		}
 	}
 
-	index := len(r.proxy.Requests())
+	index := len(r.Proxy.Requests())
 	more := []*redigolock.Lock{r.due("key one more", 10*time.Minute), r.due("key another", 10*time.Minute)}
 	before = deadlines(more)
 	start := time.Now()
@@ -185,14 +185,14 @@ func TestRequestForManyThatGetsNoAnswerForEachIsSentForEachAlone(t *testing.T) {
 
 // renewsOneByOne wants the locks of a batch renewed, and those of later batches with no try to renew several at once.
 func (r *rig) renewsOneByOne(rule func(redistest.Request) redistest.Action) {
-	r.t.Helper()
+	r.T.Helper()
 	locks := r.dueMany(2*redigolock.GroupMost, tenMinutes)
 	before := deadlines(locks)
 	kept := r.inOneBatch(locks, rule)
 	r.renewedSince(locks, before)
 	r.allKept(kept)
 	if n := len(r.together(0)); n != 2 {
-		r.t.Errorf("%d requests for many", n)
+		r.T.Errorf("%d requests for many", n)
 	}
 	alone := 0
 	for i, k := range locks {
@@ -202,20 +202,20 @@ func (r *rig) renewsOneByOne(rule func(redistest.Request) redistest.Action) {
 			}
 		}
 		if alone > i+1 {
-			r.t.Fatalf("%s was sent again and again", k.Key())
+			r.T.Fatalf("%s was sent again and again", k.Key())
 		}
 	}
 	if alone < len(locks)-2 { // "looked at the first key" has answered for two
-		r.t.Errorf("%d of %d were sent alone", alone, len(locks))
+		r.T.Errorf("%d of %d were sent alone", alone, len(locks))
 	}
-	index := len(r.proxy.Requests())
+	index := len(r.Proxy.Requests())
 	more := []*redigolock.Lock{r.due("one more", 10*time.Minute), r.due("another", 10*time.Minute)}
 	before = deadlines(more)
 	kept = append(kept, r.inOneBatch(more, rule)...)
 	r.renewedSince(more, before)
 	r.allKept(kept)
 	if len(r.together(index)) > 0 {
-		r.t.Error("it is tried again with many")
+		r.T.Error("it is tried again with many")
 	}
 }
 
@@ -255,7 +255,7 @@ func TestReplyThatSaysNothingIsAFailedRenewal(t *testing.T) {
 		r := newSimRig(t)
 		k := r.due("key", 10*time.Minute)
 		before := k.Deadline()
-		r.rule(func(verb string, _ int) redistest.Action {
+		r.Rule(func(verb string, _ int) redistest.Action {
 			if verb == "extend" {
 				return redistest.Reply("$-1\r\n")
 			}
@@ -264,10 +264,10 @@ func TestReplyThatSaysNothingIsAFailedRenewal(t *testing.T) {
 		kept := k.KeepAlive(bg)
 		start := time.Now()
 		eventually(t, "a while passes", func() bool { return time.Since(start) > 500*time.Millisecond })
-		if n := len(r.sent("extend")); n > 60 || kept.Err() != nil || k.Deadline().After(before) {
+		if n := len(r.Sent("extend")); n > 60 || kept.Err() != nil || k.Deadline().After(before) {
 			t.Errorf("%d renewals in half a second, %v", n, context.Cause(kept))
 		}
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 	})
 }
 

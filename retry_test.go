@@ -124,23 +124,23 @@ func TestTriesStopsAfterSoMany(t *testing.T) {
 	for n, want := range map[int]int{math.MinInt: 1, -1: 1, 0: 1, 1: 1, 2: 2, 5: 5} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
-			r.locker.Retry = redigolock.Tries(n, redigolock.Every(time.Millisecond))
+			r.Locker.Retry = redigolock.Tries(n, redigolock.Every(time.Millisecond))
 			tries := 0
-			r.locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+			r.Locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 				tries++
 				return redigolock.SetNXVerified(ctx, c, key, token, ttl)
 			}
-			holder := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+			holder := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 			for range 2 { // it keeps no state
 				tries = 0
-				_, err := r.locker.Acquire(endsIn(t, time.Minute), "key", time.Minute)
+				_, err := r.Locker.Acquire(endsIn(t, time.Minute), "key", time.Minute)
 				wants(t, err, redigolock.ErrHeld)
 				wantsNot(t, err, context.DeadlineExceeded, context.Canceled)
 				if tries != want {
 					t.Errorf("Tries(%d) made %d tries", n, tries)
 				}
 			}
-			r.ok(holder.Release(bg))
+			r.OK(holder.Release(bg))
 		})
 	}
 }
@@ -161,19 +161,19 @@ func TestTriesWithoutARetryPausesAsTheDefault(t *testing.T) {
 func TestRetryIsStateless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+		r.Locker.Retry = func(attempt int, _ time.Duration) time.Duration {
 			if attempt == 3 {
 				return -1
 			}
 			return time.Millisecond
 		}
-		holder := r.must(r.locker.TryAcquire(bg, "key", time.Minute))
+		holder := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
 		for range 3 {
-			_, err := r.locker.Acquire(bg, "key", time.Minute)
+			_, err := r.Locker.Acquire(bg, "key", time.Minute)
 			wants(t, err, redigolock.ErrHeld)
 		}
-		r.ok(holder.Release(bg))
-		r.must(r.locker.Acquire(bg, "key", time.Minute))
+		r.OK(holder.Release(bg))
+		r.Must(r.Locker.Acquire(bg, "key", time.Minute))
 	})
 }
 
@@ -181,24 +181,24 @@ func TestRetryCountsFromOneAndANegativePauseStops(t *testing.T) {
 	for _, a := range acquireWays {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
-			r.locker.AcquireWith = a.with
-			r.do("SET", "key", "another's", "PX", 60000)
+			r.Locker.AcquireWith = a.With
+			r.Do("SET", "key", "another's", "PX", 60000)
 			var attempts []int
-			r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+			r.Locker.Retry = func(attempt int, _ time.Duration) time.Duration {
 				attempts = append(attempts, attempt)
 				if len(attempts) == 4 {
 					return -time.Nanosecond
 				}
 				return 0
 			}
-			_, err := r.locker.Acquire(bg, "key", time.Minute)
+			_, err := r.Locker.Acquire(bg, "key", time.Minute)
 			wants(t, err, redigolock.ErrHeld)
 			wantsNot(t, err, context.Canceled, context.DeadlineExceeded, redigolock.ErrUnknown)
 			if len(attempts) != 4 || attempts[0] != 1 || attempts[3] != 4 {
-				t.Errorf("%s: attempts %v", a.name, attempts)
+				t.Errorf("%s: attempts %v", a.Name, attempts)
 			}
-			if n := len(r.sent(a.verb)); n != 4 {
-				t.Errorf("%s: %d tries", a.name, n)
+			if n := len(r.Sent(a.Verb)); n != 4 {
+				t.Errorf("%s: %d tries", a.Name, n)
 			}
 		})
 	}
@@ -207,9 +207,9 @@ func TestRetryCountsFromOneAndANegativePauseStops(t *testing.T) {
 func TestNegativePauseAfterAServerErrorReturnsThat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.Retry = func(int, time.Duration) time.Duration { return -1 }
-		r.proxy.Rule(func(redistest.Request) redistest.Action { return redistest.Reply("-BUSY wait\r\n") })
-		_, err := r.locker.Acquire(bg, "key", time.Minute)
+		r.Locker.Retry = func(int, time.Duration) time.Duration { return -1 }
+		r.Proxy.Rule(func(redistest.Request) redistest.Action { return redistest.Reply("-BUSY wait\r\n") })
+		_, err := r.Locker.Acquire(bg, "key", time.Minute)
 		wants(t, err, redis.Error("BUSY wait"))
 		wantsNot(t, err, redigolock.ErrHeld)
 	})
@@ -219,25 +219,25 @@ func TestRetryIsToldHowLongTheHolderHas(t *testing.T) {
 	for _, a := range acquireWays {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
-			r.locker.AcquireWith = a.with
-			r.do("SET", "key", "another's", "PX", 60000)
+			r.Locker.AcquireWith = a.With
+			r.Do("SET", "key", "another's", "PX", 60000)
 			var told []time.Duration
-			r.locker.Retry = func(attempt int, heldFor time.Duration) time.Duration {
+			r.Locker.Retry = func(attempt int, heldFor time.Duration) time.Duration {
 				told = append(told, heldFor)
 				if attempt == 10 {
 					return -1
 				}
 				return 0
 			}
-			_, err := r.locker.Acquire(bg, "key", time.Minute)
+			_, err := r.Locker.Acquire(bg, "key", time.Minute)
 			wants(t, err, redigolock.ErrHeld)
 			for i, d := range told {
 				if i > 0 && (d < 30*time.Second || d > time.Minute) { // the first try may not know
-					t.Errorf("%s: try %d was told %v of a minute", a.name, i+1, d)
+					t.Errorf("%s: try %d was told %v of a minute", a.Name, i+1, d)
 				}
 			}
-			if n := len(r.sent("inspect")); n > 1 {
-				t.Errorf("%s: asked %d times about one holder", a.name, n)
+			if n := len(r.Sent("inspect")); n > 1 {
+				t.Errorf("%s: asked %d times about one holder", a.Name, n)
 			}
 		})
 	}
@@ -246,24 +246,24 @@ func TestRetryIsToldHowLongTheHolderHas(t *testing.T) {
 func TestNextHolderIsAskedAboutAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.do("SET", "key", "one", "PX", 60000)
+		r.Do("SET", "key", "one", "PX", 60000)
 		var told []time.Duration
-		r.locker.Retry = func(attempt int, heldFor time.Duration) time.Duration {
+		r.Locker.Retry = func(attempt int, heldFor time.Duration) time.Duration {
 			told = append(told, heldFor)
 			switch attempt {
 			case 4:
-				r.do("SET", "key", "two", "PX", 3600000)
+				r.Do("SET", "key", "two", "PX", 3600000)
 			case 8:
 				return -1
 			}
 			return 0
 		}
-		_, err := r.locker.Acquire(bg, "key", time.Minute)
+		_, err := r.Locker.Acquire(bg, "key", time.Minute)
 		wants(t, err, redigolock.ErrHeld)
 		if told[3] > time.Minute || told[7] < 30*time.Minute {
 			t.Errorf("told %v", told)
 		}
-		if n := len(r.sent("inspect")); n > 2 {
+		if n := len(r.Sent("inspect")); n > 2 {
 			t.Errorf("asked %d times about two holders", n)
 		}
 	})
@@ -273,18 +273,18 @@ func TestKeyThatIsNoLockEndsTheWaitWithErrConflict(t *testing.T) {
 	for _, a := range acquireWays {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
-			r.locker.AcquireWith = a.with
+			r.Locker.AcquireWith = a.With
 			for name, set := range map[string][]any{
 				"list":               {"RPUSH", "list", "x"},
 				"hash":               {"HSET", "hash", "x", "y"},
 				"string without TTL": {"SET", "string without TTL", "x"},
 			} {
-				r.do(set[0].(string), set[1:]...)
-				_, err := r.locker.Acquire(endsIn(t, 10*time.Second), name, time.Minute)
+				r.Do(set[0].(string), set[1:]...)
+				_, err := r.Locker.Acquire(endsIn(t, 10*time.Second), name, time.Minute)
 				wants(t, err, redigolock.ErrConflict)
 				wantsNot(t, err, context.DeadlineExceeded)
-				if n := r.do("EXISTS", name); n != int64(1) {
-					t.Errorf("%s: the %s was touched", a.name, name)
+				if n := r.Do("EXISTS", name); n != int64(1) {
+					t.Errorf("%s: the %s was touched", a.Name, name)
 				}
 			}
 		})
@@ -299,10 +299,10 @@ func TestTryAcquireOfAKeyThatIsNoLock(t *testing.T) {
 	for _, a := range acquireWays {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
-			r.locker.AcquireWith = a.with
-			r.do("RPUSH", "list", "x")
-			_, err := r.locker.TryAcquire(bg, "list", time.Minute)
-			wants(t, err, want[a.name])
+			r.Locker.AcquireWith = a.With
+			r.Do("RPUSH", "list", "x")
+			_, err := r.Locker.TryAcquire(bg, "list", time.Minute)
+			wants(t, err, want[a.Name])
 		})
 	}
 }

@@ -182,15 +182,15 @@ func TestStatsKeepsNothingOfLocksLeftToExpire(t *testing.T) {
 // The monotonic clock stands still while the machine is suspended.
 func TestStatsGoesByBothClocks(t *testing.T) {
 	r := newRigOnMini(t)
-	c := stopClock(r.locker)
-	r.must(r.locker.TryAcquire(bg, "a", time.Minute))
-	r.must(r.locker.TryAcquire(bg, "b", time.Hour))
-	c.addWall(t, 10*time.Minute)
-	if n := r.locker.Stats().Held; n != 1 {
+	c := stopClock(r.Locker)
+	r.Must(r.Locker.TryAcquire(bg, "a", time.Minute))
+	r.Must(r.Locker.TryAcquire(bg, "b", time.Hour))
+	c.AddWall(t, 10*time.Minute)
+	if n := r.Locker.Stats().Held; n != 1 {
 		t.Errorf("%d are held after a suspend of ten minutes", n)
 	}
-	c.addMonotonic(t, 2*time.Hour)
-	if n := r.locker.Stats().Held; n != 0 {
+	c.AddMonotonic(t, 2*time.Hour)
+	if n := r.Locker.Stats().Held; n != 0 {
 		t.Errorf("%d are held after two hours", n)
 	}
 }

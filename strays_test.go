@@ -19,11 +19,11 @@ import (
 // decides about all other requests, nil passes them.
 func (r *rig) giveUp(acquire func(context.Context, string, time.Duration) (*redigolock.Lock, error), verb string,
 	action redistest.Action, rest func(verb string, n int) redistest.Action) error {
-	r.t.Helper()
+	r.T.Helper()
 	cause := errors.New("the caller has gone")
 	ctx, cancel := context.WithCancelCause(bg)
 	arrived := make(chan struct{})
-	r.rule(func(v string, n int) redistest.Action {
+	r.Rule(func(v string, n int) redistest.Action {
 		if v == verb && n == 1 {
 			close(arrived)
 			return action
@@ -37,10 +37,10 @@ func (r *rig) giveUp(acquire func(context.Context, string, time.Duration) (*redi
 		_, err := acquire(ctx, "key", time.Minute)
 		return err
 	})
-	receive(r.t, "the acquire is sent", arrived)
+	receive(r.T, "the acquire is sent", arrived)
 	cancel(cause)
-	err := receive(r.t, "the acquire returns", ended)
-	wants(r.t, err, redigolock.ErrUnknown, context.Canceled, cause)
+	err := receive(r.T, "the acquire returns", ended)
+	wants(r.T, err, redigolock.ErrUnknown, context.Canceled, cause)
 	return err
 }
 
@@ -49,16 +49,16 @@ func TestAcquireThatGivesUpIsCleanedUpThoughItsContextHasEnded(t *testing.T) { /
 		for _, action := range []redistest.Action{redistest.Swallow(), redistest.Hold(nil)} {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				r.locker.AcquireWith, r.locker.OpTimeout = a.with, 2*time.Second
+				r.Locker.AcquireWith, r.Locker.OpTimeout = a.With, 2*time.Second
 				for _, acquire := range []func(context.Context, string, time.Duration) (*redigolock.Lock, error){
-					r.locker.TryAcquire, r.locker.Acquire,
+					r.Locker.TryAcquire, r.Locker.Acquire,
 				} {
 					start := time.Now()
-					r.giveUp(acquire, a.verb, action, nil)
-					if took := time.Since(start); took > r.locker.OpTimeout {
-						t.Errorf("%s: giving up took %v", a.name, took)
+					r.giveUp(acquire, a.Verb, action, nil)
+					if took := time.Since(start); took > r.Locker.OpTimeout {
+						t.Errorf("%s: giving up took %v", a.Name, took)
 					}
-					eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+					eventually(t, "the key is removed", func() bool { return r.Get("key") == "" })
 				}
 			})
 		}
@@ -68,14 +68,14 @@ func TestAcquireThatGivesUpIsCleanedUpThoughItsContextHasEnded(t *testing.T) { /
 func TestCleanUpComparesTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = shortOp
-		r.do("SET", "key", "another's", "PX", 60000)
-		r.giveUp(r.locker.TryAcquire, "set", redistest.Swallow(), nil)
+		r.Locker.OpTimeout = shortOp
+		r.Do("SET", "key", "another's", "PX", 60000)
+		r.giveUp(r.Locker.TryAcquire, "set", redistest.Swallow(), nil)
 		r.noCleanUp()
-		if r.get("key") != "another's" {
+		if r.Get("key") != "another's" {
 			t.Error("the clean-up removed another's lock")
 		}
-		if n := len(r.sent("del")); n != 0 {
+		if n := len(r.Sent("del")); n != 0 {
 			t.Errorf("%d bare DELs", n)
 		}
 	})
@@ -84,19 +84,19 @@ func TestCleanUpComparesTheToken(t *testing.T) {
 func TestCleanUpGoesAroundAnExhaustedPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		pool := r.proxy.Pool()
+		pool := r.Proxy.Pool()
 		pool.MaxActive, pool.Wait = 1, true
-		r.locker.Pool, r.locker.OpTimeout = pool, time.Second
+		r.Locker.Pool, r.Locker.OpTimeout = pool, time.Second
 		var busy <-chan redis.Conn
-		r.locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+		r.Locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 			busy = inBackground(pool.Get) // takes the only connection as soon as it comes back
 			return redigolock.SetNX(ctx, c, key, token, ttl)
 		}
-		r.giveUp(r.locker.TryAcquire, "set", redistest.Swallow(), nil)
+		r.giveUp(r.Locker.TryAcquire, "set", redistest.Swallow(), nil)
 		c := receive(t, "the pool is exhausted", busy)
 		defer c.Close()
-		eventually(t, "the key is removed", func() bool { return r.get("key") == "" && len(r.sent("release")) > 0 })
-		if first, clean := r.sent("set")[0].Conn, r.sent("release")[0].Conn; first == clean {
+		eventually(t, "the key is removed", func() bool { return r.Get("key") == "" && len(r.Sent("release")) > 0 })
+		if first, clean := r.Sent("set")[0].Conn, r.Sent("release")[0].Conn; first == clean {
 			t.Error("the clean-up took the connection whose reply was lost")
 		}
 	})
@@ -106,9 +106,9 @@ func TestCleanUpEndsAfterTwoConfirmationsAnOpTimeoutApart(t *testing.T) {
 	for _, action := range []redistest.Action{redistest.Swallow(), redistest.Cut()} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
-			r.locker.OpTimeout = shortOp
+			r.Locker.OpTimeout = shortOp
 			var came []time.Time // of each release, before it is answered
-			r.rule(func(verb string, _ int) redistest.Action {
+			r.Rule(func(verb string, _ int) redistest.Action {
 				switch verb {
 				case "set":
 					return action
@@ -119,15 +119,15 @@ func TestCleanUpEndsAfterTwoConfirmationsAnOpTimeoutApart(t *testing.T) {
 				}
 				return redistest.Pass()
 			})
-			_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+			_, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 			wants(t, err, redigolock.ErrUnknown)
 			r.noCleanUp()
-			r.proxy.Rule(nil) // from now on came belongs to the test
+			r.Proxy.Rule(nil) // from now on came belongs to the test
 			if len(came) != 2 {
 				t.Fatalf("%d releases were sent, want 2", len(came))
 			}
-			if apart := came[1].Sub(came[0]); apart < r.locker.OpTimeout {
-				t.Errorf("the two confirmations are %v apart, want %v", apart, r.locker.OpTimeout)
+			if apart := came[1].Sub(came[0]); apart < r.Locker.OpTimeout {
+				t.Errorf("the two confirmations are %v apart, want %v", apart, r.Locker.OpTimeout)
 			}
 		})
 	}
@@ -135,8 +135,8 @@ func TestCleanUpEndsAfterTwoConfirmationsAnOpTimeoutApart(t *testing.T) {
 
 // giveUpOrLose has a TryAcquire end with ErrUnknown.
 func (r *rig) giveUpOrLose(action redistest.Action) {
-	r.t.Helper()
-	r.rule(func(verb string, n int) redistest.Action {
+	r.T.Helper()
+	r.Rule(func(verb string, n int) redistest.Action {
 		switch {
 		case verb != "set":
 			return redistest.Pass()
@@ -145,32 +145,32 @@ func (r *rig) giveUpOrLose(action redistest.Action) {
 		}
 		return redistest.Cut()
 	})
-	_, err := r.locker.TryAcquire(bg, "key", time.Minute)
-	wants(r.t, err, redigolock.ErrUnknown)
+	_, err := r.Locker.TryAcquire(bg, "key", time.Minute)
+	wants(r.T, err, redigolock.ErrUnknown)
 }
 
 // evals is how many scripts the server has run.
 func (r *rig) evals() int64 {
-	r.t.Helper()
-	calls, err := r.server.Calls()
-	r.ok(err)
+	r.T.Helper()
+	calls, err := r.Server.Calls()
+	r.OK(err)
 	return calls["evalsha"]
 }
 
 func TestSetThatIsCarriedOutAfterTheFirstConfirmationIsRemovedByTheSecond(t *testing.T) {
 	for _, a := range acquireWays[:4] {
-		t.Run(a.name, func(t *testing.T) {
+		t.Run(a.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				r.locker.AcquireWith, r.locker.OpTimeout = a.with, 2*time.Second
+				r.Locker.AcquireWith, r.Locker.OpTimeout = a.With, 2*time.Second
 				before := r.evals()
 				late := make(chan struct{})
-				r.giveUp(r.locker.TryAcquire, a.verb, redistest.Late(late), nil)
+				r.giveUp(r.Locker.TryAcquire, a.Verb, redistest.Late(late), nil)
 				eventually(t, "the first confirmation", func() bool { return r.evals() == before+1 })
 				close(late)
-				eventually(t, "the SET is carried out", func() bool { return r.get("key") != "" })
-				eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
-				if n := len(r.sent("release")); n != 2 {
+				eventually(t, "the SET is carried out", func() bool { return r.Get("key") != "" })
+				eventually(t, "the key is removed", func() bool { return r.Get("key") == "" })
+				if n := len(r.Sent("release")); n != 2 {
 					t.Errorf("%d releases were sent", n)
 				}
 			})
@@ -181,16 +181,16 @@ func TestSetThatIsCarriedOutAfterTheFirstConfirmationIsRemovedByTheSecond(t *tes
 func TestCleanUpIsTriedAgainUntilTheServerAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = 200 * time.Millisecond
+		r.Locker.OpTimeout = 200 * time.Millisecond
 		busy, gone := redistest.Reply("-BUSY wait\r\n"), redistest.Cut()
-		r.plan(map[string][]redistest.Action{
+		r.Plan(map[string][]redistest.Action{
 			"set": {redistest.Drop(), gone}, "release": {gone, busy, redistest.Swallow()},
 		})
-		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		_, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 		wants(t, err, redigolock.ErrUnknown)
-		eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+		eventually(t, "the key is removed", func() bool { return r.Get("key") == "" })
 		r.noCleanUp()
-		if n := len(r.sent("release")); n < 5 { // more where the machine is busy
+		if n := len(r.Sent("release")); n < 5 { // more where the machine is busy
 			t.Errorf("%d releases were sent, want 3 that failed and 2 that were confirmed", n)
 		}
 	})
@@ -199,11 +199,11 @@ func TestCleanUpIsTriedAgainUntilTheServerAnswers(t *testing.T) {
 func TestCleanUpEndsWhenTheTTLMustBeOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = shortOp
-		r.plan(map[string][]redistest.Action{"set": {redistest.Drop(), redistest.Drop()}})
-		_, err := r.locker.TryAcquire(bg, "key", time.Second)
+		r.Locker.OpTimeout = shortOp
+		r.Plan(map[string][]redistest.Action{"set": {redistest.Drop(), redistest.Drop()}})
+		_, err := r.Locker.TryAcquire(bg, "key", time.Second)
 		wants(t, err, redigolock.ErrUnknown)
-		r.server.Kill()
+		r.Server.Kill()
 		r.noCleanUp()
 	})
 }
@@ -213,38 +213,38 @@ func TestCleanUpGoesOnUntilAnAdoptionThatWasLostMustBeOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		const ttl = 4 * time.Second
-		r.locker.OpTimeout = shortOp
+		r.Locker.OpTimeout = shortOp
 		ctx, cancel := context.WithCancel(bg)
-		r.rule(func(verb string, n int) redistest.Action {
+		r.Rule(func(verb string, n int) redistest.Action {
 			switch {
 			case verb == "set" && n <= 2: // the second on another connection
 				return redistest.Drop()
 			case verb == "extend":
 				cancel()
-				r.proxy.Refuse(true)
+				r.Proxy.Refuse(true)
 				return redistest.Drop()
 			}
 			return redistest.Pass()
 		})
-		r.locker.Retry = func(int, time.Duration) time.Duration { return ttl - ttl/8 }
-		_, err := r.locker.Acquire(ctx, "key", ttl)
+		r.Locker.Retry = func(int, time.Duration) time.Duration { return ttl - ttl/8 }
+		_, err := r.Locker.Acquire(ctx, "key", ttl)
 		wants(t, err, redigolock.ErrUnknown, context.Canceled)
 		extended := time.Now()
 		eventually(t, "the ttl of the SET is over, that of the Extend is not", func() bool { return time.Since(extended) > ttl/2 })
-		r.proxy.Refuse(false)
-		eventually(t, "the clean-up goes on", func() bool { return len(r.sent("release")) > 0 || !redigolock.CleaningUp(r.locker) })
-		if len(r.sent("release")) == 0 {
+		r.Proxy.Refuse(false)
+		eventually(t, "the clean-up goes on", func() bool { return len(r.Sent("release")) > 0 || !redigolock.CleaningUp(r.Locker) })
+		if len(r.Sent("release")) == 0 {
 			t.Error("the clean-up ended before the Extend's ttl was over")
 		}
-		r.ok(r.locker.Close())
+		r.OK(r.Locker.Close())
 	})
 }
 
 func TestManyStraysAreCleanedUpByOneGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = shortOp
-		r.rule(func(verb string, n int) redistest.Action {
+		r.Locker.OpTimeout = shortOp
+		r.Rule(func(verb string, n int) redistest.Action {
 			switch verb {
 			case "set":
 				return redistest.Drop()
@@ -257,7 +257,7 @@ func TestManyStraysAreCleanedUpByOneGoroutine(t *testing.T) {
 		done := make(chan struct{}, n)
 		for i := range n {
 			go func() {
-				r.locker.TryAcquire(bg, string(rune('A'+i)), time.Minute)
+				r.Locker.TryAcquire(bg, string(rune('A'+i)), time.Minute)
 				done <- struct{}{}
 			}()
 		}
@@ -265,7 +265,7 @@ func TestManyStraysAreCleanedUpByOneGoroutine(t *testing.T) {
 			receive(t, "all return", done)
 		}
 		r.noCleanUp()
-		if left := r.do("DBSIZE"); left != int64(0) {
+		if left := r.Do("DBSIZE"); left != int64(0) {
 			t.Errorf("%v keys are left", left)
 		}
 	})
@@ -274,28 +274,28 @@ func TestManyStraysAreCleanedUpByOneGoroutine(t *testing.T) {
 func TestCloseWaitsForTheCleanUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = 500 * time.Millisecond
+		r.Locker.OpTimeout = 500 * time.Millisecond
 		r.giveUpOrLose(redistest.Drop())
-		r.ok(r.locker.Close())
-		if redigolock.CleaningUp(r.locker) || r.get("key") != "" || len(r.sent("release")) != 2 {
-			t.Errorf("Close returned after %d releases, the key holds %q", len(r.sent("release")), r.get("key"))
+		r.OK(r.Locker.Close())
+		if redigolock.CleaningUp(r.Locker) || r.Get("key") != "" || len(r.Sent("release")) != 2 {
+			t.Errorf("Close returned after %d releases, the key holds %q", len(r.Sent("release")), r.Get("key"))
 		}
 	})
 }
 
 func TestCloseWaitsBoundedForADeadServer(t *testing.T) {
 	for name, kill := range map[string]func(*rig){
-		"killed": func(r *rig) { r.server.Kill() },
-		"hung":   func(r *rig) { r.server.Pause() },
+		"killed": func(r *rig) { r.Server.Kill() },
+		"hung":   func(r *rig) { r.Server.Pause() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
-				r.locker.OpTimeout = shortOp
+				r.Locker.OpTimeout = shortOp
 				r.giveUpOrLose(redistest.Drop())
 				kill(r)
 				start := time.Now()
-				r.ok(r.locker.Close())
+				r.OK(r.Locker.Close())
 				if took := time.Since(start); took > 5*time.Second {
 					t.Errorf("Close took %v", took)
 				}
@@ -308,32 +308,32 @@ func TestCloseWaitsBoundedForADeadServer(t *testing.T) {
 func TestCloseWaitsBoundedThoughTheCleanUpHangsInADialThatIgnoresItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		dialer := newHangingDialer(t, r.proxy.Dial)
-		r.locker.Pool = &redis.Pool{DialContext: func(context.Context) (redis.Conn, error) { return dialer.dial() }}
-		r.locker.OpTimeout = shortOp
-		r.rule(func(verb string, n int) redistest.Action {
+		dialer := newHangingDialer(t, r.Proxy.Dial)
+		r.Locker.Pool = &redis.Pool{DialContext: func(context.Context) (redis.Conn, error) { return dialer.dial() }}
+		r.Locker.OpTimeout = shortOp
+		r.Rule(func(verb string, n int) redistest.Action {
 			if n == 2 { // on another connection
 				dialer.hang()
 			}
 			return redistest.Drop()
 		})
-		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		_, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 		wants(t, err, redigolock.ErrUnknown)
 		eventually(t, "the clean-up hangs", func() bool { return dialer.hanging() > 0 })
-		r.ok(receive(t, "Close returns", inBackground(r.locker.Close)))
+		r.OK(receive(t, "Close returns", inBackground(r.Locker.Close)))
 	})
 }
 
 func TestAcquireAfterCloseThatStraysIsStillCleanedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = shortOp
-		r.locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
-			r.ok(r.locker.Close()) // while the acquire is under way
+		r.Locker.OpTimeout = shortOp
+		r.Locker.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+			r.OK(r.Locker.Close()) // while the acquire is under way
 			return redigolock.SetNX(ctx, c, key, token, ttl)
 		}
 		r.giveUpOrLose(redistest.Drop())
-		eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+		eventually(t, "the key is removed", func() bool { return r.Get("key") == "" })
 		r.noCleanUp()
 	})
 }
@@ -341,16 +341,16 @@ func TestAcquireAfterCloseThatStraysIsStillCleanedUp(t *testing.T) {
 func TestReleaseOfAnAdoptedLockRemovesALateSetToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = time.Second
+		r.Locker.OpTimeout = time.Second
 		late := make(chan struct{})
-		r.plan(map[string][]redistest.Action{"set": {redistest.Late(late)}})
-		k := r.must(r.locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
+		r.Plan(map[string][]redistest.Action{"set": {redistest.Late(late)}})
+		k := r.Must(r.Locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute))
 		before := r.evals()
-		r.ok(k.Release(bg))
+		r.OK(k.Release(bg))
 		eventually(t, "the release and the first confirmation", func() bool { return r.evals() >= before+2 })
 		close(late) // the first SET, of before the release
-		eventually(t, "it is carried out", func() bool { return r.get("key") != "" })
-		eventually(t, "it is removed", func() bool { return r.get("key") == "" })
+		eventually(t, "it is carried out", func() bool { return r.Get("key") != "" })
+		eventually(t, "it is removed", func() bool { return r.Get("key") == "" })
 		r.noCleanUp()
 	})
 }
@@ -359,20 +359,20 @@ func TestNothingIsCleanedUpWhereNothingWasLost(t *testing.T) { // redsync sends 
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		ctx, cancel := context.WithCancel(bg)
-		r.locker.Retry = func(attempt int, _ time.Duration) time.Duration {
+		r.Locker.Retry = func(attempt int, _ time.Duration) time.Duration {
 			if attempt == 5 {
 				cancel()
 			}
 			return time.Millisecond
 		}
-		r.do("SET", "key", "another's", "PX", 60000)
-		_, err := r.locker.TryAcquire(bg, "key", time.Minute)
+		r.Do("SET", "key", "another's", "PX", 60000)
+		_, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 		wants(t, err, redigolock.ErrHeld)
 		wantsNot(t, err, redigolock.ErrUnknown)
-		_, err = r.locker.Acquire(ctx, "key", time.Minute)
+		_, err = r.Locker.Acquire(ctx, "key", time.Minute)
 		wants(t, err, redigolock.ErrHeld, context.Canceled)
-		r.ok(r.locker.Close())
-		if n := len(r.sent("release")); n != 0 {
+		r.OK(r.Locker.Close())
+		if n := len(r.Sent("release")); n != 0 {
 			t.Errorf("%d releases were sent", n)
 		}
 	})
@@ -381,9 +381,9 @@ func TestNothingIsCleanedUpWhereNothingWasLost(t *testing.T) { // redsync sends 
 func TestCleanUpThroughAPoolThatOnlyLends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.Pool, r.locker.OpTimeout = getPool{r.proxy.Pool()}, shortOp
+		r.Locker.Pool, r.Locker.OpTimeout = getPool{r.Proxy.Pool()}, shortOp
 		r.giveUpOrLose(redistest.Drop())
-		eventually(t, "the key is removed", func() bool { return r.get("key") == "" })
+		eventually(t, "the key is removed", func() bool { return r.Get("key") == "" })
 		r.noCleanUp()
 	})
 }

@@ -206,9 +206,9 @@ func TestCleanUpThatFindsSomethingElseLooksAgain(t *testing.T) {
 func TestCleanUpThatBeginsAfterCloseEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.locker.OpTimeout = 2 * time.Second
+		r.Locker.OpTimeout = 2 * time.Second
 		come := make(chan struct{})
-		r.rule(func(verb string, n int) redistest.Action {
+		r.Rule(func(verb string, n int) redistest.Action {
 			switch {
 			case verb == "set" && n == 1:
 				close(come)
@@ -219,24 +219,24 @@ func TestCleanUpThatBeginsAfterCloseEndsInTime(t *testing.T) {
 			return redistest.Pass()
 		})
 		ended := inBackground(func() error {
-			_, err := r.locker.TryAcquire(bg, "key", time.Hour)
+			_, err := r.Locker.TryAcquire(bg, "key", time.Hour)
 			return err
 		})
 		<-come
-		r.ok(r.locker.Close())
+		r.OK(r.Locker.Close())
 		err := <-ended
 		if !errors.Is(err, redigolock.ErrUnknown) {
 			t.Fatal(err)
 		}
-		if !redigolock.CleaningUp(r.locker) {
+		if !redigolock.CleaningUp(r.Locker) {
 			t.Error("it was not tried even once")
 		}
-		time.Sleep(r.locker.OpTimeout)
+		time.Sleep(r.Locker.OpTimeout)
 		synctest.Wait()
-		if redigolock.CleaningUp(r.locker) {
+		if redigolock.CleaningUp(r.Locker) {
 			t.Error("it goes on after an OpTimeout")
 		}
-		if n := len(r.sent("release")); n < 1 {
+		if n := len(r.Sent("release")); n < 1 {
 			t.Errorf("%d releases were sent", n)
 		}
 	})

@@ -1,4 +1,4 @@
-package redigolock_test
+package testbed
 
 import (
 	"context"
@@ -14,38 +14,28 @@ import (
 	"github.com/redigolock/redigolock/internal/sim"
 )
 
-// newSimRig is a rig in a bubble, in virtual time: its server is a miniredis, and its network is in memory. A test that waits
+// NewSim is a rig in a bubble, in virtual time: its server is a miniredis, and its network is in memory. A test that waits
 // uses it, unless a real server is its subject.
-func newSimRig(t *testing.T) *rig {
+func NewSim(t *testing.T) *Rig {
 	t.Helper()
-	r := bareSimRig(t)
-	r.locker = &redigolock.Locker{Pool: r.proxy.Pool()}
-	t.Cleanup(func() { r.locker.Close() })
-	r.warm()
+	r := NewBareSim(t)
+	r.Locker = &redigolock.Locker{Pool: r.Proxy.Pool()}
+	t.Cleanup(func() { r.Locker.Close() })
+	r.Warm()
 	return r
 }
 
-// newSimFairRig is a fairRig in a bubble.
-func newSimFairRig(t *testing.T) *fairRig {
+// NewBareSim is such a rig without a Locker.
+func NewBareSim(t *testing.T) *Rig {
 	t.Helper()
-	r := bareSimRig(t)
-	r.server.(*simServer).delay(fairDelay)
-	return newFairRigOn(r)
+	s := NewSimServer(t)
+	server := &SimServer{Sim: s, past: s.NewLink("past the proxy"), T: t}
+	return &Rig{T: t, Server: server, Proxy: &simProxy{Sim: s, past: server.past.Name(), T: t}}
 }
 
-// fairDelay lets the time go on while commands are exchanged, or those that contend for a second would never end.
-const fairDelay = 50 * time.Microsecond
-
-func bareSimRig(t *testing.T) *rig {
-	t.Helper()
-	s := newSim(t)
-	server := &simServer{sim: s, past: s.NewLink("past the proxy"), t: t}
-	return &rig{t: t, server: server, proxy: &simProxy{sim: s, past: server.past.Name(), t: t}}
-}
-
-// carriedOut is how many commands of this verb the server of a bubble has carried out.
-func (r *rig) carriedOut(verb string) (n int) {
-	for _, c := range r.server.(*simServer).sim.Log() {
+// CarriedOut is how many commands of this verb the server of a bubble has carried out.
+func (r *Rig) CarriedOut(verb string) (n int) {
+	for _, c := range r.Server.(*SimServer).Sim.Log() {
 		if c.Verb == verb {
 			n++
 		}
@@ -60,11 +50,11 @@ func poolOf(t *testing.T, l *sim.Link) *redis.Pool {
 	return p
 }
 
-// A simServer is what tests use of a redistest.Server.
-type simServer struct {
-	sim  *sim.Server
+// A SimServer is what tests use of a redistest.Server.
+type SimServer struct {
+	Sim  *sim.Server
 	past *sim.Link // past the rules
-	t    *testing.T
+	T    *testing.T
 
 	mu     sync.Mutex // protects goOn
 	goOn   func()
@@ -72,9 +62,9 @@ type simServer struct {
 }
 
 // Do knows CLIENT KILL besides what miniredis knows.
-func (s *simServer) Do(cmd string, args ...any) (any, error) {
+func (s *SimServer) Do(cmd string, args ...any) (any, error) {
 	if cmd == "CLIENT" && args[0] == "KILL" {
-		for _, l := range []*sim.Link{s.sim.Link, s.past} {
+		for _, l := range []*sim.Link{s.Sim.Link, s.past} {
 			if args[2] == "pubsub" {
 				l.CutSubscribers()
 			} else {
@@ -83,55 +73,55 @@ func (s *simServer) Do(cmd string, args ...any) (any, error) {
 		}
 		return "OK", nil
 	}
-	return s.sim.Do(cmd, args...)
+	return s.Sim.Do(cmd, args...)
 }
 
-func (s *simServer) Pool() *redis.Pool { return poolOf(s.t, s.past) }
+func (s *SimServer) Pool() *redis.Pool { return poolOf(s.T, s.past) }
 
-func (s *simServer) Dial(opts ...redis.DialOption) (redis.Conn, error) {
+func (s *SimServer) Dial(opts ...redis.DialOption) (redis.Conn, error) {
 	return s.past.DialRedis(context.Background(), opts...)
 }
 
-func (s *simServer) Pause() {
+func (s *SimServer) Pause() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.goOn = s.sim.Pause()
+	s.goOn = s.Sim.Pause()
 }
 
-func (s *simServer) Resume() {
+func (s *SimServer) Resume() {
 	s.mu.Lock()
 	goOn := s.goOn
 	s.mu.Unlock()
 	goOn()
 }
 
-// delay is what each way takes from now on.
-func (s *simServer) delay(d time.Duration) {
-	s.sim.Delay(d)
+// Delay is what each way takes from now on.
+func (s *SimServer) Delay(d time.Duration) {
+	s.Sim.Delay(d)
 	s.past.Delay(d)
 }
 
 // Calls counts the commands that were carried out, but not those of scripts.
-func (s *simServer) Calls() (map[string]int64, error) {
+func (s *SimServer) Calls() (map[string]int64, error) {
 	calls := map[string]int64{}
-	for _, c := range s.sim.Log() {
+	for _, c := range s.Sim.Log() {
 		calls[strings.ToLower(c.Name)]++
 	}
 	return calls, nil
 }
 
 // Kill ends all connections, and refuses others.
-func (s *simServer) Kill() {
+func (s *SimServer) Kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, l := range []*sim.Link{s.sim.Link, s.past} {
+	for _, l := range []*sim.Link{s.Sim.Link, s.past} {
 		s.accept = append(s.accept, l.RefuseDials())
 		l.CloseConns()
 	}
 }
 
 // Restart starts it without its data.
-func (s *simServer) Restart() error {
+func (s *SimServer) Restart() error {
 	s.Kill()
 	_, _ = s.Do("FLUSHALL")
 	_, _ = s.Do("SCRIPT", "FLUSH")
@@ -146,21 +136,21 @@ func (s *simServer) Restart() error {
 
 // A simProxy is what tests use of a redistest.Proxy.
 type simProxy struct {
-	sim  *sim.Server
+	Sim  *sim.Server
 	past string // the link that is not the proxy's
-	t    *testing.T
+	T    *testing.T
 
 	mu     sync.Mutex // protects accept
 	accept func()
 }
 
-func (p *simProxy) Pool() *redis.Pool { return poolOf(p.t, p.sim.Link) }
+func (p *simProxy) Pool() *redis.Pool { return poolOf(p.T, p.Sim.Link) }
 
 func (p *simProxy) Dial(opts ...redis.DialOption) (redis.Conn, error) {
-	return p.sim.DialRedis(context.Background(), opts...)
+	return p.Sim.DialRedis(context.Background(), opts...)
 }
 
-func (p *simProxy) Conns() int { return p.sim.Conns() }
+func (p *simProxy) Conns() int { return p.Sim.Conns() }
 
 // Refuse refuses the dials. A redistest.Proxy closes the new connections instead.
 func (p *simProxy) Refuse(refuse bool) {
@@ -171,15 +161,15 @@ func (p *simProxy) Refuse(refuse bool) {
 		p.accept = nil
 	}
 	if refuse {
-		p.accept = p.sim.RefuseDials()
+		p.accept = p.Sim.RefuseDials()
 	}
 }
 
-func (p *simProxy) CutAll() { p.sim.CloseConns() }
+func (p *simProxy) CutAll() { p.Sim.CloseConns() }
 
 func (p *simProxy) Requests() []redistest.Request {
 	var list []redistest.Request
-	for _, q := range p.sim.Requests() {
+	for _, q := range p.Sim.Requests() {
 		if q.Link != p.past {
 			list = append(list, redistest.Request{Conn: q.Conn, Name: q.Name, Args: q.Args})
 		}
@@ -189,10 +179,10 @@ func (p *simProxy) Requests() []redistest.Request {
 
 func (p *simProxy) Rule(f func(redistest.Request) redistest.Action) {
 	if f == nil {
-		p.sim.Rule(nil)
+		p.Sim.Rule(nil)
 		return
 	}
-	p.sim.Rule(func(q sim.Request) sim.Action {
+	p.Sim.Rule(func(q sim.Request) sim.Action {
 		if q.Link == p.past {
 			return sim.Pass()
 		}
