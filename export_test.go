@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"time"
+	"unsafe"
 
 	"github.com/gomodule/redigo/redis"
 
@@ -108,6 +109,9 @@ func (kp *keeper) isKept() bool {
 	defer kp.mu.Unlock()
 	return len(kp.contexts) > 0
 }
+
+// SizeOfKeeper is what each lock that is kept alive costs beside its contexts.
+const SizeOfKeeper = unsafe.Sizeof(keeper{})
 
 // TokensOf is how a Locker makes tokens.
 func TokensOf(l *Locker) func() string {

@@ -344,6 +344,6 @@ func (s *share) renewed(now time.Time, o outcome) {
 		}
 		return
 	}
-	*due = s.line.r.at(now.Add(wait.Pause(s.failures)))
+	*due = s.line.r.at(now.Add(wait.Pause(int(s.failures))))
 	s.failures++
 }

@@ -131,13 +131,14 @@ type several struct {
 	votes  []Vote // the newest of each node
 }
 
-// A share is what one node has of a lease.
+// A share is what one node has of a lease. There is one for each lock that is kept alive: what is small stands together, for
+// with it the keeper of a lock just fits into the allocator's class of 160 bytes (root's TestSizeOfAKeeper).
 type share struct {
 	entry    *Entry
 	line     *line           // nil: it is not kept
 	when     [kinds]occasion // in the line's agendas
 	flight   *flight         // with a renewal of it; nil: none. It may be under way still when the share is kept no longer
-	failures int             // in a row
+	failures int32           // in a row
 	urgent   bool            // it is due whatever its lease says: the node is another server
 }
 
