@@ -3,7 +3,6 @@ package redigolock
 import (
 	"context"
 	"embed"
-	"math"
 	"strings"
 	"time"
 
@@ -109,32 +108,4 @@ func SetNXScript(ctx context.Context, c redis.Conn, key, token string, ttl time.
 		return &HeldError{Key: key, Holder: holderOf(holder), TTL: max(left, 0)}
 	}
 	return maybeSet(unexpected(verb, key, reply))
-}
-
-// tokenAndTTL reads a reply of token and PTTL.
-func tokenAndTTL(reply any) (token string, left time.Duration, ok bool) {
-	list, _ := reply.([]any)
-	if len(list) < 2 {
-		return "", 0, false
-	}
-	value, isString := list[0].([]byte)
-	ms, isNumber := list[1].(int64)
-	return string(value), fromMillis(ms), isString && isNumber
-}
-
-// fromMillis is the duration of a PTTL, which can be longer than a Duration: then the longest.
-func fromMillis(ms int64) time.Duration {
-	return time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
-}
-
-// reply0 reads the reply of a script that says 0 for "not held" and a positive number else.
-func reply0(verb, key string, reply any) (int64, error) {
-	switch n, ok := reply.(int64); {
-	case !ok || n < 0:
-		return 0, unexpected(verb, key, reply)
-	case n == 0:
-		return 0, notHeld(verb, key)
-	default:
-		return n, nil
-	}
 }

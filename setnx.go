@@ -129,8 +129,3 @@ func unread(set any, err error) error {
 	}
 	return maybeSet(err)
 }
-
-// unexpected is the error for a reply that the protocol does not allow here, such as that of a proxy.
-func unexpected(verb, key string, reply any) error {
-	return fmt.Errorf("redigolock: %s %s: unexpected reply of type %T", verb, fault.Quote(key), reply)
-}
