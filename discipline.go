@@ -10,7 +10,8 @@ import (
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
-// A discipline is how the locks of a core are taken, renewed and given back: by trying (plain.go), or in a queue (fair.go).
+// A discipline is how the locks of a core are taken, renewed and given back: by trying (plain.go), in a
+// queue (fair.go), or by the votes of several servers (quorum.go).
 // Its methods send; a core keeps the time, counts, tells the Observer how calls end, and ends what it started.
 type discipline interface {
 	// check says what of w it cannot do, before anything is sent.
@@ -29,7 +30,8 @@ type discipline interface {
 	extend(ctx context.Context, k *Lock, ttl time.Duration) (start time.Time, err error)
 	// voters are the nodes that renew k.
 	voters(k *Lock) []renewal.Node
-	// verdict is what their votes make of it, one vote of each in the order of voters, as if one server had said it.
+	// verdict is what their votes make of it, one vote of each in the order of voters, as if one server had said it; zero if that
+	// is not known yet.
 	verdict(k *Lock, votes []renewal.Vote) renewal.Vote
 	// extendOn is one try to extend k at one node, on a connection that its renewal has; it returns what is left.
 	extendOn(ctx context.Context, c redis.Conn, k *Lock, ttl time.Duration) (left time.Duration, err error)

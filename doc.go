@@ -58,7 +58,7 @@ not also step back. Without Locker.Fair, waiters in different processes are not 
 	the work may outlast the ttl                Locker.Do, or Lock.KeepAlive with any of them
 	the connection and the structure are yours  the verbs: SetNXVerified, Verify, Extend, Release
 	the pool is one of go-redis                 redsync or redislock, on the same keys if need be
-	a majority of independent servers decides   redsync: it implements Redlock
+	a majority of independent servers decides   Quorum: it implements Redlock
 	no failover may ever give it to a second    etcd or ZooKeeper, which agree and write to disk before they
 	                                            answer, and take many times as long; fencing all the same
 
@@ -95,6 +95,13 @@ at once: those that the failover has lost end with [ErrLost]. [Locker.Acquire] a
 again; other calls return within their bounds, with [ErrUnavailable] or [ErrUnknown]. A failover can still give a lock to a second
 holder before the first is told, since Redis replicates asynchronously; fencing numbers are what helps. [NewPool] takes the same
 URLs, and notices a failover later; [Sentinel] is for a pool of your own. See docs/sentinel.md.
+
+# Quorum
+
+A [Quorum] takes a lock at a majority of several servers that know nothing of each other (Redlock), so that one of them may fail.
+It waits for no node that hangs, removes what a failed try has obtained, and renews where a majority has the lock. It rests on
+clocks, and on servers that do not forget: one that restarts without its data must stay away for the longest ttl. It has no
+fencing numbers. See docs/quorum.md.
 
 # Many goroutines
 

@@ -39,8 +39,12 @@ var (
 	// wait try again. An error that is [ErrUnknown] too is about an earlier try. What a server, TLS or a name refuses for
 	// good (WRONGPASS, NOAUTH, DENIED, a certificate, no such host) is not ErrUnavailable, and ends a wait at once.
 	ErrUnavailable = fault.Unavailable
-	// ErrClosed: the Locker was closed, or the Mux that it works over.
+	// ErrClosed: the Locker or the Quorum was closed, or the Mux that it works over.
 	ErrClosed = fault.Closed
+	// ErrNoQuorum: too few nodes of a [Quorum] did what they were asked, and not because somebody else has the lock, which is
+	// ErrHeld: nodes are down or too slow, or too little of the ttl was left. The errors of the nodes are inside, so
+	// errors.Is may find [ErrUnknown] or [ErrUnavailable] as well. What an acquire may have left is removed.
+	ErrNoQuorum = fault.NoQuorum
 )
 
 // A HeldError says who holds a key. [errors.Is] finds [ErrHeld] in it. A Holder that ends in |left has released the lock, and

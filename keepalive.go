@@ -244,6 +244,8 @@ func (kp *keeper) Judge(votes []renewal.Vote) error {
 	}
 	v := k.core.by.verdict(k, votes)
 	switch {
+	case !v.Answered && v.Err == nil: // too few of its nodes have voted yet
+		return nil
 	case !v.Answered:
 		err := unkept(ctx, k.key, v.Err)
 		k.core.observer.outcome(ctx, k.key, "extend", err)

@@ -72,8 +72,14 @@ func setReply(verb, key string, reply any) error {
 // right after it. What closes it is [Lock.Deadline] on one's own clock, and [Fence] at the resource.
 func SetNXVerified(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 	const verb = "setnx verified"
+	_, err := setNXVerified(ctx, c, verb, key, token, ttl)
+	return err
+}
+
+// setNXVerified is SetNXVerified. It reports whether it was SET that put the token into the key, and not an earlier call.
+func setNXVerified(ctx context.Context, c redis.Conn, verb, key, token string, ttl time.Duration) (isNew bool, err error) {
 	if err := checkTTLCall(ctx, c, verb, key, token, ttl); err != nil {
-		return err
+		return false, err
 	}
 	args := wire.Args(c, 6)
 	args[5] = wire.Boxed(c, key)
@@ -81,11 +87,11 @@ func SetNXVerified(ctx context.Context, c redis.Conn, key, token string, ttl tim
 	var replies [2]any
 	if _, err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
 		if re, ok := replies[0].(redis.Error); ok && errors.Is(err, ErrUnknown) {
-			return fault.Refused(verb, key, re) // not set, whatever GET would have said
+			return false, fault.Refused(verb, key, re) // not set, whatever GET would have said
 		}
-		return err
+		return false, err
 	}
-	return verified(verb, key, token, replies[0], replies[1])
+	return replies[0] == "OK", verified(verb, key, token, replies[0], replies[1])
 }
 
 // verified is the table of SetNXVerified.

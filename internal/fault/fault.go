@@ -23,6 +23,7 @@ var (
 	Expired     = errors.New("redigolock: acquired too late, already expired")
 	Unavailable = errors.New("redigolock: unavailable, nothing was carried out")
 	Closed      = errors.New("redigolock: closed")
+	NoQuorum    = errors.New("redigolock: no quorum")
 )
 
 var (

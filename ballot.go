@@ -1,0 +1,580 @@
+package redigolock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/crowd"
+	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/renewal"
+)
+
+// The discipline of a Quorum: a lock is what a majority of the nodes has. A node's vote is that its own SET put this try's
+// token into the key, or that it has it still. Each try has a new token, and each node is asked by a goroutine of its own, which
+// ends within an OpTimeout or two. So a call never waits for a node that hangs longer than it must:
+//
+//	poll     asks nodes at once, and returns when the outcome is settled and the others have had a moment
+//	try      one try of an acquire: a poll, and if there is no majority the end of its ballot
+//	seek     asks one node to take the lock in, also later, when a node has come back empty
+//	vacate   removes the token from one node
+//
+// A ballot says where the token may be. Once it is over, nothing may be left: whoever ends asking a node, or ends the ballot while
+// nobody asks that node, vacates that seat. What does not answer then goes to the clean-up in the background. A node that is
+// known not to have the token is not asked.
+type voting struct {
+	*core
+	isAuto bool // OpTimeout is zero
+	crowds crowd.Crowds
+	polled atomic.Bool // once
+	aloft  aloft
+}
+
+// A ballot is where the nodes have voted for a lock.
+type ballot struct {
+	ctx context.Context // of the acquire, without its end
+
+	mu    sync.Mutex // protects what follows, but for the claim of a seat that somebody asks for; taken for moments only
+	over  bool       // nothing may be left
+	seats []seat     // one for each node
+}
+
+// A seat is what is known of a lock at one node.
+type seat struct {
+	claim       // of who seeks, and then of who vacates it
+	asking bool // somebody seeks it
+	empty  bool // the node has said that it does not have the token, first at since
+	since  time.Time
+	held   holding   // zero: not known to be held
+	asked  time.Time // what was asked then has said that
+}
+
+// A holding is since when a node has the token, and for how long from then.
+type holding struct {
+	start time.Time
+	left  time.Duration
+}
+
+func (h holding) ends() time.Time { return deadline(h.start, h.left) }
+
+func newVoting(c *core, q *Quorum, nodes []*node) *voting {
+	v := &voting{core: c, isAuto: q.OpTimeout == 0}
+	retry, polls := q.Retry, 0
+	if retry == nil {
+		retry = DefaultRetry
+	}
+	for _, n := range nodes {
+		if most := n.source.polls; most > 0 && (polls == 0 || most < polls) {
+			polls = most
+		}
+	}
+	v.crowds.Init(crowd.Env{
+		Now:     v.now,
+		Bound:   v.opTimeout(),
+		Closing: v.closingChan,
+		Polls:   polls,
+		Retry:   retry,
+		Own:     isOwn(retry),
+		Holder:  heldIn,
+	})
+	return v
+}
+
+// majority is how many votes decide.
+func (v *voting) majority() int { return len(v.nodes)/2 + 1 }
+
+// patience is how long each node has, for a lock with this ttl.
+func (v *voting) patience(ttl time.Duration) time.Duration {
+	most := min(v.opTimeout(), ttl)
+	if v.isAuto {
+		most = min(most, ttl/10)
+	}
+	return most
+}
+
+func (v *voting) check(want) error { return nil }
+
+func (v *voting) acquire(ctx context.Context, w want) (*Lock, error) {
+	call := &votingCall{v: v, w: w}
+	if w.wait {
+		err := v.crowds.Acquire(ctx, &call.w.key, call)
+		return call.k, err
+	}
+	err := call.Try(ctx, nil, 0)
+	return call.k, err
+}
+
+// A votingCall is a call that obtains a lock, as its crowd sees it.
+type votingCall struct {
+	v     *voting
+	w     want
+	k     *Lock // it got this
+	final bool  // to try again would be in vain
+}
+
+func (x *votingCall) Try(ctx context.Context, _ *crowd.Holder, _ time.Duration) (err error) {
+	x.k, x.final, err = x.v.try(ctx, x.w)
+	return err
+}
+
+// Uncertain: a try that has failed has nothing more to win.
+func (x *votingCall) Uncertain() bool { return false }
+
+func (x *votingCall) Final(ctx context.Context, err error) bool {
+	return err == nil || x.final && ctx.Err() == nil
+}
+
+func (x *votingCall) Shared(ctx context.Context, err error) bool {
+	return err == nil || errors.Is(err, ErrHeld)
+}
+
+func (x *votingCall) Won() (holder string, until time.Time, held error) {
+	holder = holderOf(x.k.token)
+	return holder, x.k.acquired.Add(x.w.ttl), &HeldError{Key: x.w.key, Holder: holder, TTL: x.w.ttl}
+}
+
+// try is one try of an acquire. final says that others would be in vain.
+func (v *voting) try(ctx context.Context, w want) (_ *Lock, final bool, err error) {
+	k := v.handle(w, v.newToken()) // no result, which a late answer would find changed
+	b := v.newBallot(ctx, k)
+	k.ballot = b
+	won := false
+	defer func() {
+		if !won {
+			v.end(b, v.patience(w.ttl))
+		}
+	}()
+	begin := v.now()
+	answers := v.poll(v.patience(w.ttl), func(i int) error { return v.seek(ctx, k, i) })
+	if err, final = v.judge(ctx, "acquire", w.key, answers); err != nil {
+		return nil, final, err
+	}
+	k.acquired, k.deadline = begin, deadline(begin, w.ttl)
+	now := v.now()
+	if k.latched(now) {
+		return nil, false, fault.Of(ErrNoQuorum, "acquire", w.key, fmt.Sprintf("the answers took longer than the ttl of %v is good for", w.ttl))
+	}
+	k.countHeld(now)
+	won = true
+	return k, false, nil
+}
+
+func (v *voting) newBallot(ctx context.Context, k *Lock) *ballot {
+	b := &ballot{ctx: context.WithoutCancel(ctx), seats: make([]seat, len(v.nodes))}
+	for i := range b.seats {
+		s := &b.seats[i]
+		s.key, s.token, s.ttl = k.key, k.token, k.ttl
+		s.conn.Key, s.conn.Token, s.conn.TTL = k.conn.Key, k.conn.Token, k.conn.TTL
+		s.asking = true
+	}
+	return b
+}
+
+// seek asks a node to take the lock in.
+func (v *voting) seek(ctx context.Context, k *Lock, i int) (err error) {
+	var start time.Time
+	b := k.ballot
+	s := &b.seats[i]
+	err = errPanicked
+	defer func() {
+		if err == errPanicked {
+			s.stray(ctx)
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if s.asking = false; err == nil {
+			s.held, s.empty, s.asked = holding{start, k.ttl}, false, start
+		}
+		if b.over {
+			v.vacate(b, i)
+		}
+	}()
+	start, err = v.nodes[i].try(ctx, &s.claim, s.setNew, nil, v.patience(k.ttl))
+	v.observer.outcome(ctx, k.key, "acquire", err)
+	return err
+}
+
+// setNew is SetNXVerified that does not take a token which is there already for a vote, unless a try at this very node may have
+// put it there: then it says that the key is held, and node.try finds out by whom.
+func (s *seat) setNew(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+	isNew, err := setNXVerified(ctx, c, "acquire", key, token, ttl)
+	switch {
+	case err != nil || isNew:
+		return err
+	case s.lostTry != nil:
+		return &HeldError{Key: key}
+	}
+	return fault.Invalidf("acquire", "two of Quorum.Pools lead to the same server: the token for one of them is there already")
+}
+
+// end ends a ballot, and waits a while for what has to be removed for it.
+func (v *voting) end(b *ballot, most time.Duration) {
+	var vacated []<-chan struct{}
+	b.mu.Lock()
+	b.over = true
+	for i := range b.seats {
+		if !b.seats[i].asking {
+			vacated = append(vacated, v.vacate(b, i))
+		}
+	}
+	b.mu.Unlock()
+	waitFor(most, vacated...)
+}
+
+// vacate has a token removed from a node that may have it, which nobody seeks any more. The caller holds b.mu. What it returns is
+// closed when the node has answered, or has been left to the clean-up.
+func (v *voting) vacate(b *ballot, i int) <-chan struct{} {
+	s, n, done := &b.seats[i], v.nodes[i], make(chan struct{})
+	if s.held == (holding{}) {
+		if s.lostTry != nil {
+			n.owe(&s.claim, time.Now())
+		}
+		close(done)
+		return done
+	}
+	v.aloft.run(func() {
+		defer close(done)
+		_, err := n.onLent(b.ctx, &s.conn, "release", s.key, v.opTimeout(), func(c redis.Conn) error {
+			return undo(b.ctx, c, s.key, s.token)
+		})
+		n.tellRelease(b.ctx, &s.claim, err)
+		v.oweUnless(isGone(err), b, i)
+	})
+	return done
+}
+
+// oweUnless leaves a node to the clean-up which may have the token still, or may get it yet.
+func (v *voting) oweUnless(isGone bool, b *ballot, i int) {
+	s := &b.seats[i]
+	if !isGone {
+		s.stray(b.ctx)
+	}
+	if s.lostTry != nil {
+		v.nodes[i].owe(&s.claim, time.Now())
+	}
+}
+
+func (v *voting) abandon(_ context.Context, k *Lock) {
+	k.latch()
+	v.end(k.ballot, 0)
+}
+
+// release deletes the key at all nodes that may have it.
+func (v *voting) release(ctx context.Context, k *Lock, _ time.Time) error {
+	b := k.ballot
+	b.mu.Lock()
+	b.over = true
+	seats := make([]bool, len(b.seats)) // that are to be vacated here
+	for i := range b.seats {
+		seats[i] = !b.seats[i].asking && (b.seats[i].held != holding{} || b.seats[i].lostTry != nil)
+	}
+	b.mu.Unlock()
+	answers := v.poll(2*v.opTimeout(), func(i int) (err error) {
+		if !seats[i] {
+			return notHeld("release", k.key)
+		}
+		s := &b.seats[i]
+		err = errPanicked
+		defer func() { v.oweUnless(isGone(err), b, i) }()
+		err = v.nodes[i].free(ctx, &s.claim, v.opTimeout(), Release, k.isOver)
+		return err
+	})
+	err, _ := v.judge(ctx, "release", k.key, answers)
+	if err == nil || errors.Is(err, ErrNotHeld) {
+		v.freed(k.key)
+	}
+	return err
+}
+
+func (v *voting) verify(ctx context.Context, k *Lock) error {
+	answers := v.poll(v.patience(k.ttl), func(i int) error {
+		_, err := v.askHolder(ctx, k, i, "verify", func(c redis.Conn) error {
+			_, err := Verify(ctx, c, k.key, k.token)
+			return err
+		})
+		return err
+	})
+	err, _ := v.judge(ctx, "verify", k.key, answers)
+	return err
+}
+
+func (v *voting) extend(ctx context.Context, k *Lock, ttl time.Duration) (start time.Time, err error) {
+	start = v.now()
+	answers := v.poll(v.patience(k.ttl), func(i int) error {
+		start, err := v.askHolder(ctx, k, i, "extend", func(c redis.Conn) error {
+			return Extend(ctx, c, k.key, k.token, ttl)
+		})
+		k.ballot.note(i, renewal.Vote{Start: start, Left: ttl, Answered: true, Err: err})
+		return err
+	})
+	err, _ = v.judge(ctx, "extend", k.key, answers)
+	return start, err
+}
+
+// askHolder asks one node for the holder.
+func (v *voting) askHolder(ctx context.Context, k *Lock, i int, verb string, f func(redis.Conn) error) (time.Time, error) {
+	return v.nodes[i].askBy(ctx, &k.claim, verb, time.Now().Add(v.patience(k.ttl)), f)
+}
+
+func (v *voting) fence(_ context.Context, k *Lock) (int64, error) {
+	return 0, fault.Of(ErrUnsupported, "fence", k.key, "the counters of several servers do not rise together: see docs/quorum.md")
+}
+
+func (v *voting) voters(*Lock) (all []renewal.Node) {
+	for _, n := range v.nodes {
+		all = append(all, &n.renew)
+	}
+	return all
+}
+
+// verdict: the lock lasts for as long as a majority has it, whenever each of them was asked.
+func (v *voting) verdict(k *Lock, votes []renewal.Vote) renewal.Vote {
+	b, most := k.ballot, len(v.nodes)-v.majority()
+	answers, failures := make([]error, len(votes)), 0
+	for i, x := range votes {
+		b.note(i, x)
+		if answers[i] = unkept(b.ctx, k.key, x.Err); x.Err != nil {
+			failures++
+		} else if x.Start.IsZero() {
+			answers[i] = errNotAsked
+		}
+	}
+	h, empty := b.common(v.majority())
+	switch {
+	case empty > most:
+		return renewal.Vote{Answered: true, Err: fault.Of(ErrNotHeld, "extend", k.key, "a majority of the nodes does not have it")}
+	case h != holding{} && h.ends().After(k.Deadline()):
+		return renewal.Vote{Answered: true, Start: h.start, Left: h.left}
+	case failures > most:
+		return renewal.Vote{Err: v.noQuorum("extend", k.key, answers)}
+	}
+	return renewal.Vote{}
+}
+
+// note notes what a node has said of an extension, unless it is known what one that was sent later has said.
+func (b *ballot) note(i int, x renewal.Vote) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s, h := &b.seats[i], holding{x.Start, x.Left}
+	switch {
+	case !x.Start.After(s.asked):
+	case x.Err == nil:
+		if s.empty, s.asked = false, x.Start; h.ends().After(s.held.ends()) {
+			s.held = h
+		}
+	case isLoss(x.Err):
+		if !s.empty {
+			s.since = x.Start
+		}
+		s.held, s.empty, s.asked = holding{}, true, x.Start
+	}
+}
+
+// isLoss reports whether a node has said that it does not have the lock.
+func isLoss(err error) bool {
+	return errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict) && !errors.Is(err, fault.NoTTL)
+}
+
+// common is the holding that so many nodes have at least, zero if there is none; and how many have none.
+func (b *ballot) common(most int) (h holding, empty int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []holding
+	for i := range b.seats {
+		if s := &b.seats[i]; s.held != (holding{}) {
+			all = append(all, s.held)
+		} else if s.empty {
+			empty++
+		}
+	}
+	if len(all) < most {
+		return h, empty
+	}
+	slices.SortFunc(all, func(x, y holding) int { return y.ends().Compare(x.ends()) })
+	return all[most-1], empty
+}
+
+func (v *voting) extendOn(ctx context.Context, c redis.Conn, k *Lock, ttl time.Duration) (time.Duration, error) {
+	return extend(ctx, c, k.key, k.token, ttl)
+}
+
+func (v *voting) extension() *extension { return &plainExtension }
+
+func (v *voting) freed(key string) { v.crowds.Freed(key) }
+
+// moved: a node that came back empty takes the lock in if a majority has extended it since. Else it must not: a majority may have
+// lost it, which is found out one node after the other, and another may have had the lock meanwhile.
+func (v *voting) moved(k *Lock, _, _ time.Time) {
+	b := k.ballot
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.seats {
+		s := &b.seats[i]
+		if b.over || s.asking || !s.empty || b.confirmed(s.since) < v.majority() {
+			continue
+		}
+		s.asking = true
+		v.aloft.run(func() { _ = v.seek(b.ctx, k, i) })
+	}
+}
+
+// confirmed is how many nodes have the lock that were asked after since. The caller holds mu.
+func (b *ballot) confirmed(since time.Time) (n int) {
+	for i := range b.seats {
+		if s := &b.seats[i]; s.held != (holding{}) && s.asked.After(since) {
+			n++
+		}
+	}
+	return n
+}
+
+func (v *voting) lost(*Lock) {}
+
+func (v *voting) close(most time.Duration) { waitFor(most, v.aloft.landed()) }
+
+var (
+	errNotAsked = errors.New("not asked yet")
+	errNoAnswer = errors.New("it has not answered in time")
+)
+
+// poll asks all nodes at once, for so long at most, and returns what each has said. As soon as a majority has agreed, or cannot
+// agree any more, the others have as long again: in health all answer, and one that hangs does not hold up the others. In the
+// first poll they have all the time, so that the same server is found which is there twice.
+func (v *voting) poll(most time.Duration, ask func(i int) error) []error {
+	type vote struct {
+		i   int
+		err error
+	}
+	n := len(v.nodes)
+	box, begin, answers := make(chan vote, n), time.Now(), make([]error, n)
+	for i := range n {
+		answers[i] = fmt.Errorf("%w: %w", ErrUnknown, errNoAnswer)
+		v.aloft.run(func() { box <- vote{i, ask(i)} })
+	}
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	yes, no := 0, 0
+	for range n {
+		select {
+		case x := <-box:
+			if answers[x.i] = x.err; x.err == nil {
+				yes++
+			} else {
+				no++
+			}
+		case <-timer.C:
+			v.polled.Store(true)
+			return answers
+		}
+		if v.polled.Load() && (yes == v.majority() || no == n-v.majority()+1) {
+			taken := time.Since(begin)
+			timer.Reset(min(most-taken, max(taken, leastGrace)))
+		}
+	}
+	v.polled.Store(true)
+	return answers
+}
+
+// leastGrace is how long the slower nodes have, at least, after the others have agreed.
+const leastGrace = time.Millisecond
+
+// judge says what the answers of the nodes come to: nil if a majority agrees; ErrHeld or ErrNotHeld if so many say so that there
+// can be none; else ErrNoQuorum. final says that it would be the same if they were asked again.
+func (v *voting) judge(ctx context.Context, verb, key string, answers []error) (err error, final bool) {
+	yes, held, lost, lasting := 0, 0, 0, 0
+	holders := map[string]int{}
+	most := &HeldError{Key: key}
+	for _, err := range answers {
+		var h *HeldError
+		switch {
+		case err == nil:
+			yes++
+		case errors.Is(err, ErrInvalid):
+			return err, true
+		case errors.As(err, &h):
+			held++
+			if holders[h.Holder]++; most.Holder == "" || holders[h.Holder] > holders[most.Holder] {
+				most.Holder = h.Holder
+			}
+		case verb != "acquire" && isLoss(err):
+			lost++
+		case !fault.Transient(err) && !errors.Is(err, ErrExpired):
+			lasting++
+		}
+	}
+	need := v.majority()
+	switch {
+	case yes >= need:
+		return nil, false
+	case held > 0 && yes+held >= need:
+		return most, false
+	case lost > len(answers)-need:
+		return fault.Of(ErrNotHeld, verb, key, "a majority of the nodes does not have it"), true
+	}
+	return v.noQuorum(verb, key, answers), lasting > len(answers)-need && ctx.Err() == nil
+}
+
+// noQuorum says what each node has said. errors.Is finds it, but for who holds the lock, and that a node does not have it: that
+// says nothing of the lock.
+func (v *voting) noQuorum(verb, key string, answers []error) error {
+	yes, errs := 0, []error{ErrNoQuorum}
+	var text strings.Builder
+	for i, err := range answers {
+		if err == nil {
+			yes++
+			continue
+		}
+		fmt.Fprintf(&text, "; Pools[%d]: %v", i, fault.InLine(err))
+		if !errors.Is(err, ErrHeld) && (verb == "acquire" || !isLoss(err)) {
+			errs = append(errs, err)
+		}
+	}
+	return fault.Said(fmt.Sprintf("%v: %s %s: %d of %d nodes, %d are needed%s",
+		ErrNoQuorum, verb, fault.Quote(key), yes, len(answers), v.majority(), &text), errs...)
+}
+
+// aloft counts goroutines that ask nodes, so that Close can wait for them.
+type aloft struct {
+	mu    sync.Mutex // protects what follows
+	n     int
+	empty chan struct{} // closed when there are none; nil: nobody waits for that
+}
+
+func (a *aloft) run(f func()) {
+	a.mu.Lock()
+	a.n++
+	a.mu.Unlock()
+	go func() {
+		defer func() {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if a.n--; a.n == 0 && a.empty != nil {
+				close(a.empty)
+				a.empty = nil
+			}
+		}()
+		f()
+	}()
+}
+
+// landed is closed when there are none.
+func (a *aloft) landed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.empty == nil {
+		a.empty = make(chan struct{})
+	}
+	landed := a.empty
+	if a.n == 0 {
+		close(a.empty)
+		a.empty = nil
+	}
+	return landed
+}
