@@ -29,12 +29,12 @@ test:
 more:
 	scripts/install.sh peers chromium
 	[ -e $(SERVERS)/valkey ] || internal/redistest/fetch-newer.sh $(SERVERS)
-	REDIGOLOCK_REAL=1 $(GO) test -run 'FairCycles|Allocations|FailoverUnderLoad' .
+	REDIGOLOCK_REAL=1 $(GO) test -run 'FairCycles|Allocations|FailoverUnderLoad' . ./test/servers
 	$(GO) test ./internal/sim -run TestSeeds -seeds 200
 	$(GO) test ./internal/fairmodel
 	REDIGOLOCK_REAL=1 REDIGOLOCK_CHROMIUM=1 $(GO) test ./internal/report
 	REDIGOLOCK_REAL=1 REDIGOLOCK_NEWER=1 REDIGOLOCK_SERVERS=$(SERVERS) CGO_ENABLED=1 $(GO) test -race \
-		-run 'Native|FairScripts|Inspect|EveryWayToAcquireAndRelease|Newer|Verify' . ./bench ./internal/redistest
+		-run 'Native|FairScripts|Inspect|EveryWayToAcquireAndRelease|Newer|Verify' . ./bench ./internal/redistest ./test/servers
 # -count=1: go test does not see that a variable is set which a package reads while it is initialised.
 	cd bench/peers && REDIGOLOCK_REAL=1 REDIGOLOCK_PEERS=1 CGO_ENABLED=1 $(GO) test -race -count=1 ./...
 
@@ -64,7 +64,7 @@ results:
 long:
 	REDIGOLOCK_REAL=1 scripts/install.sh
 	$(GO) run ./internal/mutants
-	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 CGO_ENABLED=1 $(GO) test -race -timeout 20m -run 'Chaos|StoppedServer|FairCrowd|FailoverUnderLoad' .
+	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 CGO_ENABLED=1 $(GO) test -race -timeout 20m -run 'Chaos|StoppedServer|FairCrowd|FailoverUnderLoad' . ./test/...
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 20m -run FairCycles .
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 20m -run '^TestCluster' .
 	$(GO) test -run '^$$' -fuzz FuzzMaps -fuzztime 1h -timeout 0 ./internal/cluster

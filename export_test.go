@@ -12,9 +12,7 @@ import (
 	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
-	"github.com/redigolock/redigolock/internal/groupcommit"
 	"github.com/redigolock/redigolock/internal/scripts"
-	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // SetClock replaces the clock that a Locker judges validity by. It must be called before the Locker is used.
@@ -119,15 +117,6 @@ func TokensOf(l *Locker) func() string {
 	return l.core.newToken
 }
 
-// What a Mux does at a time.
-const (
-	MaxFlying = groupcommit.MaxFlying
-	MaxGroup  = groupcommit.MaxGroup
-)
-
-// MuxQueued is how many callers of the Mux wait for their turn.
-func MuxQueued(m *Mux) int { return m.Stats().Queued }
-
 // A FairReply is what the scripts of Locker.Fair reply.
 type FairReply struct {
 	Was    bool
@@ -231,14 +220,6 @@ func Usable(k *Lock) bool { return k.usable(context.Background(), "test") == nil
 // HeldPlaces is for how many locks Stats has room.
 func HeldPlaces(l *Locker) int {
 	return l.core.held.Places()
-}
-
-// DoBounded has a Mux's connection carry out a command under a context and a timeout, as a Locker's commands are under ctx and
-// OpTimeout.
-func DoBounded(ctx context.Context, c redis.Conn, timeout time.Duration, cmd string, args ...any) (any, error) {
-	var replies [1]any
-	res := wire.Exchange(ctx, wire.BoundBy(c, time.Now().Add(timeout)), []wire.Request{{Cmd: cmd, Args: args}}, replies[:])
-	return replies[0], res.Err
 }
 
 // FillFair makes the slots of n locks that a fair Locker holds for so long. SweepFair sweeps them.

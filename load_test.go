@@ -15,6 +15,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // A resource may be used by one goroutine at a time.
@@ -244,7 +245,7 @@ func (r *rig) oneTenure(ts *tenures, key string) {
 }
 
 func TestAllocationsOfACycle(t *testing.T) {
-	if raceEnabled {
+	if testbed.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	server := redistest.Start(t)

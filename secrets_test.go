@@ -20,6 +20,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // shown is all that the usual ways of printing and logging make of v, and of the errors that it wraps.
@@ -86,7 +87,7 @@ func (v *vault) look(what string, x any) {
 
 // lookInside is look for what has a state that changes by itself: fmt reads it without any lock, as the race detector knows.
 func (v *vault) lookInside(what string, x any) {
-	if !raceEnabled {
+	if !testbed.RaceEnabled {
 		v.look(what, x)
 	}
 }

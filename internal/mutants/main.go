@@ -139,7 +139,10 @@ func (m mutant) run(ctx context.Context, root string) (caught bool, output strin
 // where is the folder of the tests, and their names.
 func (m mutant) where(root string) (pkg, tests string) {
 	if room, names, ok := strings.Cut(m.tests, ": "); ok {
-		return filepath.Join(root, "internal", room), names
+		if !strings.HasPrefix(room, "test/") {
+			room = filepath.Join("internal", room)
+		}
+		return filepath.Join(root, room), names
 	}
 	return root, m.tests
 }

@@ -4,7 +4,8 @@ package main
 // fail, joined by |. Names of declarations are as [declarations] has them, so that a mutant survives a file's other name. There
 // is one mutant for a promise.
 //
-// The tests are those of the root package, or of a package under internal that is named before them, as in "sentinel: TestX".
+// The tests are those of the root package, or of a package that is named before them, as in "sentinel: TestX" under
+// internal, and "test/mux: TestX".
 // Where explore is set, the test is the exploration of that name in internal/fairmodel.
 type mutant struct{ name, in, old, new, tests, explore string }
 
@@ -620,7 +621,7 @@ var mutants = []mutant{
 				continue
 			}
 			if err := lk.receive(patience,`,
-		tests: "TestMuxFollowerLeavesAndTheOthersGetTheirReplies",
+		tests: "test/mux: TestMuxFollowerLeavesAndTheOthersGetTheirReplies",
 	},
 	{
 		name: "a write may hang", in: "groupcommit.link.look",
@@ -628,7 +629,7 @@ var mutants = []mutant{
 			lk.doom(errLate)
 `,
 		new:   "",
-		tests: "TestMuxCallersReturnAtTheirBoundsWhileAWriteHangs",
+		tests: "test/mux: TestMuxCallersReturnAtTheirBoundsWhileAWriteHangs",
 	},
 	{
 		name: "a dial that failed is unknown", in: "groupcommit.Group.failed",
@@ -636,13 +637,13 @@ var mutants = []mutant{
 `,
 		new: `			c.err = err
 `,
-		tests: "TestMuxDialThatFailsOrPanicsIsDefiniteAndTheNextDialsAnew",
+		tests: "test/mux: TestMuxDialThatFailsOrPanicsIsDefiniteAndTheNextDialsAnew",
 	},
 	{
 		name: "WATCH shared", in: "groupcommit.unsharable",
 		old:   `"WATCH": true, `,
 		new:   "",
-		tests: "TestMuxRefusesWhatNeedsAConnectionOfItsOwnAndSendsNothing|TestReleaseTxOverAMuxSaysThatItNeedsThePool",
+		tests: "test/mux: TestMuxRefusesWhatNeedsAConnectionOfItsOwnAndSendsNothing|TestReleaseTxOverAMuxSaysThatItNeedsThePool",
 	},
 	{
 		name: "newcomers overtake the queue", in: "groupcommit.Group.Do",
@@ -650,12 +651,12 @@ var mutants = []mutant{
 `,
 		new: `		g.queue = append([]*Call{c}, g.queue...)
 `,
-		tests: "TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder",
+		tests: "test/mux: TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder",
 	},
 	{
 		name: "a short timeout cuts those that come after", in: "groupcommit.link.takes",
 		old:   "c.timeout > 0 && c.timeout <= 2*lk.patience",
 		new:   "true",
-		tests: "TestMuxShortTimeoutsDoTheOthersNoHarm|TestMuxMorePatientCallersDoNotBoardWhereAnImpatientReaderReads",
+		tests: "test/mux: TestMuxShortTimeoutsDoTheOthersNoHarm|TestMuxMorePatientCallersDoNotBoardWhereAnImpatientReaderReads",
 	},
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/hooks"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/scripts"
 )
@@ -355,4 +356,22 @@ func LockUses() map[string]func(context.Context, *redigolock.Lock) error {
 			return err
 		},
 	}
+}
+
+// clocks are the Lockers' own, by their Owner.
+var clocks sync.Map
+
+func init() {
+	hooks.Now = func(owner string) time.Time {
+		if now, ok := clocks.Load(owner); ok {
+			return now.(func() time.Time)()
+		}
+		return time.Now()
+	}
+}
+
+// SetClock gives the Locker a clock, and an Owner that no other Locker has. It must be called before the Locker is used.
+func SetClock(l *redigolock.Locker, now func() time.Time) {
+	l.Owner = redigolock.NewToken()
+	clocks.Store(l.Owner, now)
 }

@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -30,3 +31,6 @@ func Spawn(wg *sync.WaitGroup, f func()) {
 		f()
 	})
 }
+
+// Long reports whether the tests may take minutes.
+func Long() bool { return os.Getenv("REDIGOLOCK_LONG") == "1" }

@@ -1,4 +1,4 @@
-package redigolock_test
+package mux
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/groupcommit"
 	"github.com/redigolock/redigolock/internal/sim"
 )
 
@@ -38,7 +39,7 @@ func TestMuxCallersReturnAtTheirBoundsWhileAWriteHangs(t *testing.T) {
 					var others, wg sync.WaitGroup
 					filled := make(chan struct{})
 					b.share(&others, filled)
-					for i := 0; shared && i < redigolock.MaxFlying-2; i++ {
+					for i := 0; shared && i < groupcommit.MaxFlying-2; i++ {
 						b.call(&others, fmt.Sprint("fill ", i), bound{})
 					}
 					goOn := b.server.Pause()

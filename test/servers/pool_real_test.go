@@ -1,4 +1,4 @@
-package redigolock_test
+package servers
 
 import (
 	"context"
@@ -21,6 +21,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
@@ -237,7 +238,7 @@ func TestNewPoolSpeaksTLSAndChecksTheCertificate(t *testing.T) {
 		if !errors.As(err, &certErr) {
 			t.Errorf("%s with an unknown certificate: %v", scheme, err)
 		}
-		if redigolock.Transient(err) {
+		if fault.Transient(err) {
 			t.Errorf("%s: an unknown certificate is tried again", scheme)
 		}
 	}
@@ -265,7 +266,7 @@ func TestNewPoolDoesNotHangOnAServerThatNeverAnswers(t *testing.T) {
 			if took := time.Since(begin); err == nil || took < time.Second || took > 8*time.Second {
 				t.Errorf("%s: %v after %v, want 2 or 3 s", rawURL, err, took)
 			}
-			if !redigolock.Transient(err) {
+			if !fault.Transient(err) {
 				t.Errorf("%s: %v is not tried again", rawURL, err)
 			}
 		})

@@ -1,4 +1,4 @@
-package redigolock_test
+package mux
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/groupcommit"
 	"github.com/redigolock/redigolock/internal/sim"
 )
 
@@ -82,7 +83,7 @@ func (b *muxBubble) call(wg *sync.WaitGroup, text string, with bound) *boundedCa
 		}
 		var reply any
 		if x.limit > 0 {
-			reply, x.err = redigolock.DoBounded(ctx, x.conn, x.limit, "ECHO", text)
+			reply, x.err = doBounded(ctx, x.conn, x.limit, "ECHO", text)
 		} else {
 			reply, x.err = x.conn.(redis.ConnWithContext).DoContext(ctx, "ECHO", text)
 		}
@@ -123,10 +124,10 @@ func (b *muxBubble) share(wg *sync.WaitGroup, release <-chan struct{}) {
 // fill has as many batches in flight as may be, which are answered when release is closed.
 func (b *muxBubble) fill(wg *sync.WaitGroup, release <-chan struct{}) {
 	b.share(wg, release)
-	for i := range redigolock.MaxFlying - 1 {
+	for i := range groupcommit.MaxFlying - 1 {
 		b.call(wg, fmt.Sprint("fill ", i), bound{})
 	}
-	if n := b.mux.Stats(); n != (redigolock.MuxStats{Conns: 1, InFlight: redigolock.MaxFlying}) {
+	if n := b.mux.Stats(); n != (redigolock.MuxStats{Conns: 1, InFlight: groupcommit.MaxFlying}) {
 		b.t.Errorf("%+v", n)
 	}
 }

@@ -1,4 +1,4 @@
-package redigolock_test
+package mux
 
 import (
 	"context"
@@ -11,13 +11,15 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/groupcommit"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // A muxRig has a Mux on a proxy that holds back the reply to each ECHO whose text begins with "hold", until let is called
 // with it.
 type muxRig struct {
-	*rig
+	*testbed.Rig
 	mux  *redigolock.Mux
 	mu   sync.Mutex // protects held
 	held map[string]chan struct{}
@@ -25,19 +27,19 @@ type muxRig struct {
 
 func newMuxRig(t *testing.T, conns int) *muxRig {
 	t.Helper()
-	return newMuxRigOn(newRig(t), conns)
+	return newMuxRigOn(testbed.New(t), conns)
 }
 
 // newSimMuxRig is a muxRig in a bubble.
 func newSimMuxRig(t *testing.T, conns int) *muxRig {
 	t.Helper()
-	return newMuxRigOn(newSimRig(t), conns)
+	return newMuxRigOn(testbed.NewSim(t), conns)
 }
 
-func newMuxRigOn(bare *rig, conns int) *muxRig {
+func newMuxRigOn(bare *testbed.Rig, conns int) *muxRig {
 	t := bare.T
 	t.Helper()
-	r := &muxRig{rig: bare, held: map[string]chan struct{}{}}
+	r := &muxRig{Rig: bare, held: map[string]chan struct{}{}}
 	r.mux = newMux(t, r.Proxy.Pool(), conns)
 	r.Locker.Pool = r.mux
 	r.Proxy.Rule(func(q redistest.Request) redistest.Action {
@@ -129,7 +131,7 @@ func (r *muxRig) fillWith(ask func(text string)) (texts []string) {
 	first := fmt.Sprint("hold first ", len(r.Sent("echo")))
 	lone := r.echo(bg, 0, first)
 	r.arrived(first)
-	for i := range redigolock.MaxFlying {
+	for i := range groupcommit.MaxFlying {
 		text := fmt.Sprint("hold fill ", i)
 		texts = append(texts, text)
 		ask(text)
@@ -149,9 +151,9 @@ func (r *muxRig) fillWith(ask func(text string)) (texts []string) {
 // queue starts an ECHO that has to wait for its turn.
 func (r *muxRig) queue(ctx context.Context, timeout time.Duration, text string) <-chan echo {
 	r.T.Helper()
-	n := redigolock.MuxQueued(r.mux)
+	n := r.mux.Stats().Queued
 	ch := r.echo(ctx, timeout, text)
-	eventually(r.T, text+" is queued", func() bool { return redigolock.MuxQueued(r.mux) == n+1 })
+	eventually(r.T, text+" is queued", func() bool { return r.mux.Stats().Queued == n+1 })
 	return ch
 }
 
@@ -179,7 +181,7 @@ func TestMuxQueuedCallerLeavesAndSendsNothing(t *testing.T) {
 		second := r.queue(bg, shortOp, "second")
 		third := r.queue(bg, 0, "third")
 		locked := inBackground(func() error { _, err := r.Locker.TryAcquire(ctx, "key", time.Minute); return err })
-		eventually(t, "all are queued", func() bool { return redigolock.MuxQueued(r.mux) >= 3 })
+		eventually(t, "all are queued", func() bool { return r.mux.Stats().Queued >= 3 })
 		got := receive(t, "the timeout", second)
 		if got.err == nil || got.conn.Err() != nil {
 			t.Errorf("%v; the connection: %v", got.err, got.conn.Err())
@@ -400,11 +402,11 @@ func TestMuxCallersLeaveWhileTheyAreWrittenAndTheirArgumentsStay(t *testing.T) {
 			if who == "leader" {
 				first, second = leaving, staying
 			}
-			n := redigolock.MuxQueued(r.mux)
+			n := r.mux.Stats().Queued
 			one := inBackground(first)
-			eventually(t, "the first is queued", func() bool { return redigolock.MuxQueued(r.mux) == n+1 })
+			eventually(t, "the first is queued", func() bool { return r.mux.Stats().Queued == n+1 })
 			two := inBackground(second)
-			eventually(t, "the second is queued", func() bool { return redigolock.MuxQueued(r.mux) == n+2 })
+			eventually(t, "the second is queued", func() bool { return r.mux.Stats().Queued == n+2 })
 			left, other := two, one
 			if who == "leader" {
 				left, other = one, two

@@ -1,4 +1,4 @@
-package redigolock_test
+package servers
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/scripts"
 )
 
 // The conditions of TestServerErrors, for a fair Locker: it reads the same, and goes on as soon as the condition is lifted. A
@@ -20,7 +21,7 @@ func TestServerErrorsFair(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newBadServer(t, c)
-			for _, src := range redigolock.FairScripts {
+			for _, src := range scripts.Texts {
 				s.do("SCRIPT", "LOAD", src)
 			}
 			extended, released := s.holdFair("extended"), s.holdFair("released")

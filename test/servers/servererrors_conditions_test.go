@@ -1,4 +1,4 @@
-package redigolock_test
+package servers
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // A badServer is a server in a condition, with those who use it.
@@ -86,7 +87,7 @@ func (s *badServer) locker(pool redigolock.Pool) *redigolock.Locker {
 	if s.cond.is != nil {
 		l.OpTimeout = time.Second // each command waits for that long, or Close does
 	}
-	redigolock.SetClock(l, func() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) })
+	testbed.SetClock(l, func() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) })
 	s.Cleanup(func() { l.Close() })
 	return l
 }

@@ -1,4 +1,4 @@
-package redigolock_test
+package servers
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 var failoverOut = flag.String("failover-out", "", "a file for the figures of TestFailoverUnderLoad")
@@ -30,11 +31,11 @@ var failoverOut = flag.String("failover-out", "", "a file for the figures of Tes
 //
 // make more runs it without the race detector; REDIGOLOCK_LONG=1 has it lose the master ten times in each way.
 func TestFailoverUnderLoad(t *testing.T) {
-	if testing.Short() || raceEnabled && !long() {
+	if testing.Short() || testbed.RaceEnabled && !testbed.Long() {
 		t.Skip("it takes a quarter of a minute")
 	}
 	rounds := 1
-	if long() {
+	if testbed.Long() {
 		rounds = 10
 	}
 	w := redistest.StartWatched(t, redistest.WatchedConfig{Password: "m", SentinelPassword: "s"}) // so that a dial needs answers

@@ -1,4 +1,4 @@
-package redigolock_test
+package mux
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
@@ -187,7 +188,7 @@ func TestMuxOpTimeoutBoundsTheWaitInTheQueueAndSaysSo(t *testing.T) {
 		r.Locker.OpTimeout = 30 * time.Millisecond
 		_, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 		wantsNot(t, err, redigolock.ErrUnknown, context.DeadlineExceeded)
-		if err == nil || !redigolock.Transient(err) {
+		if err == nil || !fault.Transient(err) {
 			t.Error(err)
 		}
 		let()
@@ -208,7 +209,7 @@ func TestMuxStoppedServerIsUnknownForEachWithinOpTimeout(t *testing.T) {
 		for i := range 50 {
 			spawn(&wg, func() {
 				_, err := r.Locker.TryAcquire(bg, fmt.Sprint(i), time.Minute)
-				if err == nil || !redigolock.Transient(err) {
+				if err == nil || !fault.Transient(err) {
 					t.Error(err)
 				}
 			})
@@ -219,6 +220,6 @@ func TestMuxStoppedServerIsUnknownForEachWithinOpTimeout(t *testing.T) {
 		}
 		r.Server.Resume()
 		r.OK(k.Release(bg))
-		r.noCleanUp()
+		eventually(t, "the clean-up ends", func() bool { return r.Locker.Stats().Owed == 0 })
 	})
 }

@@ -1,4 +1,4 @@
-package redigolock_test
+package mux
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // newMux is a Mux that the test closes.
@@ -141,7 +142,7 @@ func TestChaosNoReplyReachesTheWrongCallerOfAMux(t *testing.T) {
 
 func muxChaos(t *testing.T, conns int) {
 	period := 1500 * time.Millisecond
-	if long() {
+	if testbed.Long() {
 		period = 30 * time.Second
 	}
 	server := redistest.Start(t)

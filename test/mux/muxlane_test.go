@@ -1,4 +1,4 @@
-package redigolock_test
+package mux
 
 import (
 	"context"
@@ -13,17 +13,18 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/groupcommit"
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
 func TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder(t *testing.T) {
 	r := newMuxRig(t, 0)
-	var w wire
+	var w writes
 	pool := w.pool(r.TCP().Addr())
 	t.Cleanup(func() { pool.Close() })
 	r.mux = newMux(t, pool, 0)
 	let := r.fill()
-	const n = redigolock.MaxGroup + 100
+	const n = groupcommit.MaxGroup + 100
 	var all []<-chan echo
 	for i := range n {
 		all = append(all, r.queue(bg, 0, fmt.Sprint(i)))
@@ -36,7 +37,7 @@ func TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder(t *testing.T) {
 	if writes := w.now() - before; writes > 6 { // two batches, and perhaps the first one's buffer in parts
 		t.Errorf("%d writes for %d callers", writes, n)
 	}
-	for i, q := range r.Sent("echo")[redigolock.MaxFlying+1:] {
+	for i, q := range r.Sent("echo")[groupcommit.MaxFlying+1:] {
 		if q.Args[0] != fmt.Sprint(i) {
 			t.Fatalf("%s came as number %d", q.Args[0], i)
 		}
@@ -122,8 +123,7 @@ func TestMuxConnectionThatBreaksIsUnknownForAllInFlightAndTheRestGoOn(t *testing
 		all = append(all, inBackground(func() error {
 			c := r.mux.Get()
 			defer c.Close()
-			_, err := redigolock.DoCommand(bg, c, "ask", "key", "ECHO", text)
-			return err
+			return do(bg, c, "ECHO", text)
 		}))
 	})
 	queued := r.queue(bg, 0, "queued")
@@ -250,9 +250,9 @@ func (r *muxRig) fillBy(ask func(text string) <-chan echo) (let func()) {
 
 func (r *muxRig) queueBy(ask func(text string) <-chan echo, text string) <-chan echo {
 	r.T.Helper()
-	n := redigolock.MuxQueued(r.mux)
+	n := r.mux.Stats().Queued
 	ch := ask(text)
-	eventually(r.T, text+" is queued", func() bool { return redigolock.MuxQueued(r.mux) == n+1 })
+	eventually(r.T, text+" is queued", func() bool { return r.mux.Stats().Queued == n+1 })
 	return ch
 }
 
@@ -268,7 +268,7 @@ func TestMuxWorksOverEveryKindOfConnectionAndPool(t *testing.T) {
 		"plain":      dial(func(c redis.Conn) redis.Conn { return plainConn{c} }),
 		"timeouts":   dial(func(c redis.Conn) redis.Conn { return timeoutConn{c} }),
 		"only Get":   getPool{server.Pool()},
-		"GetContext": &countingPool{Pool: server.Pool()},
+		"GetContext": contextPool{getPool{server.Pool()}},
 		"plain, from a pool": getPool{&redis.Pool{Dial: func() (redis.Conn, error) {
 			c, err := server.Dial()
 			return plainConn{c}, err

@@ -1,5 +1,0 @@
-//go:build !race
-
-package redigolock_test
-
-const raceEnabled = false
