@@ -37,7 +37,7 @@ func (n *node) try(ctx context.Context, x *claim, with AcquireFunc, h *crowd.Hol
 	start, err = n.onLentBy(ctx, &x.conn, "acquire", x.key, now, now.Add(most), x.ttl, func(c redis.Conn) error {
 		err := with(ctx, c, x.key, x.token, x.ttl)
 		if h != nil && errors.Is(err, ErrHeld) && x.lostTry == nil {
-			return look(ctx, c, h, x.key, err, n.now())
+			return learnHolder(ctx, c, h, x.key, err, n.now())
 		}
 		return err
 	})
@@ -117,11 +117,11 @@ func (x *claim) stray(ctx context.Context) {
 	x.lostTry = &lostTry{time.Now(), context.WithoutCancel(ctx)}
 }
 
-// look learns what is left of the holder's TTL, for neither SET nor GET tells. It asks when a second try finds the same
+// learnHolder learns what is left of the holder's TTL, for neither SET nor GET tells. It asks when a second try finds the same
 // holder, and again when that TTL is over: under contention, when each try finds another, it costs nothing. It finds the key
-// that is no lock, too, which would have the acquire wait for ever. err is the ErrHeld of the try just made on c; look
+// that is no lock, too, which would have the acquire wait for ever. err is the ErrHeld of the try just made on c; learnHolder
 // returns it with what it learned, or an ErrConflict.
-func look(ctx context.Context, c redis.Conn, h *crowd.Holder, key string, err error, now time.Time) error {
+func learnHolder(ctx context.Context, c redis.Conn, h *crowd.Holder, key string, err error, now time.Time) error {
 	var held *HeldError
 	if !errors.As(err, &held) {
 		return err

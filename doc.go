@@ -23,12 +23,12 @@ On one server that keeps its data and whose clock does not jump:
 
   - While k.Valid() is true, until k.Deadline() at most, nobody else holds the lock, whatever messages are lost or late.
     Deadline counts from before the send, less 1 % and 2 ms for the drift between the clocks.
-  - A release, an extension or a clean-up touches only the key that carries one's own token, compared whole.
-  - A lock that is in nobody's hands goes at the latest with its ttl. After a lost reply it is looked for, and removed
+  - A release, an extension or a clean-up changes the key only while it carries this lock's token, compared as a whole.
+  - A lock that nobody holds any more is gone when its ttl ends, at the latest. After a lost reply it is looked for, and removed
     in the background when the caller has given up.
   - Nothing waits longer than its context and its OpTimeout allow, whatever the pool's dial, its TLS handshake or its test of
-    idle connections do with a context. What hangs there is left, and goes on until its own timeouts end it. While four
-    of a Locker's go on like that, no other begins, but for what is idle in the pool. So give the pool's dial timeouts to
+    idle connections do with a context. What hangs there is abandoned, and goes on until its own timeouts end it. While
+    four of a Locker's go on like that, it begins no other, and takes only connections that are idle in the pool. So give the pool's dial timeouts to
     connect, to shake hands and to read, as [NewPool] does: a dial that never returns takes up one of the four places for a
     minute. One thing cannot be interrupted: a connection with only the six methods of [redis.Conn], as some wrappers make
     them, waits for a reply as long as its own timeout says.
@@ -78,8 +78,9 @@ Locker with its defaults is right for most: SET NX PX and GET in one pipeline, c
 	ReleaseTx       WATCH GET MULTI, then DEL EXEC       nothing else; two round trips
 	ReleaseNative   DELEX and DELIFEQ (one pipeline)     Redis 8.4 or Valkey 9
 
-"Recognised" makes the verbs re-entrant for a fixed value: who ports SET key nodeID NX to them, with one value for each node,
-has all goroutines of the node acquire at once. Each acquire needs its own token, which a Locker sees to.
+"Recognised" means that a verb which is called again with the same token succeeds again. So code ported from SET key nodeID NX,
+with one value for each node, would let all goroutines of the node acquire at once. Use a new token for each acquire, as a
+Locker does.
 
 With [SetNX] a waiting acquire cannot tell its own token, after a lost reply, from another's; the Locker then asks by an
 [Extend]. All others cost the same number of round trips; see results/ for what they cost in time.
@@ -119,7 +120,7 @@ and clean-ups dial their own connections from the pool behind the Mux.
 # Many waiters
 
 Ten thousand goroutines of a process may wait for one key. At most four of a Locker's waiters for a key ask the server at a
-time; the others take the newest answer, which counts as a try of theirs, and pause as Retry says. Those who wait for all
+time; the others take the newest answer, which counts as a try of theirs, and pause as Retry says. The waiters for all
 keys together use at most half of a pool's MaxActive. So a holder's Release, Verify, Extend and Fence find a connection. The
 first tries of calls that meet nobody are not limited: many that lock many free keys at once share the pool with releases. When
 a lock is released by the same Locker, the waiter that came first asks at once, whatever its pause. That is no promise of
@@ -133,9 +134,9 @@ Share one Locker among all waiters of a process. Two Lockers know nothing of eac
 # First come, first served
 
 With Locker.Fair the waiters of a key queue on the server, and a release hands the lock to the next of them in its own script.
-Nobody polls, nobody overtakes, and a contended cycle is one script, however many wait, and one more for each second or so that
-the lock is held while others wait; it is two where the Locker that releases
-has no other waiter for the key, and must queue again.
+Nobody polls, and nobody overtakes. A contended cycle costs one script, however many wait, and one more for each second or so
+that the lock is held meanwhile. It costs two where the Locker that releases has no other waiter for the key, and must queue
+again.
 
 	locks := &redigolock.Locker{Pool: pool, Fair: true}
 
@@ -338,7 +339,7 @@ That is for a Locker as it is, with everything but Fence, and for one with SetNX
 What goes with a key that has a hash tag, lock:{report}, is under the same prefix, lock:{report}:redigolock-…: for such keys
 ~lock:* is enough for all. A key that looks like what goes with another, {lock:report}:redigolock-fence, is [ErrInvalid].
 
-Code of one's own that gives connections back inside MULTI, inside WATCH or subscribed has redigo's Close send more:
+Where your own code gives connections back inside MULTI, inside WATCH or subscribed, redigo's Close sends more:
 DISCARD, UNWATCH, or UNSUBSCRIBE, PUNSUBSCRIBE and ECHO. TestACLTheLeastRights takes each right away in turn.
 
 # Redis Cluster and other servers
@@ -383,7 +384,7 @@ What Go developers copy, what goes wrong with it on a real server, and what is d
 	                                                  leaves a lock for ever
 
 	 1  Release compares: ErrNotHeld        TestArticlesBareDelRemovesTheNextHoldersLock
-	 2  a token of one's own, NewToken      TestArticlesFixedValueMakesCompareAndDeleteWorthless
+	 2  a new token each time, NewToken     TestArticlesFixedValueMakesCompareAndDeleteWorthless
 	 3  TryAcquire looks again, or          TestArticleBLostReplyLeavesALockThatNobodyHolds
 	    ErrUnknown and a clean-up
 	 4  SetNXScript checks the ttl first,   TestArticleB2LeavesALockWithoutTTLWhenExpireFails

@@ -230,7 +230,7 @@ func (k *Lock) heard(ctx context.Context, verb string, err error) error {
 // over, it does not delete the key, but leaves it to expire then.
 //
 // It returns [ErrNotHeld] if the lock was lost before, if Deadline had passed (what may be left of it is removed
-// all the same), or if it was released already; [ErrUnknown] if no reply came, and then the key goes with its TTL; or
+// all the same), or if it was released already; [ErrUnknown] if no reply came, and then the key may stay until its TTL ends; or
 // what the server or the network refused it with.
 func (k *Lock) Release(ctx context.Context) error {
 	if ctx == nil {

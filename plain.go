@@ -214,18 +214,18 @@ func (p *plain) release(ctx context.Context, k *Lock, by time.Time) (err error) 
 		return p.free(ctx, k, each, p.releaseWith)
 	}
 	return p.free(ctx, k, each, func(ctx context.Context, c redis.Conn, key, token string) error {
-		return p.leave(ctx, c, k)
+		return p.releaseOrLeave(ctx, c, k)
 	})
 }
 
-// leave is the ReleaseFunc of a Locker with MinHold: before its time is over, the key is left to expire then. It counts by
+// releaseOrLeave is the ReleaseFunc of a Locker with MinHold: before its time is over, the key is left to expire then. It counts by
 // the monotonic clock alone: a wall clock that is put forward must not let the next host in.
-func (p *plain) leave(ctx context.Context, c redis.Conn, k *Lock) error {
+func (p *plain) releaseOrLeave(ctx context.Context, c redis.Conn, k *Lock) error {
 	left := p.keptOut(k)
 	if left <= 0 {
 		return p.releaseWith(ctx, c, k.key, k.token)
 	}
-	return leave(ctx, c, k.key, k.token, (left + time.Millisecond - 1).Truncate(time.Millisecond))
+	return leaveToExpire(ctx, c, k.key, k.token, (left + time.Millisecond - 1).Truncate(time.Millisecond))
 }
 
 // keptOut is how long MinHold still keeps others out.

@@ -32,9 +32,9 @@ func Release(ctx context.Context, c redis.Conn, key, token string) error {
 	return err
 }
 
-// leave has the key keep others out for another ttl, if it carries the token, and nobody hold it: it carries token|left
+// leaveToExpire has the key keep others out for another ttl, if it carries the token, and nobody hold it: it carries token|left
 // then. It returns what Release returns.
-func leave(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+func leaveToExpire(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 	const verb = "release"
 	args := scriptLeave.Args(c, 3)
 	args[2], args[3], args[4] = wire.Boxed(c, key), wire.Boxed(c, token), ttl.Milliseconds()
@@ -46,12 +46,12 @@ func leave(ctx context.Context, c redis.Conn, key, token string, ttl time.Durati
 	return err
 }
 
-// maxWatches bounds how often ReleaseTx starts anew because the key was touched between WATCH and EXEC.
+// maxWatches bounds how often ReleaseTx begins again because the key was touched between WATCH and EXEC.
 const maxWatches = 16
 
 // ReleaseTx is [Release] without Lua: WATCH, GET and MULTI in one round trip, then DEL and EXEC in another. WATCH is
 // what makes it a compare-and-delete; the MULTI and EXEC alone that an article proposes delete anybody's lock. If the
-// key is touched in between (a renewal of the same lock does), it starts anew, 16 times at the most.
+// key is touched in between (a renewal of the same lock does), it begins again, 16 times at the most.
 //
 // It returns what Release returns, but cannot see that a foreign string has no TTL. Redis 7.0 and
 // older refuses it when out of memory, as everything inside MULTI; it does not refuse Release. The connection must not be
@@ -195,13 +195,16 @@ func nativeReply(verb, key string, replies [2]any) error {
 	return err
 }
 
-// An AcquireFunc tries once to put token into key for ttl: [SetNX], [SetNXVerified], [SetNXScript], or one's own.
-// It returns nil, an error that is [ErrHeld], or what went wrong; it is not called again with another token
-// within one acquire. One's own must return an error that is [ErrUnknown] when the token may be in the key; a Locker sees
+// An AcquireFunc tries once to put token into key for ttl: [SetNX], [SetNXVerified], [SetNXScript], or a func
+// of yours. It returns nil, an error that is [ErrHeld], or what went wrong; it is not called again with another token
+// within one acquire. A func of yours must return an error that is [ErrUnknown] when the token may be in the key; a Locker sees
 // by itself that a reply was lost. A Locker's connection bounds each command by OpTimeout, but cancels only those of
 // this package's verbs.
 type AcquireFunc func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error
 
-// A ReleaseFunc removes token from key, and nothing else: [Release], [ReleaseTx], [ReleaseNative], or one's own.
-// It returns [ErrNotHeld] if the key did not carry the token.
+// A ReleaseFunc removes token from key, and nothing else: [Release], [ReleaseTx], [ReleaseNative], or a func of
+// yours. It returns [ErrNotHeld] if the key did not carry the token.
+//
+// It need not repeat what was not answered, and cannot: its connection is dead then. A Locker calls it again by itself, on a
+// connection that is not the pool's, after an [ErrUnknown] and after a refusal that may pass.
 type ReleaseFunc func(ctx context.Context, c redis.Conn, key, token string) error

@@ -214,23 +214,23 @@ func (s *source) lend(ctx, limit context.Context, b *wire.Bound, verb, key strin
 	default:
 		b.Conn, err = s.borrows.Fetch(limit, s.get)
 	}
-	return s.lent(ctx, limit, b, err, verb, key)
+	return s.bindLent(ctx, limit, b, err, verb, key)
 }
 
 // lendOwn is lend of a connection that is not the pool's.
 func (s *source) lendOwn(ctx, limit context.Context, b *wire.Bound, verb, key string) error {
 	c, err := s.dial(limit)
 	b.Conn = c
-	return s.lent(ctx, limit, b, err, verb, key)
+	return s.bindLent(ctx, limit, b, err, verb, key)
 }
 
-// lent binds the connection that b has, unless there was an error.
-func (s *source) lent(ctx, limit context.Context, b *wire.Bound, err error, verb, key string) error {
+// bindLent binds the connection that b was lent, unless there was an error.
+func (s *source) bindLent(ctx, limit context.Context, b *wire.Bound, err error, verb, key string) error {
 	if err == nil {
 		err = b.Conn.Err()
 	}
 	if err == nil && s.looksAt(b.Conn) {
-		b.Conn, err = s.bound(limit, b.Conn, key)
+		b.Conn, err = s.bindTo(limit, b.Conn, key)
 	}
 	if err == nil {
 		return nil
@@ -332,9 +332,9 @@ func (s *source) looksAt(c redis.Conn) (binds bool) {
 // as there was one.
 func (s *source) binds() bool { return s.bindings.Load() }
 
-// bound tells a connection of a cluster which node it must lead to, once; it may well dial for that. It returns no
+// bindTo tells a connection of a cluster which node it must lead to, once; it may well dial for that. It returns no
 // connection if limit has ended before, and closes it then as soon as it can.
-func (s *source) bound(limit context.Context, c redis.Conn, key string) (redis.Conn, error) {
+func (s *source) bindTo(limit context.Context, c redis.Conn, key string) (redis.Conn, error) {
 	if s.bind != nil {
 		return c, s.bind(limit, c, key)
 	}

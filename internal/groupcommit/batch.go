@@ -44,7 +44,7 @@ func (b *batch) leaveUnwritten(c *Call) {
 	rest := len(b.calls) > 0
 	if !rest {
 		lk.writing = nil
-		b.done()
+		b.recycle()
 		next = lk.boardNext()
 		unused = lk.unused()
 	}
@@ -69,8 +69,8 @@ func (b *batch) handOver(c *Call) {
 	}
 }
 
-// carry writes the batch, and reads replies if nobody else does, on a goroutine of its own.
-func (b *batch) carry() {
+// writeAndRead writes the batch, and reads replies if nobody else does, on a goroutine of its own.
+func (b *batch) writeAndRead() {
 	if b.send() && !b.written(nil) {
 		b.link.readAll()
 	}
@@ -98,7 +98,7 @@ func (b *batch) gather() {
 	g := b.link.group
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.take(b)
+	g.boardMore(b)
 }
 
 // write sends the batch without those that have left.
@@ -164,7 +164,7 @@ func (b *batch) written(c *Call) (over bool) {
 	}
 	lk.writing, lk.writer = nil, nil
 	if len(b.calls) == 0 {
-		b.done()
+		b.recycle()
 		next, unused := lk.boardNext(), lk.unused()
 		g.mu.Unlock()
 		wake(next)
@@ -306,7 +306,7 @@ func (lk *link) passOn(b *batch) *batch {
 	g.mu.Lock()
 	lk.crowded = len(b.calls) > 1 || lk.inFlight() > 1 || len(g.queue) > 0
 	lk.sent = slices.Delete(lk.sent, 0, 1)
-	b.done()
+	b.recycle()
 	if len(g.lanes) > 1 {
 		lk.progress = time.Now()
 	}

@@ -22,7 +22,7 @@ import (
 //	done     replies and err are there
 //	left     its caller has given up; replies are thrown away
 type Call struct {
-	// Replies are those to the requests, in their order; valid after Do has returned nil, until Free.
+	// Replies are those to the requests, in their order; valid after Do has returned nil, until Recycle.
 	Replies []any
 
 	group    *Group
@@ -105,8 +105,8 @@ func (c *Call) begin() {
 	}
 }
 
-// Free gives the call back. Nobody may call Leave any more.
-func (c *Call) Free() {
+// Recycle gives the call back, to be used again. Nobody may call Leave any more.
+func (c *Call) Recycle() {
 	if c.late || c.stage.Load() == stageLeft {
 		return // the timer, or whoever reads for those who have left, may still look at it
 	}
@@ -154,7 +154,7 @@ func (c *Call) Leave(why error) {
 	case stageQueued:
 		if i := slices.Index(g.queue, c); i >= 0 {
 			g.queue = slices.Delete(g.queue, i, i+1)
-			defer c.end(stageLeft, g.env.Busy)
+			defer c.wakeCaller(stageLeft, g.env.Busy)
 		}
 	case stageBoarded:
 		lk := c.batch.link
@@ -162,7 +162,7 @@ func (c *Call) Leave(why error) {
 			if lk.waiting.Add(-1) == 0 && len(lk.sent) > 0 {
 				doomed = lk
 			}
-			defer c.end(stageLeft, g.env.Busy)
+			defer c.wakeCaller(stageLeft, g.env.Busy)
 			break
 		}
 		fallthrough // it was just being written
@@ -172,7 +172,7 @@ func (c *Call) Leave(why error) {
 			if lk.waiting.Add(-1) == 0 {
 				doomed = lk
 			}
-			defer c.end(stageLeft, why)
+			defer c.wakeCaller(stageLeft, why)
 		}
 	case stageWorking:
 		if lk := c.batch.link; lk.waiting.Load() == 1 {
@@ -186,8 +186,8 @@ func (c *Call) Leave(why error) {
 	g.mu.Unlock()
 }
 
-// end wakes the caller. Whoever has moved the call to stage calls it, once.
-func (c *Call) end(stage int32, err error) {
+// wakeCaller ends the wait. Whoever has moved the call to stage calls it, once.
+func (c *Call) wakeCaller(stage int32, err error) {
 	c.err = err
 	c.stage.Store(stage)
 	c.wake <- struct{}{}
@@ -199,7 +199,7 @@ func (c *Call) finish(err error) {
 	switch {
 	case c.stage.CompareAndSwap(stageSent, stageDone), c.stage.CompareAndSwap(stageBoarded, stageDone):
 		lk.waiting.Add(-1)
-		c.end(stageDone, err)
+		c.wakeCaller(stageDone, err)
 	case c.stage.CompareAndSwap(stageWorking, stageDone): // its own caller does this
 		lk.waiting.Add(-1)
 		c.err = err

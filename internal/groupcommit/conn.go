@@ -83,14 +83,14 @@ func (c *Conn) carry(start time.Time, timeout time.Duration, fickle bool, reqs [
 	x := c.group.NewCall(start, timeout, fickle)
 	for _, r := range reqs {
 		if err := sharable(r.Cmd, x.Add(r.Cmd, r.Args)); err != nil {
-			x.Free()
+			x.Recycle()
 			return err
 		}
 	}
 	c.mu.Lock()
 	if c.givenUp {
 		c.mu.Unlock()
-		x.Free()
+		x.Recycle()
 		return c.group.env.Busy
 	}
 	c.current = x
@@ -109,7 +109,7 @@ func (c *Conn) free(x *Call) {
 	c.mu.Lock() // a context that ends may just give it up
 	c.current = nil
 	c.mu.Unlock()
-	x.Free()
+	x.Recycle()
 }
 
 func (c *Conn) Do(cmd string, args ...any) (any, error) { return c.DoWithTimeout(0, cmd, args...) }

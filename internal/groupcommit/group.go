@@ -47,8 +47,8 @@
 //	later                                                   does not know the outcome; its reply is read and thrown away
 //
 // A leader whose context can be cancelled, or whose time is nearly over, does not write for others: it hands the batch to a
-// goroutine (carry), and waits as they do. The other leaders write, for that does not block unless the peer has read
-// nothing for long: a write that hangs until its leader's timeout has ended is taken for a broken connection (look). The last
+// goroutine (handOver), and waits as they do. The other leaders write, for that does not block unless the peer has read
+// nothing for long: a write that hangs until its leader's timeout has ended is taken for a broken connection (checkWrite). The last
 // of all to leave a link, to whom alone replies are due, cuts it: nobody would be told what they say.
 //
 // A connection that is not redigo's own, a tracer or what a pool lends, may know neither timeouts nor a cut. Goroutines do all
@@ -56,8 +56,9 @@
 //
 // # What a break does
 //
-// The link leaves its lane at once, so that the next call finds a lane without a link, and has it connected. All calls in
-// flight get the error. Connections that have been idle since before the break are replaced before they are used again:
+// The link leaves its lane at once, so that the next call finds a lane without a link, and has it connected. Calls that have all
+// their replies keep them. All others in flight get the error, and do not know the outcome: those of a batch that is being written
+// from its writer, the rest from the reader (breaks). Connections that have been idle since before the break are replaced before they are used again:
 // what broke one has most likely broken them, and a connection whose peer has vanished looks alive. Calls in the queue have
 // sent nothing, and go on over the next link.
 //
@@ -194,7 +195,7 @@ func (g *Group) idle(c *Call) *link {
 		case lk == nil:
 			grows = grows || !ln.connecting
 		case lk.inFlight() > 0:
-			if busy == nil && lk.free(c.start) && lk.takes(c) {
+			if busy == nil && lk.mayWrite(c.start) && lk.mayJoin(c) {
 				busy = lk
 			}
 		case !lk.stale(c.start):
@@ -249,12 +250,12 @@ func (g *Group) connected() bool {
 	return slices.ContainsFunc(g.lanes, func(ln *lane) bool { return ln.link != nil })
 }
 
-// take moves calls from the queue to the batch, as many as fit and as the link takes. The caller holds mu.
-func (g *Group) take(b *batch) {
+// boardMore moves calls from the queue to the batch, as many as fit and may join those on the link. The caller holds mu.
+func (g *Group) boardMore(b *batch) {
 	n := min(MaxGroup-len(b.calls), len(g.queue))
 	lk := b.link
 	for i, c := range g.queue[:n] {
-		if !lk.takes(c) {
+		if !lk.mayJoin(c) {
 			n = i
 			break
 		}
@@ -289,7 +290,7 @@ func (g *Group) Close() {
 	}
 	g.mu.Unlock()
 	for _, c := range waiting {
-		c.end(stageDone, g.env.Closed)
+		c.wakeCaller(stageDone, g.env.Closed)
 	}
 	for _, lk := range unused {
 		lk.close()

@@ -57,7 +57,7 @@ type batch struct {
 	alone    bool          // nothing was in flight when it began, and nobody is expected to join it
 	crowded  bool          // others may come right now
 	answered int           // so many calls have their replies
-	work     func()        // carry, made once
+	work     func()        // writeAndRead, made once
 }
 
 var redigoConn = reflect.TypeOf(redis.NewConn(nil, 0, 0))
@@ -86,17 +86,17 @@ func (lk *link) old(now time.Time) bool {
 	return lk.group.env.MaxAge > 0 && now.Sub(lk.made) > lk.group.env.MaxAge
 }
 
-// free reports whether a batch may be written.
-func (lk *link) free(now time.Time) bool {
+// mayWrite reports whether a batch may be written.
+func (lk *link) mayWrite(now time.Time) bool {
 	if lk.lane == nil || lk.writing != nil || lk.exclusive || len(lk.sent) >= MaxFlying {
 		return false
 	}
 	return len(lk.sent) == 0 || lk.progress.IsZero() || now.Sub(lk.progress) < slowLane
 }
 
-// takes reports whether a call may join those on the link: not if the reader might lose its patience long before the call
+// mayJoin reports whether a call may join those on the link: not if the reader might lose its patience long before the call
 // does. See readAll for why a factor of two is safe.
-func (lk *link) takes(c *Call) bool {
+func (lk *link) mayJoin(c *Call) bool {
 	return !lk.reading || lk.patience == 0 || c.timeout > 0 && c.timeout <= 2*lk.patience
 }
 
@@ -111,7 +111,7 @@ func (lk *link) board(c *Call, now time.Time) *batch {
 		b, g.batches = g.batches[n-1], g.batches[:n-1]
 	} else {
 		b = &batch{}
-		b.work = b.carry
+		b.work = b.writeAndRead
 	}
 	b.link, b.patience, b.crowded, b.answered = lk, c.timeout, lk.crowded, 0
 	b.alone = len(lk.sent) == 0 && !lk.crowded
@@ -132,11 +132,11 @@ func (lk *link) board(c *Call, now time.Time) *batch {
 // back.
 func (lk *link) boardNext() *Call {
 	g := lk.group
-	if len(g.queue) == 0 || lk.lane == nil || !lk.takes(g.queue[0]) {
+	if len(g.queue) == 0 || lk.lane == nil || !lk.mayJoin(g.queue[0]) {
 		return nil
 	}
 	now := time.Now()
-	if !lk.free(now) {
+	if !lk.mayWrite(now) {
 		return nil
 	}
 	if lk.old(now) {
@@ -148,13 +148,13 @@ func (lk *link) boardNext() *Call {
 	g.queue = slices.Delete(g.queue, 0, 1)
 	b := lk.board(c, now)
 	c.stage.Store(stageLeading)
-	g.take(b)
+	g.boardMore(b)
 	b.alone = b.alone && len(b.calls) == 1
 	return c
 }
 
-// done is called when the batch is over, and all of its calls may be others'.
-func (b *batch) done() {
+// recycle is called when the batch is over, and all of its calls may be others'.
+func (b *batch) recycle() {
 	g := b.link.group
 	clear(b.calls)
 	*b = batch{calls: b.calls[:0], work: b.work}
@@ -199,13 +199,13 @@ func (lk *link) doom(why error) {
 func (lk *link) watchUntil(t time.Time) {
 	lk.watchAt = t
 	if lk.watch == nil {
-		lk.watch = time.AfterFunc(time.Until(t), lk.look)
+		lk.watch = time.AfterFunc(time.Until(t), lk.checkWrite)
 	} else {
 		lk.watch.Reset(time.Until(t))
 	}
 }
 
-func (lk *link) look() {
+func (lk *link) checkWrite() {
 	g := lk.group
 	g.mu.Lock()
 	lk.watchAt = time.Time{}
@@ -282,7 +282,7 @@ func (lk *link) breaks(mine *batch, err error) error {
 	}
 	g.mu.Lock()
 	for _, b := range over {
-		b.done()
+		b.recycle()
 	}
 	g.connectMore()
 	unused := lk.unused()

@@ -539,7 +539,7 @@ var mutants = []mutant{
 		tests: "TestReleaseWaitsForTheBatchInFlight",
 	},
 	{
-		name: "sent although released while dialling", in: "renewal.line.ask",
+		name: "sent although released while dialling", in: "renewal.line.makeAsks",
 		old:   "n.sent = stillKept(n.sent)",
 		new:   "",
 		tests: "TestNothingIsSentForALockReleasedWhileTheRenewerDials",
@@ -586,10 +586,10 @@ var mutants = []mutant{
 		name: "borrowed without a bound", in: "source.lend",
 		old: `		b.Conn, err = s.borrows.Fetch(limit, s.get)
 	}
-	return s.lent`,
+	return s.bindLent`,
 		new: `		b.Conn, err = s.get(limit)
 	}
-	return s.lent`,
+	return s.bindLent`,
 		tests: "TestEveryVerbReturnsAtItsBound",
 	},
 	{
@@ -624,7 +624,7 @@ var mutants = []mutant{
 		tests: "test/mux: TestMuxFollowerLeavesAndTheOthersGetTheirReplies",
 	},
 	{
-		name: "a write may hang", in: "groupcommit.link.look",
+		name: "a write may hang", in: "groupcommit.link.checkWrite",
 		old: `			hangs = true
 			lk.doom(errLate)
 `,
@@ -654,7 +654,7 @@ var mutants = []mutant{
 		tests: "test/mux: TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder",
 	},
 	{
-		name: "a short timeout cuts those that come after", in: "groupcommit.link.takes",
+		name: "a short timeout cuts those that come after", in: "groupcommit.link.mayJoin",
 		old:   "c.timeout > 0 && c.timeout <= 2*lk.patience",
 		new:   "true",
 		tests: "test/mux: TestMuxShortTimeoutsDoTheOthersNoHarm|TestMuxMorePatientCallersDoNotBoardWhereAnImpatientReaderReads",

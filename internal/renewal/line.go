@@ -199,7 +199,7 @@ func (n *line) renew(f *flight) {
 	n.sent, n.asks, n.outcomes = append(n.sent[:0], f.shares...), n.asks[:0], n.outcomes[:0]
 	defer func() { n.land(f, n.sent, n.outcomes) }()
 	err := n.ready()
-	n.ask() // after the dial, which may have taken its time: nothing is sent for a lock that was released
+	n.makeAsks() // after the dial, which may have taken its time: nothing is sent for a lock that was released
 	start := n.r.env.Now()
 	if err == nil {
 		err = n.extend()
@@ -218,8 +218,8 @@ func (n *line) renew(f *flight) {
 	clear(n.votes)
 }
 
-// ask makes the asks for what is to be sent, and leaves out what is kept no longer.
-func (n *line) ask() {
+// makeAsks makes the asks for what is to be sent, and leaves out what is kept no longer.
+func (n *line) makeAsks() {
 	n.r.mu.Lock()
 	defer n.r.mu.Unlock()
 	n.sent = stillKept(n.sent)
