@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -428,17 +429,18 @@ func TestNodeThatBecomesAnotherServer(t *testing.T) {
 			r.Errorf("what was in flight was renewed %d times in all, want 3", got)
 		}
 
-		fails := true
+		var fails atomic.Bool
+		fails.Store(true)
 		n.mu.Lock()
 		n.extend = func(time.Time, *lease) error {
-			if fails {
+			if fails.Load() {
 				return errHangs
 			}
 			return nil
 		}
 		n.mu.Unlock()
 		time.Sleep(ttl/2 + ttl/4) // the pauses are long by now
-		fails = false
+		fails.Store(false)
 		before := n.times("0")
 		n.becomesAnother()
 		time.Sleep(2 * time.Millisecond)
