@@ -3,8 +3,10 @@ package redigolock_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -461,4 +463,332 @@ func boundClose(w *boundWorld) {
 		w.t.Error("the context of KeepAlive has not ended")
 	}
 	w.end()
+}
+
+// What a Deadline counts from where several commands, slow replies or connections of their own are in play. Each test is for a
+// fault that one changed line would bring in.
+
+// endsInTime checks that the lock's validity ends no later than its key.
+func endsInTime(t *testing.T, s *sim.Server, k *redigolock.Lock) {
+	t.Helper()
+	_, left := inKey(t, s, k.Key())
+	if over := k.Deadline().Sub(time.Now().Add(left)); over > 0 {
+		t.Errorf("Deadline is %v after the key's end", over)
+	}
+}
+
+// The first Extend's reply is lost, the second's comes late.
+func TestExtendThatAsksAgainCountsFromBeforeItsSend(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), OpTimeout: 2 * time.Second})
+		k := got(t)(l.TryAcquire(bg, "key", time.Second))
+		s.Next("extend", sim.Cut(), sim.Slow(500*time.Millisecond))
+		sent := time.Now()
+		if err := k.Extend(bg, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if want := sent.Add(validFor(time.Minute)); !k.Deadline().Equal(want) {
+			t.Errorf("Deadline is %v after what counts from the second send", k.Deadline().Sub(want))
+		}
+		endsInTime(t, s, k)
+	})
+}
+
+// The second try of an Acquire loses its reply, too, and asks again: what it finds then may be of the first try.
+func TestTokenFoundByTheSecondTryThatWasLostCountsFromAnExtend(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Retry: redigolock.Every(time.Second)})
+		s.Next("set", sim.Drop(), sim.Drop(), sim.Drop())
+		k := got(t)(l.Acquire(bg, "key", 10*time.Second))
+		if n := s.Count("set"); n != 4 {
+			t.Fatalf("%d SETs: this test proves nothing", n)
+		}
+		endsInTime(t, s, k)
+	})
+}
+
+// A renewal over a connection that is bound, whose reply comes late.
+func TestRenewalOverABoundConnectionCountsFromBeforeItsSend(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{Pool: nodePool{map[string]*sim.Link{"key": s.Link}}})
+		k := got(t)(l.TryAcquire(bg, "key", 4*time.Second))
+		k.KeepAlive(bg)
+		s.Rule(func(q sim.Request) sim.Action {
+			if q.Verb == "extend" {
+				return sim.Slow(300 * time.Millisecond)
+			}
+			return sim.Pass()
+		})
+		time.Sleep(3 * time.Second)
+		if s.Count("extend") == 0 {
+			t.Fatal("no renewal: this test proves nothing")
+		}
+		endsInTime(t, s, k)
+		if err := k.Release(bg); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Eight renewals over bound connections hang, and the ninth lock is released while it waits for its place.
+func TestNoRenewalIsSentForALockThatWasReleasedWhileItWaitedForItsPlace(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		bad := sim.NewServer(t)
+		l := simLocker(t, &redigolock.Locker{
+			Pool:      nodePool{map[string]*sim.Link{"good": s.Link, "bad": bad.Link}},
+			OpTimeout: 400 * time.Millisecond,
+		})
+		const ttl = 10 * time.Second
+		for i := range 8 {
+			got(t)(l.TryAcquire(bg, fmt.Sprint("bad ", i), ttl)).KeepAlive(bg)
+		}
+		time.Sleep(10 * time.Millisecond) // the ninth is due last
+		k := got(t)(l.TryAcquire(bg, "good", ttl))
+		k.KeepAlive(bg)
+		goOn := bad.Pause()
+		time.Sleep(ttl/2 + ttl/100 - 10*time.Millisecond) // the renewals are under way
+		if n := s.Count("extend"); n != 0 {
+			t.Fatalf("%d renewals of the ninth lock: this test proves nothing", n)
+		}
+		if err := k.Release(bg); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(ttl)
+		goOn()
+		if n := s.Count("extend"); n != 0 {
+			t.Errorf("%d renewals of a lock that was released", n)
+		}
+	})
+}
+
+// No more is worth waiting for than the ttl: what is answered later is no lock.
+func TestAcquireWaitsForAReplyNoLongerThanItsTTL(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{
+			Pool: simPool(t, s, "redis"), OpTimeout: 30 * time.Second, Retry: redigolock.Tries(2, redigolock.Every(100*time.Millisecond)),
+		})
+		s.Next("set", sim.Swallow(), sim.Swallow())
+		inTime(t, "TryAcquire", 2*time.Second, func() { // it asks twice
+			_, err := l.TryAcquire(bg, "key", time.Second)
+			wants(t, err, redigolock.ErrUnknown)
+		})
+		s.Next("set", sim.Drop(), sim.Drop())
+		s.Next("extend", sim.Swallow())
+		start := time.Now()
+		_, err := l.Acquire(bg, "another", time.Second)
+		wants(t, err, redigolock.ErrUnknown)
+		if took := time.Since(start); took > 2200*time.Millisecond {
+			t.Errorf("Acquire took %v", took)
+		}
+	})
+}
+
+// Four dials hang for longer than anybody waits. What lies idle in the pool, or comes back to it, is lent all the same.
+func TestDialsThatHangKeepNobodyFromWhatIsIdle(t *testing.T) {
+	for _, wrapped := range []bool{false, true} {
+		for _, tests := range []bool{false, true} {
+			t.Run(fmt.Sprint("wrapped ", wrapped, ", tests ", tests), func(t *testing.T) {
+				inBubble(t, func(t *testing.T, s *sim.Server) {
+					until := make(chan struct{})
+					g := &dialGate{link: s.Link, hang: func(n int) <-chan struct{} {
+						if n <= 3 {
+							return nil
+						}
+						return until
+					}}
+					pool := &redis.Pool{DialContext: g.dial, MaxIdle: 8}
+					if tests {
+						pool.TestOnBorrow = func(c redis.Conn, _ time.Time) error {
+							_, err := c.Do("PING")
+							return err
+						}
+					}
+					defer pool.Close()
+					defer close(until)
+					l := simLocker(t, &redigolock.Locker{Pool: pool})
+					if wrapped {
+						l.Pool = struct{ *redis.Pool }{pool}
+					}
+					k, err := l.TryAcquire(bg, "kept", time.Minute)
+					if err != nil {
+						t.Fatal(err)
+					}
+					busy := []redis.Conn{pool.Get(), pool.Get(), pool.Get()}
+					var wg sync.WaitGroup
+					for range 4 {
+						wg.Go(func() {
+							inTime(t, "a dial that hangs", time.Second, func() {
+								if _, err := l.TryAcquire(bg, "key", time.Minute); err == nil {
+									t.Error("acquired without a connection")
+								}
+							})
+						})
+					}
+					wg.Wait()
+					time.AfterFunc(500*time.Millisecond, func() { busy[0].Close() })
+					inTime(t, "Verify until a connection comes back", time.Second, func() {
+						err = k.Verify(bg) // it is given back to the pool past the Locker
+					})
+					if err == nil {
+						t.Error("it has seen a connection that came back past the Locker")
+					}
+					busy[1].Close()
+					var all sync.WaitGroup
+					for i := range 20 {
+						all.Go(func() {
+							inTime(t, "acquire and release with what is idle", 0, func() {
+								k, err := l.TryAcquire(bg, fmt.Sprint("key ", i), time.Minute)
+								if err != nil {
+									t.Error(err)
+									return
+								}
+								if err := k.Release(bg); err != nil {
+									t.Error(err)
+								}
+							})
+						})
+					}
+					all.Wait()
+					if err := k.Release(bg); err != nil {
+						t.Error(err)
+					}
+					if _, now, most := g.counts(); now != 4 || most != 4 {
+						t.Errorf("%d dials hang, %d at once; want 4", now, most)
+					}
+					busy[2].Close()
+				})
+			})
+		}
+	}
+}
+
+// Dials that never return: no timeout ends them. When the server is well again, the Locker is, too, a minute later for each
+// dial that has hung since the first four.
+func TestDialsThatNeverReturnDoNotEndALocker(t *testing.T) {
+	for hung, most := range map[int]time.Duration{4: 62 * time.Second, 6: 3*time.Minute + 4*time.Second} {
+		inBubble(t, func(t *testing.T, s *sim.Server) {
+			never := make(chan struct{})
+			g := &dialGate{link: s.Link, hang: func(n int) <-chan struct{} {
+				if n > hung {
+					return nil
+				}
+				return never
+			}}
+			pool := &redis.Pool{DialContext: g.dial, MaxIdle: 8}
+			defer pool.Close()
+			l := simLocker(t, &redigolock.Locker{Pool: pool})
+			ctx, cancel := context.WithTimeout(bg, time.Hour)
+			defer cancel()
+			begin := time.Now()
+			k, err := l.Acquire(ctx, "key", time.Minute)
+			if took := time.Since(begin); err != nil || took > most {
+				t.Fatalf("after %v: %v", took, err)
+			}
+			if err := k.Release(bg); err != nil {
+				t.Error(err)
+			}
+			for i := range 10 { // all is as before
+				inTime(t, "TryAcquire", 0, func() {
+					if _, err := l.TryAcquire(bg, fmt.Sprint(i), time.Minute); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			close(never)
+		})
+	}
+}
+
+// The renewer's own dials are others than those of the pool, and none of them returns for a while.
+func TestDialsThatNeverReturnCostNoLongLock(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		never := make(chan struct{})
+		g := &dialGate{link: s.Link, hang: func(n int) <-chan struct{} {
+			if n > 4 {
+				return nil
+			}
+			return never
+		}}
+		pool := simPool(t, s, "redis")
+		l := simLocker(t, &redigolock.Locker{Pool: dialPool{pool.Get, g.dial}})
+		renewsFor(t, l, "key", 4*time.Minute, time.Hour)
+		close(never)
+	})
+}
+
+// Those that begin together are as many as their callers. None begins after that.
+func TestNoDialBeginsWhileFourOrMoreAreLeft(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		until := make(chan struct{})
+		g := &dialGate{link: s.Link, hang: func(int) <-chan struct{} { return until }}
+		pool := &redis.Pool{DialContext: g.dial, MaxIdle: 40}
+		defer pool.Close()
+		l := simLocker(t, &redigolock.Locker{Pool: pool})
+		for range 10 {
+			var wg sync.WaitGroup
+			for range 20 {
+				wg.Go(func() {
+					inTime(t, "TryAcquire", time.Second, func() {
+						if _, err := l.TryAcquire(bg, "key", time.Minute); err == nil {
+							t.Error("acquired without a connection")
+						}
+					})
+				})
+			}
+			wg.Wait()
+			if _, now, _ := g.counts(); now != 20 {
+				t.Errorf("%d dials hang, want those of the first 20 callers", now)
+			}
+		}
+		close(until)
+	})
+}
+
+// What is idle may hang, too: then one errand more goes on than those that are left already.
+func TestIdleConnectionsThatHangAreTestedOneMoreAtATime(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		until := make(chan struct{})
+		var tests atomic.Int64
+		g := &dialGate{link: s.Link, hang: func(n int) <-chan struct{} {
+			if n <= 8 {
+				return nil
+			}
+			return until
+		}}
+		pool := &redis.Pool{DialContext: g.dial, MaxIdle: 8, TestOnBorrow: func(redis.Conn, time.Time) error {
+			tests.Add(1)
+			<-until
+			return nil
+		}}
+		defer pool.Close()
+		var busy []redis.Conn
+		for range 8 {
+			busy = append(busy, pool.Get())
+		}
+		l := simLocker(t, &redigolock.Locker{Pool: pool})
+		try := func(n int) {
+			var wg sync.WaitGroup
+			for range n {
+				wg.Go(func() {
+					inTime(t, "TryAcquire", time.Second, func() {
+						if _, err := l.TryAcquire(bg, "key", time.Minute); err == nil {
+							t.Error("acquired without a connection")
+						}
+					})
+				})
+			}
+			wg.Wait()
+		}
+		try(4)
+		for _, c := range busy {
+			c.Close()
+		}
+		for range 5 {
+			try(20)
+		}
+		if n := tests.Load(); n != 1 {
+			t.Errorf("%d tests hang, want 1", n)
+		}
+		close(until)
+	})
 }

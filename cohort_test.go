@@ -1,12 +1,14 @@
 package redigolock_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
 )
 
 // newCohortRig is a rig in a bubble, whose Locker hands its locks on.
@@ -253,4 +255,131 @@ func TestCohortContention(t *testing.T) {
 	r.cohort = r.Locker.Cohort
 	r.contend(3, 24, 300*time.Millisecond)
 	r.gone()
+}
+
+// The next of a cohort has the same token. A Fence that is carried out after the pass gives the old holder no number, for it
+// would be higher than that of the new one.
+func TestCohortLateFenceOfTheOldHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCohortRig(t, 3, time.Hour)
+		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
+		_, err := k.Fence(bg)
+		r.OK(err)
+		waiter := r.local(fairTestTTL)
+		release := make(chan struct{})
+		came := r.once("fence", 1, redistest.Late(release))
+		late := inBackground(func() error { _, err := k.Fence(bg); return err })
+		<-came
+		r.OK(k.Release(bg))
+		next := r.got("the next", waiter)
+		_, err = next.Fence(bg)
+		r.OK(err)
+		close(release)
+		wants(t, receive(t, "the late Fence", late), redigolock.ErrNotHeld)
+		r.OK(next.Release(bg))
+	})
+}
+
+// The lease is extended for the head. If that leaves meanwhile, there is no pass to the one behind, whose ttl is much longer.
+func TestCohortHeadLeavesWhileTheLeaseIsExtended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCohortRig(t, 3, time.Hour)
+		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
+		ctx, cancel := context.WithCancel(bg)
+		head := waits(ctx, r.Locker, r.key, 4*fairTestTTL)
+		eventually(t, "the head waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
+		behind := r.local(100 * fairTestTTL)
+		release := make(chan struct{})
+		came := r.once("fairextend", 1, redistest.Hold(release))
+		released := inBackground(func() error { return k.Release(bg) })
+		<-came
+		cancel()
+		wants(t, receive(t, "the head leaves", head).err, context.Canceled)
+		close(release)
+		r.OK(receive(t, "Release", released))
+		next := r.got("the one behind", behind)
+		if left := time.Until(next.Deadline()); left < 30*fairTestTTL {
+			t.Errorf("the lock for %v lasts %v", 100*fairTestTTL, left)
+		}
+		r.OK(next.Release(bg))
+		r.gone()
+	})
+}
+
+// A hand-off asks nothing of the server: however short the holds are, the lock is asked after within a cap.
+func TestCohortHandOffsDoNotPutOffTheQuestion(t *testing.T) {
+	inFairBubble(t, func(t *testing.T, s *sim.Server) {
+		s.Delay(time.Millisecond)
+		l := simLocker(t, &redigolock.Locker{
+			Pool: simPool(t, s, "redis"), Fair: true,
+			Cohort: redigolock.Cohort{Passes: 100, Slice: time.Hour},
+		})
+		k := mustGet(t)(l.Acquire(bg, "key", time.Minute))
+		next := waits(bg, l, "key", time.Minute)
+		for range 20 { // for 4 s
+			time.Sleep(200 * time.Millisecond)
+			behind := waits(bg, l, "key", time.Minute)
+			synctest.Wait()
+			if err := k.Release(bg); err != nil {
+				t.Fatal(err)
+			}
+			a := <-next
+			k, next = mustGet(t)(a.k, a.err), behind
+		}
+		if n := s.Count("rel"); n > 0 {
+			t.Fatalf("%d releases were sent", n)
+		}
+		if n := s.Count("fairextend"); n < 3 {
+			t.Errorf("%d questions in 4 s", n)
+		}
+		if err := k.Release(bg); err != nil {
+			t.Fatal(err)
+		}
+		a := <-next
+		mustGet(t)(a.k, a.err)
+	})
+}
+
+// Each of the server's grants begins a cohort: what was passed before does not count, nor does the time of the grant before.
+func TestCohortBeginsWithAGrant(t *testing.T) {
+	for _, try := range []bool{false, true} {
+		t.Run(map[bool]string{false: "Acquire", true: "TryAcquire"}[try], func(t *testing.T) { testCohortBegins(t, try) })
+	}
+}
+
+func testCohortBegins(t *testing.T, try bool) {
+	for name, cohort := range map[string]redigolock.Cohort{
+		"passes": {Passes: 1, Slice: time.Hour},
+		"slice":  {Passes: 100, Slice: 3 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFairBubble(t, func(t *testing.T, s *sim.Server) {
+				l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Fair: true, Cohort: cohort})
+				pass := func(k *redigolock.Lock) *redigolock.Lock {
+					waiter := waits(bg, l, "key", time.Minute)
+					synctest.Wait()
+					if err := k.Release(bg); err != nil {
+						t.Fatal(err)
+					}
+					a := <-waiter
+					next := mustGet(t)(a.k, a.err)
+					if next.Token() != k.Token() {
+						t.Error("it was not handed on in the process")
+					}
+					return next
+				}
+				if err := pass(mustGet(t)(l.Acquire(bg, "key", time.Minute))).Release(bg); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second)
+				acquire := l.Acquire
+				if try {
+					acquire = l.TryAcquire
+				}
+				k := mustGet(t)(acquire(bg, "key", time.Minute))
+				time.Sleep(2 * time.Second)
+				pass(k)
+			})
+		})
+	}
 }

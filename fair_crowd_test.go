@@ -1,11 +1,13 @@
 package redigolock_test
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -358,4 +360,310 @@ func serverFigure(t *testing.T, server *redistest.Server, section, field string)
 		t.Fatalf("no %s in INFO %s: %v", field, section, err)
 	}
 	return n
+}
+
+// A mirror follows what the server does to the queues and the locks of fair Lockers, by MONITOR, in the order in which the
+// server does it. It sees an entry that is passed over, or overtaken: on the clients' side nobody does.
+type mirror struct {
+	t      *testing.T
+	server *redistest.Server
+	conn   net.Conn
+	done   chan struct{} // closed when nothing more is read
+	end    string        // is in the last line
+
+	queues map[string][]string // the entries, by queue
+	holder map[string]string   // the token, by key
+	popped string              // the entry that the script at work has taken and not granted
+	faults []string
+	grants int         // to who waited in the queue
+	takes  int         // of a free lock with an empty queue
+	quits  int         // entries that were given up
+	most   int         // entries in a queue
+	enough atomic.Bool // saw, for others than the goroutine that reads
+}
+
+// saw says that all kinds of what is to be tested have happened.
+func (m *mirror) saw() bool { return m.grants >= 50 && m.quits > 0 && m.most >= 2 }
+
+// watch starts a mirror. Nobody may wait or hold yet.
+func watch(t *testing.T, server *redistest.Server) *mirror {
+	t.Helper()
+	conn, err := net.Dial("tcp", server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := conn.Write([]byte("MONITOR\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(conn)
+	if !lines.Scan() || lines.Text() != "+OK" {
+		t.Fatalf("MONITOR: %q, %v", lines.Text(), lines.Err())
+	}
+	m := &mirror{
+		t: t, server: server, conn: conn, done: make(chan struct{}), end: "the end of " + t.Name(),
+		queues: map[string][]string{}, holder: map[string]string{},
+	}
+	go m.read(lines)
+	return m
+}
+
+func (m *mirror) read(lines *bufio.Scanner) {
+	defer close(m.done)
+	for lines.Scan() {
+		line := lines.Text()
+		if strings.Contains(line, m.end) {
+			return
+		}
+		_, call, isLua := strings.Cut(line, ` lua] "`)
+		if !isLua { // the script has ended
+			m.passedOver()
+			continue
+		}
+		m.follow(strings.Split(strings.TrimSuffix(call, `"`), `" "`))
+		m.enough.Store(m.saw())
+	}
+	m.fault("MONITOR ended: %v", lines.Err())
+}
+
+// stop returns when all that the server has done until now was followed.
+func (m *mirror) stop() {
+	m.t.Helper()
+	if _, err := m.server.Do("ECHO", m.end); err != nil {
+		m.t.Fatal(err)
+	}
+	receive(m.t, "the server's log is read to its end", m.done)
+	for _, f := range m.faults {
+		m.t.Error(f)
+	}
+	for queue, list := range m.queues {
+		if len(list) > 0 {
+			m.t.Errorf("%s has %d entries left", queue, len(list))
+		}
+	}
+	for key, token := range m.holder {
+		if token != "" {
+			m.t.Errorf("%s is held", key)
+		}
+	}
+}
+
+// follow does what a script's command has done.
+func (m *mirror) follow(call []string) {
+	key := call[min(1, len(call)-1)]
+	switch call[0] {
+	case "RPUSH":
+		m.push(key, call[2])
+	case "LPOP":
+		m.passedOver()
+		if list := m.queues[key]; len(list) > 0 {
+			m.popped, m.queues[key] = list[0], list[1:]
+		}
+	case "LREM":
+		if i := slices.Index(m.queues[key], call[3]); i >= 0 {
+			m.queues[key] = slices.Delete(m.queues[key], i, i+1)
+			m.quits++
+		}
+	case "SET":
+		m.grant(key, call[2])
+	case "DEL":
+		m.holder[key] = ""
+	}
+}
+
+// push checks that a Locker has one place in a queue: its channel is in one entry.
+func (m *mirror) push(queue, entry string) {
+	channel := strings.Fields(entry)[2]
+	for _, other := range m.queues[queue] {
+		if strings.Fields(other)[2] == channel {
+			m.fault("%s has a second entry of the same Locker", queue)
+		}
+	}
+	m.queues[queue] = append(m.queues[queue], entry)
+	m.most = max(m.most, len(m.queues[queue]))
+}
+
+// grant checks that the lock is free, and that nobody stands before who gets it.
+func (m *mirror) grant(key, token string) {
+	if m.holder[key] != "" {
+		m.fault("%s was granted while it was held", key)
+	}
+	m.holder[key] = token
+	switch n := len(m.queues["{"+key+"}:redigolock-q1"]); {
+	case m.popped != "" && strings.HasSuffix(m.popped, " "+token):
+		m.popped = ""
+		m.grants++
+	case n > 0:
+		m.fault("%s was taken past %d entries", key, n)
+	default:
+		m.takes++
+	}
+}
+
+// passedOver finds an entry that was taken from the queue and not granted: its process was taken for dead.
+func (m *mirror) passedOver() {
+	if m.popped != "" {
+		m.fault("the entry of a live Locker was passed over: %q", m.popped)
+		m.popped = ""
+	}
+}
+
+func (m *mirror) fault(format string, args ...any) {
+	if len(m.faults) < 20 {
+		m.faults = append(m.faults, fmt.Sprintf(format, args...))
+	}
+}
+
+// windows checks that the times in which holders may act do not overlap.
+type windows struct {
+	t      *testing.T
+	mu     sync.Mutex // protects what follows
+	until  time.Time  // the newest holder's Deadline; zero: it has released
+	holder *redigolock.Lock
+	served int
+}
+
+func (w *windows) enter(k *redigolock.Lock) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.judge("a second holder", k.Deadline())
+	w.until, w.holder, w.served = k.Deadline(), k, w.served+1
+}
+
+// judge is about somebody who may act until then. The clock is read under the mutex: who comes to it late may act no
+// more, and the lock is another's.
+func (w *windows) judge(who string, until time.Time) {
+	if now := time.Now(); now.Before(w.until) && now.Before(until) {
+		w.t.Errorf("%s has the lock, for which a holder may act for another %v", who, w.until.Sub(now))
+	}
+}
+
+func (w *windows) extended(k *redigolock.Lock) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.holder == k {
+		w.until = k.Deadline()
+	}
+}
+
+func (w *windows) leave(k *redigolock.Lock) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.holder == k {
+		w.until = time.Time{}
+	}
+}
+
+const enoughServed = 50
+
+// goesOn reports whether the time is not over, or too few were served yet, on a machine that is busy.
+func (w *windows) goesOn(end time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	late := time.Since(end)
+	return late < 0 || w.served < enoughServed && late < 30*time.Second
+}
+
+// fairChaos is a proxy's rule that does something to some of the commands, and to the subscription.
+func fairChaos(q redistest.Request) redistest.Action {
+	switch rand.N(60) {
+	case 0:
+		return redistest.Cut()
+	case 1:
+		return redistest.Drop()
+	case 2:
+		return redistest.Delay(rand.N(100 * time.Millisecond))
+	case 3:
+		late := make(chan struct{})
+		time.AfterFunc(rand.N(300*time.Millisecond), func() { close(late) })
+		return redistest.Late(late)
+	case 4:
+		return redistest.Truncate(rand.N(5))
+	case 5:
+		return redistest.Reply("-LOADING Redis is loading the dataset in memory\r\n")
+	}
+	return redistest.Pass()
+}
+
+// Whatever happens to commands and messages, with waiters that give up, holders that never release, cohorts, and foreign
+// clients that take the lock and drop it: no two may act at a time, somebody always gets the lock, and nothing is left.
+func TestFairChaos(t *testing.T) {
+	r := newFairRig(t)
+	const ttl = 400 * time.Millisecond
+	w := &windows{t: t}
+	var lockers []*redigolock.Locker
+	var proxies []*redistest.Proxy
+	for i := range 3 {
+		proxy := redistest.NewProxy(t, r.Real().Addr())
+		l := r.fair(proxy.Pool())
+		l.OpTimeout = 100 * time.Millisecond
+		if i == 0 {
+			l.Cohort = redigolock.Cohort{Passes: 3, Slice: 50 * time.Millisecond}
+		}
+		lockers, proxies = append(lockers, l), append(proxies, proxy)
+		proxy.Rule(fairChaos)
+	}
+	end := time.Now().Add(5 * time.Second)
+	var wg sync.WaitGroup
+	for i := range 12 {
+		spawn(&wg, func() {
+			for w.goesOn(end) {
+				r.chaoticCycle(lockers[i%3], w, ttl)
+			}
+		})
+	}
+	spawn(&wg, func() {
+		for w.goesOn(end) {
+			r.foreignCycle(w, ttl)
+		}
+	})
+	wg.Wait()
+	if w.served < enoughServed {
+		t.Errorf("only %d were served", w.served)
+	}
+	for i, l := range lockers {
+		proxies[i].Rule(nil)
+		r.OK(l.Close())
+	}
+	r.gone()
+}
+
+// chaoticCycle acquires, acts, and releases; or gives up, or forgets the lock.
+func (r *fairRig) chaoticCycle(l *redigolock.Locker, w *windows, ttl time.Duration) {
+	ctx, cancel := context.WithTimeout(bg, 20*time.Millisecond+rand.N(time.Second))
+	defer cancel()
+	k, err := l.Acquire(ctx, r.key, ttl)
+	if err != nil {
+		return
+	}
+	w.enter(k)
+	switch rand.N(20) {
+	case 0:
+		time.Sleep(ttl) // past its Deadline
+	case 1:
+		return // never released
+	case 2:
+		_ = k.Extend(bg, ttl)
+		w.extended(k)
+	default:
+		time.Sleep(rand.N(2 * time.Millisecond))
+	}
+	w.leave(k)
+	_ = k.Release(bg)
+}
+
+// foreignCycle is a client that knows nothing of queues.
+func (r *fairRig) foreignCycle(w *windows, ttl time.Duration) {
+	token, asked := redigolock.NewToken(), time.Now()
+	reply, err := r.Server.Do("SET", r.key, token, "NX", "PX", ttl.Milliseconds())
+	if err == nil && reply == "OK" {
+		w.mu.Lock()
+		w.judge("a foreign client", asked.Add(validFor(ttl)))
+		w.mu.Unlock()
+		time.Sleep(rand.N(10 * time.Millisecond))
+		if got, err := redis.String(r.Server.Do("GET", r.key)); err == nil && got == token {
+			_, _ = r.Server.Do("DEL", r.key)
+		}
+	}
+	time.Sleep(rand.N(20 * time.Millisecond))
 }

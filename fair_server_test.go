@@ -1,18 +1,26 @@
 package redigolock_test
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
 	"pgregory.net/rapid"
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
 	"github.com/redigolock/redigolock/internal/testbed"
 )
 
@@ -380,4 +388,296 @@ func TestFairDo(t *testing.T) {
 	if n != 20 {
 		t.Errorf("n is %d", n)
 	}
+}
+
+// 300 keys are waited for over 8 pooled connections, or over a Mux with one, when the server stands still and then starts
+// again. Each wants a connection for what was lost with the old one: a POKE, a QUIT, the REL of a lost TRY. No more than 8 are
+// used at a time, however slow the server is after its start.
+func TestFairRestartMakesNoStormOfConnections(t *testing.T) {
+	for name, tt := range map[string]struct {
+		mux  bool
+		held bool // by another Locker: those who wait are queued
+		try  bool // TryAcquire, whose TRYs are lost and owed
+	}{
+		"queued":             {held: true},
+		"queued, over a Mux": {held: true, mux: true},
+		"trying":             {},
+		"trying, over a Mux": {mux: true},
+		"owing":              {try: true},
+		"owing, over a Mux":  {try: true, mux: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFairBubble(t, func(t *testing.T, s *sim.Server) {
+				link, l := linkedFair(t, s, tt.mux)
+				const keys = 300
+				if other := simFair(t, s); tt.held {
+					for i := range keys {
+						mustGet(t)(other.Acquire(bg, fmt.Sprint("key", i), time.Hour))
+					}
+				}
+				goOn := func() {}
+				if !tt.held {
+					goOn = s.Pause()
+				}
+				ctx, cancel := context.WithCancel(bg)
+				var wg sync.WaitGroup
+				for i := range keys {
+					wg.Go(func() {
+						acquire := l.Acquire
+						if tt.try {
+							acquire = l.TryAcquire
+						}
+						k, err := acquire(ctx, fmt.Sprint("key", i), time.Hour)
+						if err == nil {
+							<-ctx.Done()
+							if err := k.Release(bg); err != nil {
+								t.Error(err)
+							}
+						} else if ctx.Err() == nil && !errors.Is(err, redigolock.ErrUnknown) && !errors.Is(err, redigolock.ErrUnavailable) {
+							t.Error(err)
+						}
+					})
+				}
+				time.Sleep(time.Second)
+				if tt.held {
+					goOn = s.Pause() // POKEs are lost
+				}
+				time.Sleep(3 * time.Second)
+				accept := link.RefuseDials()
+				link.Cut()
+				goOn()
+				time.Sleep(time.Second)
+				link.Delay(100 * time.Millisecond) // there is much to do
+				most, stop := mostConns(link)
+				before := link.Dials()
+				accept()
+				time.Sleep(time.Second)
+				link.Delay(time.Millisecond)
+				time.Sleep(7 * time.Second)
+				stop()
+				t.Logf("%d connections at a time, %d dials; %d owed", *most, link.Dials()-before, l.Stats().Owed)
+				pooled := 8 + 1 // and the subscription
+				if tt.mux {
+					pooled = 2
+				}
+				if *most > pooled+8+4 { // four dials may go on that their callers have left
+					t.Errorf("%d connections at a time, want at most 12 beside %d", *most, pooled)
+				}
+				if n := l.Stats().Owed; n > 0 {
+					t.Errorf("%d are still owed", n)
+				}
+				cancel()
+				wg.Wait()
+				time.Sleep(time.Minute)
+				for _, key := range s.Miniredis().Keys() {
+					if held, _ := redis.String(s.Do("GET", key)); !tt.held {
+						t.Fatalf("%s is left with %q", key, held)
+					}
+				}
+			})
+		})
+	}
+}
+
+// linkedFair is a fair Locker on a link of its own, whose dials take a while.
+func linkedFair(t *testing.T, s *sim.Server, mux bool) (*sim.Link, *redigolock.Locker) {
+	t.Helper()
+	link := s.NewLink("waiters")
+	link.SlowDials(20 * time.Millisecond)
+	link.Delay(time.Millisecond)
+	p, err := redigolock.NewPool("redis://sim", link.Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	p.MaxActive, p.MaxIdle = 8, 8
+	if !mux {
+		return link, simLocker(t, &redigolock.Locker{Pool: p, Fair: true})
+	}
+	m := &redigolock.Mux{Pool: p}
+	t.Cleanup(func() { m.Close() })
+	return link, simLocker(t, &redigolock.Locker{Pool: m, Fair: true})
+}
+
+// mostConns looks every millisecond how many connections there are, until stop is called.
+func mostConns(link *sim.Link) (most *int, stop func()) {
+	most = new(int)
+	over := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+				*most = max(*most, link.Conns())
+			}
+		}
+	})
+	return most, func() {
+		close(over)
+		wg.Wait()
+		synctest.Wait()
+	}
+}
+
+// A process that waits, or holds, and is killed or stopped. It is this test binary, started again.
+
+const (
+	childEnv    = "REDIGOLOCK_TEST_FAIR_CHILD"     // the server's URL
+	childTTLEnv = "REDIGOLOCK_TEST_FAIR_CHILD_TTL" // what it acquires the lock for
+)
+
+// TestFairChild is the other process: it acquires the lock, says so, and keeps it until its input ends.
+func TestFairChild(t *testing.T) {
+	url := os.Getenv(childEnv)
+	if url == "" {
+		t.Skip("not started by a test")
+	}
+	pool, err := redigolock.NewPool(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	l := &redigolock.Locker{Pool: pool, Fair: true}
+	defer l.Close()
+	ttl, err := time.ParseDuration(os.Getenv(childTTLEnv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := l.Acquire(context.Background(), fairKey, ttl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("child has the lock")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	_ = k.Release(context.Background())
+}
+
+const childTTL = time.Second
+
+type child struct {
+	cmd   *exec.Cmd
+	lines chan string
+}
+
+// child starts the other process, which acquires the lock for ttl.
+func (r *fairRig) child(ttl time.Duration) *child {
+	r.T.Helper()
+	c := &child{cmd: exec.Command(os.Args[0], "-test.run=^TestFairChild$"), lines: make(chan string, 100)}
+	c.cmd.Env = append(os.Environ(), childEnv+"="+r.Real().URL(), childTTLEnv+"="+ttl.String())
+	stdin, err := c.cmd.StdinPipe()
+	r.OK(err)
+	stdout, err := c.cmd.StdoutPipe()
+	r.OK(err)
+	r.OK(c.cmd.Start())
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			c.lines <- lines.Text()
+		}
+	}()
+	r.T.Cleanup(func() {
+		stdin.Close()
+		_ = c.cmd.Process.Kill()
+		<-read
+		_ = c.cmd.Wait()
+	})
+	return c
+}
+
+func (c *child) hasTheLock(t *testing.T) {
+	t.Helper()
+	for !strings.Contains(receive(t, "the child has the lock", c.lines), "child has the lock") {
+	}
+}
+
+func (r *fairRig) kill(c *child) {
+	r.T.Helper()
+	r.OK(c.cmd.Process.Kill())
+}
+
+// A waiting process that is killed is passed over by the very release that comes to it.
+func TestFairKilledWaiterIsPassedOver(t *testing.T) {
+	r := newFairRig(t)
+	k := r.Must(r.Locker.Acquire(bg, r.key, time.Minute))
+	c := r.child(time.Minute) // which it would cost to grant it the lock
+	r.queued(1)
+	behind := waits(bg, r.other(), r.key, fairTestTTL)
+	r.queued(2)
+	r.kill(c)
+	eventually(t, "the server has seen it", func() bool {
+		n, err := r.Server.Do("PUBSUB", "CHANNELS")
+		list, _ := n.([]any)
+		return err == nil && len(list) == 1
+	})
+	r.OK(k.Release(bg))
+	r.OK(r.got("the one behind", behind).Release(bg))
+	r.gone()
+}
+
+// The lock of a process that is killed goes on when its TTL is over.
+func TestFairKilledHolderCostsItsTTL(t *testing.T) {
+	t.Parallel() // in real time: it kills a process
+	r := newFairRig(t)
+	c := r.child(childTTL)
+	c.hasTheLock(t)
+	waiter := waits(bg, r.Locker, r.key, fairTestTTL)
+	r.kill(c)
+	begin := time.Now()
+	k := r.got("the waiter", waiter)
+	if took := time.Since(begin); took > childTTL+3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	r.OK(k.Release(bg))
+	r.gone()
+}
+
+// While a slot moves from one cluster node to another, the server refuses every script for two keys, for as long as that lasts. A
+// lock is given back all the same, by a script for its key alone; who waits has it within a cap of the end.
+func TestFairReleaseWhileTheSlotMoves(t *testing.T) {
+	inFairBubble(t, func(t *testing.T, s *sim.Server) {
+		s.Delay(time.Millisecond)
+		l, other := simFair(t, s), simFair(t, s)
+		k := mustGet(t)(l.Acquire(bg, "key", time.Hour))
+		waiter, here := waits(bg, other, "key", time.Hour), waits(bg, l, "key", time.Hour)
+		time.Sleep(100 * time.Millisecond)
+		s.Rule(func(q sim.Request) sim.Action {
+			switch q.Verb {
+			case "try", "enter", "rel", "poke", "quit", "fairextend":
+				return sim.Refuse("TRYAGAIN Multiple keys request during rehashing of slot")
+			}
+			return sim.Pass()
+		})
+		begin := time.Now()
+		if err := k.Release(bg); err != nil {
+			t.Errorf("Release: %v", err)
+		}
+		if s.Miniredis().Exists("key") || time.Since(begin) > 100*time.Millisecond {
+			t.Errorf("the key is left: %v, after %v", s.Miniredis().Exists("key"), time.Since(begin))
+		}
+		time.Sleep(3 * time.Second)
+		s.Rule(nil)
+		moved := time.Now()
+		next := receive(t, "the waiter that is queued", waiter)
+		if next.err != nil || time.Since(moved) > capOfPokes {
+			t.Fatalf("%v, after %v", next.err, time.Since(moved))
+		}
+		if err := next.k.Release(bg); err != nil {
+			t.Error(err)
+		}
+		last := receive(t, "the waiter that came behind", here)
+		if last.err != nil {
+			t.Fatal(last.err)
+		}
+		if err := last.k.Release(bg); err != nil {
+			t.Error(err)
+		}
+		if n := l.Stats().Owed + other.Stats().Owed; n != 0 {
+			t.Errorf("%d are owed", n)
+		}
+	})
 }

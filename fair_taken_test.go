@@ -3,12 +3,18 @@ package redigolock_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
+
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/sim"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // capOfPokes is how long a waiting Locker goes without asking.
@@ -205,4 +211,586 @@ func waitsUntil(ch <-chan acquired, d time.Duration) <-chan acquired {
 			return acquired{err: context.DeadlineExceeded}
 		}
 	})
+}
+
+// The pauses between what a fair Locker repeats. The server answers within 2 ms, so that a loop without pauses goes on for as
+// long as its test, and is counted.
+
+// sentSince counts the commands of a verb that came from then on.
+func sentSince(s *sim.Server, verb string, from time.Time) (n int) {
+	for _, q := range s.Requests() {
+		if q.Verb == verb && !q.At.Before(from) {
+			n++
+		}
+	}
+	return n
+}
+
+// refuses answers each command of a verb in this way.
+func refuses(s *sim.Server, verb string, action sim.Action) {
+	s.Rule(func(q sim.Request) sim.Action {
+		if q.Verb == verb {
+			return action
+		}
+		return sim.Pass()
+	})
+}
+
+// What fails is repeated with growing pauses: within half a second not more than ten times.
+func TestFairRepeatsWithPauses(t *testing.T) {
+	for verb, begin := range map[string]func(t *testing.T, s *sim.Server, l *redigolock.Locker){
+		"poke": func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
+			mustGet(t)(simFair(t, s).Acquire(bg, "key", time.Minute))
+			waits(bg, l, "key", time.Minute)
+			time.Sleep(capOfPokes)
+		},
+		"quit": func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
+			mustGet(t)(simFair(t, s).Acquire(bg, "key", time.Minute))
+			ctx, cancel := context.WithCancel(bg)
+			waiter := waits(ctx, l, "key", time.Minute)
+			time.Sleep(100 * time.Millisecond)
+			cancel()
+			<-waiter
+		},
+		"rel": func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
+			wants(t, mustGet(t)(l.Acquire(bg, "key", time.Minute)).Release(bg), redigolock.ErrUnknown)
+		},
+		"fairextend": func(t *testing.T, s *sim.Server, l *redigolock.Locker) { // a cap between them
+			mustGet(t)(l.Acquire(bg, "key", time.Minute))
+			waits(bg, l, "key", time.Minute)
+			time.Sleep(capOfPokes)
+		},
+	} {
+		t.Run(verb, func(t *testing.T) {
+			inFairBubble(t, func(t *testing.T, s *sim.Server) {
+				s.Delay(time.Millisecond)
+				l := simFair(t, s)
+				s.Rule(func(q sim.Request) sim.Action {
+					if q.Verb != verb {
+						return sim.Pass()
+					}
+					return sim.Cut()
+				})
+				begin(t, s, l)
+				from := time.Now()
+				time.Sleep(500 * time.Millisecond)
+				n := sentSince(s, verb, from)
+				if most := map[bool]int{true: 1, false: 10}[verb == "fairextend"]; n > most {
+					t.Errorf("%s was sent %d times in 500 ms", verb, n)
+				}
+				if verb == "fairextend" {
+					from = from.Add(-capOfPokes / 2)
+					time.Sleep(capOfPokes)
+				}
+				if sentSince(s, verb, from) == 0 {
+					t.Errorf("%s was not sent again", verb)
+				}
+				s.Rule(nil)
+			})
+		})
+	}
+}
+
+// After an ENTER that was not queued, since nobody hears its channel, TRY asks until the subscription stands: after a pause, for
+// the server may say so again and again, and a short one, for the subscription stood before.
+func TestFairPauseAfterANoSub(t *testing.T) {
+	for name, away := range map[string]time.Duration{"at once": 0, "after long without a subscription": 20 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			inFairBubble(t, func(t *testing.T, s *sim.Server) {
+				l := simFair(t, s)
+				holder := mustGet(t)(simFair(t, s).Acquire(bg, "key", time.Minute))
+				nosub := fmt.Sprintf("*5\r\n:0\r\n:3\r\n$%d\r\n%s\r\n:50000\r\n$-1\r\n", len(holder.Token()), holder.Token())
+				refuses(s, "subscribe", sim.Cut())
+				ctx, cancel := context.WithCancel(bg)
+				waiter := waits(ctx, l, "key", time.Minute)
+				time.Sleep(away)
+				s.Rule(nil)
+				time.Sleep(500 * time.Millisecond)
+				cancel()
+				<-waiter
+				synctest.Wait()
+				tries := s.Count("try")
+				refuses(s, "subscribe", sim.Cut())
+				s.Next("enter", sim.Answer(nosub))
+				begin := time.Now()
+				waiter = waits(bg, l, "key", time.Minute)
+				for s.Count("try") == tries {
+					time.Sleep(time.Millisecond / 10)
+				}
+				if took := time.Since(begin); took < 4*time.Millisecond || took > 60*time.Millisecond {
+					t.Errorf("TRY was sent after %v", took)
+				}
+				if n := s.Count("enter"); n != 2 {
+					t.Errorf("ENTER was sent %d times", n)
+				}
+				s.Rule(nil)
+				if err := holder.Release(bg); err != nil {
+					t.Fatal(err)
+				}
+				a := <-waiter
+				mustGet(t)(a.k, a.err)
+			})
+		})
+	}
+}
+
+// A reply ends the row of failures: the pause after the next one is short.
+func TestFairReplyEndsTheRowOfFailures(t *testing.T) {
+	inFairBubble(t, func(t *testing.T, s *sim.Server) {
+		p := simPool(t, s, "redis")
+		p.MaxIdle = 0 // so that each command dials
+		l := simLocker(t, &redigolock.Locker{Pool: p, Fair: true})
+		accept := s.RefuseDials()
+		waiter := waits(bg, l, "key", time.Minute)
+		time.Sleep(20 * time.Second)
+		accept()
+		a := <-waiter
+		if err := mustGet(t)(a.k, a.err).Release(bg); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // the subscription stands
+		accept = s.RefuseDials()
+		s.CloseConns()
+		synctest.Wait()
+		waiter = waits(bg, l, "key", time.Minute)
+		time.Sleep(30 * time.Millisecond)
+		accept()
+		begin := time.Now()
+		a = <-waiter
+		mustGet(t)(a.k, a.err)
+		if took := time.Since(begin); took > 60*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// What is owed is repeated until the lease must be over: its ttl, and an OpTimeout in which the command may have been on its way.
+func TestFairOwesForTheTTLAndAnOpTimeout(t *testing.T) {
+	const ttl, op = 10 * time.Second, 2 * time.Minute
+	inFairBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simFair(t, s)
+		l.OpTimeout = op
+		refuses(s, "rel", sim.Cut())
+		k := mustGet(t)(l.Acquire(bg, "key", ttl))
+		wants(t, k.Release(bg), redigolock.ErrUnknown)
+		time.Sleep(op - ttl)
+		if n := l.Stats().Owed; n != 1 {
+			t.Errorf("%d are owed after %v", n, op-ttl)
+		}
+		time.Sleep(2*ttl + 30*time.Second) // the longest pause
+		if n := l.Stats().Owed; n != 0 {
+			t.Errorf("%d are owed when the lease must be over", n)
+		}
+	})
+}
+
+// A POKE that cannot be sent says nothing: the waiter keeps its token, and with it its place, once.
+func TestFairPokeThatCannotBeSentKeepsThePlace(t *testing.T) {
+	inFairBubble(t, func(t *testing.T, s *sim.Server) {
+		s.Delay(time.Millisecond)
+		own := s.NewLink("own")
+		p, err := redigolock.NewPool("redis://sim", own.Options()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close() })
+		l := simLocker(t, &redigolock.Locker{Pool: p, Fair: true})
+		other := simFair(t, s)
+		holder := mustGet(t)(other.Acquire(bg, "key", time.Minute))
+		waiter := waits(bg, l, "key", time.Minute)
+		time.Sleep(100 * time.Millisecond)
+		before, _ := redis.Strings(s.Do("LRANGE", "{key}:redigolock-q1", 0, -1))
+		behind := waits(bg, simFair(t, s), "key", time.Minute)
+		time.Sleep(100 * time.Millisecond)
+		accept := own.RefuseDials()
+		own.CloseConns()
+		time.Sleep(3 * capOfPokes)
+		accept()
+		time.Sleep(capOfPokes)
+		after, _ := redis.Strings(s.Do("LRANGE", "{key}:redigolock-q1", 0, -1))
+		if len(before) != 1 || len(after) != 2 || after[0] != before[0] {
+			t.Errorf("the queue was %q, and is %q", before, after)
+		}
+		for _, ch := range []<-chan acquired{waiter, behind} {
+			if err := holder.Release(bg); err != nil {
+				t.Fatal(err)
+			}
+			a := <-ch
+			holder = mustGet(t)(a.k, a.err)
+		}
+	})
+}
+
+// What a Deadline counts from, to the nanosecond: in a bubble nothing takes time that is not told to.
+
+// inFairBubble is inBubble with a server that knows the scripts, so that each command is one request.
+func inFairBubble(t *testing.T, f func(t *testing.T, s *sim.Server)) {
+	t.Helper()
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		for _, src := range redigolock.FairScripts {
+			if _, err := s.Do("SCRIPT", "LOAD", src); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f(t, s)
+	})
+}
+
+// sentAt is when the newest command of this verb was sent.
+func sentAt(t *testing.T, s *sim.Server, verb string) (at time.Time) {
+	t.Helper()
+	for _, q := range s.Requests() {
+		if q.Verb == verb {
+			at = q.At
+		}
+	}
+	if at.IsZero() {
+		t.Fatalf("no %s was sent", verb)
+	}
+	return at
+}
+
+// endsWith checks that a handle's Deadline counts from that send.
+func endsWith(t *testing.T, k *redigolock.Lock, sent time.Time, ttl time.Duration) {
+	t.Helper()
+	if off := k.Deadline().Sub(sent.Add(validFor(ttl))); off != 0 {
+		t.Errorf("Deadline is %v off what the send allows", off)
+	}
+}
+
+// A message counts from the send of the command whose reply said "queued", however late that reply came.
+func TestFairMessageCountsFromTheSendNotFromItsReply(t *testing.T) {
+	for verb, wait := range map[string]time.Duration{"enter": 800 * time.Millisecond, "poke": 1800 * time.Millisecond} {
+		t.Run(verb, func(t *testing.T) {
+			inFairBubble(t, func(t *testing.T, s *sim.Server) {
+				l, other := simFair(t, s), simFair(t, s)
+				holder := mustGet(t)(other.Acquire(bg, "key", time.Minute))
+				s.Next(verb, sim.Slow(700*time.Millisecond))
+				waiter := waits(bg, l, "key", time.Minute)
+				time.Sleep(wait)
+				if n := s.Count("poke"); (verb == "poke") != (n == 1) {
+					t.Fatalf("%d pokes", n)
+				}
+				if err := holder.Release(bg); err != nil {
+					t.Fatal(err)
+				}
+				a := <-waiter
+				k := mustGet(t)(a.k, a.err)
+				endsWith(t, k, sentAt(t, s, verb), time.Minute)
+				if err := k.Release(bg); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A POKE that is told "nosub" has its place, but says nothing of a grant from then on: until the subscription stands the entry
+// is passed over. So a message counts from the command before.
+func TestFairMessageDoesNotCountFromANoSub(t *testing.T) {
+	inFairBubble(t, func(t *testing.T, s *sim.Server) {
+		l, other := simFair(t, s), simFair(t, s)
+		holder := mustGet(t)(other.Acquire(bg, "key", time.Minute))
+		waiter := waits(bg, l, "key", time.Minute)
+		nosub := fmt.Sprintf("*5\r\n:0\r\n:3\r\n$%d\r\n%s\r\n:50000\r\n$-1\r\n", len(holder.Token()), holder.Token())
+		s.Next("poke", sim.Answer(nosub))
+		s.Next("poke", sim.LateUntil(nil)) // that after the next subscription
+		for s.Count("poke") < 2 {
+			time.Sleep(time.Millisecond)
+		}
+		synctest.Wait()
+		if err := holder.Release(bg); err != nil {
+			t.Fatal(err)
+		}
+		a := <-waiter
+		k := mustGet(t)(a.k, a.err)
+		endsWith(t, k, sentAt(t, s, "enter"), time.Minute)
+		if err := k.Release(bg); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func simCohort(t *testing.T, s *sim.Server) *redigolock.Locker {
+	return simLocker(t, &redigolock.Locker{
+		Pool: simPool(t, s, "redis"), Fair: true,
+		Cohort: redigolock.Cohort{Passes: 10, Slice: time.Hour},
+	})
+}
+
+// What a cohort's hand-off extends counts from the send of that EXTEND.
+func TestCohortExtensionCountsFromItsSend(t *testing.T) {
+	inFairBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simCohort(t, s)
+		k := mustGet(t)(l.Acquire(bg, "key", time.Minute))
+		time.Sleep(50 * time.Second) // less than a third is left
+		waiter := waits(bg, l, "key", time.Minute)
+		synctest.Wait()
+		s.Next("fairextend", sim.Slow(700*time.Millisecond))
+		inTime(t, "Release", 700*time.Millisecond, func() {
+			if err := k.Release(bg); err != nil {
+				t.Error(err)
+			}
+		})
+		a := <-waiter
+		next := mustGet(t)(a.k, a.err)
+		if next.Token() != k.Token() {
+			t.Fatal("it was not handed on in the process")
+		}
+		endsWith(t, next, sentAt(t, s, "fairextend"), time.Minute)
+		if err := next.Release(bg); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// While a cohort's hand-off extends the lease, nothing else is sent for the key: neither a question about the holder, nor an
+// entry when the holder's Deadline passes meanwhile, for the hand-off may be about to take place.
+func TestCohortNothingIsSentDuringAHandOff(t *testing.T) {
+	for name, left := range map[string]time.Duration{"held all the time": 15 * time.Second, "Deadline passes": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			inFairBubble(t, func(t *testing.T, s *sim.Server) {
+				l := simCohort(t, s)
+				l.OpTimeout = 10 * time.Second
+				k := mustGet(t)(l.Acquire(bg, "key", time.Minute))
+				time.Sleep(time.Until(k.Deadline()) - left)
+				waiter := waits(bg, l, "key", time.Minute)
+				synctest.Wait()
+				before := len(evals(s))
+				s.Next("fairextend", sim.Slow(4*time.Second))
+				released := inBackground(func() error { return k.Release(bg) })
+				time.Sleep(3900 * time.Millisecond)
+				if sent := evals(s)[before:]; len(sent) != 1 {
+					t.Errorf("%q were sent, want one EXTEND", sent)
+				}
+				err := <-released
+				if left > 4*time.Second && err != nil {
+					t.Error(err)
+				}
+				a := <-waiter
+				if err := mustGet(t)(a.k, a.err).Release(bg); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// evals are the verbs of all scripts that were sent.
+func evals(s *sim.Server) (verbs []string) {
+	for _, q := range s.Requests() {
+		if q.Name == "EVALSHA" || q.Name == "EVAL" {
+			verbs = append(verbs, q.Verb)
+		}
+	}
+	return verbs
+}
+
+// A dressedConn turns what comes for one of the scripts, while it is on.
+type dressedConn struct {
+	redis.Conn
+	verb string
+	on   *atomic.Bool
+	turn func(reply any, err error) (any, error)
+	sent []string
+}
+
+func (c *dressedConn) note(args []any) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return testbed.ScriptNames[args[0]]
+}
+
+func (c *dressedConn) turned(verb string, reply any, err error) (any, error) {
+	if verb == c.verb && c.on.Load() {
+		return c.turn(reply, err)
+	}
+	return reply, err
+}
+
+func (c *dressedConn) Send(cmd string, args ...any) error {
+	c.sent = append(c.sent, c.note(args))
+	return c.Conn.Send(cmd, args...)
+}
+
+func (c *dressedConn) Do(cmd string, args ...any) (any, error) {
+	reply, err := c.Conn.Do(cmd, args...)
+	return c.turned(c.note(args), reply, err)
+}
+
+func (c *dressedConn) DoWithTimeout(d time.Duration, cmd string, args ...any) (any, error) {
+	reply, err := redis.DoWithTimeout(c.Conn, d, cmd, args...)
+	return c.turned(c.note(args), reply, err)
+}
+
+func (c *dressedConn) DoContext(ctx context.Context, cmd string, args ...any) (any, error) {
+	reply, err := redis.DoContext(c.Conn, ctx, cmd, args...)
+	return c.turned(c.note(args), reply, err)
+}
+
+func (c *dressedConn) Receive() (any, error) { return c.ReceiveWithTimeout(0) }
+
+func (c *dressedConn) ReceiveWithTimeout(d time.Duration) (any, error) {
+	reply, err := redis.ReceiveWithTimeout(c.Conn, d)
+	verb := ""
+	if len(c.sent) > 0 {
+		verb, c.sent = c.sent[0], c.sent[1:]
+	}
+	return c.turned(verb, reply, err)
+}
+
+func (c *dressedConn) ReceiveContext(ctx context.Context) (any, error) {
+	return redis.ReceiveContext(c.Conn, ctx)
+}
+
+// dressed is a fair Locker whose connections turn what comes for a script while on is true.
+func dressed(t *testing.T, s *sim.Server, verb string, turn func(reply any, err error) (any, error)) (l *redigolock.Locker, on *atomic.Bool) {
+	on = new(atomic.Bool)
+	base := simPool(t, s, "redis")
+	p := &redis.Pool{DialContext: func(ctx context.Context) (redis.Conn, error) {
+		c, err := base.DialContext(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &dressedConn{Conn: c, verb: verb, on: on, turn: turn}, nil
+	}}
+	t.Cleanup(func() { p.Close() })
+	return simLocker(t, &redigolock.Locker{Pool: p, Fair: true}), on
+}
+
+// foreignReplies are replies of adapters to a script that was carried out.
+var foreignReplies = map[string]any{
+	"a type of its own": foreignReply{},
+	"nil":               nil,
+	"a number":          int64(1),
+	"a short list":      []any{int64(1), int64(0)},
+	"text in a list":    []any{"1", "0", "holder", "5", ""},
+}
+
+// A REL whose reply cannot be read has released the lock, or not: Release says what it got, and it is repeated until a reply can
+// be read. The waiter who went along is told that its place is not known, leaves the queue, and the next one gets the lock.
+func TestFairForeignReplyToARelease(t *testing.T) {
+	for name, reply := range foreignReplies {
+		t.Run(name, func(t *testing.T) {
+			inFairBubble(t, func(t *testing.T, s *sim.Server) {
+				s.Delay(time.Millisecond)
+				l, on := dressed(t, s, "rel", func(any, error) (any, error) { return reply, nil })
+				k := mustGet(t)(l.Acquire(bg, "key", time.Hour))
+				taken := waits(bg, l, "key", time.Hour)
+				time.Sleep(100 * time.Millisecond)
+				on.Store(true)
+				if err := k.Release(bg); err == nil || !strings.Contains(err.Error(), "release") {
+					t.Errorf("Release: %v", err)
+				}
+				a := <-taken
+				wants(t, a.err, redigolock.ErrUnknown)
+				if n := s.Count("rel"); n < 1 {
+					t.Fatal("no REL was sent")
+				}
+				on.Store(false)
+				time.Sleep(time.Second)
+				if n := l.Stats().Owed; n != 0 || s.Miniredis().Exists("key") {
+					t.Errorf("%d are owed, keys are left: %v", n, s.Miniredis().Keys())
+				}
+			})
+		})
+	}
+}
+
+// A POKE whose reply cannot be read ends its waiter with ErrUnknown, which says what came, and leaves nothing behind; those who
+// wait in the same Locker go on.
+func TestFairForeignReplyToAPoke(t *testing.T) {
+	for name, reply := range foreignReplies {
+		t.Run(name, func(t *testing.T) {
+			inFairBubble(t, func(t *testing.T, s *sim.Server) {
+				s.Delay(time.Millisecond)
+				l, on := dressed(t, s, "poke", func(any, error) (any, error) { return reply, nil })
+				holder := mustGet(t)(simFair(t, s).Acquire(bg, "key", time.Hour))
+				first := waits(bg, l, "key", time.Hour)
+				time.Sleep(100 * time.Millisecond)
+				second := waits(bg, l, "key", time.Hour)
+				on.Store(true)
+				a := <-first
+				wants(t, a.err, redigolock.ErrUnknown)
+				on.Store(false)
+				time.Sleep(100 * time.Millisecond)
+				if n, _ := redis.Int(s.Do("LLEN", "{key}:redigolock-q1")); n != 1 {
+					t.Errorf("%d entries, want that of the second waiter", n)
+				}
+				if err := holder.Release(bg); err != nil {
+					t.Fatal(err)
+				}
+				a = <-second
+				if err := mustGet(t)(a.k, a.err).Release(bg); err != nil {
+					t.Error(err)
+				}
+				if s.Miniredis().Exists("key") {
+					t.Error("the key is left")
+				}
+			})
+		})
+	}
+}
+
+// An error reply that another package has dressed is what the server said: a transient one is repeated, one for good is
+// definite, and none is an unknown outcome.
+func TestFairRefusalsInAnotherDress(t *testing.T) {
+	for name, turn := range turns {
+		t.Run(name, func(t *testing.T) {
+			turned := func(reply any, err error) (any, error) {
+				if _, isReply := err.(redis.Error); isReply {
+					err = turn(err)
+				}
+				return reply, err
+			}
+			for _, text := range []string{"LOADING Redis is loading the dataset in memory", "NOPERM no permissions"} {
+				passes := strings.HasPrefix(text, "LOADING")
+				t.Run(text[:6], func(t *testing.T) {
+					inFairBubble(t, func(t *testing.T, s *sim.Server) {
+						s.Delay(time.Millisecond)
+						l, on := dressed(t, s, "rel", turned)
+						on.Store(true)
+						k := mustGet(t)(l.Acquire(bg, "key", time.Hour))
+						s.Next("rel", sim.Refuse(text))
+						err := k.Release(bg)
+						wantsNot(t, err, redigolock.ErrUnknown)
+						if passes != (err == nil) || err != nil && !strings.Contains(err.Error(), text) {
+							t.Errorf("Release: %v", err)
+						}
+						time.Sleep(time.Second)
+						if n := l.Stats().Owed; n != 0 || s.Miniredis().Exists("key") {
+							t.Errorf("%d are owed, the key is left: %v", n, s.Miniredis().Exists("key"))
+						}
+					})
+					inFairBubble(t, func(t *testing.T, s *sim.Server) {
+						s.Delay(time.Millisecond)
+						l, on := dressed(t, s, "poke", turned)
+						on.Store(true)
+						holder := mustGet(t)(simFair(t, s).Acquire(bg, "key", time.Hour))
+						waiter := waits(bg, l, "key", time.Hour)
+						time.Sleep(100 * time.Millisecond)
+						s.Next("poke", sim.Refuse(text))
+						time.Sleep(2 * capOfPokes)
+						if err := holder.Release(bg); err != nil {
+							t.Fatal(err)
+						}
+						a := <-waiter
+						wantsNot(t, a.err, redigolock.ErrUnknown)
+						if passes != (a.err == nil) || a.err != nil && !strings.Contains(a.err.Error(), text) {
+							t.Errorf("the waiter: %v", a.err)
+						}
+						if a.k != nil {
+							if err := a.k.Release(bg); err != nil {
+								t.Error(err)
+							}
+						}
+						if s.Miniredis().Exists("{key}:redigolock-q1") || s.Miniredis().Exists("key") {
+							t.Errorf("keys are left: %v", s.Miniredis().Keys())
+						}
+					})
+				})
+			}
+		})
+	}
 }

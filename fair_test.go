@@ -14,6 +14,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
 	"github.com/redigolock/redigolock/internal/testbed"
 )
 
@@ -479,4 +480,275 @@ func TestFairCloseKeepsWhatIsHeld(t *testing.T) {
 		r.OK(r.got("the waiter", waiter).Release(bg))
 		r.gone()
 	})
+}
+
+// TryAcquire of a fair Locker whose reply is lost looks once more, on a connection of its own. What it finds counts from that
+// look; what it does not find it leaves to the clean-up.
+func TestFairTryAcquireLooksAgainAfterALostReply(t *testing.T) {
+	for name, tt := range map[string]struct {
+		act  redistest.Action
+		anew bool // with a new token
+	}{
+		"carried out":     {redistest.Drop(), false},
+		"not carried out": {redistest.Cut(), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				r.Locker.OpTimeout = shortOp
+				r.once("try", 1, tt.act)
+				before := time.Now()
+				k, err := r.Locker.TryAcquire(bg, r.key, time.Minute)
+				looks := r.Sent("fairextend")
+				if len(looks) != 1 || looks[0].Conn == r.Sent("try")[0].Conn {
+					t.Errorf("it looked %d times, want once on a connection of its own", len(looks))
+				}
+				r.OK(err)
+				r.valid(k)
+				tries := r.Sent("try")
+				if anew := len(tries) == 2; anew != tt.anew || anew && tries[0].Args[5] == tries[1].Args[5] {
+					t.Errorf("it tried with %v", tries)
+				}
+				if tt.anew {
+					eventually(t, "it is confirmed twice", func() bool { return len(r.Sent("rel")) >= 2 && !redigolock.FairOwes(r.Locker) })
+					r.valid(k)
+				}
+				if k.Deadline().Before(before.Add(validFor(time.Minute))) {
+					t.Errorf("Deadline is %v from before the send", k.Deadline().Sub(before))
+				}
+				r.OK(k.Release(bg))
+				r.gone()
+			})
+		})
+	}
+}
+
+// A grant that is told so late that nothing of its ttl is left is ErrExpired, which the Observer is told once, and the lock is
+// released.
+func TestFairGrantThatIsToldTooLateIsUndone(t *testing.T) {
+	const ttl = time.Minute
+	for name, tt := range map[string]struct {
+		verb    string
+		acquire func(*redigolock.Locker) (*redigolock.Lock, error)
+	}{
+		"TryAcquire": {"try", func(l *redigolock.Locker) (*redigolock.Lock, error) { return l.TryAcquire(bg, fairKey, ttl) }},
+		"Acquire":    {"try", func(l *redigolock.Locker) (*redigolock.Lock, error) { return l.Acquire(bg, fairKey, ttl) }},
+		"Acquire while subscribed": {"enter", func(l *redigolock.Locker) (*redigolock.Lock, error) {
+			return l.Acquire(bg, fairKey, ttl)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				r.Locker.OpTimeout = time.Minute
+				var failed atomic.Int64
+				r.Locker.Observer = &redigolock.Observer{Failed: func(_ context.Context, _, verb string, err error) {
+					wants(t, err, redigolock.ErrExpired)
+					if failed.Add(1); verb != "acquire" {
+						t.Errorf("%s has failed", verb)
+					}
+				}}
+				clock := stopClock(r.Locker)
+				if tt.verb == "enter" {
+					k := r.Must(r.other().Acquire(bg, r.key, ttl))
+					waiter := waits(bg, r.Locker, r.key, ttl)
+					r.queued(1)
+					r.OK(k.Release(bg))
+					r.OK(r.got("the waiter", waiter).Release(bg))
+					r.gone()
+				}
+				release := make(chan struct{})
+				came := r.once(tt.verb, 1, redistest.Hold(release))
+				late := inBackground(func() error { _, err := tt.acquire(r.Locker); return err })
+				<-came
+				eventually(t, "it is carried out", func() bool { return r.Get(r.key) != "" })
+				clock.Add(ttl)
+				close(release)
+				wants(t, receive(t, "the answer", late), redigolock.ErrExpired)
+				r.gone()
+				if n := failed.Load(); n != 1 {
+					t.Errorf("the Observer was told %d failures, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+// The connection breaks late, and the next dial hangs.
+func TestFairTryAcquireLooksAgainWithinTheSameOpTimeout(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Fair: true})
+		s.Next("try", sim.Late(time.Hour))
+		time.AfterFunc(900*time.Millisecond, func() {
+			s.CloseConns()
+			s.HangDials()
+		})
+		inTime(t, "TryAcquire", redigolock.DefaultOpTimeout, func() {
+			_, err := l.TryAcquire(bg, "key", time.Minute)
+			wants(t, err, redigolock.ErrUnknown)
+		})
+	})
+}
+
+// A POKE's "granted" may come when its token was granted by a message. While that lock is held it is no news, and the lock stays.
+// When it was released, and a failover has lost that release, it is the only reply that tells: the token is released again.
+func TestFairLateGrantedOfATokenThatAMessageGranted(t *testing.T) {
+	for name, held := range map[string]bool{"held": true, "released": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				r.Locker.OpTimeout = time.Minute
+				k := r.Must(r.other().Acquire(bg, r.key, time.Hour))
+				waiter := waits(bg, r.Locker, r.key, time.Hour)
+				r.queued(1)
+				messages, answer := make(chan struct{}), make(chan struct{})
+				r.Proxy.Rule(func(q redistest.Request) redistest.Action {
+					switch {
+					case q.Name == "PING" && len(q.Args) == 0:
+						return redistest.Hold(messages)
+					case verbOf(q) == "poke" && r.Get(r.key) != k.Token():
+						return redistest.Hold(answer)
+					}
+					return redistest.Pass()
+				})
+				time.Sleep(1100 * time.Millisecond) // a PING has come
+				r.OK(k.Release(bg))
+				before := r.CarriedOut("poke")
+				eventually(t, "POKE is carried out", func() bool { return r.CarriedOut("poke") > before })
+				close(messages)
+				k = r.got("the waiter, by the message", waiter)
+				if !held {
+					r.OK(k.Release(bg))
+					r.gone()
+					r.Do("SET", r.key, k.Token(), "PX", time.Hour.Milliseconds())
+				}
+				close(answer)
+				if !held {
+					r.gone()
+					return
+				}
+				time.Sleep(time.Second)
+				r.valid(k)
+				r.OK(k.Verify(bg))
+				r.OK(k.Release(bg))
+				r.gone()
+			})
+		})
+	}
+}
+
+// A lost TRY of TryAcquire may be carried out just before the next one, which then says that its token has the lock. That is no
+// other holder: the outcome is unknown, and the lock is released.
+func TestFairTryAcquireFindsItsOwnLateTry(t *testing.T) {
+	inFairBubble(t, func(t *testing.T, s *sim.Server) {
+		s.Delay(time.Millisecond)
+		l := simFair(t, s)
+		release := make(chan struct{})
+		s.Rule(func(q sim.Request) sim.Action {
+			switch {
+			case q.Verb == "try" && q.N == 1:
+				return sim.LateUntil(release)
+			case q.Verb == "try":
+				close(release)
+				return sim.Late(time.Millisecond)
+			case q.Verb == "rel" && q.N == 1: // on another connection
+				return sim.Late(10 * time.Millisecond)
+			}
+			return sim.Pass()
+		})
+		time.AfterFunc(100*time.Millisecond, s.CloseConns)
+		_, err := l.TryAcquire(bg, "key", time.Hour)
+		wants(t, err, redigolock.ErrUnknown)
+		var held *redigolock.HeldError
+		if errors.As(err, &held) {
+			t.Errorf("%v names a holder", err)
+		}
+		if n := s.Count("try"); n != 2 {
+			t.Errorf("TRY was sent %d times: this test shows nothing", n)
+		}
+		time.Sleep(3 * redigolock.DefaultOpTimeout)
+		if s.Miniredis().Exists("key") {
+			t.Error("the key is left")
+		}
+	})
+}
+
+// Over a Mux a fair Locker does what it does over a pool: it serves many, survives a connection that breaks under all of
+// them, and leaves nothing.
+func TestFairOverAMux(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.wrap = func(p *redis.Pool) redigolock.Pool { return muxOver(t, p) }
+		r.contend(3, 24, 100*time.Millisecond)
+		r.gone()
+
+		l := r.fair(muxOver(t, r.Proxy.Pool()))
+		l.OpTimeout = shortOp
+		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+		r.once("enter", 1, redistest.Drop())
+		waiter := waits(bg, l, r.key, fairTestTTL)
+		r.queued(1)
+		behind := waits(bg, l, r.key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == 2 })
+		r.OK(k.Release(bg))
+		k = r.got("the waiter", waiter)
+		r.once("rel", 1, redistest.Drop())
+		r.OK(k.Release(bg))
+		r.OK(r.got("the one behind", behind).Release(bg))
+		r.gone()
+		r.oncePerToken()
+	})
+}
+
+func muxOver(t *testing.T, p *redis.Pool) *redigolock.Mux {
+	m := &redigolock.Mux{Pool: p}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+// After an outcome that is unknown the next command does not take its chance with another connection of the pool, which may be
+// broken as well: it dials.
+func TestFairUnknownOutcomeIsAskedForOnANewConnection(t *testing.T) {
+	for lost, next := range map[string]string{"try": "poke", "enter": "poke", "rel": "rel", "quit": "quit"} {
+		t.Run(lost, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				pool := r.Proxy.Pool()
+				l := r.fair(pool)
+				pooled := r.idle(pool, 6)
+				came := r.once(lost, 1, redistest.Drop())
+				r.sends(l, lost)
+				<-came
+				n := 1
+				if next != lost {
+					n = 0
+				}
+				eventually(t, "it asks", func() bool { return len(r.Sent(next)) > n })
+				if !pooled[r.Sent(lost)[0].Conn] {
+					t.Errorf("%s was not sent on a connection of the pool", lost)
+				}
+				if pooled[r.Sent(next)[n].Conn] {
+					t.Errorf("%s was sent on a connection of the pool", next)
+				}
+			})
+		})
+	}
+}
+
+// sends has a Locker send the verb.
+func (r *fairRig) sends(l *redigolock.Locker, verb string) {
+	r.T.Helper()
+	if verb == "try" || verb == "rel" {
+		r.OK(r.Must(l.Acquire(bg, r.key, fairTestTTL)).Release(bg))
+		return
+	}
+	k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+	ctx, cancel := context.WithCancel(bg)
+	waiter := waits(ctx, l, r.key, fairTestTTL)
+	eventually(r.T, "it is queued", func() bool { return redigolock.Placed(l, r.key) })
+	cancel()
+	wants(r.T, receive(r.T, "it gives up", waiter).err, context.Canceled)
+	r.queued(0)
+	r.OK(k.Release(bg))
 }
