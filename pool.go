@@ -237,28 +237,29 @@ func parseURL(rawURL string) (at endpoint, err error) {
 		}
 		db = ""
 	case "unix":
-		q, err := url.ParseQuery(u.RawQuery) // u.Query() would drop what it cannot read, and lock in database 0
-		at.network, at.addr, db = "unix", u.Path, q.Get("db")
-		if u.Host != "" || u.Path == "" {
-			return at, badURL("a socket's URL is unix:///path/to/socket")
-		}
-		if err != nil || len(q) > 1 || len(q) == 1 && len(q["db"]) != 1 {
-			return at, badURL("a socket's URL has one parameter only, db")
+		if db, err = at.readSocket(u); err != nil {
+			return at, err
 		}
 	default:
 		return at, badURL("the URL begins with none of redis:// rediss:// valkey:// valkeys:// unix:// redis-sentinel:// redis-sentinels:// redis-cluster:// redis-clusters://")
 	}
+	err = at.readSession(u, db)
+	return at, err
+}
+
+// readSession reads who logs in, and the database.
+func (at *endpoint) readSession(u *url.URL, db string) error {
 	if password, given := u.User.Password(); given && password == "" && u.User.Username() != "" {
-		return at, badURL("the URL has a user with an empty password, as whom redigo cannot log in: " +
+		return badURL("the URL has a user with an empty password, as whom redigo cannot log in: " +
 			"give its password, or any for a user that needs none")
 	}
 	if n, err := strconv.ParseUint(db, 10, 31); err == nil && n > 0 {
 		at.opts = append(at.opts, redis.DialDatabase(int(n)))
 	} else if err != nil && db != "" {
-		return at, badURL("the URL's database is no number")
+		return badURL("the URL's database is no number")
 	}
 	at.opts = append(at.opts, credentials(u.User)...)
-	return at, nil
+	return nil
 }
 
 // badURL is the error of a URL that cannot be used. It shows nothing of it.
@@ -369,6 +370,19 @@ func openCluster(rawURL string, opts []redis.DialOption) (OpenPool, error) {
 	return &Cluster{Addrs: at.hosts, Dial: func(ctx context.Context, addr string) (redis.Conn, error) {
 		return dial(ctx, "tcp", addr, nodes)
 	}}, nil
+}
+
+// readSocket reads what only a socket's URL has, and returns its database.
+func (at *endpoint) readSocket(u *url.URL) (db string, err error) {
+	at.network, at.addr = "unix", u.Path
+	if u.Host != "" || u.Path == "" {
+		return "", badURL("a socket's URL is unix:///path/to/socket")
+	}
+	q, err := url.ParseQuery(u.RawQuery) // u.Query() would drop what it cannot read, and lock in database 0
+	if err != nil || len(q) > 1 || len(q) == 1 && len(q["db"]) != 1 {
+		return "", badURL("a socket's URL has one parameter only, db")
+	}
+	return q.Get("db"), nil
 }
 
 // readCluster reads what only a URL with the nodes of a cluster has.
