@@ -30,8 +30,6 @@ var (
 
 const shortOp = testbed.ShortOp
 
-type rig = testbed.Rig
-
 func receive[T any](t *testing.T, what string, ch <-chan T) T {
 	t.Helper()
 	return testbed.Receive(t, what, ch)
