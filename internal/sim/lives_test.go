@@ -157,7 +157,7 @@ func (c *checker) lives(n *node, r sim.Request, reply, key string, was, is state
 			}
 		case r.Verb == "verify" && strings.HasPrefix(reply, ":") && reply != ":0\r\n":
 			l.verified = now
-		case slices.Contains(removes, r.Verb) && (r.Verb != "rel" || at == 5) && was.token != token:
+		case slices.Contains(removes, r.Verb) && (r.Verb != "rel" || at == 5) && is.token != token: // it was not there, or is removed
 			l.nothing = append(l.nothing, now)
 		case r.Verb == "poke" && at == 5 && was.token != token && is.token != token && !slices.Contains(is.queue, word):
 			l.nothing = append(l.nothing, now)
