@@ -2,6 +2,9 @@ package sim_test
 
 import (
 	"encoding/binary"
+	"runtime"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/redigolock/redigolock/internal/hooks"
@@ -15,9 +18,25 @@ func init() {
 		return between(chance(0).of("n", time.Now().UnixNano(), n), 0, n)
 	}
 	hooks.Secret = func(owner string, nth int, p []byte) {
-		r := chance(0).of("secret", owner, nth, time.Now().UnixNano())
+		name := ""
+		if w, ok := workersBy.Load(goroutine()); ok { // workers that one thing has woken together may ask in any order
+			u := w.(*worker)
+			u.secrets++
+			name, nth = u.name, u.secrets
+		}
+		r := chance(0).of("secret", owner, name, nth, time.Now().UnixNano())
 		for i := range p {
 			p[i] = binary.LittleEndian.AppendUint64(nil, r.Uint64())[0]
 		}
 	}
+}
+
+// workersBy finds a worker by its goroutine.
+var workersBy sync.Map
+
+// goroutine identifies the caller's goroutine.
+func goroutine() string {
+	buf := make([]byte, 40)
+	number, _, _ := strings.Cut(strings.TrimPrefix(string(buf[:runtime.Stack(buf, false)]), "goroutine "), " ")
+	return number
 }

@@ -64,6 +64,7 @@ func (l *Link) Name() string { return l.name }
 func (l *Link) Dial(ctx context.Context) (net.Conn, error) {
 	l.mu.Lock()
 	l.dials++
+	nth := l.dials
 	connect := l.connect
 	l.mu.Unlock()
 	var takes time.Duration
@@ -72,7 +73,7 @@ func (l *Link) Dial(ctx context.Context) (net.Conn, error) {
 	}
 	timer := time.NewTimer(ConnectTimeout)
 	defer timer.Stop()
-	if err := l.reach(ctx, takes, timer.C); err != nil {
+	if err := l.reach(ctx, nth, takes, timer.C); err != nil {
 		return nil, dialError(err)
 	}
 	p, err := l.server.connect(l)
@@ -82,8 +83,8 @@ func (l *Link) Dial(ctx context.Context) (net.Conn, error) {
 	return p.client, nil
 }
 
-// reach waits until the network lets a dial through.
-func (l *Link) reach(ctx context.Context, takes time.Duration, timeout <-chan time.Time) error {
+// reach waits until the network lets the nth dial through.
+func (l *Link) reach(ctx context.Context, nth int, takes time.Duration, timeout <-chan time.Time) error {
 	if takes > 0 {
 		way := time.NewTimer(takes)
 		defer way.Stop()
@@ -100,6 +101,7 @@ func (l *Link) reach(ctx context.Context, takes time.Duration, timeout <-chan ti
 	for gate := l.gates.first(&l.mu); gate != nil; gate = l.gates.first(&l.mu) {
 		select {
 		case <-gate:
+			l.server.part("dial "+l.name, nth, 0)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timeout:
@@ -123,6 +125,10 @@ func (l *Link) add(id int) (*pair, error) {
 		return nil, syscall.ECONNREFUSED
 	}
 	up, down := newStream(serverRoom), newStream(0)
+	gap := func(d Direction) func(time.Time) time.Duration {
+		return func(at time.Time) time.Duration { return l.server.gap(at, l.name, id, int(d)) }
+	}
+	up.gap, down.gap = gap(ToServer), gap(ToClient)
 	p := &pair{link: l, id: id, gone: make(chan struct{})}
 	client, srv := addr("sim:"+l.name), addr("sim:6379")
 	p.client = &conn{in: down, out: up, delay: func(b []byte) time.Duration { return l.delay(ToServer, b) }, local: client, remote: srv, closed: func() { l.remove(p) }}
@@ -250,8 +256,8 @@ func (l *Link) freeze(p *pair) {
 		frozen[ToClient] = frozen[ToClient] || h.to[ToClient]
 	}
 	up, down := p.client.out, p.client.in
-	up.change(func() { up.frozen = frozen[ToServer] })
-	down.change(func() { down.frozen = frozen[ToClient] })
+	up.freeze(frozen[ToServer])
+	down.freeze(frozen[ToClient])
 }
 
 // HalfOpen makes the connections that there are half-open for good, as a middlebox does that has forgotten them: whatever is
@@ -280,6 +286,7 @@ func (p *pair) halfOpen() {
 func (l *Link) Cut() {
 	for _, p := range l.present() {
 		p.cut()
+		l.server.part(l.name, p.id, 0)
 	}
 }
 
@@ -288,6 +295,7 @@ func (l *Link) Cut() {
 func (l *Link) CloseConns() {
 	for _, p := range l.present() {
 		p.server.Close()
+		l.server.part(l.name, p.id, 0)
 	}
 }
 
@@ -296,6 +304,7 @@ func (l *Link) CutSubscribers() {
 	for _, p := range l.present() {
 		if p.subscribed.Load() {
 			p.cut()
+			l.server.part(l.name, p.id, 0)
 		}
 	}
 }

@@ -42,6 +42,7 @@ type strike struct {
 func newNode(w *world, t *testing.T, index int) *node {
 	n := &node{w: w, index: index, s: sim.NewServer(t), lost: map[string]bool{}}
 	n.s.NameScripts(scriptNames(nil))
+	n.s.Apart(uint64(w.plan.seed) + uint64(index) + 1)
 	n.s.Rule(n.rule)
 	n.s.Around(func(r sim.Request, carry func() string) { w.check.around(n, r, carry) })
 	return n

@@ -25,6 +25,7 @@ type process struct {
 	mu       sync.Mutex // protects what follows
 	all      []*incarnation
 	stops    []chan struct{} // while it stands still
+	standing int             // how often a goroutine has begun to stand
 	stood    []span          // when it stood still
 	troubled time.Time       // until then what it does may take long
 	failed   time.Time       // until then it may fail
@@ -192,7 +193,7 @@ func (i *incarnation) part(ctx context.Context) {
 }
 
 func (w *world) part(who string) {
-	time.Sleep(between(w.plan.seed.of("part", who, time.Since(w.trace.begin)), 1, 100))
+	time.Sleep(between(w.plan.seed.of("part", who, time.Since(w.trace.begin)), 1, 5*time.Microsecond))
 }
 
 // retry is random by the seed. It is the user's code, and stands still with its process.
@@ -296,7 +297,7 @@ func (p *process) stop() (goOn func()) {
 	}
 }
 
-// stand waits while the process stands still.
+// stand waits while the process stands still. Those who stand go on one after another.
 func (p *process) stand() {
 	for {
 		p.mu.Lock()
@@ -304,9 +305,11 @@ func (p *process) stand() {
 			p.mu.Unlock()
 			return
 		}
-		gate := p.stops[0]
+		gate, nth := p.stops[0], p.standing
+		p.standing++
 		p.mu.Unlock()
 		<-gate
+		p.w.part(fmt.Sprintf("%d stands, %d", p.index, nth)) // they do not go on all at once
 	}
 }
 

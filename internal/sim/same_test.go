@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -18,6 +19,10 @@ var (
 // OpTimeouts, so both can be due in the same nanosecond. So no Locker is closed here before the work is over, and what the
 // server is sent afterwards is not compared. And the race detector shuffles the goroutines that one moment makes runnable: under
 // it only the verdicts are compared.
+//
+// Another is left where a process has a Mux: the goroutine that reads for all hands a reply over and goes on, while its caller does, in
+// the same nanosecond, so the runtime may decide what travels with what. There, too, only the verdicts are compared; with -v the test
+// says which logs differ.
 func TestASeedIsAWorld(t *testing.T) {
 	for _, mode := range modes {
 		for n := range *sameSeeds {
@@ -28,7 +33,12 @@ func TestASeedIsAWorld(t *testing.T) {
 				first := run(t, p)
 				for range *sameAgain {
 					again := run(t, p)
-					if again.sum != first.sum && !raceEnabled || fmt.Sprint(again.violations) != fmt.Sprint(first.violations) {
+					verdicts := fmt.Sprint(again.violations) == fmt.Sprint(first.violations)
+					if verdicts && again.sum != first.sum && p.hasMux() {
+						t.Logf("the logs differ, the verdicts do not: %s and %s", first.sum, again.sum)
+						continue
+					}
+					if again.sum != first.sum && !raceEnabled || !verdicts {
 						t.Errorf("the logs are %s, of %d commands, and %s, of %d", first.sum, first.commands, again.sum, again.commands)
 						differ(t, first, again)
 						return
@@ -37,6 +47,11 @@ func TestASeedIsAWorld(t *testing.T) {
 			})
 		}
 	}
+}
+
+// hasMux reports whether a process of the world has a Mux (incarnation.newLocker).
+func (p plan) hasMux() bool {
+	return strings.HasSuffix(p.mode, "mux") || p.procs > 2 && (p.mode == "mixed" || p.mode == "foreign")
 }
 
 // differ says where the server's logs of two runs part.

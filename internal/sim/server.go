@@ -29,6 +29,7 @@ type Server struct {
 	redis *miniredis.Miniredis
 	over  chan struct{} // closed by Close
 	conns sync.WaitGroup
+	apart uint64 // the seed of Apart; 0: things may happen at one moment
 
 	turn     sync.Mutex // held while a command is carried out
 	deciding sync.Mutex // held while the rule runs, so that it sees one command at a time; taken before mu
@@ -230,6 +231,7 @@ func (s *Server) goOn() {
 		case <-s.over:
 			return
 		}
+		s.part("go on", 0, 0)
 	}
 }
 

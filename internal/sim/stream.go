@@ -26,7 +26,8 @@ type stream struct {
 	reset   bool      // the reader gets this, too, before anything else
 	readBy  time.Time
 	writeBy time.Time
-	sent    time.Time // when what was read last was written
+	sent    time.Time                        // when what was read last was written
+	gap     func(at time.Time) time.Duration // how much later than at arrives what must not arrive with something else; Server.Apart
 }
 
 type chunk struct {
@@ -37,7 +38,7 @@ type chunk struct {
 }
 
 func newStream(room int) *stream {
-	s := &stream{room: room}
+	s := &stream{room: room, gap: func(time.Time) time.Duration { return 0 }}
 	s.changed = sync.NewCond(&s.mu)
 	return s
 }
@@ -130,8 +131,8 @@ func (s *stream) write(p []byte, delay time.Duration) (n int, err error) {
 
 // put appends a chunk, behind those in flight.
 func (s *stream) put(c chunk) {
-	if c.due.Before(s.last) {
-		c.due = s.last
+	if !c.due.After(s.last) {
+		c.due = s.last.Add(s.gap(s.last))
 	}
 	s.last = c.due
 	s.flight = append(s.flight, c)
@@ -200,11 +201,35 @@ func (s *stream) closeWrite(delay time.Duration) {
 		s.mute = net.ErrClosed
 		if s.end == nil {
 			s.end, s.endAt = io.EOF, time.Now().Add(delay)
-			if s.endAt.Before(s.last) {
-				s.endAt = s.last
+			if !s.endAt.After(s.last) {
+				s.endAt = s.last.Add(s.gap(s.last))
 			}
 		}
 	})
+}
+
+// freeze lets nothing arrive, or what has been kept.
+func (s *stream) freeze(frozen bool) {
+	s.change(func() {
+		if s.frozen && !frozen {
+			s.arriveFrom(time.Now())
+		}
+		s.frozen = frozen
+	})
+}
+
+// arriveFrom has what was due by now arrive, one after another.
+func (s *stream) arriveFrom(now time.Time) {
+	for i := range s.flight {
+		if c := &s.flight[i]; !c.due.After(now) {
+			c.due = now.Add(s.gap(now))
+			now = c.due
+		}
+	}
+	if s.end != nil && !s.endAt.After(now) {
+		s.endAt = now.Add(s.gap(now))
+	}
+	s.last = later(s.last, now)
 }
 
 // closeRead drops what is in flight.
@@ -231,6 +256,13 @@ func (s *stream) cut(keep bool) {
 }
 
 func passed(deadline, now time.Time) bool { return !deadline.IsZero() && !now.Before(deadline) }
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
 
 // earliest is the earlier one of two times, of which zero is never.
 func earliest(a, b time.Time) time.Time {

@@ -24,6 +24,8 @@ type worker struct {
 	i   *incarnation // whose Locker is used
 	who string
 	ctx context.Context // ends with the work, at a moment of its own
+
+	secrets int // it has drawn; used by its goroutine only
 }
 
 func newWorker(p *process, n int) *worker {
@@ -56,6 +58,8 @@ func (u *worker) ttl() time.Duration {
 }
 
 func (u *worker) run() {
+	workersBy.Store(goroutine(), u)
+	defer workersBy.Delete(goroutine())
 	var cancel context.CancelFunc
 	u.ctx, cancel = context.WithTimeout(context.Background(), u.world().plan.sim+between(u.r, 0, time.Millisecond))
 	defer cancel()

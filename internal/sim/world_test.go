@@ -68,6 +68,7 @@ func run(t *testing.T, p plan) (o outcome) {
 func newWorld(t *testing.T, p plan) *world {
 	w := &world{plan: p, t: t, resource: sim.NewServer(t), trace: &trace{begin: time.Now()}, nodeOf: map[string]*node{}}
 	w.check = newChecker(w)
+	w.resource.Apart(uint64(p.seed) + 1)
 	for i := range p.servers {
 		w.nodes = append(w.nodes, newNode(w, t, i))
 	}
