@@ -29,7 +29,7 @@ test:
 more:
 	scripts/install.sh peers chromium
 	[ -e $(SERVERS)/valkey ] || internal/redistest/fetch-newer.sh $(SERVERS)
-	REDIGOLOCK_REAL=1 $(GO) test -run 'FairCycles|Allocations|FailoverUnderLoad' . ./test/servers
+	REDIGOLOCK_REAL=1 $(GO) test -run 'FairCycles|Allocations|FailoverUnderLoad|ClusterLosesMaster|ClusterRemovesNode' . ./test/servers
 	$(GO) test ./internal/sim -run TestSeeds -seeds 200
 	$(GO) test ./internal/fairmodel
 	REDIGOLOCK_REAL=1 REDIGOLOCK_CHROMIUM=1 $(GO) test ./internal/report

@@ -17,6 +17,7 @@ import (
 
 	lock "github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // noDial is a Dial that must not be called.
@@ -271,6 +272,13 @@ func (load *clusterLoad) end() {
 	}
 }
 
+// slowCluster leaves a test to make more, which runs without the race detector, and to make long.
+func slowCluster(t *testing.T) {
+	if testing.Short() || testbed.RaceEnabled && !testbed.Long() {
+		t.Skip("a cluster takes its time")
+	}
+}
+
 // clusterTime is short, or long.
 func clusterTime(short, long time.Duration) time.Duration {
 	if os.Getenv("REDIGOLOCK_LONG") != "" {
@@ -326,6 +334,7 @@ func TestClusterMovesSlots(t *testing.T) {
 
 // TestClusterLosesMaster kills a master under load. Its replica takes over.
 func TestClusterLosesMaster(t *testing.T) {
+	slowCluster(t)
 	servers := redistest.StartCluster(t, redistest.ClusterConfig{Replicas: 1})
 	c := &lock.Cluster{Addrs: servers.Addrs()[:3]}
 	defer c.Close()
@@ -362,6 +371,7 @@ func TestClusterLosesMaster(t *testing.T) {
 
 // TestClusterRemovesNode takes all slots from a node under load, has the others forget it, and stops it.
 func TestClusterRemovesNode(t *testing.T) {
+	slowCluster(t)
 	servers := redistest.StartCluster(t, redistest.ClusterConfig{})
 	c := &lock.Cluster{Addrs: servers.Addrs()}
 	defer c.Close()

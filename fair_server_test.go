@@ -409,7 +409,7 @@ func TestFairRestartMakesNoStormOfConnections(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inFairBubble(t, func(t *testing.T, s *sim.Server) {
 				link, l := linkedFair(t, s, tt.mux)
-				const keys = 300
+				const keys = 100
 				if other := simFair(t, s); tt.held {
 					for i := range keys {
 						mustGet(t)(other.Acquire(bg, fmt.Sprint("key", i), time.Hour))
