@@ -35,7 +35,7 @@ type claim struct {
 func (n *node) try(ctx context.Context, x *claim, with AcquireFunc, h *crowd.Holder, most time.Duration) (start time.Time, err error) {
 	now := n.host()
 	start, err = n.onLentBy(ctx, &x.conn, "acquire", x.key, now, now.Add(most), x.ttl, func(c redis.Conn) error {
-		err := with(ctx, c, x.key, x.token, x.ttl)
+		err := n.take(ctx, c, x, with)
 		if h != nil && errors.Is(err, ErrHeld) && x.lostTry == nil {
 			return learnHolder(ctx, c, h, x.key, err, n.now())
 		}
@@ -59,13 +59,13 @@ func (n *node) tryAgain(ctx context.Context, x *claim, with AcquireFunc, first t
 	x.stray(ctx)
 	var extended time.Time
 	_, err = n.askAgain(ctx, &x.conn, "acquire", x.ttl, func(c redis.Conn) error {
-		err := with(ctx, c, x.key, x.token, x.ttl)
+		err := n.take(ctx, c, x, with)
 		var held *HeldError
 		if !errors.Is(err, ErrHeld) || errors.As(err, &held) && held.Holder != "" {
 			return err
 		}
 		start := n.now() // SetNX does not tell whose it is
-		switch extendErr := Extend(ctx, c, x.key, x.token, x.ttl); {
+		switch extendErr := n.prolong(ctx, c, x, "acquire", x.ttl); {
 		case errors.Is(extendErr, ErrNotHeld):
 			return err
 		case extendErr != nil:
@@ -92,7 +92,7 @@ func (n *node) tryAgain(ctx context.Context, x *claim, with AcquireFunc, first t
 // try said: nil, or an ErrHeld that may mean this very lock, for SetNX cannot tell. It ends at by.
 func (n *node) adopt(ctx context.Context, x *claim, held error, by time.Time) (start time.Time, err error) {
 	start, err = n.onLentBy(ctx, &x.conn, "acquire", x.key, n.host(), by, x.ttl, func(c redis.Conn) error {
-		return Extend(ctx, c, x.key, x.token, x.ttl)
+		return n.prolong(ctx, c, x, "acquire", x.ttl)
 	})
 	switch {
 	case err == nil:

@@ -135,6 +135,7 @@ func (c *Cluster) isNil() bool { return c == nil }
 func (c *Cluster) newSource() *source {
 	s := emptySource()
 	s.get, s.own, s.polls = c.GetContext, c.DialContext, clusterMaxActive/2
+	s.noWait = "a Cluster, where WAIT, which has no key, may go to another node than the lock"
 	if c.MaxActive > 0 {
 		s.polls = max(c.MaxActive/2, 1)
 	}

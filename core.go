@@ -42,6 +42,7 @@ type settings struct {
 	owner    string
 	timeout  time.Duration // of an operation; zero: DefaultOpTimeout
 	maxHold  time.Duration
+	replicas int // that must acknowledge; 0: none
 	observer *Observer
 	clock    func() time.Time // nil: time.Now
 }

@@ -97,6 +97,10 @@ again; other calls return within their bounds, with [ErrUnavailable] or [ErrUnkn
 holder before the first is told, since Redis replicates asynchronously; fencing numbers are what helps. [NewPool] takes the same
 URLs, and notices a failover later; [Sentinel] is for a pool of your own. See docs/sentinel.md.
 
+Locker.Replicas waits until so many replicas have acknowledged an acquire, an Extend or a renewal (WAIT); with fewer in time an
+acquire is undone, and is [ErrNotReplicated]. Only all replicas survive a failover: with one of two, the other may be promoted. And
+with all, one replica that fails keeps everybody from locking. So it is off by default.
+
 # Quorum
 
 A [Quorum] takes a lock at a majority of several servers that know nothing of each other (Redlock), so that one of them may fail.
@@ -248,6 +252,9 @@ passed over. [Locker.Close] waits for that, for three OpTimeouts at most.
 	                MULTI or of a Mux, cannot do this
 	ErrUnavailable  nothing was carried out: no connection  try again later; calls that wait do
 	                was to be had, or max clients
+	ErrNotReplicated
+	                fewer acknowledged in time than         an acquire is undone: try again later; Acquire does. A lock
+	                Locker.Replicas                         that is held counts until its Deadline
 	ErrFenced       Guard has seen a higher number          stop the work: there is a newer holder
 	ErrClosed       the Locker, or its Mux, was closed      -
 
@@ -325,6 +332,7 @@ defaults, an Acquire takes three quarters of a minute there, and half a second t
 That is for a Locker as it is, with everything but Fence, and for one with SetNX. Besides:
 
 	NewPool                    +ping
+	Locker.Replicas            +wait
 	SetNXScript                +setnx (+set is not needed then, but for MinHold)
 	ReleaseTx                  +watch +multi +exec +discard
 	Locker.Fair                +set +lpop +rpush +lrem +lpos +llen +publish +pubsub|numsub +subscribe

@@ -45,6 +45,9 @@ var (
 	// ErrHeld: nodes are down or too slow, or too little of the ttl was left. The errors of the nodes are inside, so
 	// errors.Is may find [ErrUnknown] or [ErrUnavailable] as well. What an acquire may have left is removed.
 	ErrNoQuorum = fault.NoQuorum
+	// ErrNotReplicated: fewer replicas than Locker.Replicas acknowledged the command in time. An acquire has been undone; after
+	// an Extend the lock counts until its earlier Deadline.
+	ErrNotReplicated = fault.NotReplicated
 )
 
 // A HeldError says who holds a key. [errors.Is] finds [ErrHeld] in it. A Holder that ends in |left has released the lock, and

@@ -23,6 +23,7 @@ var sentinels = map[string]error{
 	"ErrUnknown": redigolock.ErrUnknown, "ErrInvalid": redigolock.ErrInvalid, "ErrConflict": redigolock.ErrConflict,
 	"ErrUnsupported": redigolock.ErrUnsupported, "ErrFenced": redigolock.ErrFenced, "ErrExpired": redigolock.ErrExpired,
 	"ErrUnavailable": redigolock.ErrUnavailable, "ErrClosed": redigolock.ErrClosed,
+	"ErrNoQuorum": redigolock.ErrNoQuorum, "ErrNotReplicated": redigolock.ErrNotReplicated,
 }
 
 func TestSentinelsAreDistinctAndNamedAfterThePackage(t *testing.T) {

@@ -43,6 +43,11 @@ type Locker struct {
 	// hosts come one after the other: the key is not deleted, but changed to token|left, and expires by itself. See the
 	// manual, "Cron jobs". Not with Fair. Zero: Release deletes the key at once.
 	MinHold time.Duration
+	// Replicas is how many replicas must have acknowledged an acquire, an Extend or a renewal (WAIT). With fewer in time, an
+	// acquire is undone, and is ErrNotReplicated, which Acquire tries again; an Extend and a renewal do not count. A failover can
+	// still lose the lock unless all replicas must acknowledge, see docs/sentinel.md. Not with Fair, over a Mux or a Cluster.
+	// Zero: none, and nothing is sent for it.
+	Replicas int
 	// Observer is told what happens. Nil: nobody is.
 	Observer *Observer
 
@@ -230,7 +235,7 @@ func (l *Locker) begin(verb string) (*core, error) {
 	if c.begun.Load() {
 		return c, nil
 	}
-	s := settings{owner: l.Owner, timeout: l.OpTimeout, maxHold: l.MaxHold, observer: l.Observer, clock: l.clock}
+	s := settings{owner: l.Owner, timeout: l.OpTimeout, maxHold: l.MaxHold, replicas: l.Replicas, observer: l.Observer, clock: l.clock}
 	if err := s.check(verb, "Locker"); err != nil {
 		return nil, err
 	}
@@ -238,6 +243,9 @@ func (l *Locker) begin(verb string) (*core, error) {
 	n := newNode(c, newSource(l.Pool))
 	if n.source == nil {
 		return nil, fault.Invalidf(verb, "Locker.Pool is nil")
+	}
+	if err := l.checkReplicas(verb, n.source); err != nil {
+		return nil, err
 	}
 	by, err := l.discipline(verb, n)
 	if err != nil {

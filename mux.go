@@ -94,6 +94,7 @@ func (m *Mux) source() *source { return sourceOf(&m.state.source, m.Pool) }
 func (m *Mux) newSource() *source {
 	s := emptySource()
 	s.get, s.polls, s.check = m.GetContext, pollsOfMux*max(m.Conns, 1), m.check
+	s.noWait = "a Mux, where WAIT would hold up all that share the connection"
 	s.lendNow = func() (redis.Conn, error) {
 		if err := m.check(); err != nil {
 			return nil, err

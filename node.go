@@ -61,7 +61,9 @@ func (n *node) askBy(ctx context.Context, x *claim, verb string, by time.Time, f
 }
 
 // answered reports whether err says what the server said, and not that it could not be asked.
-func answered(err error) bool { return !fault.Transient(err) }
+func answered(err error) bool {
+	return !fault.Transient(err) || errors.Is(err, ErrNotReplicated) && !errors.Is(err, ErrUnknown)
+}
 
 // onLent runs f on a connection that the pool lends, and returns the time just before f sent anything. OpTimeout bounds
 // both; f takes most, at the most.

@@ -65,8 +65,11 @@ func (p *plain) acquire(ctx context.Context, w want) (_ *Lock, err error) {
 // try tries once.
 func (p *plain) try(ctx context.Context, k *Lock, h *crowd.Holder, most time.Duration) error {
 	start, err := p.node.try(ctx, &k.claim, p.acquireWith, h, most)
-	if err == nil {
+	switch {
+	case err == nil:
 		err = p.won(ctx, k, start)
+	case p.replicas > 0:
+		err = p.dismiss(ctx, k, err)
 	}
 	p.observer.outcome(ctx, k.key, "acquire", err)
 	return err
@@ -128,7 +131,7 @@ func (x *waitingCall) Won() (holder string, until time.Time, held error) {
 // long a reply takes.
 func (x *waitingCall) Final(ctx context.Context, err error) bool {
 	wasGone := errors.Is(err, ErrExpired) && x.acquired.IsZero()
-	return err == nil || !fault.Transient(err) && !wasGone && ctx.Err() == nil
+	return err == nil || errors.Is(err, errNotUndone) || !fault.Transient(err) && !wasGone && ctx.Err() == nil
 }
 
 // Shared: not what its own context, its own ttl or its own token brought about.
@@ -140,7 +143,7 @@ func (x *waitingCall) Shared(ctx context.Context, err error) bool {
 	switch {
 	case errors.Is(err, ErrHeld), errors.Is(err, ErrConflict):
 		return true
-	case ctx.Err() != nil, errors.Is(err, ErrExpired), errors.Is(err, ErrInvalid), errors.Is(err, errUnread):
+	case ctx.Err() != nil, errors.Is(err, ErrExpired), errors.Is(err, ErrInvalid), errors.Is(err, errUnread), errors.Is(err, errNotUndone):
 		return false
 	case errors.As(err, &reply), fault.RefusedForGood(err):
 		return true
@@ -165,12 +168,16 @@ func (p *plain) abandon(ctx context.Context, k *Lock) {
 
 func (p *plain) extend(ctx context.Context, k *Lock, ttl time.Duration) (time.Time, error) {
 	return p.ask(ctx, &k.claim, "extend", func(c redis.Conn) error {
-		return Extend(ctx, c, k.key, k.token, ttl)
+		return p.prolong(ctx, c, &k.claim, "extend", ttl)
 	})
 }
 
 func (p *plain) extendOn(ctx context.Context, c redis.Conn, k *Lock, ttl time.Duration) (time.Duration, error) {
-	return extend(ctx, c, k.key, k.token, ttl)
+	left, err := extend(ctx, c, k.key, k.token, ttl)
+	if err == nil {
+		err = p.replicated(ctx, c, "extend", k.key)
+	}
+	return left, err
 }
 
 var plainExtension = extension{

@@ -2,6 +2,7 @@ package redigolock
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -95,13 +96,33 @@ func (n *renewNode) Extend(by time.Time, asks []renewal.Ask) error {
 	if err == nil && isReadOnly(n.replies[0]) {
 		n.hangUp() // a demoted master: dial again, perhaps another one
 	}
+	acked := n.ackedBy(ctx, b, asks, err)
 	for i := range asks {
-		if isAnswer(n.replies[i]) {
+		switch {
+		case !isAnswer(n.replies[i]), acked != nil && errors.Is(acked, ErrUnknown) && isExtended(n.replies[i]):
+		case acked != nil && isExtended(n.replies[i]):
+			asks[i].Vote = renewal.Vote{Answered: true, Err: acked}
+		default:
 			asks[i].Vote = voteOf(lockOf(&asks[i]), n.replies[i])
 		}
 	}
 	n.replies = n.replies[:0]
+	if err == nil && errors.Is(acked, ErrUnknown) {
+		err = acked
+	}
 	return err
+}
+
+// ackedBy waits for the replicas that must have acknowledged what the flight has extended. err is what sending it ended with.
+func (n *renewNode) ackedBy(ctx context.Context, b *wire.Bound, asks []renewal.Ask, err error) error {
+	at := slices.IndexFunc(n.replies, isExtended)
+	switch {
+	case n.replicas == 0 || at < 0:
+		return nil
+	case err != nil:
+		return fault.UnknownOutcome(ctx, "extend", lockOf(&asks[at]).key, err)
+	}
+	return n.replicated(ctx, b, "extend", lockOf(&asks[at]).key)
 }
 
 // voteOf is what the reply to a lock's renewal says.

@@ -34,6 +34,8 @@ type source struct {
 	moved func() <-chan struct{}                             // closed when it leads to another server from then on; nil: that is not known
 	max   struct{ idle, lifetime time.Duration }             // of a connection, as the pool has it; zero: none
 
+	noWait string // why no WAIT can be sent; "": it can
+
 	polls int // how many waiters may ask at a time, so that a holder finds a connection; 0: any number
 
 	borrows, dials errands.Group

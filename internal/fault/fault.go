@@ -24,6 +24,8 @@ var (
 	Unavailable = errors.New("redigolock: unavailable, nothing was carried out")
 	Closed      = errors.New("redigolock: closed")
 	NoQuorum    = errors.New("redigolock: no quorum")
+
+	NotReplicated = errors.New("redigolock: not replicated")
 )
 
 var (

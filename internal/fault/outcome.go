@@ -21,7 +21,7 @@ func Transient(err error) bool {
 	var netErr net.Error
 	re, isReply := Reply(err)
 	switch {
-	case errors.Is(err, Unknown), errors.Is(err, Held), errors.Is(err, Unavailable):
+	case errors.Is(err, Unknown), errors.Is(err, Held), errors.Is(err, Unavailable), errors.Is(err, NotReplicated):
 		return true
 	case errors.Is(err, Invalid), errors.Is(err, Conflict), errors.Is(err, Expired), RefusedForGood(err):
 		return false

@@ -69,6 +69,7 @@ func (b *Bound) Outcome(ctx context.Context, verb, key string, err error) error 
 	}
 	for _, answer := range []error{
 		fault.Unknown, fault.Held, fault.NotHeld, fault.Conflict, fault.Expired, fault.Invalid, fault.Unsupported, fault.Unavailable,
+		fault.NotReplicated,
 	} {
 		if errors.Is(err, answer) {
 			return err
@@ -114,6 +115,16 @@ func (returned) Do(string, ...any) (any, error) { return nil, errReturned }
 func (returned) Send(string, ...any) error      { return errReturned }
 func (returned) Flush() error                   { return errReturned }
 func (returned) Receive() (any, error)          { return nil, errReturned }
+
+// Left is how long the next of its exchanges may take. The clock is looked at: a func of the user's may have taken its time.
+func (b *Bound) Left(ctx context.Context) time.Duration {
+	b.fresh = 0
+	by := b.deadline
+	if d, limited := ctx.Deadline(); limited && d.Before(by) {
+		by = d
+	}
+	return time.Until(by)
+}
 
 func (b *Bound) left(timeout time.Duration) (time.Duration, error) {
 	left := time.Until(b.deadline)
