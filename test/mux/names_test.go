@@ -25,7 +25,6 @@ var (
 	simPool     = testbed.SimPool
 	simLocker   = testbed.SimLocker
 	newRig      = testbed.New
-	newSimRig   = testbed.NewSim
 )
 
 const shortOp = testbed.ShortOp
