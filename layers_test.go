@@ -30,7 +30,7 @@ var layers = []struct {
 	{"pools", []string{"pool.go", "sentinel.go", "source.go", "mux.go", "cluster.go"}},
 	{"locks", []string{
 		"locker.go", "core.go", "node.go", "lock.go", "discipline.go", "plain.go", "claim.go", "keepalive.go", "renewnode.go",
-		"strays.go", "observer.go", "fair.go", "fairslot.go", "fairsend.go", "fairrelease.go",
+		"strays.go", "observer.go", "replicas.go", "fair.go", "fairslot.go", "fairsend.go", "fairrelease.go",
 		"fairline.go", "quorum.go", "ballot.go",
 	}},
 }

@@ -32,17 +32,18 @@ type Group struct {
 	Most  int         // At most so many at a time. Zero: no limit.
 	Idle  func() bool // The pool has an idle connection. Nil: it does not say.
 
-	mu      sync.Mutex // protects what follows; taken for moments only, and never while a func of the pool's runs
-	running int        // but for those that are stuck
-	left    int        // of running: whose callers have left, or were served by another's
-	extra   *seeker    // whose errand is for what is idle, and has begun although enough are left; nil: none
-	gaveUp  time.Time  // when one of them was last found to be stuck
-	seeking []*seeker
-	waiting []*seeker // of these: whose errand has not begun
-	spare   []*spare
-	unused  []*seeker
-	closed  bool
-	calm    chan struct{} // closed when none is left; nil unless somebody waits for that
+	mu                 sync.Mutex // protects what follows; taken for moments only, and never while a func of the pool's runs
+	running            int        // but for those that are stuck
+	left               int        // of running: whose callers have left, or were served by another's
+	looking, lookAgain bool       // somebody asks the pool what is idle; somebody else has had reason to, since
+	extra              *seeker    // whose errand is for what is idle, and has begun although enough are left; nil: none
+	gaveUp             time.Time  // when one of them was last found to be stuck
+	seeking            []*seeker
+	waiting            []*seeker // of these: whose errand has not begun
+	spare              []*spare
+	unused             []*seeker
+	closed             bool
+	calm               chan struct{} // closed when none is left; nil unless somebody waits for that
 }
 
 const (
@@ -178,17 +179,32 @@ func (e *Group) FetchIdle() {
 		return
 	}
 	e.mu.Lock()
-	full := e.full()
-	e.mu.Unlock()
-	if !full || !e.Idle() {
+	defer e.mu.Unlock()
+	if e.looking {
+		e.lookAgain = true
 		return
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.full() {
-		e.extra = e.waiting[0]
-		e.beginFirst()
+	for e.full() {
+		switch idle := e.look(); {
+		case idle && e.full():
+			e.extra = e.waiting[0]
+			e.beginFirst()
+		case !idle && !e.lookAgain:
+			return
+		}
 	}
+}
+
+// look asks the pool whether something is idle. Only one does so at a time: between the answer and the errand another's errand
+// might take what is idle, and this one would dial. The caller holds mu, which is given back meanwhile.
+func (e *Group) look() bool {
+	e.looking, e.lookAgain = true, false
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		e.looking = false
+	}()
+	return e.Idle()
 }
 
 // full reports whether somebody waits because of those that are left, and there is no extra. The caller holds mu.

@@ -444,7 +444,7 @@ func TestNodeThatBecomesAnotherServer(t *testing.T) {
 		before := n.times("0")
 		n.becomesAnother()
 		time.Sleep(2 * time.Millisecond)
-		if n.times("0") != before+1 {
+		if n.times("0") == before { // it may have been due just then, too
 			r.Error("after failures nothing was sent at once")
 		}
 		if lost := r.losses(); len(lost) > 0 {
