@@ -566,8 +566,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "what is idle waits for dials that hang", in: "errands.Group.FetchIdle",
-		old:   "if !full || !e.Idle() {",
-		new:   "if full = true; full {",
+		old:   "if e.looking {",
+		new:   "if true {",
 		tests: "TestDialsThatHangKeepNobodyFromWhatIsIdle",
 	},
 	{
