@@ -1,10 +1,10 @@
 # test     all tests but those below, with the race detector, on a redis-server; installs what is missing
-# more     what test leaves out: 200 seeds of the simulated worlds, tests that count bytes, the whole model of the fair queue,
+# more     what test leaves out: 200 seeds of the simulated worlds, tests that count bytes,
 #          servers and a browser that must be installed (etcd, ZooKeeper, Chromium, Valkey 9, Redis 8)
 # lint     gofmt, vet, staticcheck, go fix, go mod tidy; changes nothing
 # bench    go test -bench over the approaches, on miniredis and redis-server
 # results  measures all that results/ holds, beside all rivals (an hour and a half)
-# long     what takes long: all mutants, the long forms of some tests, all tests twenty times over
+# long     what takes long: all mutants, the model of the fair queue at length, the long forms of some tests, all tests twenty times over
 
 GO          ?= go
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -31,7 +31,6 @@ more:
 	[ -e $(SERVERS)/valkey ] || internal/redistest/fetch-newer.sh $(SERVERS)
 	REDIGOLOCK_REAL=1 $(GO) test -run 'FairCycles|Allocations|FailoverUnderLoad|ClusterLosesMaster|ClusterRemovesNode' . ./test/servers
 	$(GO) test ./internal/sim -run TestSeeds -seeds 200
-	$(GO) test ./internal/fairmodel
 	REDIGOLOCK_REAL=1 REDIGOLOCK_CHROMIUM=1 $(GO) test ./internal/report
 	REDIGOLOCK_REAL=1 REDIGOLOCK_NEWER=1 REDIGOLOCK_SERVERS=$(SERVERS) CGO_ENABLED=1 $(GO) test -race \
 		-run 'Native|FairScripts|Inspect|EveryWayToAcquireAndRelease|Newer|Verify' . ./bench ./internal/redistest ./test/servers
@@ -69,5 +68,6 @@ long:
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 20m -run '^TestCluster' .
 	$(GO) test -run '^$$' -fuzz FuzzMaps -fuzztime 1h -timeout 0 ./internal/cluster
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 30m -parallel 8 -run 'Fault|StaleWrite|HeldLocks' ./bench
-	REDIGOLOCK_LONG=1 $(GO) test -timeout 30m ./internal/fairmodel
+	$(GO) test -timeout 60m ./internal/fairmodel
+	REDIGOLOCK_LONG=1 $(GO) test -timeout 3h ./internal/fairmodel
 	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race -count=20 -timeout 60m $(FLAGS) ./...
