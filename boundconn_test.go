@@ -341,3 +341,55 @@ func TestContextThatEndsWhileItBorrowsCallsNoAcquireFunc(t *testing.T) {
 		}
 	})
 }
+
+// What an AcquireFunc or a ReleaseFunc of the user's takes, before it sends anything or by a command of its own, is a part of
+// OpTimeout, and what is sent after that has the rest.
+func TestTimeThatAFuncOfTheUsersTakesIsPartOfOpTimeout(t *testing.T) {
+	const most = 2 * time.Second
+	for how, take := range map[string]func(c redis.Conn){
+		"pause": func(redis.Conn) { time.Sleep(most * 3 / 4) },
+		"Do":    func(c redis.Conn) { _, _ = c.Do("PING") },
+		"Send": func(c redis.Conn) {
+			_, _ = c.Send("PING"), c.Flush()
+			_, _ = c.Receive()
+		},
+		"DoContext": func(c redis.Conn) { _, _ = redis.DoContext(c, bg, "PING") },
+	} {
+		t.Run(how, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *sim.Server) {
+				for kind, pool := range ownPools(t, s) {
+					slow := false
+					l := simLocker(t, &redigolock.Locker{Pool: pool, OpTimeout: most})
+					l.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+						if slow {
+							take(c)
+						}
+						return redigolock.SetNXScript(ctx, c, key, token, ttl)
+					}
+					l.ReleaseWith = func(ctx context.Context, c redis.Conn, key, token string) error {
+						take(c)
+						return redigolock.Release(ctx, c, key, token)
+					}
+					k, err := l.TryAcquire(bg, "key of "+kind, time.Minute)
+					if err != nil {
+						t.Fatal(err)
+					}
+					slow = true
+					s.Rule(func(q sim.Request) sim.Action {
+						if q.Verb == "ping" {
+							return sim.Slow(most * 3 / 4)
+						}
+						return sim.Swallow()
+					})
+					inTime(t, kind+": TryAcquire", most, func() {
+						_, err := l.TryAcquire(bg, "other key of "+kind, time.Minute)
+						wants(t, err, redigolock.ErrUnknown)
+					})
+					inTime(t, kind+": Release", 2*most, func() { wants(t, k.Release(bg), redigolock.ErrUnknown) })
+					s.Rule(nil)
+					time.Sleep(time.Minute)
+				}
+			})
+		})
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // The plain discipline: a lock is taken by trying (claim.go), where many that wait form a crowd (internal/crowd), and given back
@@ -23,12 +24,18 @@ type plain struct {
 }
 
 func newPlain(l *Locker, n *node) *plain {
-	p := &plain{single: single{n}, acquireWith: l.AcquireWith, releaseWith: l.ReleaseWith, minHold: l.MinHold}
-	if p.acquireWith == nil {
-		p.acquireWith = SetNXVerified
+	p := &plain{single: single{n}, acquireWith: SetNXVerified, releaseWith: Release, minHold: l.MinHold}
+	if with := l.AcquireWith; with != nil {
+		p.acquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+			wire.Aged(c)
+			return with(ctx, c, key, token, ttl)
+		}
 	}
-	if p.releaseWith == nil {
-		p.releaseWith = Release
+	if with := l.ReleaseWith; with != nil {
+		p.releaseWith = func(ctx context.Context, c redis.Conn, key, token string) error {
+			wire.Aged(c)
+			return with(ctx, c, key, token)
+		}
 	}
 	retry := l.Retry
 	if retry == nil {

@@ -116,9 +116,16 @@ func (returned) Send(string, ...any) error      { return errReturned }
 func (returned) Flush() error                   { return errReturned }
 func (returned) Receive() (any, error)          { return nil, errReturned }
 
-// Left is how long the next of its exchanges may take. The clock is looked at: a func of the user's may have taken its time.
+// Aged has the next exchange look at the clock: what Begin measured is old by then. It is called before a func of the user's runs,
+// which takes its time, or sends commands by itself. Of another connection it knows nothing.
+func Aged(c redis.Conn) {
+	if b, ok := c.(*Bound); ok {
+		b.fresh = 0
+	}
+}
+
+// Left is how long the next of its exchanges may take.
 func (b *Bound) Left(ctx context.Context) time.Duration {
-	b.fresh = 0
 	by := b.deadline
 	if d, limited := ctx.Deadline(); limited && d.Before(by) {
 		by = d
