@@ -7,13 +7,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/poll"
 	"github.com/redigolock/redigolock/internal/renewal"
 )
 
@@ -33,8 +33,7 @@ type voting struct {
 	*core
 	isAuto bool // OpTimeout is zero
 	crowds crowd.Crowds
-	polled atomic.Bool // once
-	aloft  aloft
+	polls  poll.Group // one voter for each node
 }
 
 // A ballot is where the nodes have voted for a lock.
@@ -66,29 +65,19 @@ func (h holding) ends() time.Time { return deadline(h.start, h.left) }
 
 func newVoting(c *core, q *Quorum, nodes []*node) *voting {
 	v := &voting{core: c, isAuto: q.OpTimeout == 0}
-	retry, polls := q.Retry, 0
-	if retry == nil {
-		retry = DefaultRetry
-	}
+	v.polls.Voters, v.polls.Needed = len(nodes), len(nodes)/2+1
+	asking := 0 // at a time
 	for _, n := range nodes {
-		if most := n.source.polls; most > 0 && (polls == 0 || most < polls) {
-			polls = most
+		if most := n.source.polls; most > 0 && (asking == 0 || most < asking) {
+			asking = most
 		}
 	}
-	v.crowds.Init(crowd.Env{
-		Now:     v.now,
-		Bound:   v.opTimeout(),
-		Closing: v.closingChan,
-		Polls:   polls,
-		Retry:   retry,
-		Own:     isOwn(retry),
-		Holder:  heldIn,
-	})
+	v.initCrowds(&v.crowds, q.Retry, asking)
 	return v
 }
 
 // majority is how many votes decide.
-func (v *voting) majority() int { return len(v.nodes)/2 + 1 }
+func (v *voting) majority() int { return v.polls.Needed }
 
 // patience is how long each node has, for a lock with this ttl.
 func (v *voting) patience(ttl time.Duration) time.Duration {
@@ -239,7 +228,7 @@ func (v *voting) vacate(b *ballot, i int) <-chan struct{} {
 		close(done)
 		return done
 	}
-	v.aloft.run(func() {
+	v.polls.Go(func() {
 		defer close(done)
 		_, err := n.onLent(b.ctx, &s.conn, "release", s.key, v.opTimeout(), func(c redis.Conn) error {
 			return undo(b.ctx, c, s.key, s.token)
@@ -421,7 +410,7 @@ func (v *voting) moved(k *Lock, _, _ time.Time) {
 			continue
 		}
 		s.asking = true
-		v.aloft.run(func() { _ = v.seek(b.ctx, k, i) })
+		v.polls.Go(func() { _ = v.seek(b.ctx, k, i) })
 	}
 }
 
@@ -437,53 +426,17 @@ func (b *ballot) confirmed(since time.Time) (n int) {
 
 func (v *voting) lost(*Lock) {}
 
-func (v *voting) close(most time.Duration) { waitFor(most, v.aloft.landed()) }
+func (v *voting) close(most time.Duration) { waitFor(most, v.polls.Ended()) }
 
 var (
 	errNotAsked = errors.New("not asked yet")
 	errNoAnswer = errors.New("it has not answered in time")
 )
 
-// poll asks all nodes at once, for so long at most, and returns what each has said. As soon as a majority has agreed, or cannot
-// agree any more, the others have as long again: in health all answer, and one that hangs does not hold up the others. In the
-// first poll they have all the time, so that the same server is found which is there twice.
+// poll asks all nodes at once, for so long at most; see poll.Group.
 func (v *voting) poll(most time.Duration, ask func(i int) error) []error {
-	type vote struct {
-		i   int
-		err error
-	}
-	n := len(v.nodes)
-	box, begin, answers := make(chan vote, n), time.Now(), make([]error, n)
-	for i := range n {
-		answers[i] = fmt.Errorf("%w: %w", ErrUnknown, errNoAnswer)
-		v.aloft.run(func() { box <- vote{i, ask(i)} })
-	}
-	timer := time.NewTimer(most)
-	defer timer.Stop()
-	yes, no := 0, 0
-	for range n {
-		select {
-		case x := <-box:
-			if answers[x.i] = x.err; x.err == nil {
-				yes++
-			} else {
-				no++
-			}
-		case <-timer.C:
-			v.polled.Store(true)
-			return answers
-		}
-		if v.polled.Load() && (yes == v.majority() || no == n-v.majority()+1) {
-			taken := time.Since(begin)
-			timer.Reset(min(most-taken, max(taken, leastGrace)))
-		}
-	}
-	v.polled.Store(true)
-	return answers
+	return v.polls.Ask(most, fmt.Errorf("%w: %w", ErrUnknown, errNoAnswer), ask)
 }
-
-// leastGrace is how long the slower nodes have, at least, after the others have agreed.
-const leastGrace = time.Millisecond
 
 // judge says what the answers of the nodes come to: nil if a majority agrees; ErrHeld or ErrNotHeld if so many say so that there
 // can be none; else ErrNoQuorum. final says that it would be the same if they were asked again.
@@ -538,43 +491,4 @@ func (v *voting) noQuorum(verb, key string, answers []error) error {
 	}
 	return fault.Said(fmt.Sprintf("%v: %s %s: %d of %d nodes, %d are needed%s",
 		ErrNoQuorum, verb, fault.Quote(key), yes, len(answers), v.majority(), &text), errs...)
-}
-
-// aloft counts goroutines that ask nodes, so that Close can wait for them.
-type aloft struct {
-	mu    sync.Mutex // protects what follows
-	n     int
-	empty chan struct{} // closed when there are none; nil: nobody waits for that
-}
-
-func (a *aloft) run(f func()) {
-	a.mu.Lock()
-	a.n++
-	a.mu.Unlock()
-	go func() {
-		defer func() {
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			if a.n--; a.n == 0 && a.empty != nil {
-				close(a.empty)
-				a.empty = nil
-			}
-		}()
-		f()
-	}()
-}
-
-// landed is closed when there are none.
-func (a *aloft) landed() <-chan struct{} {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.empty == nil {
-		a.empty = make(chan struct{})
-	}
-	landed := a.empty
-	if a.n == 0 {
-		close(a.empty)
-		a.empty = nil
-	}
-	return landed
 }

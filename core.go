@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/held"
 	"github.com/redigolock/redigolock/internal/hooks"
@@ -84,6 +85,38 @@ func (s *settings) opTimeout() time.Duration {
 func (c *core) begin(by discipline, nodes ...*node) {
 	c.by, c.nodes = by, nodes
 	c.begun.Store(true)
+}
+
+// once has prepare look at the fields at the first use that is allowed, and call begin.
+func (c *core) once(prepare func() error) (*core, error) {
+	if c.begun.Load() {
+		return c, nil
+	}
+	c.first.Lock()
+	defer c.first.Unlock()
+	if c.begun.Load() {
+		return c, nil
+	}
+	if err := prepare(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// initCrowds readies the crowds of calls that wait. polls is how many may ask at a time, 0 any number.
+func (c *core) initCrowds(cs *crowd.Crowds, retry RetryFunc, polls int) {
+	if retry == nil {
+		retry = DefaultRetry
+	}
+	cs.Init(crowd.Env{
+		Now:     c.now,
+		Bound:   c.opTimeout(),
+		Closing: c.closingChan,
+		Polls:   polls,
+		Retry:   retry,
+		Own:     isOwn(retry),
+		Holder:  heldIn,
+	})
 }
 
 // hasBegun is for a Close: what begins later sees that it is closed.

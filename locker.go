@@ -118,14 +118,7 @@ func (l *Locker) acquire(ctx context.Context, w want) (*Lock, error) {
 // Those who call Do at the same time run one after the other. A job that is to run once, on one of several hosts, wants
 // [Locker.TryDo].
 func (l *Locker) Do(ctx context.Context, key string, ttl time.Duration, fn func(context.Context, *Lock) error) error {
-	if fn == nil {
-		return fault.Invalidf("do", "fn is nil")
-	}
-	k, err := l.Acquire(ctx, key, ttl)
-	if err != nil {
-		return err
-	}
-	return k.runUnder(ctx, "do", fn)
+	return obtainAndRun(ctx, "do", fn, func() (*Lock, error) { return l.Acquire(ctx, key, ttl) })
 }
 
 // TryDo is [Locker.Do] without the wait: it acquires the lock as [Locker.TryAcquire] does, and returns [ErrHeld] at once if
@@ -135,14 +128,19 @@ func (l *Locker) Do(ctx context.Context, key string, ttl time.Duration, fn func(
 // background, for about an OpTimeout. Whether fn ran is therefore best noted by fn: the errors of the release are joined
 // with fn's.
 func (l *Locker) TryDo(ctx context.Context, key string, ttl time.Duration, fn func(context.Context, *Lock) error) error {
+	return obtainAndRun(ctx, "try do", fn, func() (*Lock, error) { return l.TryAcquire(ctx, key, ttl) })
+}
+
+// obtainAndRun runs fn under the lock that acquire obtains.
+func obtainAndRun(ctx context.Context, verb string, fn func(context.Context, *Lock) error, acquire func() (*Lock, error)) error {
 	if fn == nil {
-		return fault.Invalidf("try do", "fn is nil")
+		return fault.Invalidf(verb, "fn is nil")
 	}
-	k, err := l.TryAcquire(ctx, key, ttl)
+	k, err := acquire()
 	if err != nil {
 		return err
 	}
-	return k.runUnder(ctx, "try do", fn)
+	return k.runUnder(ctx, verb, fn)
 }
 
 // runUnder keeps the lock alive while fn runs, and releases it.
@@ -226,33 +224,29 @@ func (l *Locker) Close() error { return l.core.close() }
 
 // begin looks at the fields at the first use, and makes what they ask for.
 func (l *Locker) begin(verb string) (*core, error) {
+	return l.core.once(func() error { return l.prepare(verb) })
+}
+
+func (l *Locker) prepare(verb string) error {
 	c := &l.core
-	if c.begun.Load() {
-		return c, nil
-	}
-	c.first.Lock()
-	defer c.first.Unlock()
-	if c.begun.Load() {
-		return c, nil
-	}
 	s := settings{owner: l.Owner, timeout: l.OpTimeout, maxHold: l.MaxHold, replicas: l.Replicas, observer: l.Observer, clock: l.clock}
 	if err := s.check(verb, "Locker"); err != nil {
-		return nil, err
+		return err
 	}
 	c.settings = s
 	n := newNode(c, newSource(l.Pool))
 	if n.source == nil {
-		return nil, fault.Invalidf(verb, "Locker.Pool is nil")
+		return fault.Invalidf(verb, "Locker.Pool is nil")
 	}
 	if err := l.checkReplicas(verb, n.source); err != nil {
-		return nil, err
+		return err
 	}
 	by, err := l.discipline(verb, n)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c.begin(by, n)
-	return c, nil
+	return nil
 }
 
 // discipline chooses the discipline.
@@ -268,6 +262,8 @@ func (l *Locker) discipline(verb string, n *node) (discipline, error) {
 		return newPlain(l, n), nil
 	case l.MinHold > 0:
 		return nil, fault.Invalidf(verb, "Locker.MinHold keeps others out after a release, and Locker.Fair hands the lock to the next of them: choose one")
+	case l.Replicas > 0:
+		return nil, fault.Invalidf(verb, "Locker.Replicas does not go with Locker.Fair, whose lock is handed on without an acquire")
 	case l.AcquireWith != nil || l.ReleaseWith != nil || l.Retry != nil:
 		return nil, fault.Invalidf(verb, "a fair Locker acquires, releases and waits in its own way: AcquireWith, ReleaseWith and Retry must be nil")
 	}

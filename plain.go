@@ -37,19 +37,7 @@ func newPlain(l *Locker, n *node) *plain {
 			return with(ctx, c, key, token)
 		}
 	}
-	retry := l.Retry
-	if retry == nil {
-		retry = DefaultRetry
-	}
-	p.crowds.Init(crowd.Env{
-		Now:     p.now,
-		Bound:   p.opTimeout(),
-		Closing: p.closingChan,
-		Polls:   p.source.polls,
-		Retry:   retry,
-		Own:     isOwn(retry),
-		Holder:  heldIn,
-	})
+	p.initCrowds(&p.crowds, l.Retry, p.source.polls)
 	return p
 }
 

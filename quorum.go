@@ -31,7 +31,7 @@ type Quorum struct {
 	// Owner is a readable prefix of the tokens, as Locker.Owner is. Empty: none.
 	Owner string
 	// Observer is told what happens. Each node's outcome is told for itself, on a goroutine of the Quorum's own, and also after
-	// the call has returned; several at a time. Nil: nobody is.
+	// the call has returned; several at a time. A panic of its funcs there ends the process. Nil: nobody is.
 	Observer *Observer
 
 	clock func() time.Time // nil: time.Now; for tests
@@ -68,26 +68,12 @@ func (q *Quorum) acquire(ctx context.Context, w want) (*Lock, error) {
 
 // Do acquires the lock as [Quorum.Acquire] does, keeps it alive while fn runs, and releases it, as [Locker.Do] does.
 func (q *Quorum) Do(ctx context.Context, key string, ttl time.Duration, fn func(context.Context, *Lock) error) error {
-	if fn == nil {
-		return fault.Invalidf("do", "fn is nil")
-	}
-	k, err := q.Acquire(ctx, key, ttl)
-	if err != nil {
-		return err
-	}
-	return k.runUnder(ctx, "do", fn)
+	return obtainAndRun(ctx, "do", fn, func() (*Lock, error) { return q.Acquire(ctx, key, ttl) })
 }
 
 // TryDo is [Quorum.Do] without the wait. fn is not called on any error of the acquire.
 func (q *Quorum) TryDo(ctx context.Context, key string, ttl time.Duration, fn func(context.Context, *Lock) error) error {
-	if fn == nil {
-		return fault.Invalidf("try do", "fn is nil")
-	}
-	k, err := q.TryAcquire(ctx, key, ttl)
-	if err != nil {
-		return err
-	}
-	return k.runUnder(ctx, "try do", fn)
+	return obtainAndRun(ctx, "try do", fn, func() (*Lock, error) { return q.TryAcquire(ctx, key, ttl) })
 }
 
 // Stats returns the counts of this moment. A lock counts once, Owed and Conns count at all nodes. It sends nothing.
@@ -101,29 +87,25 @@ const quorumOpTimeout = 50 * time.Millisecond
 
 // begin looks at the fields at the first use, and makes what they ask for.
 func (q *Quorum) begin(verb string) (*core, error) {
+	return q.core.once(func() error { return q.prepare(verb) })
+}
+
+func (q *Quorum) prepare(verb string) error {
 	c := &q.core
-	if c.begun.Load() {
-		return c, nil
-	}
-	c.first.Lock()
-	defer c.first.Unlock()
-	if c.begun.Load() {
-		return c, nil
-	}
 	s := settings{owner: q.Owner, timeout: q.OpTimeout, maxHold: q.MaxHold, observer: q.Observer, clock: q.clock}
 	if err := s.check(verb, "Quorum"); err != nil {
-		return nil, err
+		return err
 	}
 	if s.timeout == 0 {
 		s.timeout = quorumOpTimeout
 	}
 	nodes, err := q.nodes(verb)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c.settings = s
 	c.begin(newVoting(c, q, nodes), nodes...)
-	return c, nil
+	return nil
 }
 
 // nodes are those that Pools lead to.

@@ -27,8 +27,6 @@ func (l *Locker) checkReplicas(verb string, s *source) error {
 		return fault.Invalidf(verb, "Locker.Replicas is negative")
 	case l.Replicas == 0:
 		return nil
-	case l.Fair:
-		return fault.Invalidf(verb, "Locker.Replicas does not go with Locker.Fair, whose lock is handed on without an acquire")
 	case s.noWait != "":
 		return fault.Invalidf(verb, "Locker.Replicas does not go with %s", s.noWait)
 	}
@@ -58,7 +56,7 @@ func (n *node) replicated(ctx context.Context, c redis.Conn, verb, key string) e
 		return nil
 	}
 	args := wire.Args(c, 2)
-	args[0], args[1] = n.replicas, patience(c.(*wire.Bound).Left(ctx))
+	args[0], args[1] = n.replicas, waitTimeout(c.(*wire.Bound).Left(ctx))
 	reqs := [1]wire.Request{{Cmd: "WAIT", Args: args}}
 	var replies [1]any
 	res := wire.Exchange(ctx, c, reqs[:], replies[:])
@@ -84,9 +82,9 @@ func (n *node) replicated(ctx context.Context, c redis.Conn, verb, key string) e
 	}
 }
 
-// patience is the timeout of a WAIT in ms: three quarters of what is left of its exchange, so that the reply comes before the end of
+// waitTimeout is the timeout of a WAIT in ms: three quarters of what is left of its exchange, so that the reply comes before the end of
 // that, also over a slow network. It is never 0, which would have the server wait for ever.
-func patience(left time.Duration) int64 { return max((left - left/4).Milliseconds(), 1) }
+func waitTimeout(left time.Duration) int64 { return max((left - left/4).Milliseconds(), 1) }
 
 // An unreplicated is why what the server has carried out does not count.
 type unreplicated struct{ error }

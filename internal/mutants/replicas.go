@@ -21,7 +21,7 @@ var replicasMutants = []mutant{
 		old: "return n.replicated(ctx, c, verb, x.key)", new: "return nil", tests: "TestExtendWithoutReplicas",
 	},
 	{
-		name: "replicas: WAIT takes all that is left", in: "patience",
+		name: "replicas: WAIT takes all that is left", in: "waitTimeout",
 		old: "(left - left/4)", new: "(left)", tests: "TestReplicasThatAcknowledge",
 	},
 	{

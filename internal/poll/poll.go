@@ -1,0 +1,92 @@
+// Package poll asks several voters at once, and does not wait for those that hang longer than it must. It is a leaf.
+package poll
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Group is the voters. Each is asked on a goroutine of its own, which may go on after the poll has returned.
+type Group struct {
+	Voters int // numbered from 0
+	Needed int // how many must agree
+
+	polled atomic.Bool // a poll has returned
+
+	mu    sync.Mutex // protects what follows
+	n     int        // goroutines
+	ended chan struct{}
+}
+
+// leastGrace is how long the slower voters have, at least, after the others have decided.
+const leastGrace = time.Millisecond
+
+// Ask asks all voters, for so long at most, and returns what each has said; of one that has not answered, silence. As soon as
+// enough have agreed, or cannot agree any more, the others have as long again: in health all answer, and one that hangs does
+// not hold up the others. In the first poll they have all the time, so that the same voter is found which is there twice.
+func (g *Group) Ask(most time.Duration, silence error, ask func(voter int) error) []error {
+	type vote struct {
+		voter int
+		err   error
+	}
+	box, begin, answers := make(chan vote, g.Voters), time.Now(), make([]error, g.Voters)
+	for i := range answers {
+		answers[i] = silence
+		g.Go(func() { box <- vote{i, ask(i)} })
+	}
+	defer g.polled.Store(true)
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	yes, no := 0, 0
+	for range answers {
+		select {
+		case x := <-box:
+			if answers[x.voter] = x.err; x.err == nil {
+				yes++
+			} else {
+				no++
+			}
+		case <-timer.C:
+			return answers
+		}
+		if g.polled.Load() && (yes == g.Needed || no == g.Voters-g.Needed+1) {
+			taken := time.Since(begin)
+			timer.Reset(min(most-taken, max(taken, leastGrace)))
+		}
+	}
+	return answers
+}
+
+// Go runs f on a goroutine that Ended waits for.
+func (g *Group) Go(f func()) {
+	g.mu.Lock()
+	g.n++
+	g.mu.Unlock()
+	go func() {
+		defer func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if g.n--; g.n == 0 && g.ended != nil {
+				close(g.ended)
+				g.ended = nil
+			}
+		}()
+		f()
+	}()
+}
+
+// Ended returns a channel that is closed as soon as no goroutine is left.
+func (g *Group) Ended() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended == nil {
+		g.ended = make(chan struct{})
+	}
+	ended := g.ended
+	if g.n == 0 {
+		close(g.ended)
+		g.ended = nil
+	}
+	return ended
+}

@@ -1,0 +1,88 @@
+package poll_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redigolock/redigolock/internal/poll"
+)
+
+var (
+	errSilent = errors.New("silent")
+	errNo     = errors.New("no")
+)
+
+// TestAsk asks five voters, of which each takes a while and then agrees, or does not.
+func TestAsk(t *testing.T) {
+	const ms, ever = time.Millisecond, time.Hour
+	for name, c := range map[string]struct {
+		first bool
+		after []time.Duration // negative: it refuses
+		takes time.Duration
+		yes   int
+	}{
+		"all at once":                     {after: []time.Duration{ms, ms, ms, ms, ms}, takes: ms, yes: 5},
+		"one hangs":                       {after: []time.Duration{ms, ms, ms, ms, ever}, takes: 2 * ms, yes: 4},
+		"two hang, the third is slow":     {after: []time.Duration{ms, ms, 7 * ms, ever, ever}, takes: 14 * ms, yes: 3},
+		"a slow one has as long again":    {after: []time.Duration{5 * ms, 5 * ms, 5 * ms, 9 * ms, ever}, takes: 10 * ms, yes: 4},
+		"a moment is left to the quick":   {after: []time.Duration{0, 0, 0, ms / 2, ever}, takes: ms, yes: 4},
+		"three refuse":                    {after: []time.Duration{-ms, -ms, -ms, ever, ever}, takes: 2 * ms},
+		"three hang":                      {after: []time.Duration{ms, ms, ever, ever, ever}, takes: 50 * ms, yes: 2},
+		"decided at the end":              {after: []time.Duration{ms, ms, 49 * ms, ever, ever}, takes: 50 * ms, yes: 3},
+		"the first poll has all the time": {first: true, after: []time.Duration{ms, ms, ms, ms, ever}, takes: 50 * ms, yes: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := &poll.Group{Voters: 5, Needed: 3}
+				if !c.first {
+					g.Ask(time.Second, errSilent, func(int) error { return nil })
+				}
+				begin := time.Now()
+				answers := g.Ask(50*time.Millisecond, errSilent, func(voter int) error {
+					if c.after[voter] < 0 {
+						time.Sleep(-c.after[voter])
+						return errNo
+					}
+					time.Sleep(c.after[voter])
+					return nil
+				})
+				if took := time.Since(begin); took != c.takes {
+					t.Errorf("it took %v, want %v", took, c.takes)
+				}
+				yes := 0
+				for i, err := range answers {
+					switch {
+					case err == nil:
+						yes++
+					case c.after[i] < 0 && err != errNo, c.after[i] >= 0 && err != errSilent:
+						t.Errorf("voter %d: %v", i, err)
+					}
+				}
+				if yes != c.yes {
+					t.Errorf("%d agree, want %d", yes, c.yes)
+				}
+				<-g.Ended() // hangs for an hour at most
+			})
+		})
+	}
+}
+
+func TestEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &poll.Group{}
+		<-g.Ended() // nothing runs
+		begin := time.Now()
+		for i := range 3 {
+			g.Go(func() { time.Sleep(time.Duration(i) * time.Second) })
+		}
+		first, second := g.Ended(), g.Ended()
+		<-first
+		<-second
+		if took := time.Since(begin); took != 2*time.Second {
+			t.Errorf("it ended after %v", took)
+		}
+		<-g.Ended()
+	})
+}
