@@ -407,6 +407,7 @@ func TestObserverThatPanicsWedgesNothing(t *testing.T) {
 								end()
 							}
 						})
+						s.Delay(50 * time.Microsecond) // or a fair waiter's next command, in the background, is told first now and then
 						l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Fair: fair, Observer: o, OpTimeout: time.Second})
 						if x.before != nil {
 							x.before(s)
