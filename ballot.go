@@ -94,6 +94,9 @@ func (v *voting) acquire(ctx context.Context, w want) (*Lock, error) {
 	call := &votingCall{v: v, w: w}
 	if w.wait {
 		err := v.crowds.Acquire(ctx, &call.w.key, call)
+		if err != nil && call.isOwed && !errors.Is(err, ErrUnknown) {
+			err = fault.Followed(err, "and a try of it: ", ErrUnknown)
+		}
 		return call.k, err
 	}
 	err := call.Try(ctx, nil, 0)
@@ -106,10 +109,13 @@ type votingCall struct {
 	w     want
 	k     *Lock // it got this
 	final bool  // to try again would be in vain
+
+	isOwed bool // a node gave no answer to a try
 }
 
 func (x *votingCall) Try(ctx context.Context, _ *crowd.Holder, _ time.Duration) (err error) {
 	x.k, x.final, err = x.v.try(ctx, x.w)
+	x.isOwed = x.isOwed || errors.Is(err, ErrUnknown)
 	return err
 }
 

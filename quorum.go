@@ -53,7 +53,8 @@ func (q *Quorum) TryAcquire(ctx context.Context, key string, ttl time.Duration) 
 // Each try has a token of its own. What a majority refuses for good (NOAUTH, NOPERM, WRONGTYPE, OOM…) ends it at once. The calls
 // of one Quorum that wait for the same key share what the servers say, as those of [Locker.Acquire] do.
 //
-// Once ctx has ended, errors.Is finds context.Cause(ctx) in the error, and ErrHeld if the lock was held by another.
+// Once ctx has ended, errors.Is finds context.Cause(ctx) in the error; and ErrHeld if the lock was held by another; and
+// ErrUnknown if a node did not answer, and then what it may have got is removed in the background.
 func (q *Quorum) Acquire(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
 	return q.acquire(ctx, want{verb: "acquire", key: key, ttl: ttl, wait: true})
 }
