@@ -584,3 +584,41 @@ func TestPassingRefusalOfManyIsNotMultiplied(t *testing.T) {
 		}
 	}
 }
+
+// A flight that breaks is of no one lock: what is told of each names its own key, and is unknown.
+func TestFlightThatBreaksNamesEachLockByItsOwnKey(t *testing.T) {
+	for name, action := range map[string]redistest.Action{"cut": redistest.Cut(), "hung": redistest.Swallow()} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimRig(t)
+				told := toldOf(r.Locker, "extend")
+				locks := r.dueAtOnce(r.Locker, "first", "second", "third")
+				broken := false
+				kept := r.inOneBatch(locks, func(redistest.Request) redistest.Action {
+					if broken {
+						return redistest.Pass()
+					}
+					broken = true
+					return action
+				})
+				time.Sleep(10 * time.Second)
+				r.allKept(kept)
+				all, of := told.all(), map[string]bool{}
+				for _, err := range all {
+					wants(t, err, redigolock.ErrUnknown)
+					for _, k := range locks {
+						if strings.Contains(err.Error(), strconv.Quote(k.Key())) {
+							of[k.Key()] = true
+						}
+					}
+					if strings.Count(err.Error(), "redigolock:") != 1 {
+						t.Errorf("the package is named more than once in %q", err)
+					}
+				}
+				if len(all) != len(locks) || len(of) != len(locks) {
+					t.Errorf("told %v, which is of %v", all, of)
+				}
+			})
+		})
+	}
+}

@@ -48,19 +48,25 @@ func (n *renewNode) Ready(by time.Time) (err error) {
 	defer cancel()
 	if n.conn, err = n.source.dial(ctx); err != nil {
 		n.conn = nil
-		return noLine{err}
+		return unheard{err: err}
 	}
 	n.conns.Add(1)
 	return nil
 }
 
-// A noLine says for all the locks of a flight why there is no connection.
-type noLine struct{ error }
+// An unheard says for all the locks of a flight why they have no answer. Each says it with its own key: see unkept.
+type unheard struct {
+	err  error
+	sent bool // its renewal may have been carried out
+}
+
+func (e unheard) Error() string { return e.err.Error() }
+func (e unheard) Unwrap() error { return e.err }
 
 // unkept is err, of a renewal that was not answered, for the lock with this key.
 func unkept(ctx context.Context, key string, err error) error {
-	if none, ok := err.(noLine); ok {
-		return fault.NoConnection(context.WithoutCancel(ctx), "extend", key, none.error)
+	if none, ok := err.(unheard); ok {
+		return noAnswerTo(context.WithoutCancel(ctx), "extend", key, none.sent, none.err)
 	}
 	return err
 }
@@ -162,14 +168,17 @@ func (n *renewNode) ExtendAlone(x renewal.Lease, within time.Duration, own bool)
 func (n *renewNode) send(ctx context.Context, b *wire.Bound, asks []renewal.Ask, size int) error {
 	n.fill(asks, size)
 	defer n.unpack()
-	answered, err := pipeline(ctx, b, "extend", lockOf(&asks[n.picked[0]]).key, n.requests, n.answers)
+	res := wire.Exchange(ctx, b, n.requests, n.answers)
 	if re, ok := n.answers[0].(redis.Error); ok && fault.AtDoor(re) { // it says that to the connection, not of a lock
-		answered, err = 0, noLine{re}
+		res.Answered = 0
 	}
-	for i := answered; i < len(n.answers); i++ {
+	for i := res.Answered; i < len(n.answers); i++ {
 		n.answers[i] = noAnswer{}
 	}
-	return err
+	if res.Err != nil {
+		return unheard{res.Err, res.Sent}
+	}
+	return nil
 }
 
 // renewRequests are the requests of a flight, each for one lock or for several, and what they are built from.
