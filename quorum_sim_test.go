@@ -572,6 +572,37 @@ func TestQuorumCancelled(t *testing.T) {
 	})
 }
 
+// An Acquire that gives up says that an earlier try was not answered, though its newest has found the lock held.
+func TestQuorumThatGivesUpTellsWhatIsUnknown(t *testing.T) {
+	inQuorum(t, 3, func(r *quorumRig) {
+		k, err := r.quorum.Acquire(bg, "key", quorumTTL) // so that nothing has to be dialled
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Release(bg); err != nil {
+			t.Fatal(err)
+		}
+		var heals []func()
+		for _, s := range r.servers {
+			heals = append(heals, quorumFaults["swallowed"](s))
+		}
+		time.AfterFunc(60*time.Millisecond, func() { // the first try is over
+			for i, heal := range heals {
+				heal()
+				r.servers[i].Do("SET", "key", "another's", "PX", 60000)
+			}
+		})
+		ctx, cancel := context.WithTimeout(bg, 10*time.Second)
+		defer cancel()
+		_, err = r.quorum.Acquire(ctx, "key", quorumTTL)
+		for _, want := range []error{context.DeadlineExceeded, redigolock.ErrHeld, redigolock.ErrUnknown} {
+			if !errors.Is(err, want) {
+				t.Errorf("%v is not %v", err, want)
+			}
+		}
+	})
+}
+
 func TestQuorumOverMuxes(t *testing.T) {
 	inQuorum(t, 3, func(r *quorumRig) {
 		q := &redigolock.Quorum{Owner: "host"}
