@@ -15,6 +15,7 @@ import (
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/poll"
 	"github.com/redigolock/redigolock/internal/renewal"
+	"github.com/redigolock/redigolock/internal/wait"
 )
 
 // The discipline of a Quorum: a lock is what a majority of the nodes has. A node's vote is that its own SET put this try's
@@ -220,7 +221,7 @@ func (v *voting) end(b *ballot, most time.Duration) {
 		}
 	}
 	b.mu.Unlock()
-	waitFor(most, vacated...)
+	wait.For(most, vacated...)
 }
 
 // vacate has a token removed from a node that may have it, which nobody seeks any more. The caller holds b.mu. What it returns is
@@ -432,7 +433,7 @@ func (b *ballot) confirmed(since time.Time) (n int) {
 
 func (v *voting) lost(*Lock) {}
 
-func (v *voting) close(most time.Duration) { waitFor(most, v.polls.Ended()) }
+func (v *voting) close(most time.Duration) { wait.For(most, v.polls.Ended()) }
 
 var (
 	errNotAsked = errors.New("not asked yet")

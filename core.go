@@ -12,6 +12,7 @@ import (
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/held"
 	"github.com/redigolock/redigolock/internal/hooks"
+	"github.com/redigolock/redigolock/internal/wait"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -241,7 +242,7 @@ func (c *core) close() error {
 	for _, n := range c.nodes {
 		calm = append(calm, n.source.close()...)
 	}
-	waitFor(most-time.Since(begin), calm...)
+	wait.For(most-time.Since(begin), calm...)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wait"
 )
 
 // Locker.Fair: the waiters of a key queue in Redis, one entry for each Locker with a local FIFO behind it, and a release
@@ -365,7 +366,7 @@ func (l *fair) close(most time.Duration) {
 	f.idle = idle
 	f.checkIdle()
 	f.mu.Unlock()
-	waitFor(most, idle)
+	wait.For(most, idle)
 	f.mu.Lock()
 	f.closed, f.idle = true, nil
 	f.sweep.stop()
@@ -377,7 +378,7 @@ func (l *fair) close(most time.Duration) {
 	}
 	f.mu.Unlock()
 	if done != nil {
-		waitFor(l.opTimeout(), done)
+		wait.For(l.opTimeout(), done)
 	}
 }
 

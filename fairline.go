@@ -12,6 +12,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wait"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -65,7 +66,7 @@ func (n *line) want(s *slot) {
 		n.done = make(chan struct{})
 		go n.run(n.done, 0)
 	}
-	wake(n.wake)
+	wait.Wake(n.wake)
 }
 
 // renew makes a new connection: the server that answers does not hear this one. The caller holds f.mu.
@@ -93,7 +94,7 @@ func (n *line) end(now time.Time) <-chan struct{} {
 	if n.done == nil {
 		return nil
 	}
-	wake(n.wake)
+	wait.Wake(n.wake)
 	return n.done
 }
 
@@ -149,7 +150,7 @@ func (n *line) goOn(done chan<- struct{}, failures int) {
 // rest pauses after so many failures in a row, and says whether nobody needs the line any more.
 func (n *line) rest(failures int) (over bool) {
 	f := n.l
-	pause := time.NewTimer(pauseAfter(failures))
+	pause := time.NewTimer(wait.Pause(failures))
 	defer pause.Stop()
 	for {
 		f.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/hooks"
+	"github.com/redigolock/redigolock/internal/wait"
 )
 
 // A slot is what a Locker has for one key. fair.mu protects it.
@@ -61,7 +62,7 @@ func (l *fair) start() {
 		Slice:     l.cohort.slice(),
 		Token:     l.newToken,
 		Drift:     drift,
-		Pause:     pauseAfter,
+		Pause:     wait.Pause,
 		Chance:    hooks.N,
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/internal/hooks"
-	"github.com/redigolock/redigolock/internal/wait"
 )
 
 // A RetryFunc says how long a waiting acquire pauses before it tries again. attempt counts the tries that failed, from 1,
@@ -109,9 +108,3 @@ var ownCode = [...]uintptr{
 	reflect.ValueOf(Every(0)).Pointer(),
 	reflect.ValueOf(ownTries(0, nil)).Pointer(),
 }
-
-var (
-	pauseAfter = wait.Pause
-	wake       = wait.Wake
-	waitFor    = wait.For
-)

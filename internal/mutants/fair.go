@@ -38,7 +38,7 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: Close waits for ever", in: "fair.close",
-		old: `	waitFor(most, idle)
+		old: `	wait.For(most, idle)
 `,
 		new: `	<-idle
 `,
