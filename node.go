@@ -169,6 +169,38 @@ func (n *node) onOwnBy(ctx context.Context, verb, key, token string, by time.Tim
 	return err
 }
 
+// An ownConn is a connection to a node that is not the pool's, and is kept from one use to the next.
+type ownConn struct {
+	*node
+	conn redis.Conn
+}
+
+// ready dials if there is no connection that works, by then.
+func (o *ownConn) ready(ctx context.Context, by time.Time) error {
+	if o.conn != nil && o.conn.Err() == nil {
+		return nil
+	}
+	o.hangUp()
+	ctx, cancel := context.WithDeadline(ctx, by)
+	defer cancel()
+	c, err := o.source.dial(ctx)
+	if err != nil {
+		return err
+	}
+	o.conn = c
+	o.conns.Add(1)
+	return nil
+}
+
+// hangUp closes the connection, if there is one.
+func (o *ownConn) hangUp() {
+	if o.conn != nil {
+		_ = o.conn.Close()
+		o.conn = nil
+		o.conns.Add(-1)
+	}
+}
+
 // A sharedLimit is a context that ends at OpTimeout, for all that begin in the first 16th of it. A context for each wait for
 // a connection would be four allocations. Who has waited until it ended, and has a moment left, waits for that under a
 // context of its own.

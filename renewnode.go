@@ -25,8 +25,7 @@ const groupMost = 32
 // but ends none: what it does not extend is sent again in the same flight, alone. A flight that breaks is unknown for those without
 // a reply, which are sent again on a new connection, alone.
 type renewNode struct {
-	*node
-	conn    redis.Conn
+	ownConn
 	alone   bool  // locks that were refused together have been extended one by one: so it will be from now on
 	replies []any // one for each lock
 	renewRequests
@@ -39,18 +38,10 @@ func (n *renewNode) Apart() bool { return n.source.binds() }
 func (n *renewNode) Another() <-chan struct{} { return n.source.isAnother() }
 
 // Ready dials if there is no connection that works.
-func (n *renewNode) Ready(by time.Time) (err error) {
-	if n.conn != nil && n.conn.Err() == nil {
-		return nil
-	}
-	n.hangUp()
-	ctx, cancel := context.WithDeadline(context.Background(), by)
-	defer cancel()
-	if n.conn, err = n.source.dial(ctx); err != nil {
-		n.conn = nil
+func (n *renewNode) Ready(by time.Time) error {
+	if err := n.ready(context.Background(), by); err != nil {
 		return unheard{err: err}
 	}
-	n.conns.Add(1)
 	return nil
 }
 
@@ -71,18 +62,10 @@ func unkept(ctx context.Context, key string, err error) error {
 	return err
 }
 
-func (n *renewNode) hangUp() {
-	if n.conn != nil {
-		_ = n.conn.Close()
-		n.conn = nil
-		n.conns.Add(-1)
-	}
-}
-
 // Close is called when nothing is kept alive any more.
 func (n *renewNode) Close() {
 	n.hangUp()
-	*n = renewNode{node: n.node}
+	*n = renewNode{ownConn: ownConn{node: n.node}}
 }
 
 // Extend sends the renewals of a flight and reads their replies. What is sent for many locks at once and not extended is

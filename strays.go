@@ -61,10 +61,7 @@ func isGone(err error) bool {
 }
 
 // A cleanNode is a node as the cleanup.Node of its strays, by a connection that is not the pool's.
-type cleanNode struct {
-	*node
-	conn redis.Conn
-}
+type cleanNode struct{ ownConn }
 
 // Apart reports whether the pool's connections lead to the node of one key each (Redis Cluster).
 func (n *cleanNode) Apart() bool { return n.source.binds() }
@@ -76,34 +73,16 @@ func (n *cleanNode) Remove(ctx context.Context, s *cleanup.Stray) error {
 			return undo(ctx, c, s.Key, s.Token)
 		})
 	}
-	if n.conn == nil || n.conn.Err() != nil {
-		n.HangUp()
-		c, err := n.dial(ctx)
-		if err != nil {
-			return fault.NoConnection(ctx, "clean up", s.Key, err)
-		}
-		n.conn = c
-		n.conns.Add(1)
+	if err := n.ready(ctx, time.Now().Add(n.opTimeout())); err != nil {
+		return fault.NoConnection(ctx, "clean up", s.Key, err)
 	}
 	b := wire.BoundBy(n.conn, time.Now().Add(n.opTimeout()))
 	b.Key, b.Token = s.Key, s.Token
 	return undo(ctx, b, s.Key, s.Token)
 }
 
-func (n *cleanNode) dial(ctx context.Context) (redis.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, n.opTimeout())
-	defer cancel()
-	return n.source.dial(ctx)
-}
-
 // HangUp closes the connection, if there is one.
-func (n *cleanNode) HangUp() {
-	if n.conn != nil {
-		_ = n.conn.Close()
-		n.conn = nil
-		n.conns.Add(-1)
-	}
-}
+func (n *cleanNode) HangUp() { n.hangUp() }
 
 // undo deletes the key if it carries the token, as all must that takes an acquire back: never by Locker.ReleaseWith, which
 // may do more than that, or panic, which on a goroutine of the Locker's own would end the process. A user of the server that

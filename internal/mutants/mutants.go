@@ -140,9 +140,9 @@ var mutants = []mutant{
 		tests: "TestAcquireThatGivesUpIsCleanedUpThoughItsContextHasEnded",
 	},
 	{
-		name: "clean-up on the pool's connection", in: "cleanNode.dial",
-		old:   "return n.source.dial(ctx)",
-		new:   "return n.source.get(ctx)",
+		name: "clean-up on the pool's connection", in: "ownConn.ready",
+		old:   "o.source.dial(ctx)",
+		new:   "o.source.get(ctx)",
 		tests: "TestCleanUpGoesAroundAnExhaustedPool",
 	},
 	{
