@@ -82,7 +82,7 @@ func (c *crowd) run(n int, d time.Duration, enough func() bool) {
 	var wg sync.WaitGroup
 	end := time.Now().Add(d)
 	for i := range n {
-		spawn(&wg, func() {
+		wg.Go(func() {
 			for now := time.Now(); now.Before(end) || (c.few() || !enough()) && now.Before(end.Add(crowdPatience)); now = time.Now() {
 				key, patience, pause := wanted(i)
 				c.wait(key, rand.N(rand.N(patience)+1))
@@ -263,7 +263,7 @@ func crowdsHere(t *testing.T, url string, m *mirror) {
 	for range crowds {
 		c := newCrowd(t, url)
 		all = append(all, c)
-		spawn(&wg, func() { c.run(waiters/crowds, d, m.enough.Load) })
+		wg.Go(func() { c.run(waiters/crowds, d, m.enough.Load) })
 	}
 	wg.Wait()
 	for _, c := range all {
@@ -286,7 +286,7 @@ func crowdsElsewhere(t *testing.T, url string, m *mirror) {
 			t.Fatal(err)
 		}
 		inputs = append(inputs, input)
-		spawn(&wg, func() {
+		wg.Go(func() {
 			out, err := cmd.CombinedOutput()
 			for line := range strings.Lines(string(out)) {
 				if strings.Contains(line, "_test.go") {
@@ -606,13 +606,13 @@ func TestFairChaos(t *testing.T) {
 	end := time.Now().Add(5 * time.Second)
 	var wg sync.WaitGroup
 	for i := range 12 {
-		spawn(&wg, func() {
+		wg.Go(func() {
 			for w.goesOn(end) {
 				r.chaoticCycle(lockers[i%3], w, ttl)
 			}
 		})
 	}
-	spawn(&wg, func() {
+	wg.Go(func() {
 		for w.goesOn(end) {
 			r.foreignCycle(w, ttl)
 		}

@@ -99,7 +99,7 @@ func (c *cycles) fill() {
 				c.t.Fatal(err)
 			}
 			held = append(held, k)
-			spawn(&wg, func() {
+			wg.Go(func() {
 				k, err := waiter.Acquire(bg, key, fillTTL)
 				if err == nil {
 					err = k.Release(bg)
@@ -126,7 +126,7 @@ func (c *cycles) run(n int) {
 	var wg sync.WaitGroup
 	end := c.done.Load() + int64(n)
 	for i := range 8 {
-		spawn(&wg, func() {
+		wg.Go(func() {
 			for at := c.done.Add(1); at <= end; at = c.done.Add(1) {
 				c.cycle(c.lockers[i%2], at)
 			}

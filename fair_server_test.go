@@ -118,7 +118,7 @@ func TestFairWaitersGiveUpAtRandom(t *testing.T) {
 			return took < 300*time.Millisecond || served < enough && took < 3*time.Second
 		}
 		for i := range waiters {
-			spawn(&wg, func() {
+			wg.Go(func() {
 				for goOn() {
 					ctx, cancel := context.WithTimeout(bg, rand.N(30*time.Millisecond))
 					k, err := all[i%lockers].Acquire(ctx, r.key, fairTestTTL)
@@ -165,7 +165,7 @@ func TestFairManyKeysLeaveNothing(t *testing.T) {
 		l, other := r.other(), r.other()
 		var wg sync.WaitGroup
 		for i := range 4 {
-			spawn(&wg, func() {
+			wg.Go(func() {
 				for n := range 500 {
 					key := "key-" + string(rune('a'+n%26)) + strings.Repeat("x", n/26)
 					for _, locker := range []*redigolock.Locker{l, other}[i%2:] {
@@ -374,7 +374,7 @@ func TestFairDo(t *testing.T) {
 	var wg sync.WaitGroup
 	n := 0 // protected by the lock
 	for range 20 {
-		spawn(&wg, func() {
+		wg.Go(func() {
 			err := l.Do(bg, "k", fairTestTTL, func(context.Context, *redigolock.Lock) error {
 				n++
 				return nil

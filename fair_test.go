@@ -195,7 +195,7 @@ func (r *fairRig) contend(lockers, waiters int, d time.Duration) int64 {
 	start := make(chan struct{}) // for all, or the first would have it often before the last comes
 	var end time.Time
 	for i := range waiters {
-		spawn(&wg, func() {
+		wg.Go(func() {
 			<-start
 			for time.Now().Before(end) {
 				k, err := all[i%lockers].Acquire(bg, r.key, fairTestTTL)

@@ -17,7 +17,6 @@ var (
 	wantsNot     = testbed.WantsNot
 	eventually   = testbed.Eventually
 	within       = testbed.Within
-	spawn        = testbed.Spawn
 	untilSent    = testbed.UntilSent
 	running      = testbed.Running
 	validFor     = testbed.ValidFor

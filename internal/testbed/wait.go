@@ -2,7 +2,6 @@ package testbed
 
 import (
 	"os"
-	"sync"
 	"testing"
 	"time"
 )
@@ -23,13 +22,6 @@ func Within(t *testing.T, d time.Duration, what string, ok func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-}
-
-// Spawn runs f on a goroutine of the group.
-func Spawn(wg *sync.WaitGroup, f func()) {
-	wg.Go(func() {
-		f()
-	})
 }
 
 // Long reports whether the tests may take minutes.

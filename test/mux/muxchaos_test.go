@@ -165,7 +165,7 @@ func muxChaos(t *testing.T, conns int) {
 	until := time.Now().Add(period)
 	var wg sync.WaitGroup
 	for range 1000 {
-		spawn(&wg, func() { s.run(t, until) })
+		wg.Go(func() { s.run(t, until) })
 	}
 	for s.goesOn(until) {
 		time.Sleep(rand.N(time.Second)) // not to wait for anything: at random

@@ -53,7 +53,7 @@ func TestMuxSlowCommandHoldsUpItsConnectionOnly(t *testing.T) {
 	eventually(t, "it is slow", func() bool { return time.Since(start) > 50*time.Millisecond })
 	var wg sync.WaitGroup
 	for range 16 {
-		spawn(&wg, func() {
+		wg.Go(func() {
 			for range 50 {
 				if text, err := redis.String(redis.DoWithTimeout(r.mux.Get(), 5*time.Second, "ECHO", "fast")); text != "fast" {
 					t.Error(text, err)
@@ -278,7 +278,7 @@ func TestMuxWorksOverEveryKindOfConnectionAndPool(t *testing.T) {
 			s := &muxStorm{mux: newMux(t, pool, 2)}
 			var wg sync.WaitGroup
 			for w := range 32 {
-				spawn(&wg, func() {
+				wg.Go(func() {
 					for i := range 30 {
 						if err := s.ask(bg, (w+i)%3); err != nil {
 							t.Error(err)

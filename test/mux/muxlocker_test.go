@@ -51,7 +51,7 @@ func TestMuxManyCallersWithScriptsThatTheServerForgets(t *testing.T) {
 	r.Locker.AcquireWith = redigolock.SetNXScript
 	var wg sync.WaitGroup
 	for w := range 64 {
-		spawn(&wg, func() {
+		wg.Go(func() {
 			for i := range 20 {
 				if w == 0 {
 					if _, err := r.Server.Do("SCRIPT", "FLUSH"); err != nil {
@@ -128,7 +128,7 @@ func TestMuxDoGuardsItsFunc(t *testing.T) {
 		inside, n := 0, 0
 		var wg sync.WaitGroup
 		for range 16 {
-			spawn(&wg, func() {
+			wg.Go(func() {
 				err := r.Locker.Do(bg, "key", time.Minute, func(context.Context, *redigolock.Lock) error {
 					if inside++; inside != 1 {
 						t.Error("two inside")
@@ -207,7 +207,7 @@ func TestMuxStoppedServerIsUnknownForEachWithinOpTimeout(t *testing.T) {
 		start := time.Now()
 		var wg sync.WaitGroup
 		for i := range 50 {
-			spawn(&wg, func() {
+			wg.Go(func() {
 				_, err := r.Locker.TryAcquire(bg, fmt.Sprint(i), time.Minute)
 				if err == nil || !fault.Transient(err) {
 					t.Error(err)

@@ -18,7 +18,6 @@ var (
 	wants       = testbed.Wants
 	wantsNot    = testbed.WantsNot
 	eventually  = testbed.Eventually
-	spawn       = testbed.Spawn
 	plainSetNX  = testbed.PlainSetNX
 	acquireWays = testbed.AcquireWays
 	inBubble    = testbed.InBubble
