@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -272,21 +271,6 @@ func (load *clusterLoad) end() {
 	}
 }
 
-// slowCluster leaves a test to make more, which runs without the race detector, and to make long.
-func slowCluster(t *testing.T) {
-	if testing.Short() || testbed.RaceEnabled && !testbed.Long() {
-		t.Skip("a cluster takes its time")
-	}
-}
-
-// clusterTime is short, or long.
-func clusterTime(short, long time.Duration) time.Duration {
-	if os.Getenv("REDIGOLOCK_LONG") != "" {
-		return long
-	}
-	return short
-}
-
 // TestClusterMovesSlots moves a slot to and fro, with pauses while its keys are at both nodes.
 func TestClusterMovesSlots(t *testing.T) {
 	servers := redistest.StartCluster(t, redistest.ClusterConfig{})
@@ -296,7 +280,7 @@ func TestClusterMovesSlots(t *testing.T) {
 	slot := servers.KeySlot(keys[0])
 	load := startClusterLoad(t, c, 64, keys...)
 	var next []time.Duration
-	for begin := time.Now(); time.Since(begin) < clusterTime(3*time.Second, time.Minute); {
+	for begin := time.Now(); time.Since(begin) < testbed.Length(3*time.Second, time.Minute); {
 		from := servers.Owner(slot)
 		to := servers.Servers[0]
 		if from == to {
@@ -334,7 +318,7 @@ func TestClusterMovesSlots(t *testing.T) {
 
 // TestClusterLosesMaster kills a master under load. Its replica takes over.
 func TestClusterLosesMaster(t *testing.T) {
-	slowCluster(t)
+	testbed.Slow(t)
 	servers := redistest.StartCluster(t, redistest.ClusterConfig{Replicas: 1})
 	c := &lock.Cluster{Addrs: servers.Addrs()[:3]}
 	defer c.Close()
@@ -342,7 +326,7 @@ func TestClusterLosesMaster(t *testing.T) {
 	slot := servers.KeySlot(keys[0])
 	load := startClusterLoad(t, c, 16, keys...)
 	var next []time.Duration
-	for range clusterTime(1, 20) {
+	for range testbed.Length(1, 20) {
 		master := servers.Owner(slot)
 		replica := servers.ReplicaOf(master)
 		time.Sleep(500 * time.Millisecond)
@@ -371,7 +355,7 @@ func TestClusterLosesMaster(t *testing.T) {
 
 // TestClusterRemovesNode takes all slots from a node under load, has the others forget it, and stops it.
 func TestClusterRemovesNode(t *testing.T) {
-	slowCluster(t)
+	testbed.Slow(t)
 	servers := redistest.StartCluster(t, redistest.ClusterConfig{})
 	c := &lock.Cluster{Addrs: servers.Addrs()}
 	defer c.Close()

@@ -23,6 +23,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // Waiters that give up at random. What is checked:
@@ -226,7 +227,7 @@ func (c *crowd) close() {
 
 // crowdSize is how many wait in all, and for how long.
 func crowdSize() (waiters int, d time.Duration) {
-	if long() {
+	if testbed.Long() {
 		return 1000, time.Minute
 	}
 	return 200, time.Second

@@ -19,6 +19,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // What a fair Locker keeps for a key, and for how long:
@@ -208,7 +209,7 @@ func (c *cycles) usage() usage {
 // After twice as many cycles nothing is more than after half of them.
 func TestFairCyclesGrowNothing(t *testing.T) {
 	n, keys := 20_000, 1000
-	if long() {
+	if testbed.Long() {
 		n, keys = 1_000_000, 10_000
 	}
 	c := newCycles(t, keys)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"regexp"
 	"runtime"
 	"slices"
@@ -23,9 +22,6 @@ import (
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/testbed"
 )
-
-// long reports whether the tests may take minutes.
-func long() bool { return os.Getenv("REDIGOLOCK_LONG") == "1" }
 
 // acquireMany acquires n locks, with a few at a time.
 func (r *rig) acquireMany(n int, ttl time.Duration) []*redigolock.Lock {
@@ -143,7 +139,7 @@ func TestStoppedServerEndsAllContextsInOrderAndInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
 		n, ttl := 1000, 4*time.Second
-		if long() {
+		if testbed.Long() {
 			n, ttl = 100_000, time.Minute
 		}
 		type loss struct {
@@ -439,7 +435,7 @@ func (c *chaos) live(key string) {
 
 func TestChaosNoRenewalAfterReleaseNoneForgottenNothingLeaked(t *testing.T) {
 	n, d := 200, 3*time.Second
-	if long() {
+	if testbed.Long() {
 		n, d = 1000, time.Minute
 	}
 	c := &chaos{rig: newRig(t)}

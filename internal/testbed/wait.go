@@ -26,3 +26,19 @@ func Within(t *testing.T, d time.Duration, what string, ok func() bool) {
 
 // Long reports whether the tests may take minutes.
 func Long() bool { return os.Getenv("REDIGOLOCK_LONG") == "1" }
+
+// Length is short, or long where the tests may take minutes.
+func Length[T any](short, long T) T {
+	if Long() {
+		return long
+	}
+	return short
+}
+
+// Slow leaves a test that takes a quarter of a minute to make more, which runs it without the race detector, and to make long.
+func Slow(t *testing.T) {
+	t.Helper()
+	if testing.Short() || RaceEnabled && !Long() {
+		t.Skip("it takes a quarter of a minute")
+	}
+}

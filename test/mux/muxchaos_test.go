@@ -141,10 +141,7 @@ func TestChaosNoReplyReachesTheWrongCallerOfAMux(t *testing.T) {
 }
 
 func muxChaos(t *testing.T, conns int) {
-	period := 1500 * time.Millisecond
-	if testbed.Long() {
-		period = 30 * time.Second
-	}
+	period := testbed.Length(1500*time.Millisecond, 30*time.Second)
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr())
 	goroutines := runtime.NumGoroutine()

@@ -31,13 +31,8 @@ var failoverOut = flag.String("failover-out", "", "a file for the figures of Tes
 //
 // make more runs it without the race detector; REDIGOLOCK_LONG=1 has it lose the master ten times in each way.
 func TestFailoverUnderLoad(t *testing.T) {
-	if testing.Short() || testbed.RaceEnabled && !testbed.Long() {
-		t.Skip("it takes a quarter of a minute")
-	}
-	rounds := 1
-	if testbed.Long() {
-		rounds = 10
-	}
+	testbed.Slow(t)
+	rounds := testbed.Length(1, 10)
 	w := redistest.StartWatched(t, redistest.WatchedConfig{Password: "m", SentinelPassword: "s"}) // so that a dial needs answers
 	f := newFailover(t, w)
 	f.start()
@@ -449,7 +444,7 @@ func (f *failover) report(rounds int) string {
 	fmt.Fprintf(&b, "# A master with two replicas and three Sentinels (down-after-milliseconds 500), %s, on this machine (%d CPUs, %s).\n",
 		f.w.Servers[0].Version(), runtime.NumCPU(), runtime.Version())
 	fmt.Fprintf(&b, "# The master is lost %d times in each way: killed, stopped (SIGSTOP; it goes on later), failed over by command.\n", rounds)
-	fmt.Fprintf(&b, "# Command: REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 go test -run TestFailoverUnderLoad -failover-out FILE .\n\n")
+	fmt.Fprintf(&b, "# Command: REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 go test -run TestFailoverUnderLoad -failover-out FILE ./test/servers\n\n")
 	for _, since := range []string{"promotion", "naming"} {
 		what := "From the promotion of a replica to the next acquire there"
 		if since == "naming" {
