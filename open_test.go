@@ -96,13 +96,6 @@ func TestTLSNamesOfSentinels(t *testing.T) {
 	}
 }
 
-// patient is a context that ends only when something hangs.
-func patient(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(bg, time.Minute)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 // watchedURL is a URL of Sentinels with the passwords that watched has set.
 func watchedURL(w *redistest.Watched, master, sentinels string) string {
 	return "redis-sentinel://" + master + strings.Join(w.Addrs(), ",") + "/2?master=" + redistest.MasterName + sentinels

@@ -31,6 +31,9 @@ var (
 	newSim       = testbed.NewSimServer
 	simPool      = testbed.SimPool
 	simLocker    = testbed.SimLocker
+	dialFor      = testbed.Dial
+	idle         = testbed.Idle
+	patient      = testbed.Patient
 )
 
 const shortOp = testbed.ShortOp

@@ -314,17 +314,6 @@ func TestIdleConnectionsThatWereClosedCostNoTry(t *testing.T) {
 	}
 }
 
-// idle gives a pool n idle connections.
-func idle(p *redis.Pool, n int) {
-	var conns []redis.Conn
-	for range n {
-		conns = append(conns, p.Get())
-	}
-	for _, c := range conns {
-		c.Close()
-	}
-}
-
 // A middlebox that has forgotten 40 connections: what is sent vanishes, and no end comes.
 func TestHalfOpenConnectionsCostOneOpTimeoutInAll(t *testing.T) {
 	for _, pool := range sourcePools {

@@ -51,18 +51,6 @@ func (s *verbSite) dial(opts ...redis.DialOption) redis.Conn {
 	return dialFor(s.t, s.addr, opts...)
 }
 
-// dialFor opens a connection whose every reply is bounded by 30 s, so that a promise of less is the library's.
-func dialFor(t testing.TB, addr string, opts ...redis.DialOption) redis.Conn {
-	t.Helper()
-	bounds := []redis.DialOption{redis.DialConnectTimeout(30 * time.Second), redis.DialReadTimeout(30 * time.Second)}
-	c, err := redis.Dial("tcp", addr, append(bounds, opts...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
 // do prepares or looks.
 func (s *verbSite) do(cmd string, args ...any) any {
 	s.t.Helper()

@@ -300,6 +300,30 @@ func Running(name string) bool {
 	return strings.Contains(string(stacks[:n]), name)
 }
 
+// Dial opens a connection whose every reply is bounded by 30 s, so that a promise of less is the library's. It is closed with the
+// test.
+func Dial(t testing.TB, addr string, opts ...redis.DialOption) redis.Conn {
+	t.Helper()
+	bounds := []redis.DialOption{redis.DialConnectTimeout(30 * time.Second), redis.DialReadTimeout(30 * time.Second)}
+	c, err := redis.Dial("tcp", addr, append(bounds, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// Idle gives a pool n idle connections.
+func Idle(p *redis.Pool, n int) {
+	var conns []redis.Conn
+	for range n {
+		conns = append(conns, p.Get())
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+}
+
 // PlainSetNX is an AcquireFunc of a user's own that knows nothing of this package but HeldError.
 func PlainSetNX(_ context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 	_, err := redis.String(c.Do("SET", key, token, "NX", "PX", ttl.Milliseconds()))

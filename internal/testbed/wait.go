@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"context"
 	"os"
 	"testing"
 	"time"
@@ -22,6 +23,13 @@ func Within(t *testing.T, d time.Duration, what string, ok func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// Patient is a context that ends only when something hangs.
+func Patient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(bg, time.Minute)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // Long reports whether the tests may take minutes.

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
-
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/testbed"
 )
@@ -18,6 +16,9 @@ var (
 	wants      = testbed.Wants
 	newSim     = testbed.NewSimServer
 	simLocker  = testbed.SimLocker
+	dialFor    = testbed.Dial
+	idle       = testbed.Idle
+	patient    = testbed.Patient
 )
 
 const minute = time.Minute
@@ -39,33 +40,4 @@ func waits(ctx context.Context, l *redigolock.Locker, key string, ttl time.Durat
 		k, err := l.Acquire(ctx, key, ttl)
 		return acquired{k, err}
 	})
-}
-
-// patient is a context for what must happen some time.
-func patient(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(bg, time.Minute)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// idle has n connections of the pool idle.
-func idle(p *redis.Pool, n int) {
-	var conns []redis.Conn
-	for range n {
-		conns = append(conns, p.Get())
-	}
-	for _, c := range conns {
-		c.Close()
-	}
-}
-
-// dialFor opens a connection that is closed with the test.
-func dialFor(t testing.TB, addr string, opts ...redis.DialOption) redis.Conn {
-	t.Helper()
-	c, err := redis.Dial("tcp", addr, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
 }
