@@ -453,24 +453,25 @@ func TestValid(t *testing.T) {
 
 // A context of KeepAlive that has ended with ErrLost is not contradicted: not even a moment before Deadline.
 func TestNotValidOnceKeepAliveSaysLost(t *testing.T) {
-	l := &redigolock.Locker{Pool: redistest.StartMini(t).Pool(), MaxHold: 50 * time.Millisecond}
-	defer l.Close()
-	for _, wait := range []time.Duration{0, 60 * time.Millisecond} { // before, or when KeepAlive is called
-		k, err := l.TryAcquire(bg, "k", minute)
-		if err != nil {
-			t.Fatal(err)
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), MaxHold: 50 * time.Millisecond})
+		for _, wait := range []time.Duration{0, 60 * time.Millisecond} { // before, or when KeepAlive is called
+			k, err := l.TryAcquire(bg, "k", minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(wait)
+			kept := k.KeepAlive(bg)
+			<-kept.Done()
+			wants(t, context.Cause(kept), redigolock.ErrLost)
+			if k.Valid() {
+				t.Error("valid after ErrLost")
+			}
+			if err := k.Release(bg); err != nil {
+				t.Error(err)
+			}
 		}
-		time.Sleep(wait)
-		kept := k.KeepAlive(bg)
-		<-kept.Done()
-		wants(t, context.Cause(kept), redigolock.ErrLost)
-		if k.Valid() {
-			t.Error("valid after ErrLost")
-		}
-		if err := k.Release(bg); err != nil {
-			t.Error(err)
-		}
-	}
+	})
 }
 
 func TestReleaseWithEndedContextStillReleases(t *testing.T) { // `defer lock.Release(ctx)` of redislock leaves it
