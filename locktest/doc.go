@@ -56,6 +56,7 @@ says so (FastForward), unless ClockTTL has them run. A lock that nobody renews i
 others out for ever, and a test passes, or hangs, for the wrong reason. A miniredis that was started listens on a socket: the
 time of a bubble stands still as long as a goroutine in it waits for one. And it can neither lose a reply nor hang.
 
-It is no real server, though: what depends on rights, replicas, persistence or memory must be tested on one.
+It is no real server, though: what depends on rights, replicas, persistence or memory must be tested on one. It has no
+replicas, and says so: an acquire with Locker.Replicas above 0 ends with redigolock.ErrNotReplicated.
 */
 package locktest

@@ -92,6 +92,21 @@ func TestHold(t *testing.T) {
 	})
 }
 
+// TestNoReplicas shows what doc.go and docs/testing.md say of a Locker that wants replicas.
+func TestNoReplicas(t *testing.T) {
+	inBothTimes(t, func(t *testing.T) {
+		s := locktest.Start(t)
+		l := s.Locker()
+		l.Replicas = 1
+		if _, err := l.TryAcquire(bg, "k", time.Minute); !errors.Is(err, redigolock.ErrNotReplicated) {
+			t.Errorf("TryAcquire: %v", err)
+		}
+		if got := held(s); got != "" {
+			t.Errorf("held: %s", got)
+		}
+	})
+}
+
 func TestHoldForAFairLocker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := locktest.Start(t)
