@@ -30,7 +30,7 @@ type Group struct {
 	Dial  bool        // They dial; else they borrow: see begin and place.
 	Keyed bool        // What they bring is of use to their own callers only.
 	Most  int         // At most so many at a time. Zero: no limit.
-	Idle  func() bool // The pool has an idle connection. Nil: it does not say.
+	Idle  func() bool // The pool has an idle connection. Nil: it does not say; nor does one that panics.
 
 	mu                 sync.Mutex // protects what follows; taken for moments only, and never while a func of the pool's runs
 	running            int        // but for those that are stuck
@@ -173,7 +173,7 @@ func (e *Group) beginFirst() {
 }
 
 // FetchIdle starts one errand for what is idle where those that are left keep others from beginning. It is called when
-// somebody waits, when an errand has ended, and when a connection went back to the pool.
+// somebody waits, when an errand has ended or is stuck, and when a connection went back to the pool.
 func (e *Group) FetchIdle() {
 	if e.Idle == nil {
 		return
@@ -197,10 +197,11 @@ func (e *Group) FetchIdle() {
 
 // look asks the pool whether something is idle. Only one does so at a time: between the answer and the errand another's errand
 // might take what is idle, and this one would dial. The caller holds mu, which is given back meanwhile.
-func (e *Group) look() bool {
+func (e *Group) look() (idle bool) {
 	e.looking, e.lookAgain = true, false
 	e.mu.Unlock()
 	defer func() {
+		_ = recover() // of a func of the user's, on a goroutine that may be nobody's
 		e.mu.Lock()
 		e.looking = false
 	}()
@@ -260,19 +261,27 @@ func (e *Group) isLeft(x *seeker) {
 
 // giveUpOn no longer counts an errand that has not ended, so that another may begin.
 func (e *Group) giveUpOn(x *seeker) {
+	if e.isStuck(x) {
+		e.FetchIdle()
+	}
+}
+
+// isStuck is false for an errand that has ended, and for one that counts until another minute is over.
+func (e *Group) isStuck(x *seeker) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !x.left {
-		return
+		return false
 	}
 	if wait := time.Until(e.gaveUp.Add(stuckAfter)); wait > 0 {
 		x.doubt.Reset(wait)
-		return
+		return false
 	}
 	e.gaveUp = time.Now()
 	e.uncount(x)
 	x.stuck = true
 	e.goOn()
+	return true
 }
 
 // uncount is for an errand that has ended, or is stuck. The caller holds mu.

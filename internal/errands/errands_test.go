@@ -260,3 +260,79 @@ func TestAsideIsPartOfTheCalm(t *testing.T) {
 		}
 	})
 }
+
+// The errand for what is idle may be the one that is stuck: those that wait by then get what is idle from the next.
+func TestIdleConnectionsAreFetchedAfterTheErrandForThemIsStuck(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var idle atomic.Bool
+		g := &errands.Group{Idle: idle.Load}
+		errVain := errors.New("in vain")
+		hang := func(d time.Duration) func(context.Context) (redis.Conn, error) {
+			return func(context.Context) (redis.Conn, error) { time.Sleep(d); return nil, errVain }
+		}
+		var began sync.WaitGroup
+		for range 4 {
+			began.Go(func() { _, _ = g.Fetch(within(time.Second), hang(30*time.Second)) })
+			began.Go(func() { _, _ = g.Fetch(within(40*time.Second), hang(30*time.Minute)) })
+		}
+		time.Sleep(2 * time.Second) // four are left
+		idle.Store(true)
+		_, _ = g.Fetch(within(time.Second), hang(30*time.Minute)) // for what is idle; left before the four that hang as long
+		idle.Store(false)
+		began.Wait()
+		start := time.Now() // 40 s
+		time.AfterFunc(time.Second, func() { idle.Store(true) })
+		d := &dialer{takes: always(0)}
+		c, err := g.Fetch(within(5*time.Minute), d.fetch)
+		if took := time.Since(start); numberOf(c) != 0 || err != nil || took != 23*time.Second { // a minute after it was left
+			t.Errorf("connection %d after %v: %v", numberOf(c), took, err)
+		}
+	})
+}
+
+// A pool that panics where it is asked what is idle does not say it. Nobody's call waits for ever, and no goroutine ends the program.
+func TestIdleThatPanicsDoesNotSay(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := &errands.Group{Idle: func() bool { panic("of the user's") }}
+		d := &dialer{takes: always(10 * time.Second)}
+		for range 4 {
+			_, _ = g.Fetch(within(time.Second), d.fetch)
+		}
+		if _, err := g.Fetch(within(time.Second), d.fetch); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if all, notBegun := g.Seeking(); all+notBegun != 0 {
+			t.Errorf("%d seek a connection still", all+notBegun)
+		}
+		if c, err := g.Fetch(within(time.Minute), d.fetch); c == nil || err != nil {
+			t.Errorf("%v, %v", c, err)
+		}
+	})
+}
+
+// Who finds that another asks already what is idle leaves it to that one, which asks once more.
+func TestWhatIsIdleIsAskedAgainForWhoCameMeanwhile(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var idle atomic.Bool
+		g := &errands.Group{Idle: func() bool {
+			defer time.Sleep(time.Second)
+			return idle.Load()
+		}}
+		d := &dialer{takes: always(0)}
+		for range 4 {
+			_, _ = g.Fetch(within(time.Second), func(context.Context) (redis.Conn, error) {
+				time.Sleep(time.Minute)
+				return nil, errors.New("in vain")
+			})
+		}
+		time.AfterFunc(time.Second/2, func() {
+			idle.Store(true)
+			g.FetchIdle()
+		})
+		start := time.Now()
+		c, err := g.Fetch(within(10*time.Second), d.fetch)
+		if took := time.Since(start); numberOf(c) != 0 || err != nil || took != 2*time.Second {
+			t.Errorf("connection %d after %v: %v", numberOf(c), took, err)
+		}
+	})
+}
