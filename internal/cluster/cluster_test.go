@@ -453,6 +453,53 @@ func TestWatchIsNotLedElsewhere(t *testing.T) {
 	})
 }
 
+// TestTransactionIsOver: what a node kept for a transaction is gone with EXEC, also when that is refused. From then on the connection
+// follows the slot again, and so it does with names in small letters.
+func TestTransactionIsOver(t *testing.T) {
+	for end, reply := range map[string]any{
+		"exec": redis.Error("EXECABORT Transaction discarded because of previous errors."), "EXEC": redis.Error("MOVED 3300 d:1"),
+		"Exec": []any{}, "discard": "OK", "unwatch": "OK",
+	} {
+		inBubble(t, func(t *testing.T, w *world) {
+			x := w.cluster().Conn(false)
+			defer x.Close()
+			w.servers["a:1"].answer = func(cmd string, _ []any) any {
+				if cmd == end {
+					return reply
+				}
+				return nil
+			}
+			for _, cmd := range []string{"watch", "multi"} {
+				if _, err := x.Do(cmd, keyA); err != nil || !x.tx {
+					t.Fatalf("%s: %v, a transaction: %v", cmd, err, x.tx)
+				}
+			}
+			w.moveSlot(keyA, "d:1", 2)
+			if _, err := x.Do("set", keyA, "v"); err == nil || !strings.HasPrefix(err.Error(), "MOVED") {
+				t.Errorf("%s: set: %v", end, err)
+			}
+			_, _ = x.Do(end)
+			if _, err := x.Do("WATCH", keyA); err != nil || w.heard("d:1") != "WATCH b" {
+				t.Errorf("%s: WATCH: %v, the new node heard %q", end, err, w.heard("d:1"))
+			}
+		})
+	}
+	inBubble(t, func(t *testing.T, w *world) {
+		x := w.cluster().Conn(false)
+		defer x.Close()
+		w.servers["a:1"].answer = func(cmd string, _ []any) any {
+			if cmd == "EXEC" {
+				return redis.Error("ERR EXEC without MULTI")
+			}
+			return nil
+		}
+		_, _ = x.Do("WATCH", keyA)
+		if _, err := x.Do("EXEC"); err == nil || !x.tx {
+			t.Errorf("EXEC without MULTI: %v; the node keeps the WATCH", err)
+		}
+	})
+}
+
 func TestWordsThatWantAnotherMap(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		c := w.cluster()

@@ -10,17 +10,23 @@ import (
 type kind int
 
 const (
-	plain         kind = iota
-	harmless           // has no key, and may be repeated at another node
-	keyless            // has no key
-	watch              // begins what a node keeps for the connection
-	inTransaction      // belongs to that
-	subscribe          // turns the connection to one that listens
+	plain     kind = iota
+	harmless       // has no key, and may be repeated at another node
+	keyless        // has no key
+	watch          // begins what a node keeps for the connection
+	unwatch        // ends that; harmless
+	begin          // of a transaction, which a node keeps, too
+	execute        // ends both
+	discard        // ends both
+	subscribe      // turns the connection to one that listens
 )
 
+// inTransaction reports whether a command belongs to what a node keeps.
+func inTransaction(k kind) bool { return k == begin || k == execute || k == discard }
+
 var kinds = map[string]kind{
-	"PING": harmless, "ECHO": harmless, "TIME": harmless, "WAIT": harmless, "UNWATCH": harmless,
-	"WATCH": watch, "MULTI": inTransaction, "EXEC": inTransaction, "DISCARD": inTransaction,
+	"PING": harmless, "ECHO": harmless, "TIME": harmless, "WAIT": harmless,
+	"WATCH": watch, "UNWATCH": unwatch, "MULTI": begin, "EXEC": execute, "DISCARD": discard,
 	"SUBSCRIBE": subscribe, "PSUBSCRIBE": subscribe, "SSUBSCRIBE": subscribe, "MONITOR": subscribe, "PSYNC": subscribe, "SYNC": subscribe,
 	"INFO": keyless, "CLUSTER": keyless, "CONFIG": keyless, "SCRIPT": keyless, "CLIENT": keyless, "COMMAND": keyless, "ROLE": keyless,
 	"AUTH": keyless, "HELLO": keyless, "ACL": keyless, "DBSIZE": keyless, "FLUSHALL": keyless, "FLUSHDB": keyless, "KEYS": keyless,

@@ -243,7 +243,7 @@ func (x *Conn) redirected(reqs []wire.Request, replies []any, first int) (i int,
 	}
 	for j := i; j < len(reqs); j++ {
 		kind := kindOf(reqs[j].Cmd)
-		if !unserved(replies[j]) && kind != harmless || kind == inTransaction || kind == watch && r.ask {
+		if !unserved(replies[j]) && kind != harmless && kind != unwatch || inTransaction(kind) || kind == watch && r.ask {
 			return i, r, false
 		}
 	}
@@ -321,13 +321,16 @@ func (x *Conn) ask(ctx, limit context.Context, by time.Time, to *node, reqs []wi
 func (x *Conn) judge(reqs []wire.Request, replies []any) {
 	for i := range reqs {
 		re, refused := replies[i].(redis.Error)
-		switch kind := kindOf(reqs[i].Cmd); {
-		case refused && stirs(re):
+		if refused && stirs(re) {
 			x.c.Refresh()
+		}
+		switch kind := kindOf(reqs[i].Cmd); {
+		case kind == execute && refused:
+			x.tx = x.tx && fault.Word(re) == "ERR" // without MULTI: a WATCH still holds. Any other refusal ends the transaction
 		case refused:
-		case kind == watch, reqs[i].Cmd == "MULTI":
+		case kind == watch || kind == begin:
 			x.tx = true
-		case kind == inTransaction || reqs[i].Cmd == "UNWATCH":
+		case kind == execute || kind == discard || kind == unwatch:
 			x.tx = false
 		}
 	}
