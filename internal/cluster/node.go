@@ -162,8 +162,8 @@ func (c *conn) Close() error {
 func (c *conn) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if cc, ok := c.Conn.(redis.ConnWithContext); ok && !c.closed {
-		_, _ = cc.ReceiveContext(wire.Past)
+	if !c.closed {
+		wire.Cut(c.Conn)
 	}
 }
 

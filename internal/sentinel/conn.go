@@ -9,6 +9,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // A Conn is a connection to the master of a generation. It has the timeouts and contexts of the one inside, and sees when
@@ -38,7 +39,7 @@ func (c *Conn) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closed {
-		cut(c.Conn)
+		wire.Cut(c.Conn)
 	}
 }
 
@@ -112,28 +113,9 @@ func (g *Group) TestRole(ctx context.Context, c redis.Conn) error {
 	return err
 }
 
-// past is a context whose deadline has passed: to receive with it does nothing but close the connection's socket, which may
-// be done while another goroutine waits for a reply.
-var past, _ = context.WithDeadline(context.Background(), time.Unix(1, 0))
-
-func cut(c redis.Conn) {
-	if cc, ok := c.(redis.ConnWithContext); ok {
-		_, _ = cc.ReceiveContext(past)
-	}
-}
-
 // cutWith cuts the connection when ctx ends. The func that it returns must be called before the connection is closed.
 func cutWith(ctx context.Context, c redis.Conn) (stop func()) {
-	done := make(chan struct{})
-	end := context.AfterFunc(ctx, func() {
-		defer close(done)
-		cut(c)
-	})
-	return func() {
-		if !end() {
-			<-done
-		}
-	}
+	return wire.OnCancel(ctx, func() { wire.Cut(c) })
 }
 
 // do sends a command and waits for its reply until ctx ends.
