@@ -337,6 +337,11 @@ type sentinelPool struct {
 	sentinels *sentinel.Group
 }
 
+func (p *sentinelPool) isNil() bool { return p == nil }
+
+// newSource is what the pool behind it can do for a Locker.
+func (p *sentinelPool) newSource() *source { return newSource(p.Pool) }
+
 // DialContext dials a connection that is not the pool's.
 func (p *sentinelPool) DialContext(ctx context.Context) (redis.Conn, error) {
 	return p.Pool.DialContext(ctx)

@@ -82,9 +82,6 @@ func newSource(p Pool) *source {
 	if noPool(p) {
 		return nil
 	}
-	if sp, ok := p.(*sentinelPool); ok {
-		p = sp.Pool
-	}
 	if op, ok := p.(ownPool); ok {
 		return op.newSource()
 	}
