@@ -24,72 +24,86 @@ const (
 
 // An answer is what came of asking a node.
 type answer struct {
-	from  string
-	view  view
-	err   error
-	panic any // of a Dial of the user's
+	from string
+	view view
+	err  error
 }
 
-// refresh asks nodes for the map, and takes what the best of them says. It asks askedMost at a time, and in place of one that does
-// not answer another. It asks all of them if what they say is older than the map.
+// An inquiry is the questions of one refresh.
+type inquiry struct {
+	c           *Cluster
+	sources     []string // to ask, in this order
+	answers     chan answer
+	asked, told int // of sources: asked, and have answered
+	want        int // are to answer
+	best        *view
+	failed      []fault.Silence
+}
+
+// refresh asks nodes for the map, and takes what the best of them says.
 func (c *Cluster) refresh() error {
 	c.refreshes.Add(1)
 	ctx, cancel := context.WithTimeout(c.life, refreshMost)
 	defer cancel()
 	sources := c.sources()
-	answers := make(chan answer, len(sources))
+	q := &inquiry{c: c, sources: sources, answers: make(chan answer, len(sources)), want: askedMost}
+	q.run(ctx)
+	if q.best == nil {
+		return c.noAnswer(q.failed, len(sources))
+	}
+	c.install(q.best, 2*q.told > len(sources))
+	return nil
+}
+
+// run asks askedMost nodes at a time, and in place of one that does not answer another. It asks all of them if what they say is
+// older than the map. Once one has answered it does not wait much longer for others.
+func (q *inquiry) run(ctx context.Context) {
 	begin := time.Now()
-	var best *view
-	var failed []answer
-	asked, told, want := 0, 0, askedMost
-	next := time.NewTimer(0)
+	next := time.NewTimer(askNext)
 	defer next.Stop()
 	var late <-chan time.Time
-	for told < want && told+len(failed) < len(sources) {
-		for asked < len(sources) && asked-len(failed) < want {
-			addr := sources[asked]
-			asked++
-			go func() { answers <- c.ask(ctx, addr) }()
-		}
+	for q.told < q.want && q.told+len(q.failed) < len(q.sources) {
+		q.askMore(ctx)
 		next.Reset(askNext)
 		select {
-		case a := <-answers:
-			switch {
-			case a.panic != nil:
-				failed = append(failed, answer{from: a.from, err: errPanicked})
-			case a.err != nil:
-				failed = append(failed, a)
-			default:
-				if told++; best == nil || a.view.better(best) {
-					best = &a.view
-				}
-				if told == want && c.older(best) {
-					want = len(sources)
-				}
-				if late == nil {
-					timer := time.NewTimer(max(50*time.Millisecond, 2*time.Since(begin)))
-					defer timer.Stop()
-					late = timer.C
-				}
+		case a := <-q.answers:
+			if q.take(a) && late == nil {
+				late = time.After(max(50*time.Millisecond, 2*time.Since(begin)))
 			}
-			continue
 		case <-next.C:
-			want = min(want+1, len(sources)) // one may hang
-			continue
+			q.want = min(q.want+1, len(q.sources)) // one may hang
 		case <-late:
-			if c.older(best) && ctx.Err() == nil {
-				late, want = nil, len(sources)
-				continue
+			if !q.c.older(q.best) {
+				return
 			}
+			late, q.want = nil, len(q.sources)
 		case <-ctx.Done():
+			return
 		}
-		break
 	}
-	if best == nil {
-		return c.noAnswer(ctx, failed, len(sources))
+}
+
+func (q *inquiry) askMore(ctx context.Context) {
+	for q.asked < len(q.sources) && q.asked-len(q.failed) < q.want {
+		addr := q.sources[q.asked]
+		q.asked++
+		go func() { q.answers <- q.c.ask(ctx, addr) }()
 	}
-	c.install(best, 2*told > len(sources))
-	return nil
+}
+
+// take reports whether a node has told its view.
+func (q *inquiry) take(a answer) bool {
+	if a.err != nil {
+		q.failed = append(q.failed, fault.Silence{From: a.from, Cause: a.err})
+		return false
+	}
+	if q.told++; q.best == nil || a.view.better(q.best) {
+		q.best = &a.view
+	}
+	if q.told == q.want && q.c.older(q.best) {
+		q.want = len(q.sources)
+	}
+	return true
 }
 
 // older reports whether the map is from a better view.
@@ -99,17 +113,14 @@ func (c *Cluster) older(v *view) bool {
 	return c.known && (v.down || v.epoch < c.epoch)
 }
 
-var (
-	errPanicked = errors.New("the user's Dial has panicked")
-	errHangs    = errors.New("no answer in time")
-)
+var errPanicked = errors.New("the user's Dial has panicked")
 
 // ask asks one node.
 func (c *Cluster) ask(ctx context.Context, addr string) (a answer) {
 	a.from = addr
 	defer func() {
-		if p := recover(); p != nil {
-			a.panic = p
+		if recover() != nil {
+			a.err = errPanicked
 		}
 	}()
 	conn, err := c.asking.Fetch(ctx, func(ctx context.Context) (redis.Conn, error) { return c.env.Dial(ctx, addr) })
@@ -118,7 +129,7 @@ func (c *Cluster) ask(ctx context.Context, addr string) (a answer) {
 		err = a.view.read(ctx, conn, addr)
 	}
 	if a.err = err; err != nil && ctx.Err() != nil {
-		a.err = errHangs
+		a.err = fault.Hangs
 	}
 	return a
 }
@@ -167,40 +178,9 @@ func (v *view) ofInfo(info string) {
 	}
 }
 
-// A noAnswerError names what was wrong with each node. It wraps one of the errors: one that another try may mend, if there is such.
-type noAnswerError struct {
-	text  string
-	cause error
-}
-
-func (e *noAnswerError) Error() string { return e.text }
-func (e *noAnswerError) Unwrap() error { return e.cause }
-
-func (c *Cluster) noAnswer(ctx context.Context, failed []answer, asked int) error {
+func (c *Cluster) noAnswer(failed []fault.Silence, asked int) error {
 	if c.life.Err() != nil {
 		return fault.Closed
 	}
-	e := &noAnswerError{text: "cluster: no node answers"}
-	for _, a := range failed {
-		if re, ok := fault.Reply(a.err); ok {
-			a.err = fault.WithoutArgs(re)
-		}
-		e.text += "; " + a.from + ": " + fault.OneLine(a.err.Error())
-		if e.cause == nil || final(e.cause) && !final(a.err) {
-			e.cause = a.err
-		}
-	}
-	if len(failed) < asked {
-		e.text += "; the others hang"
-		if e.cause == nil || final(e.cause) {
-			e.cause = errHangs
-		}
-	}
-	return e
-}
-
-// final reports whether a node will say the same again: a wrong password, or that it is not in cluster mode.
-func final(err error) bool {
-	re, isReply := fault.Reply(err)
-	return isReply && !fault.TransientReply(re) || fault.RefusedForGood(err)
+	return fault.NoAnswer("cluster: no node answers", asked, failed)
 }

@@ -63,7 +63,7 @@ func (g *Group) askAll(ctx context.Context) error {
 		go func() { answers <- g.askOne(ctx, addr) }()
 	}
 	var best answer
-	var failed []answer
+	var failed []fault.Silence
 	var late <-chan time.Time
 	told := 0
 	for told+len(failed) < len(g.env.Addrs) {
@@ -73,7 +73,7 @@ func (g *Group) askAll(ctx context.Context) error {
 			case a.panic != nil:
 				panic(a.panic)
 			case a.err != nil:
-				failed = append(failed, a)
+				failed = append(failed, fault.Silence{From: a.from, Cause: a.err})
 				continue
 			case told == 0:
 				timer := time.NewTimer(max(50*time.Millisecond, 2*time.Since(begin)))
@@ -90,7 +90,8 @@ func (g *Group) askAll(ctx context.Context) error {
 		break
 	}
 	if told == 0 {
-		return g.noAnswer(failed)
+		n := len(g.env.Addrs)
+		return fault.NoAnswer(fmt.Sprintf("sentinel: master %q: no answer from %d of %d Sentinels", g.env.Master, n, n), n, failed)
 	}
 	return g.learn(best.addr, best.epoch, 2*told > len(g.env.Addrs))
 }
@@ -129,49 +130,10 @@ func (g *Group) askOne(ctx context.Context, from string) (a answer) {
 	return a
 }
 
-var errHangs = errors.New("no answer in time")
-
 // hung is err, but the end of a context that bounds a question is not that of the caller's.
 func hung(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return errHangs
+		return fault.Hangs
 	}
 	return err
-}
-
-// A noAnswerError names what was wrong with each Sentinel. It wraps one of the errors: one that another try may mend, if
-// there is such.
-type noAnswerError struct {
-	text  string
-	cause error
-}
-
-func (e *noAnswerError) Error() string { return e.text }
-func (e *noAnswerError) Unwrap() error { return e.cause }
-
-func (g *Group) noAnswer(failed []answer) error {
-	e := &noAnswerError{text: fmt.Sprintf("sentinel: master %q: no answer from %d of %d Sentinels",
-		g.env.Master, len(g.env.Addrs), len(g.env.Addrs))}
-	for _, a := range failed {
-		if re, ok := fault.Reply(a.err); ok {
-			a.err = fault.WithoutArgs(re)
-		}
-		e.text += "; " + a.from + ": " + fault.OneLine(a.err.Error())
-		if e.cause == nil || final(e.cause) && !final(a.err) {
-			e.cause = a.err
-		}
-	}
-	if len(failed) < len(g.env.Addrs) {
-		e.text += "; the others hang"
-		if e.cause == nil || final(e.cause) {
-			e.cause = errHangs
-		}
-	}
-	return e
-}
-
-// final reports whether a Sentinel will say the same again: a wrong password, an unknown name.
-func final(err error) bool {
-	re, isReply := fault.Reply(err)
-	return isReply && !fault.TransientReply(re) || fault.RefusedForGood(err)
 }
