@@ -14,6 +14,8 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 	"go.uber.org/goleak"
+
+	"github.com/redigolock/redigolock/internal/redistest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -41,6 +43,7 @@ type server struct {
 	epoch   int
 	slots   []any
 	noSlots bool // it has no CLUSTER SLOTS
+	noInfo  bool // the user may not ask for CLUSTER INFO
 	down    bool
 	hangs   bool // takes connections and answers nothing
 	scripts map[string]bool
@@ -111,7 +114,7 @@ func (w *world) set(change func(s *server), addrs ...string) {
 		change(s)
 		for c := range s.conns {
 			if s.down {
-				c.breaks(io.EOF)
+				c.Break(io.EOF)
 			}
 		}
 	}
@@ -127,7 +130,7 @@ func (w *world) dial(ctx context.Context, addr string) (redis.Conn, error) {
 	if s == nil || s.down {
 		return nil, errRefused
 	}
-	c := &fakeConn{s: s, broken: make(chan struct{})}
+	c := &fakeConn{FakeConn: redistest.NewFakeConn(), s: s}
 	s.conns[c] = true
 	return c, nil
 }
@@ -168,37 +171,17 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
 
 // A fakeConn is a connection to a server.
 type fakeConn struct {
-	s      *server
-	broken chan struct{}
-	once   sync.Once
-	mu     sync.Mutex // protects err
-	err    error
-
+	*redistest.FakeConn
+	s       *server
 	asking  bool
 	pending []any // replies
 }
 
-func (c *fakeConn) breaks(err error) {
-	c.once.Do(func() {
-		c.mu.Lock()
-		c.err = err
-		c.mu.Unlock()
-		close(c.broken)
-	})
-}
-
 func (c *fakeConn) Close() error {
-	c.breaks(errors.New("closed"))
 	c.s.w.mu.Lock()
-	defer c.s.w.mu.Unlock()
 	delete(c.s.conns, c)
-	return nil
-}
-
-func (c *fakeConn) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
+	c.s.w.mu.Unlock()
+	return c.FakeConn.Close()
 }
 
 type hang struct{}
@@ -210,7 +193,6 @@ func (c *fakeConn) Send(cmd string, args ...any) error {
 	return c.Err()
 }
 
-func (c *fakeConn) Flush() error          { return c.Err() }
 func (c *fakeConn) Receive() (any, error) { return c.ReceiveWithTimeout(time.Hour) }
 
 func (c *fakeConn) ReceiveWithTimeout(timeout time.Duration) (any, error) {
@@ -221,25 +203,12 @@ func (c *fakeConn) ReceiveWithTimeout(timeout time.Duration) (any, error) {
 	c.pending = c.pending[1:]
 	switch reply := reply.(type) {
 	case hang:
-		timer := time.NewTimer(timeout)
-		defer timer.Stop()
-		select {
-		case <-c.broken:
-		case <-timer.C:
-			c.breaks(timeoutError{})
-		}
-		return nil, c.Err()
+		return c.Await(timeout, nil)
 	case redis.Error:
 		return nil, reply
 	}
 	return reply, nil
 }
-
-type timeoutError struct{}
-
-func (timeoutError) Error() string   { return "i/o timeout" }
-func (timeoutError) Timeout() bool   { return true }
-func (timeoutError) Temporary() bool { return true }
 
 func (c *fakeConn) Do(cmd string, args ...any) (any, error) {
 	return c.DoWithTimeout(time.Hour, cmd, args...)
@@ -253,16 +222,6 @@ func (c *fakeConn) DoWithTimeout(timeout time.Duration, cmd string, args ...any)
 		return nil, err
 	}
 	return c.ReceiveWithTimeout(timeout)
-}
-
-func (c *fakeConn) DoContext(ctx context.Context, cmd string, args ...any) (any, error) {
-	return nil, errors.New("not used")
-}
-
-// ReceiveContext is called with a context that has ended only.
-func (c *fakeConn) ReceiveContext(ctx context.Context) (any, error) {
-	c.breaks(context.DeadlineExceeded)
-	return nil, c.Err()
 }
 
 func (s *server) reply(c *fakeConn, cmd string, args []any) any {
@@ -335,6 +294,8 @@ func (s *server) carryOut(cmd, key string, args []any) any {
 
 func (s *server) cluster(sub string) any {
 	switch {
+	case sub == "INFO" && s.noInfo:
+		return redis.Error("NOPERM User app has no permissions to run the 'cluster|info' command")
 	case sub == "INFO":
 		return bulk(fmt.Sprintf("cluster_enabled:1\r\ncluster_state:%s\r\ncluster_current_epoch:%d\r\n", s.state, s.epoch))
 	case sub == "SLOTS" && s.noSlots:

@@ -33,12 +33,7 @@ func TestCluster(t *testing.T) {
 	replica := c.ReplicaOf(to)
 	to.Kill()
 	killed := time.Now()
-	for c.Owner(slot) != replica {
-		if time.Since(killed) > 30*time.Second {
-			t.Fatal("the replica does not take over")
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	eventually(t, "the replica takes over", func() bool { return c.Owner(slot) == replica })
 	c.Settled(t)
 	t.Logf("the replica took over after %v", time.Since(killed))
 	if err := to.Restart(); err != nil {

@@ -2,7 +2,7 @@
 // redis-server and Valkey processes ([Start], [StartMany], [StartValkey],
 // [StartRedis8]), a master with replicas and Sentinels ([StartWatched]), a cluster ([StartCluster]), an embedded miniredis
 // whose TTLs run ([StartMini]), and a TCP proxy that stands before any of them, records the requests and injects faults
-// ([NewProxy]).
+// ([NewProxy]). [FakeConn] is for connections in memory.
 //
 // Everything listens on loopback only, and nothing outlives the test that
 // started it: no process, no goroutine, no file. A test binary that is killed

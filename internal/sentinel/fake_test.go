@@ -14,6 +14,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 	"go.uber.org/goleak"
 
+	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/sentinel"
 )
 
@@ -74,7 +75,7 @@ func (w *world) set(change func(s *server), addrs ...string) {
 		change(s)
 		for c := range s.conns {
 			if s.down {
-				c.breaks(io.EOF)
+				c.Break(io.EOF)
 			}
 		}
 	}
@@ -144,7 +145,7 @@ func (w *world) dial(ctx context.Context, addr string) (redis.Conn, error) {
 	if s.role != "sentinel" {
 		w.dials++
 	}
-	c := &conn{s: s, addr: addr, broken: make(chan struct{}), messages: make(chan any, 16)}
+	c := &conn{FakeConn: redistest.NewFakeConn(), s: s, addr: addr, messages: make(chan any, 16)}
 	s.conns[c] = true
 	return c, nil
 }
@@ -163,38 +164,19 @@ func (w *world) group(watch bool, addrs ...string) *sentinel.Group {
 
 // A conn is a connection to a server of a world.
 type conn struct {
+	*redistest.FakeConn
 	s        *server
 	addr     string
 	messages chan any
-	broken   chan struct{}
-	once     sync.Once
-	mu       sync.Mutex // protects err
-	err      error
 	listens  bool // world.mu protects it, and answers
 	answers  int
 }
 
-func (c *conn) breaks(err error) {
-	c.once.Do(func() {
-		c.mu.Lock()
-		c.err = err
-		c.mu.Unlock()
-		close(c.broken)
-	})
-}
-
 func (c *conn) Close() error {
-	c.breaks(errors.New("closed by us"))
 	c.s.w.mu.Lock()
-	defer c.s.w.mu.Unlock()
 	delete(c.s.conns, c)
-	return nil
-}
-
-func (c *conn) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
+	c.s.w.mu.Unlock()
+	return c.FakeConn.Close()
 }
 
 func (c *conn) Do(cmd string, args ...any) (any, error) {
@@ -213,35 +195,12 @@ func (c *conn) DoWithTimeout(timeout time.Duration, cmd string, args ...any) (an
 		}
 		return reply, nil
 	}
-	return c.await(timeout)
+	return c.Await(timeout, c.messages)
 }
 
-// await waits for a message, or for the end.
-func (c *conn) await(timeout time.Duration) (any, error) {
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	select {
-	case m := <-c.messages:
-		return m, nil
-	case <-c.broken:
-	case <-timer.C:
-		c.breaks(errors.New("i/o timeout"))
-	}
-	return nil, c.Err()
-}
-
-func (c *conn) DoContext(ctx context.Context, cmd string, args ...any) (any, error) {
-	return nil, errors.New("not used")
-}
-func (c *conn) Receive() (any, error) { return c.await(time.Hour) }
+func (c *conn) Receive() (any, error) { return c.Await(time.Hour, c.messages) }
 func (c *conn) ReceiveWithTimeout(timeout time.Duration) (any, error) {
-	return c.await(timeout)
-}
-
-// ReceiveContext is called with a context that has ended only.
-func (c *conn) ReceiveContext(ctx context.Context) (any, error) {
-	c.breaks(context.DeadlineExceeded)
-	return nil, c.Err()
+	return c.Await(timeout, c.messages)
 }
 
 // Send is for the PINGs of who listens.
@@ -251,7 +210,6 @@ func (c *conn) Send(cmd string, args ...any) error {
 	}
 	return c.Err()
 }
-func (c *conn) Flush() error { return c.Err() }
 
 func (s *server) reply(c *conn, cmd string) (reply any, hangs bool) {
 	s.w.mu.Lock()

@@ -2,7 +2,6 @@ package servers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/sim"
 )
 
@@ -40,7 +40,7 @@ func (g *simGroup) pool() *redis.Pool {
 	s := &redigolock.Sentinel{Addrs: []string{"s1"}, Master: "m",
 		Dial: func(ctx context.Context, addr string) (redis.Conn, error) { return g.servers[addr].DialRedis(ctx) },
 		DialSentinel: func(context.Context, string) (redis.Conn, error) {
-			return &simSentinel{group: g, heard: make(chan any, 100), closed: make(chan struct{})}, nil
+			return &simSentinel{FakeConn: redistest.NewFakeConn(), group: g, heard: make(chan any, 100)}, nil
 		}}
 	p := &redis.Pool{DialContext: s.DialContext, TestOnBorrow: s.TestOnBorrow, MaxIdle: 16}
 	g.t.Cleanup(func() { s.Close() })
@@ -73,10 +73,9 @@ func (g *simGroup) failOver(lost bool) {
 
 // A simSentinel is a connection to the Sentinel.
 type simSentinel struct {
-	group  *simGroup
-	heard  chan any
-	closed chan struct{}
-	once   sync.Once
+	*redistest.FakeConn
+	group *simGroup
+	heard chan any
 }
 
 func (c *simSentinel) Do(cmd string, args ...any) (any, error) {
@@ -98,33 +97,19 @@ func (c *simSentinel) Send(string, ...any) error {
 	return nil
 }
 
-func (c *simSentinel) ReceiveWithTimeout(timeout time.Duration) (any, error) {
-	select {
-	case m := <-c.heard:
-		return m, nil
-	case <-c.closed:
-		return nil, errors.New("closed")
-	case <-time.After(timeout):
-		return nil, errors.New("timeout")
-	}
-}
-
-func (c *simSentinel) ReceiveContext(context.Context) (any, error) { return nil, c.Close() } // of a context that has ended
-
 func (c *simSentinel) Close() error {
-	c.once.Do(func() { close(c.closed) })
 	c.group.mu.Lock()
-	defer c.group.mu.Unlock()
 	delete(c.group.listeners, c)
-	return nil
+	c.group.mu.Unlock()
+	return c.FakeConn.Close()
 }
 
-func (c *simSentinel) Err() error            { return nil }
-func (c *simSentinel) Flush() error          { return nil }
 func (c *simSentinel) Receive() (any, error) { return c.ReceiveWithTimeout(time.Hour) }
-func (c *simSentinel) DoContext(context.Context, string, ...any) (any, error) {
-	return nil, errors.New("not used")
+
+func (c *simSentinel) ReceiveWithTimeout(timeout time.Duration) (any, error) {
+	return c.Await(timeout, c.heard)
 }
+
 func (c *simSentinel) DoWithTimeout(_ time.Duration, cmd string, args ...any) (any, error) {
 	return c.Do(cmd, args...)
 }
