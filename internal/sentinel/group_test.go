@@ -333,6 +333,21 @@ func TestMasterThatComesBackAsReplica(t *testing.T) {
 	})
 }
 
+// Where the user may not ask for the role, what the Sentinels say is believed.
+func TestNoRightToRole(t *testing.T) {
+	for _, refusal := range []redis.Error{"NOPERM User app has no permissions to run the 'role' command", "ERR unknown command 'ROLE'"} {
+		inBubble(t, func(t *testing.T, w *world) {
+			w.set(func(s *server) { s.refuse = refusal }, "a:6379")
+			g := w.group(false)
+			c := dialed(t, g, "a:6379")
+			time.Sleep(2 * time.Second)
+			if err := g.TestRole(bg, c); err != nil {
+				t.Errorf("%s: a borrow: %v", refusal, err)
+			}
+		})
+	}
+}
+
 // Without a subscription a borrow asks for the role, once a second.
 func TestRoleAtBorrow(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
