@@ -30,7 +30,7 @@ var clusterMutants = []mutant{
 	},
 	{
 		name: "cluster: a pipeline of which a part was carried out goes on", in: "cluster.Conn.redirected",
-		old:   "!unserved(replies[j]) && kind != harmless || ",
+		old:   "!unserved(replies[j]) && kind != harmless && kind != unwatch || ",
 		new:   "",
 		tests: "cluster: TestRedirectedBeforeOneThatIsNot",
 	},
@@ -39,6 +39,12 @@ var clusterMutants = []mutant{
 		old:   "!ok || x.tx",
 		new:   "!ok",
 		tests: "cluster: TestWatchIsNotLedElsewhere",
+	},
+	{
+		name: "cluster: a refused EXEC keeps the transaction", in: "cluster.Conn.judge",
+		old:   `x.tx && fault.Word(re) == "ERR"`,
+		new:   "x.tx",
+		tests: "cluster: TestTransactionIsOver",
 	},
 	{
 		name: "cluster: redirects without end", in: "cluster.Conn.Exchange",
