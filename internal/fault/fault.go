@@ -35,6 +35,8 @@ var (
 	BusyPool = errors.New("no connection came free, or none could be made, within OpTimeout")
 	// NoTTL is the conflict of a lock that carries its own token still: somebody took its TTL away (PERSIST).
 	NoTTL = errors.New(noTTL)
+	// Hangs is why a server has not answered of which nothing was heard in time.
+	Hangs = errors.New("no answer in time")
 )
 
 const noTTL = "the lock has lost its TTL" // as the scripts say

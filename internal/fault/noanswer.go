@@ -1,10 +1,5 @@
 package fault
 
-import "errors"
-
-// Hangs is why a server has not answered of which nothing was heard in time.
-var Hangs = errors.New("no answer in time")
-
 // A Silence is why one of several servers has not answered.
 type Silence struct {
 	From  string // its address
