@@ -100,6 +100,7 @@ func withTexts(ctx context.Context, c redis.Conn, reqs []Request, replies []any)
 	}
 	answers := make([]any, len(again))
 	res := once(ctx, c, again, answers)
+	res.Sent = res.Sent || len(again) < len(reqs) // the others were carried out
 	for i, reply := range answers[:res.Answered] {
 		replies[places[i]] = reply
 	}

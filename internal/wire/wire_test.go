@@ -110,7 +110,8 @@ func TestExchangeTellsEachScriptOnceToAServerThatForgotIt(t *testing.T) {
 		"for ever":      {[]any{1, again, 3, 4, again}, []string{"EVAL text1 1 b"}, []any{1, again, 3, 4}, 4, false},
 		"then it breaks": {[]any{1, again, again, 4, 5, io.EOF}, []string{"EVAL text1 1 b", "EVAL text2 1 c"},
 			[]any{1, 5}, 2, true},
-		"it breaks before": {[]any{again, io.EOF}, nil, []any{again}, 1, true},
+		"then nothing is sent": {[]any{1, again, 3, 4, fault.NotSent}, []string{"EVAL text1 1 b"}, []any{1}, 1, true},
+		"it breaks before":     {[]any{again, io.EOF}, nil, []any{again}, 1, true},
 	} {
 		for _, kind := range []string{"plain", "bound", "carrier"} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
@@ -180,6 +181,16 @@ func TestExchangeSaysWhetherAnythingMayHaveBeenCarriedOut(t *testing.T) {
 				t.Error("the connection, with a reply due, lives on")
 			}
 		})
+	}
+}
+
+// A server that did not know the script has carried out nothing, and nor has one that was not told it.
+func TestScriptThatCouldNotBeToldWasNotCarriedOut(t *testing.T) {
+	c := &scripted{replies: []any{again, fault.NotSent}}
+	var replies [1]any
+	res := wire.Exchange(context.Background(), c, []wire.Request{one.Request([]any{"sha1", 1, "a"})}, replies[:])
+	if res.Sent || !errors.Is(res.Err, fault.NotSent) || len(c.sent) != 2 {
+		t.Errorf("%+v after %q", res, c.sent)
 	}
 }
 
