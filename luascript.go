@@ -54,13 +54,10 @@ var (
 	scriptFairExtend  = newScript(2, "fairExtend")
 )
 
-// scriptDigests are constants: to compute SHA-1 at start would panic under GODEBUG=fips140=only.
-var scriptDigests = scripts.Digests
-
 func newScript(keys int, name string) *wire.Script {
 	src := luaText(name)
 	scripts.Texts[name] = src
-	return &wire.Script{Text: src, Digest: scriptDigests[name], Keys: keys}
+	return &wire.Script{Text: src, Digest: scripts.Digests[name], Keys: keys}
 }
 
 // luaText is the text of a file without its comments, and with the parts that it includes.

@@ -284,11 +284,6 @@ func isExtended(reply any) bool {
 	return ok && left > 0
 }
 
-func isNoScript(reply any) bool {
-	re, ok := reply.(redis.Error)
-	return ok && fault.Word(re) == "NOSCRIPT"
-}
-
 func isReadOnly(reply any) bool {
 	re, ok := reply.(redis.Error)
 	return ok && fault.ReadOnly(fault.Bare(re))
@@ -301,5 +296,11 @@ func isPassing(reply any) bool {
 		return !isAnswer(reply)
 	}
 	re = fault.Bare(re)
-	return isNoScript(re) || fault.TransientReply(re) && fault.Word(re) != "TRYAGAIN" // which is about several keys
+	switch fault.Word(re) {
+	case "NOSCRIPT":
+		return true
+	case "TRYAGAIN": // which is about several keys
+		return false
+	}
+	return fault.TransientReply(re)
 }

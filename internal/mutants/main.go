@@ -188,7 +188,7 @@ func computeDigests(files map[string]string, luascript string) error {
 		}
 		files[luascript] = string(src)
 	}
-	const constant = "scriptDigests[name]"
+	const constant = "scripts.Digests[name]"
 	if !strings.Contains(files[luascript], constant) {
 		return fmt.Errorf("%s has no %s", luascript, constant)
 	}
