@@ -201,7 +201,7 @@ func (s *Server) carry(r sim.Request, carry func() string) {
 	carry()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, key := range (&visit{}).read(r, func(string) bool { return true }).keys {
+	for _, key := range (&visit{}).read(r, func(key string) bool { return s.known[key] }).keys {
 		s.known[key] = true
 		if until, ok := s.ranUntil[key]; ok && time.Now().Before(until) && s.value(key) != s.atEnd[key].Token {
 			delete(s.atEnd, key) // not expired: released

@@ -346,6 +346,14 @@ func TestComplaints(t *testing.T) {
 			ok(t, err)
 			ok(t, redigolock.Guard(bg, c, "guard", 7))
 		}, nil},
+		{"data that are watched", func(t testing.TB, s *locktest.Server) {
+			c := s.Pool().Get()
+			defer c.Close()
+			for _, cmd := range [][]any{{"SET", "data", "x"}, {"WATCH", "data"}, {"GET", "data"}, {"MULTI"}, {"SET", "data", "y"}, {"EXEC"}} {
+				_, err := c.Do(cmd[0].(string), cmd[1:]...)
+				ok(t, err)
+			}
+		}, nil},
 		{"a short lock beside a clean-up that takes longer", func(t testing.TB, s *locktest.Server) {
 			l := s.Locker()
 			must(t)(l.TryAcquire(bg, "short", 500*time.Millisecond))
