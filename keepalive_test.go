@@ -481,66 +481,31 @@ func TestAnyMethodThatFindsTheLockLostEndsKeepAlive(t *testing.T) {
 	}
 }
 
-// What counts is when the context ends, compared with Deadline. A control timer of the test's own, set for a little
-// after the moment at which the library must set its own, tells whether the machine could keep time at all.
+// What counts is when the context ends, compared with Deadline.
 func TestHungServerEndsKeepAliveNoLaterThanDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		const locks = 32
 		r.Rule(func(verb string, n int) redistest.Action {
 			if verb == "extend" {
 				return redistest.Swallow()
 			}
 			return redistest.Pass()
 		})
-		results := make(chan endOfKeeping, locks)
-		for i := range locks { // each ends at a moment of its own
-			ttl := time.Second + time.Duration(i)*50*time.Millisecond
+		var wg sync.WaitGroup
+		for i := range 32 { // each ends at a moment of its own
+			ttl := 100*time.Millisecond + time.Duration(i)*50*time.Millisecond
 			k := r.Must(r.Locker.TryAcquire(bg, fmt.Sprint(i), ttl))
-			go func() { results <- watchKeeping(k, ttl) }()
+			kept := k.KeepAlive(bg)
+			wg.Go(func() {
+				<-kept.Done()
+				wants(t, context.Cause(kept), redigolock.ErrLost)
+				if early, want := time.Until(k.Deadline()), min(25*time.Millisecond, ttl/20); early != want {
+					t.Errorf("ttl %v: the context ended %v before Deadline, not %v", ttl, early, want)
+				}
+			})
 		}
-		judged, late := 0, 0
-		for range locks {
-			x := receive(t, "all contexts end", results)
-			wants(t, x.cause, redigolock.ErrLost)
-			if x.early > x.ttl/4 {
-				t.Errorf("the context ended %v before Deadline, with a ttl of %v", x.early, x.ttl)
-			}
-			if !x.onTime {
-				continue
-			}
-			judged++
-			if x.early < 0 {
-				late++
-				t.Logf("the context ended %v after Deadline", -x.early)
-			}
-		}
-		switch {
-		case judged == 0:
-			t.Skip("the machine was too busy to judge timers")
-		case late*8 > judged: // a busy machine may stop right between the two timers, but not that often
-			t.Errorf("%d of %d contexts ended after Deadline", late, judged)
-		}
+		wg.Wait()
 	})
-}
-
-// endOfKeeping is how a KeepAlive context ended.
-type endOfKeeping struct {
-	ttl    time.Duration
-	cause  error
-	early  time.Duration // before Deadline
-	onTime bool          // the control timer could keep time
-}
-
-func watchKeeping(k *redigolock.Lock, ttl time.Duration) endOfKeeping {
-	kept := k.KeepAlive(bg)
-	deadline := k.Deadline()
-	control := make(chan time.Time, 1)
-	time.AfterFunc(time.Until(deadline)-20*time.Millisecond, func() { control <- time.Now() })
-	<-kept.Done()
-	ended := time.Now()
-	onTime := (<-control).Before(deadline.Add(-5 * time.Millisecond))
-	return endOfKeeping{ttl, context.Cause(kept), deadline.Sub(ended), onTime}
 }
 
 func TestLossIsSignalledThoughTheRenewalHangsInADialWithoutContext(t *testing.T) {
@@ -553,7 +518,7 @@ func TestLossIsSignalledThoughTheRenewalHangsInADialWithoutContext(t *testing.T)
 		kept := k.KeepAlive(bg)
 		receive(t, "the context ends", kept.Done())
 		wants(t, context.Cause(kept), redigolock.ErrLost)
-		if late := time.Since(k.Deadline()); late > 5*time.Second {
+		if late := time.Since(k.Deadline()); late > 0 {
 			t.Errorf("%v after Deadline", late)
 		}
 		receive(t, "Release returns", inBackground(func() error { return k.Release(bg) }))
