@@ -20,25 +20,19 @@ func TestKeepAliveRenewsAtHalfOfTheTTL(t *testing.T) {
 		r := newSimRig(t)
 		const ttl, renewals = 2 * time.Second, 4
 		k := r.Must(r.Locker.TryAcquire(bg, "key", ttl))
-		last := k.Deadline() // it counts from the send, which a busy machine may delay, but not bring forward
+		last := k.Deadline() // it counts from the send
 		kept := k.KeepAlive(bg)
-		late := 0
 		for i := range renewals {
 			eventually(t, "the next renewal", func() bool { return k.Deadline().After(last) || kept.Err() != nil })
 			if kept.Err() != nil {
 				t.Fatalf("the lock was lost: %v", context.Cause(kept))
 			}
 			pause := k.Deadline().Sub(last)
-			if last = last.Add(pause); pause < ttl*3/8 {
+			if last = last.Add(pause); pause > ttl/2 || pause < ttl/2-ttl/32 {
 				t.Errorf("renewal %d was sent %v after the one before", i+1, pause)
-			} else if pause > ttl*5/8 {
-				late++
 			}
 		}
 		r.OK(k.Release(bg))
-		if late == renewals {
-			t.Error("each renewal was sent when far less than half of the ttl was left")
-		}
 	})
 }
 
