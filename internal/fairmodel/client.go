@@ -274,6 +274,17 @@ func (m *machine) close(p int) {
 	}
 }
 
+// closeEnds has Close wait no longer: the subscription ends, and what is owed or given up is left to its ttl.
+func (m *machine) closeEnds(p int) {
+	l := &m.procs[p]
+	l.gaveUp, l.heard = true, false
+	m.loseMessages(p)
+	if m.queues[p].Hearing() != fairqueue.Deaf {
+		m.tell(p, "Silenced", func(s *fairqueue.Slot, a *fairqueue.Actions) { s.Silenced(now, a) })
+	}
+	m.tell(p, "Closed", func(s *fairqueue.Slot, a *fairqueue.Actions) { s.Closed(now, a) })
+}
+
 // crash ends process p; what it sent may still be executed.
 func (m *machine) crash(p int, halfOpen bool) {
 	m.loseMessages(p)

@@ -124,6 +124,7 @@ func TestSmallestExplorations(t *testing.T) {
 	for _, x := range smallest {
 		t.Run(x.rule, func(t *testing.T) {
 			t.Parallel()
+			x.config.MaxStates = large
 			keeps(t, x.config)
 		})
 	}
@@ -138,8 +139,9 @@ func TestEveryMutantIsCaughtWhereTheProtocolPasses(t *testing.T) {
 		t.Run(x.rule, func(t *testing.T) {
 			t.Parallel()
 			cfg := x.config()
+			cfg.MaxStates = large
 			keeps(t, cfg)
-			cfg.Mutant, cfg.Only = x.mutant, x.breaks
+			cfg.Mutant, cfg.Only, cfg.MaxStates = x.mutant, x.breaks, 0
 			r := fairmodel.Explore(cfg)
 			if !strings.HasPrefix(r.Violation, x.breaks) {
 				t.Fatalf("%v in %d states: got %q, want a violation of %q", x.mutant, r.States, r.Violation, x.breaks)

@@ -15,6 +15,7 @@ var stepNames = map[stepKind]string{
 	stepRelease:        "Release",
 	stepExtend:         "Extend",
 	stepClose:          "Close",
+	stepCloseEnds:      "Close waits no longer",
 	stepCrash:          "crash",
 	stepCrashHalfOpen:  "crash, its connections half open",
 	stepExecute:        "executed",

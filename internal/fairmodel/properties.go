@@ -52,17 +52,20 @@ func (m *machine) checkEnqueuedOnce(p int) {
 }
 
 // checkNoOrphan holds once nothing is on its way: what a live process put at the server it still knows, unless a ghost
-// put it there or a message was lost.
+// put it there, or a message was lost, or its Close waits no longer.
 func (m *machine) checkNoOrphan() {
-	if m.k.ours() && !m.kExcused && !m.procs[m.k.owner()].crashed && !m.knows(m.k) {
+	if m.k.ours() && !m.kExcused && m.answers(m.k.owner()) && !m.knows(m.k) {
 		m.violate(fmt.Sprintf("leak: K is %v, of which its process knows nothing", m.k))
 	}
 	for _, e := range m.q[:m.qLen] {
-		if !e.late && !m.procs[e.tok.owner()].crashed && !m.knows(e.tok) {
+		if !e.late && m.answers(e.tok.owner()) && !m.knows(e.tok) {
 			m.violate(fmt.Sprintf("leak: the entry %v is in Q, and its process knows nothing of it", e.tok))
 		}
 	}
 }
+
+// answers: p is to end what it put at the server.
+func (m *machine) answers(p int) bool { return !m.procs[p].crashed && !m.procs[p].gaveUp }
 
 // knows says whether the token's process has any use for it, or is about to end it.
 func (m *machine) knows(t token) (known bool) {

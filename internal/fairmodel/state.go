@@ -117,6 +117,7 @@ type entry struct {
 // proc is what there is of a process besides its fairqueue.Slot.
 type proc struct {
 	crashed, closed bool
+	gaveUp          bool  // Close waits no longer: what is owed is given up
 	joined          uint8 // Acquire calls made
 	waiting         uint8 // those that wait, one bit for each
 	handles         [maxHandles]handle

@@ -16,6 +16,7 @@ const (
 	stepRelease
 	stepExtend
 	stepClose
+	stepCloseEnds
 	stepCrash
 	stepCrashHalfOpen
 	stepExecute
@@ -105,6 +106,7 @@ func (m *machine) callSteps(p int, add func(bool, stepKind, int, int)) {
 		}
 	}
 	add(b.Close > 0 && !l.closed, stepClose, p, 0)
+	add(l.closed && !l.gaveUp, stepCloseEnds, p, 0)
 	add(b.Crash > 0, stepCrash, p, 0)
 	add(b.Crash > 0 && l.heard, stepCrashHalfOpen, p, 0)
 }
@@ -223,6 +225,8 @@ func (m *machine) applyCall(s step) {
 	case stepClose:
 		m.budget.Close--
 		m.close(p)
+	case stepCloseEnds:
+		m.closeEnds(p)
 	case stepCrash, stepCrashHalfOpen:
 		m.budget.Crash--
 		m.crash(p, s.kind == stepCrashHalfOpen)

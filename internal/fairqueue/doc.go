@@ -56,10 +56,13 @@
 //	                             subscription is made again on another connection.
 //	gone      entering, queued   The token is dead: idle. If Try sent it, it is owed, too: the Try may still be on its way. But
 //	                             after a message that came while the Poke was in flight, another Poke decides.
-//	done      quitting           Quit is answered: idle.
+//	done      quitting, idle     Quit is answered, whatever the reply says: idle. After Closed the slot is idle already.
 //
 // Of a Release, any reply settles the debt; of one that must be confirmed twice the second. A reply that names a dead token as
 // K's holder has it owed again: a command was carried out late.
+//
+// A Release that fails once may have taken an entry along. Its token is given up by the Releases that follow, alone, and what
+// became of the entry is asked by Poke: two commands, which the server may carry out in either order.
 //
 // A command without a reply of its own:
 //
@@ -132,6 +135,10 @@
 //	CHECK unsent: entering → entering
 //	CHECK unsent: idle → entering, idle
 //	CHECK unsent: queued → queued
+//	Closed: entering → entering
+//	Closed: idle → idle
+//	Closed: queued → queued
+//	Closed: quitting → idle
 //	Closing: entering → entering
 //	Closing: idle → idle
 //	Closing: queued → queued
@@ -158,6 +165,7 @@
 //	Left: queued → queued, quitting
 //	Left: quitting → quitting
 //	Moved: idle → idle
+//	QUIT answered: idle → idle
 //	QUIT answered: quitting → entering, idle
 //	REL answered: entering → entering
 //	REL answered: idle → entering, idle
@@ -183,7 +191,10 @@
 //	Released: idle → entering, idle
 //	Released: queued → queued
 //	Released: quitting → quitting
+//	Silenced: entering → entering
 //	Silenced: idle → idle
+//	Silenced: queued → queued
+//	Silenced: quitting → quitting
 //	Told: entering → entering, idle, queued
 //	Told: idle → entering, idle
 //	Told: queued → idle, queued
@@ -192,6 +203,9 @@
 //	Tried: idle → idle
 //	Tried: queued → queued
 //	Tried: quitting → quitting
+//	TryLost: entering → entering
+//	TryLost: idle → entering, idle
+//	TryLost: queued → queued
 //	TryRefused: entering → entering
 //	TryRefused: idle → entering, idle
 //	TryRefused: queued → queued
