@@ -115,6 +115,13 @@ func (s *slot) follow(now time.Time) (mine fairqueue.Command) {
 	return then.Mine
 }
 
+// countOwed counts what is to be removed in the background for the slot. The caller holds f.mu.
+func (s *slot) countOwed() {
+	n := s.q.Owed()
+	s.l.owed.Add(int64(n - s.counted))
+	s.counted = n
+}
+
 // lose ends a handle whose lock was taken away.
 func (s *slot) lose(x fairqueue.Loss) {
 	k, err := x.Who.(*Lock), x.Err

@@ -199,10 +199,3 @@ func (k *Lock) uncountHeld() {
 		k.place = 0
 	}
 }
-
-// countOwed counts what is to be removed in the background for a slot. The caller holds f.mu.
-func (s *slot) countOwed() {
-	n := s.q.Owed()
-	s.l.owed.Add(int64(n - s.counted))
-	s.counted = n
-}
