@@ -87,16 +87,15 @@ func (l *fair) freed(string) {}
 // queue waits in the FIFO.
 func (l *fair) queue(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
 	k := &Lock{core: l.core, claim: claim{key: key, ttl: ttl}, waiter: &waiter{done: make(chan struct{})}}
-	f := l
-	f.mu.Lock()
+	l.mu.Lock()
 	if l.core.closed.Load() { // Close may have looked at the slots already
-		f.mu.Unlock()
+		l.mu.Unlock()
 		return nil, fmt.Errorf("%w: acquire %s", ErrClosed, fault.Quote(key))
 	}
 	s, now := l.slotOf(key), l.now()
-	s.q.Joined(now, fairqueue.Waiter{Who: k, TTL: ttl, Ctx: l.observed(ctx)}, &f.then)
+	s.q.Joined(now, fairqueue.Waiter{Who: k, TTL: ttl, Ctx: l.observed(ctx)}, &l.then)
 	cmd := s.follow(now)
-	f.mu.Unlock()
+	l.mu.Unlock()
 	ok := false
 	defer func() {
 		if !ok {
@@ -147,7 +146,7 @@ func (s *slot) left(k *Lock) {
 	s.follow(now)
 }
 
-// desert has a lock released in the background that nobody was given. The caller holds f.mu.
+// desert has a lock released in the background that nobody was given. The caller holds l.mu.
 func (l *fair) desert(ctx context.Context, k *Lock) {
 	k.latch()
 	s, now := l.slotOf(k.key), l.now()
@@ -174,9 +173,8 @@ func (l *fair) wait(ctx context.Context, s *slot, k *Lock) error {
 	case <-l.closingChan():
 		end = ErrClosed
 	}
-	f := l
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	select {
 	case <-x.done:
 		return x.err
@@ -204,11 +202,10 @@ func (s *slot) givesUp(end error) error {
 
 // try is TryAcquire. Its token is not that of the slot, for it never waits.
 func (l *fair) try(ctx context.Context, k *Lock) error {
-	f := l
-	f.mu.Lock()
+	l.mu.Lock()
 	s := l.slotOf(k.key)
 	s.users++ // so that it is not thrown away meanwhile
-	f.mu.Unlock()
+	l.mu.Unlock()
 	by := time.Now().Add(min(l.opTimeout(), k.ttl))
 	cmd := k.asking()
 	ok := false
@@ -316,9 +313,8 @@ func (s *slot) heldBy(r fairReply) error {
 
 // concludeTry makes a lock that was obtained the slot's, and leaves one that may have been to the clean-up.
 func (l *fair) concludeTry(ctx context.Context, k *Lock, s *slot, start time.Time, left time.Duration, err error) error {
-	f := l
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	s.users--
 	if errors.Is(err, errUnread) && !errors.Is(err, ErrUnknown) {
 		err = alsoUnknown(err)
@@ -326,12 +322,12 @@ func (l *fair) concludeTry(ctx context.Context, k *Lock, s *slot, start time.Tim
 	now := l.now()
 	switch {
 	case errors.Is(err, ErrUnknown):
-		s.q.TryLost(now, k.handle(ctx), &f.then)
+		s.q.TryLost(now, k.handle(ctx), &l.then)
 	case err != nil:
-		s.q.Wake(now, &f.then)
+		s.q.Wake(now, &l.then)
 	default:
 		k.acquired, k.deadline = start, deadline(start, left)
-		if s.q.Tried(now, k.handle(ctx), k.deadline, &f.then) {
+		if s.q.Tried(now, k.handle(ctx), k.deadline, &l.then) {
 			k.countHeld(now)
 		} else {
 			err = tooLate("try acquire", k.key, k.ttl)
@@ -355,43 +351,42 @@ func tooLate(verb, key string, ttl time.Duration) error {
 // close waits until what was given up is out of the queue, for so long at most; then it ends the subscription, and gives
 // up what it has tried until then.
 func (l *fair) close(most time.Duration) {
-	f := l
-	f.mu.Lock()
+	l.mu.Lock()
 	now := l.now()
-	for _, s := range inOrder(f.slots) {
-		s.q.Closing(now, &f.then)
+	for _, s := range inOrder(l.slots) {
+		s.q.Closing(now, &l.then)
 		s.follow(now)
 	}
 	idle := make(chan struct{})
-	f.idle = idle
-	f.checkIdle()
-	f.mu.Unlock()
+	l.idle = idle
+	l.checkIdle()
+	l.mu.Unlock()
 	wait.For(most, idle)
-	f.mu.Lock()
-	f.closed, f.idle = true, nil
-	f.sweep.stop()
+	l.mu.Lock()
+	l.closed, l.idle = true, nil
+	l.sweep.stop()
 	now = l.now()
-	done := f.line.end(now)
-	for _, s := range inOrder(f.slots) {
-		s.q.Closed(now, &f.then)
+	done := l.line.end(now)
+	for _, s := range inOrder(l.slots) {
+		s.q.Closed(now, &l.then)
 		s.follow(now)
 	}
-	f.mu.Unlock()
+	l.mu.Unlock()
 	if done != nil {
 		wait.For(l.opTimeout(), done)
 	}
 }
 
 // checkIdle tells Close when nothing is left to do.
-func (f *fair) checkIdle() {
-	if f.idle == nil {
+func (l *fair) checkIdle() {
+	if l.idle == nil {
 		return
 	}
-	for _, s := range f.slots {
+	for _, s := range l.slots {
 		if s.busy() {
 			return
 		}
 	}
-	close(f.idle)
-	f.idle = nil // or each slot that is settled would look at all others
+	close(l.idle)
+	l.idle = nil // or each slot that is settled would look at all others
 }

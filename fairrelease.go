@@ -16,15 +16,14 @@ import (
 func (l *fair) release(ctx context.Context, k *Lock, by time.Time) error {
 	h := k.handle(ctx)
 	h.Over = k.isOver()
-	f := l
-	f.mu.Lock()
+	l.mu.Lock()
 	s, now := l.slotOf(k.key), l.now()
-	s.q.Released(now, h, &f.then)
-	if f.then.Mine.Kind == fairqueue.Extend {
+	s.q.Released(now, h, &l.then)
+	if l.then.Mine.Kind == fairqueue.Extend {
 		s.users++
 	}
 	cmd := s.follow(now)
-	f.mu.Unlock()
+	l.mu.Unlock()
 	if cmd.Kind == fairqueue.Extend {
 		cmd = s.extendForNext(ctx, k, by, &cmd)
 	}
@@ -110,24 +109,22 @@ func (k *Lock) releasedFair(r fairReply, err error) error {
 
 // lost has the next local waiter go for the lock when its local holder has lost it.
 func (l *fair) lost(k *Lock) {
-	f := l
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if s := f.slots[k.key]; s != nil {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.slots[k.key]; s != nil {
 		now := l.now()
-		s.q.Ended(now, k, &f.then)
+		s.q.Ended(now, k, &l.then)
 		s.follow(now)
 	}
 }
 
 // moved tells the queue that the lock was extended by a command that was sent at start.
 func (l *fair) moved(k *Lock, start, d time.Time) {
-	f := l
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if s := f.slots[k.key]; s != nil {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.slots[k.key]; s != nil {
 		now := l.now()
-		s.q.Moved(now, k, start, d, &f.then)
+		s.q.Moved(now, k, start, d, &l.then)
 		s.follow(now)
 	}
 }

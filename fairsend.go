@@ -57,14 +57,13 @@ func (l *fair) sendAndGoBy(ctx context.Context, s *slot, cmd *fairqueue.Command,
 		if cmd.Kind == fairqueue.Check && isLost(err) {
 			said = fairqueue.Reply{Said: fairqueue.NotMine, Err: err}
 		}
-		f := l
-		f.mu.Lock()
-		defer f.mu.Unlock()
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		now := l.now()
 		if err == nil || said.Said == fairqueue.NotMine {
-			s.q.Replied(now, cmd, start, said, &f.then)
+			s.q.Replied(now, cmd, start, said, &l.then)
 		} else {
-			s.q.Failed(now, cmd, failure, &f.then)
+			s.q.Failed(now, cmd, failure, &l.then)
 		}
 		s.follow(now)
 	}()

@@ -30,24 +30,23 @@ type slot struct {
 	place  int       // in its heap, from 1; 0: it is not there
 }
 
-// slotOf returns the slot of a key. The caller holds f.mu.
+// slotOf returns the slot of a key. The caller holds l.mu.
 func (l *fair) slotOf(key string) *slot {
-	f := l
-	if s := f.slots[key]; s != nil {
+	if s := l.slots[key]; s != nil {
 		return s
 	}
-	if f.slots == nil {
-		f.start()
+	if l.slots == nil {
+		l.start()
 	}
 	queue, _ := sibling("", key, queueName) // check has asked
-	channel := channelOf(f.id, key)
-	s := &slot{q: fairqueue.New(&f.rules, channel), l: l, key: key, keyArg: key, queueArg: queue, channel: channel}
-	f.slots[key] = s
+	channel := channelOf(l.id, key)
+	s := &slot{q: fairqueue.New(&l.rules, channel), l: l, key: key, keyArg: key, queueArg: queue, channel: channel}
+	l.slots[key] = s
 	if l.core.closed.Load() { // a late Release
-		s.q.Closing(l.now(), &f.then)
+		s.q.Closing(l.now(), &l.then)
 	}
-	if f.closed {
-		s.q.Closed(l.now(), &f.then)
+	if l.closed {
+		s.q.Closed(l.now(), &l.then)
 	}
 	return s
 }
@@ -262,13 +261,13 @@ func (l *fair) sweepSlots() {
 }
 
 func (l *fair) sweepSome() (more bool) {
-	f, now := l, l.now()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	w := &f.sweep
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := &l.sweep
 	for range sweepMost {
 		switch {
-		case len(w.heap) == 0 || f.closed:
+		case len(w.heap) == 0 || l.closed:
 			w.at = time.Time{}
 			return false
 		case w.heap[0].lookAt.After(now):

@@ -86,10 +86,10 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: a panic leaves its command in flight", in: "fair.sendAndGoBy",
-		old: `			s.q.Failed(now, cmd, failure, &f.then)
+		old: `			s.q.Failed(now, cmd, failure, &l.then)
 `,
 		new: `			if returned {
-				s.q.Failed(now, cmd, failure, &f.then)
+				s.q.Failed(now, cmd, failure, &l.then)
 			}
 `,
 		tests: "TestFairPanicsThatAreRecovered",
@@ -280,10 +280,10 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: the sweep stops when there is nothing to remember", in: "fair.sweepSome",
-		old: `		case len(w.heap) == 0 || f.closed:
+		old: `		case len(w.heap) == 0 || l.closed:
 			w.at = time.Time{}
 `,
-		new: `		case len(w.heap) == 0 || f.closed:
+		new: `		case len(w.heap) == 0 || l.closed:
 `,
 		tests: "TestFairForgetsWhateverEnds",
 	},
