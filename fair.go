@@ -54,6 +54,12 @@ type waiter struct {
 	err  error
 }
 
+// inQueue is what a handle of a fair Locker has besides; others leave it empty. Its Lock.mu protects most, and fair.mu waiter.
+type inQueue struct {
+	waiter *waiter       // of an Acquire that has not returned yet
+	most   time.Duration // the longest ttl that an Extend has asked for
+}
+
 func newFair(n *node, c Cohort) *fair {
 	l := &fair{single: single{n}, cohort: c}
 	l.extends = extension{script: scriptFairExtend, most: 1, keys: 2, add: l.addTo}
@@ -86,7 +92,7 @@ func (l *fair) freed(string) {}
 
 // queue waits in the FIFO.
 func (l *fair) queue(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
-	k := &Lock{core: l.core, claim: claim{key: key, ttl: ttl}, waiter: &waiter{done: make(chan struct{})}}
+	k := &Lock{core: l.core, claim: claim{key: key, ttl: ttl}, inQueue: inQueue{waiter: &waiter{done: make(chan struct{})}}}
 	l.mu.Lock()
 	if l.core.closed.Load() { // Close may have looked at the slots already
 		l.mu.Unlock()

@@ -28,13 +28,12 @@ type Lock struct {
 
 	mu       sync.Mutex // protects what follows; taken for moments only, never while anything is sent
 	deadline time.Time
-	gone     bool          // the server said "not held", or Deadline was seen to have passed: never held again
-	released bool          // Release was called
-	waiter   *waiter       // of an Acquire of a fair Locker that has not returned yet
-	lost     bool          // a KeepAlive context ended with ErrLost
-	most     time.Duration // the longest ttl that an Extend has asked for, with Fair
-	place    int32         // among the locks that are held, plus 1; 0: it does not count
-	keeper   *keeper       // nil: KeepAlive was never called
+	gone     bool    // the server said "not held", or Deadline was seen to have passed: never held again
+	released bool    // Release was called
+	lost     bool    // a KeepAlive context ended with ErrLost
+	place    int32   // among the locks that are held, plus 1; 0: it does not count
+	keeper   *keeper // nil: KeepAlive was never called
+	inQueue
 }
 
 // isNone reports whether k is nil or zero, and so was never obtained.
