@@ -10,7 +10,6 @@ import (
 
 // Config is what one exploration covers.
 type Config struct {
-	Name      string
 	TTLs      [][]uint8 // in ticks, for each process and each of its Acquire calls
 	Budget    Budget
 	Cohort    bool

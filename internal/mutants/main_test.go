@@ -55,6 +55,29 @@ func TestMutantsFitTheCode(t *testing.T) {
 	}
 }
 
+// Each exploration that is to break with a rule of the queue is one that some mutant names.
+func TestEveryExplorationHasItsMutant(t *testing.T) {
+	src, err := os.ReadFile(filepath.Join("..", "fairmodel", "mutants_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(src), "var smallest = ")
+	table, _, ok := strings.Cut(table, "// Rules of what a Locker does")
+	named := map[string]bool{}
+	for _, m := range mutants {
+		named[m.explore] = true
+	}
+	rules := regexp.MustCompile(`(?m)^\t\{"([^"]+)", `).FindAllStringSubmatch(table, -1)
+	if !ok || len(rules) == 0 {
+		t.Fatal("no explorations were found")
+	}
+	for _, m := range rules {
+		if !named[m[1]] {
+			t.Errorf("no mutant names the exploration %q", m[1])
+		}
+	}
+}
+
 // A mutant is found by its declaration, in whatever file that is.
 func TestADeclarationIsFoundWhereverItStands(t *testing.T) {
 	root := t.TempDir()
