@@ -136,6 +136,26 @@ func TestFairForgetsWhateverEnds(t *testing.T) {
 	})
 }
 
+// A slot that was to be remembered for an hour, and is not any longer, is forgotten when the shorter lease that follows is over.
+func TestFairForgetsAfterAShorterLease(t *testing.T) {
+	inFairBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simFair(t, s)
+		k := mustGet(t)(l.TryAcquire(bg, "key", time.Hour))
+		next := waits(bg, l, "key", 10*time.Second)
+		time.Sleep(time.Second)
+		if err := k.Release(bg); err != nil {
+			t.Fatal(err)
+		}
+		if a := <-next; a.err != nil {
+			t.Fatal(a.err)
+		}
+		time.Sleep(time.Minute)
+		if n := redigolock.FairSlots(l); n != 0 {
+			t.Errorf("%d slots are left", n)
+		}
+	})
+}
+
 // Waiters that come and go while no subscription can be had leave nothing behind.
 func TestFairForgetsWhatItCouldNotSubscribeTo(t *testing.T) {
 	inFairBubble(t, func(t *testing.T, s *sim.Server) {

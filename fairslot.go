@@ -219,16 +219,21 @@ const (
 
 // remember has the slot looked at when what it remembers may be forgotten. The caller holds f.mu.
 func (s *slot) remember(until, now time.Time) {
-	if s.place > 0 { // it may be looked at too early, and is put back then
+	if soonest := now.Add(time.Millisecond); until.Before(soonest) {
+		until = soonest
+	}
+	w := &s.l.sweep
+	switch {
+	case s.place == 0:
+		s.lookAt = until
+		heap.Push(&w.heap, s)
+	case until.Before(s.lookAt): // a shorter lease has followed
+		s.lookAt = until
+		heap.Fix(&w.heap, s.place-1)
+	default: // it may be looked at too early, and is put back then
 		return
 	}
-	s.lookAt = until
-	if soonest := now.Add(time.Millisecond); s.lookAt.Before(soonest) {
-		s.lookAt = soonest
-	}
-	f := s.l
-	heap.Push(&f.sweep.heap, s)
-	f.sweep.arm(s.l, s.lookAt, now)
+	w.arm(s.l, s.lookAt, now)
 }
 
 // arm has the sweep run at that time, or at the next time that it may.

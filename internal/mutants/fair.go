@@ -288,6 +288,12 @@ var fairMutants = []mutant{
 		tests: "TestFairForgetsWhateverEnds",
 	},
 	{
+		name: "fair: a slot is remembered for its longest lease", in: "slot.remember",
+		old:   "case until.Before(s.lookAt):",
+		new:   "case false:",
+		tests: "TestFairForgetsAfterAShorterLease",
+	},
+	{
 		name: "fair: a grant to a waiter that panicked is kept", in: "slot.desert",
 		old: `		if k.waiter.err == nil {
 `,
