@@ -20,8 +20,9 @@
 // # What the model leaves out
 //
 // Time is counted in ticks of one cap, a ttl is two to five of them, and drift is none: clocks agree. There is no jitter, all
-// connections are alike, and an OpTimeout takes no time. A tick while something is
-// on its way is a budget (Slow), since nothing else bounds how many commands a stalled process may have left behind.
+// connections are alike, and an OpTimeout takes no time. No subscription is refused, no answer is one that cannot be read, and no
+// handle is left to nobody (Deserted). A tick while something is on its way is a budget (Slow), since nothing else bounds how many
+// commands a stalled process may have left behind.
 // The reply to a bare REL is read when it is executed, or lost. A dead token is never forgotten while anything names it. A token
 // that nothing names any more is used again. The server never loses K before its time, so a failover and a restart
 // without data are not explored, but for the loss of Q. Ghosts (commands whose client has given up on them) are
