@@ -164,6 +164,8 @@ func (d *dialer) test(ctx context.Context, c redis.Conn, lastUsed time.Time) err
 		ask = d.sentinels.TestRole
 	case d.sentinels != nil && sentinel.Current(c) != nil:
 		return sentinel.Current(c)
+	case d.sentinels != nil:
+		ask = d.pingAndRole
 	}
 	half := ctx
 	if deadline, ok := ctx.Deadline(); ok {
@@ -183,6 +185,14 @@ func (d *dialer) test(ctx context.Context, c redis.Conn, lastUsed time.Time) err
 
 // errDead: the server, or the way to it, had broken connections of the same age.
 var errDead = errors.New("others that were idle as long are dead")
+
+// pingAndRole: a PING is answered by a master that was replaced, too.
+func (d *dialer) pingAndRole(ctx context.Context, c redis.Conn) error {
+	if err := ping(ctx, c); err != nil {
+		return err
+	}
+	return d.sentinels.TestRole(ctx, c)
+}
 
 // pingIdle tests a connection that was idle for long.
 func pingIdle(ctx context.Context, c redis.Conn, lastUsed time.Time) error {

@@ -246,6 +246,21 @@ func TestNewPoolTestsByPingOnlyWhatWasIdleForLong(t *testing.T) {
 	}
 }
 
+// A master that was replaced, and has come back as a replica, answers a PING.
+func TestNewPoolOverSentinelsAsksForTheRoleOfWhatWasIdleForLong(t *testing.T) {
+	for role, lent := range map[string]bool{"master": true, "slave": false} {
+		pool, err := redigolock.NewPool("redis-sentinel://h?master=m")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &scriptedConn{replies: []any{"PONG", []any{[]byte(role)}}}
+		err = pool.TestOnBorrowContext(bg, c, time.Now().Add(-time.Minute))
+		if sent := strings.Join(c.sent, " "); (err == nil) != lent || sent != "PING ROLE" {
+			t.Errorf("%s: sent %s, %v", role, sent, err)
+		}
+	}
+}
+
 // FACTS: a hung server blocks the idle test for ever; its context must bound it.
 func TestNewPoolIdleTestHonoursItsContext(t *testing.T) {
 	proxy := redistest.NewProxy(t, redistest.StartMini(t).Addr())
