@@ -286,6 +286,27 @@ func TestNoReplyIsNotRepeated(t *testing.T) {
 	})
 }
 
+// TestRedirectsEndWithTheirTime: what leads to a node that hangs takes no longer than what does not.
+func TestRedirectsEndWithTheirTime(t *testing.T) {
+	for _, ask := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, w *world) {
+			c := w.cluster()
+			mustDo(t, c, "GET", keyA)
+			if ask {
+				w.importing[Slot(keyA)] = "d:1"
+			} else {
+				w.moveSlot(keyA, "d:1", 2)
+			}
+			w.set(func(s *server) { s.hangs = true }, "d:1")
+			begin := time.Now()
+			_, res := pipes(c, req("INCR", keyA), req("GET", keyA))
+			if took := time.Since(begin); res.Err == nil || !res.Sent || took != time.Second {
+				t.Errorf("ask %v: %+v after %v", ask, res, took)
+			}
+		})
+	}
+}
+
 // TestRedirectedToNobody: nothing was carried out, and the caller may know.
 func TestRedirectedToNobody(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {

@@ -82,6 +82,26 @@ func TestNoSentinelLives(t *testing.T) {
 	}
 }
 
+// While none answers, connections that exist go on.
+func TestConnectionsOutliveTheSentinels(t *testing.T) {
+	for what, fault := range map[string]func(*server){"down": down, "hang": hang} {
+		inBubble(t, func(t *testing.T, w *world) {
+			c := dialed(t, w.group(true), "a:6379")
+			w.set(fault, sentinels...)
+			time.Sleep(time.Minute)
+			if _, err := c.Do("SET"); err != nil || sentinel.Current(c) != nil {
+				t.Errorf("%s: %v, %v", what, err, sentinel.Current(c))
+			}
+			w.promote("b", 1, sentinels...)
+			w.set(up, sentinels...)
+			time.Sleep(6 * time.Second) // a pause of a second, and a question
+			if sentinel.Current(c) == nil {
+				t.Errorf("%s: when they came back, the switch was missed", what)
+			}
+		})
+	}
+}
+
 func TestAnswerBeforeThePromotion(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		w.set(tells("b 6379", 1), sentinels...)
