@@ -152,9 +152,6 @@ func (n *renewNode) send(ctx context.Context, b *wire.Bound, asks []renewal.Ask,
 	n.fill(asks, size)
 	defer n.unpack()
 	res := wire.Exchange(ctx, b, n.requests, n.answers)
-	if re, ok := n.answers[0].(redis.Error); ok && fault.AtDoor(re) { // it says that to the connection, not of a lock
-		res.Answered = 0
-	}
 	for i := res.Answered; i < len(n.answers); i++ {
 		n.answers[i] = noAnswer{}
 	}

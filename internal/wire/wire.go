@@ -43,7 +43,7 @@ func (s *Script) Request(args []any) Request { return Request{"EVALSHA", args, s
 
 // A Result is how an exchange ended.
 type Result struct {
-	Answered int   // so many replies have come, also if there is an error; an error reply is one
+	Answered int   // so many replies have come, also if there is an error; an error reply is one, but not that of a closed door
 	Sent     bool  // something may have been carried out; it is looked at where there is an error
 	Err      error // nil: all replies have come
 }
@@ -137,7 +137,7 @@ func once(ctx context.Context, c redis.Conn, reqs []Request, replies []any) Resu
 	}
 	if res.Answered > 0 {
 		if re, ok := replies[0].(redis.Error); ok && fault.AtDoor(re) { // the server has read nothing, and the other replies never come
-			res.Sent, res.Err = false, re
+			res = Result{Err: re}
 			CutLive(c)
 		}
 	}

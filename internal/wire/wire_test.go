@@ -171,7 +171,7 @@ func TestExchangeSaysWhetherAnythingMayHaveBeenCarriedOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var replies [1]any
 			res := wire.Exchange(tt.ctx, wire.BoundBy(tt.conn, time.Now().Add(tt.by)), []wire.Request{{Cmd: "PING"}}, replies[:])
-			if res.Err == nil || res.Sent != tt.mayHave || tt.is != nil && !errors.Is(res.Err, tt.is) {
+			if res.Err == nil || res.Answered != 0 || res.Sent != tt.mayHave || tt.is != nil && !errors.Is(res.Err, tt.is) {
 				t.Errorf("%+v", res)
 			}
 			if len(tt.conn.sent) != tt.sends {
