@@ -365,17 +365,12 @@ func (b *ballot) note(i int, x renewal.Vote) {
 		if s.empty, s.asked = false, x.Start; h.ends().After(s.held.ends()) {
 			s.held = h
 		}
-	case isLoss(x.Err):
+	case fault.IsLoss(x.Err):
 		if !s.empty {
 			s.since = x.Start
 		}
 		s.held, s.empty, s.asked = holding{}, true, x.Start
 	}
-}
-
-// isLoss reports whether a node has said that it does not have the lock.
-func isLoss(err error) bool {
-	return errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict) && !errors.Is(err, fault.NoTTL)
 }
 
 // common is the holding that so many nodes have at least, zero if there is none; and how many have none.
@@ -463,7 +458,7 @@ func (v *voting) judge(ctx context.Context, verb, key string, answers []error) (
 			if holders[h.Holder]++; most.Holder == "" || holders[h.Holder] > holders[most.Holder] {
 				most.Holder = h.Holder
 			}
-		case verb != "acquire" && isLoss(err):
+		case verb != "acquire" && fault.IsLoss(err):
 			lost++
 		case !fault.Transient(err) && !errors.Is(err, ErrExpired):
 			lasting++
@@ -492,7 +487,7 @@ func (v *voting) noQuorum(verb, key string, answers []error) error {
 			continue
 		}
 		fmt.Fprintf(&text, "; Pools[%d]: %v", i, fault.InLine(err))
-		if !errors.Is(err, ErrHeld) && (verb == "acquire" || !isLoss(err)) {
+		if !errors.Is(err, ErrHeld) && (verb == "acquire" || !fault.IsLoss(err)) {
 			errs = append(errs, err)
 		}
 	}

@@ -54,7 +54,7 @@ func (l *fair) sendAndGoBy(ctx context.Context, s *slot, cmd *fairqueue.Command,
 			err = fault.Of(ErrUnknown, verbOfFair(cmd.Kind), s.key, "a pool, a connection or an Observer has panicked")
 		}
 		said, failure := r.Reply, outcomeOf(ctx, err)
-		if cmd.Kind == fairqueue.Check && isLost(err) {
+		if cmd.Kind == fairqueue.Check && fault.IsLoss(err) {
 			said = fairqueue.Reply{Said: fairqueue.NotMine, Err: err}
 		}
 		l.mu.Lock()
@@ -70,11 +70,6 @@ func (l *fair) sendAndGoBy(ctx context.Context, s *slot, cmd *fairqueue.Command,
 	start, r, err = l.send(ctx, s, cmd, b)
 	returned = true
 	return r, err
-}
-
-// isLost reports whether the server has said that a lock is not its holder's any more.
-func isLost(err error) bool {
-	return errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict) && !errors.Is(err, fault.NoTTL)
 }
 
 // outcomeOf is what became of a command that ended with err.

@@ -208,7 +208,7 @@ func (k *Lock) heard(ctx context.Context, verb string, err error) error {
 	if err == nil && k.latched(k.core.now()) {
 		err = fault.Of(ErrNotHeld, verb, k.key, "its time was over when the answer came")
 	}
-	lost := errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict) && !errors.Is(err, fault.NoTTL)
+	lost := fault.IsLoss(err)
 	if lost {
 		k.gone = true
 		k.uncountHeld()

@@ -689,7 +689,7 @@ func TestReleaseOfAHungServerIsBounded(t *testing.T) {
 		err := k.Release(bg)
 		wants(t, err, redigolock.ErrUnknown)
 		wantsNot(t, err, context.DeadlineExceeded)
-		if took := time.Since(start); took < r.Locker.OpTimeout || took > 5*time.Second {
+		if took := time.Since(start); took != 2*r.Locker.OpTimeout { // two tries
 			t.Errorf("Release took %v", took)
 		}
 	})

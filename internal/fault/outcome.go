@@ -130,3 +130,9 @@ func OfContext(ctx context.Context) error {
 	}
 	return fmt.Errorf("%w: %w", err, InLine(cause))
 }
+
+// IsLoss reports whether err says that a server does not have a lock for its holder any more. That its TTL was taken away
+// is none: the key carries the token still.
+func IsLoss(err error) bool {
+	return errors.Is(err, NotHeld) || errors.Is(err, Conflict) && !errors.Is(err, NoTTL)
+}
