@@ -13,6 +13,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/poll"
 	"github.com/redigolock/redigolock/internal/renewal"
 	"github.com/redigolock/redigolock/internal/wait"
@@ -132,7 +133,7 @@ func (x *votingCall) Shared(ctx context.Context, err error) bool {
 }
 
 func (x *votingCall) Won() (holder string, until time.Time, held error) {
-	holder = holderOf(x.k.token)
+	holder = names.Holder(x.k.token)
 	return holder, x.k.acquired.Add(x.w.ttl), &HeldError{Key: x.w.key, Holder: holder, TTL: x.w.ttl}
 }
 

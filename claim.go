@@ -9,6 +9,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -151,9 +152,9 @@ func inspectHolder(ctx context.Context, c redis.Conn, h *crowd.Holder, key strin
 	}
 	h.Until = now.Add(info.TTL)
 	if held.Holder != "" {
-		h.Name = holderOf(info.Token)
+		h.Name = names.Holder(info.Token)
 	}
-	held.TTL, held.Holder = info.TTL, holderOf(info.Token)
+	held.TTL, held.Holder = info.TTL, names.Holder(info.Token)
 	return held
 }
 

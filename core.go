@@ -12,6 +12,7 @@ import (
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/held"
 	"github.com/redigolock/redigolock/internal/hooks"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/wait"
 	"github.com/redigolock/redigolock/internal/wire"
 )
@@ -51,7 +52,7 @@ type settings struct {
 
 // check says what of the settings is not allowed; of is the struct whose fields they are.
 func (s settings) check(verb, of string) error {
-	if err := checkOwner(s.owner); err != nil {
+	if err := names.CheckOwner(s.owner); err != nil {
 		return fault.Invalidf(verb, "%v", err)
 	}
 	switch {

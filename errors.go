@@ -1,12 +1,7 @@
 package redigolock
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/redigolock/redigolock/internal/fault"
 )
@@ -85,28 +80,6 @@ func rounded(d time.Duration) time.Duration {
 
 // Is makes errors.Is(err, ErrHeld) true.
 func (e *HeldError) Is(target error) bool { return target == ErrHeld }
-
-// holderOf is what may be shown of a token: its owner, if it is one of our tokens, and eight hex digits of its hash. What
-// MinHold left is shown as the token it was, with the suffix: a waiter sees that the holder has changed.
-func holderOf(token string) string {
-	token, isLeft := cutLeft(token)
-	sum := sha256.Sum256([]byte(token))
-	holder := ownerOf(token) + "#" + hex.EncodeToString(sum[:4])
-	if isLeft {
-		holder += leftSuffix
-	}
-	return holder
-}
-
-// ownerOf is the Owner in a token made by a Locker, "" for any other token, which may be a secret as a whole.
-func ownerOf(token string) string {
-	token, _ = cutLeft(token)
-	owner, id, ok := strings.Cut(token, "|")
-	if !ok || uuid.Validate(id) != nil || len(id) != 36 || checkOwner(owner) != nil {
-		return ""
-	}
-	return owner
-}
 
 // notHeld is the ErrNotHeld of a verb that the server answered.
 func notHeld(verb, key string) error {

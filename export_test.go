@@ -12,6 +12,7 @@ import (
 	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/scripts"
 )
 
@@ -32,8 +33,8 @@ func fairOf(l *Locker) *fair { return beginTest(l).by.(*fair) }
 // Functions for property tests and tables.
 var (
 	Sibling    = sibling
-	IsSibling  = isSibling
-	HasHashTag = hasHashTag
+	IsSibling  = names.IsSibling
+	HasHashTag = names.HasHashTag
 	Drift      = drift
 	Followed   = fault.Followed
 )
@@ -57,7 +58,7 @@ var (
 	ScriptExtend = scriptExtend.Text.(string)
 	ServerError  = fault.Refused
 	Transient    = fault.Transient
-	HolderOf     = holderOf
+	HolderOf     = names.Holder
 	DoCommand    = do
 	IsPassing    = isPassing
 )

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/wait"
 )
 
@@ -67,7 +68,7 @@ func newFair(n *node, c Cohort) *fair {
 }
 
 func (l *fair) check(w want) error {
-	_, err := sibling(w.verb, w.key, queueName)
+	_, err := sibling(w.verb, w.key, names.Queue)
 	return err
 }
 
@@ -195,7 +196,7 @@ func (l *fair) wait(ctx context.Context, s *slot, k *Lock) error {
 func (s *slot) givesUp(end error) error {
 	err := fmt.Errorf("redigolock: acquire %s: gave up: %w", fault.Quote(s.key), fault.InLine(end))
 	if token, left := s.q.Holder(s.l.now()); token != "" {
-		err = fmt.Errorf("%w; %w", err, fault.InLine(&HeldError{Key: s.key, Holder: holderOf(token), TTL: left}))
+		err = fmt.Errorf("%w; %w", err, fault.InLine(&HeldError{Key: s.key, Holder: names.Holder(token), TTL: left}))
 	}
 	if trouble := s.q.Trouble(); trouble != nil {
 		err = fmt.Errorf("%w; and before: %w", err, fault.InLine(trouble))
@@ -314,7 +315,7 @@ func (s *slot) heldBy(r fairReply) error {
 	now := s.l.now()
 	s.q.TryRefused(now, r.Reply, &f.then)
 	s.follow(now)
-	return &HeldError{Key: s.key, Holder: holderOf(r.Holder), TTL: max(r.Left, 0)}
+	return &HeldError{Key: s.key, Holder: names.Holder(r.Holder), TTL: max(r.Left, 0)}
 }
 
 // concludeTry makes a lock that was obtained the slot's, and leaves one that may have been to the clean-up.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -38,7 +39,7 @@ func (s *slot) work(cmd fairqueue.Command) {
 func (l *fair) perform(ctx context.Context, s *slot, cmd *fairqueue.Command, b *wire.Bound) (fairReply, error) {
 	r, err := l.sendAndGoBy(ctx, s, cmd, b)
 	if err == nil && r.Said == fairqueue.Held && l.observer != nil && (cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter) {
-		l.observer.contended(ctx, s.key, &HeldError{Key: s.key, Holder: holderOf(r.Holder), TTL: max(r.Left, 0)})
+		l.observer.contended(ctx, s.key, &HeldError{Key: s.key, Holder: names.Holder(r.Holder), TTL: max(r.Left, 0)})
 	}
 	l.observer.outcome(ctx, s.key, verbOfFair(cmd.Kind), err)
 	return r, err
@@ -253,7 +254,7 @@ func (l *fair) extend(ctx context.Context, k *Lock, ttl time.Duration) (time.Tim
 }
 
 func (l *fair) extendOn(ctx context.Context, c redis.Conn, k *Lock, ttl time.Duration) (time.Duration, error) {
-	queue, err := sibling("extend", k.key, queueName)
+	queue, err := sibling("extend", k.key, names.Queue)
 	if err != nil {
 		return 0, err
 	}
@@ -277,6 +278,6 @@ func (l *fair) extension() *extension { return &l.extends }
 
 // addTo adds what the script takes of a lock before its token.
 func (l *fair) addTo(args []any, k *Lock) []any {
-	queue, _ := sibling("extend", k.key, queueName) // check has asked
+	queue, _ := sibling("extend", k.key, names.Queue) // check has asked
 	return append(args, k.conn.Key, queue, l.shard())
 }

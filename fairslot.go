@@ -8,6 +8,7 @@ import (
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/hooks"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/wait"
 )
 
@@ -38,7 +39,7 @@ func (l *fair) slotOf(key string) *slot {
 	if l.slots == nil {
 		l.start()
 	}
-	queue, _ := sibling("", key, queueName) // check has asked
+	queue, _ := sibling("", key, names.Queue) // check has asked
 	channel := channelOf(l.id, key)
 	s := &slot{q: fairqueue.New(&l.rules, channel), l: l, key: key, keyArg: key, queueArg: queue, channel: channel}
 	l.slots[key] = s
@@ -68,7 +69,7 @@ func (l *fair) start() {
 
 // channelOf is a channel that hashes to the key's cluster slot. No two keys share one: what follows the id differs.
 func channelOf(id, key string) string {
-	if hasHashTag(key) {
+	if names.HasHashTag(key) {
 		return channelPrefix + id + ":" + key
 	}
 	return channelPrefix + id + ".{" + key + "}"

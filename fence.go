@@ -10,6 +10,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -34,7 +35,7 @@ func Fence(ctx context.Context, c redis.Conn, key, token string) (int64, error) 
 	if err := checkTokenCall(ctx, c, verb, key, token); err != nil {
 		return 0, err
 	}
-	counter, err := sibling(verb, key, fenceName)
+	counter, err := sibling(verb, key, names.Fence)
 	if err != nil {
 		return 0, err
 	}

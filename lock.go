@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 )
 
 // A Lock is a lock that was obtained. It is safe for concurrent use.
@@ -60,7 +61,7 @@ func (k *Lock) String() string {
 	if k.isNone() {
 		return ""
 	}
-	return fault.Quote(k.key) + " " + holderOf(k.token)
+	return fault.Quote(k.key) + " " + names.Holder(k.token)
 }
 
 // Format writes String, whatever the verb: no format shows the token.

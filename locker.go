@@ -8,6 +8,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 )
 
 // DefaultOpTimeout bounds one round trip of a Locker that sets no OpTimeout.
@@ -196,7 +197,7 @@ func (l *Locker) Attach(ctx context.Context, key, token string, ttl time.Duratio
 // attach verifies that k is held, and counts it as held.
 func (n *node) attach(ctx context.Context, k *Lock) error {
 	const verb = "attach"
-	if _, isLeft := cutLeft(k.token); isLeft {
+	if _, isLeft := names.CutLeft(k.token); isLeft {
 		return fault.Of(ErrNotHeld, verb, k.key, "it was released, and MinHold keeps others out")
 	}
 	var left time.Duration

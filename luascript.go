@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/scripts"
 	"github.com/redigolock/redigolock/internal/wire"
 )
@@ -102,7 +103,7 @@ func SetNXScript(ctx context.Context, c redis.Conn, key, token string, ttl time.
 		return nil
 	}
 	if holder, left, ok := tokenAndTTL(reply); ok {
-		return &HeldError{Key: key, Holder: holderOf(holder), TTL: max(left, 0)}
+		return &HeldError{Key: key, Holder: names.Holder(holder), TTL: max(left, 0)}
 	}
 	return maybeSet(unexpected(verb, key, reply))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -118,7 +119,7 @@ func (x *waitingCall) Try(ctx context.Context, h *crowd.Holder, most time.Durati
 func (x *waitingCall) Uncertain() bool { return x.lostTry != nil }
 
 func (x *waitingCall) Won() (holder string, until time.Time, held error) {
-	holder = holderOf(x.token)
+	holder = names.Holder(x.token)
 	return holder, x.acquired.Add(x.ttl), &HeldError{Key: x.key, Holder: holder, TTL: x.ttl}
 }
 

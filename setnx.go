@@ -9,6 +9,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -101,7 +102,7 @@ func verified(verb, key, token string, set, get any) error {
 		if string(get) == token {
 			return nil
 		}
-		return &HeldError{Key: key, Holder: holderOf(string(get))}
+		return &HeldError{Key: key, Holder: names.Holder(string(get))}
 	case redis.Error:
 		return unread(set, fault.Refused(verb, key, get))
 	case nil:

@@ -1,17 +1,13 @@
 package redigolock
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/google/uuid"
 
 	"github.com/redigolock/redigolock/internal/hooks"
 )
-
-const maxOwner = 128 // bytes
 
 // NewToken returns a new token: unique, and unguessable, so that nobody can release a lock by chance or by
 // imitation. It is a random (version 4) UUID of github.com/google/uuid, which panics if the system has no randomness.
@@ -60,24 +56,4 @@ func newTokens(owner string, nth int) string {
 		text = append(text, hex...)
 	}
 	return string(text)
-}
-
-// leftSuffix is behind the token in a key that a Release has left to expire: see Locker.MinHold.
-const leftSuffix = "|left"
-
-// cutLeft returns the token without that, and whether it was there. Only tokens made by a Locker have it.
-func cutLeft(token string) (string, bool) { return strings.CutSuffix(token, leftSuffix) }
-
-// checkOwner allows up to 128 bytes of printable ASCII without space and '|', so that an owner can be told from
-// the rest of the token, and shown in a log line.
-func checkOwner(owner string) error {
-	if len(owner) > maxOwner {
-		return fmt.Errorf("the Owner has %d bytes, at most %d are allowed", len(owner), maxOwner)
-	}
-	for i := range len(owner) {
-		if c := owner[i]; c <= ' ' || c > '~' || c == '|' {
-			return fmt.Errorf("the Owner %q has the byte %q; printable ASCII without space and '|' is allowed", owner, c)
-		}
-	}
-	return nil
 }

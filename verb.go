@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -41,7 +40,7 @@ func checkKey(verb, key string) error {
 	if err := checkBytes(verb, "key", key); err != nil {
 		return err
 	}
-	if isSibling(key) {
+	if names.IsSibling(key) {
 		return fault.Invalidf(verb, "the key %s is one that goes with the lock of another key", fault.Quote(key))
 	}
 	return nil
@@ -93,56 +92,14 @@ func checkFence(verb string, fence int64) error {
 	return nil
 }
 
-// The names of siblings.
-const (
-	siblingPrefix = "redigolock-"
-	fenceName     = "fence"
-	// queueName makes the key of a fair queue. The number is that of the entries' format: versions of this package that do not
-	// read each other's entries must not share a queue.
-	queueName = "q1"
-)
-
-// siblingNames are all that there ever were, and what is to come: a lock must not have the key of one.
-var siblingNames = [...]string{fenceName, queueName, "q2", "h2"}
-
-// sibling returns the key that goes with a lock's key by this name, in the same cluster slot, and under the same prefix if the
-// key has a hash tag: so a user whose rights are one prefix can use all. No two pairs of key and name share a sibling: "-t" tells
-// the second form from the first.
+// sibling returns the key that goes with a lock's key by this name, or ErrInvalid if it cannot have one.
 func sibling(verb, key, name string) (string, error) {
-	if hasHashTag(key) {
-		return key + ":" + siblingPrefix + name + "-t", nil
-	}
-	if strings.Contains(key, "}") {
+	other, ok := names.Sibling(key, name)
+	if !ok {
 		return "", fmt.Errorf("%w: %s: key %s has a '}' but no hash tag, so no other key can share its cluster slot",
 			ErrInvalid, verb, fault.Quote(key))
 	}
-	return "{" + key + "}:" + siblingPrefix + name, nil
-}
-
-// isSibling reports whether key is the sibling of another.
-func isSibling(key string) bool {
-	at := strings.LastIndex(key, ":"+siblingPrefix)
-	if at < 0 {
-		return false
-	}
-	of, name := key[:at], key[at+1+len(siblingPrefix):]
-	name, tagged := strings.CutSuffix(name, "-t")
-	if !slices.Contains(siblingNames[:], name) {
-		return false
-	}
-	if tagged {
-		return hasHashTag(of)
-	}
-	inner, closed := strings.CutSuffix(of, "}")
-	inner, opened := strings.CutPrefix(inner, "{")
-	return opened && closed && inner != "" && !strings.Contains(inner, "}")
-}
-
-// hasHashTag reports whether Redis Cluster hashes only a part of key: what stands between the first '{' and the
-// first '}' after it, if that is not empty.
-func hasHashTag(key string) bool {
-	_, tail, ok := strings.Cut(key, "{")
-	return ok && strings.Index(tail, "}") > 0
+	return other, nil
 }
 
 // do sends one command and returns its reply. An error reply comes back as [redis.Error], unwrapped; every other

@@ -8,6 +8,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -54,7 +55,7 @@ func Inspect(ctx context.Context, c redis.Conn, key string) (Info, error) {
 	if err := checkCall(ctx, c, verb, key); err != nil {
 		return Info{Key: key}, err
 	}
-	queue, err := sibling(verb, key, queueName)
+	queue, err := sibling(verb, key, names.Queue)
 	if err != nil { // there can be no queue
 		return inspectLock(ctx, c, key)
 	}
@@ -104,7 +105,7 @@ func infoOf(key string, reply any) (info Info, err error) {
 	if info.Token, info.TTL, ok = tokenAndTTL(reply); !ok {
 		return Info{Key: key}, unexpected(verb, key, reply)
 	}
-	info.Owner = ownerOf(info.Token)
+	info.Owner = names.Owner(info.Token)
 	if info.TTL < 0 {
 		info.TTL = 0
 		return info, fault.Of(ErrConflict, verb, key, "a string without TTL")

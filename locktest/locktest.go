@@ -18,6 +18,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/sim"
 )
 
@@ -267,9 +268,6 @@ func (s *Server) closeLockers() {
 	closing.Wait()
 }
 
-// leftSuffix ends the token of a lock that Locker.MinHold left.
-const leftSuffix = "|left"
-
 // complain fails the test for each lock that is left.
 func (s *Server) complain() {
 	s.t.Helper()
@@ -279,7 +277,7 @@ func (s *Server) complain() {
 		s.atEnd[info.Key] = info
 	}
 	maps.DeleteFunc(s.atEnd, func(key string, info redigolock.Info) bool {
-		return s.leave[key] || s.held[key] == info.Token || strings.HasSuffix(info.Token, leftSuffix)
+		return s.leave[key] || s.held[key] == info.Token || strings.HasSuffix(info.Token, names.LeftSuffix)
 	})
 	left := slices.SortedFunc(maps.Values(s.atEnd), func(a, b redigolock.Info) int { return cmp.Compare(a.Key, b.Key) })
 	s.mu.Unlock()

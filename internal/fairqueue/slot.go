@@ -249,6 +249,18 @@ func entry(token, channel string, ttl time.Duration) string {
 	return b.String()
 }
 
+// Waiting reads an entry as the scripts do: the token that waits, and the ttl that it would hold the lock for.
+func Waiting(entry string) (token string, ttl time.Duration, ok bool) {
+	ms, rest, _ := strings.Cut(entry, " ")
+	n, rest, _ := strings.Cut(rest, " ")
+	left, err1 := strconv.ParseUint(ms, 10, 32)
+	at, err2 := strconv.ParseUint(n, 10, 20)
+	if err1 != nil || err2 != nil || left == 0 || at == 0 || int(at) >= len(rest) || rest[at] != ' ' || len(rest) == int(at)+1 {
+		return "", 0, false
+	}
+	return rest[at+1:], time.Duration(left) * time.Millisecond, true
+}
+
 // drop has no token wait any more.
 func (s *Slot) drop() { s.state, s.t = Idle, ticket{} }
 

@@ -192,13 +192,13 @@ var mutants = []mutant{
 		old: `		if string(get) == token {
 			return nil
 		}
-		return &HeldError{Key: key, Holder: holderOf(string(get))}`,
+		return &HeldError{Key: key, Holder: names.Holder(string(get))}`,
 		new:   `		return nil`,
 		tests: "TestSetNXVerifiedTruthTable",
 	},
 	{
-		name: "whole token shown", in: "holderOf",
-		old:   `holder := ownerOf(token) + "#" + hex.EncodeToString(sum[:4])`,
+		name: "whole token shown", in: "names.Holder",
+		old:   `holder := Owner(token) + "#" + hex.EncodeToString(sum[:4])`,
 		new:   "holder := token + hex.EncodeToString(sum[:0])",
 		tests: "TestHeldErrorNeverShowsATokenAndSetNXNeverLogsOne|TestHolderIsOwnerAndShortHash",
 	},
@@ -485,9 +485,9 @@ var mutants = []mutant{
 		tests: "TestReadOnlyConnectionIsNotLentAgain",
 	},
 	{
-		name: "sibling of another slot", in: "sibling",
-		old:   `return "{" + key + "}:" + siblingPrefix + name, nil`,
-		new:   `return key + ":" + siblingPrefix + name, nil`,
+		name: "sibling of another slot", in: "names.Sibling",
+		old:   `return "{" + key + "}:" + siblingPrefix + name, true`,
+		new:   `return key + ":" + siblingPrefix + name, true`,
 		tests: "TestSiblingIsInjectiveAndInTheSameSlot",
 	},
 	{
