@@ -92,7 +92,7 @@ func TestHold(t *testing.T) {
 	})
 }
 
-// TestNoReplicas shows what doc.go and docs/testing.md say of a Locker that wants replicas.
+// TestNoReplicas shows what docs/testing.md says of a Locker that wants replicas.
 func TestNoReplicas(t *testing.T) {
 	inBothTimes(t, func(t *testing.T) {
 		s := locktest.Start(t)

@@ -16,7 +16,7 @@ import (
 )
 
 // The least rights of a user of the server. Each set works, and without any one of its commands or keys something in it
-// does not. The lines in doc.go are these.
+// does not. The table in docs/rights.md is this.
 
 // An aclSet is what one use of the package needs.
 type aclSet struct {

@@ -15,7 +15,7 @@ import (
 
 // Five articles that Go developers copy their Redis locks from, each scheme written anew, and judged on a real server.
 // Each test shows what goes wrong with a scheme, or that it holds; its subtests "ours …" play the same scenario with
-// this package. The table is in doc.go.
+// this package. The table is in docs/articles.md.
 
 // An articleScheme acquires and releases as an article does. The token is what the articles with a unique value use.
 type articleScheme struct {

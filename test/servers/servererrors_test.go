@@ -17,7 +17,7 @@ import (
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
-// What a server that cannot, or may not, serve a lock does to those who try, wait and hold. The table in doc.go says
+// What a server that cannot, or may not, serve a lock does to those who try, wait and hold. The table in docs/outages.md says
 // the same. Each condition is brought about on a real server, and is lifted while somebody waits for it.
 
 // A serverCondition is a row.
