@@ -10,6 +10,9 @@ GO          ?= go
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FLAGS       ?=
 
+# The nested modules for users.
+USERS        = redigolockprom redigolockotel
+
 # Where fetch-newer.sh puts newer servers.
 SERVERS     ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/redigolock/servers
 
@@ -24,7 +27,7 @@ test:
 	$(GO) test -short ./internal/fairmodel
 	$(GO) test -run '^$$' -fuzz FuzzMaps -fuzztime 10s ./internal/cluster
 	cd bench/peers && REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race $(FLAGS) ./...
-	cd bench/plot && $(GO) test ./...
+	@for d in bench/plot $(USERS); do echo "test $$d"; (cd $$d && $(GO) test $(FLAGS) ./...) || exit 1; done
 
 more:
 	scripts/install.sh peers chromium
@@ -39,15 +42,13 @@ more:
 
 lint:
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
-	@for d in . bench/peers bench/plot; do (cd $$d && $(GO) vet ./...) || exit 1; done
-	$(GO) run $(STATICCHECK) ./...
-	cd bench/peers && $(GO) run $(STATICCHECK) ./...
-	cd bench/plot && $(GO) run $(STATICCHECK) ./...
-	@for d in . bench/peers bench/plot; do \
+	@for d in . bench/peers bench/plot $(USERS); do \
+		echo "vet, staticcheck $$d"; (cd $$d && $(GO) vet ./... && $(GO) run $(STATICCHECK) ./...) || exit 1; \
+	done
+	@for d in . bench/peers bench/plot $(USERS); do \
 		out=$$(cd $$d && $(GO) fix -diff ./...); [ -z "$$out" ] || { echo "in $$d:"; echo "$$out"; exit 1; }; \
 	done
-	$(GO) mod tidy -diff
-	cd bench/plot && $(GO) mod tidy -diff
+	@for d in . bench/plot $(USERS); do (cd $$d && $(GO) mod tidy -diff) || exit 1; done
 # A test of redsync imports a module that not every proxy has. Without it -e goes on, and go.sum may lack it.
 	@out=$$(cd bench/peers && $(GO) mod tidy -diff -e 2>/dev/null); case "$$out" in *"tidy/go.mod"*) \
 		echo "go mod tidy -e in bench/peers:"; echo "$$out"; exit 1;; esac
