@@ -37,6 +37,7 @@ type Server struct {
 	admin   *redis.Pool // for what is no part of a workload
 	conns   conns       // of Pool, counted and the bounded ones
 	mini    *redistest.Mini
+	local   *redistest.Server
 
 	boundedPools boundedPools
 }
@@ -78,6 +79,28 @@ func OpenEmbedded(ctx context.Context) (*Server, error) {
 	return s, nil
 }
 
+// ErrNoLocal is in the error of OpenLocal if there is no redis-server on PATH.
+var ErrNoLocal = redistest.ErrNoServer
+
+// OpenLocal starts the redis-server that is on PATH, without persistence, and reaches it on a Unix socket of its own. The
+// caller calls Close, which stops it; it also ends with this process.
+func OpenLocal(ctx context.Context) (*Server, error) {
+	local, err := redistest.Run()
+	if err != nil {
+		return nil, err
+	}
+	s, err := Open(ctx, "unix://"+local.Socket())
+	if err != nil {
+		local.Stop()
+		return nil, err
+	}
+	s.local = local
+	return s, nil
+}
+
+// Started reports whether the server was started for this process alone, from PATH.
+func (s *Server) Started() bool { return s.local != nil }
+
 // Embedded reports whether the server is a miniredis in this process, so that its work is counted as ours.
 func (s *Server) Embedded() bool { return s.mini != nil }
 
@@ -89,6 +112,9 @@ func (s *Server) Close() {
 	s.boundedPools.close()
 	if s.mini != nil {
 		s.mini.Stop()
+	}
+	if s.local != nil {
+		s.local.Stop()
 	}
 }
 

@@ -6,12 +6,14 @@
 //
 // The second makes an HTML page, which needs nothing else, from files that -out has written, or go test -bench.
 //
-// Without -url it starts a miniredis in its own process. Those figures compare the approaches with each other, and are
-// no Redis figures. With -url it measures a real server, with -url env that of REDIS_URL in the environment; the password
-// may be in the URL, or in REDISCLI_AUTH. Neither user nor password is ever shown.
+// Without -url it starts the redis-server that is on PATH, on a Unix socket of its own, and stops it in the end. Where there
+// is none, and with -url miniredis, it runs a miniredis in its own process; those figures compare the ways with each
+// other, and are no Redis figures. With -url it measures the server of that URL, with -url env that of REDIS_URL in the
+// environment; the password may be in the URL, or in REDISCLI_AUTH. Neither user nor password is ever shown.
 //
 // # Workloads
 //
+//   - overview: a dozen ways, apart and on one key, with two or three sentences of what they mean on this server.
 //   - approaches: acquire + release of distinct keys, over how to acquire (setnx, setnx-verified, script: the verbs;
 //     locker: a Locker with its defaults; locker-setnx: one with SetNX; locker-mux2: a Locker through a Mux of 2
 //     connections; floor: redigo by hand), how to release (lua, tx, and native where the server has it) and the number
@@ -41,7 +43,7 @@
 //   - rivals: acquire + release of distinct keys by redigo by hand, by our Lockers, and by all rivals: other libraries,
 //     which only the same command in bench/peers has.
 //
-// The default is approaches,contention; all is the first four; the others take minutes. Cells run round by round, in an
+// The default is overview; all is the four after it; the others take minutes. Cells run round by round, in an
 // order shuffled for each round. Where there are 6 rounds or more, medians come with their 95 % interval; "~" marks a
 // ratio whose interval contains 1, which is no difference.
 //

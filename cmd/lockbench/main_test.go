@@ -31,7 +31,7 @@ func command(t *testing.T, args ...string) (stdout string, code int) {
 
 func TestCommandMeasuresInSeveralProcesses(t *testing.T) {
 	out, code := command(t, "-workload", "contention", "-ways", "fair", "-waiters", "2", "-processes", "2",
-		"-time", "50ms", "-count", "1")
+		"-time", "50ms", "-count", "1", "-url", "miniredis")
 	if code != 0 {
 		t.Errorf("exit code %d", code)
 	}

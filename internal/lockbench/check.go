@@ -95,8 +95,8 @@ func (o *options) checkFiles(given map[string]bool) error {
 		return errors.New("-out: the file has no name")
 	case given["hist"] && o.hist == "":
 		return errors.New("-hist: the file has no name")
-	case given["hist"] && !o.has("contention") && !o.has("load"):
-		return errors.New("-hist: there are histograms of contention and load only")
+	case given["hist"] && !o.has("overview") && !o.has("contention") && !o.has("load"):
+		return errors.New("-hist: there are histograms of overview, contention and load only")
 	case o.resume && o.out == "":
 		return errors.New("-resume goes on with a file: give -out")
 	}

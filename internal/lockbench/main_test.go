@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,9 @@ type outcome struct {
 
 // lockbench runs it with an environment of its own.
 func lockbench(ctx context.Context, env map[string]string, args ...string) outcome {
+	if len(args) > 0 && strings.HasPrefix(args[0], "-") && !slices.Contains(args, "-url") {
+		args = append([]string{"-url", urlEmbedded}, args...)
+	}
 	var stdout, stderr bytes.Buffer
 	code := run(ctx, args, func(name string) string { return env[name] }, &stdout, &stderr)
 	return outcome{code, stdout.String(), stderr.String()}

@@ -37,8 +37,10 @@ type options struct {
 	settings   string // the command line without what is no setting
 }
 
-// urlFromEnv is the -url that means REDIS_URL.
-const urlFromEnv = "env"
+const (
+	urlFromEnv  = "env"       // the -url that means REDIS_URL
+	urlEmbedded = "miniredis" // the -url that means one in this process
+)
 
 // A pace is what -time and -count are by default.
 type pace struct {
@@ -49,8 +51,9 @@ type pace struct {
 var (
 	allWorkloads = []string{"approaches", "verbs", "contention", "ratios"} // that all means
 	// These take minutes.
-	workloads = append(slices.Clone(allWorkloads), "keepalive", "mux", "load", "recovery", "rivals")
+	workloads = append([]string{"overview"}, append(slices.Clone(allWorkloads), "keepalive", "mux", "load", "recovery", "rivals")...)
 	paces     = map[string]pace{
+		"overview":   {120 * time.Millisecond, 6},
 		"approaches": {80 * time.Millisecond, 6},
 		"verbs":      {80 * time.Millisecond, 6},
 		"contention": {150 * time.Millisecond, 3},
@@ -74,7 +77,7 @@ func parse(args []string, getenv func(string) string) (options, error) {
 		keys: []string{"own"}}
 	fs := flag.NewFlagSet("lockbench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	workloads := fs.String("workload", "approaches,contention", "")
+	workloads := fs.String("workload", "overview", "")
 	fs.StringVar(&o.url, "url", "", "")
 	fs.Var((*intList)(&o.goroutines), "goroutines", "")
 	fs.Var((*intList)(&o.pools), "pools", "")

@@ -18,7 +18,7 @@ func plan(s *bench.Server, o *options) []*section {
 }
 
 var planners = map[string]func(*bench.Server, *options, pace) []group{
-	"approaches": approaches, "verbs": verbs, "contention": contention, "ratios": ratios,
+	"overview": overview, "approaches": approaches, "verbs": verbs, "contention": contention, "ratios": ratios,
 	"keepalive": keepalive, "mux": mux, "load": load, "rivals": rivals, "recovery": recovery,
 }
 

@@ -15,6 +15,8 @@ func writeHead(w io.Writer, s *bench.Server, o *options, h host, plan string) {
 	switch {
 	case s.Embedded():
 		server += ", embedded in this process"
+	case s.Started():
+		server += ", started for this run on a Unix socket"
 	case o.fromEnv:
 		server += " at " + s.URL + " (from REDIS_URL)"
 	default:
@@ -39,7 +41,7 @@ func writeHead(w io.Writer, s *bench.Server, o *options, h host, plan string) {
 
 const noRedis = `
 These figures compare the approaches with each other. They are no Redis figures: miniredis is several
-times slower, at scripts above all, and works in this process. For Redis, give -url.
+times slower, at scripts above all, and works in this process. For Redis, install redis-server or give -url.
 `
 
 // table prints the table of what has been measured; nothing if there is nothing.
@@ -49,6 +51,8 @@ func (s *section) table(w io.Writer) {
 		return
 	}
 	switch s.name {
+	case "overview":
+		s.writeOverview(w, cells)
 	case "approaches", "rivals":
 		s.writeApproaches(w, cells)
 	case "verbs":

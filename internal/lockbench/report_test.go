@@ -74,7 +74,7 @@ func madeUp(c *cell, i, r int) bench.Result {
 
 func TestTables(t *testing.T) {
 	for _, rounds := range []int{1, 6} {
-		for _, sec := range filled(t, rounds, "-workload", "all,keepalive,mux,load,rivals,recovery") {
+		for _, sec := range filled(t, rounds, "-workload", "all,overview,keepalive,mux,load,rivals,recovery") {
 			var b bytes.Buffer
 			sec.table(&b)
 			golden(t, fmt.Sprintf("%s-%d", sec.name, rounds), b.String())
@@ -91,7 +91,7 @@ func TestTableOfSharedKeys(t *testing.T) {
 
 // After Ctrl-C in the first round some cells have a figure and some have none, perhaps not the first.
 func TestTableOfWhatThereIs(t *testing.T) {
-	for _, sec := range filled(t, 1, "-workload", "all,keepalive,mux,load,rivals,recovery") {
+	for _, sec := range filled(t, 1, "-workload", "all,overview,keepalive,mux,load,rivals,recovery") {
 		cells := sec.groups[0].cells
 		for i, c := range cells {
 			if i%2 == 0 {

@@ -67,8 +67,15 @@ func measure(ctx context.Context, o *options, stdout, stderr io.Writer) (err err
 }
 
 func open(ctx context.Context, o *options) (*bench.Server, error) {
-	if o.url == "" {
+	switch o.url {
+	case urlEmbedded:
 		return bench.OpenEmbedded(ctx)
+	case "":
+		s, err := bench.OpenLocal(ctx)
+		if errors.Is(err, bench.ErrNoLocal) {
+			return bench.OpenEmbedded(ctx)
+		}
+		return s, err
 	}
 	if o.password != "" && !hasPassword(o.url) {
 		return bench.Open(ctx, withPassword(o.url, o.password))

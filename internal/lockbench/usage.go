@@ -17,10 +17,11 @@ usage: go run ./cmd/lockbench [flags]
 
   -url URL          the server: redis://[user:password@]host[:port][/db], rediss://… (TLS), unix:///path or
                     redis-sentinel://[user:password@]host[:port],…[/db]?master=NAME (redis-sentinels://: TLS).
-                    env: what REDIS_URL of the environment says. Default: a miniredis in this process, whose
-                    figures compare the approaches only. The password may be in REDISCLI_AUTH instead.
-  -workload LIST    approaches, verbs, contention, ratios, or all, which is these; keepalive, mux, load,
-                    recovery, rivals (default approaches,contention)
+                    env: what REDIS_URL of the environment says. miniredis: one in this process, whose figures
+                    compare the ways only. Default: the redis-server on PATH, started on a Unix socket of its own;
+                    without one, miniredis. The password may be in REDISCLI_AUTH instead.
+  -workload LIST    overview, approaches, verbs, contention, ratios, or all, which is these but the overview;
+                    keepalive, mux, load, recovery, rivals (default overview)
   -goroutines LIST  for approaches, ratios, rivals and mux (default 1,16,128; mux 1,2,16,128,1024)
   -approaches LIST  for approaches, ratios, rivals and load: floor, setnx, setnx-verified, script, locker,
                     locker-setnx, all; floor-pool16: over a pool of 16; locker-mux2: through a Mux of 2
@@ -41,10 +42,10 @@ usage: go run ./cmd/lockbench [flags]
   -locks LIST       for keepalive (default 1,1000,10000; on miniredis 1,1000)
   -ttl DURATION     of the locks (default 10s, keepalive 30s, recovery 1s)
   -time DURATION    how long each round of a cell takes; for keepalive the ttl at least
-                    (default approaches, verbs and rivals 80ms, contention 150ms, ratios and mux 30ms,
-                    load 1s, keepalive its ttl); contention with a hold: six turns of each waiter at least
+                    (default overview 120ms, approaches, verbs and rivals 80ms, contention 150ms, ratios and mux
+                    30ms, load 1s, keepalive its ttl); contention with a hold: six turns of each waiter at least
   -count N          how many rounds each cell has
-                    (default approaches and verbs 6, contention and load 3, recovery 5, rivals 10,
+                    (default overview, approaches and verbs 6, contention and load 3, recovery 5, rivals 10,
                     ratios and mux 200, keepalive 1)
   -out FILE         write each round in the Go benchmark format, for go tool benchstat; which compares two files
                     if it is given -ignore commit,load-average,settings
@@ -55,6 +56,7 @@ usage: go run ./cmd/lockbench [flags]
   -h                show this
 
 workloads:
+  overview     a dozen ways, apart and on one key, and what the figures mean
   approaches   acquire + release of distinct keys: approach x release x goroutines
   verbs        each verb alone, one goroutine on one connection
   contention   waiters of one key, in several processes: release to next holder, acquisitions/s, fairness, waits
@@ -66,6 +68,23 @@ workloads:
   recovery     a holder is killed, as often as -count says: how long nobody holds, and how much of that is more
                than the rest of its lease; takes a ttl each
   rivals       acquire + release of distinct keys, ours and all rivals: by the command of bench/peers
+
+columns:
+  locks/s, ops/s, acq/s   acquires with their releases a second, of all goroutines together
+  median, p50, p99        the time of one acquire and its release (apart), or from a release until another waiter
+                          has the lock (one key)
+  time, × by hand         the time of an op as a multiple of that of the first row; ~: no difference found
+  ±, 95 %                 the 95 % interval of the median over the rounds
+  Jain, fairness          1: all got the lock as often; 1/n: one of n got it always
+  again                   the share of acquires by who had just released
+  wait p99, longest       from the begin of an acquire until it has the lock; >: some had not ended
+  commands, evalsha       that the server executed for an acquire and its release, with those inside of scripts
+  CPU, server CPU         processor time for an acquire and its release, of this process and of the server
+
+figures of -out FILE, by go tool benchstat:
+  -row /approach,/release -col /goroutines -filter .name:AcquireRelease FILE     apart
+  -row /way -col /waiters,/processes -filter ".name:Contention .unit:(acq/s OR jain OR wait-p99-sec)" FILE
+  -row /of -col /to,/goroutines -filter .name:Ratio FILE                         ratios, mux
 
 exit codes: 0 done, 1 failed, 2 bad flag, 3 server unreachable, 4 server denies a command, 130 stopped by Ctrl-C
 
