@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -36,6 +37,16 @@ type voting struct {
 	isAuto bool // OpTimeout is zero
 	crowds crowd.Crowds
 	polls  poll.Group // one voter for each node
+	met    acquaintances
+}
+
+// Acquaintances are the servers that the nodes have turned out to lead to.
+type acquaintances struct {
+	known []atomic.Bool // of each node: it has been asked
+	twice atomic.Pointer[error]
+
+	mu     sync.Mutex // protects what follows
+	runIDs []string   // "": the server does not tell
 }
 
 // A ballot is where the nodes have voted for a lock.
@@ -68,6 +79,7 @@ func (h holding) ends() time.Time { return deadline(h.start, h.left) }
 func newVoting(c *core, q *Quorum, nodes []*node) *voting {
 	v := &voting{core: c, isAuto: q.OpTimeout == 0}
 	v.polls.Voters, v.polls.Needed = len(nodes), len(nodes)/2+1
+	v.met.known, v.met.runIDs = make([]atomic.Bool, len(nodes)), make([]string, len(nodes))
 	asking := 0 // at a time
 	for _, n := range nodes {
 		if most := n.source.polls; most > 0 && (asking == 0 || most < asking) {
@@ -90,7 +102,12 @@ func (v *voting) patience(ttl time.Duration) time.Duration {
 	return most
 }
 
-func (v *voting) check(want) error { return nil }
+func (v *voting) check(want) error {
+	if twice := v.met.twice.Load(); twice != nil {
+		return *twice
+	}
+	return nil
+}
 
 func (v *voting) acquire(ctx context.Context, w want) (*Lock, error) {
 	call := &votingCall{v: v, w: w}
@@ -193,9 +210,50 @@ func (v *voting) seek(ctx context.Context, k *Lock, i int) (err error) {
 			v.vacate(b, i)
 		}
 	}()
-	start, err = v.nodes[i].try(ctx, &s.claim, s.setNew, nil, v.patience(k.ttl))
+	start, err = v.nodes[i].try(ctx, &s.claim, func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+		if err := v.met.meet(ctx, c, i, key); err != nil {
+			return err
+		}
+		return s.setNew(ctx, c, key, token, ttl)
+	}, nil, v.patience(k.ttl))
 	v.observer.outcome(ctx, k.key, "acquire", err)
 	return err
+}
+
+// meet asks the server of a node, before its first vote, by which name it has run since its start, and refuses that of another node:
+// two databases of one server would vote twice. A server that does not tell, or may not be asked, is taken for another.
+func (m *acquaintances) meet(ctx context.Context, c redis.Conn, i int, key string) error {
+	if m.known[i].Load() {
+		return nil
+	}
+	reply, err := do(ctx, c, "acquire", key, "INFO", "server")
+	re, refused := err.(redis.Error)
+	switch {
+	case refused && fault.TransientReply(re):
+		return fault.Refused("acquire", key, re)
+	case err != nil && !refused:
+		return err
+	}
+	text, _ := redis.String(reply, err)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.runIDs[i] = runID(text)
+	for j, id := range m.runIDs {
+		if j != i && id != "" && id == m.runIDs[i] {
+			err := fault.Invalidf("acquire", "Quorum.Pools[%d] and [%d] lead to the same server", min(i, j), max(i, j))
+			m.twice.Store(&err)
+			return err
+		}
+	}
+	m.known[i].Store(true)
+	return nil
+}
+
+// runID finds the name of a run of a server in its INFO; "": it is not there.
+func runID(info string) string {
+	_, id, _ := strings.Cut(info, "\nrun_id:")
+	id, _, _ = strings.Cut(id, "\n")
+	return strings.Trim(id, "\r0") // a proxy may say 000…
 }
 
 // setNew is SetNXVerified that does not take a token which is there already for a vote, unless a try at this very node may have
@@ -238,11 +296,12 @@ func (v *voting) vacate(b *ballot, i int) <-chan struct{} {
 	}
 	v.polls.Go(func() {
 		defer close(done)
-		_, err := n.onLent(b.ctx, &s.conn, "release", s.key, v.opTimeout(), func(c redis.Conn) error {
+		err := errPanicked
+		defer func() { v.oweUnless(isGone(err), b, i) }()
+		_, err = n.onLent(b.ctx, &s.conn, "release", s.key, v.opTimeout(), func(c redis.Conn) error {
 			return undo(b.ctx, c, s.key, s.token)
 		})
 		n.tellRelease(b.ctx, &s.claim, err)
-		v.oweUnless(isGone(err), b, i)
 	})
 	return done
 }

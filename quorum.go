@@ -18,7 +18,8 @@ import (
 // is worth its price, and what to use instead where a late holder must not do harm: [Lock.Fence] is [ErrUnsupported].
 type Quorum struct {
 	// Pools lead to the servers: an odd number, 3 or 5, of independent masters, none the replica of another. Required. The same
-	// server must not be there twice; where the votes show that it is, an acquire is [ErrInvalid].
+	// server must not be there twice, be it under two names or with two of its databases: an acquire that finds out is
+	// [ErrInvalid]. Each server is asked for its run_id (INFO server) before its first vote; the user need not have the right to.
 	Pools []Pool
 	// Retry says how long Acquire pauses between tries. It should have a random part, so that those who split the votes do not
 	// split them again. Nil: DefaultRetry.
@@ -31,7 +32,8 @@ type Quorum struct {
 	// Owner is a readable prefix of the tokens, as Locker.Owner is. Empty: none.
 	Owner string
 	// Observer is told what happens. Each node's outcome is told for itself, on a goroutine of the Quorum's own, and also after
-	// the call has returned; several at a time. A panic of its funcs there ends the process. Nil: nobody is.
+	// the call has returned; several at a time. A panic of its funcs there ends the call, as one on the caller's goroutine
+	// does; one that comes after the call has returned is dropped. Nil: nobody is told.
 	Observer *Observer
 
 	clock func() time.Time // nil: time.Now; for tests

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -263,6 +264,110 @@ func TestQuorumRefusesBadPools(t *testing.T) {
 		}
 	})
 }
+
+// Two databases of one server have keys of their own, so that only the server's own name tells.
+func TestQuorumRefusesTwoDatabasesOfAServer(t *testing.T) {
+	const named = "# Server\r\nredis_version:7.0.15\r\nrun_id:%040d\r\ntcp_port:6379\r\n"
+	for _, x := range []struct {
+		name    string
+		info    func(server int) sim.Action // what INFO is answered with
+		refused bool
+		asked   int // how often each server is, by each pool that leads to it
+	}{
+		{"it tells", func(i int) sim.Action { return inBulk(fmt.Sprintf(named, i+1)) }, true, 1},
+		{"no rights", func(int) sim.Action {
+			return sim.Refuse("NOPERM User app has no permissions to run the 'info' command")
+		}, false, 1},
+		{"it has none", func(int) sim.Action { return inBulk("# Server\r\nredis_version:7.0.15\r\n") }, false, 1},
+		{"a proxy", func(int) sim.Action { return inBulk(fmt.Sprintf(named, 0)) }, false, 1},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			inQuorum(t, 2, func(r *quorumRig) {
+				for i, s := range r.servers {
+					s.Rule(answersInfo(x.info(i)))
+				}
+				zero := func(i int) redigolock.Pool { return r.database(i, 0) }
+				for name, pools := range map[string][]redigolock.Pool{
+					"beside another": {zero(0), zero(1), r.database(0, 1)},
+					"three of one":   {zero(0), r.database(0, 1), r.database(0, 2)},
+				} {
+					q := &redigolock.Quorum{Pools: pools}
+					for range 3 {
+						k, err := q.TryAcquire(bg, "key", quorumTTL)
+						switch {
+						case errors.Is(err, redigolock.ErrInvalid) != x.refused, (k == nil) != x.refused:
+							t.Errorf("%s: %v", name, err)
+						case !x.refused:
+							if err := k.Release(bg); err != nil {
+								t.Error(err)
+							}
+						case !strings.Contains(err.Error(), "lead to the same server"):
+							t.Error(err)
+						}
+					}
+					if x.refused {
+						_, err := q.Acquire(patient(r.t), "key", quorumTTL)
+						wants(t, err, redigolock.ErrInvalid)
+					}
+					q.Close()
+				}
+				if n := r.servers[1].Count("info"); n != x.asked {
+					t.Errorf("a server was asked %d times who it is", n)
+				}
+				if x.refused && r.holder(0)+r.holder(1) != "" {
+					t.Error("a key is left")
+				}
+			})
+		})
+	}
+}
+
+// A server that cannot tell yet is asked again, and has no vote before.
+func TestQuorumAsksAgainWhoAServerIs(t *testing.T) {
+	inQuorum(t, 2, func(r *quorumRig) {
+		q := &redigolock.Quorum{Pools: []redigolock.Pool{r.quorum.Pools[0], r.quorum.Pools[1], r.database(0, 1)}}
+		defer q.Close()
+		says := func(answers ...sim.Action) { // of each server
+			for i, s := range r.servers {
+				s.Rule(answersInfo(answers[i]))
+			}
+		}
+		for _, a := range []sim.Action{sim.Refuse("LOADING wait"), sim.Lose(), sim.Cut()} {
+			says(a, a)
+			k, err := q.TryAcquire(bg, "key", quorumTTL)
+			wants(t, err, redigolock.ErrNoQuorum)
+			if k != nil || r.servers[0].Count("set")+r.servers[1].Count("set") > 0 {
+				t.Errorf("a server that did not tell was sent a SET: %v", k)
+			}
+			time.Sleep(time.Second)
+		}
+		says(inBulk("# Server\nrun_id:abc\n"), inBulk("# Server\nrun_id:def\n"))
+		_, err := q.TryAcquire(bg, "key", quorumTTL)
+		wants(t, err, redigolock.ErrInvalid)
+	})
+}
+
+// database is a pool for a database of a server.
+func (r *quorumRig) database(server, db int) redigolock.Pool {
+	p, err := redigolock.NewPool(fmt.Sprintf("redis://sim/%d", db), r.servers[server].Options()...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// answersInfo is the rule of a server that answers INFO so.
+func answersInfo(a sim.Action) func(sim.Request) sim.Action {
+	return func(r sim.Request) sim.Action {
+		if r.Name == "INFO" {
+			return a
+		}
+		return sim.Pass()
+	}
+}
+
+func inBulk(text string) sim.Action { return sim.Answer(fmt.Sprintf("$%d\r\n%s\r\n", len(text), text)) }
 
 // TestQuorumNeverCountsAServerTwice: also if the answer for one of its names was too late to be heard.
 func TestQuorumNeverCountsAServerTwice(t *testing.T) {
@@ -629,4 +734,83 @@ func TestQuorumOverMuxes(t *testing.T) {
 		wg.Wait()
 		r.clean()
 	})
+}
+
+// TestQuorumObserverThatPanics: a func of the user's that panics while a node is asked for a call ends that call, and nothing else; one that
+// panics after the call has returned ends nothing.
+func TestQuorumObserverThatPanics(t *testing.T) {
+	next := func(verb string, a sim.Action) func(*quorumRig) {
+		return func(r *quorumRig) { r.servers[1].Next(verb, a) }
+	}
+	for _, x := range []struct {
+		event, verb string
+		late        bool // the call has returned by then
+		before      func(r *quorumRig)
+	}{
+		{"Failed", "acquire", false, next("set", sim.Refuse("OOM"))},
+		{"Contended", "acquire", false, func(r *quorumRig) { quorumFaults["taken"](r.servers[1]) }},
+		{"Unknown", "acquire", false, next("set", sim.Drop())},
+		{"Unknown", "verify", false, next("verify", sim.Drop())},
+		{"Unknown", "extend", false, next("extend", sim.Drop())},
+		{"Unknown", "release", false, next("release", sim.Drop())},
+		{"Unknown", "acquire", true, func(r *quorumRig) { // told when OpTimeout is over, long after the verdict
+			k, err := r.quorum.TryAcquire(bg, "first", quorumTTL) // waits for all
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := k.Release(bg); err != nil {
+				t.Error(err)
+			}
+			quorumFaults["hung"](r.servers[4])
+		}},
+		{"Unknown", "release", true, func(r *quorumRig) { // of a token that is removed after the verdict
+			for _, s := range r.servers[:3] {
+				quorumFaults["taken"](s)
+			}
+			r.servers[4].Next("release", sim.Drop())
+		}},
+	} {
+		for how, end := range ends {
+			t.Run(fmt.Sprintf("%s, %s of %s, late %v", how, x.event, x.verb, x.late), func(t *testing.T) {
+				inQuorum(t, 5, func(r *quorumRig) {
+					var ended atomic.Bool
+					tell := func(event, verb string) {
+						if event == x.event && verb == x.verb && ended.CompareAndSwap(false, true) {
+							end()
+						}
+					}
+					r.quorum.Observer = &redigolock.Observer{
+						Contended: func(context.Context, string, *redigolock.HeldError) { tell("Contended", "acquire") },
+						Failed:    func(_ context.Context, _, verb string, _ error) { tell("Failed", verb) },
+						Unknown:   func(_ context.Context, _, verb string, _ error) { tell("Unknown", verb) },
+					}
+					for i, s := range r.servers {
+						s.Delay(time.Duration(i+1) * 100 * time.Microsecond)
+					}
+					x.before(r)
+					returned := aside(func() {
+						k, err := r.quorum.TryAcquire(bg, "key", quorumTTL)
+						if err != nil {
+							return
+						}
+						defer func() { _ = k.Release(bg) }()
+						_ = k.Verify(bg)
+						_ = k.Extend(bg, quorumTTL)
+					})
+					time.Sleep(quorumTTL)
+					if !ended.Load() || how == "panic" && returned != x.late {
+						t.Fatalf("the Observer was called: %v, the call returned: %v", ended.Load(), returned)
+					}
+					r.clean()
+					k, err := r.newQuorum().TryAcquire(bg, "another key", quorumTTL)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := k.Release(bg); err != nil {
+						t.Error(err)
+					}
+				})
+			})
+		}
+	}
 }

@@ -19,21 +19,32 @@ type Group struct {
 	ended chan struct{}
 }
 
+// A vote is what a voter has said.
+type vote struct {
+	voter int
+	err   error
+	panic any
+}
+
 // leastGrace is how long the slower voters have, at least, after the others have decided.
 const leastGrace = time.Millisecond
 
 // Ask asks all voters, for so long at most, and returns what each has said; of one that has not answered, silence. As soon as
 // enough have agreed, or cannot agree any more, the others have as long again: in health all answer, and one that hangs does
 // not hold up the others. In the first poll they have all the time, so that the same voter is found which is there twice.
+//
+// A panic of ask reaches the caller while it waits for that voter. Afterwards nobody is there whom it could reach, and it ends that
+// goroutine alone: whether a voter is late is chance, and chance must not decide whether a process ends.
 func (g *Group) Ask(most time.Duration, silence error, ask func(voter int) error) []error {
-	type vote struct {
-		voter int
-		err   error
-	}
 	box, begin, answers := make(chan vote, g.Voters), time.Now(), make([]error, g.Voters)
 	for i := range answers {
 		answers[i] = silence
-		g.Go(func() { box <- vote{i, ask(i)} })
+		g.Go(func() {
+			x := vote{voter: i, err: silence}
+			defer func() { box <- x }()
+			defer func() { x.panic = recover() }()
+			x.err = ask(i)
+		})
 	}
 	defer g.polled.Store(true)
 	timer := time.NewTimer(most)
@@ -42,6 +53,9 @@ func (g *Group) Ask(most time.Duration, silence error, ask func(voter int) error
 	for range answers {
 		select {
 		case x := <-box:
+			if x.panic != nil {
+				panic(x.panic)
+			}
 			if answers[x.voter] = x.err; x.err == nil {
 				yes++
 			} else {
@@ -58,7 +72,7 @@ func (g *Group) Ask(most time.Duration, silence error, ask func(voter int) error
 	return answers
 }
 
-// Go runs f on a goroutine that Ended waits for.
+// Go runs f on a goroutine that Ended waits for. A panic of f ends that goroutine alone.
 func (g *Group) Go(f func()) {
 	g.mu.Lock()
 	g.n++
@@ -72,6 +86,7 @@ func (g *Group) Go(f func()) {
 				g.ended = nil
 			}
 		}()
+		defer func() { _ = recover() }()
 		f()
 	}()
 }

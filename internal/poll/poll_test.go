@@ -2,6 +2,7 @@ package poll_test
 
 import (
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,5 +85,41 @@ func TestEnded(t *testing.T) {
 			t.Errorf("it ended after %v", took)
 		}
 		<-g.Ended()
+	})
+}
+
+// A panic of a voter reaches its poll, if that goes on; it ends no other goroutine.
+func TestPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &poll.Group{Voters: 3, Needed: 2}
+		ask := func(after [3]time.Duration) (fell any) {
+			defer func() { fell = recover() }()
+			g.Ask(time.Second, errSilent, func(voter int) error {
+				time.Sleep(after[voter])
+				if voter == 2 {
+					panic("mine")
+				}
+				return nil
+			})
+			return nil
+		}
+		if fell := ask([3]time.Duration{time.Minute, time.Minute, time.Millisecond}); fell != "mine" {
+			t.Errorf("while the poll goes on: %v", fell)
+		}
+		if fell := ask([3]time.Duration{0, 0, time.Minute}); fell != nil {
+			t.Errorf("after the poll: %v", fell)
+		}
+		g.Go(func() { panic("nobody's") })
+		g.Go(runtime.Goexit)
+		<-g.Ended()
+		answers := g.Ask(time.Second, errSilent, func(voter int) error {
+			if voter == 2 {
+				runtime.Goexit()
+			}
+			return nil
+		})
+		if answers[0] != nil || answers[1] != nil || answers[2] != errSilent {
+			t.Errorf("one has ended its goroutine: %v", answers)
+		}
 	})
 }
