@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -344,18 +342,12 @@ type eachBoundConn struct{ redis.Conn }
 func (eachBoundConn) Bind(...string) error { return nil }
 
 func TestReplicasOfARealServer(t *testing.T) {
-	args := []string{"--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"}
-	master := redistest.Start(t, args...)
-	_, port, _ := net.SplitHostPort(master.Addr())
-	replicas := redistest.StartMany(t, 2, append(args, "--replicaof", "127.0.0.1", port)...)
-	within(t, 20*time.Second, "two replicas follow", func() bool {
-		info, err := redis.String(master.Do("INFO", "replication"))
-		if err != nil || strings.Count(info, "state=online") != 2 {
-			return false
-		}
+	servers := redistest.StartReplicated(t, 2)
+	master, replicas := servers[0], servers[1:]
+	within(t, 20*time.Second, "two replicas acknowledge", func() bool {
 		c := master.Pool().Get()
 		defer c.Close()
-		_, err = c.Do("SET", "ready", 1) // WAIT is answered at once on a connection that has written nothing
+		_, err := c.Do("SET", "ready", 1) // WAIT is answered at once on a connection that has written nothing
 		n, waitErr := redis.Int(c.Do("WAIT", 2, 100))
 		return err == nil && waitErr == nil && n == 2
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -44,23 +45,12 @@ func StartWatched(tb testing.TB, config WatchedConfig) *Watched {
 	if config.DownAfter == 0 {
 		config.DownAfter = 500 * time.Millisecond
 	}
-	args := append([]string{"--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"}, config.Args...)
+	args := config.Args
 	if config.Password != "" {
-		args = append(args, "--requirepass", config.Password, "--masterauth", config.Password)
+		args = append(slices.Clone(args), "--requirepass", config.Password, "--masterauth", config.Password)
 	}
-	w := &Watched{Servers: []*Server{Start(tb, args...)}}
+	w := &Watched{Servers: StartReplicated(tb, config.Replicas, args...)}
 	master := w.Servers[0]
-	args = append(args, "--replicaof", "127.0.0.1", strconv.Itoa(master.port))
-	w.Servers = append(w.Servers, StartMany(tb, config.Replicas, args...)...)
-	until(tb, "replicas that follow their master", func() error {
-		info, err := master.info("replication")
-		for i := range config.Replicas {
-			if of := info[fmt.Sprintf("slave%d", i)]; !strings.Contains(of, "state=online") { // else it is sent nothing yet
-				return fmt.Errorf("replica %d: %s, %w", i, of, err)
-			}
-		}
-		return err
-	})
 	dir := tb.TempDir()
 	w.Sentinels = startMany(tb, config.Sentinels, func(i int) (*Server, error) {
 		file := filepath.Join(dir, fmt.Sprintf("sentinel%d.conf", i))
@@ -68,6 +58,31 @@ func StartWatched(tb testing.TB, config WatchedConfig) *Watched {
 	})
 	until(tb, "Sentinels that know each other", func() error { return w.agree(config) })
 	return w
+}
+
+// StartReplicated starts a master, the first that it returns, and n replicas of it, and returns when they follow it. Otherwise it is
+// [StartMany].
+func StartReplicated(tb testing.TB, n int, args ...string) []*Server {
+	tb.Helper()
+	args = append([]string{"--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"}, args...)
+	master := Start(tb, args...)
+	replicas := StartMany(tb, n, append(args, "--replicaof", "127.0.0.1", strconv.Itoa(master.port))...)
+	master.awaitReplicas(tb, n)
+	return append([]*Server{master}, replicas...)
+}
+
+// awaitReplicas waits until the server has so many replicas that it sends what it writes.
+func (s *Server) awaitReplicas(tb testing.TB, n int) {
+	tb.Helper()
+	until(tb, "replicas that follow their master", func() error {
+		info, err := s.info("replication")
+		for i := range n {
+			if of := info[fmt.Sprintf("slave%d", i)]; !strings.Contains(of, "state=online") { // else it is sent nothing yet
+				return fmt.Errorf("replica %d: %s, %w", i, of, err)
+			}
+		}
+		return err
+	})
 }
 
 // runSentinel starts a Sentinel, which keeps what it learns in its configuration file.

@@ -53,6 +53,8 @@ type aclSite struct {
 	srv   *redistest.Server
 	admin redis.Conn
 	pool  *redis.Pool // of the user
+
+	replicas int // of the server, which its Lockers wait for
 }
 
 func newACLSite(t *testing.T, srv *redistest.Server) *aclSite {
@@ -149,6 +151,15 @@ func TestACLTheLeastRightsOfReleaseNative(t *testing.T) {
 		return redigolock.ReleaseNative(ctx, c, aclKey, "token")
 	}}
 	site := newACLSite(t, srv)
+	set.testLeast(t, func(*testing.T) *aclSite { return site })
+}
+
+// A Locker with Replicas needs a server that has one.
+func TestACLTheLeastRightsOfReplicas(t *testing.T) {
+	t.Parallel()
+	site := newACLSite(t, redistest.StartReplicated(t, 1)[0])
+	site.replicas = 1
+	set := aclSet{"Locker.Replicas", aclLocker + "set wait", "~lock:*", useLocker(nil, nil)}
 	set.testLeast(t, func(*testing.T) *aclSite { return site })
 }
 
@@ -250,7 +261,7 @@ func (s *aclSite) pokes() (int64, error) {
 func (s *aclSite) useLockerWith(acquire redigolock.AcquireFunc, release redigolock.ReleaseFunc) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	l := &redigolock.Locker{Pool: s.pool, AcquireWith: acquire, ReleaseWith: release, Retry: threeTries}
+	l := &redigolock.Locker{Pool: s.pool, AcquireWith: acquire, ReleaseWith: release, Retry: threeTries, Replicas: s.replicas}
 	defer l.Close()
 	lock, err := l.TryAcquire(ctx, aclKey, 30*time.Second)
 	if err != nil {
