@@ -11,7 +11,7 @@ STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FLAGS       ?=
 
 # The nested modules for users.
-USERS        = redigolockprom redigolockotel
+USERS        = redigolockprom redigolockotel examples
 
 # Where fetch-newer.sh puts newer servers.
 SERVERS     ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/redigolock/servers
