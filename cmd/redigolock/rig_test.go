@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestMain lets a test start this binary as the command: under the name redigolock it is the command.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "redigolock" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// An outcome is what a call of the command did.
+type outcome struct {
+	stdout, stderr string
+	code           int
+}
+
+// call runs the command in this process. The environment is what vars say, as NAME=value, and nothing else.
+func call(t *testing.T, vars []string, args ...string) outcome {
+	t.Helper()
+	return callWith(t, "", vars, args...)
+}
+
+// callWith is call with a standard input.
+func callWith(t *testing.T, stdin string, vars []string, args ...string) outcome {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	e := &env{args: args, stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr, getenv: func(name string) string {
+		for _, v := range vars {
+			if n, value, _ := strings.Cut(v, "="); n == name {
+				return value
+			}
+		}
+		return ""
+	}}
+	code := command(t.Context(), e)
+	return outcome{stdout.String(), stderr.String(), code}
+}
+
+// want complains about another code, or text that is missing.
+func (o outcome) want(t *testing.T, code int, texts ...string) {
+	t.Helper()
+	if o.code != code {
+		t.Errorf("exit code %d, want %d", o.code, code)
+	}
+	for _, text := range texts {
+		if !strings.Contains(o.stdout+o.stderr, text) {
+			t.Errorf("%q is missing", text)
+		}
+	}
+	if t.Failed() {
+		t.Fatalf("stdout: %s\nstderr: %s", o.stdout, o.stderr)
+	}
+}
