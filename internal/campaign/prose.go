@@ -44,7 +44,7 @@ func labelled(label string, where []string) error {
 // printers are the functions that may print: what they say is from the raw data, or is found there.
 var printers = []string{"cell", "median", "worst", "perSecond", "ratio", "asked", "rounds", "losses", "table", "is", "list",
 	"join", "number", "name", "config", "environment", "confidence", "minRounds", "shareOf", "chart", "rootChart",
-	"ops", "use", "least"}
+	"ops", "use", "least", "within", "after"}
 
 // checkProse refuses a template with figures of its own: in its text, or as a constant that it prints. Those that it
 // gives to functions say which cells are meant, and what was asked.

@@ -146,6 +146,25 @@ func (c *Campaign) PerSecond(kind string, where ...string) (Quantity, error) {
 	return c.quantity(inverse(values), nil, "op/s", false, cell)
 }
 
+// within is how many times something that takes a measured time can be done in so many seconds.
+func (c *Campaign) within(seconds float64, kind, unit string, where ...string) (string, error) {
+	return c.derived(kind, unit, where, func(sec float64) float64 { return seconds / sec })
+}
+
+// after is how often in a second something can be done that takes a measured time, and so many seconds more.
+func (c *Campaign) after(seconds float64, kind, unit string, where ...string) (string, error) {
+	return c.derived(kind, unit, where, func(sec float64) float64 { return 1 / (sec + seconds) })
+}
+
+// derived is arithmetic on a median.
+func (c *Campaign) derived(kind, unit string, where []string, f func(float64) float64) (string, error) {
+	v, err := c.Center(kind, unit, where...)
+	if err != nil {
+		return "", err
+	}
+	return figures.Significant(f(v)), nil
+}
+
 // CellRatio is how many times a unit of the cell with a that of the cell with b is; both have all of where. They are
 // paired by round, so they must be of one file, whose rounds were interleaved.
 func (c *Campaign) CellRatio(kind, unit, a, b string, where ...string) (Quantity, error) {

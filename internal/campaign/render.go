@@ -45,7 +45,7 @@ func (c *Campaign) functions() template.FuncMap {
 		"where": func(key, value string) string { return key + "=" + value },
 		// figures
 		"cell": c.Cell, "median": c.Median, "worst": c.Worst, "perSecond": c.PerSecond, "ratio": c.CellRatio,
-		"asked": asked, "rounds": c.rounds, "share": c.share, "losses": c.Losses, "ops": c.ops,
+		"within": c.within, "after": c.after, "asked": asked, "rounds": c.rounds, "share": c.share, "losses": c.Losses, "ops": c.ops,
 		// tables
 		"table": c.Table, "rows": newRows, "row": newRow, "only": only, "values": valueRows, "every": every, "rivals": rivals,
 		"columns": columns, "by": by,
