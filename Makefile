@@ -1,6 +1,6 @@
 # test     all tests but those below, with the race detector, on a redis-server; installs what is missing
 # more     what test leaves out: 200 seeds of the simulated worlds, tests that count bytes,
-#          servers and a browser that must be installed (etcd, ZooKeeper, Chromium, Valkey 9, Redis 8)
+#          servers and a browser that must be installed (etcd, ZooKeeper, Chromium, PostgreSQL, Valkey 9, Redis 8)
 # lint     gofmt, vet, staticcheck, go fix, go mod tidy; changes nothing
 # bench    go test -bench over the approaches, on miniredis and redis-server
 # results  measures all that results/ holds, beside all rivals (an hour and a half)
@@ -30,7 +30,7 @@ test:
 	@for d in bench/plot $(USERS); do echo "test $$d"; (cd $$d && $(GO) test $(FLAGS) ./...) || exit 1; done
 
 more:
-	scripts/install.sh peers chromium
+	scripts/install.sh peers chromium postgres
 	[ -e $(SERVERS)/valkey ] || internal/redistest/fetch-newer.sh $(SERVERS)
 	REDIGOLOCK_REAL=1 $(GO) test -run 'FairCycles|Allocations|FailoverUnderLoad|ClusterLosesMaster|ClusterRemovesNode' . ./test/servers
 	$(GO) test ./internal/sim -run TestSeeds -seeds 200
@@ -39,6 +39,7 @@ more:
 		-run 'Native|FairScripts|Inspect|EveryWayToAcquireAndRelease|Newer|Verify' . ./bench ./internal/redistest ./test/servers
 # -count=1: go test does not see that a variable is set which a package reads while it is initialised.
 	cd bench/peers && REDIGOLOCK_REAL=1 REDIGOLOCK_PEERS=1 CGO_ENABLED=1 $(GO) test -race -count=1 ./...
+	cd examples && REDIGOLOCK_POSTGRES=1 $(GO) test ./fenced
 
 lint:
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }

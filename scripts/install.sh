@@ -2,10 +2,10 @@
 # Installs what the tests need and this machine lacks: redis-server, and a C compiler for the race detector.
 # On Debian and its kin by apt, on macOS by brew; elsewhere it says what to install.
 #
-#	scripts/install.sh [peers] [chromium]
+#	scripts/install.sh [peers] [chromium] [postgres]
 #
 # With peers also etcd and ZooKeeper, for bench/peers, about 200 MB with the Java that ZooKeeper needs; by apt only.
-# With chromium also a browser for the test of the report's page.
+# With chromium also a browser for the test of the report's page. With postgres also PostgreSQL, for examples/fenced; by apt only.
 set -eu
 
 want=
@@ -21,6 +21,9 @@ fi
 if is_asked chromium; then
 	command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 ||
 		command -v google-chrome >/dev/null 2>&1 || [ -d '/Applications/Google Chrome.app' ] || want="$want chromium"
+fi
+if is_asked postgres && command -v apt-get >/dev/null 2>&1; then
+	command -v postgres >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || want="$want postgresql"
 fi
 [ -n "$want" ] || exit 0
 
