@@ -336,3 +336,128 @@ func TestWhatIsIdleIsAskedAgainForWhoCameMeanwhile(t *testing.T) {
 		}
 	})
 }
+
+// A borrow sees its caller's end: a pool that honours it leaves nothing behind.
+func TestBorrowEndsWithItsCaller(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g, start := &errands.Group{}, time.Now()
+		_, _ = g.Fetch(within(time.Second), func(ctx context.Context) (redis.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		<-g.Calm()
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("it ended after %v", took)
+		}
+	})
+}
+
+func TestCloseKeepsNoLateConnection(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d, g := &dialer{takes: func(n int) time.Duration { return []time.Duration{2, 4}[n] * time.Second }}, &errands.Group{Dial: true}
+		for range 2 {
+			go func() { _, _ = g.Fetch(within(time.Second), d.fetch) }()
+		}
+		time.Sleep(2500 * time.Millisecond)
+		g.Close()
+		if conns, _ := d.seen(); !conns[0].isClosed() {
+			t.Error("one that had come before was kept")
+		}
+		<-g.Calm()
+		synctest.Wait()
+		if conns, _ := d.seen(); !conns[1].isClosed() {
+			t.Error("one that came after it was kept")
+		}
+	})
+}
+
+// A connection that comes with an error, as that of a pool without GetContext does, is closed also if its caller has left.
+func TestLateConnectionWithAnErrorIsClosed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d, g := &dialer{takes: always(2 * time.Second)}, &errands.Group{}
+		_, _ = g.Fetch(within(time.Second), func(ctx context.Context) (redis.Conn, error) {
+			c, _ := d.fetch(ctx)
+			return c, errors.New("it is broken")
+		})
+		<-g.Calm()
+		synctest.Wait()
+		if conns, _ := d.seen(); !conns[0].isClosed() {
+			t.Error("it was dropped as it is")
+		}
+	})
+}
+
+// Whoever is served by the late dial of another leaves its own dial: that counts until it ends.
+func TestWhoIsServedByAnothersDialLeavesItsOwn(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := &dialer{takes: func(n int) time.Duration { return []time.Duration{3, 10, 20}[n] * time.Second }}
+		g, start := &errands.Group{Dial: true}, time.Now()
+		_, _ = g.Fetch(within(time.Second), d.fetch)
+		later := make(chan int)
+		go func() {
+			time.Sleep(time.Second)
+			c, _ := g.Fetch(within(time.Minute), d.fetch)
+			later <- numberOf(c)
+		}()
+		calm := make(chan time.Duration, 1)
+		go func() {
+			time.Sleep(time.Second)
+			<-g.Calm()
+			calm <- time.Since(start)
+		}()
+		if c, err := g.Fetch(within(time.Minute), d.fetch); numberOf(c) != 0 || time.Since(start) != 3*time.Second {
+			t.Errorf("who has sought longest got connection %d after %v: %v", numberOf(c), time.Since(start), err)
+		}
+		if n := <-later; n != 1 || time.Since(start) != 11*time.Second {
+			t.Errorf("who came last got connection %d after %v", n, time.Since(start))
+		}
+		if after := <-calm; after != 22*time.Second {
+			t.Errorf("calm after %v", after)
+		}
+	})
+}
+
+// Those that are found stuck in the same minute count, one of them a minute, no longer, though nobody comes to ask for that.
+func TestOthersBeginWhenOneIsFoundStuck(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		hangs := make(chan struct{})
+		defer close(hangs)
+		hang := func(context.Context) (redis.Conn, error) { <-hangs; return nil, errors.New("in vain") }
+		g, start := &errands.Group{Dial: true}, time.Now()
+		for range 4 {
+			go func() { _, _ = g.Fetch(within(time.Second), hang) }()
+		}
+		time.Sleep(2 * time.Second)
+		go func() { _, _ = g.Fetch(within(time.Minute), hang) }() // begins after 61 s, and is left after 62 s
+		d := &dialer{takes: always(0)}
+		time.Sleep(time.Minute + time.Second) // 63 s
+		_, err := g.Fetch(within(10*time.Minute), d.fetch)
+		if took := time.Since(start); err != nil || took != 121*time.Second {
+			t.Errorf("the next was found stuck after %v: %v", took, err)
+		}
+	})
+}
+
+// An errand that was found stuck is not counted a second time when it ends.
+func TestStuckErrandThatEndsLeavesTheLimitAsItIs(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := &errands.Group{Dial: true, Most: 1}
+		_, _ = g.Fetch(within(time.Second), func(context.Context) (redis.Conn, error) {
+			time.Sleep(65 * time.Second)
+			return nil, errors.New("in vain")
+		})
+		d := &dialer{takes: always(10 * time.Second)}
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				if _, err := g.Fetch(within(10*time.Minute), d.fetch); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if conns, most := d.seen(); most != 1 || len(conns) != 3 {
+			t.Errorf("%d dials, %d at a time", len(conns), most)
+		}
+	})
+}
