@@ -83,8 +83,9 @@ func TestAcquireTriesAgainWhatTheServerCannotDoNow(t *testing.T) {
 	for _, a := range acquireWays {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
+			r.Locker.AcquireWith = a.With
+			learns(t, r.Locker)
 			for _, word := range passing {
-				r.Locker.AcquireWith = a.With
 				before := len(r.Sent(a.Verb))
 				refuse := redistest.Reply("-" + word + " not now\r\n")
 				r.Plan(map[string][]redistest.Action{a.Verb: {refuse, refuse}, "get": {refuse, refuse}})
@@ -125,15 +126,21 @@ func TestAcquireEndsAtOnceWhenRefusedForGood(t *testing.T) {
 	for _, a := range acquireWays {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
+			r.Locker.AcquireWith = a.With
+			learns(t, r.Locker)
 			for _, text := range []string{"NOAUTH x", "WRONGPASS x", "NOPERM x", "OOM x", "ERR unknown command 'SET'"} {
-				r.Locker.AcquireWith = a.With
+				r.Proxy.Rule(nil)
 				before := len(r.Sent(a.Verb))
 				refuse := redistest.Reply("-" + text + "\r\n")
 				r.Proxy.Rule(func(redistest.Request) redistest.Action { return refuse })
 				_, err := r.Locker.Acquire(endsIn(t, 10*time.Second), "key", time.Minute)
 				wants(t, err, redis.Error(text))
 				wantsNot(t, err, redigolock.ErrUnknown, redigolock.ErrHeld, context.DeadlineExceeded)
-				if n := len(r.Sent(a.Verb)) - before; n != 1 {
+				want := 1
+				if a.With == nil && text == "OOM x" {
+					want = 2 // a full server may know who has it: SET and GET tell
+				}
+				if n := len(r.Sent(a.Verb)) - before; n != want {
 					t.Errorf("%s, %s: %d tries", a.Name, text, n)
 				}
 			}
@@ -352,7 +359,7 @@ func TestAcquireThroughADialThatHangsWithoutContextEndsInTime(t *testing.T) {
 
 // redsync on redigo drops ctx after Get: a ctx of 100 ms blocked for 2 s and returned success.
 func TestCancelledContextDoesNotBlockLikeRedsync(t *testing.T) {
-	for _, a := range acquireWays[:4] { // plain c.Do of a user's own knows no context: it is bounded by OpTimeout
+	for _, a := range acquireWays[:5] { // plain c.Do of a user's own knows no context: it is bounded by OpTimeout
 		t.Run(a.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
@@ -668,6 +675,7 @@ func TestTokenThatWasSetButNotReadBackIsAdoptedSafely(t *testing.T) {
 func TestTokenThatWasSetButCannotBeReadBackIsCleanedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
+		r.Locker.AcquireWith = redigolock.SetNXVerified
 		r.Rule(func(v string, n int) redistest.Action {
 			if v == "get" {
 				return redistest.Reply("-NOPERM no\r\n")
@@ -692,13 +700,15 @@ func TestTryAcquireAsksOnceMoreOnAnotherConnection(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimRig(t)
 				r.Locker.AcquireWith, r.Locker.OpTimeout = a.With, time.Second
+				learns(t, r.Locker)
+				before := len(r.Sent(a.Verb))
 				r.Plan(map[string][]redistest.Action{a.Verb: {loss}})
 				k, err := r.Locker.TryAcquire(bg, "key", time.Minute)
 				if err != nil {
 					t.Errorf("%s: %v", a.Name, err)
 					return
 				}
-				if tries := r.Sent(a.Verb); len(tries) != 2 || tries[0].Conn == tries[1].Conn {
+				if tries := r.Sent(a.Verb)[before:]; len(tries) != 2 || tries[0].Conn == tries[1].Conn {
 					t.Errorf("%s: tries %v", a.Name, tries)
 				}
 				if over := r.afterTheKeysEnd(k); over > 0 {
@@ -775,10 +785,12 @@ func TestDelayedReplyIsASuccess(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSimRig(t)
 			r.Locker.AcquireWith = a.With
+			learns(t, r.Locker)
+			before := len(r.Sent(a.Verb))
 			r.Plan(map[string][]redistest.Action{a.Verb: {redistest.Delay(100 * time.Millisecond)}})
 			start := time.Now()
 			k := r.Must(r.Locker.TryAcquire(bg, "key", time.Minute))
-			if n := len(r.Sent(a.Verb)); n != 1 || len(r.Sent("extend")) != 0 {
+			if n := len(r.Sent(a.Verb)) - before; n != 1 || len(r.Sent("extend")) != 0 {
 				t.Errorf("%s: %d tries", a.Name, n)
 			}
 			if took := time.Since(start); took != 100*time.Millisecond || r.afterTheKeysEnd(k) > 0 {
@@ -806,6 +818,7 @@ func TestAcquireDoesNotBlockItselfOnItsOwnTokenLikeNodeRedlock(t *testing.T) {
 func TestAcquireThatLostAReplyAndThenFoundAnotherHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
+		learns(t, r.Locker)
 		ctx, cancel := context.WithCancel(bg)
 		defer cancel()
 		r.Rule(func(verb string, n int) redistest.Action {

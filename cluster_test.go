@@ -10,12 +10,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 
 	lock "github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
 	"github.com/redigolock/redigolock/internal/testbed"
 )
 
@@ -394,4 +396,41 @@ func TestClusterRemovesNode(t *testing.T) {
 	if n := lock.ClusterCounts(c); n.Moved == 0 {
 		t.Errorf("%+v", n)
 	}
+}
+
+// Each node of a cluster is known by itself.
+func TestClusterLearnsWhatEachNodeKnows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := testbed.NewSimServer(t), testbed.NewSimServer(t)
+		const slots = "*2\r\n*3\r\n:0\r\n:8191\r\n*2\r\n$1\r\na\r\n:1\r\n*3\r\n:8192\r\n:16383\r\n*2\r\n$1\r\nb\r\n:1\r\n"
+		const info = "cluster_state:ok\r\ncluster_current_epoch:1\r\ncluster_my_epoch:1\r\n"
+		for s, older := range map[*sim.Server]bool{a: false, b: true} {
+			s.Rule(func(q sim.Request) sim.Action {
+				switch {
+				case q.Name == "CLUSTER" && q.Args[0] == "SLOTS":
+					return sim.Answer(slots)
+				case q.Name == "CLUSTER":
+					return sim.Answer(fmt.Sprintf("$%d\r\n%s\r\n", len(info), info))
+				case older && q.Name == "SET" && slices.Contains(q.Args, "GET"):
+					return sim.Refuse("ERR syntax error")
+				}
+				return sim.Pass()
+			})
+		}
+		c := &lock.Cluster{Addrs: []string{"a:1", "b:1"}, Dial: func(ctx context.Context, addr string) (redis.Conn, error) {
+			return map[string]*sim.Server{"a:1": a, "b:1": b}[addr].DialRedis(ctx)
+		}}
+		t.Cleanup(func() { c.Close() })
+		first, second := testbed.SimLocker(t, &lock.Locker{Pool: c}), testbed.SimLocker(t, &lock.Locker{Pool: c})
+		for key, want := range map[string]string{ // bar is in slot 5061, foo in 12182
+			"bar": "SETGET SETGET release / SETGET release", "foo": "SETGET SETGET SET GET release / SET GET release",
+		} {
+			if got := twoCycles(t, first, key, a, b); got != want {
+				t.Errorf("%s: sent %s, want %s", key, got, want)
+			}
+		}
+		if got, want := twoCycles(t, second, "bar", a, b), "SETGET release / SETGET release"; got != want {
+			t.Errorf("of another Locker: sent %s, want %s", got, want)
+		}
+	})
 }

@@ -877,7 +877,7 @@ func TestCrowdReleaseFindsAFirstTryInFlight(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Retry: redigolock.Every(time.Hour)})
 		k := got(t)(l.TryAcquire(bg, "key", 2*time.Hour))
-		s.Next("get", sim.Slow(100*time.Millisecond))
+		s.Next("set", sim.Slow(100*time.Millisecond))
 		acquired := inBackground(func() time.Duration {
 			start := time.Now()
 			got(t)(l.Acquire(bg, "key", time.Minute))
@@ -913,7 +913,7 @@ func TestCrowdReleaseIsNotLostWhenAnAskingWaiterLeaves(t *testing.T) {
 			return time.Since(start)
 		})
 		synctest.Wait()
-		s.Next("get", sim.Slow(100*time.Millisecond), sim.Slow(100*time.Millisecond))
+		s.Next("set", sim.Slow(100*time.Millisecond), sim.Slow(100*time.Millisecond))
 		time.Sleep(time.Second + 10*time.Millisecond)
 		if err := k.Release(bg); err != nil {
 			t.Fatal(err)

@@ -13,7 +13,7 @@ A lock is one string key with a token as its value and a time to live (ttl). Oth
 
 There are two layers. A [Locker] acquires, waits, renews and cleans up, and returns a [Lock] for each lock that it holds.
 Below it are the verbs, functions on a [redis.Conn] for code that keeps its own structure: [SetNX], [SetNXVerified],
-[SetNXScript], [Verify], [Extend], [Release], [ReleaseTx], [ReleaseNative], [Fence], [Guard], [GuardDo], [Inspect].
+[SetNXGet], [SetNXScript], [Verify], [Extend], [Release], [ReleaseTx], [ReleaseNative], [Fence], [Guard], [GuardDo], [Inspect].
 
 Longer answers are in the pages of docs/: which lock to choose, what happens while Redis is down, rights, cron jobs, fencing,
 migration, operations. docs/README.md lists them, with a glossary.

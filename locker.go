@@ -19,7 +19,8 @@ const DefaultOpTimeout = time.Second
 type Locker struct {
 	// Pool lends the connections. Required.
 	Pool Pool
-	// AcquireWith is the command that acquires. Nil: SetNXVerified.
+	// AcquireWith is the command that acquires. Nil: SetNXGet where the server knows it, else SetNXVerified; see
+	// docs/choosing.md.
 	AcquireWith AcquireFunc
 	// ReleaseWith is the command that releases. What undoes an acquire is never this, but Release. Nil: Release.
 	ReleaseWith ReleaseFunc

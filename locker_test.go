@@ -709,12 +709,14 @@ func TestTryDoIsErrHeldAtOnce(t *testing.T) {
 			t.Error("TryDo waits")
 			return -1
 		}
+		learns(t, r.Locker)
+		before := len(r.Sent("set"))
 		var held *redigolock.HeldError
 		err := r.Locker.TryDo(bg, "key", time.Minute, neverCalled(t))
 		if !errors.As(err, &held) {
 			t.Errorf("TryDo returned %v", err)
 		}
-		if n := len(r.Sent("set")); n != 1 {
+		if n := len(r.Sent("set")) - before; n != 1 {
 			t.Errorf("%d tries", n)
 		}
 	})

@@ -245,7 +245,7 @@ func TestMinHoldOfAnAttachedLockCountsFromTheAttach(t *testing.T) {
 func TestMinHoldDoesNotKeepAnAcquireThatIsUndone(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l := cronHost(t, s, "host")
-		s.Next("get", sim.Slow(9*time.Millisecond))
+		s.Next("set", sim.Slow(9*time.Millisecond))
 		err := l.TryDo(bg, "key", 10*time.Millisecond, neverCalled(t))
 		wants(t, err, redigolock.ErrExpired)
 		if s.Count("release") == 0 || s.Count("leave") != 0 {

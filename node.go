@@ -27,6 +27,7 @@ type node struct {
 	*core
 	source *source
 	limits atomic.Pointer[sharedLimit]
+	says   wire.Dialect // known of the server
 	renew  renewNode
 	renews [1]renewal.Node // renew
 	clean  cleanNode
@@ -35,6 +36,9 @@ type node struct {
 func newNode(c *core, s *source) *node {
 	n := &node{core: c, source: s}
 	n.renew.node, n.clean.node = n, n
+	if s != nil {
+		n.says.Init(s.isAnother)
+	}
 	n.renews[0] = &n.renew
 	return n
 }
@@ -78,7 +82,7 @@ func (n *node) onLentBy(ctx context.Context, b *wire.Bound, verb, key string, no
 		return start, fault.Failed(verb, key, fault.OfContext(ctx))
 	}
 	src := n.source
-	b.Borrow(src.forgets())
+	b.Borrow(src.forgets(), &n.says)
 	if err := n.lend(ctx, b, verb, key, now, by); err != nil {
 		return start, err
 	}
@@ -156,6 +160,7 @@ func (n *node) onOwnBy(ctx context.Context, verb, key, token string, by time.Tim
 	limit, cancel := context.WithDeadline(ctx, by)
 	defer cancel()
 	b := &wire.Bound{Key: key, Token: token}
+	b.Borrow(false, &n.says)
 	if err := n.source.lendOwn(ctx, limit, b, verb, key); err != nil {
 		return err
 	}

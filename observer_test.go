@@ -367,7 +367,10 @@ func TestObserverThatPanicsWedgesNothing(t *testing.T) {
 			func(o *redigolock.Observer, end func()) {
 				o.Unknown = func(context.Context, string, string, error) { end() }
 			}, try},
-		{"Failed of an acquire", func(s *sim.Server) { s.Next("set", sim.Refuse("OOM")); s.Next("try", sim.Refuse("OOM")) },
+		{"Failed of an acquire", func(s *sim.Server) {
+			s.Next("set", sim.Refuse("OOM"), sim.Refuse("OOM"), sim.Refuse("OOM"))
+			s.Next("try", sim.Refuse("OOM"))
+		},
 			func(o *redigolock.Observer, end func()) {
 				o.Failed = func(context.Context, string, string, error) { end() }
 			}, try},

@@ -195,8 +195,8 @@ func nativeReply(verb, key string, replies [2]any) error {
 	return err
 }
 
-// An AcquireFunc tries once to put token into key for ttl: [SetNX], [SetNXVerified], [SetNXScript], or a func
-// of yours. It returns nil, an error that is [ErrHeld], or what went wrong; it is not called again with another token
+// An AcquireFunc tries once to put token into key for ttl: [SetNX], [SetNXVerified], [SetNXGet],
+// [SetNXScript], or a func of yours. It returns nil, an error that is [ErrHeld], or what went wrong; it is not called again with another token
 // within one acquire. A func of yours must return an error that is [ErrUnknown] when the token may be in the key; a Locker sees
 // by itself that a reply was lost. A Locker's connection bounds each command by OpTimeout, but cancels only those of
 // this package's verbs.

@@ -719,8 +719,10 @@ func TestForeignReplyToAnAcquireIsCleanedUp(t *testing.T) {
 	}{
 		{"SetNX", redigolock.SetNX, false, []string{"SET"}},
 		{"SetNX in a func", wrappedAcquire, false, []string{"SET"}},
-		{"SetNXVerified, SET and GET", nil, false, []string{"SET", "GET"}},
-		{"SetNXVerified, GET", nil, false, []string{"GET"}},
+		{"default", nil, false, []string{"SET", "GET"}},
+		{"SetNXGet", redigolock.SetNXGet, false, []string{"SET"}},
+		{"SetNXVerified, SET and GET", redigolock.SetNXVerified, false, []string{"SET", "GET"}},
+		{"SetNXVerified, GET", redigolock.SetNXVerified, false, []string{"GET"}},
 		{"SetNXScript", redigolock.SetNXScript, false, []string{"EVALSHA", "EVAL"}},
 		{"fair", nil, true, []string{"EVALSHA", "EVAL"}},
 	} {

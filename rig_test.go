@@ -26,6 +26,9 @@ var (
 	acquireWays  = testbed.AcquireWays
 	afterSetNX   = testbed.AfterSetNX
 	lockUses     = testbed.LockUses
+	learns       = testbed.Learns
+	twoCycles    = testbed.TwoCycles
+	olderVersion = testbed.OlderVersion
 	inBubble     = testbed.InBubble
 	inTime       = testbed.InTime
 	newSim       = testbed.NewSimServer

@@ -381,9 +381,11 @@ func TestReplyThatHasComeDecidesThoughTheContextEnded(t *testing.T) {
 		{0, []any{"OK"}, nil},
 		{0, []any{nil}, redigolock.ErrHeld},
 		{1, []any{"OK", []byte("tok")}, nil},
-		{2, []any{int64(1)}, nil},
-		{6, []any{int64(1)}, nil},
-		{6, []any{int64(0)}, redigolock.ErrNotHeld},
+		{2, []any{nil}, nil},
+		{2, []any{[]byte("tok2")}, redigolock.ErrHeld},
+		{3, []any{int64(1)}, nil},
+		{7, []any{int64(1)}, nil},
+		{7, []any{int64(0)}, redigolock.ErrNotHeld},
 	} {
 		ctx, cancel := context.WithCancel(bg)
 		last := len(tc.replies)

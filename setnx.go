@@ -122,6 +122,129 @@ func verified(verb, key, token string, set, get any) error {
 	return err
 }
 
+// SetNXGet is the double check in one command: SET key token NX GET PX ttl, of Redis 7.0 and Valkey. What it replies is the value
+// that was in the key, so nobody can come between the two questions.
+//
+//	reply            result
+//	nothing          nil: acquired now
+//	own token        nil: acquired by an earlier call with this token; its ttl is as it was
+//	another token    *HeldError with the holder
+//	WRONGTYPE        ErrConflict
+//	a syntax error   ErrUnsupported: the server is older, and nothing was changed
+//
+// All else that [SetNXVerified] says of its own token and of [ErrUnknown] holds here, too. Three things that SET and then GET see,
+// it does not: who has the lock, where the server refuses SET (OOM, MISCONF, NOREPLICAS, READONLY) and would answer GET; that a
+// token is gone again, which is ErrExpired there; and a key that its user may write and not read is refused (NOPERM) before
+// anything is set.
+//
+// A server or a proxy that takes the command and ignores its GET, as some that are not Redis do, turns the meaning of its reply
+// around. A Locker finds that out (docs/choosing.md); this verb cannot.
+func SetNXGet(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+	const verb = "setnx get"
+	if err := checkTTLCall(ctx, c, verb, key, token, ttl); err != nil {
+		return err
+	}
+	reply, err := do(ctx, c, verb, key, "SET", setGetArgs(c, key, token, ttl)...)
+	if re, ok := err.(redis.Error); ok {
+		return setGetRefused(verb, key, re)
+	}
+	if err != nil {
+		return err
+	}
+	return setGetReply(verb, key, token, reply)
+}
+
+var get any = "GET"
+
+func setGetArgs(c redis.Conn, key, token string, ttl time.Duration) []any {
+	args := wire.Args(c, 6)
+	args[0], args[1], args[2], args[3], args[4], args[5] = wire.Boxed(c, key), wire.Boxed(c, token), nx, get, px, wire.Millis(c, ttl)
+	return args
+}
+
+// setGetReply judges the reply of SET with NX and GET.
+func setGetReply(verb, key, token string, reply any) error {
+	switch reply := reply.(type) {
+	case nil:
+		return nil
+	case []byte:
+		if string(reply) == token {
+			return nil
+		}
+		return &HeldError{Key: key, Holder: names.Holder(string(reply))}
+	}
+	return maybeSet(unexpected(verb, key, reply))
+}
+
+func setGetRefused(verb, key string, re redis.Error) error {
+	if fault.SyntaxError(re) {
+		return fault.Of(ErrUnsupported, verb, key, "the server does not know SET with NX and GET: use SetNXVerified")
+	}
+	return fault.Refused(verb, key, re)
+}
+
+// setNXKnown is the acquire of a Locker that has none of its user's: SetNXGet, where the server is known to answer that as Redis
+// 7.0 does, else SetNXVerified. What it replaces is SetNXVerified: where the server may read and not write, that asks.
+func setNXKnown(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+	known := wire.Known(c)
+	switch known.SetGet {
+	case wire.SetGetUntold:
+		return setNXTold(ctx, c, known, key, token, ttl)
+	case wire.SetGetUnknown:
+		return SetNXVerified(ctx, c, key, token, ttl)
+	}
+	err := SetNXGet(ctx, c, key, token, ttl)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrUnsupported):
+		known.LearnSetGet(c, wire.SetGetUnknown)
+	case !fault.RefusedWrite(err):
+		return err
+	}
+	return SetNXVerified(ctx, c, key, token, ttl)
+}
+
+// setNXTold is setNXKnown for the first time that a server is asked. The command travels twice, in one pipeline, and the second
+// must find the value that the first has set or found. Where GET is ignored, or NX goes first, it does not: nil would be the reply
+// to a token that was not set.
+func setNXTold(ctx context.Context, c redis.Conn, known wire.Learned, key, token string, ttl time.Duration) error {
+	const verb = "setnx get"
+	if err := checkTTLCall(ctx, c, verb, key, token, ttl); err != nil {
+		return err
+	}
+	args := setGetArgs(c, key, token, ttl)
+	reqs := [...]wire.Request{{Cmd: "SET", Args: args}, {Cmd: "SET", Args: args}}
+	var replies [2]any
+	if _, err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+		return err
+	}
+	refusal, refused := replies[1].(redis.Error)
+	switch _, value := replies[1].([]byte); {
+	case value:
+		known.LearnSetGet(c, wire.SetGetKnown)
+		return setGetReply(verb, key, token, replies[1])
+	case !refused:
+		if err := queued(verb, key, replies[1]); err != nil {
+			return err
+		}
+		known.LearnSetGet(c, wire.SetGetUnknown)
+	case fault.SyntaxError(refusal):
+		known.LearnSetGet(c, wire.SetGetUnknown)
+	case !fault.RefusedWrite(refusal):
+		return ifSet(replies[0], setGetRefused(verb, key, refusal))
+	}
+	return ifSet(replies[0], SetNXVerified(ctx, c, key, token, ttl))
+}
+
+// ifSet is err, of an acquire whose first command may have set the token if it was not refused.
+func ifSet(first any, err error) error {
+	if _, refused := first.(redis.Error); refused || err == nil || errors.Is(err, ErrHeld) || errors.Is(err, ErrConflict) {
+		return err
+	}
+	return maybeSet(err)
+}
+
 // errUnread tells a Locker that the token may be in the key though the verb failed, and the server was heard: a later try
 // that finds the own token must not count its ttl from its own send, and one that gives up has something to clean up.
 var errUnread = errors.New("it may have been set, but could not be read back")

@@ -3,6 +3,7 @@ package redigolock_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,9 +12,10 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
 )
 
-// The three ways to acquire, and what each can see.
+// The four ways to acquire, and what each can see.
 var setNXWays = []struct {
 	verbCall
 	seesOwn      bool // its own token in the key is success
@@ -24,7 +26,8 @@ var setNXWays = []struct {
 }{
 	{verbCall: allVerbs[0]},
 	{verbCall: allVerbs[1], seesOwn: true, seesHolder: true, seesType: true},
-	{verbCall: allVerbs[2], seesOwn: true, seesHolder: true, seesTTL: true, seesType: true, seesUnending: true},
+	{verbCall: allVerbs[2], seesOwn: true, seesHolder: true, seesType: true},
+	{verbCall: allVerbs[3], seesOwn: true, seesHolder: true, seesTTL: true, seesType: true, seesUnending: true},
 }
 
 func TestSetNXTakesAFreeKeyForTheTTL(t *testing.T) {
@@ -227,6 +230,246 @@ func TestSetNXVerifiedOnAFullServer(t *testing.T) {
 	}
 	s.do("CONFIG", "SET", "maxmemory", 0)
 	s.wantKeys("own", "other")
+}
+
+func TestSetNXGetTruthTable(t *testing.T) {
+	for said, reply := range map[string]any{
+		"nothing": nil, "own": []byte("tok"), "other": []byte("tok2"), "empty": []byte(""), "wrongtype": errBadType,
+		"6.2": errSyntax, "noperm": errNoPerm, "OOM": errOOM, "OK": "OK", "number": int64(0), "list": []any{nil}, "queued": "QUEUED",
+	} {
+		t.Run(said, func(t *testing.T) {
+			c := &scriptedConn{replies: []any{reply}}
+			err := redigolock.SetNXGet(bg, c, "k", "tok", minute)
+			if want := []string{"SET k tok NX GET PX 60000"}; !slices.Equal(c.sent, want) {
+				t.Errorf("sent %q, want %q", c.sent, want)
+			}
+			switch said {
+			case "nothing", "own":
+				if err != nil {
+					t.Error(err)
+				}
+			case "other", "empty":
+				if held := heldError(t, err); held.Holder != redigolock.HolderOf(map[string]string{"other": "tok2"}[said]) || held.TTL != 0 {
+					t.Errorf("got %+v", held)
+				}
+			case "wrongtype":
+				wants(t, err, redigolock.ErrConflict)
+			case "6.2", "queued":
+				wants(t, err, redigolock.ErrUnsupported)
+				wantsNot(t, err, redigolock.ErrHeld, redigolock.ErrUnknown)
+			case "noperm":
+				wantReply(t, err, "NOPERM")
+			case "OOM":
+				wantReply(t, err, "OOM")
+			default: // as a server says that ignores GET: neither success nor a claim about a holder
+				if err == nil || errors.Is(err, redigolock.ErrHeld) || errors.Is(err, redigolock.ErrUnsupported) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+var errSyntax = redis.Error("ERR syntax error")
+
+// What SET and then GET see, and SET with GET does not: who has the lock where SET is refused, and that a token is gone again.
+func TestSetNXGetDoesNotSeeWhatGetAfterItSees(t *testing.T) {
+	s := newVerbSite(t, redistest.Start(t).Addr(), true)
+	s.put("own", "tok", minute)
+	s.put("other", "tok2", minute)
+	s.do("CONFIG", "SET", "maxmemory", 1)
+	c := s.dial()
+	for _, key := range []string{"own", "other"} {
+		wantReply(t, redigolock.SetNXGet(bg, c, key, "tok", minute), "OOM")
+	}
+	l := &redigolock.Locker{Pool: poolFor(t, s.addr)} // which asks by SET and GET then
+	defer l.Close()
+	for range 2 {
+		_, err := l.TryAcquire(bg, "other", minute)
+		if held := heldError(t, err); held.Holder != redigolock.HolderOf("tok2") {
+			t.Errorf("got %+v", held)
+		}
+	}
+	s.do("CONFIG", "SET", "maxmemory", 0)
+	learns(t, l)
+	s.do("CONFIG", "SET", "maxmemory", 1)
+	_, err := l.TryAcquire(bg, "other", minute)
+	heldError(t, err)
+	_, err = l.TryAcquire(bg, "free", minute)
+	wantReply(t, err, "OOM")
+}
+
+func poolFor(t *testing.T, addr string) *redis.Pool {
+	t.Helper()
+	p, err := redigolock.NewPool("redis://" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// A Locker learns from the replies whether its server knows SET with NX and GET, with no round trip where it does, and with one,
+// once, where it does not.
+func TestLockerLearnsWhetherItsServerKnowsSetNXGet(t *testing.T) {
+	for _, over := range []string{"pool", "mux"} {
+		t.Run(over, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *sim.Server) {
+				locker := func() *redigolock.Locker {
+					l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
+					if over == "mux" {
+						m := &redigolock.Mux{Pool: l.Pool}
+						t.Cleanup(func() { m.Close() })
+						l.Pool = m
+					}
+					return l
+				}
+				l := locker()
+				if got := twoCycles(t, l, "key", s); got != "SETGET SETGET release / SETGET release" {
+					t.Errorf("a server that knows it was sent %s", got)
+				}
+				olderVersion(s) // as after a failover that nobody was told of
+				if got := twoCycles(t, l, "key", s); got != "SETGET SET GET release / SET GET release" {
+					t.Errorf("when it knows it no more it was sent %s", got)
+				}
+				if got := twoCycles(t, locker(), "key", s); got != "SETGET SETGET SET GET release / SET GET release" {
+					t.Errorf("a server that never knew it was sent %s", got)
+				}
+			})
+		})
+	}
+}
+
+// A refusal for want of rights, or for now, does not say that the server does not know the command.
+func TestLockerLearnsNothingFromOtherRefusals(t *testing.T) {
+	for _, text := range []string{"NOPERM no", "LOADING not now", "ERR max", "OOM no", "WRONGTYPE no"} {
+		inBubble(t, func(t *testing.T, s *sim.Server) {
+			known, fresh := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")}), simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
+			learns(t, known)
+			for name, l := range map[string]*redigolock.Locker{"SETGET release / SETGET release": known, "SETGET SETGET release / SETGET release": fresh} {
+				s.Rule(func(q sim.Request) sim.Action {
+					if q.Name == "SET" {
+						return sim.Refuse(text)
+					}
+					return sim.Pass()
+				})
+				if _, err := l.TryAcquire(bg, "key", minute); err == nil {
+					t.Errorf("%s: it was acquired", text)
+				}
+				s.Rule(nil)
+				if got := twoCycles(t, l, "key", s); got != name {
+					t.Errorf("after %s it was sent %s, want %s", text, got, name)
+				}
+			}
+		})
+	}
+}
+
+// Servers that ignore GET, or answer nil where NX finds a key, turn the meaning of the reply around. Two Lockers must not both
+// have a lock there.
+func TestLockerTrustsNoServerThatMisreadsSetNXGet(t *testing.T) {
+	for name, s := range map[string]lyingConn{"ignores GET": {ignores: true}, "has NX go first": {}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, server *sim.Server) {
+				pool := &redis.Pool{Dial: func() (redis.Conn, error) {
+					c, err := server.DialRedis(bg)
+					return &lyingConn{Conn: c, ignores: s.ignores}, err
+				}}
+				defer pool.Close()
+				first, second := simLocker(t, &redigolock.Locker{Pool: pool}), simLocker(t, &redigolock.Locker{Pool: pool})
+				for range 3 {
+					k := got(t)(first.TryAcquire(bg, "key", minute))
+					_, err := second.TryAcquire(bg, "key", minute)
+					if held := heldError(t, err); held.Holder != redigolock.HolderOf(k.Token()) {
+						t.Errorf("got %+v", held)
+					}
+					if err := k.Release(bg); err != nil {
+						t.Error(err)
+					}
+				}
+				if got := twoCycles(t, first, "key", server); got != "SET GET release / SET GET release" {
+					t.Errorf("it is sent %s", got)
+				}
+			})
+		})
+	}
+}
+
+// A lyingConn misreads SET with NX and GET, as Dragonfly 0.15 and miniredis 2.30 did.
+type lyingConn struct {
+	redis.Conn
+	ignores bool   // GET is ignored; else a key that is there makes the reply nil
+	nils    []bool // of the commands whose replies are due
+}
+
+func (c *lyingConn) Send(cmd string, args ...any) error {
+	lies := cmd == "SET" && slices.Contains(args, any("GET"))
+	c.nils = append(c.nils, lies && !c.ignores)
+	if lies && c.ignores {
+		args = slices.DeleteFunc(slices.Clone(args), func(a any) bool { return a == "GET" })
+	}
+	return c.Conn.Send(cmd, args...)
+}
+
+func (c *lyingConn) Receive() (any, error) { return c.ReceiveWithTimeout(time.Minute) }
+
+func (c *lyingConn) ReceiveWithTimeout(timeout time.Duration) (any, error) {
+	reply, err := redis.ReceiveWithTimeout(c.Conn, timeout)
+	isNil := len(c.nils) > 0 && c.nils[0]
+	c.nils = c.nils[min(len(c.nils), 1):]
+	if isNil && err == nil {
+		return nil, nil
+	}
+	return reply, err
+}
+
+func (c *lyingConn) Do(cmd string, args ...any) (any, error) {
+	return c.DoWithTimeout(time.Minute, cmd, args...)
+}
+
+func (c *lyingConn) DoWithTimeout(timeout time.Duration, cmd string, args ...any) (any, error) {
+	if cmd == "" { // a pool asks for the replies that are due
+		return c.Conn.Do("")
+	}
+	if err := c.Send(cmd, args...); err != nil {
+		return nil, err
+	}
+	if err := c.Flush(); err != nil {
+		return nil, err
+	}
+	var last any
+	for len(c.nils) > 0 {
+		reply, err := c.ReceiveWithTimeout(timeout)
+		if _, isReply := err.(redis.Error); err != nil && !isReply {
+			return nil, err
+		}
+		if last = reply; err != nil {
+			last = err
+		}
+	}
+	if re, ok := last.(redis.Error); ok {
+		return nil, re
+	}
+	return last, nil
+}
+
+// What such a server has set, and cannot be read back, is removed.
+func TestTokenThatALyingServerHasSetIsCleanedUp(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		pool := &redis.Pool{Dial: func() (redis.Conn, error) {
+			c, err := s.DialRedis(bg)
+			return &lyingConn{Conn: c, ignores: true}, err
+		}}
+		defer pool.Close()
+		l := simLocker(t, &redigolock.Locker{Pool: pool})
+		s.Next("get", sim.Refuse("NOPERM no"))
+		_, err := l.TryAcquire(bg, "key", minute)
+		wants(t, err, redigolock.ErrUnknown, redis.Error("NOPERM no"))
+		time.Sleep(5 * time.Second)
+		if v, _ := redis.String(s.Do("GET", "key")); v != "" {
+			t.Errorf("the key holds %q", v)
+		}
+	})
 }
 
 func TestSetNXRepliesThatTheProtocolDoesNotAllowAreNoSuccess(t *testing.T) {

@@ -168,6 +168,7 @@ const guardNumber = 7
 var allVerbs = []verbCall{
 	{"SetNX", []string{"SET"}, true, true, redigolock.SetNX},
 	{"SetNXVerified", []string{"SET", "GET"}, true, true, redigolock.SetNXVerified},
+	{"SetNXGet", []string{"SET"}, true, true, redigolock.SetNXGet},
 	{"SetNXScript", []string{"EVALSHA"}, true, true, redigolock.SetNXScript},
 	{"Extend", []string{"EVALSHA"}, true, true, redigolock.Extend},
 	{"Verify", []string{"EVALSHA"}, true, false,

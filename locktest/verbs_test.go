@@ -38,6 +38,7 @@ func TestEachWayIsKnown(t *testing.T) {
 		"default":       func(l *redigolock.Locker) {},
 		"SetNX":         func(l *redigolock.Locker) { l.AcquireWith = redigolock.SetNX },
 		"SetNXVerified": func(l *redigolock.Locker) { l.AcquireWith = redigolock.SetNXVerified },
+		"SetNXGet":      func(l *redigolock.Locker) { l.AcquireWith = redigolock.SetNXGet },
 		"SetNXScript":   func(l *redigolock.Locker) { l.AcquireWith = redigolock.SetNXScript },
 		"ReleaseTx":     func(l *redigolock.Locker) { l.ReleaseWith = redigolock.ReleaseTx },
 		"ReleaseNative": func(l *redigolock.Locker) { l.ReleaseWith = redigolock.ReleaseNative },

@@ -66,6 +66,14 @@ func (x *Conn) let() {
 	}
 }
 
+// Dialect is that of the node that the connection leads to; nil: it leads to none yet.
+func (x *Conn) Dialect() *wire.Dialect {
+	if x.node == nil {
+		return nil
+	}
+	return &x.node.says
+}
+
 // Err is not nil when the connection cannot be used any more.
 func (x *Conn) Err() error {
 	x.mu.Lock()

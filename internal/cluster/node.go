@@ -32,6 +32,7 @@ type node struct {
 	life  context.Context // ends when it has no slots any more
 	end   context.CancelFunc
 	used  atomic.Int64 // when a connection was last borrowed, in ns since 1970
+	says  wire.Dialect
 
 	// What was given back no later than that, in ns since 1970, is closed, or tested, before it is lent.
 	broken, doubtful atomic.Int64

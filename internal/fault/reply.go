@@ -88,6 +88,24 @@ func UnknownCommand(err error) bool {
 	return ok && strings.HasPrefix(strings.ToLower(string(re)), "err unknown command")
 }
 
+// SyntaxError reports whether the server said that it does not have a command in this form.
+func SyntaxError(re redis.Error) bool {
+	return strings.HasPrefix(strings.ToLower(string(re)), "err syntax error")
+}
+
+// RefusedWrite reports whether the server refuses to write for now, and may still read.
+func RefusedWrite(err error) bool {
+	re, ok := Reply(err)
+	if !ok {
+		return false
+	}
+	switch Word(re) {
+	case "OOM", "READONLY", "MISCONF", "NOREPLICAS":
+		return true
+	}
+	return false
+}
+
 // ReadOnly reports whether the connection leads to a replica, or to a master that was demoted.
 func ReadOnly(err error) bool {
 	re, ok := Reply(err)

@@ -197,6 +197,37 @@ var mutants = []mutant{
 		tests: "TestSetNXVerifiedTruthTable",
 	},
 	{
+		name: "any holder of SET with GET is oneself", in: "setGetReply",
+		old: `		if string(reply) == token {
+			return nil
+		}
+		return &HeldError{Key: key, Holder: names.Holder(string(reply))}`,
+		new: `		_ = reply
+		return nil`,
+		tests: "TestSetNXGetTruthTable",
+	},
+	{
+		name: "a server that misreads SET with GET is trusted", in: "setNXTold",
+		old: `		known.LearnSetGet(c, wire.SetGetUnknown)
+	case fault.SyntaxError`,
+		new: `		known.LearnSetGet(c, wire.SetGetKnown)
+		return nil
+	case fault.SyntaxError`,
+		tests: "TestLockerTrustsNoServerThatMisreadsSetNXGet",
+	},
+	{
+		name: "what a misread SET has set is left", in: "setNXTold",
+		old:   `	return ifSet(replies[0], SetNXVerified(ctx, c, key, token, ttl))`,
+		new:   `	return SetNXVerified(ctx, c, key, token, ttl)`,
+		tests: "TestTokenThatALyingServerHasSetIsCleanedUp",
+	},
+	{
+		name: "the old master's commands are not forgotten", in: "newNode",
+		old:   `		n.says.Init(s.isAnother)`,
+		new:   `		_ = s`,
+		tests: "test/servers: TestFailoverForgetsWhatTheOldMasterKnew",
+	},
+	{
 		name: "whole token shown", in: "names.Holder",
 		old:   `holder := Owner(token) + "#" + hex.EncodeToString(sum[:4])`,
 		new:   "holder := token + hex.EncodeToString(sum[:0])",

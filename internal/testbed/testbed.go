@@ -352,6 +352,7 @@ var AcquireWays = []struct {
 	{"default", nil, "set"},
 	{"SetNX", redigolock.SetNX, "set"},
 	{"SetNXVerified", redigolock.SetNXVerified, "set"},
+	{"SetNXGet", redigolock.SetNXGet, "set"},
 	{"SetNXScript", redigolock.SetNXScript, "setnx"},
 	{"own", PlainSetNX, "set"},
 }

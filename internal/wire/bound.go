@@ -25,6 +25,7 @@ type Bound struct {
 	sent     bool          // something was written: without an answer the outcome is unknown
 	forgets  bool          // the connection does not keep the arguments that it is given, as a tracer may: they are used again
 	taken    int8          // so many of args have been given to one that may
+	dialect  *Dialect      // of the server that its pool leads to; nil: none is kept
 	args     [6]any        // those of an acquire, and then of a release
 }
 
@@ -35,7 +36,8 @@ func BoundBy(c redis.Conn, deadline time.Time) *Bound { return &Bound{Conn: c, d
 func (b *Bound) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "a connection of a Locker") }
 
 // Borrow is called before a connection is borrowed. One that forgets does not keep the arguments that it is given.
-func (b *Bound) Borrow(forgets bool) { b.sent, b.forgets = false, forgets }
+// d is what is known of the server that the pool leads to; nil: nothing is kept.
+func (b *Bound) Borrow(forgets bool, d *Dialect) { b.sent, b.forgets, b.dialect = false, forgets, d }
 
 // Begin begins an exchange, which takes most, at the most, of an operation that ends at by.
 func (b *Bound) Begin(now, by time.Time, most time.Duration) {

@@ -24,6 +24,7 @@ var (
 	simPool     = testbed.SimPool
 	simLocker   = testbed.SimLocker
 	newRig      = testbed.New
+	learns      = testbed.Learns
 )
 
 const shortOp = testbed.ShortOp

@@ -33,6 +33,8 @@ const aclLocker = "get pttl pexpire del eval evalsha "
 var aclSets = []aclSet{
 	{"Locker", aclLocker + "set", "~lock:*", useLocker(nil, nil)},
 	{"Locker with SetNX", aclLocker + "set", "~lock:*", useLocker(redigolock.SetNX, nil)},
+	{"Locker with SetNXVerified", aclLocker + "set", "~lock:*", useLocker(redigolock.SetNXVerified, nil)},
+	{"Locker with SetNXGet", aclLocker + "set", "~lock:*", useLocker(redigolock.SetNXGet, nil)},
 	{"Locker with SetNXScript", aclLocker + "setnx", "~lock:*", useLocker(redigolock.SetNXScript, nil)},
 	{"Locker with SetNXScript and MinHold", aclLocker + "setnx set", "~lock:*", useMinHold},
 	{"Locker with ReleaseTx", aclLocker + "set watch multi exec discard", "~lock:*", useLocker(nil, redigolock.ReleaseTx)},
@@ -161,6 +163,44 @@ func TestACLTheLeastRightsOfReplicas(t *testing.T) {
 	site.replicas = 1
 	set := aclSet{"Locker.Replicas", aclLocker + "set wait", "~lock:*", useLocker(nil, nil)}
 	set.testLeast(t, func(*testing.T) *aclSite { return site })
+}
+
+// SET with GET reads the key: a user who may only write it can use SetNX. That refusal comes before anything is set, and says
+// nothing of what the server knows.
+func TestACLSetNXGetNeedsTheRightToRead(t *testing.T) {
+	ctx, site := context.Background(), newACLSite(t, redistest.Start(t))
+	if err := site.allow([]string{"set", "get"}, []string{"%W~lock:*"}); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := redigolock.NewPool(strings.Replace(site.srv.URL(), "redis://", "redis://locker:secret@", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pool.Close() })
+	l := &redigolock.Locker{Pool: pool}
+	t.Cleanup(func() { l.Close() })
+	for name, acquire := range map[string]func(c redis.Conn) error{
+		"SetNXGet": func(c redis.Conn) error { return redigolock.SetNXGet(ctx, c, aclKey, "token", 30*time.Second) },
+		"Locker": func(redis.Conn) error {
+			_, err := l.TryAcquire(ctx, aclKey, 30*time.Second)
+			return err
+		},
+	} {
+		c := pool.Get()
+		var re redis.Error
+		if err := acquire(c); !errors.As(err, &re) || !strings.HasPrefix(string(re), "NOPERM") || errors.Is(err, redigolock.ErrUnknown) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n, err := redis.Int(site.admin.Do("EXISTS", aclKey)); n != 0 || err != nil {
+			t.Errorf("%s has left %d keys, %v", name, n, err)
+		}
+		c.Close()
+	}
+	c := pool.Get()
+	defer c.Close()
+	if err := redigolock.SetNX(ctx, c, aclKey, "token", 30*time.Second); err != nil {
+		t.Error(err)
+	}
 }
 
 func without(list []string, i int) []string { return slices.Delete(slices.Clone(list), i, i+1) }

@@ -133,7 +133,8 @@ var articleOurs = []struct {
 	name    string
 	acquire redigolock.AcquireFunc
 }{
-	{"SetNX", redigolock.SetNX}, {"SetNXVerified", redigolock.SetNXVerified}, {"SetNXScript", redigolock.SetNXScript},
+	{"SetNX", redigolock.SetNX}, {"SetNXVerified", redigolock.SetNXVerified}, {"SetNXGet", redigolock.SetNXGet},
+	{"SetNXScript", redigolock.SetNXScript},
 }
 
 // An articleSite is a server with clients that do not know of each other.

@@ -14,6 +14,7 @@ import (
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/sim"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // A simGroup is two servers in a bubble, and the Sentinel that names one of them the master.
@@ -193,6 +194,38 @@ func TestFailoverWithAndWithoutLostWrites(t *testing.T) {
 					}
 					if err := second.Release(bg); err != nil {
 						t.Error(err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// What a Locker has learned of a master is forgotten when Sentinels name another.
+func TestFailoverForgetsWhatTheOldMasterKnew(t *testing.T) {
+	for _, older := range []string{"a:6379", "b:6379"} {
+		for _, over := range []string{"pool", "mux"} {
+			t.Run(over+", "+older+" is older", func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					g := newSimGroup(t)
+					testbed.OlderVersion(g.servers[older])
+					var pool redigolock.Pool = g.pool()
+					if over == "mux" {
+						m := &redigolock.Mux{Pool: pool}
+						t.Cleanup(func() { m.Close() })
+						pool = m
+					}
+					l := simLocker(t, &redigolock.Locker{Pool: pool})
+					for _, addr := range []string{"a:6379", "b:6379"} {
+						want := "SETGET SETGET release / SETGET release"
+						if addr == older {
+							want = "SETGET SETGET SET GET release / SET GET release"
+						}
+						if got := twoCycles(t, l, "key", g.servers["a:6379"], g.servers["b:6379"]); got != want {
+							t.Errorf("%s was sent %s, want %s", addr, got, want)
+						}
+						g.failOver(true)
+						time.Sleep(time.Second)
 					}
 				})
 			})

@@ -16,6 +16,7 @@ var (
 	wants      = testbed.Wants
 	newSim     = testbed.NewSimServer
 	simLocker  = testbed.SimLocker
+	twoCycles  = testbed.TwoCycles
 	dialFor    = testbed.Dial
 	idle       = testbed.Idle
 	patient    = testbed.Patient

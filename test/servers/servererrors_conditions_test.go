@@ -127,6 +127,7 @@ func (s *badServer) approaches() []approach {
 	for _, a := range []approach{
 		{"SetNX", "setnx", redigolock.SetNX},
 		{"SetNXVerified", "setnx verified", redigolock.SetNXVerified},
+		{"SetNXGet", "setnx get", redigolock.SetNXGet},
 		{"SetNXScript", "setnx script", redigolock.SetNXScript},
 	} {
 		if s.cond.dials {

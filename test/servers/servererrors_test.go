@@ -49,7 +49,7 @@ var serverConditions = []serverCondition{
 	{name: "MASTERDOWN", begin: beginReplica("no"), lift: liftReplica, retried: true,
 		approaches: []string{"SetNXVerified", "SetNXScript"}, reads: "MASTERDOWN ", holds: "MASTERDOWN "},
 	{name: "MASTERDOWN read by SET alone", begin: beginReplica("no"), lift: liftReplica, retried: true,
-		approaches: []string{"SetNX"}, reads: "READONLY ", holds: "MASTERDOWN "},
+		approaches: []string{"SetNX", "SetNXGet"}, reads: "READONLY ", holds: "MASTERDOWN "},
 	{name: "LOADING", args: loadingArgs, begin: beginLoading, lift: liftLoading, retried: true,
 		reads: "LOADING ", holds: "LOADING "},
 	{name: "BUSY", begin: beginBusy, lift: liftBusy, retried: true, reads: "BUSY ", holds: "BUSY "},
@@ -306,6 +306,8 @@ func TestServerErrorWrongType(t *testing.T) {
 	}{
 		{"SetNX", redigolock.SetNX, redigolock.ErrHeld},
 		{"SetNXVerified", redigolock.SetNXVerified, redigolock.ErrConflict},
+		{"SetNXGet", redigolock.SetNXGet, redigolock.ErrConflict},
+		{"default", nil, redigolock.ErrConflict},
 		{"SetNXScript", redigolock.SetNXScript, redigolock.ErrConflict},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -59,6 +59,7 @@ func run(url string) error {
 func verbs(ctx context.Context, c redis.Conn) error {
 	for name, acquire := range map[string]redigolock.AcquireFunc{
 		"SetNX": redigolock.SetNX, "SetNXVerified": redigolock.SetNXVerified, "SetNXScript": redigolock.SetNXScript,
+		"SetNXGet": redigolock.SetNXGet,
 	} {
 		for how, release := range map[string]redigolock.ReleaseFunc{
 			"Release": redigolock.Release, "ReleaseTx": redigolock.ReleaseTx, "ReleaseNative": redigolock.ReleaseNative,
