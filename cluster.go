@@ -143,5 +143,6 @@ func (c *Cluster) newSource() *source {
 		return conn.(*cluster.Conn).BindContext(ctx, key)
 	}
 	s.bindings.Store(true)
+	s.nodes, _ = c.engine()
 	return s
 }

@@ -94,6 +94,21 @@ func TestClusterGuardsInOneSlot(t *testing.T) {
 	}
 }
 
+// TestFairClusterNeedsShardedMessages: a server without them says so to who tries, and to who waits. miniredis is one.
+func TestFairClusterNeedsShardedMessages(t *testing.T) {
+	c := &lock.Cluster{Addrs: []string{redistest.StartMini(t).Addr()}}
+	defer c.Close()
+	l := &lock.Locker{Pool: c, Fair: true}
+	defer l.Close()
+	_, tried := l.TryAcquire(bg, "k", time.Second)
+	_, waited := l.Acquire(bg, "k", time.Second)
+	for _, err := range []error{tried, waited} {
+		if !errors.Is(err, lock.ErrUnsupported) || !strings.Contains(fmt.Sprint(err), "Redis 7.0") {
+			t.Error(err)
+		}
+	}
+}
+
 // TestClusterHangs: what OpTimeout bounds, also the first question for the map and a dial that no context ends.
 func TestClusterHangs(t *testing.T) {
 	over := make(chan struct{})

@@ -14,6 +14,7 @@ import (
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/scripts"
+	"github.com/redigolock/redigolock/internal/subscription"
 )
 
 // SetClock replaces the clock that a Locker judges validity by. It must be called before the Locker is used.
@@ -154,18 +155,23 @@ func FairSlots(l *Locker) int {
 func FairJoining(l *Locker) int {
 	fairOf(l).mu.Lock()
 	defer fairOf(l).mu.Unlock()
-	return len(fairOf(l).line.joining)
+	return fairOf(l).lines.Joining()
 }
 
 // Subscribed reports whether a fair Locker's subscription lives.
 func Subscribed(l *Locker) bool {
 	fairOf(l).mu.Lock()
 	defer fairOf(l).mu.Unlock()
-	return fairOf(l).line.done != nil
+	return fairOf(l).lines.Alive()
 }
 
 // Shard has a fair Locker use sharded messages. It must be called before the Locker is used.
-func Shard(l *Locker) { fairOf(l).sharded = true }
+func Shard(l *Locker) {
+	fairOf(l).nodes = &subscription.Nodes{
+		Of:         func(context.Context, string) (string, error) { return "it", nil },
+		Redirected: func(string, redis.Error) bool { return false },
+	}
+}
 
 // ChannelOf is the channel of a key.
 var ChannelOf = channelOf

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/names"
+	"github.com/redigolock/redigolock/internal/subscription"
 	"github.com/redigolock/redigolock/internal/wait"
 )
 
@@ -21,9 +25,9 @@ import (
 //	internal/fairqueue  decides: what a Locker knows of one key, and what follows from each event
 //	fair.go             acquire, and what a Locker keeps for it
 //	fairrelease.go      release
+//	internal/subscription  listens to the channels of the keys
 //	fairslot.go         tells a slot's queue what happens, does what it says, and forgets the slots that are no longer used
 //	fairsend.go         sends the scripts, and reads their replies
-//	fairline.go         the subscription, and what goes over its connection
 //	lua                 the scripts
 //
 // Whoever has the mutex tells a slot's queue what has happened, and does what it says: commands are sent without the mutex, by
@@ -33,17 +37,18 @@ type fair struct {
 	cohort  Cohort
 	extends extension
 
-	mu      sync.Mutex // protects this and all slots; taken for moments only, never while anything is sent
-	rules   fairqueue.Config
-	then    fairqueue.Actions // what follows from the newest event
-	id      string            // of this Locker, in its channels
-	sharded bool              // messages are sharded (Redis Cluster); set before the first use, for the cluster work to switch on
-	slots   map[string]*slot
-	sweep   sweep
-	line    line
-	places  chan struct{} // of commands on connections that are not the pool's; capacity maxDials
-	idle    chan struct{} // closed when nothing is left to do; nil unless Close waits for it
-	closed  bool          // Close waits no longer: what comes to be owed or given up now is tried once
+	mu     sync.Mutex // protects this and all slots; taken for moments only, never while anything is sent
+	rules  fairqueue.Config
+	then   fairqueue.Actions   // what follows from the newest event
+	id     string              // of this Locker, in its channels
+	nodes  *subscription.Nodes // where messages are sharded (Redis Cluster); else nil
+	slots  map[string]*slot
+	sweep  sweep
+	lines  subscription.Lines
+	untold []refusal     // what the Observer is still to be told
+	places chan struct{} // of commands on connections that are not the pool's; capacity maxDials
+	idle   chan struct{} // closed when nothing is left to do; nil unless Close waits for it
+	closed bool          // Close waits no longer: what comes to be owed or given up now is tried once
 }
 
 // channelPrefix begins the name of every channel, for the sake of ACLs.
@@ -63,6 +68,9 @@ type inQueue struct {
 
 func newFair(n *node, c Cohort) *fair {
 	l := &fair{single: single{n}, cohort: c}
+	if at := n.source.nodes; at != nil {
+		l.nodes = &subscription.Nodes{Of: l.nodeOf, Redirected: at.Redirected}
+	}
 	l.extends = extension{script: scriptFairExtend, most: 1, keys: 2, add: l.addTo}
 	return l
 }
@@ -360,7 +368,7 @@ func tooLate(verb, key string, ttl time.Duration) error {
 func (l *fair) close(most time.Duration) {
 	l.mu.Lock()
 	now := l.now()
-	for _, s := range inOrder(l.slots) {
+	for _, s := range l.inOrder() {
 		s.q.Closing(now, &l.then)
 		s.follow(now)
 	}
@@ -373,14 +381,14 @@ func (l *fair) close(most time.Duration) {
 	l.closed, l.idle = true, nil
 	l.sweep.stop()
 	now = l.now()
-	done := l.line.end(now)
-	for _, s := range inOrder(l.slots) {
+	done := l.lines.End(now)
+	for _, s := range l.inOrder() {
 		s.q.Closed(now, &l.then)
 		s.follow(now)
 	}
 	l.mu.Unlock()
 	if done != nil {
-		wait.For(l.opTimeout(), done)
+		wait.For(l.opTimeout(), done...)
 	}
 }
 
@@ -396,4 +404,11 @@ func (l *fair) checkIdle() {
 	}
 	close(l.idle)
 	l.idle = nil // or each slot that is settled would look at all others
+}
+
+// inOrder is all slots by their keys, so that what follows for all of them is the same each time.
+func (l *fair) inOrder() []*slot {
+	list := slices.Collect(maps.Values(l.slots))
+	slices.SortFunc(list, func(a, b *slot) int { return strings.Compare(a.key, b.key) })
+	return list
 }

@@ -3,6 +3,8 @@ package redigolock
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -91,10 +93,71 @@ func outcomeOf(ctx context.Context, err error) (o fairqueue.Outcome) {
 	return o
 }
 
-// isSplit reports whether a server refused a script for two keys because their slot is moving, and it has only one of them.
+// isSplit reports whether a server refused a script for two keys because their slot is moving, or has moved: it has not both of them.
 func isSplit(err error) bool {
 	re, isReply := fault.Reply(err)
-	return isReply && !errors.Is(err, ErrUnknown) && fault.Word(re) == "TRYAGAIN"
+	if !isReply || errors.Is(err, ErrUnknown) {
+		return false
+	}
+	switch fault.Word(fault.Bare(re)) {
+	case "TRYAGAIN", "MOVED", "ASK":
+		return true
+	}
+	return false
+}
+
+// splitHalfway is err, or TRYAGAIN if it says that a key was missing in the middle of a script: it was the queue's last entry, which has
+// the lock now, and one that was to follow it is not queued.
+func splitHalfway(verb, key string, err error) error {
+	if re, isReply := fault.Reply(err); isReply && strings.Contains(string(re), "non local key") {
+		return fault.Refused(verb, key, redis.Error("TRYAGAIN "+string(re)))
+	}
+	return err
+}
+
+// settleFor is how long after a slot of a cluster was seen to move no script may hand a lock of it on: those that wait for it must be
+// subscribed at its new node, or their entries would be dropped as those of the dead.
+const settleFor = 250 * time.Millisecond
+
+var errMoved = redis.Error("TRYAGAIN the slot has moved, and not all that wait are subscribed at its new node yet")
+
+// settled waits until the slot has not been seen to move for settleFor. A Release does not wait: it is sent for the lock's key alone,
+// and the next Poke of anybody hands the lock on.
+func (s *slot) settled(ctx context.Context, cmd *fairqueue.Command) error {
+	f := s.l
+	if f.nodes == nil || cmd.Alone || cmd.Kind == fairqueue.Check {
+		return nil
+	}
+	verb, by := verbOfFair(cmd.Kind), time.Now().Add(f.opTimeout())
+	for {
+		f.mu.Lock()
+		pause := settleFor - f.now().Sub(s.moved)
+		f.mu.Unlock()
+		switch {
+		case pause <= 0:
+			return nil
+		case cmd.Kind == fairqueue.Release, !time.Now().Add(pause).Before(by):
+			return fault.Refused(verb, s.key, errMoved)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fault.Failed(verb, s.key, fault.OfContext(ctx))
+		}
+	}
+}
+
+// heedMove notes that a command was refused because the slot is moving.
+func (s *slot) heedMove(err error) {
+	f := s.l
+	if f.nodes == nil || err == nil || !isSplit(err) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.moved = f.now()
 }
 
 // send sends a command and reads its reply. start is the time just before the send.
@@ -109,6 +172,10 @@ func (l *fair) send(ctx context.Context, s *slot, cmd *fairqueue.Command, b *wir
 		r, err = s.run(ctx, c, cmd)
 		return err
 	}
+	if err := s.settled(ctx, cmd); err != nil {
+		return start, r, err
+	}
+	defer func() { s.heedMove(err) }()
 	verb, timeout := verbOfFair(cmd.Kind), l.opTimeout()
 	if cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter {
 		timeout = min(timeout, cmd.TTL)
@@ -197,7 +264,7 @@ func (s *slot) run(ctx context.Context, c redis.Conn, cmd *fairqueue.Command) (f
 	verb := verbOfFair(cmd.Kind)
 	reply, err := eval(ctx, c, verb, s.key, script, args)
 	if err != nil {
-		return fairReply{}, err
+		return fairReply{}, splitHalfway(verb, s.key, s.l.tooOld(verb, s.key, err))
 	}
 	r, ok := readFair(reply)
 	if !ok {
@@ -237,10 +304,20 @@ func readFair(reply any) (r fairReply, ok bool) {
 
 // shard is ARGV[1] of the scripts.
 func (l *fair) shard() any {
-	if l.sharded {
+	if l.nodes != nil {
 		return sharded
 	}
 	return notSharded
+}
+
+// tooOld is err, or ErrUnsupported if it says that a node knows no sharded messages.
+func (l *fair) tooOld(verb, key string, err error) error {
+	re, isReply := fault.Reply(err)
+	if l.nodes == nil || !isReply || !fault.UnknownCommand(re) && !strings.Contains(string(re), "SHARDNUMSUB") {
+		return err
+	}
+	return fmt.Errorf("%w: %s %s: a fair Locker in a cluster needs sharded messages, of Redis 7.0 or any Valkey: %w",
+		ErrUnsupported, verb, fault.Quote(key), fault.InLine(err))
 }
 
 var sharded, notSharded any = "S", ""
@@ -266,8 +343,11 @@ func (l *fair) extendToken(ctx context.Context, c redis.Conn, key, queue any, to
 	s, name := scriptFairExtend, key.(string)
 	args := []any{s.Digest, s.Keys, key, queue, l.shard(), token, ttl.Milliseconds()}
 	reply, err := eval(ctx, c, "extend", name, s, args)
+	if l.nodes != nil && err != nil && isSplit(err) { // a lock must not be lost because its slot takes long to move
+		return extend(ctx, c, name, token, ttl)
+	}
 	if err != nil {
-		return 0, err
+		return 0, l.tooOld("extend", name, err)
 	}
 	left, err := reply0("extend", name, reply)
 	return fromMillis(left), err

@@ -2,13 +2,18 @@ package redigolock
 
 import (
 	"container/heap"
+	"context"
+	"fmt"
 	"runtime"
 	"time"
+
+	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/hooks"
 	"github.com/redigolock/redigolock/internal/names"
+	"github.com/redigolock/redigolock/internal/subscription"
 	"github.com/redigolock/redigolock/internal/wait"
 )
 
@@ -17,11 +22,11 @@ type slot struct {
 	q                *fairqueue.Slot // decides what is done
 	l                *fair
 	key              string
-	keyArg, queueArg any    // boxed once
-	channel          string // heard by this Locker, for this key only; in the key's cluster slot
+	keyArg, queueArg any                  // boxed once
+	channel          subscription.Channel // this Locker's, for this key only; in the key's cluster slot
 
-	ask     uint64 // the number of the SUBSCRIBE that was sent for it on the present connection; 0: none
-	users   int    // goroutines and calls that send something for the slot
+	moved   time.Time // when the key's cluster slot was last seen to move
+	users   int       // goroutines and calls that send something for the slot
 	timer   *time.Timer
 	timerAt time.Time // zero: it does not run
 	counted int       // in Stats.Owed
@@ -41,7 +46,8 @@ func (l *fair) slotOf(key string) *slot {
 	}
 	queue, _ := sibling("", key, names.Queue) // check has asked
 	channel := channelOf(l.id, key)
-	s := &slot{q: fairqueue.New(&l.rules, channel), l: l, key: key, keyArg: key, queueArg: queue, channel: channel}
+	s := &slot{q: fairqueue.New(&l.rules, channel), l: l, key: key, keyArg: key, queueArg: queue}
+	s.channel = subscription.Channel{Key: key, Name: channel, Ear: s}
 	l.slots[key] = s
 	if l.core.closed.Load() { // a late Release
 		s.q.Closing(l.now(), &l.then)
@@ -55,7 +61,8 @@ func (l *fair) slotOf(key string) *slot {
 // start makes what a fair Locker needs before its first slot.
 func (l *fair) start() {
 	l.slots, l.id = map[string]*slot{}, l.newID()
-	l.line.l, l.places = l, make(chan struct{}, maxDials)
+	l.places = make(chan struct{}, maxDials)
+	l.lines.Init(subscription.Env{Mutex: &l.mu, Now: l.now, Bound: l.opTimeout(), Conns: &l.conns, Dial: l.dialLine, Told: l.tell, Nodes: l.nodes})
 	l.rules = fairqueue.Config{
 		OpTimeout: l.opTimeout(),
 		Passes:    l.cohort.Passes,
@@ -91,10 +98,10 @@ func (s *slot) follow(now time.Time) (mine fairqueue.Command) {
 		s.fail(x)
 	}
 	if then.Listen {
-		f.line.want(s)
+		f.lines.Want(&s.channel)
 	}
 	if then.Relisten {
-		f.line.renew()
+		f.lines.Renew(&s.channel)
 	}
 	for _, cmd := range then.Commands {
 		s.users++
@@ -306,4 +313,89 @@ func (h *sweepHeap) Pop() any {
 	(*h)[last], *h = nil, (*h)[:last]
 	s.place = 0
 	return s
+}
+
+// What the subscription tells a slot: see [subscription.Ear]. f.mu is held.
+
+func (s *slot) Heard(now time.Time) {
+	s.q.Heard(now, &s.l.then)
+	s.follow(now)
+}
+
+func (s *slot) Unheard(now time.Time) {
+	s.q.Unheard(now, &s.l.then)
+	s.follow(now)
+}
+
+func (s *slot) Silenced(now time.Time) {
+	s.q.Silenced(now, &s.l.then)
+	s.follow(now)
+}
+
+func (s *slot) Moved(now time.Time) { s.moved = now }
+
+func (s *slot) Told(now time.Time, token string) {
+	s.q.Told(now, token, &s.l.then)
+	s.follow(now)
+}
+
+func (s *slot) Refused(now time.Time, err error, forGood bool) {
+	f := s.l
+	err = f.tooOld("subscribe", s.key, err)
+	if x, waits := s.q.First(); waits && x.Ctx != nil {
+		f.untold = append(f.untold, refusal{context.WithoutCancel(x.Ctx), s.key, err})
+	}
+	s.q.Refused(now, err, forGood, &f.then)
+	s.follow(now)
+}
+
+func (s *slot) Wants() bool { return s.q.Hearing() == fairqueue.Making }
+
+func (s *slot) Rests(now time.Time) bool { return s.q.Rests(now) }
+
+// A refusal is a subscription that a waiter did not get.
+type refusal struct {
+	ctx context.Context // the waiter's
+	key string
+	err error
+}
+
+// tell tells the Observer what was refused. The caller does not hold f.mu.
+func (l *fair) tell() {
+	l.mu.Lock()
+	untold := l.untold
+	l.untold = nil
+	l.mu.Unlock()
+	for _, r := range untold {
+		l.observer.outcome(r.ctx, r.key, "subscribe", r.err)
+	}
+}
+
+// nodeOf returns the node of a Redis Cluster that has the key. That there is none for now is not for good.
+func (l *fair) nodeOf(ctx context.Context, key string) (string, error) {
+	addr, err := l.source.nodes.NodeOf(ctx, key)
+	if err != nil {
+		return "", fault.NoConnection(context.Background(), "subscribe", key, err)
+	}
+	return addr, nil
+}
+
+// dialLine connects to where the channels are heard, in a Redis Cluster to the node that server names.
+func (l *fair) dialLine(ctx context.Context, server string) (redis.Conn, error) {
+	if at := l.source.nodes; at != nil {
+		c, err := at.DialNode(ctx, server)
+		if err != nil && !fault.RefusedForGood(err) { // the node may be gone: the map says where to go then
+			err = fmt.Errorf("%w: %s: %w", ErrUnavailable, server, err)
+		}
+		return c, err
+	}
+	c, err := l.source.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if l.source.binds() {
+		_ = c.Close()
+		return nil, fmt.Errorf("%w: a fair Locker on a pool whose connections are bound to a node: use a Cluster", ErrUnsupported)
+	}
+	return c, nil
 }

@@ -47,18 +47,25 @@ var (
 	scriptGuardDo     = newScript(2, "guardDo")
 	scriptInspect     = newScript(1, "inspect")
 	scriptInspectFair = newScript(2, "inspectFair")
-	scriptTry         = newScript(2, "try")
-	scriptEnter       = newScript(2, "enter")
-	scriptRel         = newScript(2, "rel")
-	scriptPoke        = newScript(2, "poke")
-	scriptQuit        = newScript(2, "quit")
-	scriptFairExtend  = newScript(2, "fairExtend")
+	scriptTry         = newFairScript("try")
+	scriptEnter       = newFairScript("enter")
+	scriptRel         = newFairScript("rel")
+	scriptPoke        = newFairScript("poke")
+	scriptQuit        = newFairScript("quit")
+	scriptFairExtend  = newFairScript("fairExtend")
 )
 
 func newScript(keys int, name string) *wire.Script {
 	src := luaText(name)
 	scripts.Texts[name] = src
 	return &wire.Script{Text: src, Digest: scripts.Digests[name], Keys: keys}
+}
+
+// newFairScript is for those that hand the lock on to who is subscribed where they run.
+func newFairScript(name string) *wire.Script {
+	s := newScript(2, name)
+	s.Stays = true
+	return s
 }
 
 // luaText is the text of a file without its comments, and with the parts that it includes.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/cluster"
 	"github.com/redigolock/redigolock/internal/errands"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/sentinel"
@@ -33,6 +34,7 @@ type source struct {
 	idle  interface{ IdleCount() int }                       // how many the pool keeps; nil: it does not say
 	moved func() <-chan struct{}                             // closed when it leads to another server from then on; nil: that is not known
 	max   struct{ idle, lifetime time.Duration }             // of a connection, as the pool has it; zero: none
+	nodes *cluster.Cluster                                   // where the keys are, and who dials their nodes; nil: of a pool that is none
 
 	noWait string // why no WAIT can be sent; "": it can
 

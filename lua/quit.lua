@@ -7,10 +7,11 @@ if not token then return redis.error_reply('ERR bad entry') end
 local was = redis.pcall('LREM', KEYS[2], 0, ARGV[2])
 if type(was) == 'table' then return was end
 if type(holder) == 'table' then return {was, 0, false, -2, false} end
-if holder == token then
-  redis.call('DEL', KEYS[1])
+queued = queued - was
+local mine = holder == token
+if mine then
   was, holder = 1, false
 end
-local no = pump()
+local no = pump() or mine and not holder and free()
 if no then return no end
 return tell(was, 0)

@@ -265,6 +265,41 @@ func (c *Cluster) heed(from *node, r redirect) (*node, error) {
 	return to, nil
 }
 
+// Redirected goes by what the node at an address has answered, if that is a redirect, and reports whether it was MOVED.
+func (c *Cluster) Redirected(addr string, reply redis.Error) bool {
+	r, ok := redirectOf(reply, addr)
+	if !ok {
+		return false
+	}
+	from, err := c.at(addr)
+	if err == nil {
+		_, err = c.heed(from, r)
+	}
+	return err == nil && !r.ask
+}
+
+// NodeOf returns the address of the node that has a key, which it asks the others for if need be.
+func (c *Cluster) NodeOf(ctx context.Context, key string) (addr string, err error) {
+	n, err := c.owner(ctx, Slot(key))
+	if err != nil {
+		return "", err
+	}
+	return n.addr, nil
+}
+
+// DialNode connects to the node at an address. Commands go there as they are, and what it answers comes back.
+func (c *Cluster) DialNode(ctx context.Context, addr string) (redis.Conn, error) {
+	n, err := c.at(addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := n.borrow(ctx, true)
+	if err != nil {
+		c.Refresh()
+	}
+	return conn, err
+}
+
 // install takes a view for the map, unless it is older, or from a node that was cut off: then it only fills in what is not known.
 // most says that most nodes have been asked, and none has said anything better.
 func (c *Cluster) install(v *view, most bool) {

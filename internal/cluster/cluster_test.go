@@ -219,6 +219,43 @@ func TestAskNoScript(t *testing.T) {
 	})
 }
 
+// TestStays: a script that stays at its node gets the redirect as its answer. The map learns from it all the same.
+func TestStays(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		c := w.cluster()
+		script := &wire.Script{Text: "return 1", Digest: "digest", Keys: 1, Stays: true}
+		run := func() string {
+			replies, res := pipes(c, script.Request([]any{script.Digest, script.Keys, keyA}))
+			if res.Err != nil {
+				t.Error(res.Err)
+			}
+			re, _ := replies[0].(redis.Error)
+			return fault.Word(re)
+		}
+		w.importing[Slot(keyA)] = "d:1"
+		if got := run(); got != "ASK" {
+			t.Error(got)
+		}
+		delete(w.importing, Slot(keyA))
+		w.moveSlot(keyA, "d:1", 2, "d:1")
+		if got := run(); got != "MOVED" {
+			t.Error(got)
+		}
+		if got := w.heard("d:1"); got != "" {
+			t.Error(got)
+		}
+		if addr, err := c.NodeOf(context.Background(), keyA); addr != "d:1" || err != nil {
+			t.Error(addr, err)
+		}
+		if got := run(); got != "" {
+			t.Error(got)
+		}
+		if got := w.heard("d:1"); got != "EVALSHA b, EVAL b" {
+			t.Error(got)
+		}
+	})
+}
+
 // TestMovesBetweenSetAndGet: what was carried out before the slot moved is not repeated, and the rest goes on.
 func TestMovesBetweenSetAndGet(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {

@@ -17,7 +17,9 @@ func (x *Conn) Exchange(ctx context.Context, now, by time.Time, reqs []wire.Requ
 	if err != nil {
 		return wire.Result{Err: err}
 	}
+	stays := false
 	for i := range reqs {
+		stays = stays || reqs[i].Script != nil && reqs[i].Script.Stays
 		reqs[i].Script = nil // its text may have to go elsewhere than to the node that does not know it
 	}
 	limit := ctx
@@ -34,6 +36,10 @@ func (x *Conn) Exchange(ctx context.Context, now, by time.Time, reqs []wire.Requ
 	for hop := 0; res.Err == nil && hop < hopsMost; hop++ {
 		i, r, ok := x.redirected(reqs, replies, first)
 		if !ok {
+			break
+		}
+		if stays {
+			x.learn(r)
 			break
 		}
 		next, err := x.follow(ctx, limit, by, r, reqs[i:], replies[i:])
@@ -146,6 +152,14 @@ func (x *Conn) follow(ctx, limit context.Context, by time.Time, r redirect, reqs
 		return res, res.Err
 	}
 	return res, nil
+}
+
+// learn goes by a redirect that is not followed.
+func (x *Conn) learn(r redirect) {
+	from := x.node
+	if to, err := x.c.heed(from, r); err == nil && to == from && !r.ask {
+		x.dropStale()
+	}
 }
 
 // dropStale is for a slot that was moved to the address of its node: another server is there by now, and must be dialled.

@@ -246,13 +246,13 @@ var fairMutants = []mutant{
 		tests: "TestCohortBeginsWithAGrant",
 	},
 	{
-		name: "fair: a silent subscription is kept", in: "line.receive",
-		old:   "wire.Receive(c, pingEvery+n.l.opTimeout())",
+		name: "fair: a silent subscription is kept", in: "subscription.line.receive",
+		old:   "wire.Receive(c, pingEvery+n.of.env.Bound)",
 		new:   "wire.Receive(c, time.Hour)",
 		tests: "TestFairSilentSubscriptionIsMadeAnew",
 	},
 	{
-		name: "fair: a subscription out of step goes on", in: "line.take",
+		name: "fair: a subscription out of step goes on", in: "subscription.line.take",
 		old: `			return false // the answers are out of step
 `,
 		new: `			return true
@@ -260,23 +260,47 @@ var fairMutants = []mutant{
 		tests: "TestFairSubscriptionOutOfStep",
 	},
 	{
-		name: "fair: a channel that was taken away counts as heard", in: "line.take",
-		old:   "return n.answered().ask == 0 && ",
-		new:   "return n.answered().ask == 0 || ",
+		name: "fair: a channel that was taken away counts as heard", in: "subscription.line.takenAway",
+		old:   "return false",
+		new:   "return true",
 		tests: "TestFairSubscriptionOutOfStep",
 	},
 	{
-		name: "fair: what was lost with a connection is waited for on the next", in: "line.serve",
-		old:   "n.conn, n.pending, n.joining, n.leaving = c, nil, n.inOrder(), nil",
-		new:   "n.conn, n.joining, n.leaving = c, n.inOrder(), nil",
+		name: "fair: what was lost with a connection is waited for on the next", in: "subscription.line.serve",
+		old:   "n.conn, n.pending, n.joining, n.leaving = c, nil, inOrder(n.channels), nil",
+		new:   "n.conn, n.joining, n.leaving = c, inOrder(n.channels), nil",
 		tests: "TestFairSubscribeThatIsLostWithItsConnection|TestFairPauseAfterANoSub",
 	},
 	{
-		name: "fair: nobody is told of a refused subscription", in: "line.receive",
-		old: `			n.tell()
+		name: "fair: nobody is told of a refused subscription", in: "subscription.line.receive",
+		old: `			n.of.tell()
 `,
 		new:   "",
 		tests: "TestFairSubscriptionFailuresAreTold",
+	},
+	{
+		name: "fair: a channel whose slot has moved is not asked for again", in: "subscription.line.takenAway",
+		old:   "n.of.stray(c)",
+		new:   "_ = c",
+		tests: "subscription: TestSunsubscribe",
+	},
+	{
+		name: "fair: MOVED to SSUBSCRIBE refuses it", in: "subscription.line.takeOther",
+		old:   "n.of.sharded() && ",
+		new:   "false && ",
+		tests: "subscription: TestSunsubscribe",
+	},
+	{
+		name: "fair: channels are asked for at a dead node only", in: "subscription.line.scatter",
+		old:   `n.server == ""`,
+		new:   "true",
+		tests: "subscription: TestNodeDies",
+	},
+	{
+		name: "fair: a script follows a slot that moves", in: "cluster.Conn.Exchange",
+		old:   "if stays {",
+		new:   "if false {",
+		tests: "cluster: TestStays",
 	},
 	{
 		name: "fair: the sweep stops when there is nothing to remember", in: "fair.sweepSome",

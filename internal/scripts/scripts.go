@@ -9,20 +9,20 @@ var Texts = map[string]string{}
 // go test -run TestDigests . -update-digests writes them. They are constants: to compute SHA-1 at start would panic under
 // GODEBUG=fips140=only.
 var Digests = map[string]string{
-	"enter":       "7b6d4eb4b2d522d1bcfde28128c08c1ee9489519",
+	"enter":       "e8a9abf696575525264ad786b466b234d4e6e102",
 	"extend":      "6e92129627db2ad6754b1673c41dedd41937b827",
-	"fairExtend":  "6e848a73f0ddfa3b3c51db8b6f57b5c076a2952e",
+	"fairExtend":  "acd2b3b9428fd14284687d54f0e07b6fb2bdf427",
 	"fence":       "79164df927e4656505608da87afcf5762d34fa53",
 	"guard":       "cfbab64ccb297bec23833747b1b00ecb5ebc4270",
 	"guardDo":     "b79487beaf56ea514f118c27e2d9b87f69015b2e",
 	"inspect":     "a2112207a2a5dbc84e07d5f7e2f4898aa063bedb",
 	"inspectFair": "180ccaba1cc385b59f6e50112ee1482b95c249b3",
 	"leave":       "fbcb35c3055149f4521eeea85aa9b4f05b4d1903",
-	"poke":        "39ba98b491905b8f39fe3fe71ee52b73f5715387",
-	"quit":        "0dd7da5fd402669e57a562347c2e2b6aa148d73b",
-	"rel":         "834f9a96aa42359dfc4bb2bafac09a210cc96f20",
+	"poke":        "83c1a9f66cea56a7b34b60d135dd581561e00ce6",
+	"quit":        "c412e5982f87c734d90d824dfd7ab6e06e0e4fa3",
+	"rel":         "49b4524cb553f44601cc4d207a41f68dea147b7d",
 	"release":     "7c83167f8940403e25de3ed3406d0f6802708e9f",
 	"setNX":       "5e6996b40c6426b5b4d5d098cb0f6e73dbaac724",
-	"try":         "100be57c8fbe30cd1c27c70b096a4437973af86e",
+	"try":         "3bdca285aaa5e04e478c3d04a54ec3f3810bdc1e",
 	"verify":      "0b043f624a3b8c980baace54e6f73adf9f81dcf4",
 }

@@ -36,6 +36,9 @@ type Request struct {
 type Script struct {
 	Text, Digest any
 	Keys         any // how many
+	// Stays says that it is not led to another node of a cluster: MOVED, or ASK, is its answer. It asks who is subscribed at the
+	// node, and those that are have not followed the slot yet.
+	Stays bool
 }
 
 // Request returns the request that runs the script. args comes from Args.

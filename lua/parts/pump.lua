@@ -1,6 +1,7 @@
 -- pump reads the lock into holder; queued is to be read by queue before pump or tell. pump hands a free lock to
 -- the first entry whose channel is heard; mine, the caller's own entry, is told by the reply. SET comes before PUBLISH:
--- the message must not be there before the lock.
+-- the message must not be there before the lock. A node from which a slot is moving refuses keys that are missing, also in the
+-- middle of a script: so tell does not ask for the TTL of a free lock, and takes a queue that is empty by now as it is.
 local numsub, publish = 'NUMSUB', 'PUBLISH'
 if ARGV[1] == 'S' then numsub, publish = 'SHARDNUMSUB', 'SPUBLISH' end
 local holder = redis.pcall('GET', KEYS[1])
@@ -20,6 +21,10 @@ local function grant(token, ttl)
   if set.err then return set end
   holder = token
 end
+local function free()
+  local deleted = redis.pcall('DEL', KEYS[1])
+  if type(deleted) == 'table' then return deleted end
+end
 local function pump(mine)
   while queued > 0 and not holder do
     local e = redis.pcall('LPOP', KEYS[2])
@@ -37,7 +42,7 @@ local function pump(mine)
   end
 end
 local function tell(was, said)
-  local left, kept = redis.call('PTTL', KEYS[1]), queued > 0 and redis.call('PTTL', KEYS[2]) or -2
-  if kept ~= -2 and kept < left + 60000 then redis.call('PEXPIRE', KEYS[2], math.max(left, 0) + 120000) end
+  local left, kept = holder and redis.call('PTTL', KEYS[1]) or -2, queued > 0 and redis.pcall('PTTL', KEYS[2]) or -2
+  if type(kept) == 'number' and kept ~= -2 and kept < left + 60000 then redis.call('PEXPIRE', KEYS[2], math.max(left, 0) + 120000) end
   return {was, said, holder, left, deaf}
 end

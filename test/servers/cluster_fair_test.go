@@ -1,0 +1,183 @@
+package servers
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/redistest"
+)
+
+// A clusterQueue is a key of a real cluster that some fair Lockers wait for, each with one waiter.
+type clusterQueue struct {
+	t       *testing.T
+	servers *redistest.Cluster
+	pool    *redigolock.Cluster
+	key     string
+	got     chan int // which has got the lock, in turn
+	end     sync.WaitGroup
+}
+
+func newClusterQueue(t *testing.T, servers *redistest.Cluster, key string) *clusterQueue {
+	q := &clusterQueue{t: t, servers: servers, key: key, got: make(chan int, 64)}
+	q.pool = &redigolock.Cluster{Addrs: servers.Addrs()}
+	t.Cleanup(func() { q.pool.Close() })
+	return q
+}
+
+func (q *clusterQueue) locker() *redigolock.Locker {
+	l := &redigolock.Locker{Pool: q.pool, Fair: true}
+	q.t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// waits has n Lockers wait, one behind the other. Each releases the lock as soon as it has it.
+func (q *clusterQueue) waits(n int) {
+	q.t.Helper()
+	c := q.pool.Get()
+	defer c.Close()
+	for i := range n {
+		l := q.locker()
+		q.end.Go(func() {
+			k, err := l.Acquire(bg, q.key, time.Minute)
+			if err != nil {
+				q.t.Errorf("waiter %d: %v", i, err)
+				return
+			}
+			q.got <- i
+			time.Sleep(10 * time.Millisecond)
+			if err := k.Release(bg); err != nil {
+				q.t.Errorf("waiter %d: %v", i, err)
+			}
+		})
+		eventually(q.t, fmt.Sprintf("waiter %d is queued", i), func() bool {
+			info, err := redigolock.Inspect(bg, c, q.key)
+			return err == nil && info.Waiters == i+1
+		})
+	}
+}
+
+// inOrder waits until n waiters have had the lock, for so long each, and wants them in their order.
+func (q *clusterQueue) inOrder(n int, most time.Duration) {
+	q.t.Helper()
+	var order, want []int
+	begin := time.Now()
+	for i := range n {
+		want = append(want, i)
+		select {
+		case got := <-q.got:
+			order = append(order, got)
+		case <-time.After(most):
+			q.t.Fatalf("nobody gets the lock within %v, after %v", most, order)
+		}
+	}
+	q.end.Wait()
+	if !slices.Equal(order, want) {
+		q.t.Errorf("they had it in the order %v", order)
+	}
+	q.t.Logf("%d waiters had it within %v", n, time.Since(begin))
+}
+
+// other is a master that is not s.
+func (q *clusterQueue) other(s *redistest.Server) *redistest.Server {
+	if s == q.servers.Servers[0] {
+		return q.servers.Servers[1]
+	}
+	return q.servers.Servers[0]
+}
+
+// TestFairCluster: keys of all nodes, whose waiters are told by sharded messages, in their order.
+func TestFairCluster(t *testing.T) {
+	servers := redistest.StartCluster(t, redistest.ClusterConfig{})
+	t.Run("order", func(t *testing.T) {
+		for i := range 3 {
+			q := newClusterQueue(t, servers, fmt.Sprint("key", i))
+			k := must(q.locker().Acquire(bg, q.key, time.Minute))
+			q.waits(4)
+			if err := k.Release(bg); err != nil {
+				t.Error(err)
+			}
+			q.inOrder(4, 500*time.Millisecond)
+		}
+		published, nodes := 0, map[*redistest.Server]bool{}
+		for _, s := range servers.Servers {
+			calls, err := s.Calls()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if calls["publish"] > 0 || calls["subscribe"] > 0 {
+				t.Errorf("%v", calls)
+			}
+			if published += int(calls["spublish"]); calls["ssubscribe"] > 0 {
+				nodes[s] = true
+			}
+		}
+		if published != 12 || len(nodes) < 2 {
+			t.Errorf("SPUBLISH was sent %d times, SSUBSCRIBE to %d nodes", published, len(nodes))
+		}
+	})
+
+	// While the slot moves a lock is released by its key alone. Those that wait go on once it has moved, in their order.
+	moves := map[string]func(q *clusterQueue, slot int, from, to *redistest.Server, release func()) error{
+		"released while nothing has moved": func(q *clusterQueue, slot int, from, to *redistest.Server, release func()) error {
+			err := servers.BeginMigration(slot, from, to)
+			release()
+			time.Sleep(100 * time.Millisecond)
+			for range 2 {
+				if err == nil {
+					err = servers.MoveKeys(slot, from, to)
+				}
+			}
+			if err != nil {
+				return err
+			}
+			return servers.EndMigration(slot, from, to)
+		},
+		"released when the keys have moved": func(q *clusterQueue, slot int, from, to *redistest.Server, release func()) error {
+			err := servers.BeginMigration(slot, from, to)
+			if err == nil {
+				err = servers.MoveKeys(slot, from, to)
+			}
+			release()
+			time.Sleep(100 * time.Millisecond)
+			if err != nil {
+				return err
+			}
+			return servers.EndMigration(slot, from, to)
+		},
+		"released when the slot has moved": func(q *clusterQueue, slot int, from, to *redistest.Server, release func()) error {
+			err := servers.Migrate(slot, from, to)
+			release()
+			return err
+		},
+	}
+	for name, move := range moves {
+		t.Run(name, func(t *testing.T) {
+			q := newClusterQueue(t, servers, name)
+			holder := q.locker()
+			k := must(holder.Acquire(bg, q.key, time.Minute))
+			q.waits(5)
+			slot := servers.KeySlot(q.key)
+			from := servers.Owner(slot)
+			err := move(q, slot, from, q.other(from), func() {
+				if err := k.Release(bg); err != nil {
+					t.Error(err)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.inOrder(5, 2*time.Second)
+		})
+	}
+}
+
+func must(k *redigolock.Lock, err error) *redigolock.Lock {
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
