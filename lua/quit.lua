@@ -8,10 +8,12 @@ local was = redis.pcall('LREM', KEYS[2], 0, ARGV[2])
 if type(was) == 'table' then return was end
 if type(holder) == 'table' then return {was, 0, false, -2, false} end
 queued = queued - was
-local mine = holder == token
-if mine then
-  was, holder = 1, false
+local stays = false
+if holder == token then
+  was, stays, holder = 1, keep(), false
+  local no = not stays and free()
+  if no then return no end
 end
-local no = pump() or mine and not holder and free()
+local no = pump() or stays and not holder and free()
 if no then return no end
 return tell(was, 0)

@@ -1,7 +1,8 @@
 -- pump reads the lock into holder; queued is to be read by queue before pump or tell. pump hands a free lock to
 -- the first entry whose channel is heard; mine, the caller's own entry, is told by the reply. SET comes before PUBLISH:
--- the message must not be there before the lock. A node from which a slot is moving refuses keys that are missing, also in the
--- middle of a script: so tell does not ask for the TTL of a free lock, and takes a queue that is empty by now as it is.
+-- the message must not be there before the lock. A node of a cluster from which a slot is moving refuses keys that are missing, also in
+-- the middle of a script: there the lock that is released keeps its key while it is handed on (keep), and tell does not ask for the
+-- TTL of a free lock, and takes a queue that is empty by now as it is.
 local numsub, publish = 'NUMSUB', 'PUBLISH'
 if ARGV[1] == 'S' then numsub, publish = 'SHARDNUMSUB', 'SPUBLISH' end
 local holder = redis.pcall('GET', KEYS[1])
@@ -21,6 +22,7 @@ local function grant(token, ttl)
   if set.err then return set end
   holder = token
 end
+local function keep() return ARGV[1] == 'S' and queued > 0 end
 local function free()
   local deleted = redis.pcall('DEL', KEYS[1])
   if type(deleted) == 'table' then return deleted end
