@@ -22,6 +22,10 @@ func Release(ctx context.Context, c redis.Conn, key, token string) error {
 	if err := checkTokenCall(ctx, c, verb, key, token); err != nil {
 		return err
 	}
+	return releaseByScript(ctx, c, verb, key, token)
+}
+
+func releaseByScript(ctx context.Context, c redis.Conn, verb, key, token string) error {
 	args := scriptRelease.Args(c, 2)
 	args[2], args[3] = wire.Boxed(c, key), wire.Boxed(c, token)
 	reply, err := eval(ctx, c, verb, key, scriptRelease, args)
@@ -149,16 +153,53 @@ func firstError(verb, key string, replies []any) error {
 	return nil
 }
 
-// ReleaseNative is [Release] by the server's own compare-and-delete: DELEX key IFEQ token of Redis 8.4 and DELIFEQ
-// key token of Valkey 9, both in one pipeline, since one of the two is known and neither does harm.
+// ReleaseNative is [Release] by the server's own compare-and-delete: DELEX key IFEQ token of Redis 8.4, or DELIFEQ key token of
+// Valkey 9. On a connection of a Locker it sends the one of them that the server is known to have, which it learns from the first
+// reply; on any other, and the first time, both in one pipeline, since one of the two is known and neither does harm.
 //
-// It returns [ErrUnsupported] where the server knows neither, and else what Release returns, but cannot see that a
-// foreign string has no TTL.
+// It returns [ErrUnsupported] where the server knows neither, and else what Release returns. Where the key does not carry the token,
+// Release is asked why, in another round trip: without the right to run a script, a foreign string without TTL is
+// [ErrNotHeld], too.
 func ReleaseNative(ctx context.Context, c redis.Conn, key, token string) error {
 	const verb = "release native"
 	if err := checkTokenCall(ctx, c, verb, key, token); err != nil {
 		return err
 	}
+	known := wire.Known(c)
+	if known.Delete == wire.DeleteByDELEX || known.Delete == wire.DeleteByDELIFEQ {
+		if err := deleteBy(ctx, c, known.Delete, verb, key, token); !errors.Is(err, errNoCommand) {
+			return err
+		}
+	}
+	return deleteByEither(ctx, c, known, verb, key, token)
+}
+
+var ifeq any = "IFEQ"
+
+// errNoCommand is the ErrUnsupported of a server without a native compare-and-delete.
+var errNoCommand = fault.Said("the server knows neither DELEX nor DELIFEQ: use Release", ErrUnsupported)
+
+// deleteBy releases by one of the two commands.
+func deleteBy(ctx context.Context, c redis.Conn, by wire.Delete, verb, key, token string) error {
+	args := wire.Args(c, 3)
+	args[0], args[1], args[2] = wire.Boxed(c, key), ifeq, wire.Boxed(c, token)
+	req := wire.Request{Cmd: "DELEX", Args: args}
+	if by == wire.DeleteByDELIFEQ {
+		args[1] = args[2]
+		req = wire.Request{Cmd: "DELIFEQ", Args: args[:2]}
+	}
+	reply, err := doRequest(ctx, c, verb, key, req)
+	if err != nil {
+		if re, refused := err.(redis.Error); refused {
+			return deleteRefused(verb, key, re)
+		}
+		return err
+	}
+	return deleted(ctx, c, verb, key, token, reply)
+}
+
+// deleteByEither releases by both commands, and takes the answer of the one that the server knows.
+func deleteByEither(ctx context.Context, c redis.Conn, known wire.Learned, verb, key, token string) error {
 	args := wire.Args(c, 5)
 	args[0], args[1], args[2] = wire.Boxed(c, key), ifeq, wire.Boxed(c, token)
 	args[3], args[4] = args[0], args[2]
@@ -169,28 +210,40 @@ func ReleaseNative(ctx context.Context, c redis.Conn, key, token string) error {
 			return err
 		}
 	}
-	return nativeReply(verb, key, replies)
+	err := noCommand(verb, key)
+	for i, reply := range replies {
+		if re, refused := reply.(redis.Error); refused {
+			if refusal := deleteRefused(verb, key, re); !errors.Is(refusal, errNoCommand) {
+				err = refusal // a server with both may deny one of them
+			}
+			continue
+		}
+		if err := queued(verb, key, reply); err != nil {
+			return err
+		}
+		known.LearnDelete(c, [...]wire.Delete{wire.DeleteByDELEX, wire.DeleteByDELIFEQ}[i])
+		return deleted(ctx, c, verb, key, token, reply)
+	}
+	return err
 }
 
-var ifeq any = "IFEQ"
+func noCommand(verb, key string) error { return fault.Failed(verb, key, errNoCommand) }
 
-// nativeReply takes the answer of the command that the server knows.
-func nativeReply(verb, key string, replies [2]any) error {
-	err := fault.Of(ErrUnsupported, verb, key, "the server knows neither DELEX nor DELIFEQ: use Release")
-	for _, reply := range replies {
-		re, refused := reply.(redis.Error)
-		switch {
-		case refused && fault.UnknownCommand(re):
-			continue
-		case refused:
-			err = fault.Refused(verb, key, re)
-			continue // a server with both may deny one of them
+func deleteRefused(verb, key string, re redis.Error) error {
+	if fault.UnknownCommand(re) {
+		return noCommand(verb, key)
+	}
+	return fault.Refused(verb, key, re)
+}
+
+// deleted reads the reply of a native compare-and-delete. Where that found another value, the script tells whether it is a lock.
+// What it cannot tell is not held: the first reply says so.
+func deleted(ctx context.Context, c redis.Conn, verb, key, token string, reply any) error {
+	_, err := reply0(verb, key, reply)
+	if errors.Is(err, ErrNotHeld) {
+		if why := releaseByScript(ctx, c, verb, key, token); why == nil || errors.Is(why, ErrConflict) {
+			return why
 		}
-		if queuedErr := queued(verb, key, reply); queuedErr != nil {
-			return queuedErr
-		}
-		_, err = reply0(verb, key, reply)
-		return err
 	}
 	return err
 }

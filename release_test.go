@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
 )
 
 func TestReleaseDeletesOnceAndNothingElse(t *testing.T) {
@@ -285,7 +287,7 @@ func TestReleaseNativeTakesTheAnswerOfTheKnownCommand(t *testing.T) {
 		{"QUEUED", "QUEUED", redigolock.ErrUnsupported, ""},
 		{unknown, "QUEUED", redigolock.ErrUnsupported, ""},
 	} {
-		c := &scriptedConn{replies: []any{tc.delex, tc.delifeq}}
+		c := &scriptedConn{replies: []any{tc.delex, tc.delifeq, none}} // the last is the script's, which tells why nothing was deleted
 		err := redigolock.ReleaseNative(bg, c, "k", "s3cret")
 		switch {
 		case tc.word != "":
@@ -295,8 +297,12 @@ func TestReleaseNativeTakesTheAnswerOfTheKnownCommand(t *testing.T) {
 		case err != nil:
 			t.Errorf("DELEX says %v, DELIFEQ %v: %v", tc.delex, tc.delifeq, err)
 		}
-		if want := "[DELEX k IFEQ s3cret DELIFEQ k s3cret]"; fmt.Sprint(c.sent) != want {
-			t.Errorf("sent %v, want %s", c.sent, want)
+		want := []string{"DELEX k IFEQ s3cret", "DELIFEQ k s3cret"}
+		if len(c.sent) > 2 && errors.Is(err, redigolock.ErrNotHeld) && strings.HasPrefix(c.sent[2], "EVALSHA ") {
+			want = append(want, c.sent[2])
+		}
+		if !slices.Equal(c.sent, want) {
+			t.Errorf("sent %q, want %q", c.sent, want)
 		}
 		if err != nil && strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("the message shows the token: %v", err)
@@ -308,6 +314,71 @@ func TestReleaseNativeTakesTheAnswerOfTheKnownCommand(t *testing.T) {
 			t.Errorf("reply %v is success", garbage)
 		}
 	}
+}
+
+// A reply of 0 says that the key does not carry the token, whatever comes of the script that is to tell why.
+func TestReleaseNativeAsksWhyNothingWasDeleted(t *testing.T) {
+	for name, tc := range map[string]struct {
+		script any
+		want   error // nil: success
+	}{
+		"not held":            {int64(0), redigolock.ErrNotHeld},
+		"no lock":             {redis.Error("CONFLICT no TTL"), redigolock.ErrConflict},
+		"another type by now": {errBadType, redigolock.ErrConflict},
+		"it came meanwhile":   {int64(1), nil},
+		"no right to scripts": {errNoPerm, redigolock.ErrNotHeld},
+		"no answer":           {io.EOF, redigolock.ErrNotHeld},
+		"no number":           {"OK", redigolock.ErrNotHeld},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &scriptedConn{replies: []any{int64(0), redis.Error("ERR unknown command 'DELIFEQ'"), tc.script}}
+			err := redigolock.ReleaseNative(bg, c, "k", "s3cret")
+			if !errors.Is(err, tc.want) || err != nil && tc.want == nil {
+				t.Errorf("got %v, want %v", err, tc.want)
+			}
+			wantsNot(t, err, redigolock.ErrUnknown)
+			if len(c.sent) != 3 {
+				t.Errorf("sent %q", c.sent)
+			}
+		})
+	}
+}
+
+// On a Locker's connections the command is sent that the server knows, as long as it knows it.
+func TestReleaseNativeOfALockerSendsWhatItsServerKnows(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), AcquireWith: redigolock.SetNX, ReleaseWith: redigolock.ReleaseNative})
+		if got := twoCycles(t, l, "key", s); got != "SET DELEX DELIFEQ / SET DELEX" {
+			t.Errorf("it was sent %s", got)
+		}
+		k := got(t)(l.TryAcquire(bg, "key", minute))
+		s.Rule(func(q sim.Request) sim.Action { // a server that has the other by now
+			switch q.Name {
+			case "DELEX":
+				return sim.Refuse("ERR unknown command 'DELEX'")
+			case "DELIFEQ":
+				return sim.Answer(":1\r\n")
+			}
+			return sim.Pass()
+		})
+		before := len(s.Requests())
+		if err := k.Release(bg); err != nil {
+			t.Error(err)
+		}
+		s.Do("DEL", "key")
+		l.TryAcquire(bg, "key", minute)
+		var names []string
+		for _, q := range s.Requests()[before:] {
+			names = append(names, q.Name)
+		}
+		if got := strings.Join(names, " "); got != "DELEX DELEX DELIFEQ SET" {
+			t.Errorf("it was sent %s", got)
+		}
+		s.Rule(nil)
+		olderVersion(s)
+		k = got(t)(l.TryAcquire(bg, "other", minute))
+		wants(t, k.Release(bg), redigolock.ErrUnsupported)
+	})
 }
 
 func TestReleaseNative(t *testing.T) {
@@ -348,6 +419,9 @@ func TestReleaseNative(t *testing.T) {
 			}
 			if server.knows {
 				s.do("RPUSH", "k", "tok")
+				wants(t, redigolock.ReleaseNative(bg, c, "k", "tok"), redigolock.ErrConflict)
+				s.wantKeys("k")
+				s.put("k", "a string without TTL", 0)
 				wants(t, redigolock.ReleaseNative(bg, c, "k", "tok"), redigolock.ErrConflict)
 				s.wantKeys("k")
 			}

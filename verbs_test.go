@@ -561,7 +561,7 @@ func (r racer) whole(ctx context.Context, c redis.Conn, number string) error {
 		switch {
 		case errors.Is(err, redigolock.ErrUnknown), errors.Is(err, context.Canceled):
 			return err
-		case v.name == "SetNXVerified", v.name == "SetNXScript", v.name == "Inspect", v.name == "Guard", v.name == "GuardDo":
+		case v.name == "SetNXVerified", v.name == "SetNXGet", v.name == "SetNXScript", v.name == "Inspect", v.name == "Guard", v.name == "GuardDo":
 			if err != nil {
 				return fmt.Errorf("%s: %w", v.name, err)
 			}

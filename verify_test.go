@@ -88,7 +88,7 @@ func TestStringWithoutTTLIsConflictWhereItCanBeSeen(t *testing.T) {
 		"Fence":         {redigolock.ErrConflict, redigolock.ErrConflict},
 		"Release":       {nil, redigolock.ErrConflict},
 		"ReleaseTx":     {nil, redigolock.ErrNotHeld},
-		"ReleaseNative": {nil, redigolock.ErrNotHeld},
+		"ReleaseNative": {nil, redigolock.ErrConflict},
 		"Inspect":       {redigolock.ErrConflict, redigolock.ErrConflict},
 	}
 	onEachServer(t, func(t *testing.T, s *verbSite) {
