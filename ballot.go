@@ -82,7 +82,7 @@ func newVoting(c *core, q *Quorum, nodes []*node) *voting {
 	v.met.known, v.met.runIDs = make([]atomic.Bool, len(nodes)), make([]string, len(nodes))
 	asking := 0 // at a time
 	for _, n := range nodes {
-		if most := n.source.polls; most > 0 && (asking == 0 || most < asking) {
+		if most := n.source.Polls; most > 0 && (asking == 0 || most < asking) {
 			asking = most
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/cluster"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/pools"
 )
 
 // A Cluster is a pool of connections to a Redis Cluster. A connection leads to the node of the first key that is asked for, and
@@ -52,7 +53,6 @@ type clusterState struct {
 }
 
 const (
-	clusterPort      = "6379"
 	clusterMaxIdle   = 8
 	clusterMaxActive = 64
 )
@@ -104,7 +104,7 @@ func (c *Cluster) engine() (*cluster.Cluster, error) {
 func (c *Cluster) newEngine() (*cluster.Cluster, error) {
 	env := cluster.Env{Dial: c.Dial, MaxIdle: c.MaxIdle, MaxActive: c.MaxActive}
 	for _, addr := range c.Addrs {
-		if addr = withPort(addr, clusterPort); addr == "" || slices.Contains(env.Addrs, addr) {
+		if addr = pools.WithPort(addr, pools.ClusterPort); addr == "" || slices.Contains(env.Addrs, addr) {
 			return nil, fault.Invalidf("cluster", "Cluster.Addrs has an address that is no host:port, or has it twice")
 		}
 		env.Addrs = append(env.Addrs, addr)
@@ -122,9 +122,7 @@ func (c *Cluster) newEngine() (*cluster.Cluster, error) {
 		env.MaxIdle = min(clusterMaxIdle, env.MaxActive)
 	}
 	if env.Dial == nil {
-		env.Dial = func(ctx context.Context, addr string) (redis.Conn, error) {
-			return dial(ctx, "tcp", addr, dialOptions())
-		}
+		env.Dial = pools.Plain
 	}
 	return cluster.New(env), nil
 }
@@ -132,17 +130,16 @@ func (c *Cluster) newEngine() (*cluster.Cluster, error) {
 func (c *Cluster) isNil() bool { return c == nil }
 
 // newSource is what the Cluster can do for a Locker.
-func (c *Cluster) newSource() *source {
-	s := emptySource()
-	s.get, s.own, s.polls = c.GetContext, c.DialContext, clusterMaxActive/2
-	s.noWait = "a Cluster, where WAIT, which has no key, may go to another node than the lock"
+func (c *Cluster) newSource() *pools.Source {
+	s := pools.Empty()
+	s.Get, s.Own, s.Polls = c.GetContext, c.DialContext, clusterMaxActive/2
+	s.NoWait = "a Cluster, where WAIT, which has no key, may go to another node than the lock"
 	if c.MaxActive > 0 {
-		s.polls = max(c.MaxActive/2, 1)
+		s.Polls = max(c.MaxActive/2, 1)
 	}
-	s.bind = func(ctx context.Context, conn redis.Conn, key string) error {
+	s.Bind = func(ctx context.Context, conn redis.Conn, key string) error {
 		return conn.(*cluster.Conn).BindContext(ctx, key)
 	}
-	s.bindings.Store(true)
-	s.nodes, _ = c.engine()
+	s.Nodes, _ = c.engine()
 	return s
 }

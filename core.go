@@ -241,7 +241,7 @@ func (c *core) close() error {
 	c.cleaner().Close(most)
 	var calm []<-chan struct{}
 	for _, n := range c.nodes {
-		calm = append(calm, n.source.close()...)
+		calm = append(calm, n.source.Close()...)
 	}
 	wait.For(most-time.Since(begin), calm...)
 	return nil

@@ -65,11 +65,11 @@ var (
 )
 
 // DialOwn makes a connection as a clean-up over the pool does.
-func DialOwn(ctx context.Context, p Pool) (redis.Conn, error) { return newSource(p).dial(ctx) }
+func DialOwn(ctx context.Context, p Pool) (redis.Conn, error) { return newSource(p).Dial(ctx) }
 
 // Seeking is how many calls a Locker knows of that wait for a connection of its pool.
 func Seeking(l *Locker) int {
-	all, notBegun := beginTest(l).nodes[0].source.borrows.Seeking()
+	all, notBegun := beginTest(l).nodes[0].source.Seeking()
 	return all + notBegun
 }
 

@@ -68,7 +68,7 @@ type inQueue struct {
 
 func newFair(n *node, c Cohort) *fair {
 	l := &fair{single: single{n}, cohort: c}
-	if at := n.source.nodes; at != nil {
+	if at := n.source.Nodes; at != nil {
 		l.nodes = &subscription.Nodes{Of: l.nodeOf, Redirected: at.Redirected}
 	}
 	l.extends = extension{script: scriptFairExtend, most: 1, keys: 2, add: l.addTo}

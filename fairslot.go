@@ -13,6 +13,7 @@ import (
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/hooks"
 	"github.com/redigolock/redigolock/internal/names"
+	"github.com/redigolock/redigolock/internal/pools"
 	"github.com/redigolock/redigolock/internal/subscription"
 	"github.com/redigolock/redigolock/internal/wait"
 )
@@ -61,7 +62,7 @@ func (l *fair) slotOf(key string) *slot {
 // start makes what a fair Locker needs before its first slot.
 func (l *fair) start() {
 	l.slots, l.id = map[string]*slot{}, l.newID()
-	l.places = make(chan struct{}, maxDials)
+	l.places = make(chan struct{}, pools.MaxDials)
 	l.lines.Init(subscription.Env{Mutex: &l.mu, Now: l.now, Bound: l.opTimeout(), Conns: &l.conns, Dial: l.dialLine, Told: l.tell, Nodes: l.nodes})
 	l.rules = fairqueue.Config{
 		OpTimeout: l.opTimeout(),
@@ -373,7 +374,7 @@ func (l *fair) tell() {
 
 // nodeOf returns the node of a Redis Cluster that has the key. That there is none for now is not for good.
 func (l *fair) nodeOf(ctx context.Context, key string) (string, error) {
-	addr, err := l.source.nodes.NodeOf(ctx, key)
+	addr, err := l.source.Nodes.NodeOf(ctx, key)
 	if err != nil {
 		return "", fault.NoConnection(context.Background(), "subscribe", key, err)
 	}
@@ -382,18 +383,18 @@ func (l *fair) nodeOf(ctx context.Context, key string) (string, error) {
 
 // dialLine connects to where the channels are heard, in a Redis Cluster to the node that server names.
 func (l *fair) dialLine(ctx context.Context, server string) (redis.Conn, error) {
-	if at := l.source.nodes; at != nil {
+	if at := l.source.Nodes; at != nil {
 		c, err := at.DialNode(ctx, server)
 		if err != nil && !fault.RefusedForGood(err) { // the node may be gone: the map says where to go then
 			err = fmt.Errorf("%w: %s: %w", ErrUnavailable, server, err)
 		}
 		return c, err
 	}
-	c, err := l.source.dial(ctx)
+	c, err := l.source.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if l.source.binds() {
+	if l.source.Binds() {
 		_ = c.Close()
 		return nil, fmt.Errorf("%w: a fair Locker on a pool whose connections are bound to a node: use a Cluster", ErrUnsupported)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/groupcommit"
+	"github.com/redigolock/redigolock/internal/pools"
 )
 
 // A Mux is a [Pool] whose connections share a few real ones, by group commit: while one command waits for its reply, those
@@ -43,7 +44,7 @@ type Mux struct {
 }
 
 type muxState struct {
-	source atomic.Pointer[source]
+	source atomic.Pointer[pools.Source]
 	once   sync.Once // for group
 	group  groupcommit.Group
 }
@@ -88,21 +89,21 @@ func (m *Mux) GetContext(ctx context.Context) (redis.Conn, error) {
 }
 
 // source is what the pool behind the Mux can do; nil: it has none.
-func (m *Mux) source() *source { return sourceOf(&m.state.source, m.Pool) }
+func (m *Mux) source() *pools.Source { return sourceOf(&m.state.source, m.Pool) }
 
 // newSource is what the Mux can do for a Locker, or for another Mux: it lends at once, and its pool dials.
-func (m *Mux) newSource() *source {
-	s := emptySource()
-	s.get, s.polls, s.check = m.GetContext, pollsOfMux*max(m.Conns, 1), m.check
-	s.noWait = "a Mux, where WAIT would hold up all that share the connection"
-	s.lendNow = func() (redis.Conn, error) {
+func (m *Mux) newSource() *pools.Source {
+	s := pools.Empty()
+	s.Get, s.Polls, s.Check = m.GetContext, pollsOfMux*max(m.Conns, 1), m.check
+	s.NoWait = "a Mux, where WAIT would hold up all that share the connection"
+	s.LendNow = func() (redis.Conn, error) {
 		if err := m.check(); err != nil {
 			return nil, err
 		}
 		return m.engine().PooledConn(), nil
 	}
-	if s.behind = m.source(); s.behind != nil {
-		s.own = s.behind.own
+	if s.Behind = m.source(); s.Behind != nil {
+		s.Own = s.Behind.Own
 	}
 	return s
 }
@@ -114,7 +115,7 @@ func (m *Mux) engine() *groupcommit.Group {
 	m.state.once.Do(func() {
 		env := groupcommit.Env{
 			Conns:     max(m.Conns, 1),
-			TestAfter: poolTestAfter,
+			TestAfter: pools.TestAfter,
 			Bound:     muxDialTimeout,
 			Dial:      m.dial,
 			Test:      m.tests,
@@ -122,9 +123,9 @@ func (m *Mux) engine() *groupcommit.Group {
 			Closed:    errMuxClosed,
 		}
 		if src := m.source(); src != nil {
-			env.MaxAge = src.max.lifetime
-			if src.max.idle > 0 {
-				env.TestAfter = min(env.TestAfter, src.max.idle)
+			env.MaxAge = src.Max.Lifetime
+			if src.Max.Idle > 0 {
+				env.TestAfter = min(env.TestAfter, src.Max.Idle)
 			}
 		}
 		m.state.group.Init(env)
@@ -134,13 +135,13 @@ func (m *Mux) engine() *groupcommit.Group {
 
 func (m *Mux) dial(ctx context.Context) (redis.Conn, error) {
 	src := m.source()
-	conn, err := src.dial(ctx)
+	conn, err := src.Dial(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, fault.BusyPool // the limit is not the context of those who wait
 	case err != nil:
 		return nil, err
-	case src.binds():
+	case src.Binds():
 		_ = conn.Close()
 		return nil, fault.Invalidf("mux", "Mux.Pool leads to a cluster: each key would need its own node's connection")
 	}
@@ -150,7 +151,7 @@ func (m *Mux) dial(ctx context.Context) (redis.Conn, error) {
 // tests tests a connection that was idle for long, by the pool's own rules where it has any.
 func (m *Mux) tests(ctx context.Context, conn redis.Conn, used time.Time) bool {
 	src := m.source()
-	return !src.idleTooLong(used, time.Now()) && src.test(ctx, conn, used) == nil
+	return !src.IdleTooLong(used, time.Now()) && src.Test(ctx, conn, used) == nil
 }
 
 // check finds what no command can be sent with.
@@ -162,8 +163,8 @@ func (m *Mux) check() error {
 	case m.Conns < 0 || m.Conns > maxLanes:
 		return fault.Invalidf("mux", "Mux.Conns is %d, allowed are 0 to %d", m.Conns, maxLanes)
 	}
-	if src.check != nil {
-		return src.check()
+	if src.Check != nil {
+		return src.Check()
 	}
 	return nil
 }
@@ -173,7 +174,7 @@ func (m *Mux) check() error {
 func (m *Mux) Close() error {
 	m.engine().Close()
 	if src := m.source(); src != nil {
-		src.close()
+		src.Close()
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/pools"
 	"github.com/redigolock/redigolock/internal/renewal"
 	"github.com/redigolock/redigolock/internal/wire"
 )
@@ -25,7 +26,7 @@ import (
 // Those that end in By end at a point in time, and not an OpTimeout from now on.
 type node struct {
 	*core
-	source *source
+	source *pools.Source
 	limits atomic.Pointer[sharedLimit]
 	says   wire.Dialect // known of the server
 	renew  renewNode
@@ -33,11 +34,11 @@ type node struct {
 	clean  cleanNode
 }
 
-func newNode(c *core, s *source) *node {
+func newNode(c *core, s *pools.Source) *node {
 	n := &node{core: c, source: s}
 	n.renew.node, n.clean.node = n, n
 	if s != nil {
-		n.says.Init(s.isAnother)
+		n.says.Init(s.Another)
 	}
 	n.renews[0] = &n.renew
 	return n
@@ -82,19 +83,19 @@ func (n *node) onLentBy(ctx context.Context, b *wire.Bound, verb, key string, no
 		return start, fault.Failed(verb, key, fault.OfContext(ctx))
 	}
 	src := n.source
-	b.Borrow(src.forgets(), &n.says)
+	b.Borrow(src.Forgets(), &n.says)
 	if err := n.lend(ctx, b, verb, key, now, by); err != nil {
 		return start, err
 	}
 	returned := false
 	defer func() {
 		b.TakeBack(returned, err)
-		src.returned()
+		src.Returned()
 	}()
 	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
 		return start, fault.Failed(verb, key, fault.OfContext(ctx))
 	}
-	if src.lendNow == nil {
+	if src.LendNow == nil {
 		now = n.host()
 	}
 	b.Begin(now, by, most)
@@ -104,7 +105,7 @@ func (n *node) onLentBy(ctx context.Context, b *wire.Bound, verb, key string, no
 	err = b.Outcome(ctx, verb, key, f(b))
 	returned = true
 	if errors.Is(err, ErrUnknown) && (ctx.Err() == nil || time.Since(now) > n.opTimeout()/4) { // else its caller was impatient
-		src.doubt(now)
+		src.Doubt(now)
 	}
 	return start, err
 }
@@ -113,19 +114,19 @@ func (n *node) onLentBy(ctx context.Context, b *wire.Bound, verb, key string, no
 func (n *node) lend(ctx context.Context, b *wire.Bound, verb, key string, now, by time.Time) error {
 	limit, cancel := n.limit(ctx, now, by)
 	defer cancel()
-	err := n.source.lend(ctx, limit, b, verb, key)
+	err := n.source.Lend(ctx, limit, b, verb, key)
 	if err == nil || limit.Err() == nil || ctx.Err() != nil || !time.Now().Before(by) {
 		return err
 	}
 	exact, cancelExact := context.WithDeadline(ctx, by)
 	defer cancelExact()
-	return n.source.lend(ctx, exact, b, verb, key)
+	return n.source.Lend(ctx, exact, b, verb, key)
 }
 
 // askAgain runs f again on a connection that was not idle, for as long as is left: a new one, or what the Mux uses by now.
 func (n *node) askAgain(ctx context.Context, b *wire.Bound, verb string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
 	key, _ := b.Key.(string)
-	if n.source.lendNow != nil {
+	if n.source.LendNow != nil {
 		return n.onLentBy(ctx, b, verb, key, n.host(), b.Ends(), most, f)
 	}
 	token, _ := b.Token.(string)
@@ -141,7 +142,7 @@ func (n *node) askAgain(ctx context.Context, b *wire.Bound, verb string, most ti
 func (n *node) onFresh(ctx context.Context, verb, key, token string, by time.Time, most time.Duration, f func(redis.Conn) error) error {
 	for tries := 1; ; tries++ {
 		err := n.onOwnBy(ctx, verb, key, token, by, most, f)
-		if n.source.canDial() || tries == maxStale || !errors.Is(err, ErrUnknown) || ctx.Err() != nil || !time.Now().Before(by) {
+		if n.source.CanDial() || tries == maxStale || !errors.Is(err, ErrUnknown) || ctx.Err() != nil || !time.Now().Before(by) {
 			return err
 		}
 	}
@@ -161,7 +162,7 @@ func (n *node) onOwnBy(ctx context.Context, verb, key, token string, by time.Tim
 	defer cancel()
 	b := &wire.Bound{Key: key, Token: token}
 	b.Borrow(false, &n.says)
-	if err := n.source.lendOwn(ctx, limit, b, verb, key); err != nil {
+	if err := n.source.LendOwn(ctx, limit, b, verb, key); err != nil {
 		return err
 	}
 	n.conns.Add(1)
@@ -188,7 +189,7 @@ func (o *ownConn) ready(ctx context.Context, by time.Time) error {
 	o.hangUp()
 	ctx, cancel := context.WithDeadline(ctx, by)
 	defer cancel()
-	c, err := o.source.dial(ctx)
+	c, err := o.source.Dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -219,7 +220,7 @@ type sharedLimit struct {
 func (n *node) limit(ctx context.Context, now, by time.Time) (context.Context, context.CancelFunc) {
 	d := by.Sub(now)
 	switch {
-	case n.source.lendNow != nil:
+	case n.source.LendNow != nil:
 		return ctx, func() {}
 	case ctx != context.Background(), d != n.opTimeout():
 		return context.WithTimeout(ctx, d)

@@ -38,7 +38,7 @@ func newPlain(l *Locker, n *node) *plain {
 			return with(ctx, c, key, token)
 		}
 	}
-	p.initCrowds(&p.crowds, l.Retry, p.source.polls)
+	p.initCrowds(&p.crowds, l.Retry, p.source.Polls)
 	return p
 }
 

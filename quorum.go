@@ -126,8 +126,8 @@ func (q *Quorum) nodes(verb string) (nodes []*node, err error) {
 				return nil, fault.Invalidf(verb, "Quorum.Pools[%d] and [%d] are the same", j, i)
 			}
 		}
-		if src.check != nil {
-			if err := src.check(); err != nil {
+		if src.Check != nil {
+			if err := src.Check(); err != nil {
 				return nil, err
 			}
 		}

@@ -32,10 +32,10 @@ type renewNode struct {
 }
 
 // Apart reports whether the pool's connections lead to the node of one key each (Redis Cluster): there is no pipeline to share.
-func (n *renewNode) Apart() bool { return n.source.binds() }
+func (n *renewNode) Apart() bool { return n.source.Binds() }
 
 // Another is closed when the pool leads to another server.
-func (n *renewNode) Another() <-chan struct{} { return n.source.isAnother() }
+func (n *renewNode) Another() <-chan struct{} { return n.source.Another() }
 
 // Ready dials if there is no connection that works.
 func (n *renewNode) Ready(by time.Time) error {
@@ -57,7 +57,7 @@ func (e unheard) Unwrap() error { return e.err }
 // unkept is err, of a renewal that was not answered, for the lock with this key.
 func unkept(ctx context.Context, key string, err error) error {
 	if none, ok := err.(unheard); ok {
-		return noAnswerTo(context.WithoutCancel(ctx), "extend", key, none.sent, none.err)
+		return fault.Unanswered(context.WithoutCancel(ctx), "extend", key, none.sent, none.err)
 	}
 	return err
 }
@@ -138,7 +138,7 @@ func (n *renewNode) ExtendAlone(x renewal.Lease, within time.Duration, own bool)
 		_, err := n.by.extendOn(ctx, c, k, k.ttl)
 		return err
 	}
-	if now := time.Now(); own && n.source.canDial() {
+	if now := time.Now(); own && n.source.CanDial() {
 		v.Err = n.onOwnBy(ctx, "extend", k.key, k.token, now.Add(within), within, extend)
 	} else {
 		b := &wire.Bound{Key: k.conn.Key, Token: k.conn.Token, TTL: k.conn.TTL}

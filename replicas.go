@@ -10,6 +10,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/pools"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -21,14 +22,14 @@ import (
 // answered before that. And an AcquireFunc of the user's sends what it likes.
 
 // checkReplicas says whether the replicas can be asked for acknowledgements.
-func (l *Locker) checkReplicas(verb string, s *source) error {
+func (l *Locker) checkReplicas(verb string, s *pools.Source) error {
 	switch {
 	case l.Replicas < 0:
 		return fault.Invalidf(verb, "Locker.Replicas is negative")
 	case l.Replicas == 0:
 		return nil
-	case s.noWait != "":
-		return fault.Invalidf(verb, "Locker.Replicas does not go with %s", s.noWait)
+	case s.NoWait != "":
+		return fault.Invalidf(verb, "Locker.Replicas does not go with %s", s.NoWait)
 	}
 	return nil
 }

@@ -2,15 +2,14 @@ package redigolock
 
 import (
 	"context"
-	"net"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/pools"
 	"github.com/redigolock/redigolock/internal/sentinel"
 )
 
@@ -48,14 +47,12 @@ type sentinelState struct {
 	err   error
 }
 
-const sentinelPort = "26379"
-
 // DialContext connects to the master. It returns when ctx ends, and not much later than a second after the Sentinels have
 // named a server that is none. After Close it returns [ErrClosed].
 func (s *Sentinel) DialContext(ctx context.Context) (redis.Conn, error) {
-	if intro, ok := ctx.(*introduction); ok {
-		intro.sentinel = s
-		return nil, errIntroduced
+	if intro, ok := ctx.(*pools.Introduction); ok {
+		intro.Group, _ = s.engine()
+		return nil, pools.ErrIntroduced
 	}
 	group, err := s.engine()
 	if err != nil {
@@ -84,7 +81,7 @@ func (s *Sentinel) engine() (*sentinel.Group, error) {
 func (s *Sentinel) newGroup() (*sentinel.Group, error) {
 	env := sentinel.Env{Master: s.Master, Watch: true, Dial: s.Dial, DialSentinel: s.DialSentinel}
 	for _, addr := range s.Addrs {
-		if addr = withPort(addr, sentinelPort); addr == "" || slices.Contains(env.Addrs, addr) {
+		if addr = pools.WithPort(addr, pools.SentinelPort); addr == "" || slices.Contains(env.Addrs, addr) {
 			return nil, fault.Invalidf("sentinel", "Sentinel.Addrs has an address that is no host:port, or has it twice")
 		}
 		env.Addrs = append(env.Addrs, addr)
@@ -92,28 +89,11 @@ func (s *Sentinel) newGroup() (*sentinel.Group, error) {
 	if len(env.Addrs) == 0 || s.Master == "" {
 		return nil, fault.Invalidf("sentinel", "Sentinel.Addrs and Sentinel.Master must be set")
 	}
-	plain := func(ctx context.Context, addr string) (redis.Conn, error) {
-		return dial(ctx, "tcp", addr, dialOptions())
-	}
 	if env.Dial == nil {
-		env.Dial = plain
+		env.Dial = pools.Plain
 	}
 	if env.DialSentinel == nil {
-		env.DialSentinel = plain
+		env.DialSentinel = pools.Plain
 	}
 	return sentinel.New(env), nil
-}
-
-// withPort is host:port of an address that may lack the port, "" if it is none.
-func withPort(addr, port string) string {
-	host := strings.TrimSuffix(strings.TrimPrefix(addr, "["), "]")
-	if h, p, err := net.SplitHostPort(addr); err == nil {
-		host, port = h, p
-	} else if strings.Contains(host, ":") && net.ParseIP(host) == nil {
-		return ""
-	}
-	if host == "" || port == "" || strings.ContainsAny(host, "[]/ ") {
-		return ""
-	}
-	return net.JoinHostPort(host, port)
 }

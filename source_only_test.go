@@ -13,7 +13,7 @@ import (
 // poolMethods are the methods by which pools, and connections that bind, differ.
 var poolMethods = []string{"Get", "GetContext", "DialContext", "Bind", "IdleCount", "ActiveCount"}
 
-// TestOnlySourceLooksAtPools: what a pool can do is found out in source.go, and in mux.go and pool.go, which have pools. No other file asserts
+// TestOnlySourceLooksAtPools: what a pool can do is found out in internal/pools, and in mux.go and pool.go, which have pools. No other file asserts
 // or switches on the type of a pool or on its methods, reads a field Pool, borrows, or binds.
 func TestOnlySourceLooksAtPools(t *testing.T) {
 	names, err := filepath.Glob("*.go")
@@ -38,15 +38,15 @@ func TestOnlySourceLooksAtPools(t *testing.T) {
 			return true
 		})
 	}
-	if !types["bindingConn"] || !types["contextPool"] {
+	if !types["Pool"] {
 		t.Fatalf("the types of pools were not found: %v", types)
 	}
 	for name, file := range files {
-		if name == "source.go" || name == "mux.go" || name == "pool.go" {
+		if name == "mux.go" || name == "pool.go" {
 			continue
 		}
 		for _, n := range looksAtPools(file, types) {
-			t.Errorf("%v looks at a pool, which is for source.go to do", fset.Position(n.Pos()))
+			t.Errorf("%v looks at a pool, which is for internal/pools and pool.go to do", fset.Position(n.Pos()))
 		}
 	}
 }
@@ -67,7 +67,7 @@ func looksAtPools(file *ast.File, types map[string]bool) (found []ast.Node) {
 			}
 		case *ast.CallExpr:
 			if f, ok := n.Fun.(*ast.Ident); ok && f.Name == "newSource" {
-				return false // it has source.go look
+				return false // it has others look
 			}
 			if s, ok := n.Fun.(*ast.SelectorExpr); ok && slices.Contains(poolMethods, s.Sel.Name) && !isRedis(s.X) &&
 				(s.Sel.Name != "Get" || len(n.Args) == 0) {

@@ -64,7 +64,7 @@ func isGone(err error) bool {
 type cleanNode struct{ ownConn }
 
 // Apart reports whether the pool's connections lead to the node of one key each (Redis Cluster).
-func (n *cleanNode) Apart() bool { return n.source.binds() }
+func (n *cleanNode) Apart() bool { return n.source.Binds() }
 
 // Remove deletes the key if it carries the token.
 func (n *cleanNode) Remove(ctx context.Context, s *cleanup.Stray) error {

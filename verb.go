@@ -134,17 +134,9 @@ func eval(ctx context.Context, c redis.Conn, verb, key string, s *wire.Script, a
 func pipeline(ctx context.Context, c redis.Conn, verb, key string, reqs []wire.Request, replies []any) (answered int, err error) {
 	res := wire.Exchange(ctx, c, reqs, replies)
 	if res.Err != nil {
-		err = noAnswerTo(ctx, verb, key, res.Sent, res.Err)
+		err = fault.Unanswered(ctx, verb, key, res.Sent, res.Err)
 	}
 	return res.Answered, err
-}
-
-// noAnswerTo is the error of a verb whose exchange ended with err, and may have been carried out if something was sent.
-func noAnswerTo(ctx context.Context, verb, key string, sent bool, err error) error {
-	if sent {
-		return fault.UnknownOutcome(ctx, verb, key, err)
-	}
-	return fault.NoConnection(ctx, verb, key, err)
 }
 
 // spoilt is the error of a connection that was left in the middle of a transaction: it must not be used again.

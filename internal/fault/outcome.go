@@ -136,3 +136,11 @@ func OfContext(ctx context.Context) error {
 func IsLoss(err error) bool {
 	return errors.Is(err, NotHeld) || errors.Is(err, Conflict) && !errors.Is(err, NoTTL)
 }
+
+// Unanswered is the error of a verb whose exchange ended with err, and may have been carried out if something was sent.
+func Unanswered(ctx context.Context, verb, key string, sent bool, err error) error {
+	if sent {
+		return UnknownOutcome(ctx, verb, key, err)
+	}
+	return NoConnection(ctx, verb, key, err)
+}

@@ -141,8 +141,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "clean-up on the pool's connection", in: "ownConn.ready",
-		old:   "o.source.dial(ctx)",
-		new:   "o.source.get(ctx)",
+		old:   "o.source.Dial(ctx)",
+		new:   "o.source.Get(ctx)",
 		tests: "TestCleanUpGoesAroundAnExhaustedPool",
 	},
 	{
@@ -223,7 +223,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "the old master's commands are not forgotten", in: "newNode",
-		old:   `		n.says.Init(s.isAnother)`,
+		old:   `		n.says.Init(s.Another)`,
 		new:   `		_ = s`,
 		tests: "test/servers: TestFailoverForgetsWhatTheOldMasterKnew",
 	},
@@ -234,7 +234,7 @@ var mutants = []mutant{
 		tests: "TestHeldErrorNeverShowsATokenAndSetNXNeverLogsOne|TestHolderIsOwnerAndShortHash",
 	},
 	{
-		name: "password in the message", in: "parseURL",
+		name: "password in the message", in: "pools.parseURL",
 		old:   `badURL("the URL cannot be parsed; `,
 		new:   `badURL("the URL " + rawURL + " cannot be parsed; `,
 		tests: "TestNewPoolRefusesABadURLAndShowsNoPartOfIt",
@@ -614,11 +614,11 @@ var mutants = []mutant{
 		tests: "TestDialsThatNeverReturnDoNotEndALocker",
 	},
 	{
-		name: "borrowed without a bound", in: "source.lend",
-		old: `		b.Conn, err = s.borrows.Fetch(limit, s.get)
+		name: "borrowed without a bound", in: "pools.Source.Lend",
+		old: `		b.Conn, err = s.borrows.Fetch(limit, s.Get)
 	}
 	return s.bindLent`,
-		new: `		b.Conn, err = s.get(limit)
+		new: `		b.Conn, err = s.Get(limit)
 	}
 	return s.bindLent`,
 		tests: "TestEveryVerbReturnsAtItsBound",
