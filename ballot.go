@@ -60,12 +60,14 @@ type ballot struct {
 
 // A seat is what is known of a lock at one node.
 type seat struct {
-	claim       // of who seeks, and then of who vacates it
-	asking bool // somebody seeks it
-	empty  bool // the node has said that it does not have the token, first at since
-	since  time.Time
-	held   holding   // zero: not known to be held
-	asked  time.Time // what was asked then has said that
+	claim        // of who seeks, and then of who vacates it
+	asking  bool // somebody seeks it
+	leaving bool // a Release asks for its end
+	owed    bool // Stats.Owed counts one of these: the call has returned
+	empty   bool // the node has said that it does not have the token, first at since
+	since   time.Time
+	held    holding   // zero: not known to be held
+	asked   time.Time // what was asked then has said that
 }
 
 // A holding is since when a node has the token, and for how long from then.
@@ -209,6 +211,7 @@ func (v *voting) seek(ctx context.Context, k *Lock, i int) (err error) {
 		if b.over {
 			v.vacate(b, i)
 		}
+		v.owes(s, false)
 	}()
 	start, err = v.nodes[i].try(ctx, &s.claim, func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 		if err := v.met.meet(ctx, c, i, key); err != nil {
@@ -277,10 +280,23 @@ func (v *voting) end(b *ballot, most time.Duration) {
 	for i := range b.seats {
 		if !b.seats[i].asking {
 			vacated = append(vacated, v.vacate(b, i))
+		} else {
+			v.owes(&b.seats[i], true)
 		}
 	}
 	b.mu.Unlock()
 	wait.For(most, vacated...)
+}
+
+// owes counts what is under way at a node although its call has returned. The caller holds b.mu.
+func (v *voting) owes(s *seat, owed bool) {
+	switch {
+	case owed && !s.owed:
+		v.owed.Add(1)
+	case !owed && s.owed:
+		v.owed.Add(-1)
+	}
+	s.owed = owed
 }
 
 // vacate has a token removed from a node that may have it, which nobody seeks any more. The caller holds b.mu. What it returns is
@@ -294,8 +310,10 @@ func (v *voting) vacate(b *ballot, i int) <-chan struct{} {
 		close(done)
 		return done
 	}
+	v.owed.Add(1)
 	v.polls.Go(func() {
 		defer close(done)
+		defer v.owed.Add(-1)
 		err := errPanicked
 		defer func() { v.oweUnless(isGone(err), b, i) }()
 		_, err = n.onLent(b.ctx, &s.conn, "release", s.key, v.opTimeout(), func(c redis.Conn) error {
@@ -330,15 +348,23 @@ func (v *voting) release(ctx context.Context, k *Lock, _ time.Time) error {
 	seats := make([]bool, len(b.seats)) // that are to be vacated here
 	for i := range b.seats {
 		seats[i] = !b.seats[i].asking && (b.seats[i].held != holding{} || b.seats[i].lostTry != nil)
+		b.seats[i].leaving = seats[i]
 	}
 	b.mu.Unlock()
+	defer v.owesLate(b)
 	answers := v.poll(2*v.opTimeout(), func(i int) (err error) {
 		if !seats[i] {
 			return notHeld("release", k.key)
 		}
 		s := &b.seats[i]
 		err = errPanicked
-		defer func() { v.oweUnless(isGone(err), b, i) }()
+		defer func() {
+			v.oweUnless(isGone(err), b, i)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			s.leaving = false
+			v.owes(s, false)
+		}()
 		err = v.nodes[i].free(ctx, &s.claim, v.opTimeout(), Release, k.isOver)
 		return err
 	})
@@ -347,6 +373,17 @@ func (v *voting) release(ctx context.Context, k *Lock, _ time.Time) error {
 		v.freed(k.key)
 	}
 	return err
+}
+
+// owesLate counts the nodes that have not answered when a Release returns.
+func (v *voting) owesLate(b *ballot) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.seats {
+		if s := &b.seats[i]; s.asking || s.leaving {
+			v.owes(s, true)
+		}
+	}
 }
 
 func (v *voting) verify(ctx context.Context, k *Lock) error {
@@ -365,6 +402,9 @@ func (v *voting) extend(ctx context.Context, k *Lock, ttl time.Duration) (start 
 	start = v.now()
 	answers := v.poll(v.patience(k.ttl), func(i int) error {
 		start, err := v.askHolder(ctx, k, i, "extend", func(c redis.Conn) error {
+			if k.ballot.isOver() { // this is late, and a Release may have returned
+				return notHeld("extend", k.key)
+			}
 			return Extend(ctx, c, k.key, k.token, ttl)
 		})
 		k.ballot.note(i, renewal.Vote{Start: start, Left: ttl, Answered: true, Err: err})
@@ -412,6 +452,12 @@ func (v *voting) verdict(k *Lock, votes []renewal.Vote) renewal.Vote {
 		return renewal.Vote{Err: v.noQuorum("extend", k.key, answers)}
 	}
 	return renewal.Vote{}
+}
+
+func (b *ballot) isOver() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.over
 }
 
 // note notes what a node has said of an extension, unless it is known what one that was sent later has said.

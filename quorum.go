@@ -9,12 +9,13 @@ import (
 )
 
 // A Quorum obtains locks at a majority of several servers that know nothing of each other, as the Redlock algorithm has it:
-// while fewer than half of them are down, locks are granted, and while fewer than half of them lose data, each to one holder
-// at a time. Set its fields, then use it; they must not be changed after the first use, and the Quorum must not be copied. It is
+// while fewer than half of them are down, locks are granted, and while none of them loses data, each to one holder at a time. Set
+// its fields, then use it; they must not be changed after the first use, and the Quorum must not be copied. It is
 // safe for concurrent use.
 //
 // What it promises rests on clocks: those of the servers, and of this host, must run at the same rate within 1 %. A server that
-// restarts without its data has to stay away for the longest ttl, or it votes a second time. docs/quorum.md says when a Quorum
+// restarts without its data has to stay away for the longest ttl, or it votes a second time, which is enough for two holders where a
+// lock is at no more than a majority. docs/quorum.md says when a Quorum
 // is worth its price, and what to use instead where a late holder must not do harm: [Lock.Fence] is [ErrUnsupported].
 type Quorum struct {
 	// Pools lead to the servers: an odd number, 3 or 5, of independent masters, none the replica of another. Required. The same

@@ -387,6 +387,69 @@ func TestQuorumNeverCountsAServerTwice(t *testing.T) {
 	})
 }
 
+// A lock that all have survives what a minority forgets; one that only a majority has does not survive that one server forgets it. This is
+// no promise: it is what docs/quorum.md warns of.
+func TestQuorumWhereAServerForgets(t *testing.T) {
+	for _, x := range []struct {
+		down, forget int
+		two          bool // holders
+	}{{0, 2, false}, {1, 1, false}, {2, 1, true}, {0, 3, true}} {
+		inQuorum(t, 5, func(r *quorumRig) {
+			var heals []func()
+			for _, s := range r.servers[:x.down] {
+				heals = append(heals, quorumFaults["down"](s))
+			}
+			k, err := r.quorum.TryAcquire(bg, "key", quorumTTL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, heal := range heals {
+				heal()
+			}
+			for _, s := range r.servers[x.down : x.down+x.forget] {
+				s.Do("FLUSHALL")
+			}
+			second, err := r.newQuorum().TryAcquire(bg, "key", quorumTTL)
+			if two := err == nil && k.Valid() && second.Valid(); two != x.two {
+				t.Errorf("%d were down and %d forget it: two holders: %v, %v", x.down, x.forget, two, err)
+			}
+		})
+	}
+}
+
+// TestQuorumCountsWhatItOwes: what is still to be removed when a call has returned is in Stats, also while its node is asked still.
+func TestQuorumCountsWhatItOwes(t *testing.T) {
+	inQuorum(t, 5, func(r *quorumRig) {
+		k, err := r.quorum.TryAcquire(bg, "key", quorumTTL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := r.quorum.Stats().Owed; n != 0 {
+			t.Errorf("%d are owed while it is held", n)
+		}
+		goOn := r.servers[2].Pause()
+		if err := k.Release(bg); err != nil {
+			t.Fatal(err)
+		}
+		if n := r.quorum.Stats().Owed; n != 1 {
+			t.Errorf("%d are owed after the release, want that of the node that hangs", n)
+		}
+		goOn()
+		r.clean()
+		for _, s := range r.servers[:3] {
+			quorumFaults["taken"](s)
+		}
+		goOn = r.servers[4].Pause()
+		_, err = r.quorum.TryAcquire(bg, "key", quorumTTL)
+		wants(t, err, redigolock.ErrHeld)
+		if n := r.quorum.Stats().Owed; n != 1 {
+			t.Errorf("%d are owed after the try, want that of the node that hangs", n)
+		}
+		goOn()
+		r.clean()
+	})
+}
+
 func TestQuorumPartialAcquireBlocksForARoundAtMost(t *testing.T) {
 	inQuorum(t, 5, func(r *quorumRig) {
 		var heals []func()
