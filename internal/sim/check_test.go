@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/sim"
 )
 
@@ -26,19 +25,20 @@ func (v violation) String() string { return fmt.Sprintf("%v at %v: %s", v.kind, 
 type checker struct {
 	w *world
 
-	mu       sync.Mutex // protects what follows
-	found    []violation
-	holders  map[string][]*holder // of each key, that may be valid still
-	fences   map[string]int64     // the highest number that was handed out for a key
-	tokens   map[string]*life
-	writes   map[string]bool // values of the register that were written, and confirmed to be
-	overlaps int
-	holds    int
-	calls    int
-	lost     int
-	queue    map[place][]*ticket // who waits, in the order of their calls
-	ghosts   int
-	updates  int
+	mu         sync.Mutex // protects what follows
+	found      []violation
+	holders    map[string][]*holder // of each key, that may be valid still
+	fences     map[string]int64     // the highest number that was handed out for a key
+	tokens     map[string]*life
+	writes     map[string]bool // values of the register that were written, and confirmed to be
+	overlaps   int
+	overlapsBy map[int]int // by the nodes that have lost the token of one of them
+	holds      int
+	calls      int
+	lost       int
+	queue      map[place][]*ticket // who waits, in the order of their calls
+	ghosts     int
+	updates    int
 }
 
 // worldIsSafe has every overlap count as a violation.
@@ -46,14 +46,26 @@ var worldIsSafe atomic.Bool
 
 // A holder is one that thinks it has a lock, until it says otherwise or its time is over.
 type holder struct {
-	who, key, token string
-	until           func() time.Time // Deadline
-	over            bool
+	*ward
+	who, token string
+	until      func() time.Time // Deadline
+	over       bool
 }
+
+// A ward is what a lock protects at one node, or at a majority of several.
+type ward struct {
+	key   string
+	of    string // the holders that exclude each other, beside others of the same key; "": all
+	nodes []*node
+}
+
+func (w *ward) majority() int { return len(w.nodes)/2 + 1 }
+
+func (w *ward) id() string { return w.key + w.of }
 
 func newChecker(w *world) *checker {
 	return &checker{w: w, holders: map[string][]*holder{}, fences: map[string]int64{},
-		queue: map[place][]*ticket{}, tokens: map[string]*life{}, writes: map[string]bool{}}
+		queue: map[place][]*ticket{}, tokens: map[string]*life{}, writes: map[string]bool{}, overlapsBy: map[int]int{}}
 }
 
 func (c *checker) fail(kind, format string, args ...any) {
@@ -69,11 +81,11 @@ func (c *checker) failLocked(kind, format string, args ...any) {
 }
 
 // acquired is called when an acquire has returned a lock: nobody else may think now that it has the key.
-func (c *checker) acquired(who, key, token string, until func() time.Time) *holder {
-	c.truth(who, key, token, until)
+func (c *checker) acquired(who string, w *ward, token string, until func() time.Time) *holder {
+	c.truth(who, w, token, until)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := &holder{who: who, key: key, token: token, until: until}
+	h, key := &holder{ward: w, who: who, token: token, until: until}, w.key
 	now := time.Now()
 	if !now.Before(until()) {
 		c.failLocked("no validity", "%s was given %s, whose Deadline was over %v ago", who, key, now.Sub(until()))
@@ -82,15 +94,15 @@ func (c *checker) acquired(who, key, token string, until func() time.Time) *hold
 		c.failLocked("passed on late", "%s was given %s of %s, whose holder's Deadline had passed before it was released", who, short(token), key)
 	}
 	c.holds++
-	live := c.holders[key][:0]
-	for _, o := range c.holders[key] {
+	live := c.holders[w.id()][:0]
+	for _, o := range c.holders[w.id()] {
 		if o.over || !now.Before(o.until()) {
 			continue
 		}
 		live = append(live, o)
 		c.overlap(o, h, now)
 	}
-	c.holders[key] = append(live, h)
+	c.holders[w.id()] = append(live, h)
 	return h
 }
 
@@ -100,24 +112,64 @@ func (c *checker) overlap(a, b *holder, now time.Time) {
 		return
 	}
 	c.overlaps++
-	if !c.w.nodeOf[a.key].unsafe(a.key) || worldIsSafe.Load() {
+	lost := max(c.lostLocked(a.ward, a.token), c.lostLocked(b.ward, b.token))
+	c.overlapsBy[lost]++
+	if lost == 0 || worldIsSafe.Load() {
 		c.failLocked("two holders", "%s got %s (%s) while %s has it (%s) for another %v", b.who, b.key, short(b.token), a.who, short(a.token), a.until().Sub(now))
 	}
 }
 
-// truth looks at the server, past the network: who may act until a time has the key until then, at least. All else follows.
-func (c *checker) truth(who, key, token string, until func() time.Time) {
-	n := c.w.nodeOf[key]
-	has, left := n.holds(key)
-	now, end := time.Now(), until()
-	if n.unsafe(key) || !now.Before(end) || has == token && !now.Add(left).Before(end) {
+// truth looks at the servers, past the network: who may act until a time has the key until then, at least, at a majority of them. All
+// else follows. A node that may have lost what it has granted counts as one that has it.
+func (c *checker) truth(who string, w *ward, token string, until func() time.Time) {
+	now, end, found := time.Now(), until(), []string(nil)
+	if !now.Before(end) {
 		return
 	}
-	if has == token {
-		c.fail("validity", "%s may act on %s for another %v, and the key lasts for %v", who, key, end.Sub(now), left)
-	} else {
-		c.fail("validity", "%s may act on %s for another %v, and the key carries %q", who, key, end.Sub(now), short(has))
+	yes := 0
+	for _, n := range w.nodes {
+		has, left := n.holds(w.key)
+		if has == token && !now.Add(left).Before(end) || c.mayBeWithout(n, w.key, token) {
+			yes++
+		}
+		found = append(found, fmt.Sprintf("%q for another %v", short(has), left))
 	}
+	if yes < w.majority() {
+		c.fail("validity", "%s may act on %s with %s for another %v, and the key carries %s", who, w.key, short(token), end.Sub(now), strings.Join(found, ", "))
+	}
+}
+
+// mayHaveLost is how many of the nodes may have lost a token that they had.
+func (c *checker) mayHaveLost(w *ward, token string) (count int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lostLocked(w, token)
+}
+
+func (c *checker) lostLocked(w *ward, token string) (count int) {
+	for _, n := range w.nodes {
+		if c.lostAtLocked(n, w.key, token) {
+			count++
+		}
+	}
+	return count
+}
+
+// mayBeWithout reports whether the node may have lost the token, or else has and was away since.
+func (c *checker) mayBeWithout(n *node, key, token string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	made := c.lifeAt(n, token).made
+	return c.lostAtLocked(n, key, token) || !made.IsZero() && n.wasAwaySince(made)
+}
+
+// lostAtLocked: a single server is not trusted with a key any more, once it has lost something; of several each is judged by the token.
+func (c *checker) lostAtLocked(n *node, key, token string) bool {
+	if c.w.plan.mode != "quorum" {
+		return n.unsafe(key)
+	}
+	made := c.lifeAt(n, token).made
+	return !made.IsZero() && n.hasLostSince(key, made)
 }
 
 // extended is called when Deadline has moved: the others must have ended.
@@ -126,7 +178,7 @@ func (c *checker) extended(h *holder) {
 	over := h.over
 	c.mu.Unlock()
 	if !over {
-		c.truth(h.who, h.key, h.token, h.until)
+		c.truth(h.who, h.ward, h.token, h.until)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,7 +186,7 @@ func (c *checker) extended(h *holder) {
 	if h.over || !now.Before(h.until()) {
 		return
 	}
-	for _, o := range c.holders[h.key] {
+	for _, o := range c.holders[h.id()] {
 		if o != h && !o.over && now.Before(o.until()) {
 			c.overlap(o, h, now)
 		}
@@ -159,7 +211,13 @@ func (c *checker) released(h *holder) {
 	l.over = time.Now()
 	if c.w.plan.mode != "cohort" {
 		l.dead = true
-		if l.removed.IsZero() && !c.w.nodeOf[h.key].unsafe(h.key) {
+		removed := c.lostLocked(h.ward, h.token)
+		for _, n := range h.nodes {
+			if !c.lifeAt(n, h.token).removed.IsZero() && !c.lostAtLocked(n, h.key, h.token) {
+				removed++
+			}
+		}
+		if removed < h.majority() {
 			c.failLocked("not released", "%s was told that %s (%s) was released, and nothing has removed it", h.who, h.key, short(h.token))
 		}
 	}
@@ -176,10 +234,10 @@ func (c *checker) abandon(h *holder) {
 func (c *checker) fenced(h *holder, n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.lifeOf(h.token).numbers[n] {
+	if !c.lifeAt(h.nodes[0], h.token).numbers[n] {
 		c.failLocked("not its number", "%s got the number %d for %s, which the server has not given to %s", h.who, n, h.key, short(h.token))
 	}
-	if last := c.fences[h.key]; n <= last && !c.w.nodeOf[h.key].wentBack() {
+	if last := c.fences[h.key]; n <= last && !h.nodes[0].wentBack() {
 		c.failLocked("fence", "%s got the number %d for %s, and %d was given before", h.who, n, h.key, last)
 	}
 	c.fences[h.key] = max(n, c.fences[h.key])
@@ -190,7 +248,7 @@ func (c *checker) wrote(who, key string, value int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	id := key + " " + strconv.FormatInt(value, 10)
-	if c.writes[id] && !c.w.nodeOf[key].wentBack() {
+	if c.writes[id] && !c.w.wards[key].nodes[0].wentBack() {
 		c.failLocked("lost update", "%s wrote %d for %s, and so had another", who, value, key)
 	}
 	c.writes[id] = true
@@ -241,7 +299,7 @@ func (n *node) look(key string) (s state) {
 func (c *checker) around(n *node, r sim.Request, carry func() string) {
 	var keys []string
 	for _, a := range r.Args {
-		if c.w.nodeOf[a] == n {
+		if slices.Contains(n.keys, a) {
 			keys = append(keys, a)
 		}
 	}
@@ -259,12 +317,12 @@ func (c *checker) around(n *node, r sim.Request, carry func() string) {
 		after := n.look(key)
 		c.lives(n, r, reply, key, before[i], after)
 		c.inOrder(r, key, before[i], after, heard)
-		c.changed(r, key, before[i].token, before[i].ttl, after.token, after.ttl)
+		c.changed(n, r, key, before[i].token, before[i].ttl, after.token, after.ttl)
 	}
 }
 
 // changed judges what a command has done to a lock.
-func (c *checker) changed(r sim.Request, key, was string, wasTTL time.Duration, is string, isTTL time.Duration) {
+func (c *checker) changed(n *node, r sim.Request, key, was string, wasTTL time.Duration, is string, isTTL time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	process := strings.TrimSuffix(r.Link, "'")
@@ -281,7 +339,7 @@ func (c *checker) changed(r sim.Request, key, was string, wasTTL time.Duration, 
 		c.failLocked("made again", "%s made %s of %s again: %s", r.Link, short(is), key, describe(r, ""))
 	case was == is && isTTL > wasTTL && !owns(is):
 		c.failLocked("not its own", "%s extended the token %s of %s: %s", r.Link, short(is), key, describe(r, ""))
-	case was == is && isTTL > wasTTL && c.lifeOf(is).dead:
+	case was == is && isTTL > wasTTL && c.lifeOf(is).dead && !c.stillAsked(n, is):
 		c.failLocked("dead token", "%s extended the token %s of %s, which was released: %s", r.Link, short(is), key, describe(r, ""))
 	case was == is && isTTL < wasTTL && is != "":
 		c.failLocked("lowered", "%s lowered the TTL of %s from %v to %v: %s", r.Link, key, wasTTL, isTTL, describe(r, ""))
@@ -291,7 +349,7 @@ func (c *checker) changed(r sim.Request, key, was string, wasTTL time.Duration, 
 }
 
 // acquiresBySet are the modes in which only the command SET may make a key.
-var acquiresBySet = map[string]bool{"plain": true, "verified": true, "mux": true, "minhold": true}
+var acquiresBySet = map[string]bool{"plain": true, "verified": true, "mux": true, "minhold": true, "quorum": true}
 
 // describe is a command for people.
 func describe(r sim.Request, reply string) string {
@@ -315,7 +373,7 @@ func describe(r sim.Request, reply string) string {
 
 // A place is where a fair Locker's callers wait: first come, first served.
 type place struct {
-	l   *redigolock.Locker
+	l   *locker
 	key string
 }
 
@@ -326,11 +384,11 @@ type ticket struct {
 }
 
 // waits is called before an Acquire; with Fair its caller stands behind those that wait already.
-func (c *checker) waits(l *redigolock.Locker, key, who string) *ticket {
+func (c *checker) waits(l *locker, key, who string) *ticket {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	x := &ticket{place{l, key}, who}
-	if l.Fair {
+	if l.fair {
 		c.queue[x.place] = append(c.queue[x.place], x)
 	}
 	return x

@@ -26,7 +26,9 @@
 //
 // With -sum FILE it writes what the seeds came to by mode and kind; go run ./internal/sim/sum FILE... adds several files up.
 //
-// A world has one server, or several, each with keys, a clock, faults and a log of its own (mode servers). Every token is followed
+// A world has one server, or several, each with keys, a clock, faults and a log of its own (mode servers). In mode quorum 3 or 5 have
+// the same keys, processes lock at a majority of them, and one has a Locker on the first of them beside. There, two holders are excused
+// only if a server may have lost the token of one of the two since it granted it. Every token is followed
 // from the write that asks for it to its end at the server, so that nothing is excused by the kind of a fault: what was left
 // behind, renewed too late or too long, or said to be what the server did not say, is found by the server's own log.
 //

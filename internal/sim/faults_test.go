@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -14,20 +15,26 @@ type faultKind struct {
 	ofProcess bool                                  // it strikes one process
 	hangs     bool                                  // its dials may hang
 	unsafe    bool                                  // no lock on a single server survives it: it loses what the server knew
+	several   bool                                  // it concerns several servers, and happens only where there are
 	begin     func(w *world, f fault) (heal func()) // heal may be nil
 }
 
-// safeKinds and allKinds are sorted, so that a seed chooses the same every time.
-var safeKinds, allKinds = func() (safe, all []string) {
-	for name, k := range faultKinds {
-		all = append(all, name)
-		if !k.unsafe {
+// safeKinds and allKinds are of all worlds; lossKinds are those of allKinds that lose data, and severalKinds those of worlds with several
+// servers. They are sorted, so that a seed chooses the same every time.
+var safeKinds, allKinds, lossKinds, severalKinds = func() (safe, all, loss, several []string) {
+	for _, name := range slices.Sorted(maps.Keys(faultKinds)) {
+		switch k := faultKinds[name]; {
+		case k.several:
+			several = append(several, name)
+			continue
+		case k.unsafe:
+			loss = append(loss, name)
+		default:
 			safe = append(safe, name)
 		}
+		all = append(all, name)
 	}
-	slices.Sort(safe)
-	slices.Sort(all)
-	return safe, all
+	return safe, all, loss, several
 }()
 
 // strayKinds are those that leave a token behind.
@@ -88,9 +95,72 @@ var faultKinds = map[string]faultKind{
 	"foreign delete":  {unsafe: true, begin: foreignDelete},
 	"clock forward":   {unsafe: true, begin: losing(stepClock(1))},
 	"clock back":      {unsafe: true, begin: losing(stepClock(-1))},
-	"clock runs fast": {unsafe: true, begin: losing(drift(+200))},
+	"clock runs fast": {unsafe: true, begin: runFast},
 	"clock runs slow": {begin: drift(-200)},
 	"clock drifts":    {begin: drift(allowedDrift)},
+
+	"slow server":     {several: true, begin: func(w *world, f fault) func() { return w.nodeAt(f).slowDown(w.plan.op) }},
+	"partition":       {several: true, ofProcess: true, hangs: true, begin: partition},
+	"away, empty":     {several: true, begin: awayEmpty},
+	"several down":    {several: true, begin: severalDown},
+	"several flushed": {several: true, begin: severalFlushed},
+}
+
+// several are so many servers, 1 to all, that a fault concerns.
+func (w *world) several(f fault) (list []*node) {
+	for i := range 1 + f.n%len(w.nodes) {
+		list = append(list, w.nodes[(f.node+i)%len(w.nodes)])
+	}
+	return list
+}
+
+// partition cuts a process off from some servers.
+func partition(w *world, f fault) func() {
+	var heals []func()
+	for _, n := range w.several(f) {
+		heals = append(heals, w.procs[f.proc].now().links[n.index].BlackHole())
+	}
+	return together(heals)
+}
+
+// awayEmpty is a server that has lost its data, and stays away until what it had granted is over.
+func awayEmpty(w *world, f fault) func() {
+	n := w.nodeAt(f)
+	back := n.strike("", 1<<30, always(sim.Cut()), false)
+	n.goesAway()
+	n.s.Do("FLUSHALL")
+	n.s.Do("SCRIPT", "FLUSH")
+	time.Sleep(w.plan.maxTTL + between(w.plan.seed.of("away", int(f.n), f.at), 1, time.Millisecond))
+	return back
+}
+
+func severalDown(w *world, f fault) func() {
+	var heals []func()
+	for _, n := range w.several(f) {
+		heals = append(heals, n.strike("", 1<<30, always(sim.Cut()), false))
+	}
+	return together(heals)
+}
+
+func severalFlushed(w *world, f fault) func() {
+	for _, n := range w.several(f) {
+		n.loses("")
+		n.s.Do("FLUSHALL")
+	}
+	return nil
+}
+
+func together(heals []func()) func() {
+	return func() {
+		for _, heal := range heals {
+			heal()
+		}
+	}
+}
+
+func runFast(w *world, f fault) func() {
+	w.nodeAt(f).losesFromNowOn()
+	return drift(+200)(w, f)
 }
 
 // nodeAt is the server that a fault concerns.
@@ -151,7 +221,7 @@ func lateAcquires(w *world, f fault) func() {
 		}
 		for _, word := range r.Args {
 			if token := tokenIn(word); token != "" {
-				return sim.LateUntil(w.check.untilRemoved(token, over))
+				return sim.LateUntil(w.check.untilRemoved(w.nodeAt(f), token, over))
 			}
 		}
 		return sim.Pass()
@@ -178,7 +248,7 @@ func cleanUpsLost(w *world, f fault) func() {
 				return sim.Swallow()
 			case slices.Contains(removes, r.Verb) && left[token]:
 				delete(left, token)
-				w.check.mustGo(w.procs[f.proc], r, token)
+				w.check.mustGo(w.nodeAt(f), w.procs[f.proc], r, token)
 				return sim.Cut()
 			}
 		}
@@ -236,7 +306,11 @@ func suspend(w *world, f fault) func() {
 
 // closeLocker closes a process's Locker in the middle of what it does; it makes another.
 func closeLocker(w *world, f fault) func() {
-	w.procs[f.proc].closeLocker(w.nodeAt(f))
+	n := w.nodeAt(f).index
+	if w.plan.mode == "quorum" {
+		n = 0
+	}
+	w.procs[f.proc].closeLocker(n)
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 type life struct {
 	ttl       time.Duration // that was asked for
 	sent      time.Time     // when the command was that has put it into its key
+	asked     time.Time     // when a command was last sent that asks for it
 	extending time.Time     // when a command was last sent that extends it
 	made      time.Time     // when its key has begun to carry it
 	removed   time.Time     // when its own process has removed it
@@ -29,7 +30,16 @@ type life struct {
 	late      chan struct{}
 }
 
-// lifeOf finds what is known of a token. The caller holds c.mu.
+// lifeAt is what is known of a token at a node, lifeOf what is known of it as a whole. A single server has all of it. The caller holds
+// c.mu.
+func (c *checker) lifeAt(n *node, token string) *life {
+	if len(c.w.nodes) > 1 {
+		token += n.name()
+	}
+	return c.lifeOf(token)
+}
+
+// lifeOf is described above.
 func (c *checker) lifeOf(token string) *life {
 	l := c.tokens[token]
 	if l == nil {
@@ -60,12 +70,12 @@ func (c *checker) sent(i *incarnation, n *node, b []byte) {
 		for at, word := range words {
 			if token := tokenIn(word); token != "" {
 				c.mu.Lock()
-				l := c.lifeOf(token)
+				l := c.lifeAt(n, token)
 				switch {
 				case extending:
-					c.extending(i, token, l)
+					c.extending(i, n, token, l)
 				case verb != "rel" || at > 6: // the entry that goes along, not the token that is released
-					l.ttl = ttlIn(verb, words, at)
+					l.ttl, l.asked = ttlIn(verb, words, at), time.Now()
 				}
 				c.mu.Unlock()
 			}
@@ -88,11 +98,17 @@ func ttlIn(verb string, words []string, at int) time.Duration {
 }
 
 // extending is called when a command is sent that extends a token: nothing may be once its Release has returned.
-func (c *checker) extending(i *incarnation, token string, l *life) {
+func (c *checker) extending(i *incarnation, n *node, token string, l *life) {
 	l.extending = time.Now()
-	if !l.over.IsZero() && c.w.plan.mode != "cohort" {
-		c.failLocked("renewed after release", "%s extends %s, whose Release had returned %v before", i.name, short(token), time.Since(l.over))
+	if over := c.lifeOf(token).over; !over.IsZero() && c.w.plan.mode != "cohort" && !c.stillAsked(n, token) {
+		c.failLocked("renewed after release", "%s extends %s, whose Release had returned %v before", i.name, short(token), time.Since(over))
 	}
+}
+
+// stillAsked reports whether a node of a Quorum is still asked to take a token in, which a release does not wait for; it adopts what a
+// lost try has left, by an extension, and then removes it.
+func (c *checker) stillAsked(n *node, token string) bool {
+	return c.w.plan.mode == "quorum" && time.Since(c.lifeAt(n, token).asked) < c.w.plan.op
 }
 
 // commandsIn are the commands that begin in b.
@@ -127,28 +143,28 @@ func (c *checker) lives(n *node, r sim.Request, reply, key string, was, is state
 	defer c.mu.Unlock()
 	now := time.Now()
 	if is.token != "" && is.token != was.token {
-		l := c.lifeOf(is.token)
+		l := c.lifeAt(n, is.token)
 		l.made = now
 		if strings.HasPrefix(is.token, r.Link) {
 			l.sent = r.Sent
 		}
-		if !l.over.IsZero() && c.w.plan.mode != "cohort" { // it was released, and has come back
+		if !c.lifeOf(is.token).over.IsZero() && c.w.plan.mode != "cohort" { // it was released, and has come back
 			for _, p := range c.w.procs {
 				if p.now().name == r.Link {
-					c.mustGo(p, r, is.token)
+					c.mustGo(n, p, r, is.token)
 				}
 			}
 		}
 	}
 	if was.token != "" && is.token != was.token && strings.HasPrefix(was.token, r.Link) {
-		c.lifeOf(was.token).removed = now
+		c.lifeAt(n, was.token).removed = now
 	}
 	for at, word := range r.Args {
 		token := tokenIn(word)
 		if token == "" {
 			continue
 		}
-		l := c.lifeOf(token)
+		l := c.lifeAt(n, token)
 		switch {
 		case r.Verb == "fence" && strings.HasPrefix(reply, "$"):
 			if _, number, ok := strings.Cut(strings.TrimSpace(reply), "\r\n"); ok {
@@ -171,10 +187,10 @@ func (c *checker) lives(n *node, r sim.Request, reply, key string, was, is state
 }
 
 // untilRemoved ends when a command that removes the token has been carried out, or when over does.
-func (c *checker) untilRemoved(token string, over <-chan struct{}) <-chan struct{} {
+func (c *checker) untilRemoved(n *node, token string, over <-chan struct{}) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l := c.lifeOf(token)
+	l := c.lifeAt(n, token)
 	if l.late == nil {
 		l.late = make(chan struct{})
 	}
@@ -190,14 +206,14 @@ func (c *checker) untilRemoved(token string, over <-chan struct{}) <-chan struct
 }
 
 // mustGo is called when a clean-up is under way: some OpTimeouts later the token must have gone, if all was well meanwhile.
-func (c *checker) mustGo(p *process, r sim.Request, token string) {
+func (c *checker) mustGo(n *node, p *process, r sim.Request, token string) {
 	soon, i := 6*c.w.plan.op+50*time.Millisecond, p.now()
 	time.AfterFunc(soon, func() {
-		if p.wellFor() < soon-3*c.w.plan.op || i.dead.Load() || c.mayBeLeft(token) {
+		if p.wellFor() < soon-3*c.w.plan.op || i.dead.Load() || c.mayBeLeft(n, token) {
 			return
 		}
 		for _, key := range r.Args {
-			if n := c.w.nodeOf[key]; n != nil {
+			if slices.Contains(n.keys, key) {
 				if has, left := n.holds(key); has == token {
 					c.fail("stray", "%s, for another %v, although nothing was wrong for %v: %s", key, left, p.wellFor(), short(token))
 				}
@@ -224,7 +240,13 @@ func (c *checker) refusedForGood(r sim.Request) {
 func (c *checker) verified(h *held, begin time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lifeOf(h.token).verified.Before(begin) {
+	yes := 0
+	for _, n := range h.nodes {
+		if !c.lifeAt(n, h.token).verified.Before(begin) {
+			yes++
+		}
+	}
+	if yes < h.majority() {
 		c.failLocked("not verified", "%s was told that %s is in %s, and not by the server", h.who, short(h.token), h.key)
 	}
 }
@@ -233,7 +255,7 @@ func (c *checker) verified(h *held, begin time.Time) {
 func (c *checker) valid(h *held) {
 	if h.k.Valid() {
 		now := time.Now()
-		c.truth(h.who, h.key, h.token, func() time.Time { return now.Add(1) })
+		c.truth(h.who, h.ward, h.token, func() time.Time { return now.Add(1) })
 	}
 }
 
@@ -245,9 +267,14 @@ func (c *checker) wasRenewed(p *process, i *incarnation, h *held, begin time.Tim
 	}
 	due := h.k.Deadline().Add(-h.ttl / 2)
 	c.mu.Lock()
-	tried := c.lifeOf(h.token).extending
+	tried := later(due, begin)
+	for _, n := range h.nodes {
+		tried = later(tried, c.lifeAt(n, h.token).extending)
+	}
 	c.mu.Unlock()
-	tried = later(later(tried, i.lastDial(c.w.nodeOf[h.key])), later(due, begin))
+	for _, n := range h.nodes {
+		tried = later(tried, i.lastDial(n))
+	}
 	most := 250*time.Millisecond + 2*c.w.plan.op
 	if took := time.Since(tried); took > most && !p.hungSince(tried) {
 		c.fail("not renewed", "%s of %s was lost, and nothing was tried for %v, which is more than %v: %v", h.key, h.who, took, most, cause)
@@ -256,12 +283,20 @@ func (c *checker) wasRenewed(p *process, i *incarnation, h *held, begin time.Tim
 
 // isGone checks that a lock is gone of which a server is said to have said so.
 func (c *checker) isGone(h *held, begin time.Time, cause error) {
-	n := c.w.nodeOf[h.key]
-	has, left := n.holds(h.key)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if errors.Is(cause, redigolock.ErrNotHeld) && has == h.token && c.w.plan.mode != "cohort" && time.Now().Before(h.k.Deadline()) && c.lifeOf(has).made.Before(begin) {
-		c.failLocked("lost though held", "%s of %s has another %v at the server: %v", h.key, h.who, left, cause)
+	if !errors.Is(cause, redigolock.ErrNotHeld) || c.w.plan.mode == "cohort" || !time.Now().Before(h.k.Deadline()) {
+		return
+	}
+	have := 0
+	for _, n := range h.nodes {
+		has, _ := n.holds(h.key)
+		c.mu.Lock()
+		if has == h.token && c.lifeAt(n, has).made.Before(begin) {
+			have++
+		}
+		c.mu.Unlock()
+	}
+	if have >= h.majority() {
+		c.fail("lost though held", "%s of %s is still at %d of %d servers: %v", h.key, h.who, have, len(h.nodes), cause)
 	}
 }
 
@@ -287,9 +322,11 @@ func (c *checker) noStrays() {
 		time.Sleep(time.Second + 2*c.w.plan.op)
 	}
 	for _, key := range c.w.names {
-		token, left := c.w.nodeOf[key].holds(key)
-		if token != "" && !c.mayBeLeft(token) {
-			c.fail("stray", "%s, for another %v: %s", key, left, short(token))
+		for _, n := range c.w.wards[key].nodes {
+			token, left := n.holds(key)
+			if token != "" && !c.mayBeLeft(n, token) {
+				c.fail("stray", "%s%s, for another %v: %s", key, n.name(), left, short(token))
+			}
 		}
 	}
 }
@@ -297,11 +334,11 @@ func (c *checker) noStrays() {
 // mayBeLeft reports whether a token may be in its key although nobody has it: its process has crashed, or has left it there, or
 // its Locker was closed before it was removed; MinHold has left it; its clean-up was refused for good; or the command that put it
 // into the key was so late that the clean-up had been confirmed twice, or that its ttl and an OpTimeout are over since it was sent.
-func (c *checker) mayBeLeft(token string) bool {
+func (c *checker) mayBeLeft(n *node, token string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l := c.lifeOf(token)
-	if l.abandoned || l.refused || strings.HasSuffix(token, "|left") || !c.isOfALiveLocker(token) {
+	l := c.lifeAt(n, token)
+	if c.lifeOf(token).abandoned || c.lifeOf(token).refused || strings.HasSuffix(token, "|left") || !c.isOfALiveLocker(token) {
 		return true
 	}
 	confirmed := 0
@@ -319,7 +356,7 @@ func (c *checker) isOfALiveLocker(token string) bool {
 	for _, p := range c.w.procs {
 		i := p.now()
 		i.mu.Lock()
-		alive := slices.ContainsFunc(i.opened, func(l *locker) bool { return l.Owner == owner && !l.closed })
+		alive := slices.ContainsFunc(i.opened, func(l *locker) bool { return l.owner == owner && !l.closed })
 		i.mu.Unlock()
 		if alive {
 			return true

@@ -13,9 +13,9 @@ import (
 	"github.com/redigolock/redigolock/internal/sim"
 )
 
-// remembers lists what a Locker still has in the maps and lists of its private state: each must be empty once nothing is left to do,
+// remembers lists what a Locker, or a Quorum, still has in the maps and lists of its private state: each must be empty once nothing is left to do,
 // or it would grow for ever.
-func remembers(l *redigolock.Locker) (found []string) {
+func remembers(l any) (found []string) {
 	v, seen := reflect.ValueOf(l).Elem(), map[uintptr]bool{}
 	for i := range v.NumField() {
 		if f := v.Type().Field(i); !f.IsExported() {
@@ -25,8 +25,8 @@ func remembers(l *redigolock.Locker) (found []string) {
 	return found
 }
 
-// mayStay are stocks that are bounded or used again.
-var mayStay = regexp.MustCompile(`\.(held\.(ends|free)|tokens|source|self|replies|errs|renewRequests)\b`)
+// mayStay are stocks that are bounded or used again, and what there is one of for each server.
+var mayStay = regexp.MustCompile(`\.(held\.(ends|free)|tokens|source|self|replies|errs|renewRequests|met)\b`)
 
 func look(v reflect.Value, path string, seen map[uintptr]bool, found *[]string) {
 	if mayStay.MatchString(path) {
@@ -38,7 +38,8 @@ func look(v reflect.Value, path string, seen map[uintptr]bool, found *[]string) 
 			look(v.Elem(), path, seen, found)
 		}
 	case reflect.Pointer:
-		if !v.IsNil() && !seen[v.Pointer()] && ofTheLibrary(v.Type().Elem()) && v.Type() != reflect.TypeFor[*redigolock.Locker]() {
+		if !v.IsNil() && !seen[v.Pointer()] && ofTheLibrary(v.Type().Elem()) &&
+			v.Type() != reflect.TypeFor[*redigolock.Locker]() && v.Type() != reflect.TypeFor[*redigolock.Quorum]() {
 			seen[v.Pointer()] = true
 			look(v.Elem(), path, seen, found)
 		}

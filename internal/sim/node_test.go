@@ -18,10 +18,11 @@ type node struct {
 	s     *sim.Server
 	keys  []string
 
-	mu            sync.Mutex // protects what follows
-	lostAll       bool       // the server has lost what it knew: two may have a lock
-	lost          map[string]bool
-	clockWentBack bool // and so may fences fall
+	mu            sync.Mutex           // protects what follows
+	lost          map[string]time.Time // when it lost what it knew about a key, the last time
+	away          time.Time            // when it was last emptied, and has stayed away ever since for longer than any lock lasts
+	slow          []time.Duration      // what its messages take longer
+	clockWentBack bool                 // and so may fences fall
 	strikes       []*strike
 	clock         struct {
 		moved    bool
@@ -40,7 +41,7 @@ type strike struct {
 }
 
 func newNode(w *world, t *testing.T, index int) *node {
-	n := &node{w: w, index: index, s: sim.NewServer(t), lost: map[string]bool{}}
+	n := &node{w: w, index: index, s: sim.NewServer(t), lost: map[string]time.Time{}}
 	n.s.NameScripts(scriptNames(nil))
 	n.s.Apart(uint64(w.plan.seed) + uint64(index) + 1)
 	n.s.Rule(n.rule)
@@ -131,17 +132,63 @@ func (n *node) keyOf(f fault) string { return n.keys[f.n%len(n.keys)] }
 func (n *node) loses(key string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if key == "" {
-		n.lostAll = true
+	n.lost[key] = later(n.lost[key], time.Now())
+}
+
+// losesFromNowOn notes that the node loses what it knows all the time.
+func (n *node) losesFromNowOn() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lost[""] = time.Now().Add(1000 * time.Hour)
+}
+
+// hasLostSince reports whether the node may have lost what it knew of a key, since then or later.
+func (n *node) hasLostSince(key string, made time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !later(n.lost[""], n.lost[key]).Before(made)
+}
+
+// goesAway notes that the node loses what it knew, and stays away until no lock of before can be valid.
+func (n *node) goesAway() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.away = time.Now()
+}
+
+// wasAwaySince reports whether it went away then or later.
+func (n *node) wasAwaySince(t time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.away.Before(t)
+}
+
+// slowDown has the messages from and to the node take up to so much longer, until heal.
+func (n *node) slowDown(most time.Duration) (heal func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.slow = append(n.slow, most)
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.slow = n.slow[1:]
 	}
-	n.lost[key] = true
+}
+
+func (n *node) slowness() (most time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, d := range n.slow {
+		most += d
+	}
+	return most
 }
 
 // unsafe reports whether the node has lost what it knew about a key.
 func (n *node) unsafe(key string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.lostAll || n.lost[key]
+	return len(n.lost) > 0 && (!n.lost[""].IsZero() || !n.lost[key].IsZero())
 }
 
 func (n *node) wentBack() bool {

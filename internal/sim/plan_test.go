@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -56,7 +57,7 @@ func (p plan) String() string {
 }
 
 // modes are the ways to lock that are tried.
-var modes = []string{"plain", "verified", "script", "fair", "cohort", "mux", "fairmux", "minhold", "renew", "mixed", "foreign", "servers"}
+var modes = []string{"plain", "verified", "script", "fair", "cohort", "mux", "fairmux", "minhold", "renew", "mixed", "foreign", "servers", "quorum"}
 
 // newPlan makes the plan of a seed. A fifth of them are long and sparse; a fifth are unsafe: they lose the server's data or move
 // its clock, so that exclusion cannot hold, but the fence must.
@@ -92,6 +93,16 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 	kinds := safeKinds
 	if r.IntN(5) == 0 {
 		kinds = allKinds
+	}
+	if mode == "quorum" {
+		p.servers, p.procs = pick(r, 3, 5), max(p.procs, 3)
+		quorumKinds := slices.DeleteFunc(slices.Clone(severalKinds), func(kind string) bool { return kind == "several flushed" })
+		switch kinds = slices.Concat(quorumKinds, quorumKinds, safeKinds); r.IntN(5) {
+		case 0: // a few servers lose something, each by itself
+			kinds = slices.Concat(kinds, lossKinds, lossKinds)
+		case 1: // or several at once
+			kinds = slices.Concat(kinds, []string{"several flushed", "several flushed", "several flushed"})
+		}
 	}
 	n, most := 1+r.IntN(24), min(p.sim/10, 3*p.pace)
 	switch r.IntN(10) {

@@ -22,6 +22,8 @@ type process struct {
 	index int
 	calm  bool // nothing on its network takes long
 
+	beside bool // Quorums: it has a Locker on the first node, for the same keys
+
 	mu       sync.Mutex // protects what follows
 	all      []*incarnation
 	stops    []chan struct{} // while it stands still
@@ -47,24 +49,44 @@ type incarnation struct {
 
 	mu      sync.Mutex // protects what follows
 	opened  []*locker  // so far
-	current []*locker  // for each node
+	current []*locker  // for each node; a Quorum: one for all
 	muxes   []*redigolock.Mux
 	extra   []time.Duration // what a message takes longer
 	dials   []time.Duration // what a dial takes longer
 	dialled []time.Time     // when the newest dial to each node began
 }
 
-// A locker is a Locker for a node.
+// A locker is a Locker for a node, or a Quorum.
 type locker struct {
-	*redigolock.Locker
-	node   *node
+	locking
+	owner  string
+	fair   bool
 	closed bool // while the workers work
 }
 
-func newProcess(w *world, index int) *process {
-	p := &process{w: w, index: index, clock: newHostClock(w.plan, index)}
+// locking is what a Locker and a Quorum have in common.
+type locking interface {
+	TryAcquire(ctx context.Context, key string, ttl time.Duration) (*redigolock.Lock, error)
+	Acquire(ctx context.Context, key string, ttl time.Duration) (*redigolock.Lock, error)
+	Do(ctx context.Context, key string, ttl time.Duration, fn func(context.Context, *redigolock.Lock) error) error
+	TryDo(ctx context.Context, key string, ttl time.Duration, fn func(context.Context, *redigolock.Lock) error) error
+	Stats() redigolock.Stats
+	Close() error
+}
+
+func newProcess(w *world, index int, beside bool) *process {
+	p := &process{w: w, index: index, beside: beside, clock: newHostClock(w.plan, index)}
 	p.restart()
 	return p
+}
+
+// ward is where a key's locks are for the process.
+func (p *process) ward(key string) *ward {
+	w := p.w.wards[key]
+	if p.beside {
+		w = &ward{key: key, of: " beside", nodes: w.nodes[:1]}
+	}
+	return w
 }
 
 // now is the process that runs.
@@ -87,7 +109,11 @@ func (p *process) restart() {
 		l.SlowDialsBy(func(ctx context.Context) time.Duration { return i.dialTime(n, ctx) })
 		i.links = append(i.links, l)
 		i.pools = append(i.pools, newPool(l, p.w.plan))
-		i.open(node)
+	}
+	for n := range p.w.nodes {
+		if n == 0 || p.w.plan.mode != "quorum" {
+			i.open(n)
+		}
 	}
 	res := p.w.resource.NewLink(i.name)
 	res.DelayBy(func(d sim.Direction, b []byte) time.Duration {
@@ -107,35 +133,50 @@ func newPool(l *sim.Link, pl plan) *redis.Pool {
 	return p
 }
 
-// open makes a Locker for a node.
-func (i *incarnation) open(n *node) {
+// open makes a Locker for a node, or a Quorum.
+func (i *incarnation) open(n int) {
 	i.mu.Lock()
 	count := len(i.opened)
 	i.mu.Unlock()
-	l := &locker{Locker: i.newLocker(n, i.p.clock.ownerOf(i.p.w.plan, i.name, count)), node: n}
+	l := &locker{owner: i.p.clock.ownerOf(i.p.w.plan, i.name, count)}
+	if i.p.w.plan.mode == "quorum" && !i.p.beside {
+		l.locking = i.newQuorum(l.owner)
+	} else {
+		x := i.newLocker(n, l.owner)
+		l.locking, l.fair = x, x.Fair
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.current[n.index] = l
+	i.current[n] = l
 	i.opened = append(i.opened, l)
 }
 
-// locker is the Locker for a node.
-func (i *incarnation) locker(n *node) *redigolock.Locker {
+// locker is the one for a key.
+func (i *incarnation) locker(w *ward) *locker {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.current[n.index].Locker
+	return i.current[w.nodes[0].index]
 }
 
-// newLocker makes a Locker as the mode says.
-func (i *incarnation) newLocker(n *node, owner string) *redigolock.Locker {
+// newQuorum is one over all nodes.
+func (i *incarnation) newQuorum(owner string) *redigolock.Quorum {
+	q := &redigolock.Quorum{Owner: owner, OpTimeout: i.p.w.plan.op, Retry: i.retry, Observer: i.observer()}
+	for _, p := range i.pools {
+		q.Pools = append(q.Pools, p)
+	}
+	return q
+}
+
+// newLocker makes a Locker for a node as the mode says.
+func (i *incarnation) newLocker(n int, owner string) *redigolock.Locker {
 	pl := i.p.w.plan
-	l := &redigolock.Locker{Pool: i.pools[n.index], Owner: owner, OpTimeout: pl.op, Retry: i.retry, Observer: i.observer()}
+	l := &redigolock.Locker{Pool: i.pools[n], Owner: owner, OpTimeout: pl.op, Retry: i.retry, Observer: i.observer()}
 	mode := pl.mode
 	if mode == "mixed" || mode == "foreign" {
 		mode = []string{"verified", "fair", "mux", "plain"}[i.p.index%4]
 	}
 	if strings.HasSuffix(mode, "mux") {
-		m := &redigolock.Mux{Pool: i.pools[n.index], Conns: pick(pl.seed.of("conns"), 1, 2)}
+		m := &redigolock.Mux{Pool: i.pools[n], Conns: pick(pl.seed.of("conns"), 1, 2)}
 		i.mu.Lock()
 		i.muxes = append(i.muxes, m)
 		i.mu.Unlock()
@@ -180,7 +221,7 @@ func (i *incarnation) observer() *redigolock.Observer {
 		Failed:    func(ctx context.Context, _, _ string, _ error) { i.part(ctx) },
 		Unknown:   func(ctx context.Context, _, _ string, _ error) { i.part(ctx) },
 		Extended: func(_ context.Context, k *redigolock.Lock, _ time.Duration) {
-			i.p.w.check.truth(i.name, k.Key(), k.Token(), k.Deadline)
+			i.p.w.check.truth(i.name, i.p.ward(k.Key()), k.Token(), k.Deadline)
 		},
 	}
 }
@@ -212,6 +253,9 @@ func (i *incarnation) delay(n *node, d sim.Direction, b []byte) time.Duration {
 	}
 	r := w.plan.seed.of("delay", i.name+n.name(), time.Since(w.trace.begin), int(d), b)
 	took := between(r, 20*time.Microsecond, 400*time.Microsecond)
+	if most := n.slowness(); most > 0 {
+		took += between(r, 0, most)
+	}
 	switch {
 	case i.p.calm:
 	case often(r, 10):
@@ -330,17 +374,17 @@ func (p *process) stoodSince(begin time.Time) (d time.Duration) {
 }
 
 // closeLocker closes a Locker that is used, and makes another.
-func (p *process) closeLocker(n *node) {
+func (p *process) closeLocker(n int) {
 	i := p.now()
 	i.mu.Lock()
-	old := i.current[n.index]
+	old := i.current[n]
 	old.closed = true
 	i.mu.Unlock()
 	i.open(n)
-	i.closeOne(old.Locker)
+	i.closeOne(old)
 }
 
-func (i *incarnation) closeOne(l *redigolock.Locker) {
+func (i *incarnation) closeOne(l *locker) {
 	start := time.Now()
 	if err := l.Close(); err != nil {
 		i.p.w.check.fail("close", "%v", err)
@@ -356,11 +400,7 @@ func (i *incarnation) onLinks(f func(*sim.Link) func()) (heal func()) {
 			heals = append(heals, heal)
 		}
 	}
-	return func() {
-		for _, heal := range heals {
-			heal()
-		}
-	}
+	return together(heals)
 }
 
 func (i *incarnation) hasCrashed() bool { return i.dead.Load() }
@@ -374,7 +414,7 @@ func (p *process) close(which func(*incarnation) bool) {
 			continue
 		}
 		for _, l := range i.opened {
-			i.closeOne(l.Locker)
+			i.closeOne(l)
 		}
 	}
 }
@@ -398,10 +438,10 @@ func (p *process) countsNothing() {
 		}
 		for _, l := range i.opened {
 			if st := l.Stats(); st != (redigolock.Stats{}) {
-				p.w.check.fail("counts left", "%s: %+v", l.Owner, st)
+				p.w.check.fail("counts left", "%s: %+v", l.owner, st)
 			}
-			if kept := remembers(l.Locker); len(kept) > 0 && !l.closed {
-				p.w.check.fail("memory left", "%s: %s", l.Owner, strings.Join(kept, ", "))
+			if kept := remembers(l.locking); len(kept) > 0 && !l.closed {
+				p.w.check.fail("memory left", "%s: %s", l.owner, strings.Join(kept, ", "))
 			}
 		}
 	}
@@ -417,7 +457,7 @@ func (p *process) closePools() {
 		}
 		i.resource.Close()
 		for _, l := range i.opened {
-			i.p.clock.isNotOf(l.Owner)
+			i.p.clock.isNotOf(l.owner)
 		}
 	}
 }

@@ -60,6 +60,11 @@ func (o outcome) sumUp(p plan) sim.Sum {
 	for _, v := range o.violations {
 		s.Violations[v.kind]++
 	}
+	if p.mode == "quorum" {
+		for lost, count := range o.overlapsBy {
+			s.OverlapsBy[fmt.Sprintf("%d of %d", lost, p.servers)] += count
+		}
+	}
 	return s
 }
 
@@ -68,6 +73,9 @@ func conclude(t *testing.T, sum sim.Sum, took time.Duration) {
 	var total sim.Figures
 	for _, f := range sum.Modes {
 		total.Add(f)
+	}
+	if len(sum.OverlapsBy) > 0 {
+		t.Logf("overlaps by the servers that may have lost the token of one of the two: %v", sum.OverlapsBy)
 	}
 	t.Logf("%d seeds in %v: %d holds, %d calls, %d commands, %d guarded updates, %d locks lost, %d faults of %d kinds, %d overlaps in unsafe worlds, %d ghosts in queues",
 		total.Seeds, took.Round(time.Millisecond), total.Holds, total.Calls, total.Commands, total.Updates, total.Lost, total.Faults, len(sum.Kinds), total.Overlaps, total.Ghosts)

@@ -5,6 +5,7 @@ type Sum struct {
 	Modes      map[string]Figures
 	Kinds      map[string]int // of faults
 	Violations map[string]int // by the promise that was broken
+	OverlapsBy map[string]int // of Quorums, by the servers that may have lost the token of one of the two
 }
 
 // Figures are counts of one mode.
@@ -18,7 +19,7 @@ type Figures struct {
 
 // NewSum is a Sum of nothing.
 func NewSum() Sum {
-	return Sum{Modes: map[string]Figures{}, Kinds: map[string]int{}, Violations: map[string]int{}}
+	return Sum{Modes: map[string]Figures{}, Kinds: map[string]int{}, Violations: map[string]int{}, OverlapsBy: map[string]int{}}
 }
 
 // Add adds what other seeds came to.
@@ -33,6 +34,9 @@ func (s Sum) Add(o Sum) {
 	}
 	for what, n := range o.Violations {
 		s.Violations[what] += n
+	}
+	for servers, n := range o.OverlapsBy {
+		s.OverlapsBy[servers] += n
 	}
 }
 

@@ -75,8 +75,8 @@ func (u *worker) run() {
 
 func (u *worker) note(format string, args ...any) { u.world().trace.add(u.who, format, args...) }
 
-// locker is the Locker for a key.
-func (u *worker) locker(key string) *redigolock.Locker { return u.i.locker(u.world().nodeOf[key]) }
+// locker is the one for a key.
+func (u *worker) locker(key string) *locker { return u.i.locker(u.p.ward(key)) }
 
 // patience is a context that ends at random, and its bound.
 func (u *worker) patience() (context.Context, context.CancelFunc, time.Duration) {
@@ -136,9 +136,10 @@ func (u *worker) call(name string, most time.Duration, f func() error) error {
 	return err
 }
 
-// undoing is how much longer an acquire may take that was won too late: it is undone, whatever its context, as by a Release.
+// undoing is how much longer an acquire may take that was won too late: it is undone, whatever its context, as by a Release; one
+// that a Quorum has not won always is.
 func (u *worker) undoing(err error) time.Duration {
-	if errors.Is(err, redigolock.ErrExpired) {
+	if errors.Is(err, redigolock.ErrExpired) || err != nil && u.world().plan.mode == "quorum" {
 		return 2 * u.world().plan.op
 	}
 	return 0
@@ -185,7 +186,7 @@ func (u *worker) got(k *redigolock.Lock, ttl time.Duration, err error) *held {
 		return nil
 	}
 	u.note("has %s, %s, until %v", k.Key(), short(k.Token()), k.Deadline().Sub(u.world().trace.begin))
-	return &held{u.world().check.acquired(u.who, k.Key(), k.Token(), k.Deadline), k, ttl}
+	return &held{u.world().check.acquired(u.who, u.p.ward(k.Key()), k.Token(), k.Deadline), k, ttl}
 }
 
 // hold does something with a lock, and releases it, or not.
@@ -338,7 +339,7 @@ func (u *worker) watch(h *held, kept context.Context) {
 		w.trace.add(who, "KeepAlive %s ends: %v", h.key, cause)
 		late := time.Since(h.k.Deadline())
 		if errors.Is(cause, redigolock.ErrLost) {
-			unsafe := w.nodeOf[h.key].unsafe(h.key)
+			unsafe := w.check.mayHaveLost(h.ward, h.token) > 0
 			if calm := p.calmFor(); easy && calm > ttl && !unsafe && !i.dead.Load() && !errors.Is(cause, redigolock.ErrNotHeld) {
 				w.check.fail("lost without need", "%s at %s, although all was well for %v: %v", h.key, who, calm, cause)
 			}
@@ -357,10 +358,10 @@ func (u *worker) watch(h *held, kept context.Context) {
 
 // attach makes a second handle of the lock, as another part of the program would that was told the token.
 func (u *worker) attach(h *held) {
-	if u.world().plan.mode == "cohort" {
+	l, ok := u.locker(h.key).locking.(*redigolock.Locker)
+	if !ok || u.world().plan.mode == "cohort" {
 		return
 	}
-	l := u.locker(h.key)
 	var k *redigolock.Lock
 	err := u.call("Attach "+h.key, u.world().plan.op, func() (err error) {
 		k, err = l.Attach(u.during(), h.key, h.token, u.ttl())
@@ -369,7 +370,7 @@ func (u *worker) attach(h *held) {
 	if err != nil {
 		return
 	}
-	second := &held{u.world().check.acquired(u.who, h.key, h.token, k.Deadline), k, h.ttl}
+	second := &held{u.world().check.acquired(u.who, h.ward, h.token, k.Deadline), k, h.ttl}
 	if err := u.call("Extend", u.world().plan.op, func() error { return k.Extend(u.during(), u.ttl()) }); err == nil {
 		u.world().check.extended(second.holder)
 	}
@@ -379,6 +380,10 @@ func (u *worker) attach(h *held) {
 // write adds one to what the lock protects, under the guard of a fence.
 func (u *worker) write(h *held) {
 	w := u.world()
+	if w.plan.mode == "quorum" { // it has no fence
+		u.verify(h)
+		return
+	}
 	var fence int64
 	err := u.call("Fence "+h.key, w.plan.op, func() (err error) {
 		fence, err = h.k.Fence(u.during())
@@ -494,7 +499,7 @@ func (f *foreigner) turn(l *sim.Link, n int) {
 	if _, err := redis.String(c.Do("SET", key, token, "NX", "PX", ttl.Milliseconds())); err != nil || !time.Now().Before(until) {
 		return
 	}
-	h := f.w.check.acquired("foreign", key, token, func() time.Time { return until })
+	h := f.w.check.acquired("foreign", f.w.wards[key], token, func() time.Time { return until })
 	time.Sleep(between(f.r, 0, f.w.plan.pace/4))
 	f.w.check.over(h)
 	compareAndDelete.Do(c, key, token)

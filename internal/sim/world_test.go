@@ -26,8 +26,8 @@ type world struct {
 	trace    *trace
 	check    *checker
 	procs    []*process
-	names    []string // of the keys
-	nodeOf   map[string]*node
+	names    []string         // of the keys
+	wards    map[string]*ward // of the keys
 	workers  sync.WaitGroup
 	faults   sync.WaitGroup
 }
@@ -39,6 +39,7 @@ type outcome struct {
 	holds      int
 	calls      int
 	overlaps   int
+	overlapsBy map[int]int
 	updates    int
 	lost       int
 	ghosts     int
@@ -55,7 +56,7 @@ func run(t *testing.T, p plan) (o outcome) {
 		w.work()
 		w.end()
 		o = outcome{violations: w.check.found, trace: w.trace, holds: w.check.holds, calls: w.check.calls,
-			overlaps: w.check.overlaps, updates: w.check.updates,
+			overlaps: w.check.overlaps, overlapsBy: w.check.overlapsBy, updates: w.check.updates,
 			lost: w.check.lost, ghosts: w.check.ghosts, log: w.log()}
 		for _, n := range w.nodes {
 			o.commands += len(n.s.Log())
@@ -66,20 +67,28 @@ func run(t *testing.T, p plan) (o outcome) {
 }
 
 func newWorld(t *testing.T, p plan) *world {
-	w := &world{plan: p, t: t, resource: sim.NewServer(t), trace: &trace{begin: time.Now()}, nodeOf: map[string]*node{}}
+	w := &world{plan: p, t: t, resource: sim.NewServer(t), trace: &trace{begin: time.Now()}, wards: map[string]*ward{}}
 	w.check = newChecker(w)
 	w.resource.Apart(uint64(p.seed) + 1)
 	for i := range p.servers {
 		w.nodes = append(w.nodes, newNode(w, t, i))
 	}
 	for i := range max(p.keys, p.servers) {
-		name, n := fmt.Sprintf("k%d", i), w.nodes[i%len(w.nodes)]
+		name, at := fmt.Sprintf("k%d", i), w.nodes[i%len(w.nodes):][:1]
+		if p.mode == "quorum" {
+			at = w.nodes
+		}
 		w.names = append(w.names, name)
-		w.nodeOf[name] = n
-		n.keys = append(n.keys, name)
+		w.wards[name] = &ward{key: name, nodes: at}
+		for _, n := range at {
+			n.keys = append(n.keys, name)
+		}
 	}
 	for i := range p.procs {
-		w.procs = append(w.procs, newProcess(w, i))
+		w.procs = append(w.procs, newProcess(w, i, false))
+	}
+	if p.mode == "quorum" {
+		w.procs = append(w.procs, newProcess(w, p.procs, true))
 	}
 	return w
 }
@@ -174,13 +183,13 @@ func (w *world) nothingLeft(n *node) {
 
 // acquireAll acquires each key once more: whatever has gone wrong, that must work within a bound.
 func (w *world) acquireAll() {
-	p := newProcess(w, len(w.procs))
+	p := newProcess(w, len(w.procs), false)
 	p.calm = true
 	w.procs = append(w.procs, p)
 	most := w.plan.maxTTL + 5*time.Second
 	for _, key := range w.names {
 		ctx, cancel := context.WithTimeout(context.Background(), most)
-		k, err := p.now().locker(w.nodeOf[key]).Acquire(ctx, key, w.plan.maxTTL)
+		k, err := p.now().locker(p.ward(key)).Acquire(ctx, key, w.plan.maxTTL)
 		if err != nil {
 			w.check.fail("not free", "%s could not be acquired within %v after the last fault: %v", key, most, err)
 		} else if err := k.Release(ctx); err != nil {
@@ -201,7 +210,7 @@ func (w *world) log() *trace {
 
 func (w *world) isFair() bool {
 	for _, p := range w.procs {
-		if slices.ContainsFunc(p.now().current, func(l *locker) bool { return l.Fair }) {
+		if slices.ContainsFunc(p.now().current, func(l *locker) bool { return l != nil && l.fair }) {
 			return true
 		}
 	}

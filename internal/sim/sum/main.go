@@ -55,6 +55,12 @@ func print(out io.Writer, s sim.Sum) error {
 	for _, kind := range slices.Sorted(maps.Keys(s.Kinds)) {
 		w.printf("  %-24s %8d\n", kind, s.Kinds[kind])
 	}
+	if len(s.OverlapsBy) > 0 {
+		w.printf("\noverlaps of Quorums, by the servers that may have lost the token of one of the two:\n")
+	}
+	for _, servers := range slices.Sorted(maps.Keys(s.OverlapsBy)) {
+		w.printf("  %-24s %8d\n", servers, s.OverlapsBy[servers])
+	}
 	w.printf("\n%d promises broken:\n", total.Violations)
 	for _, what := range slices.Sorted(maps.Keys(s.Violations)) {
 		w.printf("  %-24s %8d\n", what, s.Violations[what])
