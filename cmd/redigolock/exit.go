@@ -21,6 +21,7 @@ const (
 	exitConflict      = 65  // the key holds something that is no lock
 	exitUnavailable   = 69  // the server cannot be reached, or cannot do it now
 	exitLost          = 70  // the lock was lost, or is not held by that token
+	exitFile          = 74  // a file cannot be read or written
 	exitBusy          = 75  // another holds the lock
 	exitRefused       = 77  // the server refuses it: no password, a wrong one, or missing rights
 	exitNotExecutable = 126 // run: the command cannot be executed
@@ -36,6 +37,7 @@ const exitCodes = `Exit codes:
   65   the key holds something that is no lock
   69   the server cannot be reached, or cannot do it now
   70   the lock was lost, or is not held by that token
+  74   a file cannot be read or written
   75   another holds the lock
   77   the server refuses it: no password, a wrong one, or missing rights
   126  run: the command cannot be executed
@@ -81,6 +83,8 @@ func exitCode(err error) int {
 		return coded.code
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
+	case errors.Is(err, context.Canceled):
+		return exitSignal + 2
 	case errors.Is(err, redigolock.ErrHeld):
 		return exitBusy
 	case errors.Is(err, redigolock.ErrInvalid):
@@ -91,8 +95,6 @@ func exitCode(err error) int {
 		return exitLost
 	case errors.As(err, &refused) && isRefusal(refused):
 		return exitRefused
-	case errors.Is(err, context.Canceled):
-		return exitSignal + 2
 	}
 	return exitUnavailable
 }

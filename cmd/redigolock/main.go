@@ -57,13 +57,24 @@ type verb struct {
 }
 
 // verbs has the verbs in the order in which help lists them.
+//
+// It is a func because help, which is one of them, reads it.
 func verbs() []verb {
 	return []verb{
+		{"run", "[flags] KEY -- COMMAND [ARGUMENT…]", "run a command under a lock", runManual, run},
+		{"try", "[flags] KEY", "try to take a lock, and write down its token", tryManual, try},
+		{"extend", "[flags] KEY", "have a lock last longer", extendManual, extend},
+		{"fence", "[flags] KEY", "print a fencing number of a lock", fenceManual, fence},
+		{"release", "[flags] KEY", "give a lock back", releaseManual, release},
+		{"completion", "bash|zsh", "print what a shell needs to complete verbs and flags", completionManual, completion},
 		{"help", "[VERB]", "list the verbs, or show the manual of one", helpManual, help},
 	}
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == guardName { // run has started it
+		os.Exit(guardGroup(os.Args[2:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C kills
 	e := &env{args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}

@@ -64,7 +64,7 @@ func TestWhatIsPrintedCannotDriveATerminal(t *testing.T) {
 	if want := `"\u001b\u009b\u202e\u007f\ud83d\udd12\ufffd"` + "\n"; out.String() != want {
 		t.Errorf("%s, want %s", out.String(), want)
 	}
-	if got, want := printableLine("one\ntwo \x1b[2J \u009b 'x'"), `one two \x1b[2J \u009b 'x'`; got != want {
+	if got, want := printableLine("one\ntwo \x1b[2J \u009b 'x'"), `one; two \x1b[2J \u009b 'x'`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

@@ -24,8 +24,8 @@ func printableLine(s string) string {
 	var b strings.Builder
 	for _, r := range s {
 		switch {
-		case r == '\n' || r == '\t':
-			b.WriteByte(' ')
+		case r == '\n': // between joined errors
+			b.WriteString("; ")
 		case unicode.IsPrint(r):
 			b.WriteRune(r)
 		default:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,8 +14,16 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "redigolock" {
 		main()
 	}
+	if other := programs[filepath.Base(os.Args[0])]; other != nil {
+		other(os.Args[1:])
+	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // those that are parallel wait for real time, or for a real server
 	os.Exit(m.Run())
 }
+
+// programs are what else this binary is, by its name.
+var programs = map[string]func(args []string){}
 
 // An outcome is what a call of the command did.
 type outcome struct {
