@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -213,6 +215,49 @@ func TestCloseWaitsForAllNodesTogetherAndThenEndsThem(t *testing.T) {
 		c.Close(3 * bound)
 		if took := time.Since(begin); took != 3*bound {
 			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// What is asked when Close ends its wait may take a moment to leave: Close waits for that, too, and nothing more is asked.
+func TestCloseWaitsForWhatItEnds(t *testing.T) {
+	test(t, func(t *testing.T, c *cleanup.Cleaner, _ map[string][]error) {
+		n := newNode(func(ctx context.Context, _ *cleanup.Stray) error {
+			<-ctx.Done()
+			time.Sleep(bound / 4)
+			return errAway
+		})
+		c.Add(n, stray("first", time.Hour))
+		c.Add(n, stray("second", time.Hour))
+		begin := time.Now()
+		c.Close(3 * bound)
+		if took := time.Since(begin); took != 3*bound+bound/4 || c.Running() {
+			t.Errorf("it took %v, and it still runs: %v", took, c.Running())
+		}
+		if asked := len(n.times("first")) + len(n.times("second")); asked != 1 {
+			t.Errorf("%d were asked", asked)
+		}
+	})
+}
+
+// Whoever is told of a try may end the goroutine: another goes on.
+func TestCleanerGoesOnWhenItsGoroutineIsEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c cleanup.Cleaner
+		var tries atomic.Int32
+		c.Init(cleanup.Env{
+			Bound: func() time.Duration { return bound },
+			Read:  func(error) cleanup.Answer { return cleanup.Gone },
+			Told: func(*cleanup.Stray, error) {
+				if tries.Add(1) == 1 {
+					runtime.Goexit()
+				}
+			},
+		})
+		c.Add(newNode(gone), stray("key", time.Hour))
+		time.Sleep(2 * bound)
+		if n := tries.Load(); n != 2 || c.Owed() > 0 {
+			t.Errorf("after %d tries %d are owed", n, c.Owed())
 		}
 	})
 }
