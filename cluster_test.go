@@ -72,13 +72,20 @@ func TestClusterIsClosed(t *testing.T) {
 	}
 }
 
-func TestMuxOverClusterIsRefused(t *testing.T) {
+// boundPool is a foreign pool whose connections lead to one node.
+type boundPool struct{ c *lock.Cluster }
+
+func (p boundPool) Get() redis.Conn { return p.c.Get() }
+
+func TestMuxOverAForeignClusterIsRefused(t *testing.T) {
 	c := &lock.Cluster{Addrs: []string{"a"}, Dial: noDial(t)}
 	defer c.Close()
-	m := &lock.Mux{Pool: c}
+	m := &lock.Mux{Pool: boundPool{c}}
 	defer m.Close()
-	if _, err := (&lock.Locker{Pool: m}).Acquire(bg, "k", time.Second); !errors.Is(err, lock.ErrInvalid) {
-		t.Errorf("Acquire: %v", err)
+	l := &lock.Locker{Pool: m}
+	defer l.Close()
+	if _, err := l.TryAcquire(bg, "k", time.Second); !errors.Is(err, lock.ErrInvalid) {
+		t.Errorf("TryAcquire: %v", err)
 	}
 	if _, err := m.Get().Do("GET", "k"); !errors.Is(err, lock.ErrInvalid) {
 		t.Errorf("Do: %v", err)

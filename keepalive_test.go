@@ -508,6 +508,7 @@ func TestLossIsSignalledThoughTheRenewalHangsInADialWithoutContext(t *testing.T)
 		r := newSimRig(t)
 		dialer := newHangingDialer(t, r.Server.Dial)
 		l := &redigolock.Locker{Pool: dialer.pool(), OpTimeout: shortOp}
+		defer l.Close()
 		k := r.Must(l.TryAcquire(bg, "key", 2*shortOp))
 		dialer.hang()
 		kept := k.KeepAlive(bg)

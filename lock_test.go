@@ -701,6 +701,7 @@ func TestReleaseDoesNotHangInADialWithoutContext(t *testing.T) {
 		r := newSimRig(t)
 		dialer := newHangingDialer(t, r.Server.Dial)
 		l := &redigolock.Locker{Pool: dialer.pool(), OpTimeout: shortOp}
+		defer l.Close()
 		k := r.Must(l.TryAcquire(bg, "key", time.Minute))
 		dialer.hang()
 		if err := receive(t, "Release returns", inBackground(func() error { return k.Release(bg) })); err == nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/cluster"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/groupcommit"
 	"github.com/redigolock/redigolock/internal/pools"
@@ -32,21 +33,25 @@ import (
 // command is by then, and does the others no harm: its reply is read and thrown away. When all have left that a connection
 // owes replies to, it is closed. Calls whose timeouts differ by more than a factor of two do not always travel together.
 //
+// Over a [Cluster] all this holds for each node. What a node redirects with ASK goes over one of the Cluster's connections.
+//
 // A Mux starts goroutines only while there is work for them: one for each connection that is being dialled or tested, at most
 // eight at a time; for each connection that several callers share, one that reads, and one that writes when those who would
 // write may have to leave first; and one that closes a connection. A lone caller needs none once it is connected. A Mux must
 // not be copied after first use.
 type Mux struct {
-	Pool  Pool // Dials the real connections; a Pool that cannot dial lends them for good. Required.
-	Conns int  // The most real connections, up to 1024. Zero: 1, which is best where few commands are slow.
+	Pool Pool // Dials the real connections; a Pool that cannot dial lends them for good. Required.
+	// Conns is the most real connections, over a Cluster to each node; up to 1024. Zero: 1, which is best where few commands are slow.
+	Conns int
 
 	state muxState
 }
 
 type muxState struct {
 	source atomic.Pointer[pools.Source]
-	once   sync.Once // for group
+	once   sync.Once // for what follows
 	group  groupcommit.Group
+	lanes  *cluster.Lanes // over a Cluster, in place of group; else nil
 }
 
 const (
@@ -82,10 +87,14 @@ func (m *Mux) GetContext(ctx context.Context) (redis.Conn, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
-	if m.engine().Closed() {
+	group, lanes := m.engine()
+	switch {
+	case lanes != nil && !lanes.Closed():
+		return lanes.Conn(), nil
+	case lanes != nil || group.Closed():
 		return nil, fmt.Errorf("%w: mux", ErrClosed)
 	}
-	return m.engine().Conn(), nil
+	return group.Conn(), nil
 }
 
 // source is what the pool behind the Mux can do; nil: it has none.
@@ -95,23 +104,28 @@ func (m *Mux) source() *pools.Source { return sourceOf(&m.state.source, m.Pool) 
 func (m *Mux) newSource() *pools.Source {
 	s := pools.Empty()
 	s.Get, s.Polls, s.Check = m.GetContext, pollsOfMux*max(m.Conns, 1), m.check
-	s.NoWait = "a Mux, where WAIT would hold up all that share the connection"
+	s.NoWait, s.Shares = "a Mux, where WAIT would hold up all that share the connection", true
+	if s.Behind = m.source(); s.Behind != nil {
+		s.Own = s.Behind.Own
+		if s.Nodes = s.Behind.Nodes; s.Nodes != nil {
+			s.Bind = s.Behind.Bind
+			return s
+		}
+	}
 	s.LendNow = func() (redis.Conn, error) {
 		if err := m.check(); err != nil {
 			return nil, err
 		}
-		return m.engine().PooledConn(), nil
-	}
-	if s.Behind = m.source(); s.Behind != nil {
-		s.Own = s.Behind.Own
+		group, _ := m.engine()
+		return group.PooledConn(), nil
 	}
 	return s
 }
 
 func (m *Mux) isNil() bool { return m == nil }
 
-// engine is the group, with what it needs of the Mux's pool.
-func (m *Mux) engine() *groupcommit.Group {
+// engine is the group, with what it needs of the Mux's pool; over a Cluster it is the lanes.
+func (m *Mux) engine() (*groupcommit.Group, *cluster.Lanes) {
 	m.state.once.Do(func() {
 		env := groupcommit.Env{
 			Conns:     max(m.Conns, 1),
@@ -128,9 +142,12 @@ func (m *Mux) engine() *groupcommit.Group {
 				env.TestAfter = min(env.TestAfter, src.Max.Idle)
 			}
 		}
+		if src := m.source(); src != nil && src.Nodes != nil {
+			m.state.lanes = src.Nodes.NewLanes(env)
+		}
 		m.state.group.Init(env)
 	})
-	return &m.state.group
+	return &m.state.group, m.state.lanes
 }
 
 func (m *Mux) dial(ctx context.Context) (redis.Conn, error) {
@@ -143,7 +160,7 @@ func (m *Mux) dial(ctx context.Context) (redis.Conn, error) {
 		return nil, err
 	case src.Binds():
 		_ = conn.Close()
-		return nil, fault.Invalidf("mux", "Mux.Pool leads to a cluster: each key would need its own node's connection")
+		return nil, fault.Invalidf("mux", "Mux.Pool leads to a cluster: each key needs its own node's connection, as a Mux over a Cluster has")
 	}
 	return conn, nil
 }
@@ -172,7 +189,11 @@ func (m *Mux) check() error {
 // Close closes the real connections; those in use as soon as what travels on them is answered. Commands that wait for
 // their turn, and all later ones, get [ErrClosed]. It returns nil, also when called again.
 func (m *Mux) Close() error {
-	m.engine().Close()
+	group, lanes := m.engine()
+	group.Close()
+	if lanes != nil {
+		lanes.Close()
+	}
 	if src := m.source(); src != nil {
 		src.Close()
 	}
@@ -187,4 +208,10 @@ type MuxStats struct {
 }
 
 // Stats returns the numbers of now. It does no I/O.
-func (m *Mux) Stats() MuxStats { return MuxStats(m.engine().Counts()) }
+func (m *Mux) Stats() MuxStats {
+	group, lanes := m.engine()
+	if lanes != nil {
+		return MuxStats(lanes.Counts())
+	}
+	return MuxStats(group.Counts())
+}

@@ -126,7 +126,7 @@ func (n *node) lend(ctx context.Context, b *wire.Bound, verb, key string, now, b
 // askAgain runs f again on a connection that was not idle, for as long as is left: a new one, or what the Mux uses by now.
 func (n *node) askAgain(ctx context.Context, b *wire.Bound, verb string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
 	key, _ := b.Key.(string)
-	if n.source.LendNow != nil {
+	if n.source.Shares {
 		return n.onLentBy(ctx, b, verb, key, n.host(), b.Ends(), most, f)
 	}
 	token, _ := b.Token.(string)

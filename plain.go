@@ -193,7 +193,8 @@ func (p *plain) lost(*Lock) {}
 
 func (p *plain) close(time.Duration) {}
 
-// release deletes the key, or leaves it until MinHold is over. A token that may be in the key still goes to the clean-up.
+// release deletes the key, or leaves it until MinHold is over. A token that may be in the key still, after a lost try of the acquire, or
+// since no server has answered, goes to the clean-up: nobody else would delete it before its ttl is over.
 func (p *plain) release(ctx context.Context, k *Lock, by time.Time) (err error) {
 	err = errPanicked
 	each := p.opTimeout()                                           // of two tries
@@ -202,15 +203,15 @@ func (p *plain) release(ctx context.Context, k *Lock, by time.Time) (err error) 
 	}
 	defer func() {
 		freed := err == nil || errors.Is(err, ErrNotHeld)
-		if err == errPanicked && p.keptOut(k) <= 0 { // maybe before anything was sent; else nothing may delete the key yet
+		if !freed && fault.Transient(err) || err == errPanicked && p.keptOut(k) <= 0 { // maybe before anything was sent; else nothing may delete the key yet
 			k.stray(ctx)
 		}
 		switch {
 		case k.lostTry == nil:
 		case p.minHold > 0 && !freed: // the key may carry the token still, and keeps others out
-			p.owe(&k.claim, k.acquired.Add(p.minHold))
+			p.oweUntil(&k.claim, k.acquired.Add(p.minHold), k.Deadline())
 		default:
-			p.owe(&k.claim, time.Now())
+			p.oweUntil(&k.claim, time.Now(), k.Deadline())
 		}
 	}()
 	if p.minHold <= 0 {

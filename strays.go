@@ -27,11 +27,15 @@ func (c *core) cleaner() *cleanup.Cleaner {
 }
 
 // owe leaves a token that a lost try may have left at the node to the clean-up there, to begin then.
-func (n *node) owe(x *claim, next time.Time) {
+func (n *node) owe(x *claim, next time.Time) { n.oweUntil(x, next, time.Time{}) }
+
+// oweUntil is owe of a token whose lease may last until then.
+func (n *node) oweUntil(x *claim, next, until time.Time) {
 	lost := x.lostTry
-	n.cleaner().Add(&n.clean, cleanup.Stray{
-		Key: x.key, Token: x.token, Context: lost.ctx, Next: next, Until: lost.since.Add(x.ttl + n.opTimeout()),
-	})
+	if end := lost.since.Add(x.ttl); until.Before(end) {
+		until = end
+	}
+	n.cleaner().Add(&n.clean, cleanup.Stray{Key: x.key, Token: x.token, Context: lost.ctx, Next: next, Until: until.Add(n.opTimeout())})
 }
 
 // cleaned tells how a try ended.

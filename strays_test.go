@@ -759,3 +759,71 @@ func TestCleanUpThatBeginsAfterCloseEndsInTime(t *testing.T) {
 		}
 	})
 }
+
+// A Release that ends without an answer leaves the lock to the clean-up: nobody else would release it before its ttl is over.
+func TestReleaseWithoutAnAnswerIsCleanedUp(t *testing.T) {
+	pools := map[string]func(t *testing.T, p *redis.Pool) (redigolock.Pool, bool){
+		"pool": func(_ *testing.T, p *redis.Pool) (redigolock.Pool, bool) { return p, false },
+		"mux": func(t *testing.T, p *redis.Pool) (redigolock.Pool, bool) {
+			m := &redigolock.Mux{Pool: p}
+			t.Cleanup(func() { m.Close() })
+			return m, false
+		},
+		"fair": func(_ *testing.T, p *redis.Pool) (redigolock.Pool, bool) { return p, true },
+	}
+	actions := map[string]func() redistest.Action{"swallowed": redistest.Swallow, "cut": redistest.Cut}
+	for name, pool := range pools {
+		for what, action := range actions {
+			t.Run(name+" "+what, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newSimRig(t)
+					r.Locker.Pool, r.Locker.Fair = pool(t, r.Proxy.Pool())
+					r.Locker.OpTimeout = 100 * time.Millisecond
+					k := r.Must(r.Locker.Acquire(bg, "key", time.Minute))
+					r.OK(k.Extend(bg, time.Hour))
+					begin := time.Now()
+					r.Rule(func(verb string, n int) redistest.Action {
+						if (verb == "release" || verb == "rel") && time.Since(begin) < 2*time.Minute {
+							return action()
+						}
+						return redistest.Pass()
+					})
+					wants(t, k.Release(bg), redigolock.ErrUnknown)
+					if n := r.Locker.Stats().Owed; n != 1 {
+						t.Errorf("%d are owed", n)
+					}
+					time.Sleep(4 * time.Minute)
+					if r.Get("key") != "" {
+						t.Error("the lock is left until its ttl is over")
+					}
+				})
+			})
+		}
+	}
+}
+
+// What a Release may not touch yet is not cleaned up before MinHold is over, either.
+func TestReleaseWithoutAnAnswerKeepsMinHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.Locker.MinHold, r.Locker.OpTimeout = 10*time.Second, 100*time.Millisecond
+		k := r.Must(r.Locker.Acquire(bg, "key", time.Minute))
+		down := true
+		r.Rule(func(string, int) redistest.Action {
+			if down {
+				return redistest.Swallow()
+			}
+			return redistest.Pass()
+		})
+		wants(t, k.Release(bg), redigolock.ErrUnknown)
+		down = false
+		time.Sleep(9 * time.Second)
+		if r.Get("key") == "" {
+			t.Error("the key is gone before MinHold is over")
+		}
+		time.Sleep(3 * time.Second)
+		if r.Get("key") != "" {
+			t.Error("the key is left")
+		}
+	})
+}

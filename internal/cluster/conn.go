@@ -19,8 +19,9 @@ import (
 // subscribes, the connection stays at its node, and redirects come back as errors.
 type Conn struct {
 	c     *Cluster
-	own   bool // its connections are dialled, and not lent by the pools
-	slot  int  // of Bind; −1: not bound
+	own   bool   // its connections are dialled, and not lent by the pools
+	lanes *Lanes // its connections are shared; nil: they are not
+	slot  int    // of Bind; −1: not bound
 	bound wire.Bound
 	raw   bool // subscribed: all goes to the node as it is
 	tx    bool // inside of WATCH or MULTI, which are the node's
@@ -140,7 +141,7 @@ func (x *Conn) lead(ctx context.Context, n *node) error {
 		return nil
 	}
 	x.let() // first: who holds one and waits for another may wait for ever
-	conn, err := n.borrow(ctx, x.own)
+	conn, err := x.borrow(ctx, n)
 	if err != nil {
 		x.c.Refresh()
 		return err
@@ -149,4 +150,12 @@ func (x *Conn) lead(ctx context.Context, n *node) error {
 	x.conn, x.node = conn, n
 	x.mu.Unlock()
 	return nil
+}
+
+// borrow gets a connection to a node.
+func (x *Conn) borrow(ctx context.Context, n *node) (redis.Conn, error) {
+	if x.lanes != nil {
+		return x.lanes.at(n)
+	}
+	return n.borrow(ctx, x.own)
 }

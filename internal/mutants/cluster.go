@@ -130,4 +130,22 @@ var clusterMutants = []mutant{
 		new:   "if seen[i] && first > last {",
 		tests: "cluster: TestBadMaps",
 	},
+	{
+		name: "cluster: lanes of a node that is gone stay", in: "cluster.Lanes.at",
+		old:   "context.AfterFunc(n.life, func() { ls.leave(n) })",
+		new:   "_ = ls.leave",
+		tests: "cluster: TestLanes",
+	},
+	{
+		name: "cluster: redirects leave the lanes", in: "cluster.Conn.borrow",
+		old:   "x.lanes != nil",
+		new:   "x.lanes != nil && x.conn == nil && n.addr[0] != 'd'",
+		tests: "cluster: TestLanes",
+	},
+	{
+		name: "a Release without an answer owes nothing", in: "plain.release",
+		old:   "!freed && fault.Transient(err) || ",
+		new:   "",
+		tests: "TestReleaseWithoutAnAnswerIsCleanedUp",
+	},
 }

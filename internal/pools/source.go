@@ -33,6 +33,7 @@ type Source struct {
 	Behind  *Source                                         // the pool that it shares connections of; nil: none
 	Max     struct{ Idle, Lifetime time.Duration }          // of a connection, as the pool has it; zero: none
 	Nodes   *cluster.Cluster                                // where the keys are, and who dials their nodes; nil: of a pool that is none
+	Shares  bool                                            // callers share its connections: what has broken is another by now
 	NoWait  string                                          // why no WAIT can be sent; "": it can
 	Polls   int                                             // how many waiters may ask at a time, so that a holder finds a connection; 0: any number
 
