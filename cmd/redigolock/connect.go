@@ -66,9 +66,6 @@ func connectionFlags(fs *flag.FlagSet) *connection {
 // servers are what the verbs talk to: one pool, or those of a quorum.
 type servers struct {
 	pools    []redigolock.OpenPool
-	urls     []string             // of each
-	logins   [][]redis.DialOption // of each: who logs in
-	tls      []redis.DialOption   // of all
 	embedded *miniredis.Miniredis
 }
 
@@ -92,15 +89,14 @@ func (c *connection) open(e *env) (*servers, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &servers{tls: opts}
+	s := &servers{}
 	for _, rawURL := range urls {
-		login := c.login(rawURL, password, e.getenv("REDISCLI_AUTH"))
-		pool, err := redigolock.Open(rawURL, slices.Concat(opts, login)...)
+		pool, err := redigolock.Open(rawURL, slices.Concat(opts, c.login(rawURL, password, e.getenv("REDISCLI_AUTH")))...)
 		if err != nil {
 			s.close()
 			return nil, usagef("%s", strings.TrimPrefix(message(err), "invalid argument: new pool: "))
 		}
-		s.pools, s.urls, s.logins = append(s.pools, pool), append(s.urls, rawURL), append(s.logins, login)
+		s.pools = append(s.pools, pool)
 	}
 	return s, nil
 }
@@ -111,13 +107,12 @@ func openEmbedded() (*servers, error) {
 		return nil, err
 	}
 	m.ClockTTL(true)
-	rawURL := "redis://" + m.Addr()
-	pool, err := redigolock.Open(rawURL)
+	pool, err := redigolock.Open("redis://" + m.Addr())
 	if err != nil {
 		m.Close()
 		return nil, err
 	}
-	return &servers{pools: []redigolock.OpenPool{pool}, urls: []string{rawURL}, logins: make([][]redis.DialOption, 1), embedded: m}, nil
+	return &servers{pools: []redigolock.OpenPool{pool}, embedded: m}, nil
 }
 
 func (s *servers) close() {
