@@ -66,6 +66,9 @@ func connectionFlags(fs *flag.FlagSet) *connection {
 // servers are what the verbs talk to: one pool, or those of a quorum.
 type servers struct {
 	pools    []redigolock.OpenPool
+	urls     []string             // of each
+	logins   [][]redis.DialOption // of each: who logs in
+	tls      []redis.DialOption   // of all
 	embedded *miniredis.Miniredis
 }
 
@@ -89,14 +92,15 @@ func (c *connection) open(e *env) (*servers, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &servers{}
+	s := &servers{tls: opts}
 	for _, rawURL := range urls {
-		pool, err := redigolock.Open(rawURL, slices.Concat(opts, c.login(rawURL, password, e.getenv("REDISCLI_AUTH")))...)
+		login := c.login(rawURL, password, e.getenv("REDISCLI_AUTH"))
+		pool, err := redigolock.Open(rawURL, slices.Concat(opts, login)...)
 		if err != nil {
 			s.close()
 			return nil, usagef("%s", strings.TrimPrefix(message(err), "invalid argument: new pool: "))
 		}
-		s.pools = append(s.pools, pool)
+		s.pools, s.urls, s.logins = append(s.pools, pool), append(s.urls, rawURL), append(s.logins, login)
 	}
 	return s, nil
 }
@@ -107,12 +111,13 @@ func openEmbedded() (*servers, error) {
 		return nil, err
 	}
 	m.ClockTTL(true)
-	pool, err := redigolock.Open("redis://" + m.Addr())
+	rawURL := "redis://" + m.Addr()
+	pool, err := redigolock.Open(rawURL)
 	if err != nil {
 		m.Close()
 		return nil, err
 	}
-	return &servers{pools: []redigolock.OpenPool{pool}, embedded: m}, nil
+	return &servers{pools: []redigolock.OpenPool{pool}, urls: []string{rawURL}, logins: make([][]redis.DialOption, 1), embedded: m}, nil
 }
 
 func (s *servers) close() {

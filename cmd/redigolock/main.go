@@ -66,6 +66,11 @@ func verbs() []verb {
 		{"extend", "[flags] KEY", "have a lock last longer", extendManual, extend},
 		{"fence", "[flags] KEY", "print a fencing number of a lock", fenceManual, fence},
 		{"release", "[flags] KEY", "give a lock back", releaseManual, release},
+		{"who", "[flags] KEY…", "show who holds a lock, and who waits for it", whoManual, who},
+		{"ls", "[flags] [PATTERN]", "list locks", lsManual, ls},
+		{"watch", "[flags] [PATTERN]", "list locks once a second", watchManual, watch},
+		{"break", "[flags] KEY", "take a lock away from its holder", breakManual, breakLock},
+		{"doctor", "[flags] [KEY]", "look for what endangers locks on the server", doctorManual, diagnose},
 		{"completion", "bash|zsh", "print what a shell needs to complete verbs and flags", completionManual, completion},
 		{"help", "[VERB]", "list the verbs, or show the manual of one", helpManual, help},
 	}

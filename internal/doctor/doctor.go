@@ -1,7 +1,7 @@
 // Package doctor looks for what endangers locks on the servers that keep them. It only asks: it changes nothing.
 //
-// What it asks is gathered first, server by server (server.go, sentinel.go, rights.go). Each check is then an entry of the table
-// in checks.go, which looks at that and sends nothing.
+// What it asks is gathered first, server by server (server.go, sentinel.go, rights.go). Each check is then an entry of
+// the table in checks.go, which looks at that and sends nothing.
 package doctor
 
 import (

@@ -206,9 +206,10 @@ func TestRights(t *testing.T) {
 		site.Servers[0].Dial = dialTo(s.Addr(), redis.DialUsername("app"), redis.DialPassword("secret"))
 		return site
 	}
-	asks := []any{
-		"~app:*", "+info", "+config|get", "+time", "+slowlog|get", "+command", "+client|list", "+acl", "+scan", "+ping",
-		"+set", "+get", "+pttl", "+pexpire", "+del", "+eval", "+evalsha",
+	asks := []any{ // what docs/operations.md lists, and rights to lock
+		"~app:*", "+info", "+config|get", "+time", "+slowlog|get", "+command|info", "+client|list", "+acl|getuser", "+acl|whoami",
+		"+acl|dryrun", "+scan", "+pttl", "+getrange", "+llen",
+		"+ping", "+set", "+get", "+pexpire", "+del", "+eval", "+evalsha",
 	}
 	site := asUser(asks...)
 	if r := examine(t, site); len(r.Findings) > 0 || len(r.Unchecked) != 4 || !strings.Contains(r.Unchecked[0].Reason, "name the key") {
@@ -399,5 +400,22 @@ func TestItChangesNothing(t *testing.T) {
 		if !allowed[name] {
 			t.Errorf("it sends %s %q", r.Name, r.Args)
 		}
+	}
+}
+
+// The table in the manual is that of the code.
+func TestManualHasTheChecks(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "| check | level | looks at | why | what mends it |\n| --- | --- | --- | --- | --- |\n")
+	table, _, _ := strings.Cut(section, "\n\n")
+	var want []string
+	for _, c := range Checks {
+		want = append(want, fmt.Sprintf("| `%s` | %v | %s | %s | %s |", c.Name, c.Level, c.Asks, c.Why, c.Mend))
+	}
+	if want := strings.Join(want, "\n"); table != want {
+		t.Errorf("docs/operations.md should have\n%s", want)
 	}
 }

@@ -147,7 +147,8 @@ func (q asking) askConfig() {
 	}
 }
 
-// askClock compares the server's clock with ours. It lies between what it was when the command left and when the reply came.
+// askClock compares the server's clock with ours. It lies between what it was when the command left and when the reply
+// came.
 func (q asking) askClock() {
 	left := time.Now()
 	reply, err := redis.Int64s(q.do("time", "TIME"))

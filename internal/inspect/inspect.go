@@ -1,5 +1,6 @@
-// Package inspect tells an operator what is on a lock's key: the holder, what is left of its TTL, who waits in the queue, and the
-// fencing counter; and it takes a lock away from its holder. Nothing here shows a token, in any format verb or as JSON.
+// Package inspect tells an operator what is on a lock's key: the holder, what is left of its TTL, who waits in the
+// queue, and the fencing counter; and it takes a lock away from its holder. Nothing here shows a token, in any format
+// verb or as JSON.
 package inspect
 
 import (
@@ -7,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -50,9 +52,16 @@ func (m Millis) MarshalJSON() ([]byte, error) {
 func (m Millis) String() string {
 	d := time.Duration(m)
 	if d >= time.Second {
-		return d.Round(100 * time.Millisecond).String()
+		d = d.Round(100 * time.Millisecond)
 	}
-	return d.Round(time.Millisecond).String()
+	text := d.Round(time.Millisecond).String()
+	if short, whole := strings.CutSuffix(text, "m0s"); whole {
+		text = short + "m"
+	}
+	if short, whole := strings.CutSuffix(text, "h0m"); whole {
+		text = short + "h"
+	}
+	return text
 }
 
 // mostWaits is how many entries of a queue Look reads.
@@ -115,8 +124,9 @@ func waitOf(entry string) Wait {
 	return Wait{names.Holder(token), Millis(ttl)}
 }
 
-// Break takes the lock away from the holder that Look has shown, and from nobody else. Where processes wait in a queue, the first
-// of them gets it in the same script. It returns [redigolock.ErrNotHeld] if the key carries another token by now, or none.
+// Break takes the lock away from the holder that Look has shown, and from nobody else. Where processes wait in a queue,
+// the first of them gets it in the same script. It returns [redigolock.ErrNotHeld] if the key carries another token by
+// now, or none.
 func (l *Lock) Break(ctx context.Context, pool redigolock.Pool) error {
 	if l.token == nil {
 		return fmt.Errorf("%w: break %s: nobody holds it", redigolock.ErrNotHeld, fault.Quote(l.Key))

@@ -271,9 +271,9 @@ func TestScanFindsWhatLooksLikeALock(t *testing.T) {
 	}
 }
 
-// What a scan of a million keys, of which each second is a lock, costs the server and this process. The slow log counts the time, too, in which the
-// machine does not run the server; so the scan is repeated, and of each command, which is known by its arguments, the best time counts.
-// It prints the figures; run it with REDIGOLOCK_LONG=1 and -v.
+// What a scan of a million keys, of which each second is a lock, costs the server and this process. The slow log counts
+// the time, too, in which the machine does not run the server; so the scan is repeated, and of each command, which is
+// known by its arguments, the best time counts. It prints the figures; run it with REDIGOLOCK_LONG=1 and -v.
 func TestScanOfAMillionKeys(t *testing.T) {
 	if os.Getenv("REDIGOLOCK_LONG") == "" {
 		t.Skip("REDIGOLOCK_LONG is not set")
@@ -365,4 +365,15 @@ func slowCommands(t *testing.T, c redis.Conn) map[string]time.Duration {
 		}
 	}
 	return slow
+}
+
+func TestMillis(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 42 * time.Millisecond: "42ms", 1240 * time.Millisecond: "1.2s", 5 * time.Minute: "5m", time.Hour: "1h", 65 * time.Second: "1m5s",
+		90 * time.Minute: "1h30m", 20 * time.Second: "20s",
+	} {
+		if got := Millis(d).String(); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
 }

@@ -17,16 +17,16 @@ import (
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
-// A Scan goes through the keys of one server, a page at a time, so that neither a command nor this process has all of them to
-// deal with. It sends SCAN, PTTL, GETRANGE and LLEN only, and no script.
+// A Scan goes through the keys of one server, a page at a time, so that neither a command nor this process has all of
+// them to deal with. It sends SCAN, PTTL, GETRANGE and LLEN only, and no script.
 type Scan struct {
 	Pattern string // as SCAN has it; "": all keys
 	All     bool   // also strings that have a lock's TTL, and a value that does not look like a token
 	Endless bool   // instead: what looks like a lock, and has no TTL
 	Pages   int    // ends after so many; 0: after the last
 
-	// Found is told of each lock; of its queue it knows the length only. The server may name a key twice, when its table grows
-	// or shrinks meanwhile. An error ends the scan.
+	// Found is told of each lock; of its queue it knows the length only. The server may name a key twice, when its
+	// table grows or shrinks meanwhile. An error ends the scan.
 	Found func(Lock) error
 }
 
@@ -142,8 +142,8 @@ func countWaiting(ctx context.Context, c redis.Conn, locks []Lock) error {
 	return err
 }
 
-// ask sends the requests and returns their replies, all of them also if there is an error because the user lacks a right. Other
-// refusals are for the caller to see: a key may have gone to another node, or have become another type.
+// ask sends the requests and returns their replies, all of them also if there is an error because the user lacks a
+// right. Other refusals are for the caller to see: a key may have gone to another node, or have become another type.
 func ask(ctx context.Context, c redis.Conn, reqs []wire.Request) ([]any, error) {
 	if len(reqs) == 0 {
 		return nil, nil
@@ -165,8 +165,8 @@ func lacksRight(err error) bool {
 	return errors.As(err, &no) && fault.Word(no) == "NOPERM"
 }
 
-// looksLikeToken reports whether a value is a token of ours, with or without an Owner, or one of another library: 20 to 64 characters
-// of hex or base64.
+// looksLikeToken reports whether a value is a token of ours, with or without an Owner, or one of another library: 20 to
+// 64 characters of hex or base64.
 func looksLikeToken(value string) bool {
 	bare, _ := names.CutLeft(value)
 	if names.Owner(bare) != "" {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -132,9 +133,13 @@ func (s *Server) launch(deadline time.Time) error {
 func (s *Server) command(log *os.File) *exec.Cmd {
 	args := append([]string{}, s.argv[1:]...)
 	args = append(args,
-		"--bind", "127.0.0.1", "--protected-mode", "no",
-		"--port", strconv.Itoa(s.port), "--unixsocket", s.Socket(),
+		"--bind", "127.0.0.1", "--protected-mode", "no", "--unixsocket", s.Socket(),
 		"--dir", s.dir, "--save", "", "--appendonly", "no")
+	if port := strconv.Itoa(s.port); slices.Contains(s.args, "--tls-cert-file") {
+		args = append(args, "--port", "0", "--tls-port", port)
+	} else {
+		args = append(args, "--port", port)
+	}
 	cmd := exec.Command(s.argv[0], append(args, s.args...)...)
 	cmd.Dir = s.dir
 	cmd.Stdout, cmd.Stderr = log, log

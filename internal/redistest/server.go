@@ -39,8 +39,8 @@ type Server struct {
 // it loads its data set or wants a password is an answer too). The binary is
 // $REDIGOLOCK_SERVER, or redis-server on PATH; without one the error wraps
 // [ErrNoServer]. The args are appended to the command line, as in
-// Run("--maxmemory", "1mb"), so they override what is set here. The caller
-// calls [Server.Stop].
+// Run("--maxmemory", "1mb"), so they override what is set here. With
+// --tls-cert-file its port speaks TLS. The caller calls [Server.Stop].
 func Run(args ...string) (*Server, error) {
 	bin, err := binary()
 	if err != nil {

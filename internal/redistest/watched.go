@@ -22,7 +22,7 @@ type WatchedConfig struct {
 	Replicas, Sentinels        int           // Zero: two and three.
 	DownAfter                  time.Duration // The Sentinels take a server for down after that; zero: 500 ms.
 	Password, SentinelPassword string        // Of the servers, and of the Sentinels; "": none.
-	Args                       []string      // Further arguments of each server.
+	Args, SentinelArgs         []string      // Further arguments of each server, and of each Sentinel.
 }
 
 // A Watched is a master with replicas, and the Sentinels that watch them and elect another master when it fails. The
@@ -101,6 +101,7 @@ func runSentinel(file string, config WatchedConfig, port int) (*Server, error) {
 		lines = append(lines, "sentinel sentinel-pass "+config.SentinelPassword)
 		args = []string{"--requirepass", config.SentinelPassword}
 	}
+	args = append(args, config.SentinelArgs...)
 	bin, err := binary()
 	if err != nil {
 		return nil, err
