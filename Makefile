@@ -36,7 +36,7 @@ more:
 	$(GO) test ./internal/sim -run TestSeeds -seeds 200
 	REDIGOLOCK_REAL=1 REDIGOLOCK_CHROMIUM=1 $(GO) test ./internal/report
 	REDIGOLOCK_REAL=1 REDIGOLOCK_NEWER=1 REDIGOLOCK_SERVERS=$(SERVERS) CGO_ENABLED=1 $(GO) test -race \
-		-run 'Native|FairScripts|Inspect|EveryWayToAcquireAndRelease|Newer|Verify' . ./bench ./internal/redistest ./test/servers
+		-run 'Native|FairScripts|Inspect|EveryWayToAcquireAndRelease|Newer|Verify' . ./bench ./internal/doctor ./internal/redistest ./test/servers
 # -count=1: go test does not see that a variable is set which a package reads while it is initialised.
 	cd bench/peers && REDIGOLOCK_REAL=1 REDIGOLOCK_PEERS=1 CGO_ENABLED=1 $(GO) test -race -count=1 ./...
 	cd examples && REDIGOLOCK_POSTGRES=1 $(GO) test ./fenced

@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/inspect"
+	"github.com/redigolock/redigolock/internal/names"
 )
 
 const breakManual = `It shows the holder, and takes the lock away from that holder only: one who gets it meanwhile keeps it. It asks first,
@@ -28,13 +29,12 @@ func breakLock(ctx context.Context, e *env, args []string) int {
 	yes := fs.Bool("yes", false, "do not ask")
 	keys, behind, err := parse(fs, args)
 	keys = append(keys, behind...)
-	_, canAsk := terminalOf(e.stdin)
 	switch {
 	case err != nil:
 		return e.fail(err)
 	case len(keys) != 1:
 		return e.fail(usagef("break takes the key of one lock"))
-	case !*yes && !canAsk:
+	case !*yes && heightOf(e.stdin) == 0:
 		return e.fail(usagef("there is no terminal to ask on: look with who, and give -yes"))
 	}
 	s, err := conn.open(e)
@@ -46,7 +46,7 @@ func breakLock(ctx context.Context, e *env, args []string) int {
 	if err != nil {
 		return e.fail(err)
 	}
-	b.explain(e.stdout)
+	b.explain(e.stdout, len(s.pools))
 	if !*yes {
 		fmt.Fprintf(e.stdout, "Take it away? [y/N] ")
 		line, err := readAnswer(ctx, e.stdin)
@@ -62,15 +62,19 @@ func breakLock(ctx context.Context, e *env, args []string) int {
 }
 
 // readAnswer reads a line, unless ctx ends before.
-func readAnswer(ctx context.Context, r io.Reader) (line string, err error) {
-	read := make(chan struct{})
+func readAnswer(ctx context.Context, r io.Reader) (string, error) {
+	type answer struct {
+		line string
+		err  error
+	}
+	read := make(chan answer, 1)
 	go func() { // it may outlive ctx: only the end of the process ends the reading of a terminal
-		line, err = readLine(r)
-		close(read)
+		line, err := readLine(r)
+		read <- answer{line, err}
 	}()
 	select {
-	case <-read:
-		return line, err
+	case a := <-read:
+		return a.line, a.err
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
@@ -93,7 +97,7 @@ func (s *servers) findHolder(ctx context.Context, key string) (*breakage, error)
 		l, err := s.look(ctx, i, key)
 		switch {
 		case err != nil:
-			failed = errors.Join(failed, err)
+			failed = fault.Join(failed, err)
 			continue
 		case l.Instead != "" && !l.LooksLikeLock():
 			return nil, fmt.Errorf("%w: break: key %s holds %s", redigolock.ErrConflict, printable(key), l.Instead)
@@ -121,24 +125,31 @@ func (s *servers) findHolder(ctx context.Context, key string) (*breakage, error)
 }
 
 // explain says what will happen.
-func (b *breakage) explain(w io.Writer) {
+func (b *breakage) explain(w io.Writer, servers int) {
 	holder := printable(b.Holder)
 	fmt.Fprintf(w, "%s %s\n", printable(b.Key), described(&b.Lock))
+	if servers > 1 {
+		fmt.Fprintf(w, "So it is at %d of %d servers.\n", len(b.at), servers)
+	}
 	if len(b.Queue) > 0 {
 		fmt.Fprintf(w, "In its queue: %d. The first that is alive gets the lock at once; the first in order is %s.\n",
 			b.Waiting, printable(b.Queue[0].Waiter))
 	}
-	if b.Held {
+	switch _, isLeft := names.CutLeft(b.Holder); {
+	case isLeft:
+		fmt.Fprintf(w, "Nobody works under it. Without it the same job may run once more.\n")
+		return
+	case b.Held:
 		fmt.Fprintf(w, "%s is not told. It works on until its next renewal or check, at most for %v.\n", holder, b.Left)
-	} else {
+	default:
 		fmt.Fprintf(w, "If %s still runs, it is not told.\n", holder)
 	}
-	if b.Fence != 0 {
-		fmt.Fprintf(w, "What protects the data until then: its fencing number is at most %d, the next holder's is higher. "+
-			"A resource that checks them (Guard) refuses it.\n", b.Fence)
-	} else {
+	if b.Fence == 0 {
 		fmt.Fprintf(w, "Nothing protects the data until then: no fencing number was given out. Stop it first if you can.\n")
+		return
 	}
+	fmt.Fprintf(w, "What protects the data until then: its fencing number is at most %d, and the next holder's is higher.\n"+
+		"A resource that checks the numbers (Guard) refuses it.\n", b.Fence)
 }
 
 // breakIt takes the lock away from that holder at each server, and says who has it then.
@@ -146,7 +157,7 @@ func (s *servers) breakIt(ctx context.Context, w io.Writer, b *breakage) error {
 	failed, broken := b.silent, false
 	for n, i := range b.at {
 		err := b.locks[n].Break(ctx, s.pools[i])
-		failed, broken = errors.Join(failed, err), broken || err == nil
+		failed, broken = fault.Join(failed, err), broken || err == nil
 	}
 	if !broken {
 		return failed

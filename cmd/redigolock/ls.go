@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/inspect"
 )
 
@@ -76,7 +76,7 @@ func (s *servers) scan(ctx context.Context, pattern string, all bool, found func
 	var failed error
 	for i := range s.pools {
 		keepers, err := s.keepers(ctx, i)
-		failed = errors.Join(failed, err)
+		failed = fault.Join(failed, err)
 		for _, k := range keepers {
 			name := ""
 			if len(keepers) > 1 || len(s.pools) > 1 {
@@ -87,7 +87,7 @@ func (s *servers) scan(ctx context.Context, pattern string, all bool, found func
 			if err != nil && name != "" {
 				err = fmt.Errorf("%s: %w", name, err)
 			}
-			failed = errors.Join(failed, err)
+			failed = fault.Join(failed, err)
 		}
 	}
 	return failed

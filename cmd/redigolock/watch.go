@@ -51,12 +51,17 @@ func watch(ctx context.Context, e *env, args []string) int {
 
 // draw looks once, and shows it.
 func (s *servers) draw(ctx context.Context, w io.Writer, pattern string, rows int) error {
-	clear, height := "", 1000
-	if tty, ok := terminalOf(w); ok {
-		clear, height = "\x1b[H\x1b[2J", heightOf(tty)-3
+	clear := ""
+	height := heightOf(w)
+	if height > 0 {
+		clear = "\x1b[H\x1b[2J"
 	}
-	if rows == 0 {
-		rows = max(height, 1)
+	switch {
+	case rows > 0:
+	case height > 0:
+		rows = max(height-3, 1)
+	default:
+		rows = 1000
 	}
 	locks, n, err := s.firstLocks(ctx, pattern, rows)
 	if err != nil {
@@ -88,25 +93,20 @@ func (s *servers) firstLocks(ctx context.Context, pattern string, most int) (loc
 	return locks, n, err
 }
 
-// terminalOf returns what is behind w or r, if that is a terminal.
-func terminalOf(stream any) (*os.File, bool) {
+// heightOf returns how many rows a terminal has, 0 if the stream is none. It asks stty, which tells no size, or fails, where there is
+// no terminal.
+func heightOf(stream any) (rows int) {
 	f, ok := stream.(*os.File)
 	if !ok {
-		return nil, false
+		return 0
 	}
-	info, err := f.Stat()
-	return f, err == nil && info.Mode()&os.ModeCharDevice != 0 && heightOf(f) > 0
-}
-
-// heightOf asks stty, which tells no size, or fails, where there is no terminal.
-func heightOf(tty *os.File) (rows int) {
 	cmd := exec.Command("stty", "size")
-	cmd.Stdin = tty
+	cmd.Stdin = f
 	out, err := cmd.Output()
 	if n, _ := fmt.Sscan(string(out), &rows); err != nil || n == 0 {
 		return 0
 	}
-	if rows == 0 {
+	if rows == 0 { // it does not know
 		return 24
 	}
 	return rows

@@ -9,6 +9,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/inspect"
+	"github.com/redigolock/redigolock/internal/names"
 )
 
 const whoManual = `It shows the holder as OWNER#HASH, where the hash is of the token, and never the token; how long the lock is still
@@ -113,7 +114,7 @@ func described(l *inspect.Lock) string {
 	switch {
 	case l.Held:
 		text = fmt.Sprintf("is held by %s, for another %v", printable(l.Holder), l.Left)
-		if holder, isLeft := strings.CutSuffix(l.Holder, "|left"); isLeft {
+		if holder, isLeft := names.CutLeft(l.Holder); isLeft {
 			text = fmt.Sprintf("was released by %s; its MinHold keeps others out for another %v", printable(holder), l.Left)
 		}
 	case l.Instead != "":

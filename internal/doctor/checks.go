@@ -298,7 +298,7 @@ var Checks = []Check{
 		},
 	},
 	{
-		Name: "cluster-node", Level: Warning, at: func(s *server) bool { return clusterNode(s) && s.all[0] == s }, needs: "cluster",
+		Name: "cluster-node", Level: Warning, at: func(s *server) bool { return clusterNode(s) && s.lead }, needs: "cluster",
 		Asks: "nodes that failed, and masters without a replica",
 		Why:  "the locks of a master that fails and has no replica are lost, and its slots are served by nobody",
 		Mend: "start the node, or add a replica: redis-cli --cluster add-node NEW HOST:PORT --cluster-slave",
@@ -379,7 +379,7 @@ var Checks = []Check{
 		},
 	},
 	{
-		Name: "quorum-size", Level: Note, at: func(s *server) bool { return ofQuorum(s) && s.all[0] == s },
+		Name: "quorum-size", Level: Note, at: func(s *server) bool { return s.quorum && s.lead },
 		Asks: "the number of servers of a quorum",
 		Why:  "four servers bear no more failures than three",
 		Mend: "use three or five",

@@ -136,7 +136,7 @@ func (site *Site) gather(ctx context.Context) (servers []*server, err error) {
 		case askErr != nil:
 			s.dead = reasonOf(askErr).Error()
 			err = cmp.Or(err, fmt.Errorf("%s: %w", t.Addr, askErr))
-		case answered[id] && !s.quorum:
+		case id != "" && answered[id] && !(s.quorum && first):
 			continue // it has two names
 		}
 		seen[t.Addr], answered[id], s.first = true, true, first
@@ -145,9 +145,11 @@ func (site *Site) gather(ctx context.Context) (servers []*server, err error) {
 			todo = append(todo, Target{addr, func(ctx context.Context) (redis.Conn, error) { return site.Dial(ctx, addr) }})
 		}
 	}
-	if !slices.ContainsFunc(servers, func(s *server) bool { return s.dead == "" }) {
+	lead := slices.IndexFunc(servers, func(s *server) bool { return s.dead == "" })
+	if lead < 0 {
 		return nil, err
 	}
+	servers[lead].lead = true
 	for _, s := range servers {
 		s.all = servers
 	}

@@ -358,7 +358,8 @@ func TestQuorum(t *testing.T) {
 	})
 	wantFindings(t, examine(t, siteOf(s[0].Addr(), s[1].Addr(), s[2].Addr())), "quorum-independent")
 	s[1].Kill()
-	wantFindings(t, examine(t, siteOf(s[0].Addr(), s[1].Addr(), s[2].Addr())), "quorum-independent", "unreachable")
+	wantFindings(t, examine(t, siteOf(s[1].Addr(), s[0].Addr(), s[2].Addr())), "quorum-independent", "unreachable")
+	wantFindings(t, examine(t, siteOf(s[1].Addr(), s[0].Addr())), "quorum-size", "unreachable")
 }
 
 // What no server here can be made to say.
@@ -373,10 +374,28 @@ func TestOldServerAndSlowFork(t *testing.T) {
 	if len(found) != 2 || found[0] != "it is redis 6.0.16" {
 		t.Errorf("%q", found)
 	}
+	s.info["maxmemory"], s.info["maxmemory_policy"] = "1000", "volatile-lrm" // Redis 8.6
+	if i := slices.IndexFunc(Checks, func(c Check) bool { return c.Name == "eviction" }); len(Checks[i].look(s)) != 1 {
+		t.Error("it does not know the newest policy")
+	}
 	for version, isOld := range map[string]bool{"6.2.0": false, "7.0.15": false, "6.1.9": true, "5.0": true, "10.0": false, "255.255.255": false, "": false} {
 		if older(version, "6.2") != isOld {
 			t.Errorf("%s: %v", version, !isOld)
 		}
+	}
+}
+
+func TestNewerServers(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(testing.TB, ...string) *redistest.Server{"DELIFEQ": redistest.StartValkey, "script": redistest.StartRedis8} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := examine(t, siteOf(start(t, good...).Addr()))
+			wantFindings(t, r)
+			if r.Servers[0].Release != name {
+				t.Errorf("%+v", r.Servers)
+			}
+		})
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 type server struct {
 	addr, role string
 	first      bool      // the URL names it
+	lead       bool      // it is the first that answers
 	clustered  bool      // the URL says redis-cluster
 	bySentinel bool      // the URL names Sentinels
 	quorum     bool      // the URLs name several independent servers
