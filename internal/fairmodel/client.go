@@ -94,7 +94,7 @@ func (m *machine) send(p int, cmd *fairqueue.Command) {
 	case fairqueue.Try:
 		c.who = cmd.Who.(byte)
 	case fairqueue.Poke:
-		c.heir = uint8(cmd.TTL / tick)
+		c.heir, c.beat = uint8(cmd.TTL/tick), cmd.Beat && !(p == 0 && m.is(OneDoesNotBeat))
 	case fairqueue.Release:
 		if c.tok, c.tok2, c.debt, c.kept = tokenOf(cmd.Owed), c.tok, uint8(cmd.Debt), cmd.Kept; cmd.Alone {
 			c.verb = verbRel1
@@ -127,7 +127,7 @@ func (c *command) of() *fairqueue.Command {
 	case verbEnter:
 		cmd.Kind, cmd.Who = fairqueue.Enter, c.who
 	case verbPoke:
-		cmd.Kind, cmd.TTL = fairqueue.Poke, ticks(c.heir)
+		cmd.Kind, cmd.TTL, cmd.Beat = fairqueue.Poke, ticks(c.heir), c.beat
 	case verbQuit:
 		cmd.Kind = fairqueue.Quit
 	case verbRel, verbRel1:

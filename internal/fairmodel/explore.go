@@ -13,8 +13,11 @@ type Config struct {
 	TTLs      [][]uint8 // in ticks, for each process and each of its Acquire calls
 	Budget    Budget
 	Cohort    bool
-	Warm      bool // the subscriptions stand already
-	Punctual  bool // no timer is late: each fires before the next tick
+	Warm      bool  // the subscriptions stand already
+	Prompt    bool  // what takes no time happens at once, in one order
+	Patience  uint8 // for how many ticks of H's clock an entry may be silent; 0: for 4, as the script has it
+	MaxWaste  uint8 // for how many ticks crashed processes may have K while somebody waits; 0: for as long as they like
+	Punctual  bool  // no timer is late: each fires before the next tick
 	Mutant    Mutant
 	Only      string // the one property to look at, as its violations begin; empty: all
 	MaxStates int    // 0: no bound

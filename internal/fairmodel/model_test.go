@@ -170,6 +170,30 @@ func TestProtocolServesBehindAHolderWhoseLockIsTaken(t *testing.T) {
 	}
 }
 
+// However many die together, they have K for one ttl and some ticks while others wait.
+func TestProtocolBoundsTheDead(t *testing.T) {
+	t.Parallel()
+	dead := fairmodel.Config{TTLs: diesLong, Budget: budgetOf(0, "CrashAll"), Warm: true, Punctual: true, Prompt: true, MaxWaste: 18}
+	keeps(t, dead)
+	if long {
+		dead.TTLs, dead.MaxWaste = [][]uint8{{2, 2}, {10}, {10}, {10}}, 16
+		keeps(t, dead)
+	}
+}
+
+// A waiter that is taken for dead loses its place, and nothing else.
+func TestProtocolKeepsItsPromisesWhenLivingWaitersAreDropped(t *testing.T) {
+	if testing.Short() {
+		t.Skip("an exploration for each fault")
+	}
+	for _, fault := range faults() {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			keeps(t, fairmodel.Config{TTLs: [][]uint8{{5}, {2}, {2}}, Budget: budgetOf(0, fault), Warm: true, Patience: 1})
+		})
+	}
+}
+
 func TestTraceTellsEveryStep(t *testing.T) {
 	r := fairmodel.Explore(fairmodel.Config{TTLs: twoSingles, Mutant: fairmodel.UnconditionalRelease, Warm: true})
 	trace, calm, _ := strings.Cut(strings.TrimSpace(r.Violation), "and without any further fault\n")

@@ -21,12 +21,19 @@ const (
 	ExtendWithoutPump           // EXTEND answers "not mine" before it pumps
 	TakeFromUnheard             // POKE takes K from a holder that a message told, and whose channel nobody hears any more
 	AloneUnconditional          // REL1 deletes K whatever it holds
+	NothingSwept                // beats are counted, and nothing is dropped
+	NewSwept                    // the end of a tick drops entries that H does not know
+	Impatient                   // an entry that was silent for a tick is dropped
+	NewAsHeard                  // an entry that H does not know counts as heard in the tick that begins
+	OwnSwept                    // the end of a tick drops the entry of the POKE that ends it
+	EveryBeatEndsTick           // a tick ends with each beat
+	OneDoesNotBeat              // the POKEs of p0 do not beat, as those of an older version
 	mutants
 )
 
 var mutantNames = [...]string{
 	"Correct", "PublishToDropped", "UnconditionalRelease", "BargeInEnter", "BargeInPoke", "BargeInTry", "NoNosubTest", "EnterWithoutPump", "RelWithoutPump", "NotMineForgetsNext", "NoLivenessTest", "ExtendLowers", "NosubWithoutPump", "ExtendWithoutPump", "TakeFromUnheard",
-	"AloneUnconditional",
+	"AloneUnconditional", "NothingSwept", "NewSwept", "Impatient", "NewAsHeard", "OwnSwept", "EveryBeatEndsTick", "OneDoesNotBeat",
 }
 
 func (x Mutant) String() string { return mutantNames[x] }

@@ -21,6 +21,10 @@ var (
 	threeSingle = [][]uint8{{2}, {2}, {2}}
 	longPair    = [][]uint8{{5, 5}}
 	longTwo     = [][]uint8{{5, 5}, {5}}
+	pairAndTwo  = [][]uint8{{4, 4}, {4}, {4}}
+	fourSingle  = [][]uint8{{4}, {4}, {4}, {4}}
+	sevenEach   = [][]uint8{{7}, {7}, {7}}
+	diesLong    = [][]uint8{{2, 2}, {12}, {12}} // the last two crash, half open
 )
 
 // What a mutant breaks, as the violation begins.
@@ -34,6 +38,7 @@ const (
 	deaf      = "K was handed to an entry that nobody hears"
 	late      = "late"
 	nothing   = "lost for nothing"
+	waste     = "waste"
 )
 
 type mutation struct {
@@ -44,35 +49,50 @@ type mutation struct {
 	cold   bool // no subscription stands
 	cohort bool
 	budget fairmodel.Budget
-	prompt bool // no timer is late
+	more   fairmodel.Config // what else is set
 }
 
 // mutations has the smallest exploration that catches each mutant. Three of the protocol's mutants are left to tests of
 // the code: "SET after PUBLISH" (a script is one step here, its parts cannot be seen apart), "two keys sharing one
 // queue" (there is one key here) and "no rights probe" (here the server refuses a script as a whole, never its second
 // half).
+// punctual is a world in which all timers are, and hasty one in which an entry may be silent for two ticks only: four would need more
+// processes, and states.
+var (
+	punctual = fairmodel.Config{Punctual: true, Prompt: true}
+	hasty    = fairmodel.Config{Punctual: true, Prompt: true, Patience: 2}
+)
+
 var mutations = []mutation{
 	{"publish to a dropped entry", fairmodel.PublishToDropped, exclusion, twoSingles, false, false,
-		fairmodel.Budget{Break: 1}, false},
-	{"unconditional release", fairmodel.UnconditionalRelease, exclusion, twoSingles, false, false, fairmodel.Budget{}, false},
-	{"barge in ENTER", fairmodel.BargeInEnter, skip, twoAndOne, true, false, fairmodel.Budget{}, false},
-	{"barge in POKE", fairmodel.BargeInPoke, skip, twoSingles, false, false, fairmodel.Budget{Foreign: 1}, false},
-	{"barge in TRY", fairmodel.BargeInTry, skip, twoAndOne, true, false, fairmodel.Budget{}, false},
-	{"no nosub test", fairmodel.NoNosubTest, skip, twoSingles, false, false, fairmodel.Budget{Break: 1}, false},
-	{"ENTER without pump", fairmodel.EnterWithoutPump, pumped, twoSingles, false, false, fairmodel.Budget{}, false},
-	{"REL without pump", fairmodel.RelWithoutPump, pumped, twoSingles, false, false, fairmodel.Budget{}, false},
+		fairmodel.Budget{Break: 1}, fairmodel.Config{}},
+	{"unconditional release", fairmodel.UnconditionalRelease, exclusion, twoSingles, false, false, fairmodel.Budget{}, fairmodel.Config{}},
+	{"barge in ENTER", fairmodel.BargeInEnter, skip, twoAndOne, true, false, fairmodel.Budget{}, fairmodel.Config{}},
+	{"barge in POKE", fairmodel.BargeInPoke, skip, twoSingles, false, false, fairmodel.Budget{Foreign: 1}, fairmodel.Config{}},
+	{"barge in TRY", fairmodel.BargeInTry, skip, twoAndOne, true, false, fairmodel.Budget{}, fairmodel.Config{}},
+	{"no nosub test", fairmodel.NoNosubTest, skip, twoSingles, false, false, fairmodel.Budget{Break: 1}, fairmodel.Config{}},
+	{"ENTER without pump", fairmodel.EnterWithoutPump, pumped, twoSingles, false, false, fairmodel.Budget{}, fairmodel.Config{}},
+	{"REL without pump", fairmodel.RelWithoutPump, pumped, twoSingles, false, false, fairmodel.Budget{}, fairmodel.Config{}},
 	{"REL \"not mine\" forgets the next", fairmodel.NotMineForgetsNext, pumped, twoSingles, false, false,
-		fairmodel.Budget{}, false},
-	{"no liveness test", fairmodel.NoLivenessTest, deaf, twoSingles, false, false, fairmodel.Budget{Crash: 1}, false},
-	{"Extend lowers", fairmodel.ExtendLowers, exclusion, shortHeir, false, false, fairmodel.Budget{Extend: 1}, false},
+		fairmodel.Budget{}, fairmodel.Config{}},
+	{"no liveness test", fairmodel.NoLivenessTest, deaf, twoSingles, false, false, fairmodel.Budget{Crash: 1}, fairmodel.Config{}},
+	{"Extend lowers", fairmodel.ExtendLowers, exclusion, shortHeir, false, false, fairmodel.Budget{Extend: 1}, fairmodel.Config{}},
 	{"nosub without pump", fairmodel.NosubWithoutPump, pumped, twoSingles, false, false,
-		fairmodel.Budget{Break: 1, Foreign: 1}, false},
+		fairmodel.Budget{Break: 1, Foreign: 1}, fairmodel.Config{}},
 	{"EXTEND without pump", fairmodel.ExtendWithoutPump, pumped, twoSingles, false, false,
-		fairmodel.Budget{Extend: 1, Slow: 1}, false},
+		fairmodel.Budget{Extend: 1, Slow: 1}, fairmodel.Config{}},
 	{"the lease of a holder that is not heard ends early", fairmodel.TakeFromUnheard, exclusion, twoSingles, false, false,
-		fairmodel.Budget{Break: 1, Foreign: 1}, false},
+		fairmodel.Budget{Break: 1, Foreign: 1}, fairmodel.Config{}},
 	{"REL1 unconditional", fairmodel.AloneUnconditional, exclusion, twoSingles, false, false,
-		fairmodel.Budget{TryAgain: 1, Unknown: 1}, false},
+		fairmodel.Budget{TryAgain: 1, Unknown: 1}, fairmodel.Config{}},
+	{"nothing swept", fairmodel.NothingSwept, waste, diesLong, false, false,
+		fairmodel.Budget{CrashAll: 1}, fairmodel.Config{Punctual: true, Prompt: true, MaxWaste: 18}},
+	{"what is new is swept", fairmodel.NewSwept, skip, pairAndTwo, false, false, fairmodel.Budget{}, punctual},
+	{"impatient", fairmodel.Impatient, skip, pairAndTwo, false, false, fairmodel.Budget{}, punctual},
+	{"a new entry counts as heard", fairmodel.NewAsHeard, skip, fourSingle, false, false, fairmodel.Budget{}, hasty},
+	{"the sweep drops its own entry", fairmodel.OwnSwept, skip, pairAndTwo, false, false, fairmodel.Budget{}, punctual},
+	{"every beat ends a tick", fairmodel.EveryBeatEndsTick, skip, fourSingle, false, false, fairmodel.Budget{}, hasty},
+	{"a Locker that does not beat among those that do", fairmodel.OneDoesNotBeat, skip, sevenEach, false, false, fairmodel.Budget{}, punctual},
 }
 
 // smallest has, for each rule of a slot, the smallest exploration that breaks a property when internal/fairqueue breaks the rule:
@@ -115,6 +135,8 @@ var smallest = []struct {
 	{"an unanswered CHECK ends the handle", fairmodel.Config{TTLs: oneProcess, Warm: true, Budget: fairmodel.Budget{Unknown: 1}}},
 	{"the head enters and the handle stays valid", fairmodel.Config{TTLs: longPair, Warm: true, Budget: fairmodel.Budget{Steal: 1}}},
 	{"TRYAGAIN taken for done", fairmodel.Config{TTLs: twoSingles, Warm: true, Budget: fairmodel.Budget{TryAgain: 1, GiveUp: 1}}},
+	{"no POKE beats", fairmodel.Config{TTLs: diesLong, Warm: true, Budget: fairmodel.Budget{CrashAll: 1}, Punctual: true, Prompt: true, MaxWaste: 18}},
+	{"every POKE beats", fairmodel.Config{TTLs: sevenEach, Warm: true, Budget: fairmodel.Budget{Break: 3}, Punctual: true, Patience: 2}},
 	// Rules of what a Locker does around its slot: internal/mutants breaks them there.
 	{"entry2 sent twice", fairmodel.Config{TTLs: twoAndOne, Warm: true, Budget: fairmodel.Budget{Unknown: 1}}},
 	{"a panic wedges the slot", fairmodel.Config{TTLs: oneProcess, Budget: fairmodel.Budget{Panic: 1}}},
@@ -132,13 +154,18 @@ func TestSmallestExplorations(t *testing.T) {
 }
 
 func (x *mutation) config() fairmodel.Config {
-	return fairmodel.Config{TTLs: x.ttls, Warm: !x.cold, Cohort: x.cohort, Budget: x.budget, Punctual: x.prompt}
+	cfg := x.more
+	cfg.TTLs, cfg.Warm, cfg.Cohort, cfg.Budget = x.ttls, !x.cold, x.cohort, x.budget
+	return cfg
 }
 
 func TestEveryMutantIsCaughtWhereTheProtocolPasses(t *testing.T) {
 	for _, x := range mutations {
 		t.Run(x.rule, func(t *testing.T) {
 			t.Parallel()
+			if x.more.Patience > 0 && testing.Short() {
+				t.Skip("it takes a quarter of a million states to find it")
+			}
 			cfg := x.config()
 			cfg.MaxStates = large
 			keeps(t, cfg)

@@ -41,6 +41,8 @@ var stepNames = map[stepKind]string{
 	stepStealRel:       "K is released by somebody else",
 	stepPanic:          "its waiter panics, lost",
 	stepTryAgain:       "told to try again",
+	stepDropBeats:      "H is deleted",
+	stepCrashAll:       "all but p0 crash, their connections half open",
 	stepPanicDelay:     "its waiter panics, perhaps executed later",
 }
 
@@ -49,7 +51,7 @@ func (m *machine) inWords(s step) string {
 	what := stepNames[s.kind]
 	var who string
 	switch s.kind {
-	case stepTick, stepForeignSet, stepForeignDel, stepDropQueue, stepSteal, stepStealRel:
+	case stepTick, stepForeignSet, stepForeignDel, stepDropQueue, stepDropBeats, stepCrashAll, stepSteal, stepStealRel:
 	case stepExecute, stepExecuteTwice, stepExecuteUnheard, stepRefuse, stepReply, stepExecuteGhost, stepLoseCommand,
 		stepDelayCommand, stepLoseReply, stepPanic, stepPanicDelay, stepTryAgain:
 		who = m.cmds[s.a].String()
@@ -64,6 +66,9 @@ func (m *machine) inWords(s step) string {
 
 func (c *command) String() string {
 	text := fmt.Sprintf("p%d %v %v", c.proc, c.verb, c.tok)
+	if c.beat {
+		text += " beating"
+	}
 	if c.tok2 != none {
 		text += fmt.Sprintf("+%v", c.tok2)
 	}

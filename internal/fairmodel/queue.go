@@ -62,6 +62,16 @@ func due(t time.Time) time.Time {
 	return t
 }
 
+// beat is a time at which a slot's Poke has beaten: in this tick, or before it.
+func beat(t time.Time) time.Time {
+	if now.Sub(t) >= tick {
+		return now.Add(-tick)
+	}
+	return t
+}
+
+func beatTick(t time.Time) time.Time { return beat(t.Add(-tick)) }
+
 func sinceTick(t time.Time) time.Time { return since(t.Add(-tick)) }
 
 func dueTick(t time.Time) time.Time {
@@ -92,9 +102,9 @@ func inByte(t time.Time) byte {
 }
 
 var (
-	asIs    = fairqueue.Change{Token: same, Since: since, Due: due, Debt: sameDebt}
-	aTick   = fairqueue.Change{Token: same, Since: sinceTick, Due: dueTick, Debt: sameDebt}
-	ripened = fairqueue.Change{Token: same, Since: since, Due: dueRipe, Debt: sameDebt}
+	asIs    = fairqueue.Change{Token: same, Since: since, Beat: beat, Due: due, Debt: sameDebt}
+	aTick   = fairqueue.Change{Token: same, Since: sinceTick, Beat: beatTick, Due: dueTick, Debt: sameDebt}
+	ripened = fairqueue.Change{Token: same, Since: since, Beat: beat, Due: dueRipe, Debt: sameDebt}
 )
 
 func same(token string) string    { return token }
@@ -161,7 +171,7 @@ func (m *machine) normalise() {
 				}
 				return ""
 			},
-			Since: since, Due: due, Debt: func(n uint64) uint64 { return uint64(debts[p][n]) },
+			Since: since, Beat: beat, Due: due, Debt: func(n uint64) uint64 { return uint64(debts[p][n]) },
 		})
 		m.owned[p] = true
 	}

@@ -198,6 +198,10 @@ func (m *machine) scriptPoke(c *command, t token, late bool) {
 		return
 	}
 	i := m.find(t, c.ttl)
+	if i >= 0 && c.beat {
+		m.beat(i)
+		i = m.find(t, c.ttl)
+	}
 	switch {
 	case i < 0:
 		c.res = gone

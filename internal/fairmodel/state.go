@@ -10,7 +10,7 @@ import (
 
 // Limits of one state. A step that would need more is dropped and counted in Result.Overflow.
 const (
-	maxProcs    = 3
+	maxProcs    = 4
 	maxHandles  = 4
 	maxEntries  = 6
 	maxCommands = 9
@@ -101,6 +101,7 @@ type command struct {
 	who    uint8 // the waiter that it is sent for, or the handle
 	subOK  bool  // the subscription was confirmed when it was sent
 	pass   bool  // EXTEND before a cohort pass
+	beat   bool  // POKE: it beats
 	res    outcome
 	valid  uint8 // what remains of a grant's validity, counted from the send
 	holder token // of the own process, if it is not what the command asked for
@@ -110,8 +111,9 @@ type command struct {
 type entry struct {
 	tok    token
 	ttl    uint8
-	late   bool // pushed by a ghost: nobody was left to answer for it
-	broken bool // the subscription broke after the client had seen it confirmed: the place may be lost
+	late   bool  // pushed by a ghost: nobody was left to answer for it
+	broken bool  // the subscription broke after the client had seen it confirmed: the place may be lost
+	beats  uint8 // in H: 1 + the ticks of H's clock since the one in which it last beat; 0: H does not know it
 }
 
 // proc is what there is of a process besides its fairqueue.Slot.
@@ -150,12 +152,13 @@ type Budget struct {
 	Try         uint8 // TryAcquire calls
 	Extend      uint8
 	Foreign     uint8 // SET NX of a foreign client
-	LostQueue   uint8 // somebody deletes Q
+	LostQueue   uint8 // somebody deletes Q, or H
 	Close       uint8
 	Unsubscribe uint8 // an idle subscription ends
 	Steal       uint8 // a foreign DEL of a token of ours, or its release by another process
 	Panic       uint8 // of the waiter that sends TRY itself
 	TryAgain    uint8 // the server has not both keys of a command, for their slot is moving
+	CrashAll    uint8 // all processes but the first crash together, half open
 }
 
 // state is one state of the whole.
@@ -171,6 +174,7 @@ type world struct {
 	kExcused bool     // a ghost took K, or the message of the grant was lost: nobody may know of it until it expires
 	kTold    token    // only in a mutant: the newest that was granted by a message
 	stolen   [2]token // taken out of K by somebody else, while their processes may believe to hold them
+	waste    uint8    // with Config.MaxWaste: ticks for which K was a crashed process's while somebody waited
 	blind    uint8    // ticks in a row for which somebody has waited behind such a holder, in Config.Punctual
 	q        [maxEntries]entry
 	qLen     uint8
@@ -187,9 +191,9 @@ func compareCommands(a, b command) int {
 	return bytes.Compare(ka[:], kb[:])
 }
 
-func (c *command) key() [18]byte {
-	return [18]byte{byte(c.proc), byte(c.verb), byte(c.phase), byte(c.res), c.age, c.valid, byte(c.tok), byte(c.tok2),
-		byte(c.holder), c.ttl, c.heir, c.most, c.debt, bit(c.kept), bit(c.again), c.who, bit(c.subOK), bit(c.pass)}
+func (c *command) key() [19]byte {
+	return [19]byte{byte(c.proc), byte(c.verb), byte(c.phase), byte(c.res), c.age, c.valid, byte(c.tok), byte(c.tok2),
+		byte(c.holder), c.ttl, c.heir, c.most, c.debt, bit(c.kept), bit(c.again), c.who, bit(c.subOK), bit(c.pass), bit(c.beat)}
 }
 
 func bit(b bool) byte {

@@ -43,6 +43,8 @@ const (
 	stepPanic
 	stepPanicDelay
 	stepTryAgain
+	stepDropBeats
+	stepCrashAll
 )
 
 // step is one thing that may happen; a and b say to which process, command, message or waiter.
@@ -53,6 +55,11 @@ type step struct {
 
 // steps lists all that may happen next.
 func (m *machine) steps(out []step) []step {
+	if m.cfg.Prompt {
+		if s, ok := m.promptStep(); ok {
+			return append(out, s)
+		}
+	}
 	add := func(ok bool, kind stepKind, a, b int) {
 		if ok {
 			out = append(out, step{kind, uint8(a), uint8(b)})
@@ -63,6 +70,8 @@ func (m *machine) steps(out []step) []step {
 	add(m.k == none && b.Foreign > 0, stepForeignSet, 0, 0)
 	add(m.k == foreign, stepForeignDel, 0, 0)
 	add(m.qLen > 0 && b.LostQueue > 0, stepDropQueue, 0, 0)
+	add(m.beaten() && b.LostQueue > 0, stepDropBeats, 0, 0)
+	add(b.CrashAll > 0, stepCrashAll, 0, 0)
 	add(m.k.ours() && b.Steal > 0, stepSteal, 0, 0)
 	add(m.k.ours() && b.Steal > 0, stepStealRel, 0, 0)
 	for p := range m.cfg.TTLs {
@@ -189,6 +198,18 @@ func (m *machine) apply(s step) {
 	case stepDropQueue:
 		m.budget.LostQueue--
 		m.q, m.qLen = [maxEntries]entry{}, 0
+	case stepDropBeats:
+		m.budget.LostQueue--
+		for i := range m.q[:m.qLen] {
+			m.q[i].beats = 0
+		}
+	case stepCrashAll:
+		m.budget.CrashAll--
+		for p := 1; p < len(m.cfg.TTLs); p++ {
+			if !m.procs[p].crashed {
+				m.crash(p, true)
+			}
+		}
 	default:
 		m.applyCall(s)
 	}
@@ -196,6 +217,7 @@ func (m *machine) apply(s step) {
 }
 
 func (m *machine) passTime() {
+	m.countWaste()
 	m.tick()
 	for p := range m.cfg.TTLs {
 		if m.queues[p] != nil {
@@ -261,6 +283,10 @@ func (m *machine) applyCommand(kind stepKind, i int) {
 		m.budget.Refused--
 		m.refused(m.removeCommand(i))
 	case stepTryAgain:
+		if m.cmds[i].beat { // it goes again at once, without H
+			m.cmds[i].beat = false
+			break
+		}
 		m.budget.TryAgain--
 		m.tryAgain(m.removeCommand(i))
 	case stepPanic, stepPanicDelay:

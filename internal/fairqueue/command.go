@@ -31,6 +31,7 @@ type Command struct {
 	Most  time.Duration   // the longest lease that was asked for Token
 	Own   bool            // on a connection of its own, not the pool's
 	Kept  bool            // it is Lock.Release's, and waits for no turn
+	Beat  bool            // of Poke: it tells the server that the entry's Locker lives, see "What becomes of a waiter"
 	Alone bool            // of Release: only for the lock's key, whose slot is moving between servers; the queue is left as it is
 	Ctx   context.Context // of the call that it is sent for; nil: nobody's
 }
@@ -46,13 +47,14 @@ func (c *Command) asked() time.Duration {
 // Said is what a reply says.
 type Said uint8
 
-// The numbers of all but NotMine are the scripts'.
+// The numbers of all before Mute are the scripts'.
 const (
 	None    Said = iota
 	Granted      // the token has the lock
 	Held         // Try: somebody else has the lock; else: the entry is queued
 	NoSub        // nobody hears the entry's channel at this server: Enter has not queued it, for Poke it is queued
 	Gone         // the entry is not in the queue, nor its token in the lock
+	Mute         // Poke: the entry is queued, but the server refuses its beat, so that those who beat will have it dropped
 	NotMine      // Check: the lock is not the holder's any more
 )
 
@@ -61,7 +63,7 @@ type Reply struct {
 	Said   Said
 	Holder string        // whose token is in the lock; "": it is free
 	Left   time.Duration // of its lease; negative: it has none
-	Err    error         // the lock was handed on, but nobody could be told; NotMine: what to tell the holder
+	Err    error         // the lock was handed on, but nobody could be told; NotMine: what to tell the holder; Mute: the refusal
 }
 
 // An Outcome is that of a command without a reply of its own.

@@ -12,6 +12,7 @@ import (
 type Change struct {
 	Token func(string) string       // a token's name; "" for one of the dead that nothing else names: it is forgotten
 	Since func(time.Time) time.Time // a time that something has happened
+	Beat  func(time.Time) time.Time // when a Poke has last beaten
 	Due   func(time.Time) time.Time // a time when something is to be done
 	Debt  func(uint64) uint64       // a debt's number
 }
@@ -30,7 +31,7 @@ func (s *Slot) Copy(cfg *Config, c Change) *Slot {
 		t := &n.t
 		t.token = c.Token(t.token)
 		t.entry = entry(t.token, s.channel, t.ttl)
-		t.basis, t.due, t.until = c.Since(t.basis), c.Due(t.due), c.Due(t.until)
+		t.basis, t.beaten, t.due, t.until = c.Since(t.basis), c.Beat(t.beaten), c.Due(t.due), c.Due(t.until)
 		t.failures = 0
 	}
 	if s.h.who != nil {
@@ -87,7 +88,7 @@ func (s *Slot) Append(b []byte, at func(time.Time) byte) []byte {
 		b = append(b, name(x.Who))
 	}
 	if t := &s.t; s.state != Idle {
-		b = append(b, token(t.token), byte(t.ttl/time.Second), byte(t.most/time.Second), at(t.basis), at(t.due), at(t.until),
+		b = append(b, token(t.token), byte(t.ttl/time.Second), byte(t.most/time.Second), at(t.basis), at(t.beaten), at(t.due), at(t.until),
 			bit(t.tried)<<2|bit(t.busy)<<1|bit(t.again))
 	}
 	b = append(b, name(s.h.who), token(s.h.token), at(s.h.deadline), name(s.passing), at(s.checkAt), bit(s.checked))

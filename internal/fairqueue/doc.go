@@ -54,6 +54,8 @@
 //	                             send of this command. Behind a string without TTL all waiters fail: quitting.
 //	nosub     entering, queued   To Enter: it was not queued, idle. To Poke: queued, and a message counts from where it did. The
 //	                             subscription is made again on another connection.
+//	mute      entering, queued   It is queued, but the server refuses its beats, so it would be taken for dead: all waiters fail,
+//	                             quitting.
 //	gone      entering, queued   The token is dead: idle. If Try sent it, it is owed, too: the Try may still be on its way. But
 //	                             after a message that came while the Poke was in flight, another Poke decides.
 //	done      quitting, idle     Quit is answered, whatever the reply says: idle. After Closed the slot is idle already.
@@ -97,7 +99,7 @@
 // # What is due
 //
 // An owed token's Release, at once and after each failure until it is confirmed or its lease must be over. The token that waits:
-// Poke, min(PTTL + jitter, a cap) after the newest reply; if nobody waits for it, Quit (if Try sent it, it is owed). Nobody waits
+// Poke, min(PTTL + jitter, a cap) after the newest reply, which beats unless the last that did was sent shortly before; if nobody waits for it, Quit (if Try sent it, it is owed). Nobody waits
 // at the server, and somebody here: Enter, if the channel is heard; else Try, after a pause, while the subscription is made. But
 // before the holder's Deadline nothing of that: its Release takes the first waiter along. Once K has not been known to be the
 // holder's for a cap, Check asks; if it is not, the handle is lost and the first waiter goes for K.
@@ -114,8 +116,20 @@
 // Its entry stays in Q until the lock is to be handed on. The script that does it (lua/parts/pump.lua) asks whether the entry's channel is
 // heard: if the server knows that the connection is gone, it drops the entry and takes the next, in the same script. A connection
 // that is half open still counts as heard: then K is set for the dead waiter, nobody answers, and K expires after the ttl in its
-// entry; the next waiter's Poke, which is due then, hands K on. So each waiter that vanished so costs one ttl, until the server's
-// tcp-keepalive ends the connection.
+// entry; the next waiter's Poke, which is due then, hands K on. So each waiter that vanished so would cost one ttl, until the
+// server's tcp-keepalive ends the connection (after five minutes, as servers are configured by default).
+//
+// Beats keep them from adding up (lua/parts/beat.lua). A Poke that beats notes in H, a hash beside Q, that its entry's Locker lives.
+// H has a clock of its own: a tick ends when one entry has beaten twice in it, which takes that Locker three quarters of a cap or
+// more by its own clock. Who was silent for more than four ticks is dropped. So waiters that vanish together cost those behind
+// them one ttl and eight caps at most, however many they were, and a server that stalls, restarts or is cut off drops nobody,
+// since all miss their beats together. Who was dropped and lives is told at its next Poke (gone), and queues again: an entry is a
+// right to be granted K, not K, so to drop one can break nothing. What lost replies have repeated is no beat, nor is the first
+// Poke of a token, if it comes soon: a client that pokes every few milliseconds would drive the clock, and have all others dropped.
+//
+// An older version of this package does not beat. It would be dropped by those who do, so it waits in another queue (q1), and
+// each version hands on to its own. K has one holder all the same; but no order holds between the two, and who waits in one
+// queue gets K when a release finds the other empty: at its next Poke, or not before the other version's crowd is served.
 //
 // # Moves
 //

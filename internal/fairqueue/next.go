@@ -57,7 +57,8 @@ func (s *Slot) nextOfWaiting(now time.Time) (cmd Command, at time.Time) {
 	default:
 		x := &s.fifo[0]
 		t.busy, t.again, t.most, t.ctx = true, false, max(t.most, x.TTL), x.Ctx
-		return s.naming(Poke, x.TTL, s.dials()), at
+		cmd = s.naming(Poke, x.TTL, s.dials())
+		cmd.Beat = now.Sub(t.beaten) >= beatEvery
 	}
 	return cmd, at
 }

@@ -6,8 +6,12 @@ import "time"
 
 // Sent says when a command was sent, just before: the message that its token was granted may overtake the reply.
 func (s *Slot) Sent(cmd *Command, start time.Time) {
-	if s.names(cmd.Token) && cmd.Kind != Poke {
-		s.t.basis = start
+	switch {
+	case !s.names(cmd.Token):
+	case cmd.Kind != Poke:
+		s.t.basis, s.t.beaten = start, start
+	case cmd.Beat:
+		s.t.beaten = start
 	}
 }
 
@@ -107,6 +111,9 @@ func (s *Slot) told(now time.Time, cmd *Command, start time.Time, r Reply, a *Ac
 		if t.again {
 			t.due = now
 		}
+	case r.Said == Mute:
+		s.failAll(now, Denied, r.Err, a)
+		s.giveUp(now)
 	case r.Said == NoSub && cmd.Kind == Enter: // it was not queued
 		s.drop()
 		s.misheard(now, start, a)

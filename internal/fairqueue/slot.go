@@ -11,6 +11,9 @@ const (
 	// pokeCap is how long a waiting Locker goes without asking. It bounds what a foreign DEL costs, and a plain Locker's
 	// release, which do not hand over.
 	pokeCap = time.Second
+	// beatEvery is how much time lies at least between two Pokes that beat. A client whose replies are lost pokes every few
+	// milliseconds: were each a beat, those who wait beside it would seem to be silent.
+	beatEvery = pokeCap * 3 / 4
 	// Linger is how long a subscription lives after the last wait.
 	Linger = 3 * time.Second
 	// lookAtDead is how often a slot looks which tokens it need not remember any longer.
@@ -134,6 +137,7 @@ type ticket struct {
 	ttl      time.Duration   // as the entry says
 	most     time.Duration   // the longest that a Poke has asked for, for an heir
 	basis    time.Time       // a message's validity counts from it: the newest send that was answered "queued", or the first send
+	beaten   time.Time       // the send of the newest Poke that beats, or the first send
 	tried    bool            // it was sent by a Try: it is in no queue
 	busy     bool            // a command that names it is in flight
 	again    bool            // Poke as soon as that one is answered
@@ -230,7 +234,7 @@ func (s *Slot) validUntil(start time.Time, left time.Duration) time.Time {
 func (s *Slot) take(now time.Time) {
 	x := &s.fifo[0]
 	s.state = Entering
-	s.t = ticket{token: s.cfg.Token(), ctx: x.Ctx, ttl: x.TTL, basis: now, busy: true}
+	s.t = ticket{token: s.cfg.Token(), ctx: x.Ctx, ttl: x.TTL, basis: now, beaten: now, busy: true}
 	s.t.entry = entry(s.t.token, s.channel, x.TTL)
 }
 

@@ -12,12 +12,12 @@ var queueMutants = []mutant{
 	},
 	{
 		name: "queue: same token enqueued twice", in: "fairqueue.Slot.nextOfWaiting",
-		old: `		return s.naming(Poke, x.TTL, s.dials()), at
+		old: `		cmd = s.naming(Poke, x.TTL, s.dials())
 `,
 		new: `		if s.state == Entering && !t.tried && s.hearing == Confirmed {
 			return s.naming(Enter, t.ttl, false), at
 		}
-		return s.naming(Poke, x.TTL, s.dials()), at
+		cmd = s.naming(Poke, x.TTL, s.dials())
 `,
 		explore: "same token enqueued twice",
 	},
@@ -213,10 +213,10 @@ var queueMutants = []mutant{
 	},
 	{
 		name: "queue: POKE with a rebuilt entry", in: "fairqueue.Slot.nextOfWaiting",
-		old: `		return s.naming(Poke, x.TTL, s.dials()), at
+		old: `		cmd = s.naming(Poke, x.TTL, s.dials())
 `,
 		new: `		t.entry = entry(t.token, s.channel, x.TTL)
-		return s.naming(Poke, x.TTL, s.dials()), at
+		cmd = s.naming(Poke, x.TTL, s.dials())
 `,
 		explore: "POKE with a rebuilt entry",
 	},
@@ -275,6 +275,18 @@ var queueMutants = []mutant{
 		new: `
 `,
 		explore: "the head enters and the handle stays valid",
+	},
+	{
+		name: "queue: no POKE beats", in: "fairqueue.Slot.nextOfWaiting",
+		old:     "cmd.Beat = now.Sub(t.beaten) >= beatEvery",
+		new:     "cmd.Beat = false",
+		explore: "no POKE beats",
+	},
+	{
+		name: "queue: every POKE beats", in: "fairqueue.Slot.nextOfWaiting",
+		old:     "cmd.Beat = now.Sub(t.beaten) >= beatEvery",
+		new:     "cmd.Beat = true",
+		explore: "every POKE beats",
 	},
 	{
 		name: "queue: TRYAGAIN taken for done", in: "fairqueue.Slot.Failed",
