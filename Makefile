@@ -65,7 +65,7 @@ results:
 long:
 	REDIGOLOCK_REAL=1 scripts/install.sh
 	$(GO) run ./internal/mutants
-	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 CGO_ENABLED=1 $(GO) test -race -timeout 20m -run 'Chaos|StoppedServer|FairCrowd|FailoverUnderLoad' . ./test/...
+	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 CGO_ENABLED=1 $(GO) test -race -timeout 20m -run 'Chaos|StoppedServer|FairCrowd|FairDead|FailoverUnderLoad' . ./test/...
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 20m -run FairCycles .
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 20m -run '^TestCluster' .
 	$(GO) test -run '^$$' -fuzz FuzzMaps -fuzztime 1h -timeout 0 ./internal/cluster

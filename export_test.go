@@ -134,6 +134,13 @@ func ReadFair(reply any) (FairReply, bool) {
 	return FairReply{r.was, int64(r.Said), r.Holder, r.Left, r.Err}, ok
 }
 
+// AfterBeat is what a waiter's reply counts as that says that its beat was refused.
+func AfterBeat(refusal string) (FairReply, bool) {
+	r, ok := readFair([]any{int64(1), int64(fairqueue.Held), nil, int64(-2), []byte(refusal)})
+	(&slot{key: "key"}).muted(&r)
+	return FairReply{r.was, int64(r.Said), r.Holder, r.Left, r.Err}, ok
+}
+
 // LocalWaiters is how many calls of Acquire wait for the key.
 func LocalWaiters(l *Locker, key string) (n int) {
 	fairOf(l).mu.Lock()

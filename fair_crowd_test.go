@@ -490,7 +490,7 @@ func (m *mirror) grant(key, token string) {
 		m.fault("%s was granted while it was held", key)
 	}
 	m.holder[key] = token
-	switch n := len(m.queues["{"+key+"}:redigolock-q1"]); {
+	switch n := len(m.queues["{"+key+"}:redigolock-q2"]); {
 	case m.popped != "" && strings.HasSuffix(m.popped, " "+token):
 		m.popped = ""
 		m.grants++

@@ -224,7 +224,7 @@ func TestFairChannelsAreInjectiveAndShareTheSlot(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := keyGen.Draw(t, "a")
 		b := rapid.OneOf(keyGen, rapid.Just("{"+a+"}"), rapid.Just("{"+a), rapid.Just(a+"}")).Draw(t, "b")
-		if _, err := redigolock.Sibling("", a, "q1"); err != nil {
+		if _, err := redigolock.Sibling("", a, "q2"); err != nil {
 			return // such a key has no queue
 		}
 		id := redigolock.NewToken()
@@ -254,17 +254,17 @@ func slotTag(key string) string {
 func TestFairOtherVersionsEntriesAreNotMisread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.Do("RPUSH", "{lock}:redigolock-q2", "9000 3 abc xyz")
+		r.Do("RPUSH", "{lock}:redigolock-q1", "9000 3 abc xyz")
 		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
-		r.Do("RPUSH", r.queue, "v2;token=abc;ttl=9000")
+		r.Do("RPUSH", r.queue, "v3;token=abc;ttl=9000")
 		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
 		r.queued(2)
 		r.OK(k.Release(bg))
 		r.OK(r.got("the waiter", waiter).Release(bg))
-		if n := r.Do("LLEN", "{lock}:redigolock-q2"); n != int64(1) {
+		if n := r.Do("LLEN", "{lock}:redigolock-q1"); n != int64(1) {
 			t.Errorf("the other version's queue has %v entries", n)
 		}
-		r.Do("DEL", "{lock}:redigolock-q2")
+		r.Do("DEL", "{lock}:redigolock-q1")
 		r.gone()
 	})
 }

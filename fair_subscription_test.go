@@ -486,7 +486,7 @@ func TestFairWhatOthersWaitForGoesPastThePool(t *testing.T) {
 			cancel()
 			<-waiter
 			time.Sleep(most - capOfPokes)
-			if n, _ := redis.Int(s.Do("LLEN", "{key}:redigolock-q1")); n != 0 {
+			if n, _ := redis.Int(s.Do("LLEN", "{key}:redigolock-q2")); n != 0 {
 				t.Error("it is still in the queue")
 			}
 		},

@@ -399,7 +399,7 @@ func TestFairPokeThatCannotBeSentKeepsThePlace(t *testing.T) {
 		holder := mustGet(t)(other.Acquire(bg, "key", time.Minute))
 		waiter := waits(bg, l, "key", time.Minute)
 		time.Sleep(100 * time.Millisecond)
-		before, _ := redis.Strings(s.Do("LRANGE", "{key}:redigolock-q1", 0, -1))
+		before, _ := redis.Strings(s.Do("LRANGE", "{key}:redigolock-q2", 0, -1))
 		behind := waits(bg, simFair(t, s), "key", time.Minute)
 		time.Sleep(100 * time.Millisecond)
 		accept := own.RefuseDials()
@@ -407,7 +407,7 @@ func TestFairPokeThatCannotBeSentKeepsThePlace(t *testing.T) {
 		time.Sleep(3 * capOfPokes)
 		accept()
 		time.Sleep(capOfPokes)
-		after, _ := redis.Strings(s.Do("LRANGE", "{key}:redigolock-q1", 0, -1))
+		after, _ := redis.Strings(s.Do("LRANGE", "{key}:redigolock-q2", 0, -1))
 		if len(before) != 1 || len(after) != 2 || after[0] != before[0] {
 			t.Errorf("the queue was %q, and is %q", before, after)
 		}
@@ -715,7 +715,7 @@ func TestFairForeignReplyToAPoke(t *testing.T) {
 				wants(t, a.err, redigolock.ErrUnknown)
 				on.Store(false)
 				time.Sleep(100 * time.Millisecond)
-				if n, _ := redis.Int(s.Do("LLEN", "{key}:redigolock-q1")); n != 1 {
+				if n, _ := redis.Int(s.Do("LLEN", "{key}:redigolock-q2")); n != 1 {
 					t.Errorf("%d entries, want that of the second waiter", n)
 				}
 				if err := holder.Release(bg); err != nil {
@@ -785,7 +785,7 @@ func TestFairRefusalsInAnotherDress(t *testing.T) {
 								t.Error(err)
 							}
 						}
-						if s.Miniredis().Exists("{key}:redigolock-q1") || s.Miniredis().Exists("key") {
+						if s.Miniredis().Exists("{key}:redigolock-q2") || s.Miniredis().Exists("key") {
 							t.Errorf("keys are left: %v", s.Miniredis().Keys())
 						}
 					})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -209,9 +210,9 @@ func (l *fair) sendOwn(ctx context.Context, s *slot, cmd *fairqueue.Command, mos
 	return l.onOwnBy(ctx, verb, s.key, "", by, most, f)
 }
 
-// sending registers when a token is first sent: its message may overtake the reply.
+// sending registers when a token is first sent, for its message may overtake the reply, and when it beats.
 func (s *slot) sending(cmd *fairqueue.Command, start time.Time) {
-	if cmd.Token == "" || cmd.Kind == fairqueue.Poke || cmd.Kind == fairqueue.Quit {
+	if cmd.Token == "" || cmd.Kind == fairqueue.Poke && !cmd.Beat || cmd.Kind == fairqueue.Quit {
 		return
 	}
 	f := s.l
@@ -237,10 +238,20 @@ func verbOfFair(kind fairqueue.Kind) string {
 
 // run runs the command's script.
 func (s *slot) run(ctx context.Context, c redis.Conn, cmd *fairqueue.Command) (fairReply, error) {
+	r, err := s.runOnce(ctx, c, cmd)
+	if cmd.Beat && isSplit(err) { // while the slot moves, what does not exist yet cannot be had together with what does
+		still := *cmd
+		still.Beat = false
+		return s.runOnce(ctx, c, &still)
+	}
+	return r, err
+}
+
+func (s *slot) runOnce(ctx context.Context, c redis.Conn, cmd *fairqueue.Command) (fairReply, error) {
 	if cmd.Alone {
 		return s.freeAlone(ctx, c, cmd.Owed)
 	}
-	script, args := scriptRel, make([]any, 5, 7)
+	script, args := scriptRel, make([]any, 5, 8)
 	switch cmd.Kind {
 	case fairqueue.Try:
 		script = scriptTry
@@ -261,6 +272,10 @@ func (s *slot) run(ctx context.Context, c redis.Conn, cmd *fairqueue.Command) (f
 		}
 	}
 	args[0], args[1], args[2], args[3], args[4] = script.Digest, script.Keys, s.keyArg, s.queueArg, s.l.shard()
+	if cmd.Beat {
+		args[1] = threeKeys
+		args = slices.Insert(args, 4, s.beatsArg)
+	}
 	verb := verbOfFair(cmd.Kind)
 	reply, err := eval(ctx, c, verb, s.key, script, args)
 	if err != nil {
@@ -270,7 +285,21 @@ func (s *slot) run(ctx context.Context, c redis.Conn, cmd *fairqueue.Command) (f
 	if !ok {
 		return r, maybeSet(unexpected(verb, s.key, reply))
 	}
+	if cmd.Beat && r.was {
+		s.muted(&r)
+	}
 	return r, nil
+}
+
+var threeKeys any = 3
+
+// muted goes by the reply to a POKE whose beat was refused: for good, or only now.
+func (s *slot) muted(r *fairReply) {
+	var re redis.Error
+	errors.As(r.Err, &re)
+	if r.Err = nil; !fault.TransientReply(re) && fault.Word(re) != "OOM" {
+		r.Said, r.Err = fairqueue.Mute, fault.Refused("poke", s.key, re)
+	}
 }
 
 // freeAlone releases a token without a look at the queue. Whoever waits there finds the lock free at the next poke.
@@ -299,7 +328,7 @@ func readFair(reply any) (r fairReply, ok bool) {
 		r.Err = redis.Error(told)
 	}
 	r.was, r.Said, r.Holder, r.Left = was > 0, fairqueue.Said(said), string(holder), fromMillis(left)
-	return r, okWas && okSaid && said >= 0 && said < int64(fairqueue.NotMine) && okLeft && (okHolder || list[2] == nil) && (okTold || list[4] == nil)
+	return r, okWas && okSaid && said >= 0 && said < int64(fairqueue.Mute) && okLeft && (okHolder || list[2] == nil) && (okTold || list[4] == nil)
 }
 
 // shard is ARGV[1] of the scripts.

@@ -24,6 +24,7 @@ type slot struct {
 	l                *fair
 	key              string
 	keyArg, queueArg any                  // boxed once
+	beatsArg         any                  // as queueArg
 	channel          subscription.Channel // this Locker's, for this key only; in the key's cluster slot
 
 	moved   time.Time // when the key's cluster slot was last seen to move
@@ -46,8 +47,9 @@ func (l *fair) slotOf(key string) *slot {
 		l.start()
 	}
 	queue, _ := sibling("", key, names.Queue) // check has asked
+	beats, _ := sibling("", key, names.Beats)
 	channel := channelOf(l.id, key)
-	s := &slot{q: fairqueue.New(&l.rules, channel), l: l, key: key, keyArg: key, queueArg: queue}
+	s := &slot{q: fairqueue.New(&l.rules, channel), l: l, key: key, keyArg: key, queueArg: queue, beatsArg: beats}
 	s.channel = subscription.Channel{Key: key, Name: channel, Ear: s}
 	l.slots[key] = s
 	if l.core.closed.Load() { // a late Release

@@ -16,7 +16,8 @@ import (
 
 const (
 	fairKey   = "lock"
-	fairQueue = "{lock}:redigolock-q1"
+	fairQueue = "{lock}:redigolock-q2"
+	fairBeats = "{lock}:redigolock-h2"
 )
 
 // A fairSite is a server with the scripts of Locker.Fair, and one connection that hears the channels of its callers.
@@ -132,7 +133,7 @@ func (f *fairState) reference(script string, ttl int) (was, said int, conflict b
 			said = 1
 		}
 		return was, said, false
-	case "poke":
+	case "poke", "poke+beat":
 		switch f.pump("me"); {
 		case f.holder == "me" && f.pttl < 0:
 			return 0, 0, true
@@ -238,7 +239,10 @@ func (s *fairSite) heard() (tokens []string) {
 // run evaluates a script for me.
 func (s *fairSite) run(script string, ttl int) (any, error) {
 	args := []any{"", 2, fairKey, fairQueue, s.sharded}
-	name, _, next := strings.Cut(script, "+")
+	name, with, _ := strings.Cut(script, "+")
+	if with == "beat" {
+		args = []any{"", 3, fairKey, fairQueue, fairBeats, s.sharded}
+	}
 	switch args[0] = redigolock.FairScripts[name]; name {
 	case "try", "extend":
 		args = append(args, "me", ttl)
@@ -249,7 +253,7 @@ func (s *fairSite) run(script string, ttl int) (any, error) {
 	case "rel":
 		args = append(args, "me")
 	}
-	if next {
+	if with == "next" {
 		args = append(args, fairEntry("next"))
 	}
 	return s.c.Do("EVAL", args...)
@@ -272,7 +276,7 @@ func (s *fairSite) state(messages int) *fairState {
 	return f
 }
 
-var fairScriptNames = []string{"try", "enter", "rel", "rel+next", "poke", "quit", "extend"}
+var fairScriptNames = []string{"try", "enter", "rel", "rel+next", "poke", "poke+beat", "quit", "extend"}
 
 // Each script in each state of lock and queue does what a reference of some lines says: nobody barges, no entry that nobody
 // hears is told, none is lost, no TTL is lowered, nothing of another's is removed, and the lock is held or the queue is

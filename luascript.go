@@ -23,7 +23,7 @@ import (
 //   - Own errors begin with "CONFLICT ".
 //
 // The scripts of Locker.Fair. Besides:
-//   - KEYS is lock, queue; ARGV[1] is "S" where messages are sharded (Redis Cluster), "" elsewhere.
+//   - KEYS is lock, queue, and for a POKE that beats the beats; ARGV[1] is "S" where messages are sharded (Redis Cluster), "" elsewhere.
 //   - After each of them the lock is held, or the queue is empty. So each that may find the lock free pumps, before it may
 //     fail to queue an entry of its own. (Not so if the server denies LPOP, SET or PUBSUB after DEL: who has rights to wait
 //     and none to hand on. The next POKE then tells of it.)

@@ -117,7 +117,7 @@ func (h *harm) wait() <-chan time.Time {
 	return got
 }
 
-func (h *harm) queue() string { return "{" + h.key + "}:redigolock-q1" }
+func (h *harm) queue() string { return "{" + h.key + "}:redigolock-q2" }
 
 func (h *harm) queued(n int) {
 	h.t.Helper()

@@ -50,11 +50,12 @@ func checkWay(way string, ways []string, lanes int) error {
 	return nil
 }
 
-// queueKeys are the keys of the queues that fair Lockers make. They are there after a Run only if its end was violent.
+// queueKeys are the keys of the queues that fair Lockers make, which are there after a Run only if its end was violent, and of
+// what their waiters beat in, which are there for a minute.
 func queueKeys(names []string) []string {
-	list := make([]string, len(names))
-	for i, name := range names {
-		list[i] = "{" + name + "}:redigolock-q1"
+	list := make([]string, 0, 2*len(names))
+	for _, name := range names {
+		list = append(list, "{"+name+"}:redigolock-q2", "{"+name+"}:redigolock-h2")
 	}
 	return list
 }

@@ -229,7 +229,7 @@ func TestScanFindsWhatLooksLikeALock(t *testing.T) {
 	for key, token := range locks {
 		do(t, c, "SET", key, token, "PX", 60000)
 	}
-	do(t, c, "RPUSH", "{lock:ours}:redigolock-q1", "1000 1 c t", "1000 1 c u")
+	do(t, c, "RPUSH", "{lock:ours}:redigolock-q2", "1000 1 c t", "1000 1 c u")
 	do(t, c, "SET", "{lock:ours}:redigolock-fence", uuid, "PX", 60000)
 	do(t, c, "SET", "cache", "<html>", "PX", 60000)
 	do(t, c, "SET", "big", strings.Repeat("a", 1<<20), "PX", 60000)

@@ -337,4 +337,52 @@ var fairMutants = []mutant{
 		new:   "\n",
 		tests: "TestFairPanicsThatAreRecovered",
 	},
+	{
+		name: "fair: a silent entry stays", in: "lua/parts/beat",
+		old:   "if tick - last <= 4 then",
+		new:   "if tick then",
+		tests: "TestFairBeatsDropTheSilent",
+	},
+	{
+		name: "fair: a newcomer's first beat ends a tick", in: "lua/parts/beat",
+		old:   "beaten[e] or tick - 1",
+		new:   "beaten[e] or tick",
+		tests: "TestFairBeatsDropTheSilent",
+	},
+	{
+		name: "fair: thousands beat in one command", in: "lua/parts/beat",
+		old:   "math.min(i + 999, #kept)",
+		new:   "#kept",
+		tests: "TestFairBeatsOfThousands",
+	},
+	{
+		name: "fair: who may not beat waits on", in: "slot.muted",
+		old:   "!fault.TransientReply(re) && fault.Word(re) != \"OOM\"",
+		new:   "re == \"\"",
+		tests: "TestFairWaiterWhoseBeatsAreRefused",
+	},
+	{
+		name: "fair: a beat without memory ends the wait", in: "slot.muted",
+		old:   " && fault.Word(re) != \"OOM\"",
+		new:   "",
+		tests: "TestFairWaiterWhoseBeatsAreRefused",
+	},
+	{
+		name: "fair: a beat waits until the slot has moved", in: "slot.run",
+		old:   "cmd.Beat && isSplit(err)",
+		new:   "false",
+		tests: "TestFairBeatWhileTheSlotMoves",
+	},
+	{
+		name: "fair: every POKE beats", in: "fairqueue.Slot.nextOfWaiting",
+		old:   "cmd.Beat = now.Sub(t.beaten) >= beatEvery",
+		new:   "cmd.Beat = true",
+		tests: "TestFairLivingWaitersKeepTheirPlaces",
+	},
+	{
+		name: "fair: the wrong sibling of an older version", in: "names.Queue",
+		old:   `"q2"`,
+		new:   `"q1"`,
+		tests: "TestFairBesideAnOlderVersion",
+	},
 }

@@ -481,7 +481,7 @@ var mutants = []mutant{
 		tests: "TestForeignReplyToAnAcquireIsCleanedUp",
 	},
 	{
-		name: "a reply to TRY that no server gives is no trace", in: "slot.run",
+		name: "a reply to TRY that no server gives is no trace", in: "slot.runOnce",
 		old:   "return r, maybeSet(unexpected(verb, s.key, reply))",
 		new:   "return r, unexpected(verb, s.key, reply)",
 		tests: "TestForeignReplyToAnAcquireIsCleanedUp",

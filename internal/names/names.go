@@ -16,13 +16,15 @@ import (
 const (
 	siblingPrefix = "redigolock-"
 	Fence         = "fence"
-	// Queue makes the key of a fair queue. The number is that of the entries' format: versions of this module that do not
-	// read each other's entries must not share a queue.
-	Queue = "q1"
+	// Queue makes the key of a fair queue, and Beats that of the hash by which its dead entries are told. The number is that of
+	// the format: versions of this module that do not read each other's entries must not share a queue, nor those that beat
+	// and those that do not.
+	Queue = "q2"
+	Beats = "h2"
 )
 
-// siblings are all that there ever were, and what is to come: a lock must not have the key of one.
-var siblings = [...]string{Fence, Queue, "q2", "h2"}
+// siblings are all that there ever were: a lock must not have the key of one.
+var siblings = [...]string{Fence, "q1", Queue, Beats}
 
 // Sibling returns the key that goes with a lock's key by this name, in the same cluster slot, and under the same prefix if the
 // key has a hash tag: so a user whose rights are one prefix can use all. No two pairs of key and name share a sibling: "-t" tells

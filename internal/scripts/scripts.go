@@ -18,7 +18,7 @@ var Digests = map[string]string{
 	"inspect":     "a2112207a2a5dbc84e07d5f7e2f4898aa063bedb",
 	"inspectFair": "180ccaba1cc385b59f6e50112ee1482b95c249b3",
 	"leave":       "fbcb35c3055149f4521eeea85aa9b4f05b4d1903",
-	"poke":        "68b8bf110e715b243180e92870243a0afbafcd1b",
+	"poke":        "14602ac602dcc145b9617c422b5cc920db3f098c",
 	"quit":        "0e8d6d463163e785c47b63c2b22a64ee966bdaa8",
 	"rel":         "c6e69c82951a473ceff93b0488b839141d5a347f",
 	"release":     "7c83167f8940403e25de3ed3406d0f6802708e9f",

@@ -291,7 +291,7 @@ func (n *node) look(key string) (s state) {
 	if token, err := m.Get(key); err == nil {
 		s = state{token: token, ttl: m.TTL(key)}
 	}
-	s.queue, _ = m.List("{" + key + "}:redigolock-q1")
+	s.queue, _ = m.List("{" + key + "}:redigolock-q2")
 	return s
 }
 
