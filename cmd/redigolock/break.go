@@ -18,8 +18,8 @@ lock; else it is free. With several -url, it is taken away at each server where 
 
 The holder is not told. It goes on until its next renewal or check, or until its lease would have ended: at most for
 what was left of the ttl. Until then two may work at a time. What protects the data is a fencing number that the
-resource checks; stop the holder first if you can. A string that has no ttl, and that looks like a lock, is deleted,
-too.
+resource checks; stop the holder first if you can. A token of this library on a key without ttl is deleted, too;
+any other string without ttl is not.
 
 It exits with 1 if the answer is not yes, and with 70 if that holder has it no longer.`
 

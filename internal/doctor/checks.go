@@ -256,7 +256,7 @@ var Checks = []Check{
 	},
 	{
 		Name: "endless", Level: Warning, at: master, needs: "keys",
-		Asks: "strings without TTL whose value looks like a token, in the first 100,000 keys",
+		Asks: "strings without TTL whose value has the form of this library's tokens, in the first 100,000 keys",
 		Why:  "a lock without TTL whose holder has died is held for ever",
 		Mend: "redigolock break KEY, if it is a lock; and acquire by one command: SET key token NX PX ttl",
 		look: func(s *server) []string {

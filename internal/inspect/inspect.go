@@ -150,5 +150,5 @@ func (l *Lock) handOn(ctx context.Context, pool redigolock.Pool) error {
 	return lock.Release(ctx)
 }
 
-// LooksLikeLock reports whether there is a token on the key, or a string without TTL that looks like one.
-func (l *Lock) LooksLikeLock() bool { return l.token != nil && (l.Held || looksLikeToken(*l.token)) }
+// LooksLikeLock reports whether somebody holds it, or what is there without TTL is a token of this library.
+func (l *Lock) LooksLikeLock() bool { return l.token != nil && (l.Held || names.IsToken(*l.token)) }

@@ -22,7 +22,7 @@ import (
 type Scan struct {
 	Pattern string // as SCAN has it; "": all keys
 	All     bool   // also strings that have a lock's TTL, and a value that does not look like a token
-	Endless bool   // instead: what looks like a lock, and has no TTL
+	Endless bool   // instead: tokens of this library, on keys without TTL
 	Pages   int    // ends after so many; 0: after the last
 
 	// Found is told of each lock; of its queue it knows the length only. The server may name a key twice, when its
@@ -113,7 +113,7 @@ func (s *Scan) withToken(ctx context.Context, c redis.Conn, locks []Lock) (found
 	for i, reply := range replies {
 		token, refused := redis.String(reply, nil)
 		switch {
-		case refused != nil || token == "" || !s.All && !looksLikeToken(token):
+		case refused != nil || token == "" || !s.wants(token):
 			continue
 		case len(token) > maxToken:
 			locks[i].Holder = "?"
@@ -165,15 +165,16 @@ func lacksRight(err error) bool {
 	return errors.As(err, &no) && fault.Word(no) == "NOPERM"
 }
 
-// looksLikeToken reports whether a value is a token of ours, with or without an Owner, or one of another library: 20 to
-// 64 characters of hex or base64.
-func looksLikeToken(value string) bool {
-	bare, _ := names.CutLeft(value)
-	if names.Owner(bare) != "" {
+// wants reports whether a value is what the scan looks for. Tokens of other libraries are 20 to 64 characters of hex or base64.
+func (s *Scan) wants(value string) bool {
+	switch {
+	case s.All || names.IsToken(value):
 		return true
+	case s.Endless:
+		return false
 	}
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_="
-	return len(bare) >= 20 && len(bare) <= 64 && strings.Trim(bare, alphabet) == ""
+	return len(value) >= 20 && len(value) <= 64 && strings.Trim(value, alphabet) == ""
 }
 
 // Masters returns the addresses of the masters that have slots, as the node of a cluster at addr tells them.

@@ -93,6 +93,12 @@ func Owner(token string) string {
 	return owner
 }
 
+// IsToken reports whether a value was made by NewToken or by a Locker, as far as its form tells.
+func IsToken(value string) bool {
+	value, _ = CutLeft(value)
+	return isUUID(value) || Owner(value) != ""
+}
+
 func isUUID(id string) bool { return len(id) == 36 && uuid.Validate(id) == nil }
 
 const maxOwner = 128 // bytes
