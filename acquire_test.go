@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -861,6 +862,96 @@ func TestAdoptedLockThatIsGoneWhenRenewedIsNoLock(t *testing.T) {
 		}
 		if err != nil {
 			wants(t, err, redigolock.ErrExpired, redigolock.ErrUnknown)
+		}
+	})
+}
+
+// Where the connection breaks late, the second try has what is left of the first one's OpTimeout.
+func TestSecondTryEndsWithTheFirstsOpTimeout(t *testing.T) {
+	for _, mux := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, s *sim.Server) {
+			var p redigolock.Pool = simPool(t, s, "redis")
+			if mux {
+				m := &redigolock.Mux{Pool: p}
+				t.Cleanup(func() { m.Close() })
+				p = m
+			}
+			l := simLocker(t, &redigolock.Locker{Pool: p, OpTimeout: time.Second, AcquireWith: redigolock.SetNX})
+			s.Next("set", sim.Swallow(), sim.Swallow())
+			start := time.Now()
+			time.AfterFunc(900*time.Millisecond, s.Cut)
+			_, err := l.TryAcquire(bg, "key", time.Minute)
+			wants(t, err, redigolock.ErrUnknown)
+			if took := time.Since(start); took != time.Second || s.Count("set") != 2 {
+				t.Errorf("mux %v: %d tries took %v", mux, s.Count("set"), took)
+			}
+		})
+	}
+}
+
+// A second try that finds a token, and is not told whose it is, asks by an Extend: that decides.
+func TestTokenThatASecondTryFoundCountsFromItsExtend(t *testing.T) {
+	for name, extend := range map[string]sim.Action{"answered": sim.Pass(), "lost": sim.Drop(), "not held": sim.Answer(":0\r\n")} {
+		inBubble(t, func(t *testing.T, s *sim.Server) {
+			knownScripts(t, s)
+			l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), OpTimeout: time.Second, AcquireWith: redigolock.SetNX})
+			s.Next("set", sim.Swallow())
+			s.Next("extend", extend)
+			start := time.Now()
+			time.AfterFunc(300*time.Millisecond, s.Cut)
+			k, err := l.TryAcquire(bg, "key", time.Minute)
+			switch name {
+			case "answered":
+				if err != nil {
+					t.Fatal(err)
+				}
+				if after := k.Deadline().Sub(start) - validFor(time.Minute); after != 300*time.Millisecond {
+					t.Errorf("Deadline counts from %v after the first send", after)
+				}
+			case "lost":
+				wants(t, err, redigolock.ErrUnknown)
+				wantsNot(t, err, redigolock.ErrHeld)
+			default:
+				wants(t, err, redigolock.ErrHeld, redigolock.ErrUnknown) // the first one may come late
+			}
+		})
+	}
+}
+
+// Who waits for the pool in vain waits for a whole OpTimeout, though several share the timer.
+func TestEachWaitsForThePoolForAWholeOpTimeout(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		pool := simPool(t, s, "redis")
+		pool.MaxActive, pool.Wait = 1, true
+		busy := pool.Get()
+		defer busy.Close()
+		l := simLocker(t, &redigolock.Locker{Pool: pool, OpTimeout: time.Second})
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() {
+				start := time.Now()
+				_, err := l.TryAcquire(bg, "key", time.Minute)
+				wants(t, err, redigolock.ErrUnavailable)
+				if took := time.Since(start); took != time.Second {
+					t.Errorf("it waited for %v", took)
+				}
+			})
+			time.Sleep(30 * time.Millisecond)
+		}
+		all.Wait()
+	})
+}
+
+// A server that may not write any more is left: the next call dials.
+func TestConnectionIsClosedThatSaysReadOnly(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), AcquireWith: redigolock.SetNX})
+		s.Next("set", sim.Refuse("READONLY You can't write against a read only replica."))
+		if _, err := l.TryAcquire(bg, "key", time.Minute); err == nil {
+			t.Error("it got the lock")
+		}
+		if _, err := l.TryAcquire(bg, "key", time.Minute); err != nil || s.Accepted() != 2 {
+			t.Errorf("%v, over connection %d", err, s.Accepted())
 		}
 	})
 }

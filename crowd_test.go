@@ -954,3 +954,20 @@ func BenchmarkAcquireThatMeetsNobody(b *testing.B) {
 		})
 	}
 }
+
+// A key that the clean-up frees is free for those that wait, at once.
+func TestCleanUpThatFreesAKeyCallsAWaiter(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), OpTimeout: time.Second, Retry: redigolock.Every(time.Hour)})
+		s.Next("release", sim.Cut())
+		loseATry(t, s, l)
+		start := time.Now()
+		k, err := l.Acquire(bg, "key", time.Minute)
+		if took := time.Since(start); err != nil || took > l.OpTimeout {
+			t.Fatalf("%v after %v", err, took)
+		}
+		if err := k.Release(bg); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -721,3 +721,49 @@ func TestReleaseRemovesItsOwnTokenThoughItLostItsTTL(t *testing.T) {
 		}
 	})
 }
+
+// A lock that was won too late, and could not be undone, is cleaned up: its key may live for long by the server's clock.
+func TestLateAcquireThatCannotBeUndoneIsCleanedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.Locker.OpTimeout = shortOp
+		c := stopClock(r.Locker)
+		r.Rule(func(verb string, n int) redistest.Action {
+			switch {
+			case verb == "set":
+				c.Add(time.Minute)
+			case verb == "release" && n <= 2:
+				return redistest.Cut()
+			}
+			return redistest.Pass()
+		})
+		_, err := r.Locker.TryAcquire(bg, "key", time.Minute)
+		wants(t, err, redigolock.ErrExpired)
+		if r.Get("key") == "" {
+			t.Fatal("it was undone: this test proves nothing")
+		}
+		time.Sleep(10 * shortOp)
+		if r.Get("key") != "" {
+			t.Error("the key is left")
+		}
+	})
+}
+
+// A number that comes after the Release may be another holder's of the same process.
+func TestFenceThatIsAnsweredAfterReleaseIsNotHeld(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
+		k, err := l.TryAcquire(bg, "key", time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		knownScripts(t, s)
+		s.Next("fence", sim.Slow(time.Second/2))
+		fenced := inBackground(func() error { _, err := k.Fence(bg); return err })
+		synctest.Wait()
+		if err := k.Release(bg); err != nil {
+			t.Error(err)
+		}
+		wants(t, receive(t, "Fence returns", fenced), redigolock.ErrNotHeld)
+	})
+}

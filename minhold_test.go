@@ -719,3 +719,27 @@ func TestMinHoldReleaseWhoseReplyIsLost(t *testing.T) {
 		t.Errorf("the key holds %q", r.Get("key"))
 	}
 }
+
+// What a Release leaves lasts no less than MinHold by a fraction of a millisecond, and no more though the clock was put back.
+func TestMinHoldIsRoundedUpAndNoLonger(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := cronHost(t, s, "a")
+		back := time.Duration(0)
+		redigolock.SetClock(l, func() time.Time { return time.Now().Add(-back) })
+		for _, stepBack := range []bool{false, true} {
+			k, err := l.TryAcquire(bg, "key", time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(300 * time.Microsecond)
+			if stepBack {
+				back = time.Hour
+			}
+			if err := k.Release(bg); err != nil {
+				t.Fatal(err)
+			}
+			wantLeft(t, s, k, minHold)
+			time.Sleep(minHold)
+		}
+	})
+}

@@ -95,7 +95,7 @@ func undo(ctx context.Context, c redis.Conn, key, token string) error {
 	err := Release(ctx, c, key, token)
 	if re, ok := fault.Reply(err); ok && (fault.Word(re) == "NOPERM" || fault.UnknownCommand(re)) {
 		again := ReleaseTx(ctx, c, key, token)
-		if again == nil || errors.Is(again, ErrNotHeld) || errors.Is(again, ErrUnknown) {
+		if again == nil || errors.Is(again, ErrNotHeld) || fault.Transient(again) {
 			return again
 		}
 	}

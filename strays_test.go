@@ -827,3 +827,29 @@ func TestReleaseWithoutAnAnswerKeepsMinHold(t *testing.T) {
 		}
 	})
 }
+
+// A transaction whose reply is lost has not cleaned up for certain.
+func TestCleanUpByATransactionIsTriedAgain(t *testing.T) {
+	for name, tx := range map[string]sim.Action{"not carried out": sim.Cut(), "reply lost": sim.Drop(), "refused for now": sim.Refuse("LOADING")} {
+		inBubble(t, func(t *testing.T, s *sim.Server) {
+			execs := 0
+			s.Rule(func(r sim.Request) sim.Action {
+				switch r.Verb {
+				case "release", "eval":
+					return sim.Refuse("NOPERM this user has no permissions to run the 'evalsha' command")
+				case "watch":
+					if execs++; execs == 1 {
+						return tx
+					}
+				}
+				return sim.Pass()
+			})
+			l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), AcquireWith: redigolock.SetNX, OpTimeout: time.Second})
+			loseATry(t, s, l)
+			time.Sleep(10 * time.Second)
+			if n, _ := s.Do("EXISTS", "key"); n != int64(0) || execs < 2 {
+				t.Errorf("%s: %v key is left after %d transactions", name, n, execs)
+			}
+		})
+	}
+}

@@ -333,19 +333,19 @@ func TestPoolThatIsExhaustedOrClosed(t *testing.T) {
 
 // A wait that lost a reply, and then found nobody, is unknown and unavailable.
 func TestUnknownAndUnavailable(t *testing.T) {
-	s := redistest.StartMini(t)
-	proxy := redistest.NewProxy(t, s.Addr())
-	proxy.Rule(func(redistest.Request) redistest.Action { return redistest.Drop() })
-	dials := 0
-	l := &redigolock.Locker{Pool: &redis.Pool{Dial: func() (redis.Conn, error) {
-		if dials++; dials > 1 {
-			return nil, errNotDialled
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		s.Rule(func(sim.Request) sim.Action { return sim.Drop() })
+		var dials atomic.Int32
+		l := &redigolock.Locker{Pool: &redis.Pool{DialContext: func(ctx context.Context) (redis.Conn, error) {
+			if dials.Add(1) > 1 {
+				return nil, errNotDialled
+			}
+			return s.DialRedis(ctx)
+		}}, Retry: func(attempt int, _ time.Duration) time.Duration { return time.Duration(1-attempt) * time.Millisecond }}
+		_, err := l.Acquire(bg, "k", time.Second)
+		wants(t, err, redigolock.ErrUnknown, redigolock.ErrUnavailable, errNotDialled)
+		if l.Close(); dials.Load() < 2 {
+			t.Errorf("%d dials", dials.Load())
 		}
-		return redis.Dial("tcp", proxy.Addr())
-	}}, Retry: func(attempt int, _ time.Duration) time.Duration { return time.Duration(1-attempt) * time.Millisecond }}
-	_, err := l.Acquire(bg, "k", time.Second)
-	wants(t, err, redigolock.ErrUnknown, redigolock.ErrUnavailable, errNotDialled)
-	if l.Close(); dials < 2 {
-		t.Errorf("%d dials", dials)
-	}
+	})
 }
