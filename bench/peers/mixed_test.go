@@ -112,15 +112,17 @@ func overlaps(holds []interval) (found []string) {
 	return found
 }
 
-// mixedFleet are the members of the fleet, each to be opened on a network of its own.
-func mixedFleet(t *testing.T) map[string]func(*testing.T, *redistest.Proxy) tryFunc {
+// A fleet is its members by their names, each to be opened on a network of its own.
+type fleet map[string]func(*testing.T, *redistest.Proxy) tryFunc
+
+func mixedFleet(t *testing.T) fleet {
 	if os.Getenv("REDIGOLOCK_REAL") == "" {
 		t.Skip("REDIGOLOCK_REAL is not set")
 	}
 	ours := func(set func(*redigolock.Locker)) func(*testing.T, *redistest.Proxy) tryFunc {
 		return func(t *testing.T, p *redistest.Proxy) tryFunc { return openOurs(t, p, set) }
 	}
-	members := map[string]func(*testing.T, *redistest.Proxy) tryFunc{
+	members := fleet{
 		"redigolock": ours(func(*redigolock.Locker) {}),
 		"redigolock script": ours(func(l *redigolock.Locker) {
 			l.AcquireWith, l.ReleaseWith = redigolock.SetNXScript, redigolock.ReleaseTx
@@ -197,8 +199,9 @@ func openMixedRedislock(t *testing.T, p *redistest.Proxy) tryFunc {
 	}
 }
 
-// runFleet has all members, and node-redlock if it is installed in the folder node, take and release the lock for so long, each through a network with faults of its own.
-func runFleet(t *testing.T, r *redistest.Server, members map[string]func(*testing.T, *redistest.Proxy) tryFunc, node string, d time.Duration) ([]interval, int) {
+// runFleet has all members, and node-redlock if it is installed in the folder node, take and release the lock for so long, each
+// through a network with faults of its own.
+func runFleet(t *testing.T, r *redistest.Server, members fleet, node string, d time.Duration) ([]interval, int) {
 	t.Helper()
 	var holds []interval
 	faults := 0
@@ -324,7 +327,8 @@ func nodeRedlock(t *testing.T) string {
 func runNode(t *testing.T, dir string, p *redistest.Proxy, d time.Duration) (holds []interval) {
 	port := p.Addr()[strings.LastIndex(p.Addr(), ":")+1:]
 	var stderr bytes.Buffer
-	node := exec.CommandContext(t.Context(), "node", "hold.js", port, mixedKey, fmt.Sprint(mixedTTL.Milliseconds()), fmt.Sprint(d.Milliseconds()))
+	node := exec.CommandContext(t.Context(), "node", "hold.js", port, mixedKey,
+		fmt.Sprint(mixedTTL.Milliseconds()), fmt.Sprint(d.Milliseconds()))
 	node.Dir, node.Stderr = dir, &stderr
 	out, err := node.Output()
 	if err != nil {

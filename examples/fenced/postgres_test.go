@@ -34,7 +34,8 @@ func postgres(t *testing.T) *sql.DB {
 		cmd.Dir, cmd.SysProcAttr = dir, as
 		return cmd
 	}
-	if out, err := run("initdb", "-D", data, "-U", "test", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C").CombinedOutput(); err != nil {
+	initdb := run("initdb", "-D", data, "-U", "test", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C")
+	if out, err := initdb.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	port := freePort(t)
