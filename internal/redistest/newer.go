@@ -62,3 +62,24 @@ func newerCommand(name string) ([]string, error) {
 	}
 	return argv, nil
 }
+
+// UseNewer has all servers of the test be those that fetch-newer.sh has fetched: valkey, or redis8. The test must not be parallel. Where
+// they are not there, it is skipped, or fails with REDIGOLOCK_NEWER=1.
+func UseNewer(tb testing.TB, name string) {
+	tb.Helper()
+	argv, err := newerCommand(name)
+	if errors.Is(err, fs.ErrNotExist) && !isSet("REDIGOLOCK_NEWER") {
+		tb.Skipf("%v; run internal/redistest/fetch-newer.sh", err)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for i, word := range argv {
+		argv[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	script := filepath.Join(tb.TempDir(), name)
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+strings.Join(argv, " ")+" \"$@\"\n"), 0o700); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Setenv("REDIGOLOCK_SERVER", script)
+}
