@@ -287,18 +287,21 @@ func TestSentinels(t *testing.T) {
 	first := w.Sentinels[0]
 	do(t, first, "SENTINEL", "SET", redistest.MasterName, "quorum", 4)
 	wantFindings(t, examine(t, site), "sentinel-quorum")
-	other := redistest.Start(t)
-	host, port, _ := strings.Cut(other.Addr(), ":")
-	do(t, first, "SENTINEL", "REMOVE", redistest.MasterName)
-	do(t, first, "SENTINEL", "MONITOR", redistest.MasterName, host, port, 1)
-	r = examine(t, site)
-	for _, name := range []string{"sentinel-master", "sentinel-count", "sentinel-replicas"} {
-		if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Check == name }) {
-			t.Errorf("%s is missing: %+v", name, r.Findings)
-		}
-	}
+	do(t, first, "SENTINEL", "SET", redistest.MasterName, "quorum", 2)
+
+	other := redistest.StartWatched(t, redistest.WatchedConfig{Replicas: 1, Sentinels: 1, DownAfter: time.Minute, Args: good})
+	lone := Target{other.Sentinels[0].Addr(), dialTo(other.Sentinels[0].Addr())}
+	site.Sentinels = append(site.Sentinels, lone)
+	wantFindings(t, examine(t, site), "sentinel-master", "sentinel-count")
+	other.Servers[1].Kill()
+	site.Sentinels = []Target{lone}
+	until(t, func() bool { // it forgets the replica when the master does
+		do(t, other.Sentinels[0], "SENTINEL", "RESET", redistest.MasterName)
+		return slices.ContainsFunc(examine(t, site).Findings, func(f Finding) bool { return f.Check == "sentinel-replicas" })
+	})
+
 	w.Sentinels[1].Kill()
-	site.Sentinels = site.Sentinels[1:]
+	site.Sentinels = []Target{{first.Addr(), dialTo(first.Addr())}, {w.Sentinels[1].Addr(), dialTo(w.Sentinels[1].Addr())}}
 	wantFindings(t, examine(t, site), "unreachable")
 	w.Servers[1].Kill()
 	until(t, func() bool {
