@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -220,7 +222,7 @@ func TestRights(t *testing.T) {
 	site.Keys = []string{"other"}
 	wantFindings(t, examine(t, site), "rights", "rights-fair", "rights-fence", "rights-replicas")
 
-	site = asUser(append(asks, "-pexpire", "&redigolock:*", "+@list", "+publish", "+pubsub", "+subscribe", "+unsubscribe", "+wait")...)
+	site = asUser(append(asks, "-pexpire", "&redigolock:*", "+@list", "+@hash", "+publish", "+pubsub", "+subscribe", "+unsubscribe", "+wait")...)
 	site.Keys = []string{"app:{x}"}
 	r := examine(t, site)
 	wantFindings(t, r, "rights", "rights-fair")
@@ -240,6 +242,34 @@ func TestRights(t *testing.T) {
 		if c.needs != "" && c.needs != "cluster" && !slices.Contains(names, c.Name) && c.Name != "writable-replica" {
 			t.Errorf("%s counts as checked", c.Name)
 		}
+	}
+}
+
+// The commands are those of the manual.
+func TestRightsAreThoseOfTheManual(t *testing.T) {
+	text, err := os.ReadFile("../../docs/rights.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, commands := range rights {
+		for _, c := range commands {
+			known[strings.ToLower(strings.Fields(c)[0])] = true
+		}
+	}
+	of := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		for _, row := range []string{"\tACL SETUSER", "| `NewPool`", "| `Locker.Replicas`", "| `Locker.Fair`", "| `Fence`"} {
+			if !strings.HasPrefix(line, row) {
+				continue
+			}
+			for _, m := range regexp.MustCompile(`\+([a-z]+)`).FindAllStringSubmatch(line, -1) {
+				of[m[1]] = true
+			}
+		}
+	}
+	if !maps.Equal(known, of) {
+		t.Errorf("checked: %v; in docs/rights.md: %v", slices.Sorted(maps.Keys(known)), slices.Sorted(maps.Keys(of)))
 	}
 }
 

@@ -9,14 +9,15 @@ import (
 	"github.com/redigolock/redigolock/internal/names"
 )
 
-// rights are the commands of each way to lock, as docs/rights.md lists them. KEY, QUEUE, FENCE and CHANNEL stand for the
-// lock's key, and what goes with it.
+// rights are the commands of each way to lock, as docs/rights.md lists them. KEY, QUEUE, BEATS, FENCE and CHANNEL
+// stand for the lock's key, and what goes with it.
 var rights = map[string][]string{
 	"rights": {
 		"SET KEY t NX PX 1000", "GET KEY", "PTTL KEY", "PEXPIRE KEY 1000", "DEL KEY", "EVAL return 1 KEY", "EVALSHA sha 1 KEY", "PING",
 	},
 	"rights-fair": {
-		"LPOP QUEUE", "RPUSH QUEUE e", "LREM QUEUE 0 e", "LPOS QUEUE e", "LLEN QUEUE", "PEXPIRE QUEUE 1000",
+		"LPOP QUEUE", "RPUSH QUEUE e", "LREM QUEUE 0 e", "LPOS QUEUE e", "LLEN QUEUE", "LRANGE QUEUE 0 -1", "PEXPIRE QUEUE 1000",
+		"HMGET BEATS e", "HGETALL BEATS", "HSET BEATS e 1", "PEXPIRE BEATS 1000", "DEL BEATS",
 		"PUBLISH CHANNEL t", "PUBSUB NUMSUB", "SUBSCRIBE CHANNEL", "UNSUBSCRIBE CHANNEL",
 	},
 	"rights-fence":    {"TIME", "GET FENCE", "SET FENCE 1 PX 1000"},
@@ -48,17 +49,21 @@ func (q asking) askRights(keys []string) {
 }
 
 func (q asking) dryRun(user, mode, command, key string, named bool) {
-	queue, _ := names.Sibling(key, names.Queue)
-	fence, _ := names.Sibling(key, names.Fence)
+	sibling := func(name string) string {
+		other, _ := names.Sibling(key, name)
+		return other
+	}
 	args := []any{"DRYRUN", user}
 	for word := range strings.FieldsSeq(command) {
 		switch word {
 		case "KEY":
 			word = key
 		case "QUEUE":
-			word = queue
+			word = sibling(names.Queue)
+		case "BEATS":
+			word = sibling(names.Beats)
 		case "FENCE":
-			word = fence
+			word = sibling(names.Fence)
 		case "CHANNEL":
 			word = "redigolock:doctor"
 		}
