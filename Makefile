@@ -1,7 +1,7 @@
 # test     all tests but those below, with the race detector, on a redis-server; installs what is missing
 # more     what test leaves out: 200 seeds of the simulated worlds, tests that count bytes,
 #          servers and a browser that must be installed (etcd, ZooKeeper, Chromium, PostgreSQL, Valkey 9, Redis 8)
-# lint     gofmt, vet, staticcheck, go fix, go mod tidy; changes nothing
+# lint     gofmt, vet, staticcheck, go fix, go mod tidy, luacheck; changes nothing, but installs luacheck where it is missing
 # bench    go test -bench over the approaches, on miniredis and redis-server
 # results  measures all that results/ holds, beside all rivals (an hour and a half)
 # long     what takes long: all mutants, the model of the fair queue at length, the long forms of some tests, all tests twenty times over
@@ -53,6 +53,8 @@ lint:
 # A test of redsync imports a module that not every proxy has. Without it -e goes on, and go.sum may lack it.
 	@out=$$(cd bench/peers && $(GO) mod tidy -diff -e 2>/dev/null); case "$$out" in *"tidy/go.mod"*) \
 		echo "go mod tidy -e in bench/peers:"; echo "$$out"; exit 1;; esac
+	scripts/install.sh luacheck
+	scripts/luacheck.sh
 	scripts/importer.sh
 
 bench:

@@ -2,10 +2,11 @@
 # Installs what the tests need and this machine lacks: redis-server, and a C compiler for the race detector.
 # On Debian and its kin by apt, on macOS by brew; elsewhere it says what to install.
 #
-#	scripts/install.sh [peers] [chromium] [postgres]
+#	scripts/install.sh [peers] [chromium] [postgres] [luacheck]
 #
 # With peers also etcd and ZooKeeper, for bench/peers, about 200 MB with the Java that ZooKeeper needs; by apt only.
 # With chromium also a browser for the test of the report's page. With postgres also PostgreSQL, for examples/fenced; by apt only.
+# With luacheck also that, for make lint.
 set -eu
 
 want=
@@ -24,6 +25,9 @@ if is_asked chromium; then
 fi
 if is_asked postgres && command -v apt-get >/dev/null 2>&1; then
 	command -v postgres >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || want="$want postgresql"
+fi
+if is_asked luacheck; then
+	command -v luacheck >/dev/null 2>&1 || want="$want lua-check"
 fi
 [ -n "$want" ] || exit 0
 
@@ -45,6 +49,7 @@ if command -v apt-get >/dev/null 2>&1; then
 	as_root env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $want >/dev/null
 elif command -v brew >/dev/null 2>&1; then
 	case "$want" in *redis-server*) echo "installing redis (brew)"; brew install redis ;; esac
+	case "$want" in *lua-check*) echo "installing luacheck (brew)"; brew install luacheck ;; esac
 	case "$want" in *chromium*) echo "installing Chrome (brew)"; brew install --cask google-chrome ;; esac
 	case "$want" in *gcc*) echo "please install the compiler: xcode-select --install" >&2; exit 1 ;; esac
 else
