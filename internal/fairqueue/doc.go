@@ -1,7 +1,8 @@
 // Package fairqueue decides what a fair Locker does for one key. A [Slot] is told what happens, and each event returns what
 // follows from it, the [Actions]: the commands to send, the waits and handles that end, whether to listen to the slot's channel,
 // when to call again. It does no I/O, starts no goroutine, takes no mutex and reads no clock: time, tokens and chance come from
-// outside, so whoever has the same events gets the same actions. internal/fairmodel explores what it does.
+// outside, so whoever has the same events gets the same actions. internal/fairmodel explores what it does; testdata tells it event
+// by event for cases that people ask about.
 //
 // # Names
 //
