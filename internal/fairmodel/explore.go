@@ -26,6 +26,7 @@ type Config struct {
 // Result is what an exploration found.
 type Result struct {
 	States    int
+	Steps     int // taken, also those that led to a state that was known
 	Depth     int
 	Moves     map[Move]struct{} // of the slots
 	Overflow  int               // steps left out because a state had no room for them
@@ -107,6 +108,7 @@ func (e *explorer) expand(o *open, next []open) []open {
 	for _, s := range e.machine(&o.state).steps(buf[:0]) {
 		n := e.machine(&o.state)
 		n.apply(s)
+		e.result.Steps++
 		if n.overflow {
 			e.result.Overflow++
 			continue

@@ -47,7 +47,7 @@ func keeps(t *testing.T, cfg fairmodel.Config) {
 	if r.Overflow > 0 {
 		t.Fatalf("%+v: %d steps were left out: a state has too little room", cfg, r.Overflow)
 	}
-	t.Logf("%d states, %d steps deep", r.States, r.Depth)
+	t.Logf("%d states, %d steps between them, %d deep", r.States, r.Steps, r.Depth)
 }
 
 // budgetOf names the fields of a Budget that are to be 1, or more where a name comes again.

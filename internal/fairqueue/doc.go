@@ -112,6 +112,15 @@
 // no news about this one. Its validity counts from a send that the server has answered: never from the message's arrival, which
 // may be late by any amount.
 //
+// # When two tokens of one slot were granted
+//
+// An Acquire and a TryAcquire of one Locker may be under way at once, and both be granted K, if somebody deletes K between them.
+// The slot keeps the grant that it hears of last, and tells the holder of the other that its lock is lost. That may be the wrong
+// one: the Try of a is sent, that of b after it, and both are answered; whether K was a, was deleted, and is b, or the other way
+// round, nothing that the slot has seen tells, neither the order of the sends, which need not be that in which the server has
+// carried them out, nor the order of the replies, nor what is left of the leases. So no rule would be right. To end one of them is safe in
+// both cases, and Release of a handle that was ended still gives its token up.
+//
 // # What becomes of a waiter whose machine vanishes
 //
 // Its entry stays in Q until the lock is to be handed on. The script that does it (lua/parts/pump.lua) asks whether the entry's channel is
