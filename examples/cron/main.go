@@ -24,7 +24,7 @@ func main() {
 	}{
 		{name: "Do", wait: true},
 		{name: "TryDo"},
-		{name: "TryDo with MinHold", minHold: time.Second},
+		{name: "TryDo with MinHold", minHold: 3 * time.Second},
 	} {
 		fmt.Println(way.name)
 		var runs atomic.Int64

@@ -23,7 +23,7 @@ const (
 
 func main() {
 	pool := demo.Pool()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
 	defer cancel()
 	var candidates sync.WaitGroup
 	for _, name := range []string{"alice", "bob"} {
@@ -34,7 +34,7 @@ func main() {
 		})
 	}
 
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(time.Second)
 	conn := pool.Get()
 	defer conn.Close()
 	if _, err := conn.Do("DEL", key); err != nil {
