@@ -8,8 +8,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/gomodule/redigo/redis"
@@ -217,6 +219,19 @@ func askPassword() (string, error) {
 		return "", usagef("-askpass: the terminal cannot hide what is typed: %v", err)
 	}
 	defer func() { _ = stty("echo") }()
+	stopped := make(chan os.Signal, 1)
+	signal.Notify(stopped, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(stopped)
+	answered := make(chan struct{})
+	defer close(answered)
+	go func() {
+		select {
+		case s := <-stopped: // nothing has been sent yet, and nothing ends a read of a terminal
+			_ = stty("echo")
+			os.Exit(exitSignal + int(s.(syscall.Signal)))
+		case <-answered:
+		}
+	}()
 	_, _ = io.WriteString(tty, "Password: ")
 	line, err := readLine(tty)
 	_, _ = io.WriteString(tty, "\n")

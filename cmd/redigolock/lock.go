@@ -20,6 +20,7 @@ type locker interface {
 // locking says how a locker is to obtain locks, and release them.
 type locking struct {
 	owner    string
+	ttl      time.Duration
 	fair     bool
 	minHold  time.Duration
 	observer *redigolock.Observer
@@ -32,7 +33,7 @@ func (s *servers) locker(l locking) (locker, error) {
 	if l.fair || l.minHold > 0 {
 		return nil, usagef("-fair and -min-hold take one -url, and not the several of a quorum")
 	}
-	q := &redigolock.Quorum{Owner: l.owner, Observer: l.observer}
+	q := &redigolock.Quorum{Owner: l.owner, Observer: l.observer, OpTimeout: min(redigolock.DefaultOpTimeout, l.ttl/10)} // each call has to dial
 	for _, p := range s.pools {
 		q.Pools = append(q.Pools, p)
 	}

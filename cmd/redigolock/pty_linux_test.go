@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -26,19 +25,9 @@ type screen struct {
 // onScreen starts the command on a terminal of 10 rows, which Ctrl-C reaches. It does not outlive the test.
 func onScreen(t *testing.T, vars []string, args ...string) *screen {
 	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("there are no pseudo-terminals: %v", err)
-	}
-	var number, unlocked int32
+	master, tty := openPTY(t)
 	size := [4]uint16{10, 120}
-	ioctl(t, master, syscall.TIOCGPTN, unsafe.Pointer(&number))
-	ioctl(t, master, syscall.TIOCSPTLCK, unsafe.Pointer(&unlocked))
 	ioctl(t, master, syscall.TIOCSWINSZ, unsafe.Pointer(&size))
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer tty.Close()
 	self, err := os.Executable()
 	if err != nil {

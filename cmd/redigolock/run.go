@@ -49,9 +49,23 @@ func run(_ context.Context, e *env, args []string) int {
 	}
 	code, err := j.run()
 	if err != nil {
-		return e.fail(err)
+		code = e.fail(err)
+	}
+	if code == exitSignal+int(syscall.SIGINT) {
+		dieOfInterrupt()
 	}
 	return code
+}
+
+// dieOfInterrupt ends this process by INT if it has a terminal, whose Ctrl-C that was: the loop of a shell goes on otherwise.
+func dieOfInterrupt() {
+	t := openTerminal()
+	defer t.close()
+	if t.isOf(syscall.Getpgrp()) {
+		signal.Reset(syscall.SIGINT)
+		_ = syscall.Kill(os.Getpid(), syscall.SIGINT)
+		time.Sleep(time.Second) // it may take a moment to arrive
+	}
 }
 
 // newJob reads the command line.
@@ -128,7 +142,7 @@ func (j *job) run() (code int, err error) {
 	}
 	defer servers.close()
 	renewed := make(chan struct{}, 1)
-	l, err := servers.locker(locking{owner: j.owner, fair: j.fair, minHold: j.minHold, observer: &redigolock.Observer{
+	l, err := servers.locker(locking{owner: j.owner, ttl: j.ttl, fair: j.fair, minHold: j.minHold, observer: &redigolock.Observer{
 		Extended: func(context.Context, *redigolock.Lock, time.Duration) {
 			select {
 			case renewed <- struct{}{}:

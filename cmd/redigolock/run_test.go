@@ -73,7 +73,7 @@ func TestRunExitsWithTheCodeOfTheCommand(t *testing.T) {
 func TestRunHoldsAndRenewsTheLock(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	p := start(t, s.URL(), "run", "k", "-ttl", "2s", "--", "sleep", "4.5")
+	p := start(t, s.URL(), "run", "k", "-ttl", "2s", "--", "sleep", "60")
 	eventually(t, "it holds", func() bool { return held(t, s, "k") })
 	for range 20 {
 		time.Sleep(200 * time.Millisecond) // beyond the ttl
@@ -81,7 +81,8 @@ func TestRunHoldsAndRenewsTheLock(t *testing.T) {
 			t.Fatal("the lock was not renewed")
 		}
 	}
-	p.wantEnd(0)
+	p.signal(syscall.SIGTERM)
+	p.wantEnd(143)
 }
 
 // The command learns the key and a fencing number, and nothing that leads to the server.

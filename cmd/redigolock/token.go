@@ -115,7 +115,7 @@ func (v *tokenVerb) try(ctx context.Context) (*redigolock.Lock, error) {
 		return nil, err
 	}
 	defer out.discard()
-	l, err := v.servers.locker(locking{owner: defaultOwner()})
+	l, err := v.servers.locker(locking{owner: defaultOwner(), ttl: v.ttl})
 	if err != nil {
 		return nil, err
 	}
