@@ -140,7 +140,7 @@ func (b *breakage) explain(w io.Writer, servers int) {
 		fmt.Fprintf(w, "Nobody works under it. Without it the same job may run once more.\n")
 		return
 	case b.Held:
-		fmt.Fprintf(w, "%s is not told. It works on until its next renewal or check, at most for %v.\n", holder, b.Left)
+		fmt.Fprintf(w, "%s is not told. It works on until its next renewal or check, at most until its lease ends, now in %v.\n", holder, b.Left)
 	default:
 		fmt.Fprintf(w, "If %s still runs, it is not told.\n", holder)
 	}

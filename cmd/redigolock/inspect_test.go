@@ -126,7 +126,7 @@ func TestBreakHandsTheLockToTheFirstInTheQueue(t *testing.T) {
 	if code := yes.end(); code != exitOK {
 		t.Errorf("%d: %s", code, yes)
 	}
-	for _, text := range []string{"held by old#", "the first in order is first#", "at most for 5", "fencing number is at most 1700000000000000", "now it is held by first#"} {
+	for _, text := range []string{"held by old#", "the first in order is first#", "until its lease ends, now in 5", "fencing number is at most 1700000000000000", "now it is held by first#"} {
 		if !strings.Contains(yes.String(), text) {
 			t.Errorf("%q is missing: %s", text, yes)
 		}
