@@ -69,6 +69,7 @@ long:
 	$(GO) run ./internal/mutants
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 CGO_ENABLED=1 $(GO) test -race -timeout 20m -run 'Chaos|StoppedServer|FairCrowd|FairDead|FailoverUnderLoad' . ./test/...
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 20m -run FairCycles .
+	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 20m -run Million ./internal/inspect
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 20m -run '^TestCluster' .
 	$(GO) test -run '^$$' -fuzz FuzzMaps -fuzztime 1h -timeout 0 ./internal/cluster
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 30m -parallel 8 -run 'Fault|StaleWrite|HeldLocks' ./bench
