@@ -16,6 +16,9 @@ USERS        = redigolockprom redigolockotel examples
 # Where fetch-newer.sh puts newer servers.
 SERVERS     ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/redigolock/servers
 
+# Tests that ask for many, of which the race detector sees a tenth.
+MANY         = FIPSOnly|TestCrowd|TenThousand|NoStorm|ManyKeys|OneEndForEach
+
 # By default each test binary, and each process that one starts, sleeps for a second before it ends.
 export GORACE ?= atexit_sleep_ms=50
 
@@ -32,7 +35,7 @@ test:
 more:
 	scripts/install.sh peers chromium postgres
 	[ -e $(SERVERS)/valkey ] || internal/redistest/fetch-newer.sh $(SERVERS)
-	REDIGOLOCK_REAL=1 $(GO) test -run 'FairCycles|Allocations|FailoverUnderLoad|QuorumOfRealServers|ClusterLosesMaster|ClusterRemovesNode' . ./test/servers
+	REDIGOLOCK_REAL=1 $(GO) test -run 'FairCycles|Allocations|FailoverUnderLoad|QuorumOfRealServers|ClusterLosesMaster|ClusterRemovesNode|$(MANY)' . ./test/servers
 	$(GO) test ./internal/sim -run TestSeeds -seeds 200
 	REDIGOLOCK_REAL=1 REDIGOLOCK_CHROMIUM=1 $(GO) test ./internal/report
 	REDIGOLOCK_REAL=1 REDIGOLOCK_NEWER=1 REDIGOLOCK_SERVERS=$(SERVERS) CGO_ENABLED=1 $(GO) test -race \

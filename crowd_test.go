@@ -17,6 +17,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/sim"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // Many calls of Acquire for one key in one Locker, in virtual time.
@@ -140,7 +141,7 @@ func TestCrowdKeepsTheRetrysPromises(t *testing.T) {
 			calls.Add(1)
 			return three(attempt, heldFor)
 		}
-		const n = 10000
+		n := testbed.Many(10_000)
 		var wg sync.WaitGroup
 		for i := range n {
 			wg.Go(func() {
@@ -156,7 +157,7 @@ func TestCrowdKeepsTheRetrysPromises(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if c := calls.Load(); c != 3*n {
+		if c := calls.Load(); c != int64(3*n) {
 			t.Errorf("Retry was asked %d times for %d waiters with three tries each", c, n)
 		}
 		if a.max > redigolock.MaxAsking {
@@ -466,7 +467,7 @@ func TestCrowdDoesNotDelayTheHolder(t *testing.T) {
 		k = got(t)(l.TryAcquire(bg, "key", time.Hour))
 		ctx, cancel := context.WithCancel(bg)
 		var wg sync.WaitGroup
-		for range 10000 {
+		for range testbed.Many(10_000) {
 			wg.Go(func() { _, _ = l.Acquire(ctx, "key", time.Minute) })
 		}
 		time.Sleep(time.Second)
@@ -506,7 +507,7 @@ func TestCrowdsOfManyKeysDoNotDelayTheHolder(t *testing.T) {
 		k = got(t)(l.TryAcquire(bg, "mine", time.Hour))
 		ctx, cancel := context.WithCancel(bg)
 		var wg sync.WaitGroup
-		for i := range 100 {
+		for i := range max(testbed.Many(100), 30) {
 			key := fmt.Sprint("key", i)
 			holdByAnother(t, s, key, time.Hour)
 			for range 4 {
@@ -808,7 +809,7 @@ func TestCrowdSurvivesAnAcquireFuncThatPanics(t *testing.T) {
 // Waiters come and go, replies are lost, connections break, another process takes the lock in between: it is held by one at
 // a time, and all who stay get it.
 func TestCrowdChaos(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(testbed.Many(6)) {
 		overBoth(t, func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
 			rng, faults := rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2))
 			l.OpTimeout = 100 * time.Millisecond

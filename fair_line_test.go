@@ -17,6 +17,7 @@ import (
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/sim"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // An answer that the channel is not heard, given before it was subscribed to anew, is no reason to hang up once more.
@@ -532,10 +533,9 @@ type fairMany struct {
 	leave context.CancelFunc
 }
 
-const (
-	fairManyWaiters = 10_000
-	fairManyTTL     = 10 * time.Minute // so long that a busy machine does not matter
-)
+const fairManyTTL = 10 * time.Minute // so long that a busy machine does not matter
+
+var fairManyWaiters = testbed.Many(10_000)
 
 // run has the first holder release when all wait, and returns when all have left.
 func (m *fairMany) run() {
@@ -620,7 +620,7 @@ func TestFairReleaseAmongTenThousand(t *testing.T) {
 
 // The same on a real server, where the machine says how long a Release takes: none fails, and the commands are counted.
 func TestFairReleaseAmongTenThousandOnAServer(t *testing.T) {
-	const enough = 2000
+	enough := testbed.Many(2000)
 	for _, mux := range []bool{false, true} {
 		t.Run(fmt.Sprintf("mux=%v", mux), func(t *testing.T) {
 			server := redistest.Start(t)

@@ -166,7 +166,7 @@ func TestFairManyKeysLeaveNothing(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 4 {
 			wg.Go(func() {
-				for n := range 500 {
+				for n := range testbed.Many(500) {
 					key := "key-" + string(rune('a'+n%26)) + strings.Repeat("x", n/26)
 					for _, locker := range []*redigolock.Locker{l, other}[i%2:] {
 						k, err := locker.Acquire(bg, key, fairTestTTL)
@@ -409,7 +409,7 @@ func TestFairRestartMakesNoStormOfConnections(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inFairBubble(t, func(t *testing.T, s *sim.Server) {
 				link, l := linkedFair(t, s, tt.mux)
-				const keys = 100
+				keys := max(testbed.Many(100), 30)
 				if other := simFair(t, s); tt.held {
 					for i := range keys {
 						mustGet(t)(other.Acquire(bg, fmt.Sprint("key", i), time.Hour))

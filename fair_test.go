@@ -684,7 +684,7 @@ func TestFairOverAMux(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		r.wrap = func(p *redis.Pool) redigolock.Pool { return muxOver(t, p) }
-		r.contend(3, 24, 100*time.Millisecond)
+		r.contend(3, 24, 30*time.Millisecond)
 		r.gone()
 
 		l := r.fair(muxOver(t, r.Proxy.Pool()))

@@ -8,10 +8,14 @@ import (
 	"testing"
 
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // A program that may use nothing but FIPS 140-3 cryptography starts, and has the whole library.
 func TestFIPSOnly(t *testing.T) {
+	if testbed.RaceEnabled {
+		t.Skip("the race detector does not watch what it compiles; make more runs it")
+	}
 	s := redistest.Start(t)
 	bin := filepath.Join(t.TempDir(), "fips")
 	if out, err := exec.Command("go", "build", "-o", bin, "./testdata/fips").CombinedOutput(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/sim"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // An eventLog is an Observer that writes down what it is told.
@@ -834,7 +835,7 @@ func TestObserverIsToldOneEndForEachBeginning(t *testing.T) {
 	}
 	for name, make := range kinds {
 		t.Run(name, func(t *testing.T) {
-			for range 4 {
+			for range testbed.Many(4) {
 				inBubble(t, func(t *testing.T, s *sim.Server) { watchKind(t, s, make) })
 			}
 		})

@@ -43,6 +43,15 @@ func Length[T any](short, long T) T {
 	return short
 }
 
+// Many is n, and a tenth of it under the race detector, where a goroutine costs ten times as much: make more runs the tests that ask
+// for many without it.
+func Many(n int) int {
+	if RaceEnabled && !Long() {
+		return max(n/10, 1)
+	}
+	return n
+}
+
 // Slow leaves a test that takes a quarter of a minute to make more, which runs it without the race detector, and to make long.
 func Slow(t *testing.T) {
 	t.Helper()
