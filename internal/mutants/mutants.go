@@ -193,7 +193,8 @@ var mutants = []mutant{
 			return nil
 		}
 		return &HeldError{Key: key, Holder: names.Holder(string(get))}`,
-		new:   `		return nil`,
+		new: `		_ = names.Holder
+		return nil`,
 		tests: "TestSetNXVerifiedTruthTable",
 	},
 	{
