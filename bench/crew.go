@@ -10,8 +10,7 @@ import (
 )
 
 // grace is how long the workers may take to end by themselves once ctx has ended, before their connections are cut.
-// closePatience is how long they may take then. It is above the 3 s (three OpTimeouts) for which Close of a Locker waits for
-// what it cannot clean up any more.
+// closePatience is how long they may take then. It is above the three OpTimeouts, 3 s, that Close of a Locker takes at most.
 const (
 	grace         = 150 * time.Millisecond
 	closePatience = 5 * time.Second
