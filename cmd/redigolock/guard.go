@@ -60,17 +60,15 @@ func guardGroup(args []string) int {
 	if err != nil {
 		return exitUsage
 	}
-	news := make(chan time.Time)
-	go readNews(os.NewFile(newsFile, "news"), news)
-	until, ok := <-news
-	if !ok {
-		return exitLost // run has gone, and has started nothing
+	if err := syscall.SetNonblock(newsFile, true); err != nil { // so that reading it can be bounded
+		return exitUnavailable
 	}
-	w := watcher{grace: grace, home: home, alive: os.NewFile(aliveFile, "alive")}
-	if !w.say(isReady) {
-		return exitLost
+	w := watcher{grace: grace, home: home, news: os.NewFile(newsFile, "news"), alive: os.NewFile(aliveFile, "alive")}
+	until, err := w.next(time.Now().Add(time.Minute))
+	if err != nil || !w.say(isReady) {
+		return exitUnavailable // run has gone, and has started nothing
 	}
-	w.watch(news, until)
+	w.watch(until)
 	return exitOK
 }
 
@@ -78,6 +76,7 @@ func guardGroup(args []string) int {
 type watcher struct {
 	grace time.Duration
 	home  int      // the process group of run
+	news  *os.File // from run
 	alive *os.File // where run listens
 }
 
@@ -88,44 +87,45 @@ func (w *watcher) say(b byte) bool {
 }
 
 // watch returns when the group is empty but for the guard, or ends with the group.
-func (w *watcher) watch(news <-chan time.Time, until time.Time) {
+func (w *watcher) watch(until time.Time) {
 	for {
-		select {
-		case moment, ok := <-news:
-			switch {
-			case !ok:
-				w.endGroup(earlier(time.Now().Add(w.grace), until))
-				return
-			case moment.IsZero():
-				w.awaitEmpty(earlier(time.Now().Add(w.grace), until))
-				return
-			}
-			until = moment
-		case <-time.After(min(time.Until(until.Add(-w.grace)), pollClock)):
-			if hasPassed(until.Add(-w.grace)) {
+		by := until.Add(-w.grace)
+		moment, err := w.next(earlier(by, time.Now().Add(pollClock)))
+		if isLate(err) && hasPassed(by) { // it may have come while this process stood still
+			if moment, err = w.next(time.Now().Add(time.Millisecond)); isLate(err) {
 				w.endGroup(until)
 				return
 			}
 		}
+		switch {
+		case isLate(err):
+		case err != nil:
+			w.endGroup(earlier(time.Now().Add(w.grace), until))
+			return
+		case moment.IsZero():
+			w.awaitEmpty(earlier(time.Now().Add(w.grace), until))
+			return
+		default:
+			until = moment
+		}
 	}
 }
 
-// readNews sends each moment on, by both clocks of this process, and a zero time when the command has ended.
-func readNews(r io.Reader, news chan<- time.Time) {
-	defer close(news)
-	for {
-		var n int64
-		if err := binary.Read(r, binary.NativeEndian, &n); err != nil {
-			return
-		}
-		var moment time.Time
-		if n != 0 {
-			now := time.Now()
-			moment = now.Add(time.Duration(n - now.UnixNano()))
-		}
-		news <- moment
+// next waits for news until then, and returns the moment by both clocks of this process, zero when the command has ended. An
+// error that is not late says that run has gone.
+func (w *watcher) next(by time.Time) (moment time.Time, err error) {
+	if err := w.news.SetReadDeadline(by); err != nil {
+		return moment, err
 	}
+	var n int64
+	if err := binary.Read(w.news, binary.NativeEndian, &n); err != nil || n == 0 {
+		return moment, err
+	}
+	now := time.Now()
+	return now.Add(time.Duration(n - now.UnixNano())), nil
 }
+
+func isLate(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
 // endGroup has the group end, and kills what is left of it then.
 func (w *watcher) endGroup(by time.Time) {

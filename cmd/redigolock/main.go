@@ -1,6 +1,6 @@
 // Redigolock is the command for operators and scripts: it runs a job under a lock, and shows and mends the locks of a
 // server, of a Redis Cluster, of what Sentinels watch, or of a quorum of servers. "redigolock help" lists its verbs,
-// "redigolock help VERB" is the manual of one.
+// "redigolock help VERB" is the manual of one, and docs/redigolock.md has them with their output.
 //
 // # How to add a verb
 //

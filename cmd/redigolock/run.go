@@ -249,10 +249,15 @@ func (j *job) runUnder(k *redigolock.Lock, renewed <-chan struct{}, signals <-ch
 	}
 	defer g.reap()
 	s := &supervision{job: j, lock: k, guard: g}
-	if err := s.start(vars); err != nil {
+	if !k.Valid() {
+		err = &codedError{exitLost, "the lock was lost before the command could be started"}
+	} else if err = s.start(vars); err != nil {
+		err = startError(j.command[0], err)
+	}
+	if err != nil {
 		g.done()
 		<-g.gone
-		return 0, startError(j.command[0], err)
+		return 0, err
 	}
 	return s.watch(kept, renewed, signals)
 }

@@ -237,6 +237,11 @@ func TestRunWithAStoppedGuard(t *testing.T) {
 			} else {
 				time.Sleep(2500 * time.Millisecond) // beyond the ttl
 				a.awaitActs()
+				if err := syscall.Kill(guard, syscall.SIGCONT); err != nil { // it finds old news first
+					t.Fatal(err)
+				}
+				time.Sleep(500 * time.Millisecond) // for what must not come
+				a.awaitActs()
 				for range 2 {
 					p.signal(syscall.SIGINT)
 					time.Sleep(50 * time.Millisecond) // two that come together are one
