@@ -74,7 +74,7 @@ func (r rig) collect(t *testing.T) (lines []string) {
 }
 
 // A day in the life of locks: some are obtained, one is waited for, one is taken away, one is held for too long, one is not
-// renewed in time, and a reply is lost.
+// renewed in time, a reply is lost, and the server is down.
 func (r rig) run(t *testing.T) {
 	server := locktest.Start(t)
 	host, other := server.Locker(), server.Locker()
@@ -132,6 +132,10 @@ func (r rig) run(t *testing.T) {
 		}
 	}
 	up()
+	server.Refuse("NOPERM this user has no permissions to run the 'set' command", "acquire")
+	if _, err := host.TryAcquire(t.Context(), "order:17", time.Second); err == nil {
+		t.Error("refused, and no error")
+	}
 }
 
 func TestContentionAndLosses(t *testing.T) {
@@ -144,6 +148,7 @@ func TestContentionAndLosses(t *testing.T) {
 			`redigolock.acquire.wait [s] {outcome=held} 1`,
 			`redigolock.acquire.wait [s] {outcome=unavailable} 1`,
 			`redigolock.acquire.wait [s] {outcome=unknown} 1`,
+			`redigolock.acquire.wait [s] {outcome=failed} 1`,
 			`redigolock.hold [s] {} 6`,
 			`redigolock.lost [] {cause=expired} 1`,
 			`redigolock.lost [] {cause=max_hold} 1`,
@@ -232,6 +237,7 @@ func TestSpans(t *testing.T) {
 			"redigolock acquire acquired in request": 6,
 			"redigolock acquire held":                1,
 			"redigolock acquire unknownunknown":      1,
+			"redigolock acquire failedNOPERM":        1,
 			"redigolock hold  in request":            5, // of two that were lost, the key was there still
 			"redigolock hold not_held in request":    1,
 			"acquire: redigolock unknown unknown":    3,

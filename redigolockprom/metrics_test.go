@@ -44,7 +44,7 @@ func scrape(t *testing.T, m *redigolockprom.Metrics) []string {
 }
 
 // A day in the life of locks: some are obtained, one is waited for, one is taken away, one is held for too long, one is not
-// renewed in time, and a reply is lost.
+// renewed in time, a reply is lost, and the server is down.
 func run(t *testing.T, m *redigolockprom.Metrics) {
 	server := locktest.Start(t)
 	host, other := server.Locker(), server.Locker()
@@ -100,6 +100,10 @@ func run(t *testing.T, m *redigolockprom.Metrics) {
 		}
 	}
 	up()
+	server.Refuse("NOPERM this user has no permissions to run the 'set' command", "acquire")
+	if _, err := host.TryAcquire(t.Context(), "order:17", time.Second); err == nil {
+		t.Error("refused, and no error")
+	}
 }
 
 func TestContentionAndLosses(t *testing.T) {
@@ -112,6 +116,7 @@ func TestContentionAndLosses(t *testing.T) {
 			`redigolock_acquire_wait_seconds_count{outcome="held"} 1`,
 			`redigolock_acquire_wait_seconds_count{outcome="unavailable"} 1`,
 			`redigolock_acquire_wait_seconds_count{outcome="unknown"} 1`,
+			`redigolock_acquire_wait_seconds_count{outcome="failed"} 1`,
 			`redigolock_hold_seconds_count 6`,
 			`redigolock_lost_total{cause="expired"} 1`,
 			`redigolock_lost_total{cause="max_hold"} 1`,
