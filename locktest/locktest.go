@@ -66,6 +66,7 @@ func Start(t testing.TB) *Server {
 	s.sim.Around(s.carry)
 	if bubble != "" {
 		s.sim.Delay(bubbleDelay)
+		countOpen(bubble, 1)
 	}
 	t.Cleanup(s.end)
 	return s
@@ -298,11 +299,32 @@ var ofLibrary = regexp.MustCompile(`(?m)^(created by )?github\.com/redigolock/re
 // longest is more than any ttl, so that whatever the library does has ended.
 const longest = 25 * time.Hour
 
+// open is how many servers there are in each bubble.
+var open struct {
+	sync.Mutex // never held while anything waits, for goroutines of all bubbles take it
+	in         map[string]int
+}
+
+// countOpen adds n servers to a bubble, and returns how many there are then.
+func countOpen(bubble string, n int) int {
+	open.Lock()
+	defer open.Unlock()
+	if open.in == nil {
+		open.in = map[string]int{}
+	}
+	n += open.in[bubble]
+	open.in[bubble] = n
+	if n == 0 {
+		delete(open.in, bubble)
+	}
+	return n
+}
+
 // awaitGoroutines waits in the time of a bubble until no goroutine runs the library's code: with one left that waits for what never comes,
-// the bubble ends in a panic that says nothing of why.
+// the bubble ends in a panic that says nothing of why. Of several servers in a bubble, the last one that ends waits.
 func (s *Server) awaitGoroutines() {
 	s.t.Helper()
-	if s.bubble == "" {
+	if s.bubble == "" || countOpen(s.bubble, -1) > 0 {
 		return
 	}
 	var left []string

@@ -625,3 +625,24 @@ func TestManyAtATime(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// A Quorum has several servers, whose ends wait for each other in a bubble.
+func TestSeveralServersInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &redigolock.Quorum{}
+		var servers []*locktest.Server
+		for range 3 {
+			servers = append(servers, locktest.Start(t))
+			q.Pools = append(q.Pools, servers[len(servers)-1].Pool())
+		}
+		defer q.Close()
+		servers[0].Down()
+		err := q.Do(t.Context(), "report", 10*time.Second, func(ctx context.Context, _ *redigolock.Lock) error {
+			time.Sleep(time.Minute)
+			return context.Cause(ctx)
+		})
+		if err != nil {
+			t.Errorf("one of three servers is down: %v", err)
+		}
+	})
+}
