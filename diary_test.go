@@ -331,7 +331,7 @@ func (y *day) lostReplies() {
 
 	y.at("10:20:00", "both replies to a release are lost")
 	k := y.must(y.web.TryAcquire(bg, "invoice", time.Minute))
-	y.s.Next("release", sim.Drop(), sim.Drop())
+	y.s.Next("delex", sim.Drop(), sim.Drop())
 	_ = k.Release(bg)
 }
 

@@ -33,11 +33,12 @@ func fairOf(l *Locker) *fair { return beginTest(l).by.(*fair) }
 
 // Functions for property tests and tables.
 var (
-	Sibling    = sibling
-	IsSibling  = names.IsSibling
-	HasHashTag = names.HasHashTag
-	Drift      = drift
-	Followed   = fault.Followed
+	ReleaseKnown = releaseKnown
+	Sibling      = sibling
+	IsSibling    = names.IsSibling
+	HasHashTag   = names.HasHashTag
+	Drift        = drift
+	Followed     = fault.Followed
 )
 
 // FairScripts are the texts of the scripts of Locker.Fair.

@@ -80,7 +80,7 @@ func TestReleaseStopsTheRenewalFirstAndWaitsForIt(t *testing.T) {
 			t.Error("the renewal outlives Release")
 		}
 		sent := r.Proxy.Requests()
-		if last := verbOf(sent[len(sent)-1]); last != "release" {
+		if last := verbOf(sent[len(sent)-3]); last != "release" { // DELEX and DELIFEQ follow it, for it is the first
 			t.Errorf("the last command is %s", last)
 		}
 		r.Silent("a released lock", func() {

@@ -22,7 +22,8 @@ type Locker struct {
 	// AcquireWith is the command that acquires. Nil: SetNXGet where the server knows it, else SetNXVerified; see
 	// docs/choosing.md.
 	AcquireWith AcquireFunc
-	// ReleaseWith is the command that releases. What undoes an acquire is never this, but Release. Nil: Release.
+	// ReleaseWith is the command that releases. What undoes an acquire is never this, but Release. Nil: DELEX or DELIFEQ where the
+	// server has one of them and the user the right to it, else Release; see docs/choosing.md.
 	ReleaseWith ReleaseFunc
 	// Retry says how long Acquire pauses between tries. Nil: DefaultRetry.
 	Retry RetryFunc

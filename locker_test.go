@@ -36,6 +36,7 @@ func TestEveryWayToAcquireAndRelease(t *testing.T) {
 	t.Run("redis-server", func(t *testing.T) { everyWay(t, redistest.Start(t).Pool()) })
 	t.Run("valkey", func(t *testing.T) {
 		pool := redistest.StartValkey(t).Pool()
+		everyWay(t, pool)
 		oneCycle(t, &redigolock.Locker{Pool: pool, ReleaseWith: redigolock.ReleaseNative}, pool, "native")
 	})
 }

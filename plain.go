@@ -25,7 +25,7 @@ type plain struct {
 }
 
 func newPlain(l *Locker, n *node) *plain {
-	p := &plain{single: single{n}, acquireWith: setNXKnown, releaseWith: Release, minHold: l.MinHold}
+	p := &plain{single: single{n}, acquireWith: setNXKnown, releaseWith: releaseKnown, minHold: l.MinHold}
 	if with := l.AcquireWith; with != nil {
 		p.acquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 			wire.Aged(c)

@@ -174,6 +174,90 @@ func ReleaseNative(ctx context.Context, c redis.Conn, key, token string) error {
 	return deleteByEither(ctx, c, known, verb, key, token)
 }
 
+// releaseKnown is the release of a Locker that has none of its user's: by the native command that the server is known to have and
+// the user to have the right to, else by the script. Where a command is not there any more, the script follows it, once.
+func releaseKnown(ctx context.Context, c redis.Conn, key, token string) error {
+	const verb = "release"
+	known := wire.Known(c)
+	switch known.Delete {
+	case wire.DeleteUntold:
+		return releaseTold(ctx, c, known, key, token)
+	case wire.DeleteByScript:
+		return Release(ctx, c, key, token)
+	}
+	err := deleteBy(ctx, c, known.Delete, verb, key, token)
+	if re, isReply := fault.Reply(err); errors.Is(err, errNoCommand) || isReply && fault.Word(re) == "NOPERM" {
+		known.LearnDelete(c, wire.DeleteByScript)
+		return Release(ctx, c, key, token)
+	}
+	return err
+}
+
+// releaseTold is Release for the first time that a server is asked, with both native commands behind the script. They find nothing
+// to delete, but for a server that did not know the script, and tell whether it knows one of them.
+func releaseTold(ctx context.Context, c redis.Conn, known wire.Learned, key, token string) error {
+	const verb = "release"
+	if err := checkTokenCall(ctx, c, verb, key, token); err != nil {
+		return err
+	}
+	args := scriptRelease.Args(c, 2)
+	args[2], args[3] = wire.Boxed(c, key), wire.Boxed(c, token)
+	delex, delifeq := deleteBoth([]any{4: nil}, args[2], args[3])
+	reqs := [...]wire.Request{scriptRelease.Request(args), delex, delifeq}
+	var replies [3]any
+	_, err := pipeline(ctx, c, verb, key, reqs[:], replies[:])
+	if err == nil {
+		learnDelete(c, known, replies[1], replies[2])
+	}
+	for _, reply := range replies {
+		if reply == int64(1) {
+			return nil
+		}
+	}
+	switch reply := replies[0].(type) {
+	case int64:
+		_, err = reply0(verb, key, reply) // also where the other replies have not come
+	case redis.Error:
+		if err == nil {
+			err = fault.Refused(verb, key, reply)
+		}
+	default:
+		if err == nil {
+			err = queued(verb, key, reply)
+		}
+		if err == nil {
+			err = unexpected(verb, key, reply)
+		}
+	}
+	return err
+}
+
+// learnDelete notes what the replies to DELEX and DELIFEQ say of the server. A refusal that may pass says nothing.
+func learnDelete(c redis.Conn, known wire.Learned, delex, delifeq any) {
+	none := true
+	for i, reply := range [...]any{delex, delifeq} {
+		re, refused := reply.(redis.Error)
+		switch {
+		case !refused:
+			if _, ok := reply.(int64); ok {
+				known.LearnDelete(c, [...]wire.Delete{wire.DeleteByDELEX, wire.DeleteByDELIFEQ}[i])
+			}
+			return
+		case !fault.UnknownCommand(re) && fault.Word(re) != "NOPERM":
+			none = false
+		}
+	}
+	if none {
+		known.LearnDelete(c, wire.DeleteByScript)
+	}
+}
+
+// deleteBoth makes the requests of both native commands; args has room for five.
+func deleteBoth(args []any, key, token any) (delex, delifeq wire.Request) {
+	args[0], args[1], args[2], args[3], args[4] = key, ifeq, token, key, token
+	return wire.Request{Cmd: "DELEX", Args: args[:3:3]}, wire.Request{Cmd: "DELIFEQ", Args: args[3:]}
+}
+
 var ifeq any = "IFEQ"
 
 // errNoCommand is the ErrUnsupported of a server without a native compare-and-delete.
@@ -200,10 +284,8 @@ func deleteBy(ctx context.Context, c redis.Conn, by wire.Delete, verb, key, toke
 
 // deleteByEither releases by both commands, and takes the answer of the one that the server knows.
 func deleteByEither(ctx context.Context, c redis.Conn, known wire.Learned, verb, key, token string) error {
-	args := wire.Args(c, 5)
-	args[0], args[1], args[2] = wire.Boxed(c, key), ifeq, wire.Boxed(c, token)
-	args[3], args[4] = args[0], args[2]
-	reqs := [...]wire.Request{{Cmd: "DELEX", Args: args[:3:3]}, {Cmd: "DELIFEQ", Args: args[3:]}}
+	delex, delifeq := deleteBoth(wire.Args(c, 5), wire.Boxed(c, key), wire.Boxed(c, token))
+	reqs := [...]wire.Request{delex, delifeq}
 	var replies [2]any
 	if _, err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
 		if _, answered := replies[0].(int64); !answered || !errors.Is(err, ErrUnknown) {

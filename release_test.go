@@ -381,6 +381,95 @@ func TestReleaseNativeOfALockerSendsWhatItsServerKnows(t *testing.T) {
 	})
 }
 
+// A Locker releases by the script where its user may not use the command that the server has, and learns that once. Where the user
+// may not run the script, the command will do.
+func TestLockerReleasesByWhatItMayUse(t *testing.T) {
+	denies := func(s *sim.Server, verb string) {
+		s.Rule(func(q sim.Request) sim.Action {
+			if q.Verb == verb {
+				return sim.Refuse("NOPERM no")
+			}
+			return sim.Pass()
+		})
+	}
+	for _, fresh := range []bool{false, true} {
+		for denied, want := range map[string]string{
+			"delex":   "SETGET DELEX release / SETGET release",
+			"release": "SETGET DELEX / SETGET DELEX",
+		} {
+			inBubble(t, func(t *testing.T, s *sim.Server) {
+				l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
+				if !fresh {
+					learns(t, l)
+				}
+				denies(s, denied)
+				if fresh {
+					want = map[string]string{
+						"delex":   "SETGET SETGET release DELEX DELIFEQ / SETGET release",
+						"release": "SETGET SETGET release DELEX DELIFEQ / SETGET DELEX",
+					}[denied]
+				}
+				if got := twoCycles(t, l, "key", s); got != want {
+					t.Errorf("fresh %v: without the right to %s it was sent %s, want %s", fresh, denied, got, want)
+				}
+			})
+		}
+	}
+}
+
+// What keeps a server from writing for now says nothing of the commands that it has.
+func TestLockerLearnsNoReleaseFromARefusalThatPasses(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
+		k := got(t)(l.TryAcquire(bg, "key", minute))
+		s.Rule(func(sim.Request) sim.Action { return sim.Refuse("MISCONF not now") })
+		wantReply(t, k.Release(bg), "MISCONF")
+		s.Rule(nil)
+		s.Do("DEL", "key")
+		if got := twoCycles(t, l, "key", s); got != "SETGET release DELEX DELIFEQ / SETGET DELEX" {
+			t.Errorf("it was sent %s", got)
+		}
+	})
+}
+
+// The answers of a Locker's first release, which asks in three ways.
+func TestFirstReleaseOfALocker(t *testing.T) {
+	unknown := redis.Error("ERR unknown command 'X', with args beginning with: 'k' 'IFEQ' 's3cret' ")
+	one, none, noScript := int64(1), int64(0), redis.Error("NOSCRIPT No matching script.")
+	for name, tc := range map[string]struct {
+		replies []any
+		want    error // nil: released
+	}{
+		"Redis 8.4":                      {[]any{one, none, unknown}, nil},
+		"Valkey 9":                       {[]any{one, unknown, none}, nil},
+		"older":                          {[]any{one, unknown, unknown}, nil},
+		"script not known":               {[]any{noScript, one, unknown, none}, nil},
+		"script not known, older":        {[]any{noScript, unknown, unknown, one}, nil},
+		"script not known, and unheard":  {[]any{noScript, one, unknown, io.EOF}, nil},
+		"unheard, script not known":      {[]any{noScript, io.EOF}, redigolock.ErrUnknown},
+		"the script alone answers":       {[]any{one, io.EOF}, nil},
+		"not held":                       {[]any{none, none, unknown}, redigolock.ErrNotHeld},
+		"not held, the rest unheard":     {[]any{none, io.EOF}, redigolock.ErrNotHeld},
+		"no lock":                        {[]any{errBadType, errBadType, unknown}, redigolock.ErrConflict},
+		"no lock, as DELEX sees it":      {[]any{redis.Error("CONFLICT no TTL"), none, unknown}, redigolock.ErrConflict},
+		"refused, the rest unheard":      {[]any{errNoPerm, io.EOF}, redigolock.ErrUnknown},
+		"nothing answers":                {[]any{io.EOF}, redigolock.ErrUnknown},
+		"inside MULTI":                   {[]any{"QUEUED", "QUEUED", "QUEUED"}, redigolock.ErrUnsupported},
+		"a script denied, DELEX carries": {[]any{errNoPerm, one, unknown}, nil},
+		"all denied":                     {[]any{errNoPerm, errNoPerm, unknown}, errNoPerm},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := redigolock.ReleaseKnown(bg, &scriptedConn{replies: tc.replies}, "k", "s3cret")
+			if !errors.Is(err, tc.want) || err != nil && tc.want == nil {
+				t.Errorf("got %v, want %v", err, tc.want)
+			}
+			if tc.want != redigolock.ErrUnknown {
+				wantsNot(t, err, redigolock.ErrUnknown)
+			}
+		})
+	}
+}
+
 func TestReleaseNative(t *testing.T) {
 	servers := map[string]struct {
 		start func(t *testing.T) string

@@ -325,14 +325,14 @@ func TestLockerLearnsWhetherItsServerKnowsSetNXGet(t *testing.T) {
 					return l
 				}
 				l := locker()
-				if got := twoCycles(t, l, "key", s); got != "SETGET SETGET release / SETGET release" {
+				if got := twoCycles(t, l, "key", s); got != "SETGET SETGET release DELEX DELIFEQ / SETGET DELEX" {
 					t.Errorf("a server that knows it was sent %s", got)
 				}
 				olderVersion(s) // as after a failover that nobody was told of
-				if got := twoCycles(t, l, "key", s); got != "SETGET SET GET release / SET GET release" {
+				if got := twoCycles(t, l, "key", s); got != "SETGET SET GET DELEX release / SET GET release" {
 					t.Errorf("when it knows it no more it was sent %s", got)
 				}
-				if got := twoCycles(t, locker(), "key", s); got != "SETGET SETGET SET GET release / SET GET release" {
+				if got := twoCycles(t, locker(), "key", s); got != "SETGET SETGET SET GET release DELEX DELIFEQ / SET GET release" {
 					t.Errorf("a server that never knew it was sent %s", got)
 				}
 			})
@@ -346,7 +346,7 @@ func TestLockerLearnsNothingFromOtherRefusals(t *testing.T) {
 		inBubble(t, func(t *testing.T, s *sim.Server) {
 			known, fresh := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")}), simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
 			learns(t, known)
-			for name, l := range map[string]*redigolock.Locker{"SETGET release / SETGET release": known, "SETGET SETGET release / SETGET release": fresh} {
+			for name, l := range map[string]*redigolock.Locker{"SETGET DELEX / SETGET DELEX": known, "SETGET SETGET release DELEX DELIFEQ / SETGET DELEX": fresh} {
 				s.Rule(func(q sim.Request) sim.Action {
 					if q.Name == "SET" {
 						return sim.Refuse(text)
@@ -387,7 +387,7 @@ func TestLockerTrustsNoServerThatMisreadsSetNXGet(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				if got := twoCycles(t, first, "key", server); got != "SET GET release / SET GET release" {
+				if got := twoCycles(t, first, "key", server); got != "SET GET DELEX / SET GET DELEX" {
 					t.Errorf("it is sent %s", got)
 				}
 			})

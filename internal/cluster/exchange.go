@@ -129,7 +129,7 @@ func unserved(reply any) bool {
 		return false
 	}
 	word := fault.Word(re)
-	return word == "ASK" || word == "NOSCRIPT" || word == "LOADING" || stirs(re)
+	return fault.UnknownCommand(re) || word == "ASK" || word == "NOSCRIPT" || word == "LOADING" || stirs(re)
 }
 
 // follow repeats requests that were redirected. An error says that this was not begun.

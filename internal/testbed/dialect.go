@@ -59,13 +59,16 @@ func TwoCycles(t *testing.T, l *redigolock.Locker, key string, servers ...*sim.S
 
 // OlderVersion has a server refuse what Redis 6.2 refuses.
 func OlderVersion(s *sim.Server) {
-	s.Rule(func(q sim.Request) sim.Action {
-		switch {
-		case q.Name == "SET" && slices.Contains(q.Args, "GET"):
-			return sim.Refuse("ERR syntax error")
-		case q.Name == "DELEX", q.Name == "DELIFEQ":
-			return sim.Refuse("ERR unknown command `" + q.Name + "`, with args beginning with: `key`, ")
-		}
-		return sim.Pass()
-	})
+	s.Rule(OlderSays)
+}
+
+// OlderSays is what Redis 6.2 says to a request.
+func OlderSays(q sim.Request) sim.Action {
+	switch {
+	case q.Name == "SET" && slices.Contains(q.Args, "GET"):
+		return sim.Refuse("ERR syntax error")
+	case q.Name == "DELEX", q.Name == "DELIFEQ":
+		return sim.Refuse("ERR unknown command `" + q.Name + "`, with args beginning with: `key`, ")
+	}
+	return sim.Pass()
 }

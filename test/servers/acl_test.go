@@ -156,6 +156,24 @@ func TestACLTheLeastRightsOfReleaseNative(t *testing.T) {
 	set.testLeast(t, func(*testing.T) *aclSite { return site })
 }
 
+// A Locker uses the native release where it may, and the script where it may not: its rights are those of every server.
+func TestACLOfALockerOnAServerWithANativeRelease(t *testing.T) {
+	site := newACLSite(t, redistest.StartValkey(t))
+	for _, native := range []bool{false, true} {
+		set := aclSet{"Locker", aclLocker + "set", "~lock:*", useLocker(nil, nil)}
+		if native {
+			set.commands += " delifeq"
+		}
+		if err := site.try(set, strings.Fields(set.commands), strings.Fields(set.keys)); err != nil {
+			t.Errorf("with +%s: %v", set.commands, err)
+		}
+		calls, err := site.srv.Calls()
+		if err != nil || calls["delifeq"] > 0 != native {
+			t.Errorf("with +%s: %d times DELIFEQ, %v", set.commands, calls["delifeq"], err)
+		}
+	}
+}
+
 // A Locker with Replicas needs a server that has one.
 func TestACLTheLeastRightsOfReplicas(t *testing.T) {
 	t.Parallel()

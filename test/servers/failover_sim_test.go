@@ -217,9 +217,9 @@ func TestFailoverForgetsWhatTheOldMasterKnew(t *testing.T) {
 					}
 					l := simLocker(t, &redigolock.Locker{Pool: pool})
 					for _, addr := range []string{"a:6379", "b:6379"} {
-						want := "SETGET SETGET release / SETGET release"
+						want := "SETGET SETGET release DELEX DELIFEQ / SETGET DELEX"
 						if addr == older {
-							want = "SETGET SETGET SET GET release / SET GET release"
+							want = "SETGET SETGET SET GET release DELEX DELIFEQ / SET GET release"
 						}
 						if got := twoCycles(t, l, "key", g.servers["a:6379"], g.servers["b:6379"]); got != want {
 							t.Errorf("%s was sent %s, want %s", addr, got, want)
