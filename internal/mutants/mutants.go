@@ -223,6 +223,24 @@ var mutants = []mutant{
 		tests: "TestTokenThatALyingServerHasSetIsCleanedUp",
 	},
 	{
+		name: "a release without the right to the command fails", in: "releaseKnown",
+		old:   `errors.Is(err, errNoCommand) || isReply && fault.Word(re) == "NOPERM"`,
+		new:   `errors.Is(err, errNoCommand) || isReply && fault.Word(re) == "NONE"`,
+		tests: "TestLockerReleasesByWhatItMayUse",
+	},
+	{
+		name: "why nothing was deleted is not asked", in: "deleted",
+		old:   `why == nil || errors.Is(why, ErrConflict)`,
+		new:   `why == nil && errors.Is(why, ErrConflict)`,
+		tests: "TestReleaseNativeAsksWhyNothingWasDeleted",
+	},
+	{
+		name: "what deleted before the script was known is not counted", in: "releaseTold",
+		old:   `		if reply == int64(1) {`,
+		new:   `		if reply == int64(2) {`,
+		tests: "TestFirstReleaseOfALocker",
+	},
+	{
 		name: "the old master's commands are not forgotten", in: "newNode",
 		old:   `		n.says.Init(s.Another)`,
 		new:   `		_ = s`,
