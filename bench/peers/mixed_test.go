@@ -63,7 +63,31 @@ func TestMixedFleet(t *testing.T) {
 	if os.Getenv("REDIGOLOCK_PEERS") != "" {
 		d = 20 * time.Second
 	}
-	holds, faults := runFleet(t, redistest.Start(t), members, nodeRedlock(t), d)
+	testFleet(t, redistest.Start(t), members, nodeRedlock(t), d)
+}
+
+// TestMixedFleetWithNativeReleases is TestMixedFleet on a server with a native compare-and-delete: some release by that, and some by
+// the script; some acquire by SET with GET, and some by SET and then GET, as redigolock did before.
+func TestMixedFleetWithNativeReleases(t *testing.T) {
+	d := 3 * time.Second
+	members := mixedFleet(t)
+	if os.Getenv("REDIGOLOCK_PEERS") != "" {
+		d = time.Minute
+	}
+	members["redigolock native"] = func(t *testing.T, p *redistest.Proxy) tryFunc {
+		return openOurs(t, p, func(l *redigolock.Locker) { l.AcquireWith, l.ReleaseWith = redigolock.SetNX, redigolock.ReleaseNative })
+	}
+	r := redistest.StartValkey(t)
+	testFleet(t, r, members, nodeRedlock(t), d)
+	calls, err := r.Calls()
+	if err != nil || calls["delifeq"] == 0 || calls["evalsha"] == 0 {
+		t.Errorf("%d releases by DELIFEQ, %d scripts, %v", calls["delifeq"], calls["evalsha"], err)
+	}
+}
+
+func testFleet(t *testing.T, r *redistest.Server, members map[string]func(*testing.T, *redistest.Proxy) tryFunc, node string, d time.Duration) {
+	t.Helper()
+	holds, faults := runFleet(t, r, members, node, d)
 	count := map[string]int{}
 	for _, h := range holds {
 		count[h.who]++
@@ -124,6 +148,9 @@ func mixedFleet(t *testing.T) fleet {
 	}
 	members := fleet{
 		"redigolock": ours(func(*redigolock.Locker) {}),
+		"redigolock of before": ours(func(l *redigolock.Locker) {
+			l.AcquireWith, l.ReleaseWith = redigolock.SetNXVerified, redigolock.Release
+		}),
 		"redigolock script": ours(func(l *redigolock.Locker) {
 			l.AcquireWith, l.ReleaseWith = redigolock.SetNXScript, redigolock.ReleaseTx
 		}),
