@@ -86,7 +86,7 @@ func TestContentionFiguresBelongTogether(t *testing.T) {
 		switch {
 		case c.Handoff.TotalCount() > res.Ops: // a crowd in one Locker hands each on: see crowd.go
 			err = fmt.Errorf("%d handoffs to another waiter among %d acquisitions", c.Handoff.TotalCount(), res.Ops)
-		case c.Sent < 3: // SET, GET, EVALSHA
+		case c.Sent < 1.9: // SET, EVALSHA; less than 2 by what was under way when it was counted
 			err = fmt.Errorf("%v commands sent for each acquisition", c.Sent)
 		case c.Calls < c.Sent+1: // the release calls GET and DEL
 			err = fmt.Errorf("%v executed for each acquisition, of %v that were sent", c.Calls, c.Sent)
