@@ -77,7 +77,7 @@ func verbs() []verb {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == guardName { // run has started it
+	if len(os.Args) == 4 && os.Args[1] == guardName { // run has started it
 		os.Exit(guardGroup(os.Args[2:]))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
