@@ -16,6 +16,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	lock "github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/cluster"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/sim"
 	"github.com/redigolock/redigolock/internal/testbed"
@@ -217,11 +218,22 @@ type clusterLoad struct {
 	overlaps []*lock.Lock
 }
 
-func startClusterLoad(t *testing.T, c *lock.Cluster, workers int, keys ...string) *clusterLoad {
+// clusterKinds are the ways to use a Cluster.
+var clusterKinds = map[string]func(t *testing.T, c *lock.Cluster) *lock.Locker{
+	"Cluster": func(_ *testing.T, c *lock.Cluster) *lock.Locker { return &lock.Locker{Pool: c} },
+	"Cluster+Mux": func(t *testing.T, c *lock.Cluster) *lock.Locker {
+		m := &lock.Mux{Pool: c}
+		t.Cleanup(func() { m.Close() })
+		return &lock.Locker{Pool: m}
+	},
+	"Cluster+Fair": func(_ *testing.T, c *lock.Cluster) *lock.Locker { return &lock.Locker{Pool: c, Fair: true} },
+}
+
+func startClusterLoad(t *testing.T, kind string, c *lock.Cluster, workers int, keys ...string) *clusterLoad {
 	load := &clusterLoad{t: t, c: c, keys: keys, holders: make([]atomic.Pointer[lock.Lock], len(keys)), stop: make(chan struct{}), errs: map[string]int{}}
 	var lockers []*lock.Locker
 	for range 4 {
-		l := &lock.Locker{Pool: c}
+		l := clusterKinds[kind](t, c)
 		t.Cleanup(func() { l.Close() })
 		lockers = append(lockers, l)
 	}
@@ -298,46 +310,71 @@ func (load *clusterLoad) end() {
 // TestClusterMovesSlots moves a slot to and fro, with pauses while its keys are at both nodes.
 func TestClusterMovesSlots(t *testing.T) {
 	servers := redistest.StartCluster(t, redistest.ClusterConfig{})
+	for kind := range clusterKinds {
+		t.Run(kind, func(t *testing.T) {
+			n := movesSlots(t, servers, kind, func(slot int, from, to *redistest.Server) error {
+				err := servers.BeginMigration(slot, from, to)
+				for range 5 {
+					time.Sleep(10 * time.Millisecond)
+					err = errors.Join(err, servers.MoveKeys(slot, from, to))
+				}
+				for err == nil {
+					if err = servers.MoveKeys(slot, from, to); servers.EndMigration(slot, from, to) == nil {
+						break
+					}
+				}
+				return err
+			})
+			if n.Moved == 0 || n.Asked == 0 {
+				t.Errorf("%+v", n)
+			}
+		})
+	}
+}
+
+// TestClusterMovesSlotsAtOnce is the same by CLUSTER MIGRATESLOTS.
+func TestClusterMovesSlotsAtOnce(t *testing.T) {
+	redistest.UseNewer(t, "valkey")
+	servers := redistest.StartCluster(t, redistest.ClusterConfig{})
+	for kind := range clusterKinds {
+		t.Run(kind, func(t *testing.T) {
+			if n := movesSlots(t, servers, kind, servers.MigrateAtOnce); n.Moved == 0 {
+				t.Errorf("%+v", n)
+			}
+		})
+	}
+}
+
+// movesSlots moves a slot to and fro under load. No acquire may fail, and no two hold a lock.
+func movesSlots(t *testing.T, servers *redistest.Cluster, kind string, move func(slot int, from, to *redistest.Server) error) cluster.Counts {
 	c := &lock.Cluster{Addrs: servers.Addrs()}
-	defer c.Close()
+	t.Cleanup(func() { c.Close() })
 	keys := []string{"{moves}0", "{moves}1", "{moves}2", "other"}
 	slot := servers.KeySlot(keys[0])
-	load := startClusterLoad(t, c, 64, keys...)
+	load := startClusterLoad(t, kind, c, 64, keys...)
 	var next []time.Duration
-	for begin := time.Now(); time.Since(begin) < testbed.Length(3*time.Second, time.Minute); {
+	for begin := time.Now(); time.Since(begin) < testbed.Length(2*time.Second, time.Minute); {
 		from := servers.Owner(slot)
 		to := servers.Servers[0]
 		if from == to {
 			to = servers.Servers[1]
 		}
-		if err := servers.BeginMigration(slot, from, to); err != nil {
+		if err := move(slot, from, to); err != nil {
 			t.Fatal(err)
 		}
-		for range 5 {
-			time.Sleep(10 * time.Millisecond)
-			if err := servers.MoveKeys(slot, from, to); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for {
-			if err := servers.MoveKeys(slot, from, to); err != nil {
-				t.Fatal(err)
-			}
-			if err := servers.EndMigration(slot, from, to); err == nil {
-				break
-			}
-		}
 		ended := time.Now()
-		time.Sleep(100 * time.Millisecond)
+		for load.since(ended) == 0 && time.Since(ended) < 10*time.Second {
+			time.Sleep(time.Millisecond)
+		}
 		next = append(next, load.since(ended))
 	}
 	load.end()
-	n := lock.ClusterCounts(c)
-	if n.Moved == 0 || n.Asked == 0 || load.locks == 0 {
-		t.Errorf("%+v, %d locks", n, load.locks)
+	if load.locks == 0 {
+		t.Error("no lock")
 	}
 	slices.Sort(next)
 	t.Logf("%d moves; the next release after: median %v, worst %v", len(next), next[len(next)/2], next[len(next)-1])
+	return lock.ClusterCounts(c)
 }
 
 // TestClusterLosesMaster kills a master under load. Its replica takes over.
@@ -348,7 +385,7 @@ func TestClusterLosesMaster(t *testing.T) {
 	defer c.Close()
 	keys := []string{"k0", "k1", "k2", "k3", "k4"}
 	slot := servers.KeySlot(keys[0])
-	load := startClusterLoad(t, c, 16, keys...)
+	load := startClusterLoad(t, "Cluster", c, 16, keys...)
 	var next []time.Duration
 	for range testbed.Length(1, 20) {
 		master := servers.Owner(slot)
@@ -389,7 +426,7 @@ func TestClusterRemovesNode(t *testing.T) {
 	if stays == removed {
 		stays = servers.Servers[1]
 	}
-	load := startClusterLoad(t, c, 16, keys...)
+	load := startClusterLoad(t, "Cluster", c, 16, keys...)
 	for slot, owner := range servers.Owners() {
 		if owner != removed {
 			continue

@@ -96,6 +96,9 @@ func outcomeOf(ctx context.Context, err error) (o fairqueue.Outcome) {
 
 // isSplit reports whether a server refused a script for two keys because their slot is moving, or has moved: it has not both of them.
 func isSplit(err error) bool {
+	if errors.Is(err, errHalfway) {
+		return true
+	}
 	re, isReply := fault.Reply(err)
 	if !isReply || errors.Is(err, ErrUnknown) {
 		return false
@@ -107,11 +110,14 @@ func isSplit(err error) bool {
 	return false
 }
 
-// splitHalfway is err, or TRYAGAIN if it says that a key was missing in the middle of a script: it was the queue's last entry, which has
-// the lock now, and one that was to follow it is not queued.
+// errHalfway is in the error of a script that has found a key missing in the middle, because its slot is moving. It is that of a
+// Release: it has handed the lock to the last of the queue, and what was to follow is not queued.
+var errHalfway = fmt.Errorf("%w: the slot is moving", ErrUnknown)
+
+// splitHalfway is err, or one that is errHalfway.
 func splitHalfway(verb, key string, err error) error {
 	if re, isReply := fault.Reply(err); isReply && strings.Contains(string(re), "non local key") {
-		return fault.Refused(verb, key, redis.Error("TRYAGAIN "+string(re)))
+		return fault.Of(errHalfway, verb, key, string(re))
 	}
 	return err
 }

@@ -297,6 +297,12 @@ var fairMutants = []mutant{
 		tests: "subscription: TestNodeDies",
 	},
 	{
+		name: "fair: a release halfway is an error", in: "splitHalfway",
+		old:   `strings.Contains(string(re), "non local key")`,
+		new:   `strings.Contains(string(re), "no such text")`,
+		tests: "test/servers: TestFairClusterReleaseHalfway",
+	},
+	{
 		name: "fair: a script follows a slot that moves", in: "cluster.Conn.Exchange",
 		old:   "if stays {",
 		new:   "if false {",

@@ -277,6 +277,19 @@ func (c *Cluster) Migrate(slot int, from, to *Server) error {
 	return c.EndMigration(slot, from, to)
 }
 
+// MigrateAtOnce moves a slot as a whole, which Valkey can from 9.0 on.
+func (c *Cluster) MigrateAtOnce(slot int, from, to *Server) error {
+	if _, err := from.Do("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", c.ID(to)); err != nil {
+		return err
+	}
+	for begin := time.Now(); c.Owner(slot) != to; time.Sleep(time.Millisecond) {
+		if time.Since(begin) > startTimeout {
+			return fmt.Errorf("slot %d does not move within %v", slot, startTimeout)
+		}
+	}
+	return nil
+}
+
 // Failover has a replica take the place of its master, which is well, without any loss. It returns before that is done.
 func (c *Cluster) Failover(replica *Server) error {
 	_, err := replica.Do("CLUSTER", "FAILOVER")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // A clusterQueue is a key of a real cluster that some fair Lockers wait for, each with one waiter.
@@ -172,6 +173,47 @@ func TestFairCluster(t *testing.T) {
 			}
 			q.inOrder(5, 2*time.Second)
 		})
+	}
+}
+
+// TestFairClusterReleaseHalfway: while the slot is moving a Release hands the lock to the last of the queue, and its own next waiter
+// cannot be queued behind any more. It has released all the same.
+func TestFairClusterReleaseHalfway(t *testing.T) {
+	servers := redistest.StartCluster(t, redistest.ClusterConfig{})
+	q := newClusterQueue(t, servers, "halfway")
+	holder := q.locker()
+	k := must(holder.Acquire(bg, q.key, time.Minute))
+	q.waits(1)
+	next := testbed.InBackground(func() error {
+		k, err := holder.Acquire(bg, q.key, time.Minute)
+		if err != nil {
+			return err
+		}
+		return k.Release(bg)
+	})
+	slot := servers.KeySlot(q.key)
+	from := servers.Owner(slot)
+	eventually(t, "both are subscribed", func() bool {
+		calls, err := from.Calls()
+		return err == nil && calls["ssubscribe"] == 2
+	})
+	time.Sleep(50 * time.Millisecond) // until the reply has come
+	if err := servers.BeginMigration(slot, from, q.other(from)); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Release(bg); err != nil {
+		t.Error(err)
+	}
+	q.inOrder(1, 2*time.Second)
+	err := servers.MoveKeys(slot, from, q.other(from))
+	if err == nil {
+		err = servers.EndMigration(slot, from, q.other(from))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, "the next waiter of the holder's Locker", next); err != nil {
+		t.Error(err)
 	}
 }
 
