@@ -24,7 +24,7 @@ import (
 type Lock struct {
 	core *core
 	claim
-	ballot   *ballot   // where the nodes of a Quorum have voted for it; nil: it is of a Locker
+	votes    *votes    // where the nodes of a Quorum have voted for it; nil: it is of a Locker
 	acquired time.Time // the basis of the acquire; MaxHold counts from it
 
 	mu       sync.Mutex // protects what follows; taken for moments only, never while anything is sent

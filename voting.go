@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/ballot"
 	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/names"
@@ -29,8 +29,8 @@ import (
 //	seek     asks one node to take the lock in, also later, when a node has come back empty
 //	vacate   removes the token from one node
 //
-// A ballot says where the token may be. Once it is over, nothing may be left: whoever ends asking a node, or ends the ballot while
-// nobody asks that node, vacates that seat. What does not answer then goes to the clean-up in the background. A node that is
+// A ballot (internal/ballot) says where the token may be. Once it is over, nothing may be left: whoever ends asking a node, or ends the
+// ballot while nobody asks that node, vacates that seat. What does not answer then goes to the clean-up in the background. A node that is
 // known not to have the token is not asked.
 type voting struct {
 	*core
@@ -49,34 +49,20 @@ type acquaintances struct {
 	runIDs []string   // "": the server does not tell
 }
 
-// A ballot is where the nodes have voted for a lock.
-type ballot struct {
-	ctx context.Context // of the acquire, without its end
-
-	mu    sync.Mutex // protects what follows, but for the claim of a seat that somebody asks for; taken for moments only
-	over  bool       // nothing may be left
-	seats []seat     // one for each node
+// Votes are where a lock stands at the nodes.
+type votes struct {
+	*ballot.Ballot
+	ctx   context.Context // of the acquire, without its end
+	seats []seat          // one for each node, of who seeks it, and then of who vacates it
 }
 
-// A seat is what is known of a lock at one node.
-type seat struct {
-	claim        // of who seeks, and then of who vacates it
-	asking  bool // somebody seeks it
-	leaving bool // a Release asks for its end
-	owed    bool // Stats.Owed counts one of these: the call has returned
-	empty   bool // the node has said that it does not have the token, first at since
-	since   time.Time
-	held    holding   // zero: not known to be held
-	asked   time.Time // what was asked then has said that
-}
+// A seat is the claim at a node.
+type seat struct{ claim }
 
-// A holding is since when a node has the token, and for how long from then.
-type holding struct {
-	start time.Time
-	left  time.Duration
+// holding is what a node has that has said so when it was asked at start.
+func holding(start time.Time, left time.Duration) ballot.Holding {
+	return ballot.Holding{Start: start, Left: left, Ends: deadline(start, left)}
 }
-
-func (h holding) ends() time.Time { return deadline(h.start, h.left) }
 
 func newVoting(c *core, q *Quorum, nodes []*node) *voting {
 	v := &voting{core: c, isAuto: q.OpTimeout == 0}
@@ -159,8 +145,8 @@ func (x *votingCall) Won() (holder string, until time.Time, held error) {
 // try is one try of an acquire. final says that others would be in vain.
 func (v *voting) try(ctx context.Context, w want) (_ *Lock, final bool, err error) {
 	k := v.handle(w, v.newToken()) // no result, which a late answer would find changed
-	b := v.newBallot(ctx, k)
-	k.ballot = b
+	b := v.newVotes(ctx, k)
+	k.votes = b
 	won := false
 	defer func() {
 		if !won {
@@ -182,13 +168,12 @@ func (v *voting) try(ctx context.Context, w want) (_ *Lock, final bool, err erro
 	return k, false, nil
 }
 
-func (v *voting) newBallot(ctx context.Context, k *Lock) *ballot {
-	b := &ballot{ctx: context.WithoutCancel(ctx), seats: make([]seat, len(v.nodes))}
+func (v *voting) newVotes(ctx context.Context, k *Lock) *votes {
+	b := &votes{ballot.New(len(v.nodes), &v.owed), context.WithoutCancel(ctx), make([]seat, len(v.nodes))}
 	for i := range b.seats {
 		s := &b.seats[i]
 		s.key, s.token, s.ttl = k.key, k.token, k.ttl
 		s.conn.Key, s.conn.Token, s.conn.TTL = k.conn.Key, k.conn.Token, k.conn.TTL
-		s.asking = true
 	}
 	return b
 }
@@ -196,22 +181,20 @@ func (v *voting) newBallot(ctx context.Context, k *Lock) *ballot {
 // seek asks a node to take the lock in.
 func (v *voting) seek(ctx context.Context, k *Lock, i int) (err error) {
 	var start time.Time
-	b := k.ballot
+	b := k.votes
 	s := &b.seats[i]
 	err = errPanicked
 	defer func() {
 		if err == errPanicked {
 			s.stray(ctx)
 		}
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if s.asking = false; err == nil {
-			s.held, s.empty, s.asked = holding{start, k.ttl}, false, start
+		var h ballot.Holding
+		if err == nil {
+			h = holding(start, k.ttl)
 		}
-		if b.over {
+		if b.Sought(i, h) {
 			v.vacate(b, i)
 		}
-		v.owes(s, false)
 	}()
 	start, err = v.nodes[i].try(ctx, &s.claim, func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 		if err := v.met.meet(ctx, c, i, key); err != nil {
@@ -273,37 +256,20 @@ func (s *seat) setNew(ctx context.Context, c redis.Conn, key, token string, ttl 
 }
 
 // end ends a ballot, and waits a while for what has to be removed for it.
-func (v *voting) end(b *ballot, most time.Duration) {
+func (v *voting) end(b *votes, most time.Duration) {
 	var vacated []<-chan struct{}
-	b.mu.Lock()
-	b.over = true
-	for i := range b.seats {
-		if !b.seats[i].asking {
-			vacated = append(vacated, v.vacate(b, i))
-		} else {
-			v.owes(&b.seats[i], true)
-		}
+	for _, i := range b.End() {
+		vacated = append(vacated, v.vacate(b, i))
 	}
-	b.mu.Unlock()
+	b.Returned()
 	wait.For(most, vacated...)
 }
 
-// owes counts what is under way at a node although its call has returned. The caller holds b.mu.
-func (v *voting) owes(s *seat, owed bool) {
-	switch {
-	case owed && !s.owed:
-		v.owed.Add(1)
-	case !owed && s.owed:
-		v.owed.Add(-1)
-	}
-	s.owed = owed
-}
-
-// vacate has a token removed from a node that may have it, which nobody seeks any more. The caller holds b.mu. What it returns is
-// closed when the node has answered, or has been left to the clean-up.
-func (v *voting) vacate(b *ballot, i int) <-chan struct{} {
+// vacate has a token removed from a node that may have it. The seat is the caller's. What it returns is closed when the node has answered,
+// or has been left to the clean-up.
+func (v *voting) vacate(b *votes, i int) <-chan struct{} {
 	s, n, done := &b.seats[i], v.nodes[i], make(chan struct{})
-	if s.held == (holding{}) {
+	if b.Held(i) == (ballot.Holding{}) {
 		if s.lostTry != nil {
 			n.owe(&s.claim, time.Now())
 		}
@@ -325,7 +291,7 @@ func (v *voting) vacate(b *ballot, i int) <-chan struct{} {
 }
 
 // oweUnless leaves a node to the clean-up which may have the token still, or may get it yet.
-func (v *voting) oweUnless(isGone bool, b *ballot, i int) {
+func (v *voting) oweUnless(isGone bool, b *votes, i int) {
 	s := &b.seats[i]
 	if !isGone {
 		s.stray(b.ctx)
@@ -337,33 +303,29 @@ func (v *voting) oweUnless(isGone bool, b *ballot, i int) {
 
 func (v *voting) abandon(_ context.Context, k *Lock) {
 	k.latch()
-	v.end(k.ballot, 0)
+	v.end(k.votes, 0)
 }
 
 // release deletes the key at all nodes that may have it.
 func (v *voting) release(ctx context.Context, k *Lock, _ time.Time) error {
-	b := k.ballot
-	b.mu.Lock()
-	b.over = true
-	seats := make([]bool, len(b.seats)) // that are to be vacated here
-	for i := range b.seats {
-		seats[i] = !b.seats[i].asking && (b.seats[i].held != holding{} || b.seats[i].lostTry != nil)
-		b.seats[i].leaving = seats[i]
+	b := k.votes
+	mayHave := make([]bool, len(b.seats)) // and their seats are this call's
+	for _, i := range b.End() {
+		mayHave[i] = b.Held(i) != (ballot.Holding{}) || b.seats[i].lostTry != nil
+		if mayHave[i] {
+			b.Leaving(i)
+		}
 	}
-	b.mu.Unlock()
-	defer v.owesLate(b)
+	defer b.Returned()
 	answers := v.poll(2*v.opTimeout(), func(i int) (err error) {
-		if !seats[i] {
+		if !mayHave[i] {
 			return notHeld("release", k.key)
 		}
 		s := &b.seats[i]
 		err = errPanicked
 		defer func() {
 			v.oweUnless(isGone(err), b, i)
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			s.leaving = false
-			v.owes(s, false)
+			b.Left(i)
 		}()
 		err = v.nodes[i].free(ctx, &s.claim, v.opTimeout(), Release, k.isOver)
 		return err
@@ -373,17 +335,6 @@ func (v *voting) release(ctx context.Context, k *Lock, _ time.Time) error {
 		v.freed(k.key)
 	}
 	return err
-}
-
-// owesLate counts the nodes that have not answered when a Release returns.
-func (v *voting) owesLate(b *ballot) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i := range b.seats {
-		if s := &b.seats[i]; s.asking || s.leaving {
-			v.owes(s, true)
-		}
-	}
 }
 
 func (v *voting) verify(ctx context.Context, k *Lock) error {
@@ -402,12 +353,12 @@ func (v *voting) extend(ctx context.Context, k *Lock, ttl time.Duration) (start 
 	start = v.now()
 	answers := v.poll(v.patience(k.ttl), func(i int) error {
 		start, err := v.askHolder(ctx, k, i, "extend", func(c redis.Conn) error {
-			if k.ballot.isOver() { // this is late, and a Release may have returned
+			if k.votes.IsOver() { // this is late, and a Release may have returned
 				return notHeld("extend", k.key)
 			}
 			return Extend(ctx, c, k.key, k.token, ttl)
 		})
-		k.ballot.note(i, renewal.Vote{Start: start, Left: ttl, Answered: true, Err: err})
+		k.votes.note(i, renewal.Vote{Start: start, Left: ttl, Answered: true, Err: err})
 		return err
 	})
 	err, _ = v.judge(ctx, "extend", k.key, answers)
@@ -432,7 +383,7 @@ func (v *voting) voters(*Lock) (all []renewal.Node) {
 
 // verdict: the lock lasts for as long as a majority has it, whenever each of them was asked.
 func (v *voting) verdict(k *Lock, votes []renewal.Vote) renewal.Vote {
-	b, most := k.ballot, len(v.nodes)-v.majority()
+	b, most := k.votes, len(v.nodes)-v.majority()
 	answers, failures := make([]error, len(votes)), 0
 	for i, x := range votes {
 		b.note(i, x)
@@ -442,60 +393,26 @@ func (v *voting) verdict(k *Lock, votes []renewal.Vote) renewal.Vote {
 			answers[i] = errNotAsked
 		}
 	}
-	h, empty := b.common(v.majority())
+	h, empty := b.Common(v.majority())
 	switch {
 	case empty > most:
 		return renewal.Vote{Answered: true, Err: fault.Of(ErrNotHeld, "extend", k.key, "a majority of the nodes does not have it")}
-	case h != holding{} && h.ends().After(k.Deadline()):
-		return renewal.Vote{Answered: true, Start: h.start, Left: h.left}
+	case h != (ballot.Holding{}) && h.Ends.After(k.Deadline()):
+		return renewal.Vote{Answered: true, Start: h.Start, Left: h.Left}
 	case failures > most:
 		return renewal.Vote{Err: v.noQuorum("extend", k.key, answers)}
 	}
 	return renewal.Vote{}
 }
 
-func (b *ballot) isOver() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.over
-}
-
-// note notes what a node has said of an extension, unless it is known what one that was sent later has said.
-func (b *ballot) note(i int, x renewal.Vote) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s, h := &b.seats[i], holding{x.Start, x.Left}
+// note notes what a node has said of an extension.
+func (b *votes) note(i int, x renewal.Vote) {
 	switch {
-	case !x.Start.After(s.asked):
 	case x.Err == nil:
-		if s.empty, s.asked = false, x.Start; h.ends().After(s.held.ends()) {
-			s.held = h
-		}
+		b.Has(i, holding(x.Start, x.Left))
 	case fault.IsLoss(x.Err):
-		if !s.empty {
-			s.since = x.Start
-		}
-		s.held, s.empty, s.asked = holding{}, true, x.Start
+		b.Lacks(i, x.Start)
 	}
-}
-
-// common is the holding that so many nodes have at least, zero if there is none; and how many have none.
-func (b *ballot) common(most int) (h holding, empty int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var all []holding
-	for i := range b.seats {
-		if s := &b.seats[i]; s.held != (holding{}) {
-			all = append(all, s.held)
-		} else if s.empty {
-			empty++
-		}
-	}
-	if len(all) < most {
-		return h, empty
-	}
-	slices.SortFunc(all, func(x, y holding) int { return y.ends().Compare(x.ends()) })
-	return all[most-1], empty
 }
 
 func (v *voting) extendOn(ctx context.Context, c redis.Conn, k *Lock, ttl time.Duration) (time.Duration, error) {
@@ -506,30 +423,11 @@ func (v *voting) extension() *extension { return &plainExtension }
 
 func (v *voting) freed(key string) { v.crowds.Freed(key) }
 
-// moved: a node that came back empty takes the lock in if a majority has extended it since. Else it must not: a majority may have
-// lost it, which is found out one node after the other, and another may have had the lock meanwhile.
+// moved has nodes that came back empty take the lock in again.
 func (v *voting) moved(k *Lock, _, _ time.Time) {
-	b := k.ballot
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i := range b.seats {
-		s := &b.seats[i]
-		if b.over || s.asking || !s.empty || b.confirmed(s.since) < v.majority() {
-			continue
-		}
-		s.asking = true
-		v.polls.Go(func() { _ = v.seek(b.ctx, k, i) })
+	for _, i := range k.votes.Retake(v.majority()) {
+		v.polls.Go(func() { _ = v.seek(k.votes.ctx, k, i) })
 	}
-}
-
-// confirmed is how many nodes have the lock that were asked after since. The caller holds mu.
-func (b *ballot) confirmed(since time.Time) (n int) {
-	for i := range b.seats {
-		if s := &b.seats[i]; s.held != (holding{}) && s.asked.After(since) {
-			n++
-		}
-	}
-	return n
 }
 
 func (v *voting) lost(*Lock) {}
