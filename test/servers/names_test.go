@@ -14,6 +14,13 @@ var (
 	bg         = context.Background()
 	eventually = testbed.Eventually
 	wants      = testbed.Wants
+	wantsNot   = testbed.WantsNot
+	within     = testbed.Within
+	validFor   = testbed.ValidFor
+	plainSetNX = testbed.PlainSetNX
+	inBubble   = testbed.InBubble
+	inTime     = testbed.InTime
+	simPool    = testbed.SimPool
 	newSim     = testbed.NewSimServer
 	simLocker  = testbed.SimLocker
 	twoCycles  = testbed.TwoCycles

@@ -1,4 +1,4 @@
-package redigolock_test
+package servers
 
 import (
 	"os"
