@@ -24,7 +24,14 @@ var (
 // the same nanosecond, so the runtime may decide what travels with what. There, too, only the verdicts are compared; with -v the test
 // says which logs differ.
 //
-// Not explained yet: mode fair, seed 21, where clean-ups of a host that was suspended come to the server in one of two orders.
+// With one processor (GOMAXPROCS=1) that is not over: of an unfinished run of 25 seeds a mode with -sim 2s, the logs of 13 seeds of mode
+// mux and of 9 of fairmux differed.
+//
+// Mode cohort, seed 11 with -sim 2s: two extensions of one process, for two keys, are due in the same nanosecond, and each has its
+// goroutine.
+//
+// Not explained yet: mode fair, seed 21, where clean-ups of a host that was suspended come to the server in one of two orders, and seed 4
+// with -sim 2s.
 func TestASeedIsAWorld(t *testing.T) {
 	for _, mode := range modes {
 		for n := range *sameSeeds {
