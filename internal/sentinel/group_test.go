@@ -428,6 +428,37 @@ func TestSwitchMaster(t *testing.T) {
 	})
 }
 
+// A redis.Pool that is full of idle connections to the old master lends one to the new master at once, and asks none of the old ones.
+func TestPoolFullOfIdleConnectionsToTheOldMaster(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		g := w.group(true)
+		pool := &redis.Pool{DialContext: g.Dial, MaxIdle: 10, MaxActive: 10,
+			TestOnBorrow: func(c redis.Conn, _ time.Time) error { return sentinel.Current(c) }}
+		defer pool.Close()
+		var idle []redis.Conn
+		for range 10 {
+			idle = append(idle, pool.Get())
+		}
+		for _, c := range idle {
+			c.Close()
+		}
+		synctest.Wait()
+		w.promote("b", 1, sentinels...)
+		synctest.Wait()
+		asked := w.count(func(s *server) int { return s.asked }, "a:6379")
+		took(t, 0, 0, func() {
+			c := pool.Get()
+			defer c.Close()
+			if _, err := c.Do("SET"); err != nil {
+				t.Error(err)
+			}
+		})
+		if n := w.count(func(s *server) int { return s.asked }, "a:6379"); n != asked || pool.IdleCount() != 1 {
+			t.Errorf("%d commands to the old master, and %d idle connections", n-asked, pool.IdleCount())
+		}
+	})
+}
+
 // What is told while no subscription lives must not be missed.
 func TestSwitchWhileTheSubscriptionIsDown(t *testing.T) {
 	for what, fault := range map[string]func(*server){"down": down, "hang": hang} {

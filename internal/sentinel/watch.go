@@ -34,7 +34,11 @@ func (g *Group) listen(ctx context.Context, addr string) (heard bool) {
 	defer cancel()
 	dial, stop := context.WithTimeout(ctx, stepMost)
 	defer stop()
-	c, err := g.connectQuietly(dial, addr)
+	var c redis.Conn
+	err := quietly(func() (err error) {
+		c, err = g.connect(dial, g.env.DialSentinel, addr)
+		return err
+	})
 	if err != nil {
 		return false
 	}
@@ -65,16 +69,6 @@ func (g *Group) listen(ctx context.Context, addr string) (heard bool) {
 	}
 }
 
-// connectQuietly is connect to a Sentinel on a goroutine that has no caller whom a panic could reach.
-func (g *Group) connectQuietly(ctx context.Context, addr string) (c redis.Conn, err error) {
-	defer func() {
-		if recover() != nil {
-			err = errPanicked
-		}
-	}()
-	return g.connect(ctx, g.env.DialSentinel, addr)
-}
-
 // tend asks the Sentinels when that is due, until they have answered, and has the subscription show that it lives.
 func (g *Group) tend(ctx context.Context, c redis.Conn) {
 	ticks := time.NewTicker(pingEvery)
@@ -101,11 +95,17 @@ func (g *Group) tend(ctx context.Context, c redis.Conn) {
 	}
 }
 
-func (g *Group) locateQuietly(ctx context.Context) (err error) {
+// locateQuietly is locate, for those that have no caller.
+func (g *Group) locateQuietly(ctx context.Context) error {
+	return quietly(func() error { return g.locate(ctx) })
+}
+
+// quietly runs f, which may call a func of the user's, on a goroutine that has no caller whom a panic could reach.
+func quietly(f func() error) (err error) {
 	defer func() {
 		if recover() != nil {
 			err = errPanicked
 		}
 	}()
-	return g.locate(ctx)
+	return f()
 }
