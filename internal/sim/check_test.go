@@ -39,6 +39,7 @@ type checker struct {
 	queue      map[place][]*ticket // who waits, in the order of their calls
 	ghosts     int
 	updates    int
+	beats      map[string]time.Time // when an entry of a queue was last queued, or has beaten
 }
 
 // worldIsSafe has every overlap count as a violation.
