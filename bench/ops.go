@@ -15,6 +15,7 @@ type opFunc = func(key string) error
 var acquireVerbs = map[string]lock.AcquireFunc{
 	"setnx":          lock.SetNX,
 	"setnx-verified": lock.SetNXVerified,
+	"setnx-get":      lock.SetNXGet,
 	"script":         lock.SetNXScript,
 }
 
@@ -40,7 +41,7 @@ func (u Uncontended) op() (op opFunc, end func(), err error) {
 	switch u.Approach {
 	case "floor":
 		return floor(u.Server.pool(u.PoolSize), u.TTL), nothing, nil
-	case "locker", "locker-setnx":
+	case "locker", "locker-setnx", "locker-script":
 		op, end := u.locker()
 		return op, end, nil
 	}
@@ -58,8 +59,11 @@ func (u Uncontended) locker() (op opFunc, end func()) {
 			_ = mux.Close()
 		}
 	}
-	if u.Approach == "locker-setnx" {
+	switch u.Approach {
+	case "locker-setnx":
 		l.AcquireWith = lock.SetNX
+	case "locker-script":
+		l.ReleaseWith = lock.Release
 	}
 	return lockerOp(l, u.TTL), end
 }

@@ -12,14 +12,15 @@ import (
 // a connection for the acquire and one for the release, as code does that holds a lock while it works.
 type Uncontended struct {
 	Server *Server // Required.
-	// Approach is setnx, setnx-verified or script: the verbs; locker: TryAcquire and Release of a Locker with its
-	// defaults; locker-setnx: of a Locker with SetNX; floor: redigo by hand; or the name of a RivalKind. Required.
+	// Approach is setnx, setnx-verified, setnx-get or script: the verbs; locker: TryAcquire and Release of a Locker with
+	// its defaults; locker-setnx: of a Locker with SetNX; locker-script: of one that releases by the script also where the
+	// server has a command for it; floor: redigo by hand; or the name of a RivalKind. Required.
 	Approach string
 	// PoolSize bounds the pool of a floor or a Locker, who then wait for a connection. Zero: it is unbounded.
 	PoolSize int
 	// Lanes is how many connections the Mux has through which a Locker works. Zero: there is none, but a pool.
 	Lanes int
-	// Release is lua, tx or native. Lockers and the floor have lua only. Empty: lua.
+	// Release is lua, tx or native. Lockers and the floor have lua only, which stands for a Locker's own choice. Empty: lua.
 	Release string
 	// Goroutines work side by side, 1 to 4096. Zero: 1.
 	Goroutines int
@@ -32,7 +33,7 @@ type Uncontended struct {
 	Label string
 }
 
-var ownApproaches = []string{"setnx", "setnx-verified", "script", "locker", "locker-setnx", "floor"}
+var ownApproaches = []string{"setnx", "setnx-verified", "setnx-get", "script", "locker", "locker-setnx", "locker-script", "floor"}
 
 var errNoOps = errors.New("bench: not one op was done in the time: choose a longer one")
 

@@ -57,6 +57,8 @@ var ways = []way{
 	{"locker-setnx", "Locker with SetNX", blue, dashed, square, true},
 	{"setnx", "verb SetNX", blue, dotted, triangle, true},
 	{"setnx-verified", "verb SetNXVerified", blue, dashdot, diamond, true},
+	{"setnx-get", "verb SetNXGet", blue, solid, triangle, true},
+	{"locker-script", "Locker, release by script", blue, dotted, diamond, true},
 	{"script", "verb SetNXScript", blue, dashed, diamond, true},
 }
 

@@ -26,7 +26,7 @@
 //     commands for each acquisition, and waits. Mutual exclusion is checked from the histories of all processes, on the
 //     machine's monotonic clock; if it is violated there is no figure.
 //   - ratios: how much longer one takes than another, as the median of the ratios of many short rounds, with its
-//     interval: the Locker against redigo by hand, SetNXVerified against SetNX, and an identical copy as the control:
+//     interval: the Locker against redigo by hand, SetNXGet and SetNXVerified against SetNX, and an identical copy as the control:
 //     what its ratio strays from 1 is noise.
 //   - keepalive: many locks that are kept alive, by one Locker and by a loop by hand, which has a goroutine and a
 //     ticker for each lock: what a renewal costs this process and the server, memory and goroutines for each lock,

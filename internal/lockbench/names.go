@@ -63,8 +63,8 @@ func checkWay(name string) error {
 }
 
 // ownApproaches are ours as -approaches calls them, the floor first, because ratios are to the first.
-var ownApproaches = []string{"floor", "floor-pool16", "setnx", "setnx-verified", "script", "locker", "locker-setnx",
-	"locker-mux1", "locker-mux2", "locker-mux4"}
+var ownApproaches = []string{"floor", "floor-pool16", "setnx", "setnx-verified", "setnx-get", "script", "locker", "locker-setnx",
+	"locker-script", "locker-mux1", "locker-mux2", "locker-mux4"}
 
 func allApproaches() []string { return slices.Concat(ownApproaches, bench.Rivals()) }
 
@@ -75,7 +75,7 @@ func approachOf(name string) (bench.Uncontended, error) {
 	}
 	approach, lanes, muxed := numbered(name, "-mux")
 	approach, size, bounded := numbered(approach, "-pool")
-	locker := approach == "locker" || approach == "locker-setnx"
+	locker := approach == "locker" || approach == "locker-setnx" || approach == "locker-script"
 	switch {
 	case !slices.Contains(ownApproaches, approach):
 		return bench.Uncontended{}, fmt.Errorf("there are %s, all, and locker-pool16, locker-mux8 and the like",

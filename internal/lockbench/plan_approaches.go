@@ -64,7 +64,7 @@ func withReleases(s *bench.Server, list []bench.Uncontended) []bench.Uncontended
 	var all []bench.Uncontended
 	for _, u := range list {
 		all = append(all, u)
-		if !slices.Contains([]string{"setnx", "setnx-verified", "script"}, u.Approach) {
+		if !slices.Contains([]string{"setnx", "setnx-verified", "setnx-get", "script"}, u.Approach) {
 			continue
 		}
 		u.Release = "tx"

@@ -14,7 +14,7 @@ import (
 // ratios are two groups for each number of goroutines: fewer cells between two that are compared, less noise. Those of
 // -approaches are one.
 func ratios(s *bench.Server, o *options, p pace) []group {
-	sets := [][]string{{"floor", "locker", "locker-setnx"}, {"setnx", "setnx-verified"}}
+	sets := [][]string{{"floor", "locker", "locker-setnx"}, {"setnx", "setnx-get", "setnx-verified"}}
 	if o.approaches != nil {
 		sets = [][]string{o.approaches}
 	}

@@ -123,8 +123,8 @@ func TestAllIsOursAndEveryRivalThatCan(t *testing.T) {
 	if got := join(o.ways); got != "fair-mux2, floor, polling, fair, cohort, toy" {
 		t.Errorf("ways %s", got)
 	}
-	if got := join(o.approaches); got != "toy, floor, floor-pool16, setnx, setnx-verified, script, locker, locker-setnx, "+
-		"locker-mux1, locker-mux2, locker-mux4, toy-client" {
+	if got := join(o.approaches); got != "toy, floor, floor-pool16, setnx, setnx-verified, setnx-get, script, locker, "+
+		"locker-setnx, locker-script, locker-mux1, locker-mux2, locker-mux4, toy-client" {
 		t.Errorf("approaches %s", got)
 	}
 }

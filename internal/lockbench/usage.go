@@ -23,9 +23,10 @@ usage: go run ./cmd/lockbench [flags]
   -workload LIST    overview, approaches, verbs, contention, ratios, or all, which is these but the overview;
                     keepalive, mux, load, recovery, rivals (default overview)
   -goroutines LIST  for approaches, ratios, rivals and mux (default 1,16,128; mux 1,2,16,128,1024)
-  -approaches LIST  for approaches, ratios, rivals and load: floor, setnx, setnx-verified, script, locker,
-                    locker-setnx, all; floor-pool16: over a pool of 16; locker-mux2: through a Mux of 2
-                    connections; ratios are to the first (default: those of the workload)
+  -approaches LIST  for approaches, ratios, rivals and load: floor, setnx, setnx-verified, setnx-get, script,
+                    locker, locker-setnx, locker-script (releases by the script on any server), all;
+                    floor-pool16: over a pool of 16; locker-mux2: through a Mux of 2 connections; ratios
+                    are to the first (default: those of the workload)
   -pools LIST       sizes of bounded pools, for mux and load (default 1,2,4,8,16,32,64)
   -loads LIST       for load: arrivals as percent of what the fastest can do in a closed loop
                     (default 10,25,50,70,80,90,95)
