@@ -11,8 +11,8 @@ Package redigolock gives code that uses [github.com/gomodule/redigo] distributed
 A lock is one string key with a token as its value and a time to live (ttl). Other libraries that lock with SET NX
 (redsync, redislock, redis-py, node-redlock) respect it on the same key, and redis-cli shows it.
 
-There are two layers. A [Locker] acquires, waits, renews and cleans up, and returns a [Lock] for each lock that it holds.
-Below it are the verbs, functions on a [redis.Conn] for code that keeps its own structure: [SetNX], [SetNXVerified],
+There are two layers. A [Locker] acquires locks, waits for them, renews them and cleans up; an acquire returns a [Lock].
+Below it are the verbs, functions on a [redis.Conn] of your own, for code that is not to change its structure: [SetNX], [SetNXVerified],
 [SetNXGet], [SetNXScript], [Verify], [Extend], [Release], [ReleaseTx], [ReleaseNative], [Fence], [Guard], [GuardDo], [Inspect].
 
 Longer answers are in the pages of docs/: which lock to choose, what happens while Redis is down, rights, cron jobs, fencing,
@@ -25,11 +25,11 @@ On one server that keeps its data and whose clock does not jump:
   - While [Lock.Valid] reports true, nobody else holds the lock, whatever messages are lost or late. [Lock.Deadline] counts from
     before the command was sent, less 1 % and 2 ms for the drift between the clocks.
   - A release, an extension or a clean-up changes the key only while it carries this lock's token.
-  - A lock that nobody holds any more is gone when its ttl ends, at the latest. If a reply was lost, the Locker looks for the lock,
-    and removes it in the background once the caller has given up.
-  - Every call returns within its context and its OpTimeout, whatever the pool's Dial does, as long as the pool's dial has
-    timeouts, as that of [NewPool] has. docs/outages.md has the exceptions.
-  - Bad input is [ErrInvalid] before anything is sent. No message shows a password or a whole token.
+  - A lock that nobody holds any more is gone when its ttl ends, at the latest. If the reply to an acquire was lost and the caller
+    has given up, the Locker removes in the background what the acquire may have left.
+  - Every call returns when its context ends, and each exchange with the server takes at most OpTimeout. For that, the pool's dial
+    must set timeouts, as that of [NewPool] does. docs/outages.md has the exceptions.
+  - For a bad argument a call returns [ErrInvalid] and sends nothing. No message shows a password or a whole token.
 
 # What it does not promise
 
@@ -39,7 +39,7 @@ refuses the late write. Take a fencing number with [Lock.Fence], and compare it 
 [GuardDo], in a database with a column (docs/fencing.md).
 
 Redis replicates asynchronously. A failover can lose the newest writes, and with them a lock; then two can hold it until the
-first one's Deadline. Eviction, FLUSHALL, and a server clock that steps forward do the same. Set maxmemory-policy to noeviction.
+Deadline of the first holder. Eviction, FLUSHALL, and a server clock that steps forward do the same. Set maxmemory-policy to noeviction.
 Fencing numbers keep rising through all of these, unless the server's clock also steps back.
 
 Without Locker.Fair there is no order among waiters in different processes.
@@ -48,14 +48,14 @@ Without Locker.Fair there is no order among waiters in different processes.
 
 	two seldom want the same key                   Locker.TryAcquire, or Acquire: one round trip to take it, one to
 	                                               release it; waiters poll, in no order among processes
-	only one of several hosts is to run a job      Locker.TryDo; with MinHold if the job is short (docs/cron.md)
+	only one of several hosts is to run a job      Locker.TryDo; also set MinHold if the job is short (docs/cron.md)
 	many goroutines lock at once                   a Locker over a Mux, for different keys and for the same key
 	several wait for the same key for long         Locker.Fair: waits are even, and the server's work for an
 	                                               acquisition does not grow with the waiters
 	most of the waiters are in the same process    Fair with Cohort: most hand-offs need no command at all, and
 	                                               other processes still get their share
 	the work may take longer than the ttl          Locker.Do, or Lock.KeepAlive
-	you have a connection and a structure          the verbs: SetNXVerified, Verify, Extend, Release
+	your code holds the connection itself          the verbs: SetNXVerified, Verify, Extend, Release
 	Redis runs with Sentinels, or as a cluster     Open with their URL
 	a majority of independent servers decides      Quorum, which implements Redlock
 	no failover may ever give a lock to a second   etcd or ZooKeeper, which agree and write to disk before they
@@ -68,7 +68,7 @@ this text with them.
 # How long the ttl should be
 
 The ttl is how long others wait after a crash, not how long the work takes. Choose it longer than any pause that you want a
-process to survive. It is a whole number of milliseconds, at most 24 h, from 10 ms for a Locker and from 1 ms for the verbs.
+process to survive: 10 s to 30 s is a good start. It is a whole number of milliseconds, at most 24 h, from 10 ms for a Locker and from 1 ms for the verbs.
 
 [Lock.KeepAlive], and [Locker.Do], which uses it, renew the lock when half of the ttl is left. They end their context when the
 lock is lost, with a cause that is [ErrLost]. All locks of a Locker are renewed together, on a connection that the Locker dials
@@ -83,7 +83,8 @@ That is [ErrUnknown].
 
 A Locker handles this. It uses one token for the whole Acquire, so at its next try it recognises its own lock.
 An Acquire that gives up returns at once. In the background the Locker then removes the token by compare-and-delete, until the
-server has confirmed twice that it is gone, or until its ttl is over. [Locker.Close] waits for that, three OpTimeouts at most.
+server has confirmed twice that it is gone, or until its ttl is over. Call [Locker.Close] at a graceful shutdown, before the pool's Close: it waits for these removals, for three
+OpTimeouts in most cases.
 
 The caller of a verb closes the connection and decides. [Verify] or [Extend] with the same token, on a new connection, tells what
 happened so far.
@@ -95,8 +96,8 @@ happened so far.
 	ErrLost           cause of a context of Do or KeepAlive     stop the work; context.Cause tells why
 	ErrExpired        acquired, but too late to be of use       it has been undone; the ttl is too short for this network
 	ErrUnknown        no reply came                             see above
-	ErrUnavailable    no connection could be had, or the        nothing was carried out: try again later; calls that wait do
-	                  server has too many clients
+	ErrUnavailable    no connection could be had, or the        nothing was carried out: try again later; Acquire and Do
+	                  server has too many clients         do so by themselves
 	ErrInvalid        a bad argument; nothing was sent          correct the call
 	ErrConflict       the key holds something that is no        choose another key, or delete it by hand; a lock without a
 	                  lock: another type, or no ttl             ttl would be held for ever
@@ -108,9 +109,9 @@ happened so far.
 	ErrFenced         a Guard has seen a higher number          stop the work: there is a newer holder
 	ErrClosed         the Locker or the Mux was closed
 
-A wait that its context ends returns an error that is the context's cause and also, if somebody else had the lock, ErrHeld.
-errors.Is and errors.As find the server's or the network's own error inside, too. docs/outages.md lists what each call
-returns when the server is down, full, read-only, loading, or refuses.
+If the context ends a wait, the error wraps the context's cause and, if somebody else had the lock, also ErrHeld. Errors wrap
+what the server or the network said, for errors.Is and errors.As. docs/outages.md lists what each call returns when the server
+is down, full, read-only or loading, or when it refuses the command.
 
 # Many goroutines, many waiters
 
@@ -133,7 +134,7 @@ message is lost or a waiter dies is in docs/waiting.md.
 
 [Open] makes a pool from a URL: of one server, of Sentinels (redis-sentinel://s1,s2,s3/0?master=NAME), or of a Redis Cluster
 (redis-cluster://n1,n2). Locks are renewed at once on a new master, and those that the failover has lost end with [ErrLost].
-[Sentinel] and [Cluster] are for pools of your own. Locker.Replicas waits until replicas have acknowledged a lock (WAIT).
+With the types [Sentinel] and [Cluster] you configure such a pool yourself. Locker.Replicas waits until replicas have acknowledged a lock (WAIT).
 [Quorum] locks at a majority of independent servers. See docs/sentinel.md, docs/cluster.md and docs/quorum.md.
 
 # Observing
@@ -147,14 +148,14 @@ Acquired and GaveUp.
 	Lost       a context of Do or KeepAlive has ended   alert: work was cut short
 	Extended   margin is what was left of the lease     alert when it comes near zero: the ttl is too short
 
-The funcs run where the event arises, so a slow one makes locks late. One that panics in a call ends that call, and the lock is
-then removed in the background; one that panics in a goroutine of the Locker ends the process. [Locker.Stats] counts what there
-is now: locks held, calls that wait, locks that are kept alive, tokens still to be removed, connections beside the pool's.
+The funcs run on the goroutine that reports the event, so a slow func delays locks. One that panics in a call ends that call, and the lock is
+then removed in the background; one that panics in a goroutine of the Locker ends the process. [Locker.Stats] has the
+current numbers of locks held, calls that wait, locks that are renewed, tokens still to be removed, and connections that are not the pool's.
 docs/observability.md has metrics, traces and alerts.
 
 # What the server needs
 
-Redis 6.2 or Valkey 7.2, or newer; what needs a newer one says so. The least rights of a Locker are
+Redis 6.2 or Valkey 7.2, or newer; the documentation of what needs a newer version says so. The least rights of a Locker are
 
 	ACL SETUSER app reset on >password resetchannels ~lock:*
 	    +set +get +pttl +pexpire +del +eval +evalsha
