@@ -23,6 +23,7 @@ var (
 	longTwo     = [][]uint8{{5, 5}, {5}}
 	pairAndTwo  = [][]uint8{{4, 4}, {4}, {4}}
 	fourSingle  = [][]uint8{{4}, {4}, {4}, {4}}
+	sevenPair   = [][]uint8{{7}, {7}}
 	sevenEach   = [][]uint8{{7}, {7}, {7}}
 	diesLong    = [][]uint8{{2, 2}, {12}, {12}} // the last two crash, half open
 )
@@ -136,7 +137,7 @@ var smallest = []struct {
 	{"the head enters and the handle stays valid", fairmodel.Config{TTLs: longPair, Warm: true, Budget: fairmodel.Budget{Steal: 1}}},
 	{"TRYAGAIN taken for done", fairmodel.Config{TTLs: twoSingles, Warm: true, Budget: fairmodel.Budget{TryAgain: 1, GiveUp: 1}}},
 	{"no POKE beats", fairmodel.Config{TTLs: diesLong, Warm: true, Budget: fairmodel.Budget{CrashAll: 1}, Punctual: true, Prompt: true, MaxWaste: 18}},
-	{"every POKE beats", fairmodel.Config{TTLs: sevenEach, Warm: true, Budget: fairmodel.Budget{Break: 3}, Punctual: true, Patience: 2}},
+	{"every POKE beats", fairmodel.Config{TTLs: sevenPair, Warm: true, Budget: fairmodel.Budget{Break: 3, Foreign: 1}, Punctual: true, Prompt: true, Patience: 2}},
 	// Rules of what a Locker does around its slot: internal/mutants breaks them there.
 	{"entry2 sent twice", fairmodel.Config{TTLs: twoAndOne, Warm: true, Budget: fairmodel.Budget{Unknown: 1}}},
 	{"a panic wedges the slot", fairmodel.Config{TTLs: oneProcess, Budget: fairmodel.Budget{Panic: 1}}},
