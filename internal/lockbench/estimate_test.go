@@ -29,7 +29,7 @@ func TestEstimateIsCellsTimesCountTimesTime(t *testing.T) {
 		{[]string{"-workload", "contention", "-ways", "fair", "-waiters", "100", "-processes", "1", "-hold", "100ms",
 			"-count", "1"}, "1 run of 1 cell, about 1 min 10 s"}, // six turns of each
 		{[]string{"-workload", "ratios", "-goroutines", "1", "-time", "1s", "-count", "10"},
-			"70 runs of 7 cells, about 1 min 10 s"},
+			"80 runs of 8 cells, about 1 min 20 s"},
 		{[]string{"-workload", "keepalive", "-locks", "1,10", "-ttl", "20s"}, "4 runs of 4 cells, about 1 min 20 s"},
 		{[]string{"-workload", "load", "-pools", "1,2", "-rates", "10", "-time", "2s", "-count", "10"},
 			"102 runs of 13 cells, about 3 min 20 s"}, // the closed loop of 7 has 6 rounds
