@@ -34,6 +34,7 @@ type checker struct {
 	overlaps   int
 	overlapsBy map[int]int // by the nodes that have lost the token of one of them
 	holds      int
+	spent      int // of them, those whose time was over when the user's own code had taken its time
 	calls      int
 	lost       int
 	queue      map[place][]*ticket // who waits, in the order of their calls
@@ -81,15 +82,18 @@ func (c *checker) failLocked(kind, format string, args ...any) {
 	c.w.trace.add("CHECK", "%s: %s", kind, v.text)
 }
 
-// acquired is called when an acquire has returned a lock: nobody else may think now that it has the key.
-func (c *checker) acquired(who string, w *ward, token string, until func() time.Time) *holder {
+// acquired is called when an acquire has returned a lock, which it gave at that time: nobody else may think now that it has the key.
+func (c *checker) acquired(who string, w *ward, token string, until func() time.Time, given time.Time) *holder {
 	c.truth(who, w, token, until)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h, key := &holder{ward: w, who: who, token: token, until: until}, w.key
 	now := time.Now()
-	if !now.Before(until()) {
-		c.failLocked("no validity", "%s was given %s, whose Deadline was over %v ago", who, key, now.Sub(until()))
+	if !given.Before(until()) {
+		c.failLocked("no validity", "%s was given %s, whose Deadline was over %v before", who, key, given.Sub(until()))
+	}
+	if given.Before(until()) && !now.Before(until()) {
+		c.spent++
 	}
 	if c.w.plan.mode == "cohort" && c.lifeOf(token).expired {
 		c.failLocked("passed on late", "%s was given %s of %s, whose holder's Deadline had passed before it was released", who, short(token), key)

@@ -22,6 +22,7 @@ type plan struct {
 	maxTTL  time.Duration
 	pace    time.Duration // what the workers' times are in proportion to
 	op      time.Duration // OpTimeout
+	parts   time.Duration // what the user's code takes at most where it goes on at a moment of its own, see world.part
 	faults  []fault
 }
 
@@ -65,7 +66,8 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 	r := seed.of("plan", mode)
 	p := plan{seed: seed, mode: mode, sim: sim, procs: 2 + r.IntN(3), workers: 1 + r.IntN(3), keys: 1 + r.IntN(2), servers: 1,
 		minTTL: 10 * time.Millisecond, maxTTL: pick(r, 100*time.Millisecond, 400*time.Millisecond, time.Second),
-		op: pick(r, 20*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond)}
+		op:    pick(r, 20*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond),
+		parts: 5 * time.Microsecond}
 	if r.IntN(5) == 0 {
 		p.sparse, p.sim = true, 300*sim
 		p.minTTL, p.maxTTL, p.op = 10*time.Second, 5*time.Minute, time.Second

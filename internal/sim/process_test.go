@@ -215,7 +215,13 @@ func (i *incarnation) releaseWith(ctx context.Context, c redis.Conn, key, token 
 // moment, as from one batch of a Mux, go on at moments of their own.
 func (i *incarnation) observer() *redigolock.Observer {
 	return &redigolock.Observer{
-		Acquired:  func(ctx context.Context, _ *redigolock.Lock, _ time.Duration) { i.part(ctx) },
+		Acquired: func(ctx context.Context, _ *redigolock.Lock, _ time.Duration) {
+			begin := time.Now()
+			i.part(ctx)
+			if u, ok := workersBy.Load(goroutine()); ok {
+				u.(*worker).heard = time.Since(begin)
+			}
+		},
 		GaveUp:    func(ctx context.Context, _ string, _ time.Duration, _ error) { i.part(ctx) },
 		Contended: func(ctx context.Context, _ string, _ *redigolock.HeldError) { i.part(ctx) },
 		Failed:    func(ctx context.Context, _, _ string, _ error) { i.part(ctx) },
@@ -234,7 +240,7 @@ func (i *incarnation) part(ctx context.Context) {
 }
 
 func (w *world) part(who string) {
-	time.Sleep(between(w.plan.seed.of("part", who, time.Since(w.trace.begin)), 1, 5*time.Microsecond))
+	time.Sleep(between(w.plan.seed.of("part", who, time.Since(w.trace.begin)), 1, w.plan.parts))
 }
 
 // retry is random by the seed. It is the user's code, and stands still with its process.

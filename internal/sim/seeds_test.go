@@ -49,6 +49,28 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// TestTheUsersTimeIsNotTheLibrarys has the Observer, and the worker after the return, take up to 3 ms each: some locks are over then,
+// which the library gave in time.
+func TestTheUsersTimeIsNotTheLibrarys(t *testing.T) {
+	spent := 0
+	for n := range 20 {
+		p := newPlan(chance(*firstSeed+uint64(n)), "verified", time.Second)
+		p.faults, p.sparse, p.sim = nil, false, time.Second
+		p.minTTL, p.maxTTL, p.pace, p.parts = 10*time.Millisecond, 15*time.Millisecond, 100*time.Millisecond, 3*time.Millisecond
+		o := run(t, p)
+		spent += o.spent
+		for _, v := range o.violations {
+			if v.kind == "no validity" {
+				t.Errorf("%v: %v", p, v)
+			}
+		}
+	}
+	if spent == 0 {
+		t.Error("no lock was over in the user's own time: this test shows nothing")
+	}
+	t.Logf("%d locks were over in the user's own time", spent)
+}
+
 // sumUp is what one seed came to.
 func (o outcome) sumUp(p plan) sim.Sum {
 	s := sim.NewSum()

@@ -26,6 +26,9 @@ type worker struct {
 	ctx context.Context // ends with the work, at a moment of its own
 
 	secrets int // it has drawn; used by its goroutine only
+
+	back  time.Time     // when its newest call returned, or called fn
+	heard time.Duration // how long its Observer took when it was told that the newest lock was acquired
 }
 
 func newWorker(p *process, n int) *worker {
@@ -126,6 +129,7 @@ func (u *worker) call(name string, most time.Duration, f func() error) error {
 	u.note("%s …", name)
 	start := time.Now()
 	err := f()
+	u.back = time.Now()
 	u.world().check.returned(u.p, u.who, name, start, most+u.undoing(err))
 	u.world().part(u.who)
 	if err != nil {
@@ -186,8 +190,12 @@ func (u *worker) got(k *redigolock.Lock, ttl time.Duration, err error) *held {
 		return nil
 	}
 	u.note("has %s, %s, until %v", k.Key(), short(k.Token()), k.Deadline().Sub(u.world().trace.begin))
-	return &held{u.world().check.acquired(u.who, u.p.ward(k.Key()), k.Token(), k.Deadline), k, ttl}
+	return &held{u.world().check.acquired(u.who, u.p.ward(k.Key()), k.Token(), k.Deadline, u.given()), k, ttl}
 }
+
+// given is when the newest call returned its lock, but for the time that the user's own code took: the Observer, before it returned, and
+// the worker, after it (see world.part). The library has looked at the clock before both, and answers for neither.
+func (u *worker) given() time.Time { return u.back.Add(-u.heard) }
 
 // hold does something with a lock, and releases it, or not.
 func (u *worker) hold(h *held) {
@@ -370,7 +378,7 @@ func (u *worker) attach(h *held) {
 	if err != nil {
 		return
 	}
-	second := &held{u.world().check.acquired(u.who, h.ward, h.token, k.Deadline), k, h.ttl}
+	second := &held{u.world().check.acquired(u.who, h.ward, h.token, k.Deadline, u.given()), k, h.ttl}
 	if err := u.call("Extend", u.world().plan.op, func() error { return k.Extend(u.during(), u.ttl()) }); err == nil {
 		u.world().check.extended(second.holder)
 	}
@@ -429,6 +437,7 @@ func (u *worker) do(key string, ttl time.Duration, try bool) {
 	}
 	start := time.Now()
 	fn := func(kept context.Context, k *redigolock.Lock) error {
+		u.back = time.Now()
 		u.world().check.returned(u.p, u.who, name+" until fn", start, most)
 		u.world().check.served(x, true)
 		if h = u.got(k, ttl, nil); h == nil {
@@ -499,7 +508,7 @@ func (f *foreigner) turn(l *sim.Link, n int) {
 	if _, err := redis.String(c.Do("SET", key, token, "NX", "PX", ttl.Milliseconds())); err != nil || !time.Now().Before(until) {
 		return
 	}
-	h := f.w.check.acquired("foreign", f.w.wards[key], token, func() time.Time { return until })
+	h := f.w.check.acquired("foreign", f.w.wards[key], token, func() time.Time { return until }, time.Now())
 	time.Sleep(between(f.r, 0, f.w.plan.pace/4))
 	f.w.check.over(h)
 	compareAndDelete.Do(c, key, token)

@@ -37,6 +37,7 @@ type outcome struct {
 	violations []violation
 	trace      *trace
 	holds      int
+	spent      int
 	calls      int
 	overlaps   int
 	overlapsBy map[int]int
@@ -55,7 +56,7 @@ func run(t *testing.T, p plan) (o outcome) {
 		w := newWorld(t, p)
 		w.work()
 		w.end()
-		o = outcome{violations: w.check.found, trace: w.trace, holds: w.check.holds, calls: w.check.calls,
+		o = outcome{violations: w.check.found, trace: w.trace, holds: w.check.holds, spent: w.check.spent, calls: w.check.calls,
 			overlaps: w.check.overlaps, overlapsBy: w.check.overlapsBy, updates: w.check.updates,
 			lost: w.check.lost, ghosts: w.check.ghosts, log: w.log()}
 		for _, n := range w.nodes {
