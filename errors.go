@@ -1,9 +1,11 @@
 package redigolock
 
 import (
+	"strings"
 	"time"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 )
 
 // The errors of this package, to be asked for with [errors.Is]. The server's or the network's own error stays
@@ -56,7 +58,9 @@ type HeldError struct {
 // Error names the key and what is known of its holder.
 func (e *HeldError) Error() string {
 	s := ErrHeld.Error() + ": key " + fault.Quote(e.Key)
-	if e.Holder != "" {
+	if holder, left := strings.CutSuffix(e.Holder, names.LeftSuffix); left {
+		s += ", which " + holder + " has released; its MinHold keeps others out"
+	} else if e.Holder != "" {
 		s += ", holder " + e.Holder
 	}
 	if e.TTL > 0 {

@@ -45,6 +45,8 @@ func TestHeldErrorSaysWhatIsKnown(t *testing.T) {
 		want string
 	}{
 		{redigolock.HeldError{Key: "k"}, `redigolock: held by another token: key "k"`},
+		{redigolock.HeldError{Key: "k", Holder: "api#0a1b2c3d|left", TTL: time.Minute},
+			`redigolock: held by another token: key "k", which api#0a1b2c3d has released; its MinHold keeps others out, for another 1m0s`},
 		{redigolock.HeldError{Key: "k\n", Holder: "api#0a1b2c3d"},
 			`redigolock: held by another token: key "k\n", holder api#0a1b2c3d`},
 		{redigolock.HeldError{Key: "k", Holder: "#0a1b2c3d", TTL: 1500 * time.Millisecond},
