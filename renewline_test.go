@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -194,10 +195,10 @@ func TestBatchThatBreaksWhileTheScriptIsToldIsUnknown(t *testing.T) {
 	})
 }
 
-// refusedToBind is a pool whose connections cannot be bound.
+// refusedToBind is a pool whose connections cannot be bound, while there is an error. The clean-up in the background binds, too.
 type refusedToBind struct {
 	*redis.Pool
-	err *error
+	err *atomic.Pointer[error]
 }
 
 func (p refusedToBind) Get() redis.Conn { return unboundConn{bindsToAll{p.Pool.Get()}, p.err} }
@@ -209,10 +210,15 @@ func (p refusedToBind) GetContext(ctx context.Context) (redis.Conn, error) {
 
 type unboundConn struct {
 	bindsToAll
-	err *error
+	err *atomic.Pointer[error]
 }
 
-func (c unboundConn) Bind(...string) error { return *c.err }
+func (c unboundConn) Bind(...string) error {
+	if err := c.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
 
 // A Bind that fails means that no connection could be had. What is refused for good ends a wait; what nobody knows, such as
 // "no node for the slot", does not.
@@ -230,14 +236,14 @@ func TestBindThatFails(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, s *sim.Server) {
-				var now error
+				var now atomic.Pointer[error]
 				for name, with := range map[string]redigolock.AcquireFunc{"default": nil, "SetNXScript": redigolock.SetNXScript} {
 					l := simLocker(t, &redigolock.Locker{Pool: refusedToBind{simPool(t, s, "redis"), &now}, AcquireWith: with})
 					k, err := l.TryAcquire(bg, "held", time.Minute)
 					if err != nil {
 						t.Fatal(err)
 					}
-					now = x.err
+					now.Store(&x.err)
 					for _, f := range []func() error{
 						func() error { _, err := l.TryAcquire(bg, "key", time.Minute); return err },
 						func() error { return k.Extend(bg, time.Minute) },
@@ -257,7 +263,7 @@ func TestBindThatFails(t *testing.T) {
 						t.Errorf("%s: %v: it should have waited: %v", name, err, x.unavailable)
 					}
 					cancel()
-					now = nil
+					now.Store(nil)
 					s.Do("DEL", "held")
 					time.Sleep(2 * time.Minute)
 				}
