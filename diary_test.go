@@ -128,6 +128,8 @@ func (d *diary) observer(who string) *redigolock.Observer {
 			return ctx
 		},
 		Acquired: func(ctx context.Context, k *redigolock.Lock, waited time.Duration) {
+			// The Release that has let it in is told of on another goroutine, maybe after this. The diary has that first.
+			time.Sleep(time.Nanosecond)
 			write(ctx, "acquired", k.Key(), "after %v", round(waited))
 		},
 		GaveUp: func(ctx context.Context, key string, waited time.Duration, err error) {
