@@ -114,7 +114,7 @@ func childrenOf(pid int) (pids []int) {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, f := range files {
 		text, _ := os.ReadFile(f)
-		for _, word := range strings.Fields(string(text)) {
+		for word := range strings.FieldsSeq(string(text)) {
 			n, _ := strconv.Atoi(word)
 			pids = append(pids, n)
 		}
