@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redigolock/redigolock/internal/ballot"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/renewal"
 )
@@ -227,9 +228,14 @@ func keeperOf(x renewal.Lease) *keeper { return x.(*keeper) }
 // TTL is that of the acquire.
 func (kp *keeper) TTL() time.Duration { return kp.k.ttl }
 
-// Due is when half of the ttl is left.
-func (kp *keeper) Due(now time.Time) time.Time {
+// Due is when half of the ttl is left, at a node of several of what that node has.
+func (kp *keeper) Due(now time.Time, node int) time.Time {
 	k := kp.k
+	if b := k.votes; b != nil {
+		if h := b.Held(node); h != (ballot.Holding{}) {
+			return soonest(now, h.Ends.Add(-k.ttl/2))
+		}
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return soonest(now, k.deadline.Add(-k.ttl/2))

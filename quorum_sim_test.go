@@ -562,6 +562,45 @@ func TestQuorumKeepAlive(t *testing.T) {
 	}
 }
 
+// TestQuorumKeepsEachNodeInTime: a node is renewed when half of what it has is left, also if the others have more: they were extended
+// while it was down, or were renewed at the same moment, a little earlier.
+func TestQuorumKeepsEachNodeInTime(t *testing.T) {
+	for range 10 { // which of the nodes is renewed first is chance
+		for _, extend := range []time.Duration{0, quorumTTL, 6 * quorumTTL} {
+			inQuorum(t, 5, func(r *quorumRig) { r.keepEachInTime(extend) })
+		}
+	}
+}
+
+func (r *quorumRig) keepEachInTime(extend time.Duration) {
+	k, err := r.quorum.TryAcquire(bg, "key", quorumTTL)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	k.KeepAlive(bg)
+	if extend > 0 {
+		heal := quorumFaults["down"](r.servers[0])
+		time.Sleep(quorumTTL / 4)
+		if err := k.Extend(bg, extend); err != nil {
+			r.t.Fatal(err)
+		}
+		heal()
+	}
+	for range 40 {
+		time.Sleep(quorumTTL / 20)
+		for i, s := range r.servers {
+			ms, err := redis.Int64(s.Do("PTTL", "key"))
+			if left := time.Duration(ms) * time.Millisecond; err != nil || left < quorumTTL*4/10 {
+				r.t.Fatalf("extended by %v: node %d has it for %v still, %v", extend, i, left, err)
+			}
+		}
+	}
+	if err := k.Release(bg); err != nil {
+		r.t.Error(err)
+	}
+	r.clean()
+}
+
 // TestQuorumTakesAnEmptyNode: a node that has lost its data is asked again, but not if a majority has.
 func TestQuorumTakesAnEmptyNode(t *testing.T) {
 	inQuorum(t, 5, func(r *quorumRig) {

@@ -175,23 +175,25 @@ func (s *share) nextDue(now time.Time) time.Duration {
 		return s.when[toRenew].at
 	}
 	e, r := s.entry, s.line.r
-	due := r.at(e.lease.Due(now))
-	if e.several != nil {
-		if v := e.several.vote(s); v.Err == nil && !v.Start.IsZero() {
-			due = max(due, r.at(v.Start.Add(v.Left/2)))
-		}
+	if e.several == nil {
+		return r.at(e.lease.Due(now, 0))
+	}
+	i := e.several.place(s)
+	due := r.at(e.lease.Due(now, i))
+	if v := e.several.votes[i]; v.Err == nil && !v.Start.IsZero() {
+		due = max(due, r.at(v.Start.Add(v.Left/2)))
 	}
 	return due
 }
 
-// vote is the newest of a share. The caller holds mu.
-func (e *several) vote(s *share) *Vote {
+// place is that of the node of a share.
+func (e *several) place(s *share) int {
 	for i := range e.shares {
 		if s == &e.shares[i] {
-			return &e.votes[i]
+			return i
 		}
 	}
-	return &Vote{}
+	panic("renewal: a share of another lease")
 }
 
 // renew sends a flight, has its votes judged, and puts its shares back.
@@ -291,7 +293,7 @@ func (s *share) cast(v Vote, into []Vote) []Vote {
 	r := s.flight.line.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	*e.several.vote(s) = v
+	e.several.votes[e.several.place(s)] = v
 	return append(into[:0], e.several.votes...)
 }
 

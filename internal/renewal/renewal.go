@@ -42,8 +42,9 @@ import (
 // call nothing of the Renewer's.
 type Lease interface {
 	TTL() time.Duration
-	// Due is when it is to be renewed, as far as is known now: an Extend may have moved it.
-	Due(now time.Time) time.Time
+	// Due is when it is to be renewed at a node, by its place among those of Add, as far as is known now: an Extend may have moved
+	// it. What other nodes have must not: each is to be renewed before what it has itself is over.
+	Due(now time.Time, node int) time.Time
 	// Lost is why it counts as lost from now on, nil if it does not; and when that will be if nothing happens. last is the error of
 	// the newest renewal.
 	Lost(now time.Time, last error) (at time.Time, cause error)
@@ -188,7 +189,7 @@ func (r *Renewer) Add(e *Entry, x Lease, nodes ...Node) bool {
 	at, _ := x.Lost(now, nil) // what it says is judged by the goroutine for it
 	shares := e.shares()
 	for i := range shares {
-		r.join(&shares[i], r.lineOf(nodes[i]), x.Due(now), at)
+		r.join(&shares[i], r.lineOf(nodes[i]), x.Due(now, i), at)
 	}
 	r.kept++
 	if !r.judging {

@@ -34,7 +34,7 @@ func newLease(name string, nodes int) *lease {
 
 func (x *lease) TTL() time.Duration { return ttl }
 
-func (x *lease) Due(time.Time) time.Time {
+func (x *lease) Due(time.Time, int) time.Time {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.deadline.Add(-ttl / 2)
