@@ -120,6 +120,11 @@ func (d *diary) observer(who string) *redigolock.Observer {
 		if name, _ := ctx.Value(callKey{}).(string); name != "" {
 			rest += "  [" + name + "]"
 		}
+		if what == "acquired" || strings.HasPrefix(rest, "poke") {
+			// What has led to it, a Release or the end of a subscription, is told at the same moment on another goroutine, maybe after
+			// this. The diary has that first.
+			time.Sleep(time.Nanosecond)
+		}
 		d.event(who, what, key, rest)
 	}
 	return &redigolock.Observer{
@@ -128,8 +133,6 @@ func (d *diary) observer(who string) *redigolock.Observer {
 			return ctx
 		},
 		Acquired: func(ctx context.Context, k *redigolock.Lock, waited time.Duration) {
-			// The Release that has let it in is told of on another goroutine, maybe after this. The diary has that first.
-			time.Sleep(time.Nanosecond)
 			write(ctx, "acquired", k.Key(), "after %v", round(waited))
 		},
 		GaveUp: func(ctx context.Context, key string, waited time.Duration, err error) {
