@@ -28,6 +28,10 @@ type diary struct {
 	runs []*run // of the section, in their order
 	left string // the call that has just given up, or lost its lock; "" once something else was told
 
+	// several goroutines fail side by side after jittered pauses: what they tell is written in its alphabet, without a time,
+	// when the call ends
+	sideBySide bool
+
 	waiting int // calls that have begun and not ended
 }
 
@@ -35,6 +39,7 @@ type diary struct {
 type run struct {
 	call, event string
 	times       int
+	later       bool // not written yet
 }
 
 // heading begins a section.
@@ -62,7 +67,11 @@ func (d *diary) event(who, what, key, rest string) {
 				return
 			}
 		}
-		d.runs = append(d.runs, &run{call, event, 1})
+		r := &run{call, event, 1, d.sideBySide && what != "contended"}
+		d.runs = append(d.runs, r)
+		if r.later {
+			return
+		}
 	case "waiting":
 		d.waiting++
 	case "acquired", "gave up":
@@ -82,19 +91,30 @@ func (d *diary) event(who, what, key, rest string) {
 
 // end says how often the failures of a call came that came more than once; "" is all calls.
 func (d *diary) end(call string) {
+	var later []string
 	d.runs = slices.DeleteFunc(d.runs, func(r *run) bool {
 		if call != "" && r.call != call {
 			return false
 		}
-		if r.times > 1 { // how often depends on the jitter of pauses
+		if r.later {
+			later = append(later, fmt.Sprintf("%8s  %s\n", "", r.event))
+		} else if r.times > 1 { // how often depends on the jitter of pauses
 			fmt.Fprintf(&d.b, "%8s  %s … more than once\n", "", strings.Join(strings.Fields(r.event)[:4], " "))
 		}
 		return true
 	})
+	slices.Sort(later)
+	d.b.WriteString(strings.Join(later, ""))
 }
 
 // chance is what is not the same at each run: the hashes of tokens, and which of two failures was the newer one.
 var chance = regexp.MustCompile(`(#)[0-9a-f]{8}|(; and before: ).*(  \[)`)
+
+func (d *diary) tellSideBySide(is bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sideBySide = is
+}
 
 func (d *diary) text() string {
 	d.mu.Lock()
@@ -120,9 +140,7 @@ func (d *diary) observer(who string) *redigolock.Observer {
 		if name, _ := ctx.Value(callKey{}).(string); name != "" {
 			rest += "  [" + name + "]"
 		}
-		if what == "acquired" || strings.HasPrefix(rest, "poke") {
-			// What has led to it, a Release or the end of a subscription, is told at the same moment on another goroutine, maybe after
-			// this. The diary has that first.
+		if what == "acquired" { // the Release that has let it in is told of on another goroutine, maybe after this
 			time.Sleep(time.Nanosecond)
 		}
 		d.event(who, what, key, rest)
@@ -426,6 +444,8 @@ func (y *day) fair(web, cron *redigolock.Locker) {
 	time.Sleep(10 * time.Second)
 
 	y.at("14:10:00", "the server is down while somebody waits in the queue, and while he leaves it")
+	y.d.tellSideBySide(true)
+	defer y.d.tellSideBySide(false)
 	k = y.must(cron.Acquire(named(bg, "first"), "ticket", 3*time.Minute))
 	ctx, cancel := context.WithCancelCause(named(bg, "second"))
 	waiter := inBackground(func() error {
