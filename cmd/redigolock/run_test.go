@@ -121,8 +121,8 @@ func TestRunExitCodesOfItsOwn(t *testing.T) {
 		code      int
 	}{
 		{s.URL(), "taken -no-wait", exitBusy},
-		{s.URL(), "taken -wait 100ms", exitBusy},
-		{s.URL(), "taken -wait 100ms -fair", exitBusy},
+		{s.URL(), "taken -wait 1s", exitBusy},
+		{s.URL(), "taken -wait 1s -fair", exitBusy},
 		{s.URL(), "taken -no-wait -busy-code 3", 3},
 		{s.URL(), "taken -no-wait -busy-code 0", 0},
 		{s.URL(), "list", exitConflict},

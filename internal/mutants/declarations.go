@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +20,7 @@ type place struct {
 }
 
 // declarations are those of the root package by their names ("drift", "Lock.try", "scriptRelease"), and those of the packages
-// under internal with the package before ("groupcommit.wire.read"). A name that stands for several things has several places.
+// under internal and of cmd/redigolock with their folder before ("groupcommit.wire.read"). A name that stands for several things has several places.
 func declarations(root string) (map[string][]place, error) {
 	files, err := filepath.Glob(filepath.Join(root, "*.go"))
 	if err != nil {
@@ -29,8 +30,12 @@ func declarations(root string) (map[string][]place, error) {
 	if err != nil {
 		return nil, err
 	}
+	command, err := filepath.Glob(filepath.Join(root, "cmd", "redigolock", "*.go"))
+	if err != nil {
+		return nil, err
+	}
 	found := map[string][]place{}
-	for _, path := range append(files, inner...) {
+	for _, path := range slices.Concat(files, inner, command) {
 		if strings.HasSuffix(path, "_test.go") {
 			continue
 		}
@@ -70,7 +75,7 @@ func addDeclarations(found map[string][]place, root, path string) error {
 	}
 	prefix := ""
 	if dir := filepath.Dir(file); dir != "." {
-		prefix = parsed.Name.Name + "."
+		prefix = filepath.Base(dir) + "."
 	}
 	add := func(name string, doc *ast.CommentGroup, n ast.Node) {
 		start := n.Pos()

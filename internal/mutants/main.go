@@ -139,7 +139,7 @@ func (m mutant) run(ctx context.Context, root string) (caught bool, output strin
 // where is the folder of the tests, and their names.
 func (m mutant) where(root string) (pkg, tests string) {
 	if room, names, ok := strings.Cut(m.tests, ": "); ok {
-		if !strings.HasPrefix(room, "test/") {
+		if !strings.HasPrefix(room, "test/") && !strings.HasPrefix(room, "cmd/") {
 			room = filepath.Join("internal", room)
 		}
 		return filepath.Join(root, room), names

@@ -5,7 +5,7 @@ package main
 // is one mutant for a promise.
 //
 // The tests are those of the root package, or of a package that is named before them, as in "sentinel: TestX" under
-// internal, and "test/mux: TestX".
+// internal, "test/mux: TestX" and "cmd/redigolock: TestX".
 // Where explore is set, the test is the exploration of that name in internal/fairmodel.
 type mutant struct{ name, in, old, new, tests, explore string }
 
