@@ -45,6 +45,8 @@ more:
 	cd examples && REDIGOLOCK_POSTGRES=1 $(GO) test ./fenced
 
 lint:
+	@big=$$(git ls-files -z 2>/dev/null | xargs -0 -r stat -c '%s %n' 2>/dev/null | awk '$$1 > 1000000 {print $$2}'); \
+		[ -z "$$big" ] || { echo "larger than a megabyte, a binary? $$big"; exit 1; }
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
 	@for d in . bench/peers bench/plot $(USERS); do \
 		echo "vet, staticcheck $$d"; (cd $$d && $(GO) vet ./... && $(GO) run $(STATICCHECK) ./...) || exit 1; \
