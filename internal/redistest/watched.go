@@ -71,13 +71,15 @@ func StartReplicated(tb testing.TB, n int, args ...string) []*Server {
 	return append([]*Server{master}, replicas...)
 }
 
-// awaitReplicas waits until the server has so many replicas that it sends what it writes.
+// awaitReplicas waits until the server has so many replicas that have acknowledged something. Until its first acknowledgement, which may
+// take a second, a replica is sent nothing, though it is online.
 func (s *Server) awaitReplicas(tb testing.TB, n int) {
 	tb.Helper()
 	until(tb, "replicas that follow their master", func() error {
+		_, _ = s.Do("PUBLISH", "redistest", "") // is replicated, and leaves no key
 		info, err := s.info("replication")
 		for i := range n {
-			if of := info[fmt.Sprintf("slave%d", i)]; !strings.Contains(of, "state=online") { // else it is sent nothing yet
+			if of := info[fmt.Sprintf("slave%d", i)]; !strings.Contains(of, "state=online") || strings.Contains(of, "offset=0,") {
 				return fmt.Errorf("replica %d: %s, %w", i, of, err)
 			}
 		}
