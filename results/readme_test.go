@@ -80,7 +80,14 @@ var code = regexp.MustCompile("(?s)```.*?```|`[^`\n]*`|(?m)^    .*$")
 var link = regexp.MustCompile(`\]\(([^)#\s]+)\)|(?:src|srcset|href)="([^"#]+)"`)
 
 func TestWhatThePagesLinkToExists(t *testing.T) {
-	pages := []string{readme, "README.md"}
+	pages := []string{"README.md"}
+	for _, pattern := range []string{"../*.md", "../docs/*.md", "*/README.md"} {
+		more, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, more...)
+	}
 	for _, dir := range campaigns(t) {
 		pages = append(pages, filepath.Join(dir, "report.md"))
 		if tables := filepath.Join(dir, "tables.md"); exists(tables) {
