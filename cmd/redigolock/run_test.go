@@ -235,7 +235,7 @@ func TestRunWithAStoppedGuard(t *testing.T) {
 				mustDo(t, s, "SET", "k", "thief", "PX", "5000")
 				p.wantEnd(exitLost)
 			} else {
-				time.Sleep(2500 * time.Millisecond) // beyond the ttl
+				time.Sleep(3300 * time.Millisecond) // the first news that waits for it, of a second later at most, is over by then
 				a.awaitActs()
 				if err := syscall.Kill(guard, syscall.SIGCONT); err != nil { // it finds old news first
 					t.Fatal(err)

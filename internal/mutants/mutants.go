@@ -350,7 +350,7 @@ var mutants = []mutant{
 	{
 		name: "a loss before the first KeepAlive is told to nobody", in: "Lock.KeepAlive",
 		old:   "	if isLoss {",
-		new:   "	if false {",
+		new:   "	if isLoss && false {",
 		tests: "TestKeepAliveOfALockThatIsOverIsToldToTheObserverOnce",
 	},
 	{
