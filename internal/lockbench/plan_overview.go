@@ -9,7 +9,8 @@ import (
 // The overview is what lockbench does without a flag: a dozen ways, apart and on one key, as few figures as tell a user
 // which to take.
 const (
-	overviewGoroutines = 16
+	overviewGoroutines = 64 // apart
+	overviewWaiters    = 16 // on one key
 	overviewProcesses  = 2
 	overviewHold       = time.Millisecond
 	overviewWait       = 400 * time.Millisecond // of a round on one key: each waiter has its turn a few dozen times
@@ -18,7 +19,7 @@ const (
 // overview has hand-written redigo first, with which the others are compared.
 func overview(s *bench.Server, o *options, p pace) []group {
 	apart := []bench.Uncontended{{Approach: "floor"}, {Approach: "locker"}, {Approach: "locker", Lanes: 1}}
-	for _, verb := range []string{"setnx", "setnx-verified", "script"} {
+	for _, verb := range []string{"setnx", "setnx-get", "setnx-verified", "script"} {
 		apart = append(apart, bench.Uncontended{Approach: verb})
 	}
 	apart = append(apart, bench.Uncontended{Approach: "setnx", Release: "tx"})
@@ -27,7 +28,7 @@ func overview(s *bench.Server, o *options, p pace) []group {
 	}
 	var one []*cell
 	for _, way := range []string{"polling", "fair", "cohort"} {
-		one = append(one, &cell{workload: bench.Contention{Server: s, Way: way, Waiters: overviewGoroutines,
+		one = append(one, &cell{workload: bench.Contention{Server: s, Way: way, Waiters: overviewWaiters,
 			Processes: overviewProcesses, Hold: overviewHold, TTL: o.ttl, Time: max(p.time, overviewWait)}})
 	}
 	return []group{{cells: toTheFirst(s, o, p, overviewGoroutines, apart)}, {cells: one}}

@@ -12,11 +12,12 @@ import (
 // overviewNames are how the overview calls the ways, and what they send.
 var overviewNames = map[string][2]string{
 	"floor/lua":          {"redigo by hand", "SET NX; EVALSHA to compare and delete"},
-	"locker/lua":         {"Locker", "SET NX and GET; EVALSHA"},
+	"locker/lua":         {"Locker", "SET NX GET, the double check; EVALSHA or DELIFEQ, DELEX"},
 	"locker-mux1/lua":    {"Locker over a Mux", "the same, those of many goroutines together"},
 	"setnx/lua":          {"SetNX, Release", "SET NX; EVALSHA"},
-	"setnx-verified/lua": {"SetNXVerified, Release", "SET NX and GET, the double check; EVALSHA"},
+	"setnx-verified/lua": {"SetNXVerified, Release", "SET NX and GET in one pipeline; EVALSHA"},
 	"script/lua":         {"SetNXScript, Release", "EVALSHA of SETNX and PEXPIRE; EVALSHA"},
+	"setnx-get/lua":      {"SetNXGet, Release", "SET NX GET; EVALSHA"},
 	"setnx/tx":           {"SetNX, ReleaseTx", "SET NX; WATCH, GET, MULTI; DEL, EXEC"},
 	"setnx/native":       {"SetNX, ReleaseNative", "SET NX; DELEX and DELIFEQ"},
 	"polling":            {"Locker", "waiters try again after pauses"},
@@ -91,7 +92,7 @@ func (c *cell) ratio() (figures.Summary, bool) {
 
 func writeOneKey(w io.Writer, cells []*cell) {
 	fmt.Fprintf(w, "One key: %d waiters in %d processes, each of which acquires it, holds it for %v, and releases it\n\n",
-		overviewGoroutines, overviewProcesses, overviewHold)
+		overviewWaiters, overviewProcesses, overviewHold)
 	t := table{left: 2, head: []string{"way", "how they wait", "locks/s", "±", "99 % of waits", "fairness"}}
 	for _, c := range cells {
 		names, speed := nameOf(c), c.summary(perSecond)
