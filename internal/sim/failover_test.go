@@ -70,17 +70,17 @@ type sentinelGroup struct {
 	servers  []*sim.Server // in the order of their promotion
 	resource *sim.Server
 
-	mu        sync.Mutex // protects what follows
-	master    int
-	named     int // by the Sentinels
-	demoted   []bool
-	dead      []bool
-	listeners map[*sentinelConn]bool
-	lost      map[string]bool // tokens
-	holders   map[string][]*groupHolder
-	fences    map[string]int64
-	writes    map[string]bool
-	counts    map[string]int
+	sentinels redistest.FakeSentinels
+
+	mu      sync.Mutex // protects what follows
+	master  int
+	demoted []bool
+	dead    []bool
+	lost    map[string]bool // tokens
+	holders map[string][]*groupHolder
+	fences  map[string]int64
+	writes  map[string]bool
+	counts  map[string]int
 }
 
 // A groupHolder is one that thinks it has a lock.
@@ -91,8 +91,9 @@ type groupHolder struct {
 }
 
 func newGroup(t *testing.T, seed chance, fair bool) *sentinelGroup {
-	w := &sentinelGroup{t: t, seed: seed, fair: fair, begin: time.Now(), resource: sim.NewServer(t), listeners: map[*sentinelConn]bool{},
+	w := &sentinelGroup{t: t, seed: seed, fair: fair, begin: time.Now(), resource: sim.NewServer(t),
 		lost: map[string]bool{}, holders: map[string][]*groupHolder{}, fences: map[string]int64{}, writes: map[string]bool{}, counts: map[string]int{}}
+	w.sentinels.Name("h0", 0)
 	for i := range 4 {
 		s := sim.NewServer(t)
 		w.servers, w.demoted, w.dead = append(w.servers, s), append(w.demoted, i > 0), append(w.dead, false)
@@ -239,60 +240,14 @@ func (w *sentinelGroup) promote(old int, has *copied) {
 func (w *sentinelGroup) tell(r *rand.Rand) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.named = w.master
-	for c := range w.listeners {
-		if r.IntN(8) > 0 {
-			c.heard <- []any{[]byte("message"), []byte("+switch-master"), []byte("m")}
-		}
-	}
+	w.sentinels.Name("h"+strconv.Itoa(w.master), w.master)
+	w.sentinels.Tell(func() bool { return r.IntN(8) > 0 })
 }
 
 func (w *sentinelGroup) count(what string, n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.counts[what] += n
-}
-
-// A sentinelConn is a connection to a Sentinel.
-type sentinelConn struct {
-	*redistest.FakeConn
-	w     *sentinelGroup
-	heard chan any
-}
-
-func (c *sentinelConn) Do(cmd string, args ...any) (any, error) {
-	c.w.mu.Lock()
-	defer c.w.mu.Unlock()
-	switch {
-	case cmd == "SUBSCRIBE":
-		c.w.listeners[c] = true
-		return []any{[]byte("subscribe")}, nil
-	case fmt.Sprint(args[0]) == "MASTER":
-		return []any{[]byte("config-epoch"), []byte(strconv.Itoa(c.w.named))}, nil
-	}
-	return []any{[]byte("h" + strconv.Itoa(c.w.named)), []byte("6379")}, nil
-}
-
-func (c *sentinelConn) Send(string, ...any) error {
-	c.heard <- []any{[]byte("pong"), []byte("")}
-	return nil
-}
-
-func (c *sentinelConn) Close() error {
-	c.w.mu.Lock()
-	delete(c.w.listeners, c)
-	c.w.mu.Unlock()
-	return c.FakeConn.Close()
-}
-
-func (c *sentinelConn) Receive() (any, error) { return c.ReceiveWithTimeout(time.Hour) }
-
-func (c *sentinelConn) ReceiveWithTimeout(timeout time.Duration) (any, error) {
-	return c.Await(timeout, c.heard)
-}
-
-func (c *sentinelConn) DoWithTimeout(_ time.Duration, cmd string, args ...any) (any, error) {
-	return c.Do(cmd, args...)
 }
 
 // locker is another process, with a pool of its own.
@@ -303,7 +258,7 @@ func (w *sentinelGroup) locker(i int) *redigolock.Locker {
 			return w.servers[at].DialRedis(ctx, redis.DialReadTimeout(time.Second))
 		},
 		DialSentinel: func(context.Context, string) (redis.Conn, error) {
-			return &sentinelConn{redistest.NewFakeConn(), w, make(chan any, 1000)}, nil
+			return w.sentinels.Dial(), nil
 		}}
 	p := &redis.Pool{DialContext: s.DialContext, TestOnBorrow: s.TestOnBorrow, MaxIdle: 8}
 	l := &redigolock.Locker{Pool: p, Fair: w.fair, OpTimeout: groupOp, Owner: fmt.Sprintf("p%d", i)}

@@ -3,8 +3,6 @@ package servers
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,14 +20,12 @@ type simGroup struct {
 	t       *testing.T
 	servers map[string]*sim.Server
 
-	mu        sync.Mutex // protects what follows
-	master    string     // "a" or "b"
-	epoch     int
-	listeners map[*simSentinel]bool
+	sentinels redistest.FakeSentinels
 }
 
 func newSimGroup(t *testing.T) *simGroup {
-	g := &simGroup{t: t, servers: map[string]*sim.Server{"a:6379": newSim(t), "b:6379": newSim(t)}, master: "a", listeners: map[*simSentinel]bool{}}
+	g := &simGroup{t: t, servers: map[string]*sim.Server{"a:6379": newSim(t), "b:6379": newSim(t)}}
+	g.sentinels.Name("a", 0)
 	for _, s := range g.servers {
 		s.Delay(time.Millisecond)
 	}
@@ -41,7 +37,7 @@ func (g *simGroup) pool() *redis.Pool {
 	s := &redigolock.Sentinel{Addrs: []string{"s1"}, Master: "m",
 		Dial: func(ctx context.Context, addr string) (redis.Conn, error) { return g.servers[addr].DialRedis(ctx) },
 		DialSentinel: func(context.Context, string) (redis.Conn, error) {
-			return &simSentinel{FakeConn: redistest.NewFakeConn(), group: g, heard: make(chan any, 100)}, nil
+			return g.sentinels.Dial(), nil
 		}}
 	p := &redis.Pool{DialContext: s.DialContext, TestOnBorrow: s.TestOnBorrow, MaxIdle: 16}
 	g.t.Cleanup(func() { s.Close() })
@@ -63,56 +59,8 @@ func (g *simGroup) failOver(lost bool) {
 	if err != nil {
 		g.t.Error(err)
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.master = "b"
-	g.epoch++
-	for c := range g.listeners {
-		c.heard <- []any{[]byte("message"), []byte("+switch-master"), []byte("m a 6379 b 6379")}
-	}
-}
-
-// A simSentinel is a connection to the Sentinel.
-type simSentinel struct {
-	*redistest.FakeConn
-	group *simGroup
-	heard chan any
-}
-
-func (c *simSentinel) Do(cmd string, args ...any) (any, error) {
-	g := c.group
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case cmd == "SUBSCRIBE":
-		g.listeners[c] = true
-		return []any{[]byte("subscribe")}, nil
-	case fmt.Sprint(args[0]) == "MASTER":
-		return []any{[]byte("config-epoch"), []byte(strconv.Itoa(g.epoch))}, nil
-	}
-	return []any{[]byte(g.master), []byte("6379")}, nil
-}
-
-func (c *simSentinel) Send(string, ...any) error {
-	c.heard <- []any{[]byte("pong"), []byte("")}
-	return nil
-}
-
-func (c *simSentinel) Close() error {
-	c.group.mu.Lock()
-	delete(c.group.listeners, c)
-	c.group.mu.Unlock()
-	return c.FakeConn.Close()
-}
-
-func (c *simSentinel) Receive() (any, error) { return c.ReceiveWithTimeout(time.Hour) }
-
-func (c *simSentinel) ReceiveWithTimeout(timeout time.Duration) (any, error) {
-	return c.Await(timeout, c.heard)
-}
-
-func (c *simSentinel) DoWithTimeout(_ time.Duration, cmd string, args ...any) (any, error) {
-	return c.Do(cmd, args...)
+	g.sentinels.Name("b", 1)
+	g.sentinels.Tell(func() bool { return true })
 }
 
 // A holder and a waiter live through a failover that loses the lock, and one that does not, while the old master lives on.
