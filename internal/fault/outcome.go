@@ -96,9 +96,12 @@ func NothingDone(err error) bool { return errors.Is(err, NotSent) || Certificate
 
 // UnknownOutcome is the Unknown of a command.
 func UnknownOutcome(ctx context.Context, verb, key string, err error) error {
-	if ctxErr := Ended(ctx); ctxErr != nil && errors.Is(ctxErr, err) {
+	switch ctxErr := Ended(ctx); {
+	case ctxErr == nil:
+	case errors.Is(ctxErr, err):
 		err = ctxErr
-	} else if ctxErr != nil {
+	case errors.Is(err, ctxErr), ctx.Err() != nil && errors.Is(err, ctx.Err()) && errors.Is(err, context.Cause(ctx)): // it says so itself
+	default:
 		err = fmt.Errorf("%w (%w)", ctxErr, InLine(err))
 	}
 	return fmt.Errorf("%w: %s %s: %w", Unknown, verb, Quote(key), InLine(err))
