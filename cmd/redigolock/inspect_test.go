@@ -251,6 +251,20 @@ func TestInspectWithSentinelsAndPasswords(t *testing.T) {
 	}
 }
 
+// TestDoctorOfAQuorumWithTwoPasswords: the replica of each member is asked with that member's password.
+func TestDoctorOfAQuorumWithTwoPasswords(t *testing.T) {
+	t.Parallel()
+	args := []string{"doctor"}
+	for _, password := range []string{"swordfish-1", "swordfish-2"} {
+		w := redistest.StartWatched(t, redistest.WatchedConfig{Replicas: 1, Sentinels: 1, Password: password})
+		args = append(args, "-url", "redis://:"+password+"@"+w.Servers[0].Addr())
+	}
+	o := call(t, nil, args...)
+	if strings.Count(o.stdout, ": replica, redis") != 2 || strings.Contains(o.stdout, "unreachable") {
+		t.Errorf("%s%s", o.stdout, o.stderr)
+	}
+}
+
 func TestInspectCluster(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t, redistest.ClusterConfig{Masters: 3})

@@ -110,25 +110,26 @@ func mastersBy(ctx context.Context, host string, dial func(context.Context) (red
 
 // site is what doctor examines.
 func (s *servers) site(keys []string, skip map[string]bool) *doctor.Site {
-	u := split(s.urls[0])
-	site := &doctor.Site{Cluster: u.isCluster(), Keys: keys, Skip: skip}
-	site.Dial = func(ctx context.Context, addr string) (redis.Conn, error) { return s.at(0, u.one(addr))(ctx) }
+	site := &doctor.Site{Cluster: split(s.urls[0]).isCluster(), Keys: keys, Skip: skip}
 	for i, rawURL := range s.urls {
 		u := split(rawURL)
+		add := func(addr string, dial func(context.Context) (redis.Conn, error)) {
+			site.Servers = append(site.Servers, doctor.Target{Addr: addr, Dial: dial, DialOther: func(ctx context.Context, addr string) (redis.Conn, error) {
+				return s.at(i, u.one(addr))(ctx)
+			}})
+		}
 		switch {
 		case u.isCluster():
 			for _, host := range u.hosts {
-				site.Servers = append(site.Servers, doctor.Target{Addr: host, Dial: s.at(i, u.one(host))})
+				add(host, s.at(i, u.one(host)))
 			}
 		case u.isSentinel():
 			query, _ := url.ParseQuery(u.query) // Open has read it
-			site.Master = query.Get("master")
-			site.Servers = append(site.Servers, doctor.Target{Addr: "master " + site.Master, Dial: func(ctx context.Context) (redis.Conn, error) {
-				return lend(ctx, s.pools[i])
-			}})
-			site.Sentinels = s.sentinels(u, query)
+			master := query.Get("master")
+			add("master "+master, func(ctx context.Context) (redis.Conn, error) { return lend(ctx, s.pools[i]) })
+			site.Groups = append(site.Groups, doctor.Group{Master: master, Sentinels: s.sentinels(u, query)})
 		default:
-			site.Servers = append(site.Servers, doctor.Target{Addr: u.name(), Dial: s.at(i, rawURL)})
+			add(u.name(), s.at(i, rawURL))
 		}
 	}
 	return site

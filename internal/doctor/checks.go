@@ -170,8 +170,8 @@ var Checks = []Check{
 	{
 		Name: "tcp-keepalive", Level: Warning, at: anyServer, needs: "config",
 		Asks: "tcp-keepalive",
-		Why: "a process whose machine vanishes keeps its place in the queue until its connection ends, and is handed locks that " +
-			"nobody holds, each for a whole ttl",
+		Why: "the server takes a process whose machine has vanished for a live one until its connection ends: in a fair queue it " +
+			"may be handed a lock for a whole ttl, and where only TryAcquire waits, nothing else takes it out",
 		Mend: "CONFIG SET tcp-keepalive 60; 5 ends such a connection within about 10 s",
 		look: func(s *server) []string {
 			t := s.setting("tcp-keepalive")

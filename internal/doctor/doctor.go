@@ -69,22 +69,26 @@ func (r *Report) Worst() Level {
 
 // A Site is what Examine looks at.
 type Site struct {
-	Servers   []Target // by the URL; several are a quorum, or nodes of a cluster
-	Cluster   bool     // the URL says redis-cluster
-	Sentinels []Target // of the URL
-	Master    string   // what they call the master
-
-	// Dial connects to another server of the site: a replica, a node of the cluster.
-	Dial func(ctx context.Context, addr string) (redis.Conn, error)
+	Servers []Target // by the URL; several are a quorum, or nodes of a cluster
+	Cluster bool     // the URL says redis-cluster
+	Groups  []Group  // of Sentinels, one for each URL that says redis-sentinel
 
 	Keys []string        // of locks, with which rights are checked
 	Skip map[string]bool // names of checks
+}
+
+// A Group is the Sentinels of one URL.
+type Group struct {
+	Master    string // what they call it
+	Sentinels []Target
 }
 
 // A Target is a server, and the way to it.
 type Target struct {
 	Addr string
 	Dial func(ctx context.Context) (redis.Conn, error)
+	// DialOther connects to a server that this one names: its replica, or a node of its cluster. It has the same login.
+	DialOther func(ctx context.Context, addr string) (redis.Conn, error)
 }
 
 // Examine asks all servers that it can find from those of the site. It returns an error if none of those can be asked.
@@ -142,7 +146,8 @@ func (site *Site) gather(ctx context.Context) (servers []*server, err error) {
 		seen[t.Addr], answered[id], s.first = true, true, first
 		servers = append(servers, s)
 		for _, addr := range s.others() {
-			todo = append(todo, Target{addr, func(ctx context.Context) (redis.Conn, error) { return site.Dial(ctx, addr) }})
+			dial := func(ctx context.Context) (redis.Conn, error) { return t.DialOther(ctx, addr) }
+			todo = append(todo, Target{addr, dial, t.DialOther})
 		}
 	}
 	lead := slices.IndexFunc(servers, func(s *server) bool { return s.dead == "" })
@@ -153,5 +158,8 @@ func (site *Site) gather(ctx context.Context) (servers []*server, err error) {
 	for _, s := range servers {
 		s.all = servers
 	}
-	return append(servers, site.askSentinels(ctx)...), nil
+	for _, g := range site.Groups {
+		servers = append(servers, g.ask(ctx)...)
+	}
+	return servers, nil
 }

@@ -30,11 +30,15 @@ func dialTo(addr string, opts ...redis.DialOption) func(context.Context) (redis.
 
 // siteOf is the site that a URL with these servers names.
 func siteOf(addrs ...string) *Site {
-	site := &Site{Dial: func(ctx context.Context, addr string) (redis.Conn, error) { return dialTo(addr)(ctx) }}
+	site := &Site{}
 	for _, addr := range addrs {
-		site.Servers = append(site.Servers, Target{addr, dialTo(addr)})
+		site.Servers = append(site.Servers, targetOf(addr))
 	}
 	return site
+}
+
+func targetOf(addr string) Target {
+	return Target{addr, dialTo(addr), func(ctx context.Context, addr string) (redis.Conn, error) { return dialTo(addr)(ctx) }}
 }
 
 func examine(t *testing.T, site *Site) *Report {
@@ -307,10 +311,14 @@ func TestSentinels(t *testing.T) {
 	wantFindings(t, examine(t, site), "min-replicas", "watched")
 	set("min-replicas-to-write", 1)(t, master)
 
-	for _, s := range w.Sentinels {
-		site.Sentinels = append(site.Sentinels, Target{s.Addr(), dialTo(s.Addr())})
+	groupOf := func(sentinels ...*redistest.Server) Group {
+		g := Group{Master: redistest.MasterName}
+		for _, s := range sentinels {
+			g.Sentinels = append(g.Sentinels, targetOf(s.Addr()))
+		}
+		return g
 	}
-	site.Master = redistest.MasterName
+	site.Groups = []Group{groupOf(w.Sentinels...)}
 	r := examine(t, site)
 	wantFindings(t, r)
 	if len(r.Servers) != 5 || r.Servers[1].Role != "replica" || r.Servers[2].Role != "sentinel" {
@@ -326,18 +334,20 @@ func TestSentinels(t *testing.T) {
 	do(t, first, "SENTINEL", "SET", redistest.MasterName, "quorum", 2)
 
 	other := redistest.StartWatched(t, redistest.WatchedConfig{Replicas: 1, Sentinels: 1, DownAfter: time.Minute, Args: good})
-	lone := Target{other.Sentinels[0].Addr(), dialTo(other.Sentinels[0].Addr())}
-	site.Sentinels = append(site.Sentinels, lone)
+	lone := other.Sentinels[0]
+	site.Groups = []Group{groupOf(append(slices.Clone(w.Sentinels), lone)...)}
 	wantFindings(t, examine(t, site), "sentinel-master", "sentinel-count")
+	site.Groups = []Group{groupOf(lone), groupOf(w.Sentinels...)} // of two members of a quorum
+	wantFindings(t, examine(t, site), "sentinel-count")
 	other.Servers[1].Kill()
-	site.Sentinels = []Target{lone}
+	site.Groups = []Group{groupOf(lone)}
 	until(t, func() bool { // it forgets the replica when the master does
 		do(t, other.Sentinels[0], "SENTINEL", "RESET", redistest.MasterName)
 		return slices.ContainsFunc(examine(t, site).Findings, func(f Finding) bool { return f.Check == "sentinel-replicas" })
 	})
 
 	w.Sentinels[1].Kill()
-	site.Sentinels = []Target{{first.Addr(), dialTo(first.Addr())}, {w.Sentinels[1].Addr(), dialTo(w.Sentinels[1].Addr())}}
+	site.Groups = []Group{groupOf(first, w.Sentinels[1])}
 	wantFindings(t, examine(t, site), "unreachable")
 	w.Servers[1].Kill()
 	until(t, func() bool {

@@ -7,11 +7,11 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// askSentinels asks each Sentinel of the URL what it knows of the master.
-func (site *Site) askSentinels(ctx context.Context) (sentinels []*server) {
-	for _, t := range site.Sentinels {
+// ask asks each Sentinel of the group what it knows of the master.
+func (g Group) ask(ctx context.Context) (sentinels []*server) {
+	for _, t := range g.Sentinels {
 		s := &server{addr: t.Addr, role: "sentinel", refused: map[string]string{}}
-		if err := s.askSentinel(ctx, t, site.Master); err != nil {
+		if err := s.askSentinel(ctx, t, g.Master); err != nil {
 			s.dead = reasonOf(err).Error()
 		}
 		sentinels = append(sentinels, s)

@@ -60,7 +60,7 @@ type node struct {
 // ask asks one server.
 func (site *Site) ask(ctx context.Context, t Target) (*server, error) {
 	s := &server{
-		addr: t.Addr, clustered: site.Cluster, bySentinel: len(site.Sentinels) > 0,
+		addr: t.Addr, clustered: site.Cluster, bySentinel: len(site.Groups) > 0,
 		votes: len(site.Servers), quorum: len(site.Servers) > 1 && !site.Cluster,
 		denied: map[string][]string{}, refused: map[string]string{},
 	}
