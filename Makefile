@@ -1,7 +1,7 @@
 # test     all tests but those below, with the race detector, on a redis-server; installs what is missing
 # more     what test leaves out: 200 seeds of the simulated worlds, tests that count bytes,
 #          servers and a browser that must be installed (etcd, ZooKeeper, Chromium, PostgreSQL, Valkey 9, Redis 8)
-# lint     gofmt, vet, staticcheck, go fix, go mod tidy, luacheck; changes nothing, but installs luacheck where it is missing
+# lint     gofmt, vet, staticcheck, go fix, go mod tidy, luacheck, mutants that would not compile; changes nothing, but installs luacheck where it is missing
 # bench    go test -bench over the approaches, on miniredis and redis-server
 # results  measures all that results/ holds, beside all rivals (an hour and a half)
 # long     what takes long: all mutants, the model of the fair queue at length, the long forms of some tests, all tests twenty times over
@@ -61,6 +61,7 @@ lint:
 	scripts/install.sh luacheck
 	scripts/luacheck.sh
 	scripts/importer.sh
+	$(GO) run ./internal/mutants -check
 
 bench:
 	scripts/install.sh

@@ -1,11 +1,11 @@
 // Mutants breaks each promise of the library on purpose, one at a time, and runs the tests that must notice.
 //
-//	go run ./internal/mutants [-short] [-sim [-table FILE]] [-run REGEXP]
+//	go run ./internal/mutants [-check] [-short] [-sim [-table FILE]] [-run REGEXP]
 //
 // A mutant is a replacement in one declaration, given to the compiler as an overlay: no file of the tree is changed. A mutant that
-// survives its tests, or does not compile, makes the exit code 1. With -short only every tenth is run. With -sim the mutants that
-// simulated worlds can find run in those, and the table says which promise was seen broken, at which seed, and after how long.
-// -table writes it as Markdown, too.
+// survives its tests, or does not compile, makes the exit code 1. With -short only every tenth is run; with -check none, but all are
+// type-checked. With -sim the mutants that simulated worlds can find run in those, and the table says which promise was seen broken,
+// at which seed, and after how long; -table writes it as Markdown, too.
 package main
 
 import (
@@ -26,6 +26,7 @@ import (
 )
 
 func main() {
+	check := flag.Bool("check", false, "run none, but say which mutants would not compile")
 	short := flag.Bool("short", false, "run every tenth mutant only")
 	inSim := flag.Bool("sim", false, "run mutants in the simulated worlds of internal/sim, not in their tests")
 	table := flag.String("table", "", "with -sim: the file for the table in Markdown")
@@ -33,7 +34,13 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	survived, err := runAll(ctx, *inSim, *table, *short, *only)
+	var survived int
+	var err error
+	if *check {
+		survived, err = checkAll(ctx, os.Stdout)
+	} else {
+		survived, err = runAll(ctx, *inSim, *table, *short, *only)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 	}

@@ -508,7 +508,7 @@ var mutants = []mutant{
 	{
 		name: "MinHold: an undo leaves the key", in: "plain.won",
 		old:   "err := p.free(context.WithoutCancel(ctx), k, p.opTimeout(), undo)",
-		new:   "err := p.free(context.WithoutCancel(ctx), k, p.opTimeout(), func(ctx context.Context, c redis.Conn, _, _ string) error { return p.leave(ctx, c, k) })",
+		new:   "err := p.free(context.WithoutCancel(ctx), k, p.opTimeout(), func(ctx context.Context, c redis.Conn, _, _ string) error { return p.releaseOrLeave(ctx, c, k) })",
 		tests: "TestMinHoldDoesNotKeepAnAcquireThatIsUndone",
 	},
 	{
@@ -685,7 +685,7 @@ var mutants = []mutant{
 		name: "a dial that failed is unknown", in: "groupcommit.Group.failed",
 		old: `			c.err = fmt.Errorf("%w: %w", fault.NotSent, err)
 `,
-		new: `			c.err = err
+		new: `			_, c.err = fault.NotSent, fmt.Errorf("%w", err)
 `,
 		tests: "test/mux: TestMuxDialThatFailsOrPanicsIsDefiniteAndTheNextDialsAnew",
 	},
