@@ -10,6 +10,8 @@
 //   - [KeepAlive]: many locks that are kept alive; what a renewal costs, and how late it is.
 //   - [Compare]: two or more of them, interleaved round by round, as paired ratios with their interval.
 //
+// [Server.Behind] puts a link with a delay before a server: a service and its Redis are seldom on one machine.
+//
 // go test -bench . ./bench/ runs them inside package testing, cmd/lockbench outside. Each Run makes keys of its own,
 // "lockbench:<random>:…", and removes them, also when its context is cancelled. Each first does everything once
 // before its clock starts, so that neither dialling nor loading a script is measured.

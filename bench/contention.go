@@ -56,15 +56,15 @@ func (c Contention) Called() string {
 // Name is Contention/server=…/way=…/waiters=…/processes=…/hold=….
 func (c Contention) Name() string {
 	c = c.withDefaults()
-	return fmt.Sprintf("Contention/server=%s/way=%s/waiters=%d/processes=%d/hold=%v",
-		c.Server.serverOf(c.Way), c.Called(), c.Waiters, c.Processes, c.Hold)
+	return fmt.Sprintf("Contention/server=%s/way=%s/waiters=%d/processes=%d/hold=%v%s",
+		c.Server.serverOf(c.Way), c.Called(), c.Waiters, c.Processes, c.Hold, c.Server.suffix())
 }
 
 func (c Contention) check() error {
 	if err := checkCommon(c.Server, c.TTL, c.Time); err != nil {
 		return err
 	}
-	if err := checkWay(c.Way, ContentionWays(), c.Lanes); err != nil {
+	if err := checkWay(c.Server, c.Way, ContentionWays(), c.Lanes); err != nil {
 		return err
 	}
 	switch {

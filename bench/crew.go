@@ -99,7 +99,7 @@ func (c *crew) worker(w int, warm *sync.WaitGroup, begin <-chan struct{}) {
 // clock starts the workers, stops them, and waits for their end.
 func (c *crew) clock(ctx context.Context, begin chan<- struct{}) {
 	var before runtime.MemStats
-	cpu := costMeter{used: c.server.usageOf(c.way), embedded: c.server.Embedded()}
+	cpu := costMeter{used: c.server.usageOf(c.way), embedded: c.server.busyHere()}
 	if c.lead > 0 {
 		close(begin)
 		c.pass(ctx, c.lead, nil)

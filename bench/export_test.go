@@ -20,6 +20,9 @@ var (
 // Draw draws the keys of arrivals.
 var Draw = draw
 
+// Linked is where a link leads for a URL, and the URL through it.
+var Linked = linked
+
 // RemoveRival makes a rival unknown.
 func RemoveRival(name string) {
 	rivalsMu.Lock()

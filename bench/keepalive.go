@@ -97,7 +97,7 @@ func (k KeepAlive) withDefaults() KeepAlive {
 // Name is KeepAlive/server=…/way=…/locks=…/ttl=….
 func (k KeepAlive) Name() string {
 	k = k.withDefaults()
-	return fmt.Sprintf("KeepAlive/server=%s/way=%s/locks=%d/ttl=%v", k.Server.Name, k.Way, k.Locks, k.TTL)
+	return fmt.Sprintf("KeepAlive/server=%s/way=%s/locks=%d/ttl=%v%s", k.Server.Name, k.Way, k.Locks, k.TTL, k.Server.suffix())
 }
 
 func (k *KeepAlive) check() error {
@@ -215,7 +215,7 @@ func (r *keepRun) each(ctx context.Context, f func(i int) error) error {
 
 // clock lets the time pass, and takes what must be taken at its both ends.
 func (r *keepRun) clock(ctx context.Context) Result {
-	cpu := costMeter{used: r.Server.usage, embedded: r.Server.Embedded()}
+	cpu := costMeter{used: r.Server.usage, embedded: r.Server.busyHere()}
 	cpu.ask(ctx)
 	cpu.start()
 	began := time.Now()

@@ -80,7 +80,7 @@ func (l Load) Name() string {
 	if l.Hold > 0 {
 		name += fmt.Sprintf("/hold=%v", l.Hold)
 	}
-	return name
+	return name + l.Of.Server.suffix()
 }
 
 func (l Load) check() error {
@@ -109,7 +109,7 @@ func (l Load) checkShared() error {
 	if err := checkCommon(u.Server, u.TTL, u.Time); err != nil {
 		return err
 	}
-	if err := checkWay(u.Approach, waitingWays, u.Lanes); err != nil {
+	if err := checkWay(u.Server, u.Approach, waitingWays, u.Lanes); err != nil {
 		return err
 	}
 	switch {

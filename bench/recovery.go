@@ -55,14 +55,14 @@ func (r Recovery) withDefaults() Recovery {
 // Name is Recovery/server=…/way=…/ttl=….
 func (r Recovery) Name() string {
 	r = r.withDefaults()
-	return fmt.Sprintf("Recovery/server=%s/way=%s/ttl=%v", r.Server.serverOf(r.Way), r.Way, r.TTL)
+	return fmt.Sprintf("Recovery/server=%s/way=%s/ttl=%v%s", r.Server.serverOf(r.Way), r.Way, r.TTL, r.Server.suffix())
 }
 
 func (r Recovery) check() error {
 	if err := checkCommon(r.Server, r.TTL, 0); err != nil {
 		return err
 	}
-	if err := checkWay(r.Way, waitingWays, 0); err != nil {
+	if err := checkWay(r.Server, r.Way, waitingWays, 0); err != nil {
 		return err
 	}
 	switch {

@@ -30,14 +30,17 @@ type Server struct {
 	URL     string // where it is, without user and password
 	Native  bool   // it has a command for ReleaseNative, and allows it
 	Pool    *redis.Pool
+	Delay   time.Duration // that a link adds to each round trip: see Behind
 
-	rawURL  string      // for the processes of a Contention
+	rawURL  string // for the processes of a Contention
+	opts    []redis.DialOption
 	counted *redis.Pool // as Pool; counts what is sent
 	sent    atomic.Int64
 	admin   *redis.Pool // for what is no part of a workload
 	conns   conns       // of Pool, counted and the bounded ones
 	mini    *redistest.Mini
 	local   *redistest.Server
+	link    *link // of one behind a delay
 
 	boundedPools boundedPools
 }
@@ -46,7 +49,7 @@ type Server struct {
 // waits for at most 3 s. A URL that cannot be used is redigolock.ErrInvalid. The processes of a Contention are told the
 // URL, and none of opts. The caller calls Close.
 func Open(ctx context.Context, rawURL string, opts ...redis.DialOption) (*Server, error) {
-	s := &Server{Name: "redis", URL: withoutUser(rawURL), rawURL: rawURL}
+	s := &Server{Name: "redis", URL: withoutUser(rawURL), rawURL: rawURL, opts: opts}
 	var err error
 	tracked := append([]redis.DialOption{redis.DialContextFunc(s.conns.dial)}, opts...)
 	if s.Pool, err = newPool(rawURL, tracked); err != nil {
@@ -110,6 +113,9 @@ func (s *Server) Close() {
 		_ = p.Close()
 	}
 	s.boundedPools.close()
+	if s.link != nil {
+		s.link.close()
+	}
 	if s.mini != nil {
 		s.mini.Stop()
 	}

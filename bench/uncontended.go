@@ -89,8 +89,8 @@ func (u Uncontended) Called() string {
 // Name is AcquireRelease/server=…/approach=…/release=…/goroutines=….
 func (u Uncontended) Name() string {
 	u = u.withDefaults()
-	return fmt.Sprintf("AcquireRelease/server=%s/approach=%s/release=%s/goroutines=%d",
-		u.Server.serverOf(u.Approach), u.Label, u.Release, u.Goroutines)
+	return fmt.Sprintf("AcquireRelease/server=%s/approach=%s/release=%s/goroutines=%d%s",
+		u.Server.serverOf(u.Approach), u.Label, u.Release, u.Goroutines, u.Server.suffix())
 }
 
 func (u Uncontended) check() error {
@@ -101,6 +101,9 @@ func (u Uncontended) check() error {
 		return badConfig("%d goroutines, allowed are 1 to %d", u.Goroutines, MaxWorkers)
 	}
 	if err := u.checkApproach(); err != nil {
+		return err
+	}
+	if err := checkDelay(u.Server, u.Approach); err != nil {
 		return err
 	}
 	return u.checkConns()
@@ -186,13 +189,13 @@ func repeat(c *crew, op opFunc, key string, m *meter) error {
 	}
 }
 
-// withAllocs is nothing for an embedded server, which allocates in the same process.
+// withAllocs is nothing where the server, or the link to it, allocates in the same process.
 func (r Result) withAllocs(s *Server, allocs uint64) (Result, error) {
 	if r.Ops == 0 {
 		return Result{}, errNoOps
 	}
 	r.Allocs = -1
-	if !s.Embedded() {
+	if !s.busyHere() {
 		r.Allocs = float64(allocs) / float64(r.Ops)
 	}
 	return r, nil

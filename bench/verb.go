@@ -130,7 +130,9 @@ func (v *verbRun) flush() error {
 }
 
 // Name is Verb/server=…/verb=….
-func (v Verb) Name() string { return fmt.Sprintf("Verb/server=%s/verb=%s", v.Server.Name, v.Verb) }
+func (v Verb) Name() string {
+	return fmt.Sprintf("Verb/server=%s/verb=%s%s", v.Server.Name, v.Verb, v.Server.suffix())
+}
 
 // spec checks the configuration too.
 func (v *Verb) spec() (verbSpec, error) {

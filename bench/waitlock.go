@@ -35,7 +35,7 @@ type waitConfig struct {
 }
 
 // checkWay checks the way to wait, which may be one of ways or a rival, and the lanes that it goes through.
-func checkWay(way string, ways []string, lanes int) error {
+func checkWay(s *Server, way string, ways []string, lanes int) error {
 	kind, rival := rivalNamed(way)
 	switch {
 	case !rival && !slices.Contains(ways, way):
@@ -47,7 +47,7 @@ func checkWay(way string, ways []string, lanes int) error {
 	case lanes > 0 && !slices.Contains(waitingWays, way):
 		return badConfig("way %q: a Mux is for a Locker", way)
 	}
-	return nil
+	return checkDelay(s, way)
 }
 
 // queueKeys are the keys of the queues that fair Lockers make, which are there after a Run only if its end was violent, and of
