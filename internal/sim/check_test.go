@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -399,21 +400,22 @@ type place struct {
 type ticket struct {
 	place
 	who string
+	ctx context.Context
 }
 
-// waits is called before an Acquire; with Fair its caller stands behind those that wait already.
-func (c *checker) waits(l *locker, key, who string) *ticket {
+// waits is called before an Acquire; with Fair its caller stands behind those that wait already, until ctx ends.
+func (c *checker) waits(ctx context.Context, l *locker, key, who string) *ticket {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	x := &ticket{place{l, key}, who}
+	x := &ticket{place{l, key}, who, ctx}
 	if l.fair {
 		c.queue[x.place] = append(c.queue[x.place], x)
 	}
 	return x
 }
 
-// served is called when it has returned, or runs its fn: with a lock, nobody who came before may wait still. Who has given up
-// at the same moment may take a microsecond to say so.
+// served is called when it has returned, or runs its fn: with a lock, nobody who came before may wait still. Who has given up, or
+// was served, at the same moment may take a microsecond to say so.
 func (c *checker) served(x *ticket, won bool) {
 	before := c.leave(x)
 	if !won || len(before) == 0 {
@@ -423,7 +425,7 @@ func (c *checker) served(x *ticket, won bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, y := range before {
-		if slices.Contains(c.queue[x.place], y) {
+		if y.ctx.Err() == nil && slices.Contains(c.queue[x.place], y) {
 			c.failLocked("out of order", "%s got %s before %s, who had come first", x.who, x.key, y.who)
 		}
 	}

@@ -154,7 +154,7 @@ func (u *worker) acquire(key string, ttl time.Duration) *held {
 	defer cancel()
 	l := u.locker(key)
 	var k *redigolock.Lock
-	x := u.world().check.waits(l, key, u.who)
+	x := u.world().check.waits(ctx, l, key, u.who)
 	err := u.call(fmt.Sprintf("Acquire(%s, %v) for %v", key, ttl, most), most, func() (err error) {
 		k, err = l.Acquire(ctx, key, ttl)
 		return err
@@ -433,7 +433,7 @@ func (u *worker) do(key string, ttl time.Duration, try bool) {
 	var h *held
 	x := &ticket{}
 	if !try {
-		x = u.world().check.waits(l, key, u.who)
+		x = u.world().check.waits(ctx, l, key, u.who)
 	}
 	start := time.Now()
 	fn := func(kept context.Context, k *redigolock.Lock) error {
