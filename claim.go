@@ -46,7 +46,7 @@ func (n *node) try(ctx context.Context, x *claim, with AcquireFunc, h *crowd.Hol
 	case x.conn.MayAskAgain(ctx, err):
 		n.observer.outcome(ctx, x.key, "acquire", err)
 		return n.tryAgain(ctx, x, with, start, err)
-	case errors.Is(err, ErrUnknown), errors.Is(err, errUnread):
+	case errors.Is(err, ErrUnknown), errors.Is(err, fault.Unread):
 		x.stray(ctx)
 	case x.lostTry != nil && (err == nil || errors.Is(err, ErrHeld)):
 		return n.adopt(ctx, x, err, time.Now().Add(n.opTimeout()))

@@ -84,8 +84,3 @@ func rounded(d time.Duration) time.Duration {
 
 // Is makes errors.Is(err, ErrHeld) true.
 func (e *HeldError) Is(target error) bool { return target == ErrHeld }
-
-// notHeld is the ErrNotHeld of a verb that the server answered.
-func notHeld(verb, key string) error {
-	return fault.Of(ErrNotHeld, verb, key, "it expired, was deleted, or was taken by another")
-}

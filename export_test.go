@@ -15,6 +15,7 @@ import (
 	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/scripts"
 	"github.com/redigolock/redigolock/internal/subscription"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // SetClock replaces the clock that a Locker judges validity by. It must be called before the Locker is used.
@@ -61,7 +62,7 @@ var (
 	ServerError  = fault.Refused
 	Transient    = fault.Transient
 	HolderOf     = names.Holder
-	DoCommand    = do
+	DoCommand    = wire.Do
 	IsPassing    = isPassing
 )
 

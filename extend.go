@@ -27,10 +27,10 @@ func extend(ctx context.Context, c redis.Conn, key, token string, ttl time.Durat
 	}
 	args := scriptExtend.Args(c, 3)
 	args[2], args[3], args[4] = wire.Boxed(c, key), wire.Boxed(c, token), wire.Millis(c, ttl)
-	reply, err := eval(ctx, c, verb, key, scriptExtend, args)
+	reply, err := wire.Eval(ctx, c, verb, key, scriptExtend, args)
 	if err != nil {
 		return 0, err
 	}
-	left, err := reply0(verb, key, reply)
-	return fromMillis(left), err
+	left, err := wire.ReadHeld(verb, key, reply)
+	return wire.FromMillis(left), err
 }

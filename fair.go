@@ -331,8 +331,8 @@ func (l *fair) concludeTry(ctx context.Context, k *Lock, s *slot, start time.Tim
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.users--
-	if errors.Is(err, errUnread) && !errors.Is(err, ErrUnknown) {
-		err = alsoUnknown(err)
+	if errors.Is(err, fault.Unread) && !errors.Is(err, ErrUnknown) {
+		err = fault.AlsoUnknown(err)
 	}
 	now := l.now()
 	switch {

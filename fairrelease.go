@@ -104,7 +104,7 @@ func (k *Lock) releasedFair(r fairReply, err error) error {
 	case r.Holder != "" && r.Left < 0:
 		return fault.Of(ErrConflict, "release", k.key, "a string without TTL")
 	}
-	return notHeld("release", k.key)
+	return fault.Gone("release", k.key)
 }
 
 // lost has the next local waiter go for the lock when its local holder has lost it.

@@ -81,7 +81,7 @@ func outcomeOf(ctx context.Context, err error) (o fairqueue.Outcome) {
 	if err == nil {
 		return o
 	}
-	o = fairqueue.Outcome{Err: err, Left: ctx.Err() != nil, Unread: errors.Is(err, errUnread), NoneLent: errors.Is(err, ErrUnavailable)}
+	o = fairqueue.Outcome{Err: err, Left: ctx.Err() != nil, Unread: errors.Is(err, fault.Unread), NoneLent: errors.Is(err, ErrUnavailable)}
 	o.Split = isSplit(err)
 	switch {
 	case errors.Is(err, ErrUnknown):
@@ -283,13 +283,13 @@ func (s *slot) runOnce(ctx context.Context, c redis.Conn, cmd *fairqueue.Command
 		args = slices.Insert(args, 4, s.beatsArg)
 	}
 	verb := verbOfFair(cmd.Kind)
-	reply, err := eval(ctx, c, verb, s.key, script, args)
+	reply, err := wire.Eval(ctx, c, verb, s.key, script, args)
 	if err != nil {
 		return fairReply{}, splitHalfway(verb, s.key, s.l.tooOld(verb, s.key, err))
 	}
 	r, ok := readFair(reply)
 	if !ok {
-		return r, maybeSet(unexpected(verb, s.key, reply))
+		return r, fault.MaybeSet(fault.Unexpected(verb, s.key, reply))
 	}
 	if cmd.Beat && r.was {
 		s.muted(&r)
@@ -333,7 +333,7 @@ func readFair(reply any) (r fairReply, ok bool) {
 	if okTold {
 		r.Err = redis.Error(told)
 	}
-	r.was, r.Said, r.Holder, r.Left = was > 0, fairqueue.Said(said), string(holder), fromMillis(left)
+	r.was, r.Said, r.Holder, r.Left = was > 0, fairqueue.Said(said), string(holder), wire.FromMillis(left)
 	return r, okWas && okSaid && said >= 0 && said < int64(fairqueue.Mute) && okLeft && (okHolder || list[2] == nil) && (okTold || list[4] == nil)
 }
 
@@ -377,15 +377,15 @@ func (l *fair) extendOn(ctx context.Context, c redis.Conn, k *Lock, ttl time.Dur
 func (l *fair) extendToken(ctx context.Context, c redis.Conn, key, queue any, token string, ttl time.Duration) (time.Duration, error) {
 	s, name := scriptFairExtend, key.(string)
 	args := []any{s.Digest, s.Keys, key, queue, l.shard(), token, ttl.Milliseconds()}
-	reply, err := eval(ctx, c, "extend", name, s, args)
+	reply, err := wire.Eval(ctx, c, "extend", name, s, args)
 	if l.nodes != nil && err != nil && isSplit(err) { // a lock must not be lost because its slot takes long to move
 		return extend(ctx, c, name, token, ttl)
 	}
 	if err != nil {
 		return 0, l.tooOld("extend", name, err)
 	}
-	left, err := reply0("extend", name, reply)
-	return fromMillis(left), err
+	left, err := wire.ReadHeld("extend", name, reply)
+	return wire.FromMillis(left), err
 }
 
 // extension: the script takes one lock.

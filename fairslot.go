@@ -136,7 +136,7 @@ func (s *slot) countOwed() {
 func (s *slot) lose(x fairqueue.Loss) {
 	k, err := x.Who.(*Lock), x.Err
 	if err == nil {
-		err = notHeld("acquire", s.key)
+		err = fault.Gone("acquire", s.key)
 	}
 	k.latch()
 	go k.lose(err) // it calls the user, who may call the Locker
@@ -156,7 +156,7 @@ func (s *slot) fail(x fairqueue.Failure) {
 	k := x.Who.(*Lock)
 	switch k.waiter.err = x.Err; x.Why {
 	case fairqueue.Unclear:
-		k.waiter.err = alsoUnknown(x.Err)
+		k.waiter.err = fault.AlsoUnknown(x.Err)
 	case fairqueue.Endless:
 		k.waiter.err = fault.Of(ErrConflict, "acquire", s.key, "a string without TTL")
 	case fairqueue.TooLate:

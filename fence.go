@@ -41,7 +41,7 @@ func Fence(ctx context.Context, c redis.Conn, key, token string) (int64, error) 
 	}
 	args := scriptFence.Args(c, 4)
 	args[2], args[3], args[4], args[5] = wire.Boxed(c, key), counter, wire.Boxed(c, token), fenceKept.Milliseconds()
-	reply, err := eval(ctx, c, verb, key, scriptFence, args)
+	reply, err := wire.Eval(ctx, c, verb, key, scriptFence, args)
 	if err != nil {
 		return 0, err
 	}
@@ -49,10 +49,10 @@ func Fence(ctx context.Context, c redis.Conn, key, token string) (int64, error) 
 		if n, err := strconv.ParseInt(string(number), 10, 64); err == nil && checkFence(verb, n) == nil {
 			return n, nil
 		}
-		return 0, unexpected(verb, key, reply)
+		return 0, fault.Unexpected(verb, key, reply)
 	}
-	if _, err = reply0(verb, key, reply); err == nil {
-		err = unexpected(verb, key, reply)
+	if _, err = wire.ReadHeld(verb, key, reply); err == nil {
+		err = fault.Unexpected(verb, key, reply)
 	}
 	return 0, err
 }
@@ -73,14 +73,14 @@ func Guard(ctx context.Context, c redis.Conn, guard string, fence int64) error {
 	}
 	args := scriptGuard.Args(c, 2)
 	args[2], args[3] = guard, fence
-	reply, err := eval(ctx, c, verb, guard, scriptGuard, args)
+	reply, err := wire.Eval(ctx, c, verb, guard, scriptGuard, args)
 	if err != nil {
 		return err
 	}
 	if seen, ok := reply.([]byte); ok {
 		return fencedOff(verb, guard, fence, seen)
 	}
-	_, err = reply0(verb, guard, reply)
+	_, err = wire.ReadHeld(verb, guard, reply)
 	return err
 }
 
@@ -99,7 +99,7 @@ func GuardDo(ctx context.Context, c redis.Conn, guard string, fence int64, cmd, 
 		return nil, err
 	}
 	all := append(make([]any, 0, 6+len(args)), scriptGuardDo.Digest, scriptGuardDo.Keys, guard, key, fence, cmd)
-	reply, err := eval(ctx, c, verb, guard, scriptGuardDo, append(all, args...))
+	reply, err := wire.Eval(ctx, c, verb, guard, scriptGuardDo, append(all, args...))
 	if err != nil {
 		return nil, err
 	}
@@ -111,13 +111,13 @@ func GuardDo(ctx context.Context, c redis.Conn, guard string, fence int64, cmd, 
 			return reply[0], nil
 		}
 	}
-	return nil, unexpected(verb, guard, reply)
+	return nil, fault.Unexpected(verb, guard, reply)
 }
 
 func fencedOff(verb, guard string, fence int64, reply []byte) error {
 	seen, err := strconv.ParseInt(string(reply), 10, 64)
 	if err != nil {
-		return unexpected(verb, guard, reply)
+		return fault.Unexpected(verb, guard, reply)
 	}
 	return fault.Of(ErrFenced, verb, guard, fmt.Sprintf("%d is lower than %d, which was seen: the lock has a newer holder", fence, seen))
 }

@@ -25,7 +25,7 @@ var layers = []struct {
 	files []string
 }{
 	{"words", []string{"doc.go", "errors.go", "token.go", "retry.go"}},
-	{"sending", []string{"verb.go"}},
+	{"checks", []string{"verb.go"}},
 	{"verbs", []string{"luascript.go", "setnx.go", "verify.go", "extend.go", "release.go", "fence.go"}},
 	{"pools", []string{"pool.go", "sentinel.go", "mux.go", "cluster.go"}},
 	{"locks", []string{

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/scripts"
 	"github.com/redigolock/redigolock/internal/wire"
@@ -102,15 +103,15 @@ func SetNXScript(ctx context.Context, c redis.Conn, key, token string, ttl time.
 	}
 	args := scriptSetNX.Args(c, 3)
 	args[2], args[3], args[4] = wire.Boxed(c, key), wire.Boxed(c, token), wire.Millis(c, ttl)
-	reply, err := eval(ctx, c, verb, key, scriptSetNX, args)
+	reply, err := wire.Eval(ctx, c, verb, key, scriptSetNX, args)
 	if err != nil {
 		return err
 	}
 	if reply == any(int64(1)) {
 		return nil
 	}
-	if holder, left, ok := tokenAndTTL(reply); ok {
+	if holder, left, ok := wire.ReadTokenAndTTL(reply); ok {
 		return &HeldError{Key: key, Holder: names.Holder(holder), TTL: max(left, 0)}
 	}
-	return maybeSet(unexpected(verb, key, reply))
+	return fault.MaybeSet(fault.Unexpected(verb, key, reply))
 }

@@ -98,14 +98,11 @@ func (p *plain) conclude(k *Lock, err error) (*Lock, error) {
 	switch {
 	case errors.Is(err, ErrUnknown):
 		return nil, err
-	case errors.Is(err, errUnread):
-		return nil, alsoUnknown(err)
+	case errors.Is(err, fault.Unread):
+		return nil, fault.AlsoUnknown(err)
 	}
 	return nil, fault.Followed(err, "and an earlier try of it: ", ErrUnknown)
 }
-
-// alsoUnknown has an error that says in words that the outcome is unknown be ErrUnknown, too.
-func alsoUnknown(err error) error { return fault.Said(fault.OneLine(err.Error()), err, ErrUnknown) }
 
 // A waitingCall is the Lock of an Acquire that waits, as its crowd sees it.
 type waitingCall Lock
@@ -139,7 +136,7 @@ func (x *waitingCall) Shared(ctx context.Context, err error) bool {
 	switch {
 	case errors.Is(err, ErrHeld), errors.Is(err, ErrConflict):
 		return true
-	case ctx.Err() != nil, errors.Is(err, ErrExpired), errors.Is(err, ErrInvalid), errors.Is(err, errUnread), errors.Is(err, errNotUndone):
+	case ctx.Err() != nil, errors.Is(err, ErrExpired), errors.Is(err, ErrInvalid), errors.Is(err, fault.Unread), errors.Is(err, errNotUndone):
 		return false
 	case errors.As(err, &reply), fault.RefusedForGood(err):
 		return true

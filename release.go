@@ -28,11 +28,11 @@ func Release(ctx context.Context, c redis.Conn, key, token string) error {
 func releaseByScript(ctx context.Context, c redis.Conn, verb, key, token string) error {
 	args := scriptRelease.Args(c, 2)
 	args[2], args[3] = wire.Boxed(c, key), wire.Boxed(c, token)
-	reply, err := eval(ctx, c, verb, key, scriptRelease, args)
+	reply, err := wire.Eval(ctx, c, verb, key, scriptRelease, args)
 	if err != nil {
 		return err
 	}
-	_, err = reply0(verb, key, reply)
+	_, err = wire.ReadHeld(verb, key, reply)
 	return err
 }
 
@@ -42,11 +42,11 @@ func leaveToExpire(ctx context.Context, c redis.Conn, key, token string, ttl tim
 	const verb = "release"
 	args := scriptLeave.Args(c, 3)
 	args[2], args[3], args[4] = wire.Boxed(c, key), wire.Boxed(c, token), ttl.Milliseconds()
-	reply, err := eval(ctx, c, verb, key, scriptLeave, args)
+	reply, err := wire.Eval(ctx, c, verb, key, scriptLeave, args)
 	if err != nil {
 		return err
 	}
-	_, err = reply0(verb, key, reply)
+	_, err = wire.ReadHeld(verb, key, reply)
 	return err
 }
 
@@ -84,20 +84,20 @@ func ReleaseTx(ctx context.Context, c redis.Conn, key, token string) error {
 func watchMine(ctx context.Context, c redis.Conn, verb, key, token string, args []any) error {
 	reqs := [...]wire.Request{{Cmd: "WATCH", Args: args}, {Cmd: "GET", Args: args}, {Cmd: "MULTI"}}
 	var replies [3]any
-	if _, err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+	if _, err := wire.Pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
 		if refusal := firstError(verb, key, replies[:]); refusal != nil && errors.Is(err, ErrUnknown) {
 			return refusal // nothing was deleted
 		}
 		return err
 	}
-	if err := queued(verb, key, replies[1]); err != nil {
+	if err := wire.RefuseQueued(verb, key, replies[1]); err != nil {
 		return err // the caller's own transaction, which is the caller's to end
 	}
 	err := firstError(verb, key, replies[:])
 	if get, ok := replies[1].([]byte); err == nil && string(get) != token {
-		err = notHeld(verb, key)
+		err = fault.Gone(verb, key)
 		if !ok && replies[1] != nil {
-			err = unexpected(verb, key, replies[1])
+			err = fault.Unexpected(verb, key, replies[1])
 		}
 	}
 	if err == nil {
@@ -107,7 +107,7 @@ func watchMine(ctx context.Context, c redis.Conn, verb, key, token string, args 
 	if _, refused := replies[2].(redis.Error); refused {
 		undo = "UNWATCH"
 	}
-	if _, undoErr := do(ctx, c, verb, key, undo); undoErr != nil {
+	if _, undoErr := wire.Do(ctx, c, verb, key, undo); undoErr != nil {
 		return spoilt(ctx, c, verb, key, undoErr) // its state is not known: it must not be used again
 	}
 	return err
@@ -117,7 +117,7 @@ func watchMine(ctx context.Context, c redis.Conn, verb, key, token string, args 
 func deleteWatched(ctx context.Context, c redis.Conn, verb, key string, args []any) (bool, error) {
 	reqs := [...]wire.Request{{Cmd: "DEL", Args: args}, {Cmd: "EXEC"}}
 	var replies [2]any
-	if _, err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+	if _, err := wire.Pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
 		if refusal := firstError(verb, key, replies[:]); refusal != nil && errors.Is(err, ErrUnknown) {
 			return false, refusal // a DEL that is refused makes EXEC fail
 		}
@@ -134,12 +134,12 @@ func deleteWatched(ctx context.Context, c redis.Conn, verb, key string, args []a
 	case replies[1] == nil:
 		return false, nil
 	case !ok || len(list) != 1:
-		return false, unexpected(verb, key, replies[1])
+		return false, fault.Unexpected(verb, key, replies[1])
 	}
 	if err := firstError(verb, key, list); err != nil {
 		return false, err
 	}
-	_, err := reply0(verb, key, list[0])
+	_, err := wire.ReadHeld(verb, key, list[0])
 	return true, err
 }
 
@@ -205,7 +205,7 @@ func releaseTold(ctx context.Context, c redis.Conn, known wire.Learned, key, tok
 	delex, delifeq := deleteBoth([]any{4: nil}, args[2], args[3])
 	reqs := [...]wire.Request{scriptRelease.Request(args), delex, delifeq}
 	var replies [3]any
-	_, err := pipeline(ctx, c, verb, key, reqs[:], replies[:])
+	_, err := wire.Pipeline(ctx, c, verb, key, reqs[:], replies[:])
 	if err == nil {
 		learnDelete(c, known, replies[1], replies[2])
 	}
@@ -216,17 +216,17 @@ func releaseTold(ctx context.Context, c redis.Conn, known wire.Learned, key, tok
 	}
 	switch reply := replies[0].(type) {
 	case int64:
-		_, err = reply0(verb, key, reply) // also where the other replies have not come
+		_, err = wire.ReadHeld(verb, key, reply) // also where the other replies have not come
 	case redis.Error:
 		if err == nil {
 			err = fault.Refused(verb, key, reply)
 		}
 	default:
 		if err == nil {
-			err = queued(verb, key, reply)
+			err = wire.RefuseQueued(verb, key, reply)
 		}
 		if err == nil {
-			err = unexpected(verb, key, reply)
+			err = fault.Unexpected(verb, key, reply)
 		}
 	}
 	return err
@@ -272,7 +272,7 @@ func deleteBy(ctx context.Context, c redis.Conn, by wire.Delete, verb, key, toke
 		args[1] = args[2]
 		req = wire.Request{Cmd: "DELIFEQ", Args: args[:2]}
 	}
-	reply, err := doRequest(ctx, c, verb, key, req)
+	reply, err := wire.DoRequest(ctx, c, verb, key, req)
 	if err != nil {
 		if re, refused := err.(redis.Error); refused {
 			return deleteRefused(verb, key, re)
@@ -287,7 +287,7 @@ func deleteByEither(ctx context.Context, c redis.Conn, known wire.Learned, verb,
 	delex, delifeq := deleteBoth(wire.Args(c, 5), wire.Boxed(c, key), wire.Boxed(c, token))
 	reqs := [...]wire.Request{delex, delifeq}
 	var replies [2]any
-	if _, err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+	if _, err := wire.Pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
 		if _, answered := replies[0].(int64); !answered || !errors.Is(err, ErrUnknown) {
 			return err
 		}
@@ -300,7 +300,7 @@ func deleteByEither(ctx context.Context, c redis.Conn, known wire.Learned, verb,
 			}
 			continue
 		}
-		if err := queued(verb, key, reply); err != nil {
+		if err := wire.RefuseQueued(verb, key, reply); err != nil {
 			return err
 		}
 		known.LearnDelete(c, [...]wire.Delete{wire.DeleteByDELEX, wire.DeleteByDELIFEQ}[i])
@@ -321,7 +321,7 @@ func deleteRefused(verb, key string, re redis.Error) error {
 // deleted reads the reply of a native compare-and-delete. Where that found another value, the script tells whether it is a lock.
 // What it cannot tell is not held: the first reply says so.
 func deleted(ctx context.Context, c redis.Conn, verb, key, token string, reply any) error {
-	_, err := reply0(verb, key, reply)
+	_, err := wire.ReadHeld(verb, key, reply)
 	if errors.Is(err, ErrNotHeld) {
 		if why := releaseByScript(ctx, c, verb, key, token); why == nil || errors.Is(why, ErrConflict) {
 			return why

@@ -120,7 +120,7 @@ func voteOf(k *Lock, reply any) renewal.Vote {
 	if re, ok := reply.(redis.Error); ok {
 		v.Err = fault.Refused("extend", k.key, re)
 	} else {
-		_, v.Err = reply0("extend", k.key, reply)
+		_, v.Err = wire.ReadHeld("extend", k.key, reply)
 	}
 	return v
 }

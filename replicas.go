@@ -79,7 +79,7 @@ func (n *node) replicated(ctx context.Context, c redis.Conn, verb, key string) e
 		}
 		return unreplicated{fault.Refused(verb, key, reply)}
 	default:
-		return unreplicated{unexpected(verb, key, reply)}
+		return unreplicated{fault.Unexpected(verb, key, reply)}
 	}
 }
 

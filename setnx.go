@@ -3,7 +3,6 @@ package redigolock
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -24,7 +23,7 @@ func SetNX(ctx context.Context, c redis.Conn, key, token string, ttl time.Durati
 	if err := checkTTLCall(ctx, c, verb, key, token, ttl); err != nil {
 		return err
 	}
-	reply, err := do(ctx, c, verb, key, "SET", setArgs(c, wire.Args(c, 5), key, token, ttl)...)
+	reply, err := wire.Do(ctx, c, verb, key, "SET", setArgs(c, wire.Args(c, 5), key, token, ttl)...)
 	if re, ok := err.(redis.Error); ok {
 		return fault.Refused(verb, key, re)
 	}
@@ -49,7 +48,7 @@ func setReply(verb, key string, reply any) error {
 	case "OK":
 		return nil
 	}
-	return maybeSet(unexpected(verb, key, reply))
+	return fault.MaybeSet(fault.Unexpected(verb, key, reply))
 }
 
 // SetNXVerified is [SetNX] with the double check of the articles: GET reads the key back, and GET decides. Both
@@ -86,7 +85,7 @@ func setNXVerified(ctx context.Context, c redis.Conn, verb, key, token string, t
 	args[5] = wire.Boxed(c, key)
 	reqs := [...]wire.Request{{Cmd: "SET", Args: setArgs(c, args[:5:5], key, token, ttl)}, {Cmd: "GET", Args: args[5:]}}
 	var replies [2]any
-	if _, err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+	if _, err := wire.Pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
 		if re, ok := replies[0].(redis.Error); ok && errors.Is(err, ErrUnknown) {
 			return false, fault.Refused(verb, key, re) // not set, whatever GET would have said
 		}
@@ -107,10 +106,10 @@ func verified(verb, key, token string, set, get any) error {
 		return unread(set, fault.Refused(verb, key, get))
 	case nil:
 	default:
-		if err := queued(verb, key, get); err != nil {
+		if err := wire.RefuseQueued(verb, key, get); err != nil {
 			return err
 		}
-		return unread(set, unexpected(verb, key, get))
+		return unread(set, fault.Unexpected(verb, key, get))
 	}
 	if re, ok := set.(redis.Error); ok {
 		return fault.Refused(verb, key, re) // refused, and nobody holds it
@@ -144,7 +143,7 @@ func SetNXGet(ctx context.Context, c redis.Conn, key, token string, ttl time.Dur
 	if err := checkTTLCall(ctx, c, verb, key, token, ttl); err != nil {
 		return err
 	}
-	reply, err := do(ctx, c, verb, key, "SET", setGetArgs(c, key, token, ttl)...)
+	reply, err := wire.Do(ctx, c, verb, key, "SET", setGetArgs(c, key, token, ttl)...)
 	if re, ok := err.(redis.Error); ok {
 		return setGetRefused(verb, key, re)
 	}
@@ -173,7 +172,7 @@ func setGetReply(verb, key, token string, reply any) error {
 		}
 		return &HeldError{Key: key, Holder: names.Holder(string(reply))}
 	}
-	return maybeSet(unexpected(verb, key, reply))
+	return fault.MaybeSet(fault.Unexpected(verb, key, reply))
 }
 
 func setGetRefused(verb, key string, re redis.Error) error {
@@ -216,7 +215,7 @@ func setNXTold(ctx context.Context, c redis.Conn, known wire.Learned, key, token
 	args := setGetArgs(c, key, token, ttl)
 	reqs := [...]wire.Request{{Cmd: "SET", Args: args}, {Cmd: "SET", Args: args}}
 	var replies [2]any
-	if _, err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
+	if _, err := wire.Pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
 		return err
 	}
 	refusal, refused := replies[1].(redis.Error)
@@ -225,7 +224,7 @@ func setNXTold(ctx context.Context, c redis.Conn, known wire.Learned, key, token
 		known.LearnSetGet(c, wire.SetGetKnown)
 		return setGetReply(verb, key, token, replies[1])
 	case !refused:
-		if err := queued(verb, key, replies[1]); err != nil {
+		if err := wire.RefuseQueued(verb, key, replies[1]); err != nil {
 			return err
 		}
 		known.LearnSetGet(c, wire.SetGetUnknown)
@@ -242,14 +241,8 @@ func ifSet(first any, err error) error {
 	if _, refused := first.(redis.Error); refused || err == nil || errors.Is(err, ErrHeld) || errors.Is(err, ErrConflict) {
 		return err
 	}
-	return maybeSet(err)
+	return fault.MaybeSet(err)
 }
-
-// errUnread tells a Locker that the token may be in the key though the verb failed, and the server was heard: a later try
-// that finds the own token must not count its ttl from its own send, and one that gives up has something to clean up.
-var errUnread = errors.New("it may have been set, but could not be read back")
-
-func maybeSet(err error) error { return fmt.Errorf("%w: %w", err, errUnread) }
 
 // unread is the error of a GET that does not tell, after a SET that may have been carried out: its reply was OK, or none that
 // Redis gives.
@@ -257,5 +250,5 @@ func unread(set any, err error) error {
 	if _, refused := set.(redis.Error); refused || set == nil || errors.Is(err, ErrConflict) {
 		return err
 	}
-	return maybeSet(err)
+	return fault.MaybeSet(err)
 }

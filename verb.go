@@ -3,7 +3,6 @@ package redigolock
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -13,9 +12,7 @@ import (
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
-// What all verbs on a connection have in common: what they check before they send anything (checkCall and the like), how they
-// send (do, eval, pipeline), and how they read replies (reply0, tokenAndTTL). Errors are in the verb's words. How an exchange is
-// bounded and cancelled, and when its outcome is unknown: see internal/wire.
+// What all verbs on a connection check before they send anything. How they send and read replies: see internal/wire/verb.go.
 
 const (
 	maxKey       = 64 << 10 // bytes, of a key and of a token
@@ -102,43 +99,6 @@ func sibling(verb, key, name string) (string, error) {
 	return other, nil
 }
 
-// do sends one command and returns its reply. An error reply comes back as [redis.Error], unwrapped; every other
-// error is ready for the caller.
-func do(ctx context.Context, c redis.Conn, verb, key, cmd string, args ...any) (any, error) {
-	return doRequest(ctx, c, verb, key, wire.Request{Cmd: cmd, Args: args})
-}
-
-func doRequest(ctx context.Context, c redis.Conn, verb, key string, req wire.Request) (any, error) {
-	reqs := [1]wire.Request{req}
-	var replies [1]any
-	if _, err := pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
-		return nil, err
-	}
-	if re, ok := replies[0].(redis.Error); ok {
-		return re, re
-	}
-	return replies[0], queued(verb, key, replies[0])
-}
-
-// eval runs a script. args comes from its Args.
-func eval(ctx context.Context, c redis.Conn, verb, key string, s *wire.Script, args []any) (any, error) {
-	reply, err := doRequest(ctx, c, verb, key, s.Request(args))
-	if re, ok := err.(redis.Error); ok {
-		err = fault.Refused(verb, key, re)
-	}
-	return reply, err
-}
-
-// pipeline sends all requests in one write and reads all their replies, one round trip. An error reply is an
-// element of replies, as redis.Error. The first replies that came, so many as answered says, are there also if there is an error.
-func pipeline(ctx context.Context, c redis.Conn, verb, key string, reqs []wire.Request, replies []any) (answered int, err error) {
-	res := wire.Exchange(ctx, c, reqs, replies)
-	if res.Err != nil {
-		err = fault.Unanswered(ctx, verb, key, res.Sent, res.Err)
-	}
-	return res.Answered, err
-}
-
 // spoilt is the error of a connection that was left in the middle of a transaction: it must not be used again.
 func spoilt(ctx context.Context, c redis.Conn, verb, key string, err error) error {
 	if fault.NothingDone(err) {
@@ -146,46 +106,4 @@ func spoilt(ctx context.Context, c redis.Conn, verb, key string, err error) erro
 	}
 	wire.CutLive(c)
 	return fault.UnknownOutcome(ctx, verb, key, err)
-}
-
-// queued refuses the answer of a connection that is inside MULTI: nothing is decided before EXEC, and a script's
-// refusal does not stop EXEC.
-func queued(verb, key string, reply any) error {
-	if s, ok := reply.(string); ok && s == "QUEUED" {
-		return fault.Of(ErrUnsupported, verb, key, "the connection is inside MULTI: DISCARD it")
-	}
-	return nil
-}
-
-// tokenAndTTL reads a reply of token and PTTL.
-func tokenAndTTL(reply any) (token string, left time.Duration, ok bool) {
-	list, _ := reply.([]any)
-	if len(list) < 2 {
-		return "", 0, false
-	}
-	value, isString := list[0].([]byte)
-	ms, isNumber := list[1].(int64)
-	return string(value), fromMillis(ms), isString && isNumber
-}
-
-// fromMillis is the duration of a PTTL, which can be longer than a Duration: then the longest.
-func fromMillis(ms int64) time.Duration {
-	return time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
-}
-
-// reply0 reads the reply of a script that says 0 for "not held" and a positive number else.
-func reply0(verb, key string, reply any) (int64, error) {
-	switch n, ok := reply.(int64); {
-	case !ok || n < 0:
-		return 0, unexpected(verb, key, reply)
-	case n == 0:
-		return 0, notHeld(verb, key)
-	default:
-		return n, nil
-	}
-}
-
-// unexpected is the error for a reply that the protocol does not allow here, such as that of a proxy.
-func unexpected(verb, key string, reply any) error {
-	return fmt.Errorf("redigolock: %s %s: unexpected reply of type %T", verb, fault.Quote(key), reply)
 }

@@ -26,12 +26,12 @@ func Verify(ctx context.Context, c redis.Conn, key, token string) (time.Duration
 	}
 	args := scriptVerify.Args(c, 2)
 	args[2], args[3] = wire.Boxed(c, key), wire.Boxed(c, token)
-	reply, err := eval(ctx, c, verb, key, scriptVerify, args)
+	reply, err := wire.Eval(ctx, c, verb, key, scriptVerify, args)
 	if err != nil {
 		return 0, err
 	}
-	left, err := reply0(verb, key, reply)
-	return fromMillis(left), err
+	left, err := wire.ReadHeld(verb, key, reply)
+	return wire.FromMillis(left), err
 }
 
 // Info is what a lock's key shows to an operator. It is the only place that shows a whole token, which is all that
@@ -61,7 +61,7 @@ func Inspect(ctx context.Context, c redis.Conn, key string) (Info, error) {
 	}
 	args := scriptInspectFair.Args(c, 2)
 	args[2], args[3] = wire.Boxed(c, key), queue
-	reply, err := eval(ctx, c, verb, key, scriptInspectFair, args)
+	reply, err := wire.Eval(ctx, c, verb, key, scriptInspectFair, args)
 	var re redis.Error
 	switch {
 	case errors.As(err, &re) && fault.Word(re) == "NOPERM":
@@ -71,11 +71,11 @@ func Inspect(ctx context.Context, c redis.Conn, key string) (Info, error) {
 	}
 	list, _ := reply.([]any)
 	if len(list) != 1 && len(list) != 3 {
-		return Info{Key: key}, unexpected(verb, key, reply)
+		return Info{Key: key}, fault.Unexpected(verb, key, reply)
 	}
 	waiters, ok := list[len(list)-1].(int64)
 	if !ok {
-		return Info{Key: key}, unexpected(verb, key, reply)
+		return Info{Key: key}, fault.Unexpected(verb, key, reply)
 	}
 	if len(list) == 1 {
 		return Info{Key: key, Waiters: int(waiters)}, nil
@@ -90,7 +90,7 @@ func inspectLock(ctx context.Context, c redis.Conn, key string) (Info, error) {
 	const verb = "inspect"
 	args := scriptInspect.Args(c, 1)
 	args[2] = wire.Boxed(c, key)
-	reply, err := eval(ctx, c, verb, key, scriptInspect, args)
+	reply, err := wire.Eval(ctx, c, verb, key, scriptInspect, args)
 	if err != nil || reply == nil {
 		return Info{Key: key}, err
 	}
@@ -102,8 +102,8 @@ func infoOf(key string, reply any) (info Info, err error) {
 	const verb = "inspect"
 	info.Key = key
 	var ok bool
-	if info.Token, info.TTL, ok = tokenAndTTL(reply); !ok {
-		return Info{Key: key}, unexpected(verb, key, reply)
+	if info.Token, info.TTL, ok = wire.ReadTokenAndTTL(reply); !ok {
+		return Info{Key: key}, fault.Unexpected(verb, key, reply)
 	}
 	info.Owner = names.Owner(info.Token)
 	if info.TTL < 0 {

@@ -18,6 +18,7 @@ import (
 	"github.com/redigolock/redigolock/internal/poll"
 	"github.com/redigolock/redigolock/internal/renewal"
 	"github.com/redigolock/redigolock/internal/wait"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // The discipline of a Quorum: a lock is what a majority of the nodes has. A node's vote is that its own SET put this try's
@@ -212,7 +213,7 @@ func (m *acquaintances) meet(ctx context.Context, c redis.Conn, i int, key strin
 	if m.known[i].Load() {
 		return nil
 	}
-	reply, err := do(ctx, c, "acquire", key, "INFO", "server")
+	reply, err := wire.Do(ctx, c, "acquire", key, "INFO", "server")
 	re, refused := err.(redis.Error)
 	switch {
 	case refused && fault.TransientReply(re):
@@ -319,7 +320,7 @@ func (v *voting) release(ctx context.Context, k *Lock, _ time.Time) error {
 	defer b.Returned()
 	answers := v.poll(2*v.opTimeout(), func(i int) (err error) {
 		if !mayHave[i] {
-			return notHeld("release", k.key)
+			return fault.Gone("release", k.key)
 		}
 		s := &b.seats[i]
 		err = errPanicked
@@ -354,7 +355,7 @@ func (v *voting) extend(ctx context.Context, k *Lock, ttl time.Duration) (start 
 	answers := v.poll(v.patience(k.ttl), func(i int) error {
 		start, err := v.askHolder(ctx, k, i, "extend", func(c redis.Conn) error {
 			if k.votes.IsOver() { // this is late, and a Release may have returned
-				return notHeld("extend", k.key)
+				return fault.Gone("extend", k.key)
 			}
 			return Extend(ctx, c, k.key, k.token, ttl)
 		})

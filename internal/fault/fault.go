@@ -35,6 +35,9 @@ var (
 	BusyPool = errors.New("no connection came free, or none could be made, within OpTimeout")
 	// NoTTL is the conflict of a lock that carries its own token still: somebody took its TTL away (PERSIST).
 	NoTTL = errors.New(noTTL)
+	// Unread tells a Locker that the token may be in the key though the verb failed, and the server was heard: a later try
+	// that finds the own token must not count its ttl from its own send, and one that gives up has something to clean up.
+	Unread = errors.New("it may have been set, but could not be read back")
 	// Hangs is why a server has not answered of which nothing was heard in time.
 	Hangs = errors.New("no answer in time")
 )
@@ -55,3 +58,19 @@ func Failed(verb, key string, err error) error {
 func Of(sentinel error, verb, key, reason string) error {
 	return fmt.Errorf("%w: %s %s: %s", sentinel, verb, Quote(key), reason)
 }
+
+// Gone is the NotHeld of a verb that the server answered.
+func Gone(verb, key string) error {
+	return Of(NotHeld, verb, key, "it expired, was deleted, or was taken by another")
+}
+
+// Unexpected is the error for a reply that the protocol does not allow here, such as that of a proxy.
+func Unexpected(verb, key string, reply any) error {
+	return fmt.Errorf("redigolock: %s %s: unexpected reply of type %T", verb, Quote(key), reply)
+}
+
+// MaybeSet has err be Unread, too.
+func MaybeSet(err error) error { return fmt.Errorf("%w: %w", err, Unread) }
+
+// AlsoUnknown has an error that says in words that the outcome is unknown be Unknown, too.
+func AlsoUnknown(err error) error { return Said(OneLine(err.Error()), err, Unknown) }

@@ -495,14 +495,14 @@ var mutants = []mutant{
 	},
 	{
 		name: "a reply to SET that no server gives is no trace", in: "setReply",
-		old:   "return maybeSet(unexpected(verb, key, reply))",
-		new:   "return unexpected(verb, key, reply)",
+		old:   "return fault.MaybeSet(fault.Unexpected(verb, key, reply))",
+		new:   "return fault.Unexpected(verb, key, reply)",
 		tests: "TestForeignReplyToAnAcquireIsCleanedUp",
 	},
 	{
 		name: "a reply to TRY that no server gives is no trace", in: "slot.runOnce",
-		old:   "return r, maybeSet(unexpected(verb, s.key, reply))",
-		new:   "return r, unexpected(verb, s.key, reply)",
+		old:   "return r, fault.MaybeSet(fault.Unexpected(verb, s.key, reply))",
+		new:   "return r, fault.Unexpected(verb, s.key, reply)",
 		tests: "TestForeignReplyToAnAcquireIsCleanedUp",
 	},
 	{
