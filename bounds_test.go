@@ -88,7 +88,7 @@ func newBoundWorld(t *testing.T, s *sim.Server, c boundCase) *boundWorld {
 	case "wrapped":
 		w.pool = struct{ *redis.Pool }{w.redis}
 	case "getonly":
-		w.pool = getPool{w.redis}
+		w.pool = getPool{Pool: w.redis}
 	case "mux":
 		w.mux = &redigolock.Mux{Pool: w.redis}
 		t.Cleanup(func() { w.mux.Close() })

@@ -15,7 +15,6 @@ import (
 	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/scripts"
 	"github.com/redigolock/redigolock/internal/subscription"
-	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // SetClock replaces the clock that a Locker judges validity by. It must be called before the Locker is used.
@@ -35,11 +34,7 @@ func fairOf(l *Locker) *fair { return beginTest(l).by.(*fair) }
 // Functions for property tests and tables.
 var (
 	ReleaseKnown = releaseKnown
-	Sibling      = sibling
-	IsSibling    = names.IsSibling
-	HasHashTag   = names.HasHashTag
 	Drift        = drift
-	Followed     = fault.Followed
 )
 
 // FairScripts are the texts of the scripts of Locker.Fair.
@@ -57,13 +52,9 @@ var ScriptTexts = scripts.Texts
 
 // What the tests of the verbs look at from inside.
 var (
-	ScriptSetNX  = scriptSetNX.Text.(string)
-	ScriptExtend = scriptExtend.Text.(string)
-	ServerError  = fault.Refused
-	Transient    = fault.Transient
-	HolderOf     = names.Holder
-	DoCommand    = wire.Do
-	IsPassing    = isPassing
+	Transient = fault.Transient
+	HolderOf  = names.Holder
+	IsPassing = isPassing
 )
 
 // DialOwn makes a connection as a clean-up over the pool does.

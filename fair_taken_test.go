@@ -661,7 +661,7 @@ func dressed(t *testing.T, s *sim.Server, verb string, turn func(reply any, err 
 
 // foreignReplies are replies of adapters to a script that was carried out.
 var foreignReplies = map[string]any{
-	"a type of its own": foreignReply{},
+	"a type of its own": struct{}{},
 	"nil":               nil,
 	"a number":          int64(1),
 	"a short list":      []any{int64(1), int64(0)},
@@ -736,7 +736,7 @@ func TestFairForeignReplyToAPoke(t *testing.T) {
 // An error reply that another package has dressed is what the server said: a transient one is repeated, one for good is
 // definite, and none is an unknown outcome.
 func TestFairRefusalsInAnotherDress(t *testing.T) {
-	for name, turn := range turns {
+	for name, turn := range testbed.Turns {
 		t.Run(name, func(t *testing.T) {
 			turned := func(reply any, err error) (any, error) {
 				if _, isReply := err.(redis.Error); isReply {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -774,4 +775,44 @@ func TestFenceThatIsAnsweredAfterReleaseIsNotHeld(t *testing.T) {
 		}
 		wants(t, receive(t, "Fence returns", fenced), redigolock.ErrNotHeld)
 	})
+}
+
+// The answers of a Locker's first release, which asks in three ways.
+func TestFirstReleaseOfALocker(t *testing.T) {
+	unknown := redis.Error("ERR unknown command 'X', with args beginning with: 'k' 'IFEQ' 's3cret' ")
+	one, none, noScript := int64(1), int64(0), redis.Error("NOSCRIPT No matching script.")
+	errNoPerm := redis.Error("NOPERM this user has no permissions to run the 'evalsha' command")
+	errBadType := redis.Error("WRONGTYPE Operation against a key holding the wrong kind of value")
+	for name, tc := range map[string]struct {
+		replies []any
+		want    error // nil: released
+	}{
+		"Redis 8.4":                      {[]any{one, none, unknown}, nil},
+		"Valkey 9":                       {[]any{one, unknown, none}, nil},
+		"older":                          {[]any{one, unknown, unknown}, nil},
+		"script not known":               {[]any{noScript, one, unknown, none}, nil},
+		"script not known, older":        {[]any{noScript, unknown, unknown, one}, nil},
+		"script not known, and unheard":  {[]any{noScript, one, unknown, io.EOF}, nil},
+		"unheard, script not known":      {[]any{noScript, io.EOF}, redigolock.ErrUnknown},
+		"the script alone answers":       {[]any{one, io.EOF}, nil},
+		"not held":                       {[]any{none, none, unknown}, redigolock.ErrNotHeld},
+		"not held, the rest unheard":     {[]any{none, io.EOF}, redigolock.ErrNotHeld},
+		"no lock":                        {[]any{errBadType, errBadType, unknown}, redigolock.ErrConflict},
+		"no lock, as DELEX sees it":      {[]any{redis.Error("CONFLICT no TTL"), none, unknown}, redigolock.ErrConflict},
+		"refused, the rest unheard":      {[]any{errNoPerm, io.EOF}, redigolock.ErrUnknown},
+		"nothing answers":                {[]any{io.EOF}, redigolock.ErrUnknown},
+		"inside MULTI":                   {[]any{"QUEUED", "QUEUED", "QUEUED"}, redigolock.ErrUnsupported},
+		"a script denied, DELEX carries": {[]any{errNoPerm, one, unknown}, nil},
+		"all denied":                     {[]any{errNoPerm, errNoPerm, unknown}, errNoPerm},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := redigolock.ReleaseKnown(bg, &scriptedConn{Replies: tc.replies}, "k", "s3cret")
+			if !errors.Is(err, tc.want) || err != nil && tc.want == nil {
+				t.Errorf("got %v, want %v", err, tc.want)
+			}
+			if tc.want != redigolock.ErrUnknown {
+				wantsNot(t, err, redigolock.ErrUnknown)
+			}
+		})
+	}
 }

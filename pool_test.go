@@ -16,8 +16,6 @@ import (
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
-var errNotDialled = errors.New("the test does not dial")
-
 // dialledTo returns where a pool of the URL dials to.
 func dialledTo(t *testing.T, url string) (network, addr string) {
 	t.Helper()
@@ -225,22 +223,22 @@ func TestNewPoolTestsByPingOnlyWhatWasIdleForLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, idle := range []time.Duration{0, time.Second, 9 * time.Second} {
-		if err := pool.TestOnBorrowContext(bg, untouchable{t}, time.Now().Add(-idle)); err != nil {
+		if err := pool.TestOnBorrowContext(bg, untouchable{T: t}, time.Now().Add(-idle)); err != nil {
 			t.Errorf("idle for %v: %v", idle, err)
 		}
 	}
 	old := time.Now().Add(-10*time.Second - time.Millisecond)
-	c := &scriptedConn{replies: []any{"PONG"}}
-	if err := pool.TestOnBorrowContext(bg, c, old); err != nil || strings.Join(c.sent, "") != "PING" {
-		t.Errorf("sent %q, %v", c.sent, err)
+	c := &scriptedConn{Replies: []any{"PONG"}}
+	if err := pool.TestOnBorrowContext(bg, c, old); err != nil || strings.Join(c.Commands, "") != "PING" {
+		t.Errorf("sent %q, %v", c.Commands, err)
 	}
 	for _, reply := range []any{redis.Error("LOADING"), redis.Error("NOAUTH"), errors.New("EOF")} {
-		if err := pool.TestOnBorrowContext(bg, &scriptedConn{replies: []any{reply}}, old); err == nil {
+		if err := pool.TestOnBorrowContext(bg, &scriptedConn{Replies: []any{reply}}, old); err == nil {
 			t.Errorf("a connection that answers PING with %v is lent", reply)
 		}
 	}
 	for how, ctx := range endedContexts(t) {
-		if err := pool.TestOnBorrowContext(ctx, untouchable{t}, old); !errors.Is(err, ctx.Err()) {
+		if err := pool.TestOnBorrowContext(ctx, untouchable{T: t}, old); !errors.Is(err, ctx.Err()) {
 			t.Errorf("%s: %v", how, err)
 		}
 	}
@@ -253,9 +251,9 @@ func TestNewPoolOverSentinelsAsksForTheRoleOfWhatWasIdleForLong(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &scriptedConn{replies: []any{"PONG", []any{[]byte(role)}}}
+		c := &scriptedConn{Replies: []any{"PONG", []any{[]byte(role)}}}
 		err = pool.TestOnBorrowContext(bg, c, time.Now().Add(-time.Minute))
-		if sent := strings.Join(c.sent, " "); (err == nil) != lent || sent != "PING ROLE" {
+		if sent := strings.Join(c.Commands, " "); (err == nil) != lent || sent != "PING ROLE" {
 			t.Errorf("%s: sent %s, %v", role, sent, err)
 		}
 	}
@@ -327,16 +325,12 @@ type bindConn struct {
 }
 
 func (c *bindConn) Bind(keys ...string) error {
-	c.bound = append(c.bound, strings.Join(keys, ",")+strings.Join(c.sent, ","))
+	c.bound = append(c.bound, strings.Join(keys, ",")+strings.Join(c.Commands, ","))
 	return c.err
 }
 
-type poolFunc func() redis.Conn
-
-func (f poolFunc) Get() redis.Conn { return f() }
-
 func TestBorrowedConnectionIsBoundToTheKeyFirst(t *testing.T) {
-	c := &bindConn{scriptedConn: &scriptedConn{replies: []any{"OK", nil}}}
+	c := &bindConn{scriptedConn: &scriptedConn{Replies: []any{"OK", nil}}}
 	l := &redigolock.Locker{Pool: poolFunc(func() redis.Conn { return c }), AcquireWith: redigolock.SetNX}
 	if _, err := l.TryAcquire(bg, "k", minute); err != nil {
 		t.Fatal(err)
@@ -345,12 +339,12 @@ func TestBorrowedConnectionIsBoundToTheKeyFirst(t *testing.T) {
 		t.Errorf("bound to %q", c.bound)
 	}
 	c.err = errNotDialled
-	sent := len(c.sent)
+	sent := len(c.Commands)
 	_, err := l.TryAcquire(bg, "k", minute)
 	wants(t, err, errNotDialled)
 	wantsNot(t, err, redigolock.ErrUnknown)
-	if len(c.sent) != sent {
-		t.Errorf("sent %q on a connection that could not be bound", c.sent[sent:])
+	if len(c.Commands) != sent {
+		t.Errorf("sent %q on a connection that could not be bound", c.Commands[sent:])
 	}
 }
 
@@ -418,7 +412,7 @@ func TestConnectionOfOnesOwnIsDialled(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, c, err)
 		}
 	}
-	_, err := redigolock.DialOwn(bg, poolFunc(func() redis.Conn { return &scriptedConn{broken: errNotDialled} }))
+	_, err := redigolock.DialOwn(bg, poolFunc(func() redis.Conn { return &scriptedConn{Broken: errNotDialled} }))
 	wants(t, err, errNotDialled)
 }
 
@@ -462,11 +456,6 @@ func (p *countingPool) GetContext(ctx context.Context) (redis.Conn, error) {
 	return p.Pool.GetContext(ctx)
 }
 
-// getPool has nothing but Get, as redisc.Cluster has.
-type getPool struct{ pool *redis.Pool }
-
-func (p getPool) Get() redis.Conn { return p.pool.Get() }
-
 // A gatedPool has its first borrow wait until open is closed, once it is armed. It takes no context.
 type gatedPool struct {
 	getPool
@@ -476,7 +465,7 @@ type gatedPool struct {
 }
 
 func newGatedPool(pool *redis.Pool) *gatedPool {
-	return &gatedPool{getPool: getPool{pool}, waiting: make(chan struct{}), open: make(chan struct{})}
+	return &gatedPool{getPool: getPool{Pool: pool}, waiting: make(chan struct{}), open: make(chan struct{})}
 }
 
 func (p *gatedPool) Get() redis.Conn {

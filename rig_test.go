@@ -12,36 +12,47 @@ import (
 
 // Short names for what is in internal/testbed.
 var (
-	bg           = context.Background()
-	wants        = testbed.Wants
-	wantsNot     = testbed.WantsNot
-	eventually   = testbed.Eventually
-	within       = testbed.Within
-	untilSent    = testbed.UntilSent
-	running      = testbed.Running
-	validFor     = testbed.ValidFor
-	verbOf       = testbed.VerbOf
-	plainSetNX   = testbed.PlainSetNX
-	plainRelease = testbed.PlainRelease
-	acquireWays  = testbed.AcquireWays
-	afterSetNX   = testbed.AfterSetNX
-	lockUses     = testbed.LockUses
-	learns       = testbed.Learns
-	twoCycles    = testbed.TwoCycles
-	olderVersion = testbed.OlderVersion
-	inBubble     = testbed.InBubble
-	inTime       = testbed.InTime
-	newSim       = testbed.NewSimServer
-	simPool      = testbed.SimPool
-	simLocker    = testbed.SimLocker
-	dialFor      = testbed.Dial
-	idle         = testbed.Idle
-	patient      = testbed.Patient
+	bg            = context.Background()
+	wants         = testbed.Wants
+	wantsNot      = testbed.WantsNot
+	eventually    = testbed.Eventually
+	within        = testbed.Within
+	untilSent     = testbed.UntilSent
+	running       = testbed.Running
+	validFor      = testbed.ValidFor
+	verbOf        = testbed.VerbOf
+	plainSetNX    = testbed.PlainSetNX
+	plainRelease  = testbed.PlainRelease
+	acquireWays   = testbed.AcquireWays
+	afterSetNX    = testbed.AfterSetNX
+	lockUses      = testbed.LockUses
+	learns        = testbed.Learns
+	twoCycles     = testbed.TwoCycles
+	inBubble      = testbed.InBubble
+	inTime        = testbed.InTime
+	newSim        = testbed.NewSimServer
+	simPool       = testbed.SimPool
+	simLocker     = testbed.SimLocker
+	dialFor       = testbed.Dial
+	idle          = testbed.Idle
+	patient       = testbed.Patient
+	errNotDialled = testbed.ErrNotDialled
+	errTestCause  = testbed.ErrTestCause
+	endedContexts = testbed.EndedContexts
 )
 
-const shortOp = testbed.ShortOp
+const (
+	shortOp = testbed.ShortOp
+	minute  = time.Minute
+)
 
-type clock = testbed.Clock
+type (
+	poolFunc     = testbed.PoolFunc
+	getPool      = testbed.GetPool
+	clock        = testbed.Clock
+	scriptedConn = testbed.ScriptedConn
+	untouchable  = testbed.Untouchable
+)
 
 func receive[T any](t *testing.T, what string, ch <-chan T) T {
 	t.Helper()

@@ -440,7 +440,7 @@ func TestOpTimeoutAboveADayIsInvalid(t *testing.T) {
 	for timeout, valid := range map[time.Duration]bool{
 		24 * time.Hour: true, 24*time.Hour + 1: false, math.MaxInt64: false, -1: false,
 	} {
-		l := &redigolock.Locker{Pool: poolFunc(func() redis.Conn { return &scriptedConn{replies: []any{"OK", []byte("x")}} }), OpTimeout: timeout}
+		l := &redigolock.Locker{Pool: poolFunc(func() redis.Conn { return &scriptedConn{Replies: []any{"OK", []byte("x")}} }), OpTimeout: timeout}
 		_, err := l.TryAcquire(bg, "key", time.Minute)
 		if errors.Is(err, redigolock.ErrInvalid) == valid {
 			t.Errorf("OpTimeout %v: %v", timeout, err)
@@ -666,7 +666,7 @@ var sourcePools = []struct {
 	}, false},
 	{"Get only", func(s *sim.Server, g *borrowGate) (redigolock.Pool, *redis.Pool) {
 		p := ownPool(s)
-		return getGate{getPool{p}, g}, p
+		return getGate{getPool{Pool: p}, g}, p
 	}, false},
 }
 
@@ -875,7 +875,7 @@ func TestConnectionThatAPanicLeftWithAReplyDueIsCut(t *testing.T) {
 						l := simLocker(t, &redigolock.Locker{Pool: redigo, OpTimeout: time.Second})
 						switch pool {
 						case "Get only":
-							l.Pool = getPool{redigo}
+							l.Pool = getPool{Pool: redigo}
 						case "Mux":
 							m := &redigolock.Mux{Pool: redigo}
 							t.Cleanup(func() { m.Close() })

@@ -383,7 +383,7 @@ func TestNothingIsCleanedUpWhereNothingWasLost(t *testing.T) { // redsync sends 
 func TestCleanUpThroughAPoolThatOnlyLends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimRig(t)
-		r.Locker.Pool, r.Locker.OpTimeout = getPool{r.Proxy.Pool()}, shortOp
+		r.Locker.Pool, r.Locker.OpTimeout = getPool{Pool: r.Proxy.Pool()}, shortOp
 		r.giveUpOrLose(redistest.Drop())
 		eventually(t, "the key is removed", func() bool { return r.Get("key") == "" })
 		r.noCleanUp()

@@ -1,7 +1,6 @@
 package redigolock_test
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -20,83 +19,13 @@ import (
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/sim"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 const (
 	maxClients = "ERR max number of clients reached"
 	denied     = "DENIED Redis is running in protected mode because protected mode is enabled"
 )
-
-// A doorman is a server that answers the first bytes of each connection with one line, and closes it, as Redis does with
-// those that it does not let in.
-type doorman struct {
-	addr  string
-	conns atomic.Int64
-}
-
-func newDoorman(t *testing.T, line string) *doorman {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &doorman{addr: l.Addr().String()}
-	var wg sync.WaitGroup
-	t.Cleanup(func() { l.Close(); wg.Wait() })
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			d.conns.Add(1)
-			wg.Go(func() {
-				defer c.Close()
-				r := bufio.NewReader(c)
-				if _, err := r.Peek(1); err != nil { // before that, the line would be a reply to AUTH
-					return
-				}
-				_, _ = io.WriteString(c, "-"+line+"\r\n")
-				_ = c.(*net.TCPConn).CloseWrite()
-				_, _ = io.Copy(io.Discard, r) // or the line could be lost with a reset
-			})
-		}
-	})
-	return d
-}
-
-func (d *doorman) pool(t *testing.T) *redis.Pool {
-	t.Helper()
-	pool, err := redigolock.NewPool("redis://" + d.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { pool.Close() })
-	return pool
-}
-
-func TestRefusedAtTheDoorIsDefinite(t *testing.T) {
-	for line, unavailable := range map[string]bool{maxClients: true, denied: false} {
-		d := newDoorman(t, line)
-		for _, v := range allVerbs {
-			t.Run(firstWord(line)+"/"+v.name, func(t *testing.T) {
-				pool := d.pool(t)
-				for range 2 { // the second must not get the first one's connection
-					c := pool.Get()
-					err := v.call(bg, c, "k", "tok", minute)
-					wantTurnedAway(t, err, line, unavailable)
-					if c.Err() == nil {
-						t.Error("the connection seems to be usable")
-					}
-					c.Close()
-				}
-				if n := pool.IdleCount(); n != 0 {
-					t.Errorf("%d connections went back to the pool", n)
-				}
-			})
-		}
-	}
-}
 
 func firstWord(s string) string {
 	word, _, _ := strings.Cut(s, " ")
@@ -164,8 +93,8 @@ func doorLockers(t *testing.T, s *sim.Server) map[string]*redigolock.Locker {
 		"SetNX":         {Pool: pool(), AcquireWith: redigolock.SetNX},
 		"SetNXScript":   {Pool: pool(), AcquireWith: redigolock.SetNXScript},
 		"fair":          {Pool: pool(), Fair: true},
-		"Get only":      {Pool: getPool{pool()}},
-		"a func around": {Pool: pool(), AcquireWith: wrappedAcquire},
+		"Get only":      {Pool: getPool{Pool: pool()}},
+		"a func around": {Pool: pool(), AcquireWith: testbed.WrappedAcquire},
 	}
 	for _, name := range []string{"default", "fair", "SetNX"} {
 		l := lockers[name]
@@ -178,30 +107,22 @@ func doorLockers(t *testing.T, s *sim.Server) map[string]*redigolock.Locker {
 	return lockers
 }
 
-func wrappedAcquire(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
-	if err := redigolock.SetNX(ctx, c, key, token, ttl); err != nil {
-		return fmt.Errorf("the app's acquire: %w", err)
-	}
-	return nil
-}
-
 // Of those that travel together, all were turned away.
 func TestMuxTurnedAwayWithManyCallers(t *testing.T) {
-	d := newDoorman(t, maxClients)
-	m := &redigolock.Mux{Pool: d.pool(t)}
-	defer m.Close()
-	l := &redigolock.Locker{Pool: m}
-	defer l.Close()
-	var wg sync.WaitGroup
-	for i := range 64 {
-		wg.Go(func() {
-			for range 5 {
-				_, err := l.TryAcquire(bg, fmt.Sprint("k", i), minute)
-				wantTurnedAway(t, err, maxClients, true)
-			}
-		})
-	}
-	wg.Wait()
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		s.Rule(func(sim.Request) sim.Action { return sim.RefuseAndEnd(maxClients) })
+		l := simLocker(t, doorLockers(t, s)["Mux, default"])
+		var wg sync.WaitGroup
+		for i := range 64 {
+			wg.Go(func() {
+				for range 5 {
+					_, err := l.TryAcquire(bg, fmt.Sprint("k", i), minute)
+					wantTurnedAway(t, err, maxClients, true)
+				}
+			})
+		}
+		wg.Wait()
+	})
 }
 
 func TestMaxClientsOfARealServer(t *testing.T) {
@@ -300,7 +221,7 @@ func lockersThatCannotDial(t *testing.T, err error) map[string]*redigolock.Locke
 	return map[string]*redigolock.Locker{
 		"pool":     {Pool: plain()},
 		"context":  {Pool: &redis.Pool{DialContext: func(context.Context) (redis.Conn, error) { return dial() }}},
-		"Get only": {Pool: getPool{plain()}},
+		"Get only": {Pool: getPool{Pool: plain()}},
 		"Mux":      {Pool: m},
 		"fair":     {Pool: plain(), Fair: true},
 	}

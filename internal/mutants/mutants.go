@@ -101,7 +101,7 @@ var mutants = []mutant{
 		name: "renew without compare", in: "lua/extend",
 		old:   "-- include left\nlocal ttl",
 		new:   "-- include lock\nlocal left = redis.call('PTTL', KEYS[1])\nlocal ttl",
-		tests: "TestTokensAreComparedWhole|TestRenewalUsesTheTTLOfTheAcquireAndComparesTheToken",
+		tests: "test/verbs: TestTokensAreComparedWhole",
 	},
 	{
 		name: "prefix compare", in: "lua/parts/mine",
@@ -109,19 +109,19 @@ var mutants = []mutant{
   if type(v)`,
 		new: `if not v or type(v) == 'table' or string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then
   if type(v)`,
-		tests: "TestTokensAreComparedWhole",
+		tests: "test/verbs: TestTokensAreComparedWhole",
 	},
 	{
 		name: "extend that re-creates", in: "lua/extend",
 		old:   "-- include left\nlocal ttl",
 		new:   "redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])\n-- include left\nlocal ttl",
-		tests: "TestExtendNeverRecreates|TestExtendNeverCreatesTheKey",
+		tests: "test/verbs: TestExtendNeverRecreates",
 	},
 	{
 		name: "extend that lowers", in: "lua/extend",
 		old:   "if left >= ttl then return left end",
 		new:   "",
-		tests: "TestExtendLengthensAndNeverLowers",
+		tests: "test/verbs: TestExtendLengthensAndNeverLowers",
 	},
 	{
 		name: "ttl rounded down to 0", in: "checkTTL",
@@ -131,7 +131,7 @@ var mutants = []mutant{
 		new: `	case ttl > maxTTL:
 		return fault.Invalidf(verb, "the ttl is %v, allowed is %v to %v", ttl, least, maxTTL)
 	case ttl <= 0:`,
-		tests: "TestVerbsRefuseBadInputBeforeAnyIO",
+		tests: "test/verbs: TestVerbsRefuseBadInputBeforeAnyIO",
 	},
 	{
 		name: "clean-up with the ended ctx", in: "cleanNode.Remove",
@@ -167,25 +167,25 @@ var mutants = []mutant{
 		name: "Fence to a non-holder", in: "lua/fence",
 		old:   "-- include left",
 		new:   "-- include lock",
-		tests: "TestFenceToAStrangerMakesNoCounter",
+		tests: "test/verbs: TestFenceToAStrangerMakesNoCounter",
 	},
 	{
 		name: "Fence by plain INCR", in: "lua/fence",
 		old:   "math.max(tonumber(last or 0) + 1, now[1] * 1000000 + now[2])",
 		new:   "tonumber(last or 0) + 1",
-		tests: "TestFenceRisesWhateverHappensToTheCounter",
+		tests: "test/verbs: TestFenceRisesWhateverHappensToTheCounter",
 	},
 	{
 		name: "Guard lax", in: "lua/parts/guard",
 		old:   "if v and tonumber(v) > tonumber(ARGV[1]) then return v end",
 		new:   "",
-		tests: "TestGuardLetsOnlyTheNewestPass",
+		tests: "test/verbs: TestGuardLetsOnlyTheNewestPass",
 	},
 	{
 		name: "ReleaseTx without WATCH", in: "watchMine",
 		old:   `{Cmd: "WATCH", Args: args}`,
 		new:   `{Cmd: "PING"}`,
-		tests: "TestReleaseTxNeverDeletesALockThatWasTakenMeanwhile",
+		tests: "test/verbs: TestReleaseTxNeverDeletesALockThatWasTakenMeanwhile",
 	},
 	{
 		name: "double check ignored", in: "verified",
@@ -195,7 +195,7 @@ var mutants = []mutant{
 		return &HeldError{Key: key, Holder: names.Holder(string(get))}`,
 		new: `		_ = names.Holder
 		return nil`,
-		tests: "TestSetNXVerifiedTruthTable",
+		tests: "test/verbs: TestSetNXVerifiedTruthTable",
 	},
 	{
 		name: "any holder of SET with GET is oneself", in: "setGetReply",
@@ -205,7 +205,7 @@ var mutants = []mutant{
 		return &HeldError{Key: key, Holder: names.Holder(string(reply))}`,
 		new: `		_ = reply
 		return nil`,
-		tests: "TestSetNXGetTruthTable",
+		tests: "test/verbs: TestSetNXGetTruthTable",
 	},
 	{
 		name: "a server that misreads SET with GET is trusted", in: "setNXTold",
@@ -214,25 +214,25 @@ var mutants = []mutant{
 		new: `		known.LearnSetGet(c, wire.SetGetKnown)
 		return nil
 	case fault.SyntaxError`,
-		tests: "TestLockerTrustsNoServerThatMisreadsSetNXGet",
+		tests: "test/verbs: TestLockerTrustsNoServerThatMisreadsSetNXGet",
 	},
 	{
 		name: "what a misread SET has set is left", in: "setNXTold",
 		old:   `	return ifSet(replies[0], SetNXVerified(ctx, c, key, token, ttl))`,
 		new:   `	return SetNXVerified(ctx, c, key, token, ttl)`,
-		tests: "TestTokenThatALyingServerHasSetIsCleanedUp",
+		tests: "test/verbs: TestTokenThatALyingServerHasSetIsCleanedUp",
 	},
 	{
 		name: "a release without the right to the command fails", in: "releaseKnown",
 		old:   `errors.Is(err, errNoCommand) || isReply && fault.Word(re) == "NOPERM"`,
 		new:   `errors.Is(err, errNoCommand) || isReply && fault.Word(re) == "NONE"`,
-		tests: "TestLockerReleasesByWhatItMayUse",
+		tests: "test/verbs: TestLockerReleasesByWhatItMayUse",
 	},
 	{
 		name: "why nothing was deleted is not asked", in: "deleted",
 		old:   `why == nil || errors.Is(why, ErrConflict)`,
 		new:   `why == nil && errors.Is(why, ErrConflict)`,
-		tests: "TestReleaseNativeAsksWhyNothingWasDeleted",
+		tests: "test/verbs: TestReleaseNativeAsksWhyNothingWasDeleted",
 	},
 	{
 		name: "what deleted before the script was known is not counted", in: "releaseTold",
@@ -250,7 +250,7 @@ var mutants = []mutant{
 		name: "whole token shown", in: "names.Holder",
 		old:   `holder := Owner(token) + "#" + hex.EncodeToString(sum[:4])`,
 		new:   "holder := token + hex.EncodeToString(sum[:0])",
-		tests: "TestHeldErrorNeverShowsATokenAndSetNXNeverLogsOne|TestHolderIsOwnerAndShortHash",
+		tests: "test/verbs: TestHeldErrorNeverShowsATokenAndSetNXNeverLogsOne|TestHolderIsOwnerAndShortHash",
 	},
 	{
 		name: "password in the message", in: "pools.parseURL",
@@ -265,19 +265,19 @@ var mutants = []mutant{
 	}
 `,
 		new:   "",
-		tests: "TestVerbsSendNothingAfterTheirContextEnded",
+		tests: "test/verbs: TestVerbsSendNothingAfterTheirContextEnded",
 	},
 	{
 		name: "cancellation not honoured while waiting", in: "wire.cutOnCancel",
 		old:   "func() { cut(cc) }",
 		new:   "func() { _ = cc }",
-		tests: "TestContextThatEndsWhileAReplyIsAwaited",
+		tests: "test/verbs: TestContextThatEndsWhileAReplyIsAwaited",
 	},
 	{
 		name: "connection with a reply due given back", in: "wire.exchange",
 		old:   `	CutLive(c) // a foreign connection that is not dead by itself: its reply is still due`,
 		new:   "",
-		tests: "TestConnectionThatFailsWithoutDyingIsCut",
+		tests: "test/verbs: TestConnectionThatFailsWithoutDyingIsCut",
 	},
 	{
 		name: "cancelled ctx stops release", in: "Lock.Release",
@@ -365,7 +365,7 @@ var mutants = []mutant{
 		name: "what is refused for good waited for", in: "fault.TransientReply",
 		old:   `	return tooManyClients(err)`,
 		new:   `	return true`,
-		tests: "TestWhatIsTriedAgain|TestAcquireEndsAtOnceWhenRefusedForGood",
+		tests: "test/verbs: TestWhatIsTriedAgain",
 	},
 	{
 		name: "MaxHold ignored", in: "Lock.heldTooLong",
@@ -479,7 +479,7 @@ var mutants = []mutant{
 		name: "a Send that kills the connection was not sent", in: "wire.sendAndReceive",
 		old:   "if err != nil && i == 0 && c.Err() == nil {",
 		new:   "if err != nil && i == 0 {",
-		tests: "TestSendThatKillsTheConnectionIsUnknown",
+		tests: "test/verbs: TestSendThatKillsTheConnectionIsUnknown",
 	},
 	{
 		name: "clean-up by ReleaseWith", in: "cleanNode.Remove",
@@ -497,13 +497,13 @@ var mutants = []mutant{
 		name: "a reply to SET that no server gives is no trace", in: "setReply",
 		old:   "return fault.MaybeSet(fault.Unexpected(verb, key, reply))",
 		new:   "return fault.Unexpected(verb, key, reply)",
-		tests: "TestForeignReplyToAnAcquireIsCleanedUp",
+		tests: "test/verbs: TestForeignReplyToAnAcquireIsCleanedUp",
 	},
 	{
 		name: "a reply to TRY that no server gives is no trace", in: "slot.runOnce",
 		old:   "return r, fault.MaybeSet(fault.Unexpected(verb, s.key, reply))",
 		new:   "return r, fault.Unexpected(verb, s.key, reply)",
-		tests: "TestForeignReplyToAnAcquireIsCleanedUp",
+		tests: "test/verbs: TestForeignReplyToAnAcquireIsCleanedUp",
 	},
 	{
 		name: "MinHold: an undo leaves the key", in: "plain.won",
@@ -538,7 +538,7 @@ var mutants = []mutant{
 		name: "sibling of another slot", in: "names.Sibling",
 		old:   `return "{" + key + "}:" + siblingPrefix + name, true`,
 		new:   `return key + ":" + siblingPrefix + name, true`,
-		tests: "TestSiblingIsInjectiveAndInTheSameSlot",
+		tests: "names: TestSiblingIsInjectiveAndInTheSameSlot",
 	},
 	{
 		name: "ErrLost after Deadline", in: "Lock.early",

@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"context"
+	"errors"
 	"os"
 	"testing"
 	"time"
@@ -57,5 +58,26 @@ func Slow(t *testing.T) {
 	t.Helper()
 	if testing.Short() || RaceEnabled && !Long() {
 		t.Skip("it takes a quarter of a minute")
+	}
+}
+
+// ErrTestCause is a cause that contexts of tests are cancelled with.
+var ErrTestCause = errors.New("the request was withdrawn")
+
+// EndedContexts are contexts that have ended in each way there is.
+func EndedContexts(t *testing.T) map[string]context.Context {
+	cancelled, cancel := context.WithCancel(bg)
+	cancel()
+	withCause, cancelCause := context.WithCancelCause(bg)
+	cancelCause(ErrTestCause)
+	late, cancelLate := context.WithDeadline(bg, time.Unix(1, 0))
+	t.Cleanup(cancelLate)
+	lateCause, cancelLateCause := context.WithDeadlineCause(bg, time.Unix(1, 0), ErrTestCause)
+	t.Cleanup(cancelLateCause)
+	child, cancelChild := context.WithTimeout(withCause, time.Minute)
+	t.Cleanup(cancelChild)
+	return map[string]context.Context{
+		"cancelled": cancelled, "cancelled with cause": withCause, "deadline passed": late,
+		"deadline passed with cause": lateCause, "parent cancelled with cause": child,
 	}
 }

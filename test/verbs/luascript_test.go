@@ -1,14 +1,8 @@
-package redigolock_test
+package verbs
 
 import (
-	"bytes"
-	"crypto/sha1"
 	"errors"
-	"flag"
 	"fmt"
-	"go/format"
-	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +11,9 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/scripts"
 )
 
 // SETNX, then PEXPIRE with a bad ttl, leaves the key without TTL for ever, or no key: scripts do not roll back.
@@ -28,12 +24,12 @@ func TestScriptsRefuseABadTTLBeforeTheyWrite(t *testing.T) {
 	}
 	onEachServer(t, func(t *testing.T, s *verbSite) {
 		for _, ttl := range bad {
-			reply, err := s.ctl.Do("EVAL", redigolock.ScriptSetNX, 1, "k", "tok", ttl)
+			reply, err := s.ctl.Do("EVAL", scripts.Texts["setNX"], 1, "k", "tok", ttl)
 			wantTTLRefused(t, "setnx", ttl, reply, err)
 			s.wantKeys()
 
 			s.put("k", "tok", minute)
-			reply, err = s.ctl.Do("EVAL", redigolock.ScriptExtend, 1, "k", "tok", ttl)
+			reply, err = s.ctl.Do("EVAL", scripts.Texts["extend"], 1, "k", "tok", ttl)
 			wantTTLRefused(t, "extend", ttl, reply, err)
 			s.wantLock("k", "tok", minute)
 			s.do("DEL", "k")
@@ -71,7 +67,7 @@ func TestExtendScriptJudgesEachOfManyLocksForItself(t *testing.T) {
 		{"its own ttl", "tok", minute, 180000, int64(180000), 3 * minute},
 	}
 	onEachServer(t, func(t *testing.T, s *verbSite) {
-		args, rest := []any{redigolock.ScriptExtend, len(locks)}, []any{}
+		args, rest := []any{scripts.Texts["extend"], len(locks)}, []any{}
 		for _, k := range locks {
 			if k.value != "" {
 				s.put(k.key, k.value, k.left)
@@ -94,7 +90,7 @@ func TestExtendScriptJudgesEachOfManyLocksForItself(t *testing.T) {
 			}
 		}
 		s.do("PEXPIRE", "shorter", 300000)
-		s.do("EVAL", redigolock.ScriptExtend, 2, "its own ttl", "shorter", "tok", 60000, "tok", 60000)
+		s.do("EVAL", scripts.Texts["extend"], 2, "its own ttl", "shorter", "tok", 60000, "tok", 60000)
 		s.wantLock("shorter", "tok", 5*minute)
 		s.wantLock("its own ttl", "tok", 3*minute)
 		if s.do("EXISTS", "gone") != int64(0) {
@@ -107,7 +103,7 @@ func TestScriptsTakeEveryTTLThatVerbsAllow(t *testing.T) {
 	onEachServer(t, func(t *testing.T, s *verbSite) {
 		for _, ttl := range []int{1, 9, 10, 99999, 9999999, 86399999, 86400000} {
 			s.do("DEL", "k")
-			if reply, err := s.ctl.Do("EVAL", redigolock.ScriptSetNX, 1, "k", "tok", ttl); err != nil || reply != int64(1) {
+			if reply, err := s.ctl.Do("EVAL", scripts.Texts["setNX"], 1, "k", "tok", ttl); err != nil || reply != int64(1) {
 				t.Errorf("ttl %d: %v, %v", ttl, reply, err)
 			}
 		}
@@ -139,7 +135,7 @@ func wantDenied(t *testing.T, err error) {
 		return
 	}
 	wantReply(t, err, string(re))
-	if redigolock.Transient(err) {
+	if fault.Transient(err) {
 		t.Errorf("%v is tried again", err)
 	}
 }
@@ -216,10 +212,10 @@ func TestUnknownScriptIsNotSentForEver(t *testing.T) {
 			continue
 		}
 		unknown := redis.Error("NOSCRIPT No matching script. Please use EVAL.")
-		c := &scriptedConn{replies: []any{unknown, unknown}}
+		c := &scriptedConn{Replies: []any{unknown, unknown}}
 		wantReply(t, v.call(bg, c, "k", "tok", minute), "NOSCRIPT")
-		if len(c.sent) != 2 {
-			t.Errorf("%s sent %d commands", v.name, len(c.sent))
+		if len(c.Commands) != 2 {
+			t.Errorf("%s sent %d commands", v.name, len(c.Commands))
 		}
 	}
 }
@@ -258,48 +254,14 @@ func TestScriptRepliesThatTheProtocolDoesNotAllowAreNoSuccess(t *testing.T) {
 			continue
 		}
 		for _, reply := range []any{"QUEUED", "OK", int64(-1), []any{}, []any{int64(1), int64(2), int64(3)}, []any{nil, nil}} {
-			c := &scriptedConn{replies: []any{reply}}
+			c := &scriptedConn{Replies: []any{reply}}
 			if err := v.call(bg, c, "k", "tok", minute); err == nil {
 				t.Errorf("%s: reply %v is success", v.name, reply)
 			}
 		}
 	}
-	c := &scriptedConn{replies: []any{int64(0)}}
+	c := &scriptedConn{Replies: []any{int64(0)}}
 	if err := redigolock.SetNXScript(bg, c, "k", "tok", minute); err == nil {
 		t.Error("SetNXScript: reply 0 is success, which the articles' script says for \"held\"")
-	}
-}
-
-var updateDigests = flag.Bool("update-digests", false, "write the digests of the scripts instead of comparing them")
-
-const digestsFile = "internal/scripts/scripts.go"
-
-func TestDigests(t *testing.T) {
-	old, err := os.ReadFile(digestsFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, _, ok := bytes.Cut(old, []byte("var Digests"))
-	if !ok {
-		t.Fatalf("%s has no var Digests", digestsFile)
-	}
-	b := bytes.NewBuffer(slices.Clone(head))
-	fmt.Fprint(b, "var Digests = map[string]string{\n")
-	for _, name := range slices.Sorted(maps.Keys(redigolock.ScriptTexts)) {
-		fmt.Fprintf(b, "%q: \"%x\",\n", name, sha1.Sum([]byte(redigolock.ScriptTexts[name])))
-	}
-	fmt.Fprint(b, "}\n")
-	want, err := format.Source(b.Bytes())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *updateDigests {
-		if err := os.WriteFile(digestsFile, want, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if !bytes.Equal(old, want) {
-		t.Errorf("%s does not go with the scripts: go test -run TestDigests . -update-digests", digestsFile)
 	}
 }

@@ -1,4 +1,4 @@
-package redigolock_test
+package verbs
 
 import (
 	"context"
@@ -27,12 +27,8 @@ import (
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/sim"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
-
-// An otherError is the error reply of another package's client.
-type otherError string
-
-func (e otherError) Error() string { return string(e) }
 
 // A tracedConn is a connection as a tracer or an adapter has it: error replies are not those of redigo.
 type tracedConn struct {
@@ -64,12 +60,6 @@ func (c *tracedConn) ReceiveContext(ctx context.Context) (any, error) {
 	return c.turned(redis.ReceiveContext(c.Conn, ctx))
 }
 
-var turns = map[string]func(error) error{
-	"wrapped":      func(err error) error { return fmt.Errorf("trace: %w", err) },
-	"another type": func(err error) error { return otherError(err.Error()) },
-	"both":         func(err error) error { return fmt.Errorf("trace: %w", redis.Error(err.Error())) },
-}
-
 func tracedPool(addr string, turn func(error) error) *redis.Pool {
 	return &redis.Pool{Dial: func() (redis.Conn, error) {
 		c, err := redis.Dial("tcp", addr)
@@ -82,7 +72,7 @@ func tracedPool(addr string, turn func(error) error) *redis.Pool {
 
 // A server that does not know the scripts says NOSCRIPT, in whatever dress.
 func TestErrorRepliesInAnotherDress(t *testing.T) {
-	for name, turn := range turns {
+	for name, turn := range testbed.Turns {
 		for _, v := range allVerbs {
 			t.Run(name+"/"+v.name, func(t *testing.T) {
 				s := newVerbSite(t, redistest.StartMini(t).Addr(), false)
@@ -110,7 +100,7 @@ func TestErrorRepliesInAnotherDress(t *testing.T) {
 }
 
 func TestLockersOnErrorRepliesInAnotherDress(t *testing.T) {
-	for name, turn := range turns {
+	for name, turn := range testbed.Turns {
 		for _, kind := range []string{"default", "fair", "Mux"} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				addr := redistest.StartMini(t).Addr()
@@ -147,7 +137,7 @@ func TestRepliesOfForeignTypesAreNamed(t *testing.T) {
 			if _, isList := reply.([]string); isList && v.name == "GuardDo" {
 				continue
 			}
-			err := v.call(bg, &scriptedConn{replies: []any{reply, reply, reply, "OK"}}, "k", "tok", minute)
+			err := v.call(bg, &scriptedConn{Replies: []any{reply, reply, reply, "OK"}}, "k", "tok", minute)
 			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%T", reply)) {
 				t.Errorf("%s: %v does not name the type %T", v.name, err, reply)
 			}
@@ -177,7 +167,7 @@ func TestRepliesBeforeTheEndCount(t *testing.T) {
 		{"DELEX denied", []any{redis.Error("NOPERM no"), io.EOF}, redigolock.ReleaseNative, redigolock.ErrUnknown},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err := tc.call(bg, &scriptedConn{replies: tc.replies}, "k", "tok")
+			err := tc.call(bg, &scriptedConn{Replies: tc.replies}, "k", "tok")
 			if !errors.Is(err, tc.want) || tc.want != redigolock.ErrUnknown && errors.Is(err, redigolock.ErrUnknown) {
 				t.Errorf("%v, want %v", err, tc.want)
 			}
@@ -219,7 +209,7 @@ func TestConnectionThatTakesNoSend(t *testing.T) {
 		return doOnlyConn{c}, err
 	}}
 	defer pool.Close()
-	_, err := (&redigolock.Locker{Pool: getPool{pool}}).Acquire(bg, "locker", minute)
+	_, err := (&redigolock.Locker{Pool: getPool{Pool: pool}}).Acquire(bg, "locker", minute)
 	wants(t, err, redigolock.ErrUnsupported)
 }
 
@@ -227,7 +217,7 @@ func TestMovedSaysWhatIsWrong(t *testing.T) {
 	for _, text := range []string{"MOVED 3999 127.0.0.1:6381", "ASK 3999 127.0.0.1:6381"} {
 		for _, v := range allVerbs {
 			replies := []any{redis.Error(text), redis.Error(text), redis.Error(text), "OK"}
-			err := v.call(bg, &scriptedConn{replies: replies}, "k", "tok", minute)
+			err := v.call(bg, &scriptedConn{Replies: replies}, "k", "tok", minute)
 			if err == nil || !strings.Contains(err.Error(), "Bind") || !strings.Contains(err.Error(), text) {
 				t.Errorf("%s: %v", v.name, err)
 			}
@@ -563,16 +553,16 @@ func (panickySend) Send(string, ...any) error { panic("mine") }
 
 func TestPTTLOfMoreThanADurationCanSay(t *testing.T) {
 	for _, ms := range []int64{math.MaxInt64, math.MaxInt64 / 1_000_000, math.MaxInt64/1_000_000 + 1} {
-		left, err := redigolock.Verify(bg, &scriptedConn{replies: []any{ms}}, "k", "tok")
+		left, err := redigolock.Verify(bg, &scriptedConn{Replies: []any{ms}}, "k", "tok")
 		if err != nil || left < 292*365*24*time.Hour {
 			t.Errorf("Verify of %d ms: %v, %v", ms, left, err)
 		}
-		c := &scriptedConn{replies: []any{[]any{[]byte("tok"), ms, int64(0)}}}
+		c := &scriptedConn{Replies: []any{[]any{[]byte("tok"), ms, int64(0)}}}
 		info, err := redigolock.Inspect(bg, c, "k")
 		if err != nil || !info.Held || info.TTL < 292*365*24*time.Hour {
 			t.Errorf("Inspect of %d ms: %+v, %v", ms, info, err)
 		}
-		c = &scriptedConn{replies: []any{[]any{[]byte("other"), ms}}}
+		c = &scriptedConn{Replies: []any{[]any{[]byte("other"), ms}}}
 		var held *redigolock.HeldError
 		if err := redigolock.SetNXScript(bg, c, "k", "tok", minute); !errors.As(err, &held) || held.TTL < time.Hour {
 			t.Errorf("SetNXScript of %d ms: %v", ms, err)
@@ -718,7 +708,7 @@ func TestForeignReplyToAnAcquireIsCleanedUp(t *testing.T) {
 		foreign []string
 	}{
 		{"SetNX", redigolock.SetNX, false, []string{"SET"}},
-		{"SetNX in a func", wrappedAcquire, false, []string{"SET"}},
+		{"SetNX in a func", testbed.WrappedAcquire, false, []string{"SET"}},
 		{"default", nil, false, []string{"SET", "GET"}},
 		{"SetNXGet", redigolock.SetNXGet, false, []string{"SET"}},
 		{"SetNXVerified, SET and GET", redigolock.SetNXVerified, false, []string{"SET", "GET"}},

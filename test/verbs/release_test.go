@@ -1,4 +1,4 @@
-package redigolock_test
+package verbs
 
 import (
 	"context"
@@ -232,15 +232,15 @@ func TestReleaseTxCancelledBetweenItsRoundTripsGivesUpTheConnection(t *testing.T
 			if notHeld {
 				token = "tok2"
 			}
-			c := &scriptedConn{replies: []any{"OK", []byte(token), "OK"}, onReply: func(n int) {
+			c := &scriptedConn{Replies: []any{"OK", []byte(token), "OK"}, OnReply: func(n int) {
 				if n == 3 {
 					cancel(errTestCause)
 				}
 			}}
 			err := redigolock.ReleaseTx(ctx, c, "k", "tok")
 			wants(t, err, redigolock.ErrUnknown, context.Canceled, errTestCause)
-			if want := "[WATCH k GET k MULTI]"; fmt.Sprint(c.sent) != want {
-				t.Errorf("sent %v, want %s", c.sent, want)
+			if want := "[WATCH k GET k MULTI]"; fmt.Sprint(c.Commands) != want {
+				t.Errorf("sent %v, want %s", c.Commands, want)
 			}
 		})
 	}
@@ -251,7 +251,7 @@ func TestReleaseTxRepliesThatTheProtocolDoesNotAllowAreNoSuccess(t *testing.T) {
 		"OK", "QUEUED", int64(1), []byte("1"), []any{}, []any{int64(1), int64(1)}, []any{"OK"}, []any{nil}, []any{int64(0)},
 		[]any{redis.Error("ERR x")}, redis.Error("EXECABORT x"),
 	} {
-		c := &scriptedConn{replies: []any{"OK", []byte("tok"), "OK", "QUEUED", exec}}
+		c := &scriptedConn{Replies: []any{"OK", []byte("tok"), "OK", "QUEUED", exec}}
 		if err := redigolock.ReleaseTx(bg, c, "k", "tok"); err == nil {
 			t.Errorf("EXEC's reply %v is success", exec)
 		}
@@ -287,7 +287,7 @@ func TestReleaseNativeTakesTheAnswerOfTheKnownCommand(t *testing.T) {
 		{"QUEUED", "QUEUED", redigolock.ErrUnsupported, ""},
 		{unknown, "QUEUED", redigolock.ErrUnsupported, ""},
 	} {
-		c := &scriptedConn{replies: []any{tc.delex, tc.delifeq, none}} // the last is the script's, which tells why nothing was deleted
+		c := &scriptedConn{Replies: []any{tc.delex, tc.delifeq, none}} // the last is the script's, which tells why nothing was deleted
 		err := redigolock.ReleaseNative(bg, c, "k", "s3cret")
 		switch {
 		case tc.word != "":
@@ -298,18 +298,18 @@ func TestReleaseNativeTakesTheAnswerOfTheKnownCommand(t *testing.T) {
 			t.Errorf("DELEX says %v, DELIFEQ %v: %v", tc.delex, tc.delifeq, err)
 		}
 		want := []string{"DELEX k IFEQ s3cret", "DELIFEQ k s3cret"}
-		if len(c.sent) > 2 && errors.Is(err, redigolock.ErrNotHeld) && strings.HasPrefix(c.sent[2], "EVALSHA ") {
-			want = append(want, c.sent[2])
+		if len(c.Commands) > 2 && errors.Is(err, redigolock.ErrNotHeld) && strings.HasPrefix(c.Commands[2], "EVALSHA ") {
+			want = append(want, c.Commands[2])
 		}
-		if !slices.Equal(c.sent, want) {
-			t.Errorf("sent %q, want %q", c.sent, want)
+		if !slices.Equal(c.Commands, want) {
+			t.Errorf("sent %q, want %q", c.Commands, want)
 		}
 		if err != nil && strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("the message shows the token: %v", err)
 		}
 	}
 	for _, garbage := range []any{"OK", nil, []byte("1"), []any{one}, int64(-1)} {
-		c := &scriptedConn{replies: []any{unknown, garbage}}
+		c := &scriptedConn{Replies: []any{unknown, garbage}}
 		if err := redigolock.ReleaseNative(bg, c, "k", "s3cret"); err == nil {
 			t.Errorf("reply %v is success", garbage)
 		}
@@ -331,14 +331,14 @@ func TestReleaseNativeAsksWhyNothingWasDeleted(t *testing.T) {
 		"no number":           {"OK", redigolock.ErrNotHeld},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &scriptedConn{replies: []any{int64(0), redis.Error("ERR unknown command 'DELIFEQ'"), tc.script}}
+			c := &scriptedConn{Replies: []any{int64(0), redis.Error("ERR unknown command 'DELIFEQ'"), tc.script}}
 			err := redigolock.ReleaseNative(bg, c, "k", "s3cret")
 			if !errors.Is(err, tc.want) || err != nil && tc.want == nil {
 				t.Errorf("got %v, want %v", err, tc.want)
 			}
 			wantsNot(t, err, redigolock.ErrUnknown)
-			if len(c.sent) != 3 {
-				t.Errorf("sent %q", c.sent)
+			if len(c.Commands) != 3 {
+				t.Errorf("sent %q", c.Commands)
 			}
 		})
 	}
@@ -430,44 +430,6 @@ func TestLockerLearnsNoReleaseFromARefusalThatPasses(t *testing.T) {
 			t.Errorf("it was sent %s", got)
 		}
 	})
-}
-
-// The answers of a Locker's first release, which asks in three ways.
-func TestFirstReleaseOfALocker(t *testing.T) {
-	unknown := redis.Error("ERR unknown command 'X', with args beginning with: 'k' 'IFEQ' 's3cret' ")
-	one, none, noScript := int64(1), int64(0), redis.Error("NOSCRIPT No matching script.")
-	for name, tc := range map[string]struct {
-		replies []any
-		want    error // nil: released
-	}{
-		"Redis 8.4":                      {[]any{one, none, unknown}, nil},
-		"Valkey 9":                       {[]any{one, unknown, none}, nil},
-		"older":                          {[]any{one, unknown, unknown}, nil},
-		"script not known":               {[]any{noScript, one, unknown, none}, nil},
-		"script not known, older":        {[]any{noScript, unknown, unknown, one}, nil},
-		"script not known, and unheard":  {[]any{noScript, one, unknown, io.EOF}, nil},
-		"unheard, script not known":      {[]any{noScript, io.EOF}, redigolock.ErrUnknown},
-		"the script alone answers":       {[]any{one, io.EOF}, nil},
-		"not held":                       {[]any{none, none, unknown}, redigolock.ErrNotHeld},
-		"not held, the rest unheard":     {[]any{none, io.EOF}, redigolock.ErrNotHeld},
-		"no lock":                        {[]any{errBadType, errBadType, unknown}, redigolock.ErrConflict},
-		"no lock, as DELEX sees it":      {[]any{redis.Error("CONFLICT no TTL"), none, unknown}, redigolock.ErrConflict},
-		"refused, the rest unheard":      {[]any{errNoPerm, io.EOF}, redigolock.ErrUnknown},
-		"nothing answers":                {[]any{io.EOF}, redigolock.ErrUnknown},
-		"inside MULTI":                   {[]any{"QUEUED", "QUEUED", "QUEUED"}, redigolock.ErrUnsupported},
-		"a script denied, DELEX carries": {[]any{errNoPerm, one, unknown}, nil},
-		"all denied":                     {[]any{errNoPerm, errNoPerm, unknown}, errNoPerm},
-	} {
-		t.Run(name, func(t *testing.T) {
-			err := redigolock.ReleaseKnown(bg, &scriptedConn{replies: tc.replies}, "k", "s3cret")
-			if !errors.Is(err, tc.want) || err != nil && tc.want == nil {
-				t.Errorf("got %v, want %v", err, tc.want)
-			}
-			if tc.want != redigolock.ErrUnknown {
-				wantsNot(t, err, redigolock.ErrUnknown)
-			}
-		})
-	}
 }
 
 func TestReleaseNative(t *testing.T) {

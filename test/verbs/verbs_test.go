@@ -1,4 +1,4 @@
-package redigolock_test
+package verbs
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
@@ -235,108 +236,6 @@ func (s *verbSite) knowScripts() {
 	s.do("FLUSHDB")
 }
 
-// An untouchable connection fails the test when anything is done with it.
-type untouchable struct{ t *testing.T }
-
-func (u untouchable) touched(what string) error {
-	u.t.Helper()
-	u.t.Errorf("%s was called on the connection", what)
-	return errors.New("touched")
-}
-func (u untouchable) Close() error                         { return u.touched("Close") }
-func (u untouchable) Err() error                           { return u.touched("Err") }
-func (u untouchable) Do(cmd string, _ ...any) (any, error) { return nil, u.touched("Do " + cmd) }
-func (u untouchable) Send(cmd string, _ ...any) error      { return u.touched("Send " + cmd) }
-func (u untouchable) Flush() error                         { return u.touched("Flush") }
-func (u untouchable) Receive() (any, error)                { return nil, u.touched("Receive") }
-func (u untouchable) DoContext(context.Context, string, ...any) (any, error) {
-	return nil, u.touched("DoContext")
-}
-func (u untouchable) ReceiveContext(context.Context) (any, error) {
-	return nil, u.touched("ReceiveContext")
-}
-func (u untouchable) DoWithTimeout(time.Duration, string, ...any) (any, error) {
-	return nil, u.touched("DoWithTimeout")
-}
-func (u untouchable) ReceiveWithTimeout(time.Duration) (any, error) {
-	return nil, u.touched("ReceiveWithTimeout")
-}
-
-// A scriptedConn answers with the given replies in turn; a redis.Error among them is an error reply, another error
-// breaks the connection. It has neither timeouts nor contexts, and reads the arguments as late as it may, at Flush.
-type scriptedConn struct {
-	replies []any
-	onReply func(n int) // called after the n-th reply, from 1; nil: nothing
-	given   int
-	held    []scriptedCommand
-	sent    []string // the commands with their arguments, separated by spaces
-	broken  error
-}
-
-type scriptedCommand struct {
-	name string
-	args []any
-}
-
-func (c *scriptedConn) Close() error { return nil }
-func (c *scriptedConn) Err() error   { return c.broken }
-
-func (c *scriptedConn) Send(cmd string, args ...any) error {
-	c.held = append(c.held, scriptedCommand{cmd, args})
-	return nil
-}
-
-func (c *scriptedConn) Flush() error {
-	for _, h := range c.held {
-		words := []string{h.name}
-		for _, a := range h.args {
-			words = append(words, argString(a))
-		}
-		c.sent = append(c.sent, strings.Join(words, " "))
-	}
-	c.held = nil
-	return c.broken
-}
-
-func (c *scriptedConn) Receive() (any, error) {
-	if c.broken != nil {
-		return nil, c.broken
-	}
-	if c.given == len(c.replies) {
-		c.broken = errors.New("the script of replies is over")
-		return nil, c.broken
-	}
-	reply := c.replies[c.given]
-	c.given++
-	if c.onReply != nil {
-		c.onReply(c.given)
-	}
-	switch reply := reply.(type) {
-	case redis.Error:
-		return nil, reply
-	case error:
-		c.broken = reply
-		return nil, reply
-	}
-	return reply, nil
-}
-
-func (c *scriptedConn) Do(cmd string, args ...any) (any, error) {
-	c.Send(cmd, args...)
-	if err := c.Flush(); err != nil {
-		return nil, err
-	}
-	return c.Receive()
-}
-
-// argString is what an argument looks like on the wire.
-func argString(a any) string {
-	if b, ok := a.([]byte); ok {
-		return string(b)
-	}
-	return fmt.Sprint(a)
-}
-
 // A refusal does not stop EXEC, so that inside MULTI nothing may look like a pass.
 func TestVerbsInsideMultiClaimNothing(t *testing.T) {
 	onEachServer(t, func(t *testing.T, s *verbSite) {
@@ -533,7 +432,7 @@ func (r racer) contended(ctx context.Context, c redis.Conn, number string) error
 	if !errors.As(err, &held) {
 		return err
 	}
-	if held.Holder != redigolock.HolderOf("holder-"+number) {
+	if held.Holder != names.Holder("holder-"+number) {
 		return fmt.Errorf("%s is said to be held by %s", number, held.Holder)
 	}
 	return nil

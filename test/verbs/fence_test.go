@@ -1,4 +1,4 @@
-package redigolock_test
+package verbs
 
 import (
 	"fmt"
@@ -140,7 +140,7 @@ func TestFenceWithASpoiltCounterIsConflict(t *testing.T) {
 func TestFenceRepliesThatAreNoNumberAreErrors(t *testing.T) {
 	for _, reply := range []any{[]byte(""), []byte("x"), []byte("1.5"), []byte("-3"), []byte("0"),
 		[]byte("99999999999999999999"), int64(5), []any{[]byte("1")}} {
-		n, err := redigolock.Fence(bg, &scriptedConn{replies: []any{reply}}, "k", "tok")
+		n, err := redigolock.Fence(bg, &scriptedConn{Replies: []any{reply}}, "k", "tok")
 		if err == nil || n != 0 {
 			t.Errorf("reply %q: %d, %v", reply, n, err)
 		}

@@ -1,4 +1,4 @@
-package redigolock_test
+package verbs
 
 import (
 	"context"
@@ -16,6 +16,8 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 )
 
 var sentinels = map[string]error{
@@ -68,7 +70,7 @@ func TestMessagesShowKeysInBoundsAndWithoutControlCharacters(t *testing.T) {
 				if strings.Contains(key, "}") {
 					continue
 				}
-				err := v.call(bg, &scriptedConn{replies: []any{reply, reply, reply, "OK"}}, key, "tok", minute)
+				err := v.call(bg, &scriptedConn{Replies: []any{reply, reply, reply, "OK"}}, key, "tok", minute)
 				if err == nil {
 					continue
 				}
@@ -85,13 +87,13 @@ func TestHolderIsOwnerAndShortHash(t *testing.T) {
 	for token, owner := range map[string]string{
 		id: "", "api-7|" + id: "api-7", "api 7|" + id: "", "secret|x": "", "a|b|" + id: "", "": "",
 	} {
-		got := redigolock.HolderOf(token)
+		got := names.Holder(token)
 		hash, ok := strings.CutPrefix(got, owner+"#")
 		if !ok || len(hash) != 8 || strings.Trim(hash, "0123456789abcdef") != "" {
 			t.Errorf("the holder of %q is %q", token, got)
 		}
 	}
-	if redigolock.HolderOf("api|"+id) == redigolock.HolderOf("api|"+redigolock.NewToken()) {
+	if names.Holder("api|"+id) == names.Holder("api|"+redigolock.NewToken()) {
 		t.Error("two tokens of one owner look the same")
 	}
 }
@@ -139,7 +141,7 @@ var raisedTexts = []struct {
 func TestErrorsOfScriptsAreTheSameOnRedis62(t *testing.T) {
 	for _, tc := range raisedTexts {
 		for _, text := range tc.texts {
-			err := redigolock.ServerError("verb", "k", redis.Error(text))
+			err := fault.Refused("verb", "k", redis.Error(text))
 			var re redis.Error
 			if tc.word == "WRONGTYPE" {
 				wants(t, err, redigolock.ErrConflict)
@@ -149,7 +151,7 @@ func TestErrorsOfScriptsAreTheSameOnRedis62(t *testing.T) {
 			if !errors.As(err, &re) || !strings.HasPrefix(string(re), tc.word+" ") {
 				t.Errorf("%q is wrapped as %q", text, re)
 			}
-			if got, want := redigolock.Transient(err), tc.word != "WRONGTYPE" && tc.word != "OOM"; got != want {
+			if got, want := fault.Transient(err), tc.word != "WRONGTYPE" && tc.word != "OOM"; got != want {
 				t.Errorf("%q: tried again %v, want %v", text, got, want)
 			}
 		}
@@ -160,16 +162,16 @@ func TestErrorsOfScriptsAreTheSameOnRedis62(t *testing.T) {
 		"ERR Error running script (call to f_8cc3f9858b4fca3507c971d778f571093d40fb47): @user_script:1: " +
 			"@user_script: 1: The user executing the script can't run this command or subcommand",
 	} {
-		err := redigolock.ServerError("verb", "k", redis.Error(denied))
+		err := fault.Refused("verb", "k", redis.Error(denied))
 		if !strings.Contains(err.Error(), `verb "k"`) || !strings.Contains(err.Error(), "can't run this command") ||
-			redigolock.Transient(err) {
+			fault.Transient(err) {
 			t.Errorf("%q gives %v", denied, err)
 		}
 	}
 }
 
 func TestOwnErrorsOfScriptsAreConflicts(t *testing.T) {
-	err := redigolock.ServerError("verb", "k", "CONFLICT a string without TTL")
+	err := fault.Refused("verb", "k", "CONFLICT a string without TTL")
 	wants(t, err, redigolock.ErrConflict)
 	if want := `redigolock: key holds something that is no lock: verb "k": a string without TTL`; err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
@@ -184,7 +186,7 @@ func TestServersThatShowArgumentsShowNoToken(t *testing.T) {
 	} {
 		for _, v := range allVerbs {
 			replies := []any{redis.Error(text), redis.Error(text), redis.Error(text), "OK"}
-			err := v.call(bg, &scriptedConn{replies: replies}, "k", "s3cret", minute)
+			err := v.call(bg, &scriptedConn{Replies: replies}, "k", "s3cret", minute)
 			if err == nil {
 				t.Errorf("%s: no error", v.name)
 			}
@@ -250,7 +252,7 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		{errors.New("anything else"), false},
 		{nil, false},
 	} {
-		if got := redigolock.Transient(tc.err); got != tc.again {
+		if got := fault.Transient(tc.err); got != tc.again {
 			t.Errorf("%v is tried again: %v, want %v", tc.err, got, tc.again)
 		}
 	}
@@ -267,7 +269,7 @@ func TestTwoTriesThatMetTheSameNameItOnce(t *testing.T) {
 		{fmt.Errorf("no reply came: %w (%w)", context.DeadlineExceeded, reply), "no reply came: redigo: unexpected response line (possible server error); then: context deadline exceeded"},
 		{fmt.Errorf("no reply came: %w (%w)", context.DeadlineExceeded, io.EOF), "no reply came: redigo: unexpected response line (possible server error); then: context deadline exceeded (EOF)"},
 	} {
-		err := redigolock.Followed(first, "then: ", c.later)
+		err := fault.Followed(first, "then: ", c.later)
 		if err.Error() != c.want {
 			t.Errorf("%q; want %q", err, c.want)
 		}

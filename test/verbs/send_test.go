@@ -1,4 +1,4 @@
-package redigolock_test
+package verbs
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // promptly is what "at once" may take on a busy machine; connections of dialFor would wait for 30 s.
@@ -389,7 +390,7 @@ func TestReplyThatHasComeDecidesThoughTheContextEnded(t *testing.T) {
 	} {
 		ctx, cancel := context.WithCancel(bg)
 		last := len(tc.replies)
-		c := &scriptedConn{replies: tc.replies, onReply: func(n int) {
+		c := &scriptedConn{Replies: tc.replies, OnReply: func(n int) {
 			if n == last {
 				cancel()
 			}
@@ -440,11 +441,11 @@ func TestArgumentsOfAPipelineStayUntilItIsFlushed(t *testing.T) {
 		if err := k.Release(bg); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		for i := range c.sent {
-			c.sent[i] = strings.ReplaceAll(c.sent[i], k.Token(), "T")
+		for i := range c.Commands {
+			c.Commands[i] = strings.ReplaceAll(c.Commands[i], k.Token(), "T")
 		}
-		if !slices.Equal(c.sent, tc.want) {
-			t.Errorf("%s sent %q, want %q", name, c.sent, tc.want)
+		if !slices.Equal(c.Commands, tc.want) {
+			t.Errorf("%s sent %q, want %q", name, c.Commands, tc.want)
 		}
 	}
 }
@@ -456,8 +457,8 @@ type tokenConn struct {
 }
 
 func (c *tokenConn) know() {
-	if c.scriptedConn.replies == nil && len(c.sent) > 0 {
-		c.scriptedConn.replies = c.replies([]byte(strings.Fields(c.sent[0])[2]))
+	if c.scriptedConn.Replies == nil && len(c.Commands) > 0 {
+		c.scriptedConn.Replies = c.replies([]byte(strings.Fields(c.Commands[0])[2]))
 	}
 }
 
@@ -487,7 +488,11 @@ func BenchmarkCancellable(b *testing.B) {
 		set  func(c redis.Conn) (any, error)
 	}{
 		{"plain", func(c redis.Conn) (any, error) { return c.Do("SET", args...) }},
-		{"cut", func(c redis.Conn) (any, error) { return redigolock.DoCommand(ctx, c, "bench", "k", "SET", args...) }},
+		{"cut", func(c redis.Conn) (any, error) {
+			var replies [1]any
+			res := wire.Exchange(ctx, c, []wire.Request{{Cmd: "SET", Args: args}}, replies[:])
+			return replies[0], res.Err
+		}},
 		{"docontext", func(c redis.Conn) (any, error) { return redis.DoContext(c, ctx, "SET", args...) }},
 	} {
 		b.Run("way="+way.name, func(b *testing.B) {

@@ -1,4 +1,4 @@
-package redigolock_test
+package verbs
 
 import (
 	"strings"

@@ -1,4 +1,4 @@
-package redigolock_test
+package verbs
 
 import (
 	"bytes"
@@ -170,10 +170,10 @@ func (v *vault) verbs() {
 		redis.Error("ERR unknown command 'X', with args beginning with: '" + token + "' "),
 		redis.Error("WRONGTYPE Operation"), redis.Error("NOAUTH Authentication required."), redis.Error(maxClients),
 		redis.Error(denied), redis.Error("MOVED 1 h:1"), redis.Error("CONFLICT a string without TTL"),
-		otherError("ERR unknown command 'X', with args beginning with: '" + token + "' "), io.EOF, errTwoLines,
+		testbed.OtherError("ERR unknown command 'X', with args beginning with: '" + token + "' "), io.EOF, errTwoLines,
 	} {
 		for _, verb := range allVerbs {
-			err := verb.call(bg, &scriptedConn{replies: []any{reply, reply, reply, "OK"}}, "k", token, minute)
+			err := verb.call(bg, &scriptedConn{Replies: []any{reply, reply, reply, "OK"}}, "k", token, minute)
 			if err != nil {
 				v.look(verb.name, err)
 			}
@@ -292,7 +292,7 @@ func (v *vault) passwords() {
 		"redigo's, bad scheme":      dialURL("http://:" + password + "@h"),
 	} {
 		mux := &redigolock.Mux{Pool: pool}
-		for _, l := range []*redigolock.Locker{{Pool: pool}, {Pool: mux}, {Pool: pool, Fair: true}, {Pool: getPool{pool}}} {
+		for _, l := range []*redigolock.Locker{{Pool: pool}, {Pool: mux}, {Pool: pool, Fair: true}, {Pool: getPool{Pool: pool}}} {
 			l.Observer, l.OpTimeout = v.observer(), 100*time.Millisecond
 			_, err := l.TryAcquire(bg, "k", time.Second)
 			if err != nil {

@@ -1,4 +1,4 @@
-package redigolock_test
+package verbs
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/sim"
 )
@@ -56,7 +57,7 @@ func TestSetNXLeavesAnothersLockAlone(t *testing.T) {
 				held := heldError(t, v.call(bg, c, "k", own, time.Hour))
 				wantHolder := ""
 				if v.seesHolder {
-					wantHolder = redigolock.HolderOf(other)
+					wantHolder = names.Holder(other)
 				}
 				if held.Key != "k" || held.Holder != wantHolder {
 					t.Errorf("%s: %+v, want the holder %q", v.name, held, wantHolder)
@@ -150,11 +151,11 @@ func TestSetNXVerifiedTruthTable(t *testing.T) {
 	for setSaid, set := range verifiedSet {
 		for getSaid, get := range verifiedGet {
 			t.Run("SET "+setSaid+"/GET "+getSaid, func(t *testing.T) {
-				c := &scriptedConn{replies: []any{set, get}}
+				c := &scriptedConn{Replies: []any{set, get}}
 				err := redigolock.SetNXVerified(bg, c, "k", "tok", minute)
 				wantVerified(t, err, setSaid, getSaid)
-				if want := []string{"SET k tok NX PX 60000", "GET k"}; strings.Join(c.sent, "|") != strings.Join(want, "|") {
-					t.Errorf("sent %q, want %q", c.sent, want)
+				if want := []string{"SET k tok NX PX 60000", "GET k"}; strings.Join(c.Commands, "|") != strings.Join(want, "|") {
+					t.Errorf("sent %q, want %q", c.Commands, want)
 				}
 			})
 		}
@@ -171,7 +172,7 @@ func wantVerified(t *testing.T, err error, set, get string) {
 		}
 	case get == "other" || get == "empty":
 		token := map[string]string{"other": "tok2", "empty": ""}[get]
-		if held := heldError(t, err); held.Holder != redigolock.HolderOf(token) {
+		if held := heldError(t, err); held.Holder != names.Holder(token) {
 			t.Errorf("got %+v", held)
 		}
 	case get == "wrongtype":
@@ -238,10 +239,10 @@ func TestSetNXGetTruthTable(t *testing.T) {
 		"6.2": errSyntax, "noperm": errNoPerm, "OOM": errOOM, "OK": "OK", "number": int64(0), "list": []any{nil}, "queued": "QUEUED",
 	} {
 		t.Run(said, func(t *testing.T) {
-			c := &scriptedConn{replies: []any{reply}}
+			c := &scriptedConn{Replies: []any{reply}}
 			err := redigolock.SetNXGet(bg, c, "k", "tok", minute)
-			if want := []string{"SET k tok NX GET PX 60000"}; !slices.Equal(c.sent, want) {
-				t.Errorf("sent %q, want %q", c.sent, want)
+			if want := []string{"SET k tok NX GET PX 60000"}; !slices.Equal(c.Commands, want) {
+				t.Errorf("sent %q, want %q", c.Commands, want)
 			}
 			switch said {
 			case "nothing", "own":
@@ -249,7 +250,7 @@ func TestSetNXGetTruthTable(t *testing.T) {
 					t.Error(err)
 				}
 			case "other", "empty":
-				if held := heldError(t, err); held.Holder != redigolock.HolderOf(map[string]string{"other": "tok2"}[said]) || held.TTL != 0 {
+				if held := heldError(t, err); held.Holder != names.Holder(map[string]string{"other": "tok2"}[said]) || held.TTL != 0 {
 					t.Errorf("got %+v", held)
 				}
 			case "wrongtype":
@@ -286,7 +287,7 @@ func TestSetNXGetDoesNotSeeWhatGetAfterItSees(t *testing.T) {
 	defer l.Close()
 	for range 2 {
 		_, err := l.TryAcquire(bg, "other", minute)
-		if held := heldError(t, err); held.Holder != redigolock.HolderOf("tok2") {
+		if held := heldError(t, err); held.Holder != names.Holder("tok2") {
 			t.Errorf("got %+v", held)
 		}
 	}
@@ -380,7 +381,7 @@ func TestLockerTrustsNoServerThatMisreadsSetNXGet(t *testing.T) {
 				for range 3 {
 					k := got(t)(first.TryAcquire(bg, "key", minute))
 					_, err := second.TryAcquire(bg, "key", minute)
-					if held := heldError(t, err); held.Holder != redigolock.HolderOf(k.Token()) {
+					if held := heldError(t, err); held.Holder != names.Holder(k.Token()) {
 						t.Errorf("got %+v", held)
 					}
 					if err := k.Release(bg); err != nil {
@@ -474,7 +475,7 @@ func TestTokenThatALyingServerHasSetIsCleanedUp(t *testing.T) {
 
 func TestSetNXRepliesThatTheProtocolDoesNotAllowAreNoSuccess(t *testing.T) {
 	for _, reply := range []any{"QUEUED", "YES", "", int64(1), int64(0), []byte("OK"), []any{}, []any{"OK"}} {
-		c := &scriptedConn{replies: []any{reply}}
+		c := &scriptedConn{Replies: []any{reply}}
 		err := redigolock.SetNX(bg, c, "k", "tok", minute)
 		if err == nil || errors.Is(err, redigolock.ErrHeld) {
 			t.Errorf("reply %v gives %v", reply, err)
@@ -487,12 +488,12 @@ func TestSetNXSendsWholeMilliseconds(t *testing.T) {
 	for ttl, want := range map[time.Duration]string{
 		time.Millisecond: "1", 1500 * time.Millisecond: "1500", 24 * time.Hour: "86400000",
 	} {
-		c := &scriptedConn{replies: []any{"OK"}}
+		c := &scriptedConn{Replies: []any{"OK"}}
 		if err := redigolock.SetNX(bg, c, "k", "tok", ttl); err != nil {
 			t.Fatal(err)
 		}
-		if want := fmt.Sprint("SET k tok NX PX ", want); c.sent[0] != want {
-			t.Errorf("sent %q, want %q", c.sent[0], want)
+		if want := fmt.Sprint("SET k tok NX PX ", want); c.Commands[0] != want {
+			t.Errorf("sent %q, want %q", c.Commands[0], want)
 		}
 	}
 }
