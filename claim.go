@@ -178,8 +178,13 @@ func (n *node) free(ctx context.Context, x *claim, most time.Duration, with Rele
 
 // tellRelease tells how a try of a release ended. Whether one that found nothing has failed is for its caller to say.
 func (n *node) tellRelease(ctx context.Context, x *claim, err error) {
-	if !errors.Is(err, ErrNotHeld) {
-		n.observer.outcome(ctx, x.key, "release", err)
+	n.told(ctx, x.key, "release", err)
+}
+
+// told tells how a command of an acquire or a release ended, but for a release that found nothing.
+func (c *core) told(ctx context.Context, key, verb string, err error) {
+	if verb != "release" || !errors.Is(err, ErrNotHeld) {
+		c.observer.outcome(ctx, key, verb, err)
 	}
 }
 

@@ -28,9 +28,9 @@ type discipline interface {
 	fence(ctx context.Context, k *Lock) (int64, error)
 	// extend makes k last ttl from start on. It notes no Deadline, nor does it tell the Observer how it ended.
 	extend(ctx context.Context, k *Lock, ttl time.Duration) (start time.Time, err error)
-	// voters are the nodes that renew k.
-	voters(k *Lock) []renewal.Node
-	// verdict is what their votes make of it, one vote of each in the order of voters, as if one server had said it; zero if that
+	// renewedAt are the nodes that renew k.
+	renewedAt(k *Lock) []renewal.Node
+	// verdict is what their votes make of it, one vote of each in the order of renewedAt, as if one server had said it; zero if that
 	// is not known yet.
 	verdict(k *Lock, votes []renewal.Vote) renewal.Vote
 	// extendOn is one try to extend k at one node, on a connection that its renewal has; it returns what is left.
@@ -86,6 +86,6 @@ func (s single) fence(ctx context.Context, k *Lock) (number int64, err error) {
 	return number, err
 }
 
-func (s single) voters(*Lock) []renewal.Node { return s.renews[:] }
+func (s single) renewedAt(*Lock) []renewal.Node { return s.renews[:] }
 
 func (s single) verdict(_ *Lock, votes []renewal.Vote) renewal.Vote { return votes[0] }

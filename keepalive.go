@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redigolock/redigolock/internal/ballot"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/renewal"
 )
@@ -106,7 +105,7 @@ func (k *Lock) keep(parent context.Context, entry kept) (end, isLoss bool, cause
 		kp.ctx = parent
 	}
 	l := k.core
-	if !l.renewer().Add(&kp.Entry, kp, l.by.voters(k)...) {
+	if !l.renewer().Add(&kp.Entry, kp, l.by.renewedAt(k)...) {
 		return true, false, fmt.Errorf("%w: keep alive %s", ErrClosed, fault.Quote(k.key))
 	}
 	kp.contexts = append(kp.contexts, entry)
@@ -232,8 +231,8 @@ func (kp *keeper) TTL() time.Duration { return kp.k.ttl }
 func (kp *keeper) Due(now time.Time, node int) time.Time {
 	k := kp.k
 	if b := k.votes; b != nil {
-		if h := b.Held(node); h != (ballot.Holding{}) {
-			return soonest(now, h.Ends.Add(-k.ttl/2))
+		if ends := b.Ends(node); !ends.IsZero() {
+			return soonest(now, ends.Add(-k.ttl/2))
 		}
 	}
 	k.mu.Lock()
@@ -253,7 +252,7 @@ func (kp *keeper) Judge(votes []renewal.Vote) error {
 	case !v.Answered && v.Err == nil: // too few of its nodes have voted yet
 		return nil
 	case !v.Answered:
-		err := unkept(ctx, k.key, v.Err)
+		err := fault.OfUnheard(ctx, "extend", k.key, v.Err)
 		k.core.observer.outcome(ctx, k.key, "extend", err)
 		return err
 	case v.Err != nil:

@@ -31,7 +31,7 @@ var layers = []struct {
 	{"locks", []string{
 		"locker.go", "core.go", "node.go", "lock.go", "discipline.go", "plain.go", "claim.go", "keepalive.go", "renewnode.go",
 		"strays.go", "observer.go", "replicas.go", "fair.go", "fairslot.go", "fairsend.go", "fairrelease.go",
-		"quorum.go", "voting.go",
+		"quorum.go",
 	}},
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/names"
+	"github.com/redigolock/redigolock/internal/quorum"
 )
 
 // A Lock is a lock that was obtained. It is safe for concurrent use.
@@ -24,8 +25,8 @@ import (
 type Lock struct {
 	core *core
 	claim
-	votes    *votes    // where the nodes of a Quorum have voted for it; nil: it is of a Locker
-	acquired time.Time // the basis of the acquire; MaxHold counts from it
+	votes    *quorum.Votes // where the nodes of a Quorum have voted for it; nil: it is of a Locker
+	acquired time.Time     // the basis of the acquire; MaxHold counts from it
 
 	mu       sync.Mutex // protects what follows; taken for moments only, never while anything is sent
 	deadline time.Time

@@ -40,26 +40,9 @@ func (n *renewNode) Another() <-chan struct{} { return n.source.Another() }
 // Ready dials if there is no connection that works.
 func (n *renewNode) Ready(by time.Time) error {
 	if err := n.ready(context.Background(), by); err != nil {
-		return unheard{err: err}
+		return fault.Unheard{Err: err}
 	}
 	return nil
-}
-
-// An unheard says for all the locks of a flight why they have no answer. Each says it with its own key: see unkept.
-type unheard struct {
-	err  error
-	sent bool // its renewal may have been carried out
-}
-
-func (e unheard) Error() string { return e.err.Error() }
-func (e unheard) Unwrap() error { return e.err }
-
-// unkept is err, of a renewal that was not answered, for the lock with this key.
-func unkept(ctx context.Context, key string, err error) error {
-	if none, ok := err.(unheard); ok {
-		return fault.Unanswered(context.WithoutCancel(ctx), "extend", key, none.sent, none.err)
-	}
-	return err
 }
 
 // Close is called when nothing is kept alive any more.
@@ -156,7 +139,7 @@ func (n *renewNode) send(ctx context.Context, b *wire.Bound, asks []renewal.Ask,
 		n.answers[i] = noAnswer{}
 	}
 	if res.Err != nil {
-		return unheard{res.Err, res.Sent}
+		return fault.Unheard{Err: res.Err, Sent: res.Sent}
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func (c *core) cleaned(s *cleanup.Stray, err error) {
 	if err == nil {
 		c.by.freed(s.Key)
 	}
-	if !isGone(err) {
+	if !fault.IsGone(err) {
 		c.observer.outcome(s.Context, s.Key, "clean up", err)
 	}
 }
@@ -51,17 +51,12 @@ func (c *core) cleaned(s *cleanup.Stray, err error) {
 // readRemoval is what the error of a try says.
 func readRemoval(err error) cleanup.Answer {
 	switch {
-	case isGone(err):
+	case fault.IsGone(err):
 		return cleanup.Gone
 	case !fault.Transient(err):
 		return cleanup.Refused
 	}
 	return cleanup.Failed
-}
-
-// isGone reports whether a try of a clean-up says that the token is not in the key.
-func isGone(err error) bool {
-	return err == nil || errors.Is(err, ErrNotHeld) || errors.Is(err, ErrConflict)
 }
 
 // A cleanNode is a node as the cleanup.Node of its strays, by a connection that is not the pool's.

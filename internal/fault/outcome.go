@@ -140,10 +140,32 @@ func IsLoss(err error) bool {
 	return errors.Is(err, NotHeld) || errors.Is(err, Conflict) && !errors.Is(err, NoTTL)
 }
 
+// IsGone reports whether a try to remove a token says that it is not in the key.
+func IsGone(err error) bool {
+	return err == nil || errors.Is(err, NotHeld) || errors.Is(err, Conflict)
+}
+
 // Unanswered is the error of a verb whose exchange ended with err, and may have been carried out if something was sent.
 func Unanswered(ctx context.Context, verb, key string, sent bool, err error) error {
 	if sent {
 		return UnknownOutcome(ctx, verb, key, err)
 	}
 	return NoConnection(ctx, verb, key, err)
+}
+
+// An Unheard says for all that was sent together why it has no answer. Each command says it with its own key: see OfUnheard.
+type Unheard struct {
+	Err  error
+	Sent bool // what has no answer may have been carried out
+}
+
+func (e Unheard) Error() string { return e.Err.Error() }
+func (e Unheard) Unwrap() error { return e.Err }
+
+// OfUnheard is err, of what was sent together with others, for the command with this key.
+func OfUnheard(ctx context.Context, verb, key string, err error) error {
+	if u, ok := err.(Unheard); ok {
+		return Unanswered(context.WithoutCancel(ctx), verb, key, u.Sent, u.Err)
+	}
+	return err
 }
