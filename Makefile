@@ -3,7 +3,7 @@
 #          servers and a browser that must be installed (etcd, ZooKeeper, Chromium, PostgreSQL, Valkey 9, Redis 8)
 # lint     gofmt, vet, staticcheck, go fix, go mod tidy, luacheck, mutants that would not compile; changes nothing, but installs luacheck where it is missing
 # bench    go test -bench over the approaches, on miniredis and redis-server
-# results  measures all that results/ holds, beside all rivals (an hour and a half)
+# results  measures all that results/ holds, beside all rivals (half an hour)
 # long     what takes long: all mutants, the model of the fair queue at length, the long forms of some tests, all tests twenty times over
 
 GO          ?= go

@@ -18,7 +18,7 @@ import (
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
-// What goes wrong while fair waiters wait, and how long the lock then stands still. This shows the figures of 200 times, and
+// What goes wrong while fair waiters wait, and how long the lock then stands still. This shows the figures of 50 times, and
 // adds them to a file in the Go benchmark format, a line for each case; the file's path is best absolute:
 //
 //	REDIGOLOCK_LONG=1 go test -run Fault -v -parallel 8 -timeout 1h ./bench/ -faults-out $PWD/faults.txt
@@ -106,7 +106,7 @@ func sideBySideUnlessLong(t *testing.T) {
 
 func times() int {
 	if long {
-		return 200
+		return 50
 	}
 	return 2
 }

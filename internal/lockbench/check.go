@@ -57,6 +57,8 @@ func (o *options) checkTimes(given map[string]bool) error {
 		return fmt.Errorf("-ttl %v: allowed are whole milliseconds from %v to %v", o.ttl, bench.MinTTL, bench.MaxTTL)
 	case slices.Min(o.holds) < 0 || slices.Max(o.holds) > o.ttlOf("contention")/2:
 		return fmt.Errorf("-hold: allowed is 0 to half of the ttl, %v", o.ttlOf("contention")/2)
+	case slices.Min(o.delays) < 0 || slices.Max(o.delays) > bench.MaxDelay:
+		return fmt.Errorf("-delay: allowed is 0 to %v", bench.MaxDelay)
 	case o.has("recovery") && o.ttlOf("recovery") < 100*time.Millisecond:
 		return fmt.Errorf("-ttl %v: recovery needs 100ms at least, to kill a holder while it holds", o.ttl)
 	case o.time > 0 && o.time < o.ttlOf("keepalive") && o.has("keepalive"):

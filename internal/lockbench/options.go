@@ -27,10 +27,11 @@ type options struct {
 	ways       []string // as names call those of a bench.Contention
 	approaches []string // as names call those of a bench.Uncontended; nil: those of the workload
 	holds      []time.Duration
-	locks      []int         // nil: those of the server
-	ttl        time.Duration // 0: that of the workload
-	time       time.Duration // 0: that of the workload
-	count      int           // 0: that of the workload
+	delays     []time.Duration // of round trips; 0: none is added
+	locks      []int           // nil: those of the server
+	ttl        time.Duration   // 0: that of the workload
+	time       time.Duration   // 0: that of the workload
+	count      int             // 0: that of the workload
 	out        string
 	hist       string
 	resume     bool
@@ -73,7 +74,8 @@ var (
 // parse returns flag.ErrHelp for -h. No error shows the value of -url.
 func parse(args []string, getenv func(string) string) (options, error) {
 	o := options{waiters: []int{8, 64}, processes: []int{1, 4}, ways: bench.ContentionWays(), holds: []time.Duration{0},
-		pools: []int{1, 2, 4, 8, 16, 32, 64}, loads: []int{10, 25, 50, 70, 80, 90, 95},
+		delays: []time.Duration{0},
+		pools:  []int{1, 2, 4, 8, 16, 32, 64}, loads: []int{10, 25, 50, 70, 80, 90, 95},
 		keys: []string{"own"}}
 	fs := flag.NewFlagSet("lockbench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
@@ -91,6 +93,7 @@ func parse(args []string, getenv func(string) string) (options, error) {
 	fs.Var(nameList{&o.ways, allWays, checkWay}, "ways", "")
 	fs.Var(nameList{&o.approaches, allApproaches, checkApproach}, "approaches", "")
 	fs.Var((*durationList)(&o.holds), "hold", "")
+	fs.Var((*durationList)(&o.delays), "delay", "")
 	fs.Var((*duration)(&o.ttl), "ttl", "")
 	fs.Var((*duration)(&o.time), "time", "")
 	fs.IntVar(&o.count, "count", 0, "")

@@ -12,7 +12,7 @@ func plan(s *bench.Server, o *options) []*section {
 	var list []*section
 	for _, name := range o.workloads {
 		p := o.pace(name)
-		list = append(list, &section{name: name, pace: p, groups: planners[name](s, o, p)})
+		list = append(list, &section{name: name, pace: p, delay: s.Delay, groups: planners[name](s, o, p)})
 	}
 	return list
 }
@@ -63,7 +63,7 @@ func processesFor(waiters int, list []int) []int {
 
 // turns is how often each waiter gets the lock at least, if all get the same: an index of fairness of fewer would
 // show that some have one turn more than others.
-const turns = 6
+const turns = 3
 
 // keepalive is a group for each number of locks.
 func keepalive(s *bench.Server, o *options, p pace) []group {

@@ -119,7 +119,7 @@ func TestMuxComparesWithAllFloors(t *testing.T) {
 	}
 }
 
-// The floor does not hold, there are not more processes than waiters, and a round is long enough for six turns of each.
+// The floor does not hold, there are not more processes than waiters, and a round is long enough for three turns of each.
 func TestContentionHasTheCellsThatMakeSense(t *testing.T) {
 	o, err := parse([]string{"-workload", "contention", "-waiters", "2,512", "-processes", "1,4", "-ways", "floor,cohort-mux2",
 		"-hold", "0s,1ms", "-time", "300ms"}, noEnv)
@@ -138,8 +138,8 @@ func TestContentionHasTheCellsThatMakeSense(t *testing.T) {
 		"floor/waiters=512/processes=4/hold=0s": 300 * ms, "cohort-mux2/waiters=512/processes=4/hold=0s": 300 * ms,
 		"cohort-mux2/waiters=2/processes=1/hold=1ms":   300 * ms,
 		"cohort-mux2/waiters=2/processes=2/hold=1ms":   300 * ms,
-		"cohort-mux2/waiters=512/processes=1/hold=1ms": 3072 * ms,
-		"cohort-mux2/waiters=512/processes=4/hold=1ms": 3072 * ms,
+		"cohort-mux2/waiters=512/processes=1/hold=1ms": 1536 * ms,
+		"cohort-mux2/waiters=512/processes=4/hold=1ms": 1536 * ms,
 	}
 	if len(got) != len(want) {
 		t.Errorf("%d cells, want %d: %v", len(got), len(want), got)

@@ -45,7 +45,17 @@ func measure(ctx context.Context, o *options, stdout, stderr io.Writer) (err err
 	}
 	defer s.Close()
 	h := thisHost(ctx)
-	sections := plan(s, o)
+	var sections []*section
+	for _, delay := range o.delays {
+		at := s
+		if delay > 0 {
+			if at, err = s.Behind(ctx, delay); err != nil {
+				return err
+			}
+			defer at.Close()
+		}
+		sections = append(sections, plan(at, o)...)
+	}
 	all := estimateOf(sections)
 	out, err := newOutput(o, s, h, sections)
 	if err != nil {
@@ -58,6 +68,9 @@ func measure(ctx context.Context, o *options, stdout, stderr io.Writer) (err err
 	for _, sec := range sections {
 		err := sec.run(ctx, out, p)
 		p.clear()
+		if sec.delay > 0 {
+			fmt.Fprintf(stdout, "Round trips take %v longer.\n", sec.delay)
+		}
 		sec.table(stdout)
 		if err != nil {
 			return err

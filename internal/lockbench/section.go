@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/redigolock/redigolock/bench"
 )
@@ -12,6 +13,7 @@ import (
 type section struct {
 	name   string
 	pace   pace
+	delay  time.Duration // of round trips
 	groups []group
 }
 
