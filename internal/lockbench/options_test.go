@@ -33,7 +33,7 @@ func TestUsage(t *testing.T) {
 // The usage text is written by hand.
 func TestUsageListsFlagsThatExist(t *testing.T) {
 	values := map[string]string{"url": "redis://h", "workload": "all", "goroutines": "1", "waiters": "2", "locks": "1",
-		"pools": "1", "loads": "50", "rates": "1000", "served": "9", "hold": "0s,1ms", "processes": "1",
+		"pools": "1", "loads": "50", "rates": "1000", "served": "9", "hold": "0s,1ms", "delay": "0.5ms,5ms", "processes": "1",
 		"ways": "fair,cohort-mux2", "ttl": "1s", "approaches": "locker,floor-pool8", "hist": "x", "keys": "own",
 		"time": "1ms", "count": "1", "out": "x"}
 	listed := regexp.MustCompile(`(?m)^  -(\w+) [A-Z]`).FindAllStringSubmatch(usageText, -1)

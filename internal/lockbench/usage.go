@@ -40,7 +40,7 @@ usage: go run ./cmd/lockbench [flags]
                     cohort, all; fair-mux2: through a Mux of 2 connections, but not for recovery
                     (default floor,polling,fair,cohort)
   -hold LIST        for contention, and load of shared keys: how long each holder holds (default 0s)
-  -delay LIST       what a link of lockbench's own adds to each round trip, as a network does: 0.5ms,5ms (default 0s)
+  -delay LIST       added to each round trip, by a link, as a network does: 0.5ms,5ms (default 0s)
   -locks LIST       for keepalive (default 1,1000,10000; on miniredis 1,1000)
   -ttl DURATION     of the locks (default 10s, keepalive 30s, recovery 1s)
   -time DURATION    how long each round of a cell takes; for keepalive the ttl at least
