@@ -25,7 +25,7 @@ type plain struct {
 }
 
 func newPlain(l *Locker, n *node) *plain {
-	p := &plain{single: single{n}, acquireWith: setNXKnown, releaseWith: releaseKnown, minHold: l.MinHold}
+	p := &plain{single: single{n}, acquireWith: acquireKnown, releaseWith: releaseKnown, minHold: l.MinHold}
 	if with := l.AcquireWith; with != nil {
 		p.acquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 			wire.Aged(c)
@@ -68,6 +68,12 @@ func (p *plain) try(ctx context.Context, k *Lock, h *crowd.Holder, most time.Dur
 		err = p.dismiss(ctx, k, err)
 	}
 	p.observer.outcome(ctx, k.key, "acquire", err)
+	return err
+}
+
+// acquireKnown is setNXKnown as an AcquireFunc.
+func acquireKnown(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+	_, err := setNXKnown(ctx, c, key, token, ttl)
 	return err
 }
 

@@ -327,13 +327,13 @@ func (s *seat) Take(ctx context.Context, within time.Duration) (start time.Time,
 	return s.try(ctx, &s.claim, s.setNew, nil, within)
 }
 
-// setNew is SetNXVerified that does not take a token which is there already for a vote, unless a try at this very node may have
+// setNew is setNXKnown that does not take a token which is there already for a vote, unless a try at this very node may have
 // put it there: then it says that the key is held, and node.try finds out by whom.
 func (s *seat) setNew(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 	if err := s.meet(ctx, c, key); err != nil {
 		return err
 	}
-	isNew, err := setNXVerified(ctx, c, "acquire", key, token, ttl)
+	isNew, err := setNXKnown(ctx, c, key, token, ttl)
 	switch {
 	case err != nil || isNew:
 		return err
@@ -385,7 +385,7 @@ func (s *seat) Remove(ctx context.Context) error {
 }
 
 func (s *seat) Release(ctx context.Context) error {
-	return s.free(ctx, &s.claim, s.opTimeout(), Release, s.k.isOver)
+	return s.free(ctx, &s.claim, s.opTimeout(), releaseKnown, s.k.isOver)
 }
 
 func (s *seat) Stray(ctx context.Context) { s.stray(ctx) }

@@ -150,7 +150,8 @@ func SetNXGet(ctx context.Context, c redis.Conn, key, token string, ttl time.Dur
 	if err != nil {
 		return err
 	}
-	return setGetReply(verb, key, token, reply)
+	_, err = setGetReply(verb, key, token, reply)
+	return err
 }
 
 var get any = "GET"
@@ -161,18 +162,18 @@ func setGetArgs(c redis.Conn, key, token string, ttl time.Duration) []any {
 	return args
 }
 
-// setGetReply judges the reply of SET with NX and GET.
-func setGetReply(verb, key, token string, reply any) error {
+// setGetReply judges the reply of SET with NX and GET. isNew is as that of setNXVerified.
+func setGetReply(verb, key, token string, reply any) (isNew bool, err error) {
 	switch reply := reply.(type) {
 	case nil:
-		return nil
+		return true, nil
 	case []byte:
 		if string(reply) == token {
-			return nil
+			return false, nil
 		}
-		return &HeldError{Key: key, Holder: names.Holder(string(reply))}
+		return false, &HeldError{Key: key, Holder: names.Holder(string(reply))}
 	}
-	return fault.MaybeSet(fault.Unexpected(verb, key, reply))
+	return false, fault.MaybeSet(fault.Unexpected(verb, key, reply))
 }
 
 func setGetRefused(verb, key string, re redis.Error) error {
@@ -184,56 +185,65 @@ func setGetRefused(verb, key string, re redis.Error) error {
 
 // setNXKnown is the acquire of a Locker that has none of its user's: SetNXGet, where the server is known to answer that as Redis
 // 7.0 does, else SetNXVerified. What it replaces is SetNXVerified: where the server may read and not write, that asks.
-func setNXKnown(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
+// isNew is as that of setNXVerified.
+func setNXKnown(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) (isNew bool, err error) {
+	const verb = "setnx get"
+	if err := checkTTLCall(ctx, c, verb, key, token, ttl); err != nil {
+		return false, err
+	}
 	known := wire.Known(c)
 	switch known.SetGet {
 	case wire.SetGetUntold:
 		return setNXTold(ctx, c, known, key, token, ttl)
 	case wire.SetGetUnknown:
-		return SetNXVerified(ctx, c, key, token, ttl)
+		return setNXVerified(ctx, c, "setnx verified", key, token, ttl)
 	}
-	err := SetNXGet(ctx, c, key, token, ttl)
+	reply, err := wire.Do(ctx, c, verb, key, "SET", setGetArgs(c, key, token, ttl)...)
+	if err == nil {
+		return setGetReply(verb, key, token, reply)
+	}
+	if re, ok := err.(redis.Error); ok {
+		err = setGetRefused(verb, key, re)
+	}
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, ErrUnsupported):
 		known.LearnSetGet(c, wire.SetGetUnknown)
 	case !fault.RefusedWrite(err):
-		return err
+		return false, err
 	}
-	return SetNXVerified(ctx, c, key, token, ttl)
+	return setNXVerified(ctx, c, "setnx verified", key, token, ttl)
 }
 
 // setNXTold is setNXKnown for the first time that a server is asked. The command travels twice, in one pipeline, and the second
 // must find the value that the first has set or found. Where GET is ignored, or NX goes first, it does not: nil would be the reply
 // to a token that was not set.
-func setNXTold(ctx context.Context, c redis.Conn, known wire.Learned, key, token string, ttl time.Duration) error {
+func setNXTold(ctx context.Context, c redis.Conn, known wire.Learned, key, token string, ttl time.Duration) (isNew bool, err error) {
 	const verb = "setnx get"
-	if err := checkTTLCall(ctx, c, verb, key, token, ttl); err != nil {
-		return err
-	}
 	args := setGetArgs(c, key, token, ttl)
 	reqs := [...]wire.Request{{Cmd: "SET", Args: args}, {Cmd: "SET", Args: args}}
 	var replies [2]any
 	if _, err := wire.Pipeline(ctx, c, verb, key, reqs[:], replies[:]); err != nil {
-		return err
+		return false, err
 	}
 	refusal, refused := replies[1].(redis.Error)
 	switch _, value := replies[1].([]byte); {
 	case value:
 		known.LearnSetGet(c, wire.SetGetKnown)
-		return setGetReply(verb, key, token, replies[1])
+		_, err := setGetReply(verb, key, token, replies[1])
+		return replies[0] == nil, err
 	case !refused:
 		if err := wire.RefuseQueued(verb, key, replies[1]); err != nil {
-			return err
+			return false, err
 		}
 		known.LearnSetGet(c, wire.SetGetUnknown)
 	case fault.SyntaxError(refusal):
 		known.LearnSetGet(c, wire.SetGetUnknown)
 	case !fault.RefusedWrite(refusal):
-		return ifSet(replies[0], setGetRefused(verb, key, refusal))
+		return false, ifSet(replies[0], setGetRefused(verb, key, refusal))
 	}
-	return ifSet(replies[0], SetNXVerified(ctx, c, key, token, ttl))
+	first := replies[0] == "OK" || refused && replies[0] == nil // a server that ignored GET set it, or one that refused the second
+	isNew, err = setNXVerified(ctx, c, "setnx verified", key, token, ttl)
+	return isNew || first, ifSet(replies[0], err)
 }
 
 // ifSet is err, of an acquire whose first command may have set the token if it was not refused.

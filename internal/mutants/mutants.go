@@ -200,11 +200,11 @@ var mutants = []mutant{
 	{
 		name: "any holder of SET with GET is oneself", in: "setGetReply",
 		old: `		if string(reply) == token {
-			return nil
+			return false, nil
 		}
-		return &HeldError{Key: key, Holder: names.Holder(string(reply))}`,
+		return false, &HeldError{Key: key, Holder: names.Holder(string(reply))}`,
 		new: `		_ = reply
-		return nil`,
+		return false, nil`,
 		tests: "test/verbs: TestSetNXGetTruthTable",
 	},
 	{
@@ -212,14 +212,14 @@ var mutants = []mutant{
 		old: `		known.LearnSetGet(c, wire.SetGetUnknown)
 	case fault.SyntaxError`,
 		new: `		known.LearnSetGet(c, wire.SetGetKnown)
-		return nil
+		return false, nil
 	case fault.SyntaxError`,
 		tests: "test/verbs: TestLockerTrustsNoServerThatMisreadsSetNXGet",
 	},
 	{
 		name: "what a misread SET has set is left", in: "setNXTold",
-		old:   `	return ifSet(replies[0], SetNXVerified(ctx, c, key, token, ttl))`,
-		new:   `	return SetNXVerified(ctx, c, key, token, ttl)`,
+		old:   "first, ifSet(replies[0], err)",
+		new:   "first, err",
 		tests: "test/verbs: TestTokenThatALyingServerHasSetIsCleanedUp",
 	},
 	{
