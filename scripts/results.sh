@@ -135,7 +135,7 @@ step verbs measure -workload verbs
 step ratios measure -workload ratios -count $pairs -time 30ms
 step mux measure -workload mux -goroutines 1,2,16,128 -count $pairs -time 30ms
 step rivals measure -workload rivals -goroutines 1,16,128 \
-	-approaches floor,floor-pool16,locker,locker-mux1,locker-setnx-mux1,$rivals,$sessions,rueidis,go-redis
+	-approaches floor,floor-pool16,locker,locker-mux1,locker-setnx-mux1,$rivals,$sessions,rueidis
 step contention measure -workload contention -waiters 2,8,64,512 -processes 4 -ways floor,polling,fair,cohort -time $contest
 step contention-rivals measure -workload contention -waiters 64 -processes 4 -hold 0,1ms,10ms \
 	-ways floor,polling,fair,cohort,redsync-default,$rivals,$sessions -time $contest

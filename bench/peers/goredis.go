@@ -1,7 +1,8 @@
 package peers
 
 import (
-	"errors"
+	"context"
+	"time"
 
 	"github.com/google/uuid"
 	goredis "github.com/redis/go-redis/v9"
@@ -10,44 +11,27 @@ import (
 	"github.com/redigolock/redigolock/bench"
 )
 
-// A goRedisClient is raw go-redis: SET NX PX and EVALSHA.
-type goRedisClient struct {
-	oneTry
-	c     goredis.Cmdable
-	sha   string
-	args  goredis.SetArgs
-	close func()
+// A goRedisSetNX is what articles have for go-redis: SetNX with a ttl, and a script that deletes the key if it has the
+// value. The value is a UUID, where some articles have a fixed one; a release of a lock that is not held is an error,
+// which they call a success. It polls with pollPause, for how to wait is left to the reader.
+type goRedisSetNX struct {
+	c       *goredis.Client
+	release *goredis.Script
+	ttl     time.Duration
 }
 
-// openGoRedis is one client with a pool as it is by default: of 10 connections for each processor, for which one waits.
-// With a connection for each of 128 goroutines, on 2 processors, it was not measurably faster, alone and in redislock
-// and redsync; with one for each of 4096 waiters of a key these two were slower.
-func openGoRedis(config bench.RivalConfig) (bench.Rival, error) {
+func openGoRedisSetNX(config bench.RivalConfig) (bench.Rival, error) {
 	c, err := dialGoRedis(config)
 	if err != nil {
 		return nil, err
 	}
-	return newGoRedis(config, c, func() { _ = c.Close() })
+	return &goRedisSetNX{c, goredis.NewScript(releaseText), config.TTL}, nil
 }
 
-// openGoRedisAuto is the same through go-redis's automatic pipelining, by default one connection, which it calls
-// experimental.
-func openGoRedisAuto(config bench.RivalConfig) (bench.Rival, error) {
-	c, err := dialGoRedis(config)
-	if err != nil {
-		return nil, err
-	}
-	auto, err := c.AutoPipeline()
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
-	return newGoRedis(config, auto, func() {
-		_ = auto.Close()
-		_ = c.Close()
-	})
-}
-
-// dialGoRedis switches off what go-redis would say about itself, and ask for, on each connection.
+// dialGoRedis makes a client with a pool as it is by default: of 10 connections for each processor, for which one waits.
+// With a connection for each of 128 goroutines, on 2 processors, it was not measurably faster, alone and in redislock;
+// with one for each of 4096 waiters of a key redislock was slower. What go-redis would say about itself, and ask for, on
+// each connection is switched off.
 func dialGoRedis(config bench.RivalConfig) (*goredis.Client, error) {
 	o, err := goredis.ParseURL(config.Server.URL)
 	if err != nil {
@@ -58,21 +42,20 @@ func dialGoRedis(config bench.RivalConfig) (*goredis.Client, error) {
 	return goredis.NewClient(o), nil
 }
 
-func newGoRedis(config bench.RivalConfig, c goredis.Cmdable, end func()) (bench.Rival, error) {
-	sha, err := c.ScriptLoad(noContext, releaseText).Result()
-	if err != nil {
-		end()
-		return nil, err
-	}
-	return &goRedisClient{c: c, sha: sha, args: goredis.SetArgs{Mode: "NX", TTL: config.TTL}, close: end}, nil
-}
-
-func (g *goRedisClient) TryAcquire(key string) (func() error, error) {
+func (g *goRedisSetNX) TryAcquire(key string) (func() error, error) {
 	token := uuid.NewString()
-	if err := g.c.SetArgs(noContext, key, token, g.args).Err(); err != nil {
+	ok, err := g.c.SetNX(noContext, key, token, g.ttl).Result()
+	if err == nil && !ok {
+		err = errHeld
+	}
+	if err != nil {
 		return nil, err
 	}
-	return func() error { return released(g.c.EvalSha(noContext, g.sha, []string{key}, token).Int64()) }, nil
+	return func() error { return released(g.release.Run(noContext, g.c, []string{key}, token).Int64()) }, nil
 }
 
-func (g *goRedisClient) Close() { g.close() }
+func (g *goRedisSetNX) Acquire(ctx context.Context, key string) (func() error, error) {
+	return poll(ctx, pollPause, func() (func() error, error) { return g.TryAcquire(key) })
+}
+
+func (g *goRedisSetNX) Close() { _ = g.c.Close() }

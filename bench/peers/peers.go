@@ -8,16 +8,11 @@
 // installed (scripts/install.sh peers); REDIGOLOCK_ETCD and REDIGOLOCK_ZOOKEEPER name the host:port of running ones
 // instead. The tests use them with REDIGOLOCK_PEERS=1 only, and then they must be installed.
 //
-//	cd bench/peers && go test -run '^$' -bench KeepAlive -benchtime 1x -locks 1000,10000 -ttl 10s -time 20s
-//	cd bench/peers && go test -run '^$' -bench AcquireRelease -benchtime 1x -count 10 -round 300ms
-//	cd bench/peers && go test -run '^$' -bench Contention -benchtime 1x -count 10 -round 1s -rivals redsync,redislock,etcd
-//	cd bench/peers && go test -run '^$' -bench Load -benchtime 1x -count 10 -round 1s -keys hot -rates 5000,12000
-//	cd bench/peers && go test -run '^$' -bench Recovery -benchtime 1x -count 10 -ttl 1s -rivals redsync,redislock
-//	cd bench/peers && go test -run '^$' -bench Ratio -benchtime 1x -count 200 -round 30ms -timeout 1h
+// lockbench over the same code (cmd/lockbench) measures them. Two benchmarks here do what it does not: rivals that renew,
+// and Quorum beside redsync.
 //
-// The last are paired ratios of the time of acquire + release to the first two rivals, by default raw rueidis as it is and
-// on one connection, the others figures of each. All rounds are interleaved; -socket goes through the server's unix
-// socket instead of TCP. lockbench over the same code tells more.
+//	cd bench/peers && go test -run '^$' -bench KeepAlive -benchtime 1x -locks 1000,10000 -ttl 10s -time 20s
+//	cd bench/peers && go test -run '^$' -bench Quorum -benchtime 1x -count 40 -round 200ms -goroutines 1,16
 package peers
 
 import "github.com/redigolock/redigolock/bench"

@@ -33,11 +33,7 @@ func (s stopping) Run() int {
 func server(tb testing.TB) (*bench.Server, *redistest.Server) {
 	tb.Helper()
 	r := redistest.Start(tb)
-	url := r.URL()
-	if *socket {
-		url = "unix://" + r.Socket()
-	}
-	s, err := bench.Open(context.Background(), url)
+	s, err := bench.Open(context.Background(), r.URL())
 	if err != nil {
 		tb.Fatal(err)
 	}

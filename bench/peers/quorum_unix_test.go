@@ -6,13 +6,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
-	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,25 +20,25 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/bench"
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
-var quorumOut = flag.String("quorum-out", "", "a `folder` for the figures of BenchmarkQuorum: raw.txt, and table.md")
+var (
+	goroutines = flag.String("goroutines", "1,16", "how many `goroutines` acquire and release, of Quorum")
+	round      = flag.Duration("round", 30*time.Millisecond, "how long a round is, of Quorum")
+	quorumOut  = flag.String("quorum-out", "", "a `folder` for the figures of BenchmarkQuorum: raw.txt, and table.md")
+)
 
 const quorumTTL = 30 * time.Second
 
-// A contestant acquires and releases a lock.
+// A contestant is a number of goroutines that acquire and release, each a key of its own. It is a bench.Workload.
 type contestant struct {
-	name    string // key=value, joined by /
-	against string // the name of the one that it is compared with; "": none
-	servers []*redistest.Server
-	cycle   func(key string) error
-}
-
-// A sample is what a cycle of acquire and release took in one round, by name.
-type sample struct {
-	wall, client, server float64 // µs
-	commands             float64
+	name       string // key=value, joined by /
+	against    int    // the place of the one that it is compared with; below 0: none
+	goroutines int
+	servers    []*redistest.Server
+	cycle      func(key string) error
 }
 
 // BenchmarkQuorum compares Quorum with redsync over 3 and 5 servers, and Locker.Replicas with none, in rounds that are interleaved and
@@ -51,7 +46,6 @@ type sample struct {
 //
 //	cd bench/peers && go test -run '^$' -bench Quorum -benchtime 1x -count 40 -round 200ms -goroutines 1,16 -quorum-out ../../results/quorum
 func BenchmarkQuorum(b *testing.B) {
-	rounds, _ := strconv.Atoi(flag.Lookup("test.count").Value.String())
 	if ranQuorum {
 		return // -count runs it again, and the rounds are its own
 	}
@@ -60,27 +54,34 @@ func BenchmarkQuorum(b *testing.B) {
 	raw.WriteString("goos: linux\npkg: github.com/redigolock/redigolock/bench/peers\n")
 	for _, n := range numbers(b, *goroutines) {
 		list := contestants(b, n)
-		samples := map[string][]sample{}
-		for _, c := range list { // the connections, and the scripts
-			c.round(b, n, *round)
-		}
-		for range rounds {
-			for _, i := range rand.Perm(len(list)) {
-				c := list[i]
-				s := c.round(b, n, *round)
-				samples[c.name] = append(samples[c.name], s)
-				fmt.Fprintf(&raw, "BenchmarkQuorum/%s/goroutines=%d 1 %.0f ns/op %.2f client-µs/op %.2f server-µs/op %.3f commands/op\n",
-					c.name, n, s.wall*1000, s.client, s.server, s.commands)
-			}
-		}
-		writeTable(&table, n, list, samples)
-	}
-	b.Log("\n" + table.String())
-	if *quorumOut != "" {
-		for name, text := range map[string]string{"raw.txt": raw.String(), "table.md": table.String()} {
-			if err := os.WriteFile(filepath.Join(*quorumOut, name), []byte(text), 0o644); err != nil {
+		workloads, results := make([]bench.Workload, len(list)), make([][]bench.Result, len(list))
+		for i, c := range list {
+			workloads[i] = c
+			if _, err := c.Run(b.Context()); err != nil { // makes the connections, and loads the scripts
 				b.Fatal(err)
 			}
+		}
+		err := bench.Rounds(b.Context(), rounds(), workloads, nil, func(i int, r bench.Result) error {
+			results[i] = append(results[i], r)
+			fmt.Fprintf(&raw, "Benchmark%s %d %.0f ns/op", list[i].Name(), r.Ops, r.PerOp())
+			for _, m := range r.Metrics() {
+				fmt.Fprintf(&raw, " %.6g %s", m.Value, m.Unit)
+			}
+			raw.WriteByte('\n')
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		writeTable(&table, n, list, results)
+	}
+	b.Log("\n" + table.String())
+	if *quorumOut == "" {
+		return
+	}
+	for name, text := range map[string]string{"raw.txt": raw.String(), "table.md": table.String()} {
+		if err := os.WriteFile(filepath.Join(*quorumOut, name), []byte(text), 0o644); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
@@ -89,6 +90,9 @@ var ranQuorum bool
 
 // contestants are all, on pools that keep a connection for each goroutine.
 func contestants(b *testing.B, goroutines int) (list []*contestant) {
+	add := func(name string, against int, servers []*redistest.Server, cycle func(string) error) {
+		list = append(list, &contestant{name, against, goroutines, servers, cycle})
+	}
 	all := redistest.StartMany(b, 5)
 	for _, n := range []int{3, 5} {
 		servers := all[:n]
@@ -102,29 +106,23 @@ func contestants(b *testing.B, goroutines int) (list []*contestant) {
 			theirs = append(theirs, rsredigo.NewPool(benchPool(b, s, goroutines)))
 		}
 		b.Cleanup(func() { ours.Close(); muxed.Close() })
-		rs := redsync.New(theirs...)
-		rival := fmt.Sprintf("lib=redsync/servers=%d", n)
-		list = append(list,
-			&contestant{rival, "", servers, func(key string) error {
-				m := rs.NewMutex(key, redsync.WithExpiry(quorumTTL), redsync.WithTries(1), redsync.WithTimeoutFactor(0.17))
-				if err := m.LockContext(context.Background()); err != nil {
-					return err
-				}
-				_, err := m.UnlockContext(context.Background())
+		rs, at := redsync.New(theirs...), len(list)
+		add(fmt.Sprintf("lib=redsync/servers=%d", n), -1, servers, func(key string) error {
+			m := rs.NewMutex(key, redsync.WithExpiry(quorumTTL), redsync.WithTries(1), redsync.WithTimeoutFactor(0.17))
+			if err := m.LockContext(context.Background()); err != nil {
 				return err
-			}},
-			&contestant{fmt.Sprintf("lib=redigolock/servers=%d", n), rival, servers, ourCycle(ours.TryAcquire)},
-			&contestant{fmt.Sprintf("lib=redigolock-mux/servers=%d", n), rival, servers, ourCycle(muxed.TryAcquire)})
+			}
+			_, err := m.UnlockContext(context.Background())
+			return err
+		})
+		add(fmt.Sprintf("lib=redigolock/servers=%d", n), at, servers, ourCycle(ours.TryAcquire))
+		add(fmt.Sprintf("lib=redigolock-mux/servers=%d", n), at, servers, ourCycle(muxed.TryAcquire))
 	}
-	replicated := redistest.StartReplicated(b, 1)
+	replicated, at := redistest.StartReplicated(b, 1), len(list)
 	for _, replicas := range []int{0, 1} {
 		l := &redigolock.Locker{Pool: benchPool(b, replicated[0], goroutines), Replicas: replicas, OpTimeout: 5 * time.Second}
 		b.Cleanup(func() { l.Close() })
-		c := &contestant{fmt.Sprintf("lib=redigolock/replicas=%d", replicas), "", replicated, ourCycle(l.TryAcquire)}
-		if replicas > 0 {
-			c.against = "lib=redigolock/replicas=0"
-		}
-		list = append(list, c)
+		add(fmt.Sprintf("lib=redigolock/replicas=%d", replicas), []int{-1, at}[replicas], replicated, ourCycle(l.TryAcquire))
 	}
 	return list
 }
@@ -147,109 +145,98 @@ func ourCycle(try func(context.Context, string, time.Duration) (*redigolock.Lock
 	}
 }
 
-// round has goroutines acquire and release for so long.
-func (c *contestant) round(b *testing.B, goroutines int, length time.Duration) sample {
-	calls, spent, client, begin := c.calls(b), c.spent(b), processTime(b), time.Now()
-	var ops int
-	var mu sync.Mutex // protects ops
-	var wg sync.WaitGroup
-	for g := range goroutines {
-		wg.Go(func() {
-			n, key := 0, fmt.Sprintf("quorum:%d", g)
-			for time.Since(begin) < length {
-				if err := c.cycle(key); err != nil {
-					b.Errorf("%s: %v", c.name, err)
-					return
-				}
-				n++
+func (c *contestant) Name() string {
+	return fmt.Sprintf("Quorum/%s/goroutines=%d", c.name, c.goroutines)
+}
+
+// Run has the goroutines acquire and release for a round.
+func (c *contestant) Run(context.Context) (res bench.Result, err error) {
+	calls, cpu, errCPU := c.used()
+	client, begin := processTime(), time.Now()
+	var mu sync.Mutex // protects res and err
+	var all sync.WaitGroup
+	for g := range c.goroutines {
+		all.Go(func() {
+			n, failed := int64(0), error(nil)
+			for key := fmt.Sprint("quorum:", g); failed == nil && time.Since(begin) < *round; n++ {
+				failed = c.cycle(key)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			ops += n
+			res.Ops += n
+			if failed != nil {
+				err = fmt.Errorf("%s: %w", c.name, failed)
+			}
 		})
 	}
-	wg.Wait()
-	took, per := time.Since(begin), func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 / float64(ops) }
-	s := sample{wall: per(took) * float64(goroutines), client: per(processTime(b) - client)}
+	all.Wait()
+	res.Elapsed, res.Allocs, res.CPU = time.Since(begin), -1, &bench.CPU{Client: processTime() - client}
 	time.Sleep(5 * time.Millisecond) // for what is late
-	s.server, s.commands = per(c.spent(b)-spent), float64(c.calls(b)-calls)/float64(ops)
-	return s
+	callsAfter, cpuAfter, errAfter := c.used()
+	res.CPU.Server, res.Cost = cpuAfter-cpu, &bench.Cost{Calls: callsAfter - calls, EvalSha: -1, Reads: -1, Bytes: -1}
+	for _, failed := range []error{errCPU, errAfter} {
+		if err == nil {
+			err = failed
+		}
+	}
+	return res, err
 }
 
-// calls is how many commands of locks the servers have carried out.
-func (c *contestant) calls(b *testing.B) (n int64) {
+// used is how many commands of locks the servers have carried out, and their processor time.
+func (c *contestant) used() (calls int64, cpu time.Duration, err error) {
 	for _, s := range c.servers {
-		calls, err := s.Calls()
+		all, err := s.Calls()
 		if err != nil {
-			b.Fatal(err)
+			return 0, 0, err
 		}
 		for _, name := range []string{"set", "get", "eval", "evalsha", "del", "wait"} {
-			n += calls[name]
+			calls += all[name]
 		}
-	}
-	return n
-}
-
-// spent is the processor time of the servers.
-func (c *contestant) spent(b *testing.B) (d time.Duration) {
-	for _, s := range c.servers {
-		info, err := redis.String(s.Do("INFO", "cpu"))
+		spent, err := s.CPU()
 		if err != nil {
-			b.Fatal(err)
+			return 0, 0, err
 		}
-		for line := range strings.SplitSeq(info, "\r\n") {
-			if name, value, _ := strings.Cut(line, ":"); name == "used_cpu_user" || name == "used_cpu_sys" {
-				seconds, _ := strconv.ParseFloat(value, 64)
-				d += time.Duration(seconds * float64(time.Second))
-			}
-		}
+		cpu += spent
 	}
-	return d
+	return calls, cpu, nil
 }
 
 // processTime is the processor time of this process.
-func processTime(b *testing.B) time.Duration {
+func processTime() time.Duration {
 	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // fails for a bad argument only
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// writeTable writes medians, and the median of the ratios within a round with the 5th and the 95th percentile.
-func writeTable(w io.Writer, goroutines int, list []*contestant, samples map[string][]sample) {
-	of := func(name string, value func(sample) float64) (all []float64) {
-		for _, s := range samples[name] {
-			all = append(all, value(s))
+// writeTable writes medians, and the median of the ratios within a round with its interval at 95 %.
+func writeTable(w *strings.Builder, goroutines int, list []*contestant, results [][]bench.Result) {
+	fmt.Fprintf(w, "%d goroutine(s), %d rounds of %v\n\n| | µs | client CPU, µs | servers' CPU, µs | commands | beside | time | client CPU |\n"+
+		"| --- | ---: | ---: | ---: | ---: | --- | ---: | ---: |\n", goroutines, len(results[0]), *round)
+	of := func(i int, value func(bench.Result) float64) (all []float64) {
+		for _, r := range results[i] {
+			all = append(all, value(r))
 		}
 		return all
 	}
-	wall, client := func(s sample) float64 { return s.wall }, func(s sample) float64 { return s.client }
-	server, commands := func(s sample) float64 { return s.server }, func(s sample) float64 { return s.commands }
-	fmt.Fprintf(w, "%d goroutine(s), %d rounds of %v\n\n| | µs | client CPU, µs | servers' CPU, µs | commands | beside | time | client CPU |\n| --- | ---: | ---: | ---: | ---: | --- | ---: | ---: |\n",
-		goroutines, len(samples[list[0].name]), *round)
-	for _, c := range list {
-		fmt.Fprintf(w, "| %s | %.0f | %.0f | %.0f | %.2f | ", c.name, at(of(c.name, wall), 0.5), at(of(c.name, client), 0.5),
-			at(of(c.name, server), 0.5), at(of(c.name, commands), 0.5))
-		if c.against == "" {
+	perOp := func(f func(bench.Result) float64) func(bench.Result) float64 {
+		return func(r bench.Result) float64 { return f(r) / float64(r.Ops) }
+	}
+	wall := perOp(func(r bench.Result) float64 { return r.Elapsed.Seconds() * 1e6 * float64(goroutines) })
+	client := perOp(func(r bench.Result) float64 { return r.CPU.Client.Seconds() * 1e6 })
+	server := perOp(func(r bench.Result) float64 { return r.CPU.Server.Seconds() * 1e6 })
+	commands := perOp(func(r bench.Result) float64 { return float64(r.Cost.Calls) })
+	for i, c := range list {
+		median := func(value func(bench.Result) float64) float64 { return bench.Median(of(i, value)).Center }
+		fmt.Fprintf(w, "| %s | %.0f | %.0f | %.0f | %.2f | ", c.name, median(wall), median(client), median(server), median(commands))
+		if c.against < 0 {
 			fmt.Fprintln(w, "– | | |")
 			continue
 		}
-		fmt.Fprintf(w, "%s | %s | %s |\n", c.against, ratios(of(c.name, wall), of(c.against, wall)), ratios(of(c.name, client), of(c.against, client)))
+		ratio := func(value func(bench.Result) float64) string {
+			r := bench.Median(bench.Ratios(of(c.against, value), of(i, value)))
+			return fmt.Sprintf("%.2f (%.2f to %.2f)", r.Center, r.Lo, r.Hi)
+		}
+		fmt.Fprintf(w, "%s | %s | %s |\n", list[c.against].name, ratio(wall), ratio(client))
 	}
 	fmt.Fprintln(w)
-}
-
-func ratios(a, b []float64) string {
-	var all []float64
-	for i := range a {
-		all = append(all, a[i]/b[i])
-	}
-	return fmt.Sprintf("%.2f (%.2f to %.2f)", at(all, 0.5), at(all, 0.05), at(all, 0.95))
-}
-
-// at is a quantile.
-func at(all []float64, q float64) float64 {
-	all = slices.Sorted(slices.Values(all))
-	return all[int(math.Round(q*float64(len(all)-1)))]
 }

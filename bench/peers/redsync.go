@@ -3,91 +3,104 @@ package peers
 import (
 	"context"
 	"math"
-	"slices"
+	"time"
 
 	"github.com/go-redsync/redsync/v4"
-	rsgoredis "github.com/go-redsync/redsync/v4/redis/goredis/v9"
-	rsredigo "github.com/go-redsync/redsync/v4/redis/redigo"
-	"github.com/gomodule/redigo/redis"
+	"github.com/go-redsync/redsync/v4/redis/redigo"
 
 	"github.com/redigolock/redigolock/bench"
 )
 
-// A redsyncRival is redsync on one server, a new Mutex for each lock, as its manual has it. It polls without end, by
-// default 32 times. After each try that fails it sends a release.
+// A redsyncRival is redsync on one server, on the run's unbounded pool of redigo, with a new Mutex for each lock, as its
+// manual has it. It polls without end, by default 32 times. After each try that fails it sends a release.
 type redsyncRival struct {
-	rs        *redsync.Redsync
-	try       []redsync.Option
-	patient   []redsync.Option
-	closePool func()
+	rs      *redsync.Redsync
+	options []redsync.Option
 }
 
-// newRedsync polls as the options say, else as by default: with 50 to 250 ms between two tries, at random, each of which
-// may take a twentieth of the ttl.
-func newRedsync(config bench.RivalConfig, rs *redsync.Redsync, closePool func(),
-	options ...redsync.Option) *redsyncRival {
-	options = append(options, redsync.WithExpiry(config.TTL))
-	return &redsyncRival{
-		rs: rs, closePool: closePool,
-		try:     append(slices.Clip(options), redsync.WithTries(1)),
-		patient: append(slices.Clip(options), redsync.WithTries(math.MaxInt)),
-	}
-}
-
-// fewWaiters polls with pollPause. A try may take half of the ttl: that a twentieth is the default is for other servers
+// openRedsync polls with pollPause. A try may take half of the ttl: that a twentieth is the default is for other servers
 // to be asked in time.
-func fewWaiters() []redsync.Option {
-	return []redsync.Option{redsync.WithRetryDelay(pollPause), redsync.WithTimeoutFactor(0.5)}
-}
-
-// openRedsync is on redigo, on the run's unbounded pool.
 func openRedsync(config bench.RivalConfig) (bench.Rival, error) {
-	return newRedsync(config, redsync.New(rsredigo.NewPool(config.Server.Pool)), func() {}, fewWaiters()...), nil
+	return newRedsync(config, redsync.WithRetryDelay(pollPause), redsync.WithTimeoutFactor(0.5)), nil
 }
 
-// openRedsyncDefault is openRedsync with redsync's own delay between two tries, and its own time for each.
+// openRedsyncDefault has redsync's own delay between two tries, 50 to 250 ms at random, and its own time for each.
 func openRedsyncDefault(config bench.RivalConfig) (bench.Rival, error) {
-	return newRedsync(config, redsync.New(rsredigo.NewPool(config.Server.Pool)), func() {}), nil
+	return newRedsync(config), nil
 }
 
-// openRedsyncPool16 is on redigo, on a pool of 16 connections, for which one waits.
-func openRedsyncPool16(config bench.RivalConfig) (bench.Rival, error) {
-	pool := &redis.Pool{DialContext: config.Server.Pool.DialContext, MaxActive: 16, MaxIdle: 16, Wait: true}
-	closePool := func() { _ = pool.Close() }
-	return newRedsync(config, redsync.New(rsredigo.NewPool(pool)), closePool, fewWaiters()...), nil
+func newRedsync(config bench.RivalConfig, options ...redsync.Option) *redsyncRival {
+	return &redsyncRival{redsync.New(redigo.NewPool(config.Server.Pool)), append(options, redsync.WithExpiry(config.TTL))}
 }
 
-// openRedsyncGoRedis is on go-redis, with its pool as openGoRedis has it.
-func openRedsyncGoRedis(config bench.RivalConfig) (bench.Rival, error) {
-	c, err := dialGoRedis(config)
-	if err != nil {
-		return nil, err
-	}
-	return newRedsync(config, redsync.New(rsgoredis.NewPool(c)), func() { _ = c.Close() }, fewWaiters()...), nil
+// mutex copies the options: goroutines share them.
+func (r *redsyncRival) mutex(key string, tries int) *redsync.Mutex {
+	return r.rs.NewMutex(key, append([]redsync.Option{redsync.WithTries(tries)}, r.options...)...)
 }
 
 func (r *redsyncRival) TryAcquire(key string) (func() error, error) {
-	m := r.rs.NewMutex(key, r.try...)
-	if err := m.TryLockContext(noContext); err != nil {
-		return nil, err
-	}
-	return func() error { return unlock(m) }, nil
+	m := r.mutex(key, 1)
+	return unlockOf(m, m.TryLockContext(noContext))
 }
 
 func (r *redsyncRival) Acquire(ctx context.Context, key string) (func() error, error) {
-	m := r.rs.NewMutex(key, r.patient...)
-	if err := m.LockContext(ctx); err != nil {
+	m := r.mutex(key, math.MaxInt)
+	return unlockOf(m, m.LockContext(ctx))
+}
+
+func unlockOf(m *redsync.Mutex, err error) (func() error, error) {
+	if err != nil {
 		return nil, err
 	}
-	return func() error { return unlock(m) }, nil
+	return func() error {
+		ok, err := m.UnlockContext(noContext)
+		if err == nil && !ok {
+			err = errNotHeld
+		}
+		return err
+	}, nil
 }
 
-func unlock(m *redsync.Mutex) error {
-	ok, err := m.UnlockContext(noContext)
-	if err == nil && !ok {
-		err = errNotHeld
+// Close leaves the pool to the run.
+func (r *redsyncRival) Close() {}
+
+// A redsyncKeeper renews as redsync's users do, for it has no renewal itself: a goroutine and a ticker for each mutex,
+// which calls ExtendContext. It works on the same bounded pool of redigo as our own ways.
+type redsyncKeeper struct {
+	*bench.Loop
+	rs      *redsync.Redsync
+	mutexes []*redsync.Mutex
+	sent    []time.Time // of the acquire
+}
+
+func openRedsyncKeeper(k *bench.Keeping) (bench.Keeper, error) {
+	n := len(k.Keys)
+	r := &redsyncKeeper{mutexes: make([]*redsync.Mutex, n), sent: make([]time.Time, n)}
+	r.rs = redsync.New(redigo.NewPool(k.Pool))
+	r.Loop = bench.NewLoop(k, r.renew)
+	return r, nil
+}
+
+func (r *redsyncKeeper) Acquire(i int) error {
+	r.mutexes[i] = r.rs.NewMutex(r.Keys[i], redsync.WithExpiry(r.TTL), redsync.WithTries(1))
+	r.sent[i] = time.Now()
+	if err := r.mutexes[i].LockContext(noContext); err != nil || i > 0 {
+		return err
 	}
-	return err
+	return r.renew(i) // loads the script
 }
 
-func (r *redsyncRival) Close() { r.closePool() }
+func (r *redsyncKeeper) Keep(i int) error {
+	r.Start(i, r.sent[i])
+	return nil
+}
+
+func (r *redsyncKeeper) renew(i int) error {
+	if ok, err := r.mutexes[i].ExtendContext(noContext); !ok || err != nil {
+		if err == nil {
+			err = redsync.ErrExtendFailed
+		}
+		return err
+	}
+	return nil
+}

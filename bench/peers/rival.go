@@ -17,7 +17,6 @@ end`
 var (
 	errHeld    = errors.New("peers: held by another")
 	errNotHeld = errors.New("peers: not held")
-	errOneTry  = errors.New("peers: a client has no wait of its own")
 )
 
 // noContext is what is cheapest for the clients: they look at a context that can end more often.
@@ -33,11 +32,6 @@ func released(n int64, err error) error {
 
 // seconds rounds a ttl up.
 func seconds(ttl time.Duration) int { return int((ttl + time.Second - 1) / time.Second) }
-
-// oneTry is embedded by what is no lock but a client.
-type oneTry struct{}
-
-func (oneTry) Acquire(context.Context, string) (func() error, error) { return nil, errOneTry }
 
 // pollPause is the pause between two tries of a rival that polls and leaves the pause to the caller. With 64 waiters in
 // 4 processes, shorter ones were slower, for the tries load the server, and with longer ones nearly all acquisitions

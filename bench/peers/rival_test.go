@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
-
 	"github.com/redigolock/redigolock/bench"
 	"github.com/redigolock/redigolock/bench/peers"
 	"github.com/redigolock/redigolock/internal/redistest"
@@ -47,33 +45,16 @@ func kinds(t *testing.T) []bench.RivalKind {
 	return list
 }
 
-// needServers skips the test where there are only rivals on Redis.
-func needServers(t *testing.T) {
-	t.Helper()
-	if !withServers {
-		t.Skip("only with REDIGOLOCK_PEERS=1, which needs etcd and ZooKeeper")
-	}
-}
-
-// keyOf is what the rival calls the key on a server of Redis's kind.
-func keyOf(kind bench.RivalKind, key string) string {
-	switch kind.Name {
-	case "rueidislock", "valkeylock":
-		return kind.Name + ":0:" + key
-	}
-	return key
-}
-
-func do(t *testing.T, r *redistest.Server, cmd string, args ...any) {
-	t.Helper()
-	if _, err := r.Do(cmd, args...); err != nil {
-		t.Fatal(err)
-	}
-}
+// onRedis stands for the rivals on Redis, of all of which there must be no key. Sessions have something until they are closed.
+var onRedis bench.RivalKind
 
 // losses remove a lock under its holder, by server.
 var losses = map[string]func(t *testing.T, r *redistest.Server, key string){
-	"": func(t *testing.T, r *redistest.Server, key string) { do(t, r, "DEL", key) },
+	"": func(t *testing.T, r *redistest.Server, key string) {
+		if _, err := r.Do("DEL", key, "rueidislock:0:"+key); err != nil {
+			t.Fatal(err)
+		}
+	},
 	"zookeeper": func(t *testing.T, _ *redistest.Server, key string) {
 		c := dialZookeeper(t)
 		children, _, err := c.Children("/" + key)
@@ -86,19 +67,15 @@ var losses = map[string]func(t *testing.T, r *redistest.Server, key string){
 	},
 }
 
-// wantNoKey fails the test if the server has one.
-func wantNoKey(t *testing.T, r *redistest.Server) {
-	t.Helper()
-	if keys, err := redis.Strings(r.Do("KEYS", "*")); len(keys) != 0 || err != nil {
-		t.Errorf("left %q, %v", keys, err)
-	}
-}
-
 // Each rival sends what it is measured for, on both transports, and leaves nothing.
 func TestEachRivalAcquiresAndReleases(t *testing.T) {
-	for _, unix := range []bool{false, true} {
-		*socket = unix
-		s, r := server(t)
+	s, r := server(t)
+	onSocket, err := bench.Open(context.Background(), "unix://"+r.Socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(onSocket.Close)
+	for _, s := range []*bench.Server{s, onSocket} {
 		for _, kind := range kinds(t) {
 			u := bench.Uncontended{Server: s, Approach: kind.Name, Goroutines: 4, Time: 50 * time.Millisecond}
 			before, err := r.Calls()
@@ -120,10 +97,9 @@ func TestEachRivalAcquiresAndReleases(t *testing.T) {
 			if kind.Server == "" && (n < res.Ops+4 || n > res.Ops+8) { // 4 to warm up
 				t.Errorf("%s: %d SET and SETNX for %d ops", u.Name(), n, res.Ops)
 			}
-			wantNoKey(t, r)
+			wantNothing(t, kind, r)
 		}
 	}
-	*socket = false
 }
 
 // Bench checks the exclusion, over both processes.
@@ -142,7 +118,7 @@ func TestEachRivalExcludesAndLeavesNoKey(t *testing.T) {
 		if res.Ops < 1 || res.CPU.Client <= 0 || res.CPU.Server < 0 {
 			t.Errorf("%s: %d ops, %+v", c.Name(), res.Ops, *res.CPU)
 		}
-		wantNoKey(t, r)
+		wantNothing(t, kind, r)
 	}
 }
 
@@ -159,7 +135,7 @@ func TestEachRivalServesALoadAndRecovers(t *testing.T) {
 			})
 		}
 	})
-	wantNoKey(t, r)
+	wantNothing(t, onRedis, r)
 }
 
 func servesAndRecovers(t *testing.T, kind bench.RivalKind, s *bench.Server) {
@@ -202,7 +178,7 @@ func TestEachRivalFailsIfTheLockIsHeldOrLost(t *testing.T) {
 			if err := release(); err != nil {
 				t.Fatal(err)
 			}
-			wantNoKey(t, r)
+			wantNothing(t, onRedis, r)
 			lose, ok := losses[kind.Server]
 			if !ok {
 				return // its release does not tell
@@ -213,7 +189,7 @@ func TestEachRivalFailsIfTheLockIsHeldOrLost(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				lose(t, r, keyOf(kind, "lost"))
+				lose(t, r, "lost")
 				if release() != nil {
 					break
 				}
@@ -221,7 +197,7 @@ func TestEachRivalFailsIfTheLockIsHeldOrLost(t *testing.T) {
 					t.Fatal("the key was deleted again and again, and it did not fail")
 				}
 			}
-			wantNoKey(t, r)
+			wantNothing(t, onRedis, r)
 		})
 	}
 }
@@ -254,7 +230,7 @@ func TestEachRivalWaitsUntilItsContextEnds(t *testing.T) {
 			if err := release(); err != nil {
 				t.Error(err)
 			}
-			wantNoKey(t, r)
+			wantNothing(t, onRedis, r)
 		})
 	}
 }

@@ -1,6 +1,8 @@
 package peers
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -10,28 +12,20 @@ import (
 )
 
 // A rueidisClient is raw rueidis: SET NX PX and EVALSHA on one client with its automatic pipelining, in which
-// goroutines share connections. Client-side caching is off, which locks have no use for and the server would have to
-// account for.
+// goroutines share as many connections as there are processors, at most 4. Client-side caching is off, which locks have
+// no use for and the server would have to account for.
 type rueidisClient struct {
-	oneTry
 	c   rueidis.Client
 	sha string
 	ttl time.Duration
 }
 
-// openRueidis is rueidis as it is by default, with as many connections as processors, at most 4.
-func openRueidis(c bench.RivalConfig) (bench.Rival, error) { return dialRueidis(c, 0) }
-
-// openRueidisConn1 is rueidis on one connection.
-func openRueidisConn1(c bench.RivalConfig) (bench.Rival, error) { return dialRueidis(c, -1) }
-
-// dialRueidis has 2^multiplex connections; 0: rueidis's default, below 0: one.
-func dialRueidis(config bench.RivalConfig, multiplex int) (bench.Rival, error) {
+func openRueidis(config bench.RivalConfig) (bench.Rival, error) {
 	o, err := rueidis.ParseURL(config.Server.URL)
 	if err != nil {
 		return nil, err
 	}
-	o.DisableCache, o.PipelineMultiplex = true, multiplex
+	o.DisableCache = true
 	c, err := rueidis.NewClient(o)
 	if err != nil {
 		return nil, err
@@ -54,5 +48,9 @@ func (r *rueidisClient) TryAcquire(key string) (func() error, error) {
 		return released(r.c.Do(noContext, r.c.B().Evalsha().Sha1(r.sha).Numkeys(1).Key(key).Arg(token).Build()).AsInt64())
 	}, nil
 }
+
+var errOneTry = errors.New("peers: a client has no wait of its own")
+
+func (r *rueidisClient) Acquire(context.Context, string) (func() error, error) { return nil, errOneTry }
 
 func (r *rueidisClient) Close() { r.c.Close() }

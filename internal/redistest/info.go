@@ -1,9 +1,11 @@
 package redistest
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 )
@@ -46,6 +48,17 @@ func (s *Server) Reads() (int64, error) {
 		return 0, fmt.Errorf("redistest: total_reads_processed: %w", err)
 	}
 	return n, nil
+}
+
+// CPU returns the processor time that the server has used.
+func (s *Server) CPU() (time.Duration, error) {
+	info, err := s.info("cpu")
+	if err != nil {
+		return 0, err
+	}
+	user, userErr := time.ParseDuration(info["used_cpu_user"] + "s")
+	sys, sysErr := time.ParseDuration(info["used_cpu_sys"] + "s")
+	return user + sys, errors.Join(userErr, sysErr)
 }
 
 // Version returns the server's name and version, such as "redis 7.0.15" or

@@ -5,22 +5,13 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/redis/rueidis/rueidislock"
-	"github.com/valkey-io/valkey-go"
-	"github.com/valkey-io/valkey-go/valkeylock"
 
 	"github.com/redigolock/redigolock/bench"
 )
 
-// A trackingRival is one Locker of rueidislock or of valkeylock, which is its copy, for the process. Its waiters hear
-// of a release by the invalidation of what they have read, and it renews what it holds at half of the ttl. The key of
-// lock N is rueidislock:0:N or valkeylock:0:N.
-type trackingRival struct {
-	locker interface {
-		WithContext(ctx context.Context, name string) (context.Context, context.CancelFunc, error)
-		TryWithContext(ctx context.Context, name string) (context.Context, context.CancelFunc, error)
-		Close()
-	}
-}
+// A rueidislockRival is one Locker of rueidislock for the process. Its waiters hear of a release by the invalidation of
+// what they have read, and it renews what it holds at half of the ttl. The key of lock N is rueidislock:0:N.
+type rueidislockRival struct{ locker rueidislock.Locker }
 
 // openRueidislock has one key for each lock, which is what suits one server, and NOLOOP, or the server would tell it of
 // each of its own commands; its manual advises both. A try may take half of the ttl, not 20 ms, which is the default for
@@ -37,31 +28,15 @@ func openRueidislock(config bench.RivalConfig) (bench.Rival, error) {
 	if err != nil {
 		return nil, err
 	}
-	return trackingRival{locker}, nil
+	return rueidislockRival{locker}, nil
 }
 
-// openValkeylock has the options of openRueidislock.
-func openValkeylock(config bench.RivalConfig) (bench.Rival, error) {
-	o, err := valkey.ParseURL(config.Server.URL)
-	if err != nil {
-		return nil, err
-	}
-	locker, err := valkeylock.NewLocker(valkeylock.LockerOption{
-		ClientOption: o, KeyMajority: 1, NoLoopTracking: true,
-		KeyValidity: config.TTL, ExtendInterval: config.TTL / 2, TryNextAfter: config.TTL / 2,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return trackingRival{locker}, nil
-}
-
-func (r trackingRival) TryAcquire(key string) (func() error, error) {
+func (r rueidislockRival) TryAcquire(key string) (func() error, error) {
 	return endedBy(r.locker.TryWithContext(noContext, key))
 }
 
 // Acquire detaches the lock from the context of the wait, whose end would be the end of the lock too.
-func (r trackingRival) Acquire(ctx context.Context, key string) (func() error, error) {
+func (r rueidislockRival) Acquire(ctx context.Context, key string) (func() error, error) {
 	held, end := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, end)
 	release, err := endedBy(r.locker.WithContext(held, key))
@@ -90,4 +65,4 @@ func endedBy(held context.Context, end context.CancelFunc, err error) (func() er
 	}, nil
 }
 
-func (r trackingRival) Close() { r.locker.Close() }
+func (r rueidislockRival) Close() { r.locker.Close() }
