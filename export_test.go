@@ -8,7 +8,6 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
-	"github.com/redigolock/redigolock/internal/cluster"
 	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
@@ -252,10 +251,4 @@ func SweepFair(l *Locker) (most time.Duration) {
 		most = max(most, time.Since(start))
 	}
 	return most
-}
-
-// ClusterCounts is what a Cluster has met.
-func ClusterCounts(c *Cluster) cluster.Counts {
-	engine, _ := c.engine()
-	return engine.Counts()
 }

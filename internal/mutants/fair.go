@@ -300,7 +300,7 @@ var fairMutants = []mutant{
 		name: "fair: a release halfway is an error", in: "splitHalfway",
 		old:   `strings.Contains(string(re), "non local key")`,
 		new:   `strings.Contains(string(re), "no such text")`,
-		tests: "test/servers: TestFairClusterReleaseHalfway",
+		tests: "test/cluster: TestFairClusterReleaseHalfway",
 	},
 	{
 		name: "fair: a script follows a slot that moves", in: "cluster.Conn.Exchange",

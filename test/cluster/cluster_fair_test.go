@@ -1,4 +1,4 @@
-package servers
+package cluster
 
 import (
 	"fmt"
@@ -212,7 +212,7 @@ func TestFairClusterReleaseHalfway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := receive(t, "the next waiter of the holder's Locker", next); err != nil {
+	if err := testbed.Receive(t, "the next waiter of the holder's Locker", next); err != nil {
 		t.Error(err)
 	}
 }
