@@ -65,6 +65,22 @@ type cleanNode struct{ ownConn }
 // Apart reports whether the pool's connections lead to the node of one key each (Redis Cluster).
 func (n *cleanNode) Apart() bool { return n.source.Binds() }
 
+// Place is where the key is served: another one after a failover, or when its slot has moved.
+func (n *cleanNode) Place(s *cleanup.Stray) any {
+	if at := n.source.Nodes; at != nil {
+		return at.Place(s.Key)
+	}
+	return n.source.Another()
+}
+
+// Another is closed when Place is another for some key.
+func (n *cleanNode) Another() <-chan struct{} {
+	if at := n.source.Nodes; at != nil {
+		return at.Another()
+	}
+	return n.source.Another()
+}
+
 // Remove deletes the key if it carries the token.
 func (n *cleanNode) Remove(ctx context.Context, s *cleanup.Stray) error {
 	if n.Apart() { // the end of ctx is that of the core, not of a caller

@@ -6,11 +6,13 @@
 // Strays are kept by node: one goroutine for each node that has some, so that a node which hangs delays nobody else's.
 //
 // What can go wrong: the lost command is carried out after the first confirmation: the second finds the token. After the second: the
-// key lives for one ttl, with nobody as its holder. The node is away: tried until the ttl is over. This process dies: one ttl.
+// key lives for one ttl, with nobody as its holder. The node is away: tried until the ttl is over, in longer and longer
+// pauses, and soon after it is known to be back, or another one to have taken its place. This process dies: one ttl.
 package cleanup
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +22,8 @@ import (
 const (
 	maxApart  = 8 // strays that are removed at a time where each needs a connection of its own
 	longPause = time.Minute
+	// soon is how long after a failure a try is repeated where the place is another one. A place may change often.
+	soon = 100 * time.Millisecond
 )
 
 // A Stray is a token that may be in a key.
@@ -29,9 +33,11 @@ type Stray struct {
 	Next       time.Time       // when to try next
 	Until      time.Time       // its ttl is over, whenever the lost command is carried out
 
-	confirmed bool // the node has said once that it is not there
-	over      bool // nothing is left to do
-	failures  int  // in a row
+	confirmed bool      // the node has said once that it is not there
+	over      bool      // nothing is left to do
+	failures  int       // in a row
+	place     any       // where the newest try went
+	tried     time.Time // when it ended
 }
 
 // A Node is where strays may be.
@@ -41,6 +47,10 @@ type Node interface {
 	// Remove deletes the key if it carries the token. It may keep a connection for the next call, until HangUp.
 	Remove(ctx context.Context, s *Stray) error
 	HangUp()
+	// Place is where commands for the key of a stray go. A try that has failed is repeated soon after that is another place.
+	Place(s *Stray) any
+	// Another returns a channel that is closed when a place becomes another from then on; nil: that is never known.
+	Another() <-chan struct{}
 }
 
 // An Answer is what the error of Node.Remove says.
@@ -171,17 +181,36 @@ func (n *line) run(ctx context.Context, added <-chan struct{}, ended chan<- stru
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		select {
-		case <-timer.C:
-		case <-added:
-		case <-ctx.Done():
-		}
+		another := n.node.Another() // before the places are looked at: what changes later closes it
+		n.hurry()
 		n.removeAll(ctx, n.due())
 		next, more := n.next(ctx)
 		if over = !more; over {
 			return
 		}
 		timer.Reset(time.Until(next))
+		select {
+		case <-timer.C:
+		case <-added:
+		case <-another:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// hurry ends the pauses of the strays whose place is another one than where they were tried in vain.
+func (n *line) hurry() {
+	n.c.mu.Lock()
+	strays := slices.Clone(n.strays)
+	n.c.mu.Unlock()
+	for _, s := range strays { // only this goroutine, and those it waits for, change them
+		if s.failures == 0 {
+			continue
+		}
+		place, next := n.node.Place(s), s.tried.Add(soon)
+		if place != s.place && next.Before(s.Next) {
+			s.place, s.failures, s.Next = place, 0, next
+		}
 	}
 }
 
@@ -250,14 +279,16 @@ func (n *line) removeAll(ctx context.Context, due []*Stray) {
 func (n *line) remove(ctx context.Context, s *Stray) {
 	err := ctx.Err()
 	if err == nil {
+		s.place = n.node.Place(s)
 		err = n.node.Remove(ctx, s)
 	}
-	s.tried(n.c.env.Read(err), time.Now(), n.c.env.Bound())
+	s.answered(n.c.env.Read(err), time.Now(), n.c.env.Bound())
 	n.c.env.Told(s, err)
 }
 
-// tried decides when to try again.
-func (s *Stray) tried(a Answer, now time.Time, apart time.Duration) {
+// answered decides when to try again.
+func (s *Stray) answered(a Answer, now time.Time, apart time.Duration) {
+	s.tried = now
 	switch a {
 	case Gone:
 		s.over, s.confirmed, s.failures = s.confirmed, true, 0

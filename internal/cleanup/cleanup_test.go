@@ -31,6 +31,9 @@ type node struct {
 	now    int // calls of Remove
 	most   int // of those, at a time
 	hungUp int
+
+	place   string
+	another chan struct{} // closed when place is another; nil: that is not known
 }
 
 func newNode(remove func(ctx context.Context, s *cleanup.Stray) error) *node {
@@ -62,6 +65,27 @@ func (n *node) Remove(ctx context.Context, s *cleanup.Stray) error {
 		n.now--
 	}()
 	return n.remove(ctx, s)
+}
+
+func (n *node) Place(*cleanup.Stray) any {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.place
+}
+
+func (n *node) Another() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.another
+}
+
+// move makes the place another one.
+func (n *node) move(to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.place = to
+	close(n.another)
+	n.another = make(chan struct{})
 }
 
 func (n *node) HangUp() {
@@ -139,6 +163,64 @@ func TestStrayIsRemovedUntilItIsConfirmedTwice(t *testing.T) {
 		synctest.Wait()
 		if _, hungUp := n.counts(); len(told["key"]) != 5 || hungUp != 5 {
 			t.Errorf("told %v, hung up %d times", told["key"], hungUp)
+		}
+	})
+}
+
+// What was tried in vain is tried again soon after it is another's: at once, but a tenth of a second after the failure at the soonest.
+// What was not, is not.
+func TestStrayIsTriedSoonAfterItsPlaceIsAnother(t *testing.T) {
+	test(t, func(t *testing.T, c *cleanup.Cleaner, _ map[string][]error) {
+		n := newNode(nil)
+		n.another = make(chan struct{})
+		n.remove = func(_ context.Context, s *cleanup.Stray) error {
+			if s.Key == "good" || n.Place(s) == "c" {
+				return nil
+			}
+			time.Sleep(10 * time.Millisecond)
+			return errAway
+		}
+		begin := time.Now()
+		c.Add(n, stray("good", time.Hour))
+		c.Add(n, stray("key", time.Hour))
+		time.Sleep(500 * time.Millisecond)
+		n.move("b") // at once, and in vain
+		time.Sleep(30 * time.Millisecond)
+		n.move("b") // it is no other
+		n.move("c") // 110 ms after it began: a tenth of a second after it has failed
+		time.Sleep(time.Minute)
+		for key, want := range map[string][]time.Duration{"key": {0, 500, 610, 1610}, "good": {0, 1000}} {
+			var after []time.Duration
+			for _, at := range n.times(key) {
+				after = append(after, at.Sub(begin)/time.Millisecond)
+			}
+			if key == "good" {
+				after[1] = after[1].Round(100)
+			}
+			if !slices.Equal(after, want) {
+				t.Errorf("%s was tried after %v ms, not %v", key, after, want)
+			}
+		}
+	})
+}
+
+// A place that is another while the stray is being tried there is not missed.
+func TestStrayWhosePlaceIsAnotherMeanwhileIsTriedSoon(t *testing.T) {
+	test(t, func(t *testing.T, c *cleanup.Cleaner, _ map[string][]error) {
+		n := newNode(nil)
+		n.another = make(chan struct{})
+		n.remove = func(_ context.Context, s *cleanup.Stray) error {
+			if n.Place(s) == "b" {
+				return nil
+			}
+			n.move("b")
+			return errAway
+		}
+		begin := time.Now()
+		c.Add(n, stray("key", time.Hour))
+		time.Sleep(time.Minute)
+		if at := n.times("key"); len(at) != 3 || at[1].Sub(begin) != 100*time.Millisecond {
+			t.Errorf("it was tried at %v", at)
 		}
 	})
 }

@@ -68,6 +68,7 @@ type Cluster struct {
 	round  *round    // the refresh that is under way or to come; nil: none is wanted
 	last   time.Time // when a refresh last began
 	closed bool
+	other  chan struct{} // closed when a Place becomes another; nil: nobody asks for that
 }
 
 // A round is a refresh that callers wait for.
@@ -239,6 +240,40 @@ func (c *Cluster) atLocked(addr string) (*node, error) {
 	return n, nil
 }
 
+// A Place is where a key is served. It is another one when its slot has another node, and when its node is back: it serves commands
+// again after it did not.
+type Place struct {
+	node *node
+	back int64
+}
+
+// Place returns where a key is served, as far as is known.
+func (c *Cluster) Place(key string) Place {
+	n := c.owners[Slot(key)].Load()
+	if n == nil {
+		return Place{}
+	}
+	return Place{n, n.back.Load()}
+}
+
+// Another returns a channel that is closed when the Place of some key becomes another one from then on.
+func (c *Cluster) Another() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.other == nil {
+		c.other = make(chan struct{})
+	}
+	return c.other
+}
+
+// isAnother tells of another Place. The caller holds mu.
+func (c *Cluster) isAnother() {
+	if c.other != nil {
+		close(c.other)
+		c.other = nil
+	}
+}
+
 // heed goes by a redirect that a node has answered with, and returns where it leads.
 func (c *Cluster) heed(from *node, r redirect) (*node, error) {
 	if r.ask {
@@ -259,6 +294,7 @@ func (c *Cluster) heed(from *node, r redirect) (*node, error) {
 		}
 	case from, nil:
 		c.owners[r.slot].Store(to)
+		c.isAnother()
 	}
 	c.hint = r.addr
 	c.want()
@@ -317,7 +353,7 @@ func (c *Cluster) take(v *view, most bool) (gone []*node) {
 		return nil
 	}
 	believed := !c.known || !v.down && (v.epoch >= c.epoch || most)
-	had := map[*node]bool{}
+	changed, had := false, map[*node]bool{}
 	for i := range c.owners {
 		if n := c.owners[i].Load(); n != nil {
 			had[n] = true
@@ -328,8 +364,12 @@ func (c *Cluster) take(v *view, most bool) (gone []*node) {
 			if old := c.owners[slot].Load(); old == nil || believed && old.addr != s.addr {
 				n, _ := c.atLocked(s.addr)
 				c.owners[slot].Store(n)
+				changed = true
 			}
 		}
+	}
+	if changed {
+		c.isAnother()
 	}
 	if !believed {
 		return nil

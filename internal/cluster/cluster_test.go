@@ -776,3 +776,64 @@ func TestRefreshesPause(t *testing.T) {
 		}
 	})
 }
+
+// A Place is another one when its own slot has another node, by MOVED or by a newer map, and when its node is back.
+func TestPlace(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		c := w.cluster()
+		mustDo(t, c, "GET", keyA)
+		first, other := c.Place(keyA), c.Place(keyB)
+		another := c.Another()
+		changed := func(what string, want bool) {
+			t.Helper()
+			synctest.Wait()
+			select {
+			case <-another:
+				if !want {
+					t.Errorf("%s: told of another place", what)
+				}
+			default:
+				if want {
+					t.Errorf("%s: not told of another place", what)
+				}
+			}
+			if now := c.Place(keyA); (now != first) != want {
+				t.Errorf("%s: the place is another: %v", what, !want)
+			}
+			if c.Place(keyB) != other {
+				t.Errorf("%s: the place of another slot has changed", what)
+			}
+			first, another = c.Place(keyA), c.Another()
+		}
+		get := func() {
+			x := c.Conn(false)
+			defer x.Close()
+			_, _ = x.Do("GET", keyA)
+		}
+		get()
+		changed("a command that is served", false)
+		w.moveSlot(keyA, "d:1", 2, "d:1")
+		get()
+		changed("MOVED", true)
+		time.Sleep(time.Second)
+		changed("the refresh after it", false)
+		w.moveSlot(keyA, "c:1", 3)
+		c.Refresh()
+		time.Sleep(time.Second)
+		changed("a newer map", true)
+		w.set(down, "c:1")
+		get()
+		changed("a node that is away", false)
+		w.set(func(s *server) { s.down = false }, "c:1")
+		get()
+		changed("a node that is back", true)
+		w.set(func(s *server) {
+			s.answer = func(string, []any) any { return redis.Error("CLUSTERDOWN The cluster is down") }
+		}, "c:1")
+		get()
+		changed("a node that does not serve", false)
+		w.set(func(s *server) { s.answer = nil }, "c:1")
+		get()
+		changed("a node that serves again", true)
+	})
+}

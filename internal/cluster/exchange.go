@@ -84,7 +84,10 @@ func (x *Conn) slotOf(reqs []wire.Request) (int, error) {
 // exchange is one with the node that the connection leads to.
 func (x *Conn) exchange(ctx context.Context, by time.Time, reqs []wire.Request, replies []any) wire.Result {
 	res := exchangeOn(ctx, &x.bound, x.conn, by, reqs, replies)
-	if res.Err != nil && res.Sent {
+	switch {
+	case res.Err == nil:
+		x.node.answered(replies)
+	case res.Sent:
 		x.node.failed(ctx, res.Err)
 	}
 	return res

@@ -11,6 +11,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/errands"
+	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -36,6 +37,9 @@ type node struct {
 
 	// What was given back no later than that, in ns since 1970, is closed, or tested, before it is lent.
 	broken, doubtful atomic.Int64
+
+	away atomic.Bool  // it did not serve the last command, or could not be asked
+	back atomic.Int64 // how often it did again after that
 
 	mu  sync.Mutex // protects out
 	out map[*conn]struct{}
@@ -88,6 +92,10 @@ func (n *node) dial(ctx context.Context) (redis.Conn, error) {
 	defer context.AfterFunc(n.life, cancel)()
 	inner, err := n.dials.Fetch(limit, func(ctx context.Context) (redis.Conn, error) { return n.c.env.Dial(ctx, n.addr) })
 	if err != nil {
+		if ctx.Err() != context.Canceled { // else its caller was impatient
+			n.away.Store(true)
+			n.c.Refresh()
+		}
 		return nil, err
 	}
 	c := &conn{Conn: inner, node: n}
@@ -129,7 +137,33 @@ func (n *node) failed(ctx context.Context, err error) {
 	default:
 		n.broken.Store(now)
 	}
+	n.away.Store(true)
 	n.c.Refresh()
+}
+
+// answered goes by replies of the node: whether it serves its slots.
+func (n *node) answered(replies []any) {
+	for _, reply := range replies {
+		if re, ok := reply.(redis.Error); ok && servesNot(re) {
+			n.away.Store(true)
+			return
+		}
+	}
+	if n.away.Load() && n.away.CompareAndSwap(true, false) {
+		n.c.mu.Lock()
+		defer n.c.mu.Unlock()
+		n.back.Add(1)
+		n.c.isAnother()
+	}
+}
+
+// servesNot reports whether a node says that it serves no slot for now.
+func servesNot(err redis.Error) bool {
+	switch fault.Word(fault.Bare(err)) {
+	case "LOADING", "CLUSTERDOWN", "MASTERDOWN", "READONLY":
+		return true
+	}
+	return false
 }
 
 // cut ends what is under way.

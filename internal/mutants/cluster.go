@@ -148,4 +148,34 @@ var clusterMutants = []mutant{
 		new:   "",
 		tests: "TestReleaseWithoutAnAnswerIsCleanedUp",
 	},
+	{
+		name: "a clean-up does not see that the place is another", in: "cleanup.line.hurry",
+		old:   "place != s.place && ",
+		new:   "place != s.place && s.over && ",
+		tests: "cleanup: TestStrayIsTriedSoonAfterItsPlaceIsAnother",
+	},
+	{
+		name: "a clean-up misses that the place is another meanwhile", in: "cleanup.line.remove",
+		old:   "s.place = n.node.Place(s)\n\t\terr = n.node.Remove(ctx, s)",
+		new:   "err = n.node.Remove(ctx, s)\n\t\ts.place = n.node.Place(s)",
+		tests: "cleanup: TestStrayWhosePlaceIsAnotherMeanwhileIsTriedSoon",
+	},
+	{
+		name: "cluster: a node that lanes cannot dial asks for no map", in: "cluster.node.dial",
+		old:   "n.c.Refresh()\n\t\t}",
+		new:   "}",
+		tests: "TestClusterCleansUpWhereTheSlotIsServedAgain",
+	},
+	{
+		name: "cluster: nobody is told that a slot has another node", in: "cluster.Cluster.take",
+		old:   "if changed {",
+		new:   "if changed && !believed {",
+		tests: "cluster: TestPlace",
+	},
+	{
+		name: "cluster: nobody is told that a node is back", in: "cluster.node.answered",
+		old:   "n.back.Add(1)",
+		new:   "_ = &n.back",
+		tests: "cluster: TestPlace",
+	},
 }

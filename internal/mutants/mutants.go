@@ -320,7 +320,7 @@ var mutants = []mutant{
 		tests: "TestReleaseTriesTwice",
 	},
 	{
-		name: "clean-up confirmed once only", in: "cleanup.Stray.tried",
+		name: "clean-up confirmed once only", in: "cleanup.Stray.answered",
 		old:   "s.over, s.confirmed, s.failures = s.confirmed, true, 0",
 		new:   "s.over, s.confirmed, s.failures = true, true, 0",
 		tests: "TestSetThatIsCarriedOutAfterTheFirstConfirmationIsRemovedByTheSecond",

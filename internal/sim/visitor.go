@@ -277,7 +277,7 @@ func (s *Server) carryOut(v *visitor, r Request, words []string) []byte {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	switch r.Name {
-	case "SUBSCRIBE", "PSUBSCRIBE":
+	case "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE":
 		v.pair.subscribed.Store(true)
 	}
 	s.mu.Lock()

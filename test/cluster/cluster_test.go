@@ -525,3 +525,59 @@ func TestClusterLearnsWhatEachNodeKnows(t *testing.T) {
 		}
 	})
 }
+
+// What a Release has left on a node that went away is removed soon after the slot has another node, or its node is back, however long
+// the clean-up has paused by then. Whoever uses the Cluster finds that out, here a waiter of another Locker.
+func TestClusterCleansUpWhereTheSlotIsServedAgain(t *testing.T) {
+	for name, serve := range map[string]func(c *sim.Cluster, accept func()) error{
+		"another node": func(c *sim.Cluster, _ func()) error { return c.End("key", 1-c.Owner("key")) },
+		"its node":     func(_ *sim.Cluster, accept func()) error { accept(); return nil },
+	} {
+		for _, kind := range []string{"Cluster", "Cluster+Mux"} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { cleansUpWhereServed(t, kind, serve) })
+			})
+		}
+	}
+}
+
+func cleansUpWhereServed(t *testing.T, kind string, serve func(c *sim.Cluster, accept func()) error) {
+	servers := sim.NewCluster(t, 2)
+	pool := &lock.Cluster{Addrs: servers.Addrs(), Dial: servers.DialRedis}
+	t.Cleanup(func() { pool.Close() })
+	var lockers []*lock.Locker
+	for range 2 {
+		l := clusterKinds[kind](t, pool)
+		t.Cleanup(func() { l.Close() })
+		lockers = append(lockers, l)
+	}
+	k, err := lockers[0].Acquire(bg, "key", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := testbed.InBackground(func() time.Time {
+		k, err := lockers[1].Acquire(bg, "key", time.Minute)
+		got := time.Now()
+		if err := errors.Join(err, k.Release(bg)); err != nil {
+			t.Error(err)
+		}
+		return got
+	})
+	time.Sleep(time.Second)
+	node := servers.Nodes[servers.Owner("key")]
+	accept := node.RefuseDials()
+	node.Cut()
+	if err := k.Release(bg); !errors.Is(err, lock.ErrUnknown) && !errors.Is(err, lock.ErrUnavailable) {
+		t.Error(err)
+	}
+	time.Sleep(25 * time.Second)
+	served := time.Now()
+	if err := serve(servers, accept); err != nil {
+		t.Fatal(err)
+	}
+	took := (<-next).Sub(served)
+	t.Logf("the next lock after %v", took)
+	if took > time.Second {
+		t.Errorf("the next lock came %v after the slot was served again", took)
+	}
+}
