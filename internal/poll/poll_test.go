@@ -123,3 +123,30 @@ func TestPanics(t *testing.T) {
 		}
 	})
 }
+
+// A goroutine that is done runs what comes next, for a while, and not beyond the end.
+func TestGoroutinesAreUsedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &poll.Group{Voters: 3, Needed: 2}
+		before := runtime.NumGoroutine()
+		wait := func(d time.Duration, want int) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if n := runtime.NumGoroutine() - before; n != want {
+				t.Errorf("%d goroutines wait, want %d", n, want)
+			}
+		}
+		for range 4 {
+			g.Ask(time.Second, errSilent, func(int) error { return nil })
+			wait(40*time.Millisecond, 3)
+		}
+		wait(11*time.Millisecond, 0)
+		g.Ask(time.Second, errSilent, func(int) error { return nil })
+		wait(0, 3)
+		<-g.Ended()
+		wait(0, 0)
+		g.Go(func() {})
+		wait(0, 0)
+	})
+}
