@@ -306,6 +306,9 @@ func (m *machine) crash(p int, halfOpen bool) {
 func (m *machine) abandon(i int) {
 	c := &m.cmds[i]
 	c.phase, c.age, c.subOK, c.debt, c.kept, c.again, c.who, c.most, c.pass = ghost, 0, false, 0, false, false, 0, 0, false
+	if c.puts() == none {
+		c.known = enough
+	}
 }
 
 // reply lets the process of c read c's reply.

@@ -36,7 +36,9 @@
 // of the same process whose lock was taken away (late), and who lives is not dropped as silent (skip), in worlds of four processes
 // with less patience than the script has; crashed processes that are still heard do not have K for the sum of their ttls (waste);
 // and from every state, when no further fault happens, every waiter
-// is served (lost wake-up), and what is then at the server is known to the process that put it there (leak).
+// is served (lost wake-up), and what is then at the server is known to the process that put it there (leak). What a ghost takes K
+// for counts, too, unless its process had been told twice by then that it is not there, or its lease was over: an ENTER may be carried out after its
+// POKE has said gone, or after its QUIT.
 //
 // # How far it goes
 //

@@ -26,7 +26,8 @@ func (m *machine) violate(property string) {
 	}
 }
 
-// execute runs a command's script and fills in its reply. late: a ghost runs.
+// execute runs a command's script and fills in its reply. late: a ghost runs. What it puts into K its process must know of, unless it
+// was told often enough that it is not there.
 func (m *machine) execute(c *command, late bool) {
 	switch c.verb {
 	case verbTry, verbTryOnce:
@@ -40,6 +41,9 @@ func (m *machine) execute(c *command, late bool) {
 			m.k, m.kTTL, m.kExcused = none, 0, false
 		}
 		c.res = done
+		if !late {
+			m.missed(c)
+		}
 		return // whoever comes next pumps
 	case verbPoke:
 		m.scriptPoke(c, c.tok, late)
@@ -59,6 +63,25 @@ func (m *machine) execute(c *command, late bool) {
 		c.age = 0
 	}
 	m.checkPumped()
+	if !late {
+		m.missed(c)
+	}
+}
+
+// missed counts for the ghosts that the server was seen without what they bring.
+func (m *machine) missed(c *command) {
+	t := none
+	switch {
+	case c.verb == verbRel, c.verb == verbRel1, c.verb == verbQuit, c.verb == verbPoke && c.res == gone:
+		t = c.tok
+	}
+	for i := range m.cmds[:m.cmdLen] {
+		if g := &m.cmds[i]; t != none && g.phase == ghost && g.puts() == t && g.known < enough {
+			if g.known++; g.known == enough {
+				g.age = 0
+			}
+		}
+	}
 }
 
 // pump hands K to the first entry that is heard; mine is told by the reply.
@@ -125,10 +148,12 @@ func (m *machine) scriptTry(c *command, late bool) {
 		m.pump(none, late)
 	}
 	if m.k == none {
-		m.take(c.tok, c.ttl, late)
+		m.take(c.tok, c.ttl, c.isExcused(late))
 		c.res = granted
 	}
 }
+
+func (c *command) isExcused(late bool) bool { return late && c.known >= enough }
 
 func (m *machine) scriptEnter(c *command, late bool) {
 	if !m.procs[c.proc].heard && !m.is(NoNosubTest) {
@@ -145,7 +170,7 @@ func (m *machine) scriptEnter(c *command, late bool) {
 	}
 	m.push(c, c.tok, late)
 	if m.k == none && !m.is(EnterWithoutPump) {
-		m.pump(c.tok, late)
+		m.pump(c.tok, c.isExcused(late))
 	}
 	c.res = m.grantedOrQueued(c.tok)
 }
@@ -176,7 +201,7 @@ func (m *machine) scriptRel(c *command, late bool) {
 		m.push(c, c.tok2, late)
 	}
 	if m.k == none && !m.is(RelWithoutPump) {
-		m.pump(c.tok2, late)
+		m.pump(c.tok2, c.isExcused(late))
 	}
 	if c.tok2 != none {
 		c.res = m.grantedOrQueued(c.tok2)

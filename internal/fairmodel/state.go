@@ -102,6 +102,7 @@ type command struct {
 	subOK  bool  // the subscription was confirmed when it was sent
 	pass   bool  // EXTEND before a cohort pass
 	beat   bool  // POKE: it beats
+	known  uint8 // of a ghost that may put a token into K: how often the server has been seen without that token since, 2 at most
 	res    outcome
 	valid  uint8 // what remains of a grant's validity, counted from the send
 	holder token // of the own process, if it is not what the command asked for
@@ -191,9 +192,9 @@ func compareCommands(a, b command) int {
 	return bytes.Compare(ka[:], kb[:])
 }
 
-func (c *command) key() [19]byte {
-	return [19]byte{byte(c.proc), byte(c.verb), byte(c.phase), byte(c.res), c.age, c.valid, byte(c.tok), byte(c.tok2),
-		byte(c.holder), c.ttl, c.heir, c.most, c.debt, bit(c.kept), bit(c.again), c.who, bit(c.subOK), bit(c.pass), bit(c.beat)}
+func (c *command) key() [20]byte {
+	return [20]byte{byte(c.proc), byte(c.verb), byte(c.phase), byte(c.res), c.age, c.valid, byte(c.tok), byte(c.tok2),
+		byte(c.holder), c.ttl, c.heir, c.most, c.debt, bit(c.kept), bit(c.again), c.who, bit(c.subOK), bit(c.pass), bit(c.beat), c.known}
 }
 
 func bit(b bool) byte {
@@ -242,11 +243,31 @@ func (s *world) tick() {
 		}
 	}
 	for i := range s.cmds[:s.cmdLen] {
-		if c := &s.cmds[i]; c.ages() {
+		switch c := &s.cmds[i]; {
+		case c.phase == ghost && c.known < enough:
+			if c.age++; c.age >= c.ttl { // what was sent for it in vain need not be sent any longer
+				c.age, c.known = 0, enough
+			}
+		case c.ages():
 			c.age = min(c.age+1, maxAge)
 			c.valid -= min(c.valid, 1)
 		}
 	}
+}
+
+// enough is how often a process must have been told that a token of its is not at the server before it may forget a command that
+// may yet put it there.
+const enough = 2
+
+// puts is the token that the command puts into K or Q.
+func (c *command) puts() token {
+	switch c.verb {
+	case verbTry, verbTryOnce, verbEnter:
+		return c.tok
+	case verbRel:
+		return c.tok2
+	}
+	return none
 }
 
 // ages: how long ago it was sent still matters.

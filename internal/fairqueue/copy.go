@@ -89,7 +89,7 @@ func (s *Slot) Append(b []byte, at func(time.Time) byte) []byte {
 	}
 	if t := &s.t; s.state != Idle {
 		b = append(b, token(t.token), byte(t.ttl/time.Second), byte(t.most/time.Second), at(t.basis), at(t.beaten), at(t.due), at(t.until),
-			bit(t.tried)<<2|bit(t.busy)<<1|bit(t.again))
+			bit(t.late)<<3|bit(t.tried)<<2|bit(t.busy)<<1|bit(t.again))
 	}
 	b = append(b, name(s.h.who), token(s.h.token), at(s.h.deadline), name(s.passing), at(s.checkAt), bit(s.checked))
 	for _, o := range s.owed {

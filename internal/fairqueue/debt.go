@@ -43,8 +43,27 @@ func (s *Slot) oweLate(now time.Time, t *ticket) {
 	s.bury(now, t)
 }
 
+// oweAgain is called when the server has said that the token is not there. If it was sent by a command without an answer, that may be
+// carried out yet, and take the lock for nobody: so the token is released once more, an OpTimeout later, as oweLate has it.
+func (s *Slot) oweAgain(now time.Time, t *ticket) {
+	if t.late {
+		o := s.owe(now, t.ctx, t.token, t.longest())
+		o.next, o.own = now.Add(s.cfg.OpTimeout), true
+	}
+}
+
 func (s *Slot) owes(token string) bool {
 	return slices.ContainsFunc(s.owed, func(o debt) bool { return o.token == token })
+}
+
+// owesNow is owes for a token that was seen to have the lock: what was to be released later, in case, is released now.
+func (s *Slot) owesNow(now time.Time, token string) bool {
+	for i := range s.owed {
+		if o := &s.owed[i]; o.token == token && o.failures == 0 && o.next.After(now) {
+			o.next = now
+		}
+	}
+	return s.owes(token)
 }
 
 // settled takes a debt off the list.

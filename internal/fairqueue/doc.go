@@ -57,9 +57,11 @@
 //	                             subscription is made again on another connection.
 //	mute      entering, queued   It is queued, but the server refuses its beats, so it would be taken for dead: all waiters fail,
 //	                             quitting.
-//	gone      entering, queued   The token is dead: idle. If Try sent it, it is owed, too: the Try may still be on its way. But
-//	                             after a message that came while the Poke was in flight, another Poke decides.
-//	done      quitting, idle     Quit is answered, whatever the reply says: idle. After Closed the slot is idle already.
+//	gone      entering, queued   The token is dead: idle. If what had sent it got no answer, it is owed an OpTimeout later, too: that
+//	                             may still be on its way. But after a message that came while the Poke was in flight, another
+//	                             Poke decides.
+//	done      quitting, idle     Quit is answered, whatever the reply says: idle. As for gone, what got no answer may still be on
+//	                             its way, and is owed. After Closed the slot is idle already.
 //
 // Of a Release, any reply settles the debt; of one that must be confirmed twice the second. A reply that names a dead token as
 // K's holder has it owed again: a command was carried out late.

@@ -33,7 +33,7 @@ func (s *Slot) Replied(now time.Time, cmd *Command, start time.Time, r Reply, a 
 	switch cmd.Kind {
 	case Quit: // whatever it says, nothing is left of the token
 		if s.state == Quitting && s.t.token == cmd.Token {
-			s.drop()
+			s.quitted(now)
 		}
 		return
 	case Release:
@@ -80,7 +80,7 @@ func (s *Slot) lookAtLock(now time.Time, r Reply) {
 		s.lock = lock{}
 		return
 	}
-	if g, isDead := s.dead[r.Holder]; isDead && !s.owes(r.Holder) {
+	if g, isDead := s.dead[r.Holder]; isDead && !s.owesNow(now, r.Holder) {
 		s.owe(now, g.ctx, r.Holder, g.ttl)
 	}
 }
@@ -96,7 +96,7 @@ func (s *Slot) told(now time.Time, cmd *Command, start time.Time, r Reply, a *Ac
 		return
 	}
 	t := &s.t
-	t.busy = false
+	t.busy, t.late = false, t.late && r.Said == Gone
 	switch {
 	case r.Said == Granted:
 		s.granted(now, s.validUntil(start, r.Left), cmd, a)
@@ -135,10 +135,14 @@ func (s *Slot) gone(now time.Time) {
 	t := s.t
 	s.drop()
 	s.bury(now, &t)
-	if t.tried { // its Try may still be on its way
-		o := s.owe(now, t.ctx, t.token, t.longest())
-		o.next, o.own = now.Add(s.cfg.OpTimeout), true
-	}
+	s.oweAgain(now, &t)
+}
+
+// quitted drops the token that quits: its Quit is answered.
+func (s *Slot) quitted(now time.Time) {
+	t := s.t
+	s.drop()
+	s.oweAgain(now, &t)
 }
 
 // misheard has the subscription renewed. Until it stands Try asks, which is first come, first served no more. A command that
@@ -167,7 +171,7 @@ func (s *Slot) granted(now, d time.Time, cmd *Command, a *Actions) {
 	}
 	x := &s.fifo[0]
 	if passed(now.Add(x.TTL/2), d) && (cmd == nil || cmd.asked() < x.TTL) { // Poke refreshes it, and tells how long it is good for
-		s.state, s.t.due, s.t.again = Queued, now, t.busy
+		s.state, s.t.due, s.t.again, s.t.late = Queued, now, t.busy, false
 		return
 	}
 	s.drop()
@@ -212,6 +216,7 @@ func (s *Slot) unanswered(now time.Time, cmd *Command, o Outcome, a *Actions) {
 		}
 		s.giveUp(now)
 	case o.Fate == Lost, o.Fate == Unsent && cmd.Kind == Poke:
+		t.late = t.late || cmd.Kind != Poke
 		t.due = now.Add(s.cfg.Pause(t.failures))
 		t.failures++
 	case o.Fate == Unsent:
@@ -282,11 +287,14 @@ func (s *Slot) Told(now time.Time, token string, a *Actions) {
 	case s.names(token):
 		s.granted(now, s.validUntil(s.t.basis, s.t.ttl), nil, a)
 	case s.h.who != nil && s.h.token == token: // to pass it on would release a lock that is held
-	case s.owes(token): // it is being released
+	case s.owesNow(now, token): // it is being released
 	default: // also of a token that quits: its Quit may have been carried out before the late Enter that was granted
 		g, isDead := s.dead[token]
 		if !isDead {
 			g.ttl = time.Minute
+		}
+		if s.state == Quitting && s.t.token == token {
+			s.t.late = false
 		}
 		s.owe(now, g.ctx, token, g.ttl)
 	}

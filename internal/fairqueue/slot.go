@@ -139,6 +139,7 @@ type ticket struct {
 	basis    time.Time       // a message's validity counts from it: the newest send that was answered "queued", or the first send
 	beaten   time.Time       // the send of the newest Poke that beats, or the first send
 	tried    bool            // it was sent by a Try: it is in no queue
+	late     bool            // what was to queue it, or to take the lock for it, has no answer: it may be carried out yet
 	busy     bool            // a command that names it is in flight
 	again    bool            // Poke as soon as that one is answered
 	due      time.Time       // of the next Poke or Quit

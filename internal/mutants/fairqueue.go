@@ -189,7 +189,7 @@ var queueMutants = []mutant{
 	},
 	{
 		name: "queue: REL of a TRY in flight as ours", in: "fairqueue.Slot.lookAtLock",
-		old:     "if g, isDead := s.dead[r.Holder]; isDead && !s.owes(r.Holder) {",
+		old:     "if g, isDead := s.dead[r.Holder]; isDead && !s.owesNow(now, r.Holder) {",
 		new:     "if g := s.dead[r.Holder]; r.Holder != s.h.token && !s.names(r.Holder) && !s.owes(r.Holder) {",
 		explore: "REL of a TRY in flight as ours",
 	},
@@ -237,9 +237,9 @@ var queueMutants = []mutant{
 	},
 	{
 		name: "queue: a message ignored while QUIT is out", in: "fairqueue.Slot.Told",
-		old:     "case s.owes(token): // it is",
-		new:     "case s.owes(token), s.state == Quitting && s.t.token == token: // it is",
-		explore: "a message ignored while QUIT is out",
+		old:   "case s.owesNow(now, token): // it is",
+		new:   "case s.owesNow(now, token), s.state == Quitting && s.t.token == token: // it is",
+		tests: "fairqueue: TestTranscripts",
 	},
 	{
 		name: "queue: no CHECK", in: "fairqueue.Slot.nextBehind",
@@ -287,6 +287,22 @@ var queueMutants = []mutant{
 		old:     "cmd.Beat = now.Sub(t.beaten) >= beatEvery",
 		new:     "cmd.Beat = true",
 		explore: "every POKE beats",
+	},
+	{
+		name: "queue: a lost ENTER is asked after once only", in: "fairqueue.Slot.gone",
+		old: `	s.oweAgain(now, &t)
+`,
+		new: `
+`,
+		explore: "a lost ENTER is asked after once only",
+	},
+	{
+		name: "queue: a lost ENTER is quit once only", in: "fairqueue.Slot.quitted",
+		old: `	s.oweAgain(now, &t)
+`,
+		new: `	_ = t
+`,
+		explore: "a lost ENTER is quit once only",
 	},
 	{
 		name: "queue: TRYAGAIN taken for done", in: "fairqueue.Slot.Failed",

@@ -212,11 +212,11 @@ func slowReplies(w *world, f fault) func() {
 }
 
 // lateAcquires has commands that acquire come to the server right after the first one that removes their token, be that a release or
-// a clean-up; at the end of the fault at the latest.
+// a clean-up, or is told that it is not in the queue; at the end of the fault at the latest.
 func lateAcquires(w *world, f fault) func() {
 	over := make(chan struct{})
 	heal := w.strike(f, f.n, func(r sim.Request) sim.Action {
-		if r.Verb != "set" && r.Verb != "setnx" && r.Verb != "try" {
+		if r.Verb != "set" && r.Verb != "setnx" && r.Verb != "try" && r.Verb != "enter" {
 			return sim.Pass()
 		}
 		for _, word := range r.Args {

@@ -165,6 +165,7 @@ func (c *checker) lives(n *node, r sim.Request, reply, key string, was, is state
 			continue
 		}
 		l := c.lifeAt(n, token)
+		missed := len(l.nothing)
 		switch {
 		case r.Verb == "fence" && strings.HasPrefix(reply, "$"):
 			if _, number, ok := strings.Cut(strings.TrimSpace(reply), "\r\n"); ok {
@@ -175,10 +176,10 @@ func (c *checker) lives(n *node, r sim.Request, reply, key string, was, is state
 			l.verified = now
 		case slices.Contains(removes, r.Verb) && (r.Verb != "rel" || at == 5) && is.token != token: // it was not there, or is removed
 			l.nothing = append(l.nothing, now)
-		case r.Verb == "poke" && at == 5 && was.token != token && is.token != token && !slices.Contains(is.queue, word):
+		case r.Verb == "poke" && strings.Contains(word, " ") && was.token != token && is.token != token && !slices.Contains(is.queue, word):
 			l.nothing = append(l.nothing, now)
 		}
-		if slices.Contains(removes, r.Verb) && l.late != nil { // what was held back until then comes right after it
+		if l.late != nil && (slices.Contains(removes, r.Verb) || len(l.nothing) > missed) { // what was held back until then comes right after it
 			late := l.late
 			l.late = nil
 			time.AfterFunc(between(c.w.plan.seed.of("late", token, r.At.Sub(c.w.trace.begin)), 1, c.w.plan.op/2), func() { close(late) })
@@ -333,7 +334,8 @@ func (c *checker) noStrays() {
 
 // mayBeLeft reports whether a token may be in its key although nobody has it: its process has crashed, or has left it there, or
 // its Locker was closed before it was removed; MinHold has left it; its clean-up was refused for good; or the command that put it
-// into the key was so late that the clean-up had been confirmed twice, or that its ttl and an OpTimeout are over since it was sent.
+// into the key was so late that the server had been seen without the token twice before, at least (an entry that a POKE did not find
+// counts, too), or that its ttl and an OpTimeout are over since it was sent.
 func (c *checker) mayBeLeft(n *node, token string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
