@@ -164,7 +164,7 @@ var clusterMutants = []mutant{
 		name: "cluster: a node that lanes cannot dial asks for no map", in: "cluster.node.dial",
 		old:   "n.c.Refresh()\n\t\t}",
 		new:   "}",
-		tests: "TestClusterCleansUpWhereTheSlotIsServedAgain",
+		tests: "test/cluster: TestClusterCleansUpWhereTheSlotIsServedAgain",
 	},
 	{
 		name: "cluster: nobody is told that a slot has another node", in: "cluster.Cluster.take",
