@@ -5,7 +5,6 @@ go 1.25.0
 replace github.com/redigolock/redigolock => ../..
 
 require (
-	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/redigolock/redigolock v0.0.0
 	golang.org/x/image v0.31.0
 	gonum.org/v1/plot v0.17.0

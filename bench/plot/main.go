@@ -1,22 +1,16 @@
-// Plot draws the charts of a campaign from its raw files: each in two forms, NAME-light.svg and NAME-dark.svg, for a
-// <picture> whose source asks for prefers-color-scheme.
+// Plot draws the charts of a campaign from its raw files, in the Go benchmark format: each in two forms, NAME-light.svg and
+// NAME-dark.svg, for a <picture> whose source asks for prefers-color-scheme. They are as wide as a phone.
 //
-//	cd bench/plot && go run . -out ../../results/DATE/charts ../../results/DATE/raw
+//		cd bench/plot && go run . -out ../../results/DATE/charts ../../results/DATE/raw
 //
-// It reads all *.txt of the folder, which are in the Go benchmark format, and all *.hlog, which are HdrHistogram logs.
+//	  - throughput, of rivals.txt: acquires and releases per second by goroutines
+//	  - fairness, of contention-rivals.txt: Jain's index and the longest waits of 64 waiters in 4 processes
+//	  - load-hot, of hot.txt: the 99th percentile of the latency on one key, by arrivals per second
+//	  - keepalive, of keepalive.txt: processor time of a renewal
 //
-//   - throughput: acquires and releases per second by goroutines (AcquireRelease)
-//   - handoff: percentiles of the time from a release until another waiter has the lock (*.hlog of Contention)
-//   - load-own, load-hot, load-zipf10000: p50 and p99 by offered load, on a key for each worker, on one key, and on a
-//     Zipf spread of 10,000 (Load)
-//   - fairness: Jain's index and the longest waits (Contention)
-//   - cost: commands and processor time of the server for each acquisition, by waiters (Contention)
-//   - keepalive: processor time of a renewal (KeepAlive)
-//
-// What differs in the way only is from one file, the one with most of these ways: rounds of different files are of
-// different lengths. A dot is the median of the rounds, and has its interval at 95 % where there are 6 rounds or more. A chart for which
-// the folder has no data is said with the reason. What a chart leaves out to stay readable is written under it. The
-// program fails if it can make no chart, or if a file cannot be read.
+// A dot is the median of the rounds, and has its interval at 95 % where there are 6 rounds or more. The charts show the
+// ways of the table in ways.go, the tables of a report show all. A chart for which the folder has no data is said with
+// the reason. The program fails if it can make no chart, or if a file cannot be read.
 package main
 
 import (
@@ -26,6 +20,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -57,4 +53,43 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// makeCharts makes the charts that the raw files have data for, and says on w which those are.
+func makeCharts(raw, out string, w io.Writer) error {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	made := 0
+	for _, ch := range charts {
+		path := filepath.Join(raw, ch.file)
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			fmt.Fprintf(w, "no %s: there is no %s\n", ch.name, ch.file)
+			continue
+		}
+		set, err := figures.Read(path)
+		if err != nil {
+			return err
+		}
+		cells := chosen(set.Find(ch.kind, ch.where...), ch.units)
+		if len(cells) == 0 {
+			fmt.Fprintf(w, "no %s: %s has no %s with %q of a way that is drawn\n", ch.name, ch.file, ch.kind, ch.units)
+			continue
+		}
+		for _, t := range []theme{light, dark} {
+			svg, err := ch.svg(cells, t)
+			if err != nil {
+				return fmt.Errorf("%s: %w", ch.name, err)
+			}
+			if err := os.WriteFile(filepath.Join(out, ch.name+"-"+t.name+".svg"), svg, 0o644); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(w, "made %s\n", ch.name)
+		made++
+	}
+	if made == 0 {
+		return fmt.Errorf("%s has data for no chart", raw)
+	}
+	return nil
 }

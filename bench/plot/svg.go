@@ -6,11 +6,13 @@ import (
 	"html"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -19,71 +21,101 @@ import (
 	xfont "golang.org/x/image/font"
 )
 
-// Sizes in points, of which 600 are the 800 pixels of a README.
+// Sizes in points: the width is that of a phone of 390 pixels, so that texts keep their size there.
 const (
-	width        = 600
-	margin       = 12
-	titleSize    = 14
-	subtitleSize = 9
-	noteSize     = 8
-	tickSize     = 8.5
-	labelSize    = 9
+	width      = 292
+	plotHeight = 215
+	margin     = 6
+	titleSize  = 11
+	labelSize  = 8.5
+	tickSize   = 8
+	noteSize   = 7
+	barHeight  = 9
+	rowHeight  = 12 // of the legend, which has two columns below the plot
 )
 
-func style(size float64, bold bool, t theme) text.Style {
+func style(size float64, bold bool, c theme) text.Style {
 	f := font.Font{Typeface: "Liberation", Variant: "Sans", Size: vg.Length(size)}
 	if bold {
 		f.Weight = xfont.WeightBold
 	}
-	return text.Style{Color: t.text, Font: f, Handler: plot.DefaultTextHandler, YAlign: text.YCenter}
+	return text.Style{Color: c.text, Font: f, Handler: plot.DefaultTextHandler, YAlign: text.YCenter}
 }
 
-func faint(size float64, t theme) text.Style {
-	s := style(size, false, t)
-	s.Color = t.faint
-	return s
+// A drawing is a plot with a legend of two columns.
+type drawing struct {
+	*plot.Plot
+	columns [2]plot.Legend
+	entries int
 }
 
-// svg draws the chart: title, subtitle, body, notes, from the top.
-func (ch *chart) svg(t theme) ([]byte, error) {
-	const room, spacing = width - 2*margin, 1.35
-	small, smallest := faint(subtitleSize, t), faint(noteSize, t)
-	var subtitle []string
-	for _, line := range ch.subtitle {
-		subtitle = append(subtitle, wrap(line, small, room)...)
+// entry adds one to the shorter column.
+func (d *drawing) entry(name string, thumbs ...plot.Thumbnailer) {
+	d.columns[d.entries%2].Add(name, thumbs...)
+	d.entries++
+}
+
+// svg draws the chart: title, plot, legend, and what it was measured on.
+func (ch chart) svg(list []wayOf, t theme) ([]byte, error) {
+	d := newDrawing(t)
+	d.Title.Text = ch.title
+	if err := ch.draw(d, list, t); err != nil {
+		return nil, err
 	}
-	notes := wrap(strings.Join(ch.notes, " "), smallest, room)
-	top := margin + titleSize*1.3 + spacing*subtitleSize*float64(len(subtitle)) + 8
-	bottom := margin + spacing*noteSize*float64(len(notes)) + 9
-	height := vg.Length(math.Ceil(top + ch.height + bottom))
+	note := style(noteSize, false, t)
+	note.Color = t.faint
+	lines := wrap(measuredOn(list, ch.units[0]), note, width-2*margin)
+	notes := vg.Length(len(lines)) * noteSize * 1.35
+	legend := vg.Length((d.entries+1)/2) * rowHeight
+	below := margin + notes + margin + legend + margin
+	height := plotHeight + below
 
 	canvas := vgsvg.New(width, height)
 	c := draw.New(canvas)
 	c.SetColor(t.background)
 	c.Fill(c.Rectangle.Path())
-	c.FillText(style(titleSize, true, t), vg.Point{X: margin, Y: height - margin - titleSize/2}, ch.title)
-	writeLines(c, height-margin-titleSize*1.8, small, spacing, subtitle)
-	writeLines(c, vg.Length(bottom)-9-noteSize*spacing/2, smallest, spacing, notes)
-	ch.body(draw.Crop(c, margin, -margin, vg.Length(bottom), -vg.Length(top)), t)
-
+	d.Draw(draw.Crop(c, margin, -margin, below, -margin))
+	for i, column := range d.columns {
+		column.Draw(draw.Crop(c, margin+vg.Length(i)*width/2, 0, margin+notes, -plotHeight-margin))
+	}
+	for i, line := range lines {
+		c.FillText(note, vg.Point{X: margin, Y: margin + notes - (vg.Length(i)+0.5)*noteSize*1.35}, line)
+	}
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return nil, err
 	}
-	return portable(b.Bytes(), ch.title+". "+strings.Join(ch.subtitle, " "), t)
+	return portable(b.Bytes(), ch.title, t), nil
 }
 
-// writeLines writes lines at the left margin, the middle of the first at y.
-func writeLines(c draw.Canvas, y vg.Length, sty text.Style, spacing vg.Length, lines []string) {
-	for _, line := range lines {
-		c.FillText(sty, vg.Point{X: margin, Y: y}, line)
-		y -= spacing * sty.Font.Size
+// newDrawing is empty, in the colours of the theme.
+func newDrawing(t theme) *drawing {
+	d := &drawing{Plot: plot.New()}
+	d.BackgroundColor = nil
+	d.Title.TextStyle, d.Title.Padding = style(titleSize, true, t), 6
+	d.Title.TextStyle.XAlign, d.Title.TextStyle.YAlign = text.XCenter, text.YTop
+	for _, a := range []*plot.Axis{&d.X, &d.Y} {
+		a.Color, a.Width, a.Padding = t.faint, 0.6, 0
+		a.Label.TextStyle.Color, a.Label.TextStyle.Font = t.text, style(labelSize, false, t).Font
+		a.Tick.Label.Color, a.Tick.Label.Font = t.text, style(tickSize, false, t).Font
+		a.Tick.Color, a.Tick.Width, a.Tick.Length = t.faint, 0.6, 4
 	}
+	for i := range d.columns {
+		l := plot.NewLegend()
+		l.Top, l.Left, l.ThumbnailWidth, l.TextStyle = true, true, 18, style(tickSize, false, t)
+		l.TextStyle.YAlign, l.YPosition = 0, draw.PosCenter
+		l.Padding = rowHeight - l.TextStyle.Rectangle("Xg").Max.Y
+		d.columns[i] = l
+	}
+	grid := plotter.NewGrid()
+	grid.Vertical = draw.LineStyle{Color: t.grid, Width: 0.6}
+	grid.Horizontal = grid.Vertical
+	d.Add(grid)
+	return d
 }
 
 // wrap breaks a text into lines that are no wider than a width.
-func wrap(s string, sty text.Style, width vg.Length) []string {
-	var lines []string
+func wrap(s string, sty text.Style, width vg.Length) (lines []string) {
 	line := ""
 	for word := range strings.FieldsSeq(s) {
 		if longer := strings.TrimSpace(line + " " + word); line != "" && sty.Width(longer) > width {
@@ -95,40 +127,54 @@ func wrap(s string, sty text.Style, width vg.Length) []string {
 	return append(lines, line)
 }
 
-var (
-	textElement = regexp.MustCompile(`<text ([^>]*?)\s*style="font-family:([^;]*);([^"]*)">([^<]*)</text>`)
-	fontSize    = regexp.MustCompile(`font-size:([0-9.]+)px`)
-)
+// measuredOn says on what, and how often.
+func measuredOn(list []wayOf, unit string) string {
+	var settings []string
+	least, most := math.MaxInt, 0
+	for _, w := range list {
+		for _, c := range w.cells {
+			n := len(c.Values(unit))
+			least, most = min(least, n), max(most, n)
+			for _, key := range []string{"redis-version", "etcd-version", "zookeeper-version", "cpu", "cpus"} {
+				v := c.Config[key]
+				switch key {
+				case "cpus":
+					v += " CPUs"
+				case "etcd-version", "zookeeper-version":
+					v = strings.TrimSuffix(key, "-version") + " " + v
+				}
+				if c.Config[key] != "" && !slices.Contains(settings, v) {
+					settings = append(settings, v)
+				}
+			}
+		}
+	}
+	rounds := strconv.Itoa(most)
+	if least < most {
+		rounds = fmt.Sprintf("%d to %d", least, most)
+	}
+	interval := "intervals at 95 %"
+	if most < 6 {
+		interval = "too few for an interval"
+	}
+	return strings.Join(append(settings, "medians of "+rounds+" rounds", interval), " · ")
+}
+
+var textElement = regexp.MustCompile(`(?s)<text ([^>]*?)\s*style="font-family:[^;]*;([^"]*font-weight:(\w+)[^"]*font-size:([0-9.]+)px[^"]*)">([^<]*)</text>`)
 
 // portable makes the texts look the same where Liberation Sans is not installed: it names fonts of the same or similar
 // widths, and fixes the width of each text to what it was laid out with. It also gives the picture a name for screen
 // readers.
-func portable(svg []byte, name string, t theme) ([]byte, error) {
-	var failed error
+func portable(svg []byte, name string, t theme) []byte {
 	svg = textElement.ReplaceAllFunc(svg, func(element []byte) []byte {
 		m := textElement.FindSubmatch(element)
-		size := fontSize.FindSubmatch(m[3])
-		if size == nil {
-			failed = fmt.Errorf("a text has no size: %s", element)
+		size, err := strconv.ParseFloat(string(m[4]), 64)
+		if err != nil || len(bytes.TrimSpace(m[5])) == 0 {
 			return element
 		}
-		points, err := strconv.ParseFloat(string(size[1]), 64)
-		if err != nil {
-			failed = err
-			return element
-		}
-		bold := bytes.Contains(m[3], []byte("font-weight:bold"))
-		wide := style(points, bold, t).Width(html.UnescapeString(string(m[4]))).Points()
-		if wide == 0 || strings.TrimSpace(string(m[4])) == "" {
-			return nil
-		}
+		wide := style(size, string(m[3]) == "bold", t).Width(html.UnescapeString(string(m[5]))).Points()
 		return fmt.Appendf(nil, `<text %s textLength="%.5g" lengthAdjust="spacingAndGlyphs" style="font-family:`+
-			`'Liberation Sans',Arial,Helvetica,sans-serif;%s">%s</text>`, m[1], wide, m[3], m[4])
+			`'Liberation Sans',Arial,Helvetica,sans-serif;%s">%s</text>`, m[1], wide, m[2], m[5])
 	})
-	head := []byte(`xmlns:xlink="http://www.w3.org/1999/xlink">`)
-	if !bytes.Contains(svg, head) {
-		failed = fmt.Errorf("the head of the SVG has another form than was known")
-	}
-	title := `role="img">` + "\n<title>" + html.EscapeString(name) + "</title>"
-	return bytes.Replace(svg, head, append(head[:len(head)-1:len(head)-1], " "+title...), 1), failed
+	return bytes.Replace(svg, []byte(`xlink">`), fmt.Appendf(nil, `xlink" role="img">`+"\n<title>%s</title>", html.EscapeString(name)), 1)
 }

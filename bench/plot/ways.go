@@ -1,99 +1,133 @@
 package main
 
 import (
+	"image/color"
 	"slices"
-	"strings"
+
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 // A way is how an approach, a rival or a way of waiting looks in all charts: a colour for the family, a dash pattern and
-// a mark as a second channel for its members. Ours alone are blue (the plain Locker and the verbs) or vermillion (Mux,
-// Fair), and thick. No two have the same colour, dash pattern and mark; no two that wait for a key have the same colour
-// and dash pattern, since the curves of the hand-off have no marks.
+// a mark as a second channel for its members. Ours alone are blue or vermillion, and thick.
 type way struct {
 	name, label string
 	hue         hue
-	dash        dash
-	mark        mark
+	dashes      []vg.Length
+	mark        draw.GlyphDrawer
 	ours        bool
 }
 
-// ways is in the order of importance: a chart that cannot show all of its lines shows the first of them.
+var (
+	dashed = []vg.Length{5, 2.5}
+	dotted = []vg.Length{1.5, 2}
+)
+
+// ways are what is drawn, in the order of the legends.
 var ways = []way{
-	{"fair", "Fair", vermillion, solid, circle, true},
-	{"cohort", "Fair with Cohort", vermillion, dashed, square, true},
-	{"polling", "polling Locker", blue, solid, circle, true},
-	{"locker-mux1", "Locker, Mux of 1", vermillion, solid, triangle, true},
-	{"locker", "Locker", blue, solid, square, true},
-	{"notify", "bare notify, no lock", neutral, dotted, diamond, false},
-	{"floor", "redigo by hand", neutral, solid, diamond, false},
-	{"redsync", "redsync", green, solid, triangle, false},
-	{"redislock", "redislock", purple, solid, triangle, false},
-	{"rueidislock", "rueidislock", sky, solid, triangle, false},
-	{"rueidis", "raw rueidis", sky, dotted, square, false},
-	{"go-redis-auto", "go-redis, pipelining", orange, dashed, diamond, false},
-	{"etcd", "etcd", yellow, solid, diamond, false},
-	{"zookeeper", "ZooKeeper", yellow, dashed, square, false},
-	{"loop", "a ticker each lock", neutral, solid, circle, false},
-	{"goredis-setnx", "SET NX on go-redis", orange, solid, triangle, false},
-	{"floor-pool16", "by hand, pool of 16", neutral, dashed, diamond, false},
-	{"fair-mux1", "Fair over a Mux", vermillion, dotted, triangle, true},
-	{"polling-mux1", "polling over a Mux", blue, dashdot, square, true},
-	{"cohort-mux1", "Cohort over a Mux", vermillion, dashdot, diamond, true},
-	{"locker-mux2", "Locker, Mux of 2", vermillion, dashed, diamond, true},
-	{"locker-mux4", "Locker, Mux of 4", vermillion, dotted, square, true},
-	{"locker-setnx-mux1", "Locker with SetNX, Mux of 1", vermillion, dashdot, circle, true},
-	{"go-redis", "raw go-redis", orange, dotted, square, false},
-	{"redsync-default", "redsync, default delay", green, dashdot, circle, false},
-	{"redislock-linear100", "redislock, 100 ms", purple, dotted, diamond, false},
-	{"redislock-exp", "redislock, exponential", purple, dashed, square, false},
-	{"redsync-goredis", "redsync on go-redis", green, dashed, square, false},
-	{"redsync-pool16", "redsync, pool of 16", green, dotted, diamond, false},
-	{"valkeylock", "valkeylock", sky, dashed, diamond, false},
-	{"rueidis-conn1", "raw rueidis, 1 conn.", sky, dashdot, circle, false},
-	{"article-verified", "article: double check", grey, solid, circle, false},
-	{"article-setnx", "article: SET NX", grey, dashed, square, false},
-	{"article-script", "article: script", grey, dotted, triangle, false},
-	{"article-redlock", "article: Redlock", grey, dashdot, diamond, false},
-	{"locker-setnx", "Locker with SetNX", blue, dashed, square, true},
-	{"setnx", "verb SetNX", blue, dotted, triangle, true},
-	{"setnx-verified", "verb SetNXVerified", blue, dashdot, diamond, true},
-	{"setnx-get", "verb SetNXGet", blue, solid, triangle, true},
-	{"locker-script", "Locker, release by script", blue, dotted, diamond, true},
-	{"script", "verb SetNXScript", blue, dashed, diamond, true},
+	{"fair", "Fair", vermillion, nil, draw.CircleGlyph{}, true},
+	{"cohort", "Fair with Cohort", vermillion, dashed, draw.BoxGlyph{}, true},
+	{"polling", "Locker that polls", blue, nil, draw.CircleGlyph{}, true},
+	{"locker", "Locker", blue, nil, draw.BoxGlyph{}, true},
+	{"locker-mux1", "Locker over a Mux", vermillion, nil, draw.PyramidGlyph{}, true},
+	{"floor", "redigo by hand", neutral, nil, draw.CrossGlyph{}, false},
+	{"loop", "a ticker for each lock", neutral, dashed, draw.CrossGlyph{}, false},
+	{"redsync", "redsync", green, nil, draw.PyramidGlyph{}, false},
+	{"redsync-default", "redsync, its own pauses", green, dashed, draw.CrossGlyph{}, false},
+	{"redislock", "redislock", purple, nil, draw.BoxGlyph{}, false},
+	{"goredis-setnx", "SET NX on go-redis", orange, nil, draw.PyramidGlyph{}, false},
+	{"rueidislock", "rueidislock", sky, nil, draw.CircleGlyph{}, false},
+	{"rueidis", "raw rueidis", sky, dotted, draw.BoxGlyph{}, false},
+	{"etcd", "etcd", yellow, nil, draw.CrossGlyph{}, false},
+	{"zookeeper", "ZooKeeper", yellow, dashed, draw.BoxGlyph{}, false},
 }
 
-// rank is the place in the order of importance; names that the table does not have come last.
-func rank(name string) int {
-	if i := slices.IndexFunc(ways, func(w way) bool { return w.name == name }); i >= 0 {
-		return i
-	}
-	return len(ways)
+// A hue is a colour of the palette of Okabe and Ito, which colour-blind people can tell apart.
+type hue int
+
+const (
+	neutral hue = iota // the colour of the text
+	blue
+	vermillion
+	green
+	orange
+	sky
+	purple
+	yellow
+)
+
+// A theme is the colours of a page. Each chart has its own background, so that it is readable on the other page too.
+type theme struct {
+	name                          string
+	background, text, faint, grid color.Color
+	colours                       []color.Color // by hue
 }
 
-// wayOf is how a name looks. One that the table does not have is called by its name, grey and dotted; but a floor on a
-// pool of another size looks like a floor.
-func wayOf(name string) way {
-	if i := rank(name); i < len(ways) {
-		return ways[i]
-	}
-	if n, ok := strings.CutPrefix(name, "floor-pool"); ok {
-		return way{name, "by hand, pool of " + n, neutral, dotted, square, false}
-	}
-	return way{name, name, grey, dotted, circle, false}
+var light = theme{
+	name: "light", background: rgb(0xFFFFFF), text: rgb(0x1F2328), faint: rgb(0x59636E), grid: rgb(0xE4E7EB),
+	colours: []color.Color{rgb(0x1F2328), rgb(0x0072B2), rgb(0xD55E00), rgb(0x009E73), rgb(0xE69F00), rgb(0x56B4E9), rgb(0xCC79A7),
+		rgb(0xA89C00)}, // the yellow of the palette cannot be seen on white
 }
 
-func byRank(a, b string) int {
-	if d := rank(a) - rank(b); d != 0 {
-		return d
-	}
-	return strings.Compare(a, b)
+var dark = theme{
+	name: "dark", background: rgb(0x0D1117), text: rgb(0xF0F6FC), faint: rgb(0x9DA5AE), grid: rgb(0x2A3038),
+	colours: []color.Color{rgb(0xF0F6FC), rgb(0x1F87CC), rgb(0xE8701A), rgb(0x00B685), rgb(0xE69F00), rgb(0x7CCBF7), rgb(0xD68DB6),
+		rgb(0xF0E442)},
 }
 
-// labels are those of names, for a sentence.
-func labels(names []string) string {
-	list := make([]string, len(names))
-	for i, name := range names {
-		list[i] = wayOf(name).label
+func rgb(v uint32) color.Color {
+	return color.RGBA{R: uint8(v >> 16), G: uint8(v >> 8), B: uint8(v), A: 255}
+}
+
+func (w way) line(t theme) draw.LineStyle {
+	s := draw.LineStyle{Color: t.colours[w.hue], Width: 1.2, Dashes: w.dashes}
+	if w.ours {
+		s.Width = 2.2
 	}
-	return strings.Join(list, "; ") // some have a comma
+	return s
+}
+
+// glyph is hollow for a figure that is only a bound.
+func (w way) glyph(t theme, hollow bool) draw.GlyphStyle {
+	s := draw.GlyphStyle{Color: t.colours[w.hue], Radius: 2.8, Shape: w.mark}
+	if w.ours {
+		s.Radius = 3.2
+	}
+	if hollow {
+		s.Shape = draw.RingGlyph{}
+		switch w.mark {
+		case draw.BoxGlyph{}:
+			s.Shape = draw.SquareGlyph{}
+		case draw.PyramidGlyph{}:
+			s.Shape = draw.TriangleGlyph{}
+		}
+	}
+	return s
+}
+
+// A wayOf is the cells of a way.
+type wayOf struct {
+	way
+	cells []*figures.Cell
+}
+
+// chosen are the ways that are drawn, with those of the cells that have the units. The floor of Contention is no lock.
+func chosen(cells []*figures.Cell, units []string) (list []wayOf) {
+	for _, w := range ways {
+		of := wayOf{way: w}
+		for _, c := range cells {
+			if c.Key("way") != w.name && c.Key("approach") != w.name || c.Kind == "Contention" && w.name == "floor" {
+				continue
+			}
+			if !slices.ContainsFunc(units, func(unit string) bool { return len(c.Values(unit)) == 0 }) {
+				of.cells = append(of.cells, c)
+			}
+		}
+		if len(of.cells) > 0 {
+			list = append(list, of)
+		}
+	}
+	return list
 }
