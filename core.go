@@ -86,6 +86,9 @@ func (s *settings) opTimeout() time.Duration {
 // begin sets at the first use what does not change from then on.
 func (c *core) begin(by discipline, nodes ...*node) {
 	c.by, c.nodes = by, nodes
+	for _, n := range nodes {
+		n.readyToRenew()
+	}
 	c.begun.Store(true)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/batch"
 	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
@@ -53,7 +54,6 @@ var ScriptTexts = scripts.Texts
 var (
 	Transient = fault.Transient
 	HolderOf  = names.Holder
-	IsPassing = isPassing
 )
 
 // DialOwn makes a connection as a clean-up over the pool does.
@@ -66,7 +66,7 @@ func Seeking(l *Locker) int {
 }
 
 // GroupMost is how many locks one request of the renewer extends.
-const GroupMost = groupMost
+const GroupMost = batch.Most
 
 // CleaningUp reports whether the Locker has a clean-up in the background.
 func CleaningUp(l *Locker) bool {

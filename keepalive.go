@@ -7,8 +7,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/batch"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/renewal"
+	"github.com/redigolock/redigolock/internal/wire"
 )
 
 // A keeping is what a Locker keeps alive.
@@ -223,6 +227,50 @@ func signalLosses(losses []renewal.Loss) {
 
 // keeperOf is the only thing that a Locker has the Renewer keep.
 func keeperOf(x renewal.Lease) *keeper { return x.(*keeper) }
+
+// readyToRenew tells the node how the locks of its discipline are renewed.
+func (n *node) readyToRenew() {
+	x := n.by.extension()
+	env := batch.Env{
+		Dial:      n.source.Dial,
+		Conns:     &n.conns,
+		Extension: batch.Extension{Script: x.script, Most: x.most, Keys: x.keys},
+		Apart:     n.source.Binds,
+		Another:   n.source.Another,
+		Alone:     n.extendAlone,
+	}
+	if n.replicas > 0 {
+		env.Acknowledged = func(ctx context.Context, b *wire.Bound, key string) error { return n.replicated(ctx, b, "extend", key) }
+	}
+	n.renew.Init(env)
+}
+
+// extendAlone extends one lock on a connection for its key. It is borrowed, which a cluster's pool answers from what is idle; after
+// a failure it is dialled, where that can be.
+func (n *node) extendAlone(x batch.Lock, within time.Duration, own bool) renewal.Vote {
+	kp := keeperOf(x)
+	k, ctx := kp.k, context.WithoutCancel(kp.observed())
+	v := renewal.Vote{Answered: true, Left: k.ttl}
+	extend := func(c redis.Conn) error {
+		v.Start = n.now()
+		_, err := n.by.extendOn(ctx, c, k, k.ttl)
+		return err
+	}
+	if now := time.Now(); own && n.source.CanDial() {
+		v.Err = n.onOwnBy(ctx, "extend", k.key, k.token, now.Add(within), within, extend)
+	} else {
+		b := &wire.Bound{Key: k.conn.Key, Token: k.conn.Token, TTL: k.conn.TTL}
+		_, v.Err = n.onLentBy(ctx, b, "extend", k.key, now, now.Add(within), within, extend)
+	}
+	return v
+}
+
+// Key, AddKeys and Token are what a renewal sends.
+func (kp *keeper) Key() string { return kp.k.key }
+
+func (kp *keeper) AddKeys(args []any) []any { return kp.k.core.by.extension().add(args, kp.k) }
+
+func (kp *keeper) Token() any { return kp.k.conn.Token }
 
 // TTL is that of the acquire.
 func (kp *keeper) TTL() time.Duration { return kp.k.ttl }

@@ -29,7 +29,7 @@ var layers = []struct {
 	{"verbs", []string{"luascript.go", "setnx.go", "verify.go", "extend.go", "release.go", "fence.go"}},
 	{"pools", []string{"pool.go", "sentinel.go", "mux.go", "cluster.go"}},
 	{"locks", []string{
-		"locker.go", "core.go", "node.go", "lock.go", "discipline.go", "plain.go", "claim.go", "keepalive.go", "renewnode.go",
+		"locker.go", "core.go", "node.go", "lock.go", "discipline.go", "plain.go", "claim.go", "keepalive.go",
 		"strays.go", "observer.go", "replicas.go", "fair.go", "fairslot.go", "fairsend.go", "fairrelease.go",
 		"quorum.go",
 	}},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/batch"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/pools"
 	"github.com/redigolock/redigolock/internal/renewal"
@@ -29,16 +30,17 @@ type node struct {
 	source *pools.Source
 	limits atomic.Pointer[sharedLimit]
 	says   wire.Dialect // known of the server
-	renew  renewNode
+	renew  batch.Node
 	renews [1]renewal.Node // renew
 	clean  cleanNode
 }
 
 func newNode(c *core, s *pools.Source) *node {
 	n := &node{core: c, source: s}
-	n.renew.node, n.clean.node = n, n
+	n.clean.node = n
 	if s != nil {
 		n.says.Init(s.Another)
+		n.clean.kept = wire.Kept{Dial: s.Dial, Count: &c.conns}
 	}
 	n.renews[0] = &n.renew
 	return n
@@ -173,38 +175,6 @@ func (n *node) onOwnBy(ctx context.Context, verb, key, token string, by time.Tim
 	err := b.Outcome(ctx, verb, key, f(b))
 	returned = true
 	return err
-}
-
-// An ownConn is a connection to a node that is not the pool's, and is kept from one use to the next.
-type ownConn struct {
-	*node
-	conn redis.Conn
-}
-
-// ready dials if there is no connection that works, by then.
-func (o *ownConn) ready(ctx context.Context, by time.Time) error {
-	if o.conn != nil && o.conn.Err() == nil {
-		return nil
-	}
-	o.hangUp()
-	ctx, cancel := context.WithDeadline(ctx, by)
-	defer cancel()
-	c, err := o.source.Dial(ctx)
-	if err != nil {
-		return err
-	}
-	o.conn = c
-	o.conns.Add(1)
-	return nil
-}
-
-// hangUp closes the connection, if there is one.
-func (o *ownConn) hangUp() {
-	if o.conn != nil {
-		_ = o.conn.Close()
-		o.conn = nil
-		o.conns.Add(-1)
-	}
 }
 
 // A sharedLimit is a context that ends at OpTimeout, for all that begin in the first 16th of it. A context for each wait for

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/redigolock/redigolock/internal/batch"
 	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/names"
@@ -181,7 +182,7 @@ func (p *plain) extendOn(ctx context.Context, c redis.Conn, k *Lock, ttl time.Du
 
 var plainExtension = extension{
 	script: scriptExtend,
-	most:   groupMost,
+	most:   batch.Most,
 	keys:   1,
 	add:    func(args []any, k *Lock) []any { return append(args, k.conn.Key) },
 }

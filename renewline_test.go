@@ -573,24 +573,6 @@ func TestReplyThatSaysNothingIsAFailedRenewal(t *testing.T) {
 	})
 }
 
-// What a server says for a while, it would say to each lock alone as well.
-func TestPassingRefusalOfManyIsNotMultiplied(t *testing.T) {
-	for reply, passing := range map[redis.Error]bool{
-		"LOADING a": true, "BUSY b": true, "MISCONF c": true, "READONLY d": true, "NOSCRIPT e": true,
-		"@user_script: 8: -READONLY f": true,
-		"TRYAGAIN g":                   false, "CROSSSLOT h": false, "NOPERM i": false, "ERR j": false, "WRONGTYPE k": false,
-	} {
-		if got := redigolock.IsPassing(reply); got != passing {
-			t.Errorf("%v: %v", reply, got)
-		}
-	}
-	for _, reply := range []any{nil, int64(0), int64(1), "QUEUED", []any{}} {
-		if redigolock.IsPassing(reply) {
-			t.Errorf("%v is taken for a refusal", reply)
-		}
-	}
-}
-
 // A flight that breaks is of no one lock: what is told of each names its own key, and is unknown.
 func TestFlightThatBreaksNamesEachLockByItsOwnKey(t *testing.T) {
 	for name, action := range map[string]redistest.Action{"cut": redistest.Cut(), "hung": redistest.Swallow()} {

@@ -60,7 +60,10 @@ func readRemoval(err error) cleanup.Answer {
 }
 
 // A cleanNode is a node as the cleanup.Node of its strays, by a connection that is not the pool's.
-type cleanNode struct{ ownConn }
+type cleanNode struct {
+	*node
+	kept wire.Kept
+}
 
 // Apart reports whether the pool's connections lead to the node of one key each (Redis Cluster).
 func (n *cleanNode) Apart() bool { return n.source.Binds() }
@@ -88,16 +91,16 @@ func (n *cleanNode) Remove(ctx context.Context, s *cleanup.Stray) error {
 			return undo(ctx, c, s.Key, s.Token)
 		})
 	}
-	if err := n.ready(ctx, time.Now().Add(n.opTimeout())); err != nil {
+	if err := n.kept.Ready(ctx, time.Now().Add(n.opTimeout())); err != nil {
 		return fault.NoConnection(ctx, "clean up", s.Key, err)
 	}
-	b := wire.BoundBy(n.conn, time.Now().Add(n.opTimeout()))
+	b := wire.BoundBy(n.kept.Conn(), time.Now().Add(n.opTimeout()))
 	b.Key, b.Token = s.Key, s.Token
 	return undo(ctx, b, s.Key, s.Token)
 }
 
 // HangUp closes the connection, if there is one.
-func (n *cleanNode) HangUp() { n.hangUp() }
+func (n *cleanNode) HangUp() { n.kept.HangUp() }
 
 // undo deletes the key if it carries the token, as all must that takes an acquire back: never by Locker.ReleaseWith, which
 // may do more than that, or panic, which on a goroutine of the Locker's own would end the process. A user of the server that

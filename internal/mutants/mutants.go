@@ -140,9 +140,9 @@ var mutants = []mutant{
 		tests: "TestAcquireThatGivesUpIsCleanedUpThoughItsContextHasEnded",
 	},
 	{
-		name: "clean-up on the pool's connection", in: "ownConn.ready",
-		old:   "o.source.Dial(ctx)",
-		new:   "o.source.Get(ctx)",
+		name: "clean-up on the pool's connection", in: "newNode",
+		old:   "Dial: s.Dial",
+		new:   "Dial: s.Get",
 		tests: "TestCleanUpGoesAroundAnExhaustedPool",
 	},
 	{
@@ -446,7 +446,7 @@ var mutants = []mutant{
 		tests: "TestTokenFoundByTheSecondTryThatWasLostCountsFromAnExtend",
 	},
 	{
-		name: "a renewal over a bound connection counts from its reply", in: "renewNode.ExtendAlone",
+		name: "a renewal over a bound connection counts from its reply", in: "node.extendAlone",
 		old:   "		_, err := n.by.extendOn(ctx, c, k, k.ttl)\n",
 		new:   "		_, err := n.by.extendOn(ctx, c, k, k.ttl)\n		v.Start = n.now()\n",
 		tests: "TestRenewalOverABoundConnectionCountsFromBeforeItsSend",
@@ -567,7 +567,7 @@ var mutants = []mutant{
 		tests: "TestRenewalAfterOneFailureGoesOn|TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain",
 	},
 	{
-		name: "a reply judged for the wrong lock", in: "renewNode.Extend",
+		name: "a reply judged for the wrong lock", in: "batch.Node.Extend",
 		old:   "voteOf(lockOf(&asks[i]), n.replies[i])",
 		new:   "voteOf(lockOf(&asks[i]), n.replies[max(i-1, 0)])",
 		tests: "TestRepliesOfABatchAreJudgedOneByOne",
@@ -649,13 +649,13 @@ var mutants = []mutant{
 		tests: "TestShortSuspensionEndsKeepAliveByTheWallClock",
 	},
 	{
-		name: "a reply of a request for many judged for the wrong lock", in: "renewNode.unpack",
+		name: "a reply of a request for many judged for the wrong lock", in: "batch.Node.unpack",
 		old:   "n.replies[i] = list[j]",
 		new:   "n.replies[i] = list[max(j-1, 0)]",
 		tests: "TestRepliesOfABatchAreJudgedOneByOne",
 	},
 	{
-		name: "a nil reply taken as a renewal", in: "isAnswer",
+		name: "a nil reply taken as a renewal", in: "batch.isAnswer",
 		old: `	return !none
 `,
 		new: `	return !none && reply != nil

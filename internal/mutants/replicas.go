@@ -13,8 +13,8 @@ var replicasMutants = []mutant{
 		old: "if !errors.As(err, &u) {", new: "if errors.As(err, &u) || err != nil {", tests: "test/servers: TestReplicasThatAcknowledge",
 	},
 	{
-		name: "replicas: renewals are not waited for", in: "renewNode.ackedBy",
-		old: "case n.replicas == 0 || at < 0:", new: "case n.replicas >= 0:", tests: "test/servers: TestRenewalsWithoutReplicas",
+		name: "replicas: renewals are not waited for", in: "batch.Node.ackedBy",
+		old: "case n.env.Acknowledged == nil || at < 0:", new: "case n.env.Apart != nil:", tests: "test/servers: TestRenewalsWithoutReplicas",
 	},
 	{
 		name: "replicas: an Extend is not waited for", in: "node.prolong",
