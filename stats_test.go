@@ -204,34 +204,48 @@ func (instantPool) Get() redis.Conn { return &instantConn{} }
 
 func (instantPool) GetContext(context.Context) (redis.Conn, error) { return &instantConn{}, nil }
 
+// An instantConn knows SET with NX and GET, and scripts. Every key is free before its first command, and has the token afterwards.
 type instantConn struct {
-	token any
-	sent  []string
+	token   any
+	replies []any
 }
 
 func (c *instantConn) Close() error { return nil }
 func (c *instantConn) Err() error   { return nil }
 func (c *instantConn) Flush() error { return nil }
 
-func (c *instantConn) Send(cmd string, args ...any) error {
-	if c.sent = append(c.sent, cmd); cmd == "SET" {
-		c.token = args[1]
+func (c *instantConn) Do(cmd string, args ...any) (any, error) {
+	switch cmd {
+	case "SET":
+		before := c.token
+		c.token = []byte(args[1].(string))
+		return before, nil
+	case "EVALSHA":
+		return int64(1), nil
 	}
+	return redis.Error("ERR unknown command '" + cmd + "'"), nil
+}
+
+func (c *instantConn) DoWithTimeout(_ time.Duration, cmd string, args ...any) (any, error) {
+	return c.Do(cmd, args...)
+}
+
+func (c *instantConn) Send(cmd string, args ...any) error {
+	reply, _ := c.Do(cmd, args...)
+	c.replies = append(c.replies, reply)
 	return nil
 }
 
 func (c *instantConn) Receive() (any, error) {
-	cmd := c.sent[0]
-	c.sent = c.sent[1:]
-	if cmd == "GET" {
-		return []byte(c.token.(string)), nil
+	reply := c.replies[0]
+	c.replies = c.replies[1:]
+	if re, refused := reply.(redis.Error); refused {
+		return nil, re
 	}
-	return "OK", nil
+	return reply, nil
 }
 
-func (c *instantConn) Do(string, ...any) (any, error)                           { return int64(1), nil }
-func (c *instantConn) ReceiveWithTimeout(time.Duration) (any, error)            { return c.Receive() }
-func (c *instantConn) DoWithTimeout(time.Duration, string, ...any) (any, error) { return int64(1), nil }
+func (c *instantConn) ReceiveWithTimeout(time.Duration) (any, error) { return c.Receive() }
 
 // BenchmarkOwnCost is an acquire and a release without any server: what Stats keeps, and an Observer, cost is part of it.
 func BenchmarkOwnCost(b *testing.B) {
