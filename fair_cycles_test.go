@@ -113,7 +113,7 @@ func (c *cycles) fill() {
 			})
 		}
 		eventually(c.t, "it waits for all keys", func() bool {
-			return serverFigure(c.t, c.server, "stats", "pubsub_channels") >= int64(c.keys)
+			return testbed.ServerFigure(c.t, c.server, "stats", "pubsub_channels") >= int64(c.keys)
 		})
 		for _, k := range held {
 			if err := k.Release(bg); err != nil {
@@ -189,13 +189,13 @@ func (c *cycles) usage() usage {
 	runtime.GC()
 	runtime.GC() // what was in a sync.Pool goes with the second
 	runtime.ReadMemStats(&mem)
-	all := serverFigure(c.t, c.server, "memory", "used_memory")
-	ofClients := serverFigure(c.t, c.server, "memory", "mem_clients_normal")
+	all := testbed.ServerFigure(c.t, c.server, "memory", "used_memory")
+	ofClients := testbed.ServerFigure(c.t, c.server, "memory", "mem_clients_normal")
 	u := usage{
 		heap: int64(mem.HeapAlloc), goroutines: runtime.NumGoroutine(),
 		server:      all - ofClients,
-		connections: serverFigure(c.t, c.server, "clients", "connected_clients") - 1,
-		channels:    serverFigure(c.t, c.server, "stats", "pubsub_channels"),
+		connections: testbed.ServerFigure(c.t, c.server, "clients", "connected_clients") - 1,
+		channels:    testbed.ServerFigure(c.t, c.server, "stats", "pubsub_channels"),
 	}
 	keys, err := redis.Strings(c.server.Do("KEYS", "*"))
 	if err != nil {

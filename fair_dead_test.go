@@ -65,7 +65,7 @@ func fairDead(t *testing.T, s *sim.Server, n int, ttl, lag time.Duration) {
 	if took > bound {
 		t.Errorf("it took %v, want %v at most", took, bound)
 	}
-	if err := mustGet(t)(a.k, a.err).Release(bg); err != nil {
+	if err := mustGet(t)(a.K, a.Err).Release(bg); err != nil {
 		t.Error(err)
 	}
 	heal()
@@ -140,7 +140,7 @@ func TestFairLivingWaitersKeepTheirPlaces(t *testing.T) {
 				}
 				for _, ch := range all {
 					a := <-ch
-					if err := mustGet(t)(a.k, a.err).Release(bg); err != nil {
+					if err := mustGet(t)(a.K, a.Err).Release(bg); err != nil {
 						t.Error(err)
 					}
 				}
@@ -289,7 +289,7 @@ func TestFairBeatWhileTheSlotMoves(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := <-waiter
-		if err := mustGet(t)(a.k, a.err).Release(bg); err != nil {
+		if err := mustGet(t)(a.K, a.Err).Release(bg); err != nil {
 			t.Error(err)
 		}
 	})
@@ -306,9 +306,9 @@ func TestFairWaiterWhoseBeatsAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := <-waiter
-		wants(t, a.err, redigolock.ErrConflict)
-		if a.err != nil && !strings.Contains(a.err.Error(), "poke") {
-			t.Errorf("the error is %v", a.err)
+		wants(t, a.Err, redigolock.ErrConflict)
+		if a.Err != nil && !strings.Contains(a.Err.Error(), "poke") {
+			t.Errorf("the error is %v", a.Err)
 		}
 		fairQueued(t, s, 0)
 		if err := holder.Release(bg); err != nil {
@@ -367,7 +367,7 @@ func TestFairBesideAnOlderVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := <-first
-		k := mustGet(t)(a.k, a.err)
+		k := mustGet(t)(a.K, a.Err)
 		if r := old("try", "barges", 60000); r.Said != 2 || r.Holder != k.Token() {
 			t.Errorf("beside the new holder the old one is told %+v", r)
 		}
@@ -375,14 +375,14 @@ func TestFairBesideAnOlderVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 		a = <-second
-		k = mustGet(t)(a.k, a.err)
+		k = mustGet(t)(a.K, a.Err)
 		third := waits(bg, l, "key", time.Minute)
 		fairQueued(t, s, 1)
 		if err := mustGet(t)(k, nil).Release(bg); err != nil {
 			t.Fatal(err)
 		}
 		a = <-third
-		if err := mustGet(t)(a.k, a.err).Release(bg); err != nil { // nobody new waits: the lock is free
+		if err := mustGet(t)(a.K, a.Err).Release(bg); err != nil { // nobody new waits: the lock is free
 			t.Fatal(err)
 		}
 		if r := old("poke", entry, 60000); r.Said != 1 || r.Holder != "old" {
@@ -398,7 +398,7 @@ func TestFairBesideAnOlderVersion(t *testing.T) {
 		if took := time.Since(begin); took > capOfPokes+10*time.Millisecond {
 			t.Errorf("the new one had the lock %v after the old one's release, want a cap at most", took)
 		}
-		if err := mustGet(t)(a.k, a.err).Release(bg); err != nil {
+		if err := mustGet(t)(a.K, a.Err).Release(bg); err != nil {
 			t.Error(err)
 		}
 	})

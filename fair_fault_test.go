@@ -16,19 +16,6 @@ import (
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
-// once does act with the n-th request of a verb, and lets everything else pass. It returns what is closed when that came.
-func (r *fairRig) once(verb string, n int, act redistest.Action) <-chan struct{} {
-	came := make(chan struct{})
-	r.Rule(func(v string, seen int) redistest.Action {
-		if v == verb && seen == n {
-			close(came)
-			return act
-		}
-		return redistest.Pass()
-	})
-	return came
-}
-
 // fairFaults are what can happen to a command. The late ones are carried out when the func is called.
 var fairFaults = map[string]func() (act redistest.Action, later func()){
 	"carried out, reply lost": func() (redistest.Action, func()) { return redistest.Drop(), func() {} },
@@ -50,7 +37,7 @@ func TestFairUnknownOutcomes(t *testing.T) {
 					r := newSimFairRig(t)
 					r.Locker.OpTimeout = shortOp
 					act, later := fault()
-					came := r.once(verb, 1, act)
+					came := r.Once(verb, 1, act)
 					r.allVerbs(came)
 					later()
 					r.afterFault()
@@ -63,37 +50,37 @@ func TestFairUnknownOutcomes(t *testing.T) {
 // allVerbs has the rig's Locker send each of its commands, with another Locker as the holder, and checks exclusion.
 func (r *fairRig) allVerbs(came <-chan struct{}) {
 	r.T.Helper()
-	other := r.other()
-	k := r.Must(other.Acquire(bg, r.key, fairTestTTL))
+	other := r.Other()
+	k := r.Must(other.Acquire(bg, r.Key, fairTestTTL))
 	ctx, cancel := context.WithCancel(bg)
-	givesUp := waits(ctx, r.Locker, r.key, fairTestTTL) // TRY, ENTER; then QUIT
+	givesUp := waits(ctx, r.Locker, r.Key, fairTestTTL) // TRY, ENTER; then QUIT
 	select {
 	case <-came:
 	case <-time.After(50 * time.Millisecond):
 	}
 	cancel()
-	if a := receive(r.T, "the waiter gives up", givesUp); a.err == nil {
+	if a := receive(r.T, "the waiter gives up", givesUp); a.Err == nil {
 		r.T.Error("two hold the lock")
 	}
-	waiter := waits(bg, r.Locker, r.key, fairTestTTL) // perhaps POKE
-	eventually(r.T, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
+	waiter := waits(bg, r.Locker, r.Key, fairTestTTL) // perhaps POKE
+	eventually(r.T, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.Key) == 1 })
 	eventually(r.T, "it waits at the server", func() bool {
-		for _, e := range r.entries() {
-			if redigolock.WaitingEntry(r.Locker, r.key) == e {
+		for _, e := range r.Entries() {
+			if redigolock.WaitingEntry(r.Locker, r.Key) == e {
 				return true
 			}
 		}
 		return false
 	})
-	behind := waits(bg, r.Locker, r.key, fairTestTTL)
-	eventually(r.T, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 2 })
+	behind := waits(bg, r.Locker, r.Key, fairTestTTL)
+	eventually(r.T, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.Key) == 2 })
 	if verb := r.verbOnce(came); verb {
-		r.poked()
+		r.Poked()
 	}
 	r.OK(k.Release(bg))
-	k = r.got("the waiter", waiter)
+	k = r.Got("the waiter", waiter)
 	r.OK(k.Release(bg)) // REL with the next
-	k = r.got("the one behind it", behind)
+	k = r.Got("the one behind it", behind)
 	r.OK(k.Release(bg))
 }
 
@@ -107,29 +94,15 @@ func (r *fairRig) verbOnce(came <-chan struct{}) bool {
 	}
 }
 
-// poked has the waiting token POKEd now.
-func (r *fairRig) poked() {
-	r.T.Helper()
-	n := len(r.Sent("poke"))
-	eventually(r.T, "a POKE", func() bool { return len(r.Sent("poke")) > n })
-}
-
-func (r *fairRig) entries() []string {
-	r.T.Helper()
-	list, err := redis.Strings(r.Server.Do("LRANGE", r.queue, 0, -1))
-	r.OK(err)
-	return list
-}
-
 // afterFault checks that nothing is left behind: after the clean-up a new waiter gets the lock at once or by a REL of what
 // came late, and then both keys are gone.
 func (r *fairRig) afterFault() {
 	r.T.Helper()
 	r.Proxy.Rule(nil)
-	k := r.got("a new waiter", waits(bg, r.Locker, r.key, fairTestTTL))
+	k := r.Got("a new waiter", waits(bg, r.Locker, r.Key, fairTestTTL))
 	r.OK(k.Release(bg))
 	r.OK(r.Locker.Close())
-	r.gone()
+	r.Gone()
 	r.oncePerToken()
 }
 
@@ -159,20 +132,20 @@ func TestFairSubscriptionOnTheWrongServer(t *testing.T) {
 	r := newFairRig(t)
 	wrong := redistest.Start(t)
 	pool := &splitPool{Pool: r.Server.Pool(), dial: wrong.Dial}
-	l := r.fair(pool)
-	k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
-	waiter := waits(bg, l, r.key, fairTestTTL)
+	l := r.Fair(pool)
+	k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
+	waiter := waits(bg, l, r.Key, fairTestTTL)
 	eventually(t, "it has subscribed", func() bool { return redigolock.Subscribed(l) })
 	eventually(t, "it has asked again", func() bool {
 		calls, err := wrong.Calls()
 		return err == nil && calls["subscribe"] >= 2
 	})
-	if n := len(r.entries()); n != 0 {
+	if n := len(r.Entries()); n != 0 {
 		t.Errorf("%d entries are queued that nobody hears of", n)
 	}
 	r.OK(k.Release(bg))
-	r.OK(r.got("the waiter, by trying", waiter).Release(bg))
-	r.gone()
+	r.OK(r.Got("the waiter, by trying", waiter).Release(bg))
+	r.Gone()
 }
 
 // A splitPool dials another server than it lends connections to.
@@ -204,16 +177,16 @@ func TestFairTryCarriedOutAfterItsCleanUp(t *testing.T) {
 				r := newSimFairRig(t)
 				r.Locker.OpTimeout = shortOp
 				release := make(chan struct{})
-				came := r.once("try", 1, redistest.Late(release))
+				came := r.Once("try", 1, redistest.Late(release))
 				ctx, cancel := context.WithCancel(bg)
-				gaveUp := inBackground(func() error { return acquire(r.Locker, ctx, r.key) })
+				gaveUp := inBackground(func() error { return acquire(r.Locker, ctx, r.Key) })
 				receive(t, "it is sent", came)
 				cancel()
 				wants(t, receive(t, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
 				eventually(t, "it is confirmed twice", func() bool { return len(r.Sent("rel")) >= 2 && !redigolock.FairOwes(r.Locker) })
 				close(release)
-				eventually(t, "it is carried out", func() bool { return r.Get(r.key) != "" })
-				eventually(t, "the next gets it, with the same verb", func() bool { return acquire(r.Locker, bg, r.key) == nil })
+				eventually(t, "it is carried out", func() bool { return r.Get(r.Key) != "" })
+				eventually(t, "the next gets it, with the same verb", func() bool { return acquire(r.Locker, bg, r.Key) == nil })
 			})
 		})
 	}
@@ -227,12 +200,12 @@ func TestFairCleanUpOfALostTryDials(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
 				pool := r.Proxy.Pool()
-				l := r.fair(pool)
+				l := r.Fair(pool)
 				l.OpTimeout = shortOp
 				pooled := r.idle(pool, 4)
-				came := r.once("try", 1, redistest.Swallow())
+				came := r.Once("try", 1, redistest.Swallow())
 				ctx, cancel := context.WithCancel(bg)
-				gaveUp := inBackground(func() error { return acquire(l, ctx, r.key) })
+				gaveUp := inBackground(func() error { return acquire(l, ctx, r.Key) })
 				<-came
 				cancel()
 				wants(t, receive(t, "it gives up", gaveUp), context.Canceled, redigolock.ErrUnknown)
@@ -256,11 +229,11 @@ func TestFairCleanUpOfATryThatIsGoneDials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		pool := r.Proxy.Pool()
-		l := r.fair(pool)
+		l := r.Fair(pool)
 		l.OpTimeout = shortOp
 		pooled := r.idle(pool, 4)
-		r.once("try", 1, redistest.Cut())
-		k := r.Must(l.Acquire(bg, r.key, time.Minute))
+		r.Once("try", 1, redistest.Cut())
+		k := r.Must(l.Acquire(bg, r.Key, time.Minute))
 		eventually(t, "the lost token is released", func() bool { return len(r.Sent("rel")) > 0 && !redigolock.FairOwes(l) })
 		for _, q := range r.Sent("rel") {
 			if pooled[q.Conn] {
@@ -268,7 +241,7 @@ func TestFairCleanUpOfATryThatIsGoneDials(t *testing.T) {
 			}
 		}
 		r.OK(k.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -305,25 +278,25 @@ func TestFairComerDoesNotWaitForALongPause(t *testing.T) {
 					return redistest.Pass()
 				})
 				if verb == "quit" {
-					k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
+					k := r.Must(r.Other().Acquire(bg, r.Key, time.Minute))
 					ctx, cancel := context.WithCancel(bg)
-					waiter := waits(ctx, r.Locker, r.key, time.Minute)
-					r.queued(1)
+					waiter := waits(ctx, r.Locker, r.Key, time.Minute)
+					r.Queued(1)
 					cancel()
-					wants(t, receive(t, "it gives up", waiter).err, context.Canceled)
+					wants(t, receive(t, "it gives up", waiter).Err, context.Canceled)
 					r.OK(k.Release(bg))
 				} else {
-					k := r.Must(r.Locker.Acquire(bg, r.key, time.Minute))
+					k := r.Must(r.Locker.Acquire(bg, r.Key, time.Minute))
 					wants(t, k.Release(bg), redigolock.ErrUnknown)
 				}
 				eventually(t, "the pauses are long", func() bool { return len(r.Sent(verb)) >= failures })
 				away.Store(false)
 				begin := time.Now()
-				r.OK(r.got("who came", waits(bg, r.Locker, r.key, time.Minute)).Release(bg))
+				r.OK(r.Got("who came", waits(bg, r.Locker, r.Key, time.Minute)).Release(bg))
 				if took := time.Since(begin); took > 2500*time.Millisecond {
 					t.Errorf("it took %v", took)
 				}
-				r.gone()
+				r.Gone()
 			})
 		})
 	}
@@ -333,27 +306,27 @@ func TestFairComerDoesNotWaitForALongPause(t *testing.T) {
 func TestFairMessageAfterASuspend(t *testing.T) {
 	r := newFairRig(t)
 	clock := stopClock(r.Locker)
-	k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
-	waiter := waits(bg, r.Locker, r.key, fairTestTTL)
-	r.queued(1)
+	k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
+	waiter := waits(bg, r.Locker, r.Key, fairTestTTL)
+	r.Queued(1)
 	clock.AddWall(t, 2*fairTestTTL)
 	r.OK(k.Release(bg))
 	a := receive(t, "the waiter", waiter)
-	r.OK(a.err)
-	r.OK(a.k.Verify(bg))
-	r.OK(a.k.Release(bg))
-	r.gone()
+	r.OK(a.Err)
+	r.OK(a.K.Verify(bg))
+	r.OK(a.K.Release(bg))
+	r.Gone()
 }
 
 // A queue of another type has REL refused before it deletes anything: the lock is released when the queue is mended.
 func TestFairReleaseThatWasRefusedForTheQueueIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.Locker.Acquire(bg, r.key, time.Minute))
-		r.Do("SET", r.queue, "no list")
+		k := r.Must(r.Locker.Acquire(bg, r.Key, time.Minute))
+		r.Do("SET", r.Queue, "no list")
 		wants(t, k.Release(bg), redigolock.ErrConflict)
-		r.Do("DEL", r.queue)
-		r.gone()
+		r.Do("DEL", r.Queue)
+		r.Gone()
 	})
 }
 
@@ -366,28 +339,28 @@ func TestFairGiveUpWhileACommandIsInFlight(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := newSimFairRig(t)
 					r.Locker.OpTimeout = shortOp
-					holder := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+					holder := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
 					if verb == "try" {
 						r.OK(holder.Release(bg))
 					}
 					act, later := fault()
-					came := r.once(verb, 1, act)
+					came := r.Once(verb, 1, act)
 					ctx, cancel := context.WithCancel(bg)
-					waiter := waits(ctx, r.Locker, r.key, fairTestTTL)
+					waiter := waits(ctx, r.Locker, r.Key, fairTestTTL)
 					<-came
 					cancel()
-					if a := receive(t, "the waiter returns", waiter); a.err == nil {
-						r.OK(a.k.Release(bg))
+					if a := receive(t, "the waiter returns", waiter); a.Err == nil {
+						r.OK(a.K.Release(bg))
 					} else {
-						wants(t, a.err, context.Canceled)
+						wants(t, a.Err, context.Canceled)
 					}
 					later()
 					if verb == "enter" {
-						eventually(t, "the entry has gone", func() bool { return len(r.entries()) == 0 })
-						r.valid(holder)
+						eventually(t, "the entry has gone", func() bool { return len(r.Entries()) == 0 })
+						r.Valid(holder)
 						r.OK(holder.Release(bg))
 					}
-					r.gone()
+					r.Gone()
 				})
 			})
 		}
@@ -399,28 +372,28 @@ func TestFairGiveUpWhileACommandIsInFlight(t *testing.T) {
 func TestFairLateCommandOfADeadToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
 		ctx, cancel := context.WithCancel(bg)
-		waiter := waits(ctx, r.Locker, r.key, fairTestTTL)
-		r.queued(1)
-		entry := r.entries()[0]
+		waiter := waits(ctx, r.Locker, r.Key, fairTestTTL)
+		r.Queued(1)
+		entry := r.Entries()[0]
 		cancel()
-		if a := receive(t, "the waiter gives up", waiter); a.err == nil {
+		if a := receive(t, "the waiter gives up", waiter); a.Err == nil {
 			t.Fatal("it got the lock")
 		}
-		r.queued(0)
-		r.Do("RPUSH", r.queue, entry) // as its ENTER would, if it came only now
+		r.Queued(0)
+		r.Do("RPUSH", r.Queue, entry) // as its ENTER would, if it came only now
 		r.OK(k.Release(bg))
-		r.gone() // by its message
+		r.Gone() // by its message
 		dead := entry[len(entry)-36:]
-		r.Do("SET", r.key, dead, "PX", 60000) // as its TRY would
+		r.Do("SET", r.Key, dead, "PX", 60000) // as its TRY would
 		begin := time.Now()
-		k = r.got("a new waiter", waits(bg, r.Locker, r.key, fairTestTTL))
+		k = r.Got("a new waiter", waits(bg, r.Locker, r.Key, fairTestTTL))
 		if took := time.Since(begin); took > 5*time.Second {
 			t.Errorf("it took %v", took)
 		}
 		r.OK(k.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -429,27 +402,27 @@ func TestFairNothingIsQueuedDuringQuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		r.Locker.OpTimeout = time.Minute
-		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
+		k := r.Must(r.Other().Acquire(bg, r.Key, time.Minute))
 		ctx, cancel := context.WithCancel(bg)
-		first := waits(ctx, r.Locker, r.key, fairTestTTL)
-		r.queued(1)
+		first := waits(ctx, r.Locker, r.Key, fairTestTTL)
+		r.Queued(1)
 		release := make(chan struct{})
-		came := r.once("quit", 1, redistest.Late(release))
+		came := r.Once("quit", 1, redistest.Late(release))
 		cancel()
-		if a := receive(t, "it gives up", first); a.err == nil {
+		if a := receive(t, "it gives up", first); a.Err == nil {
 			t.Fatal("it got the lock")
 		}
 		<-came
 		var waiter <-chan acquired
 		r.sendsNone("during QUIT", func() {
-			waiter = waits(bg, r.Locker, r.key, fairTestTTL)
-			eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
+			waiter = waits(bg, r.Locker, r.Key, fairTestTTL)
+			eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.Key) == 1 })
 		}, "enter", "try")
 		close(release)
-		r.queued(1)
+		r.Queued(1)
 		r.OK(k.Release(bg))
-		r.OK(r.got("the waiter", waiter).Release(bg))
-		r.gone()
+		r.OK(r.Got("the waiter", waiter).Release(bg))
+		r.Gone()
 	})
 }
 
@@ -458,21 +431,21 @@ func TestFairGrantForNobodyIsPassedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		r.Locker.OpTimeout = time.Minute
-		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
+		k := r.Must(r.Other().Acquire(bg, r.Key, time.Minute))
 		release := make(chan struct{})
 		defer close(release)
-		r.once("enter", 1, redistest.Hold(release))
+		r.Once("enter", 1, redistest.Hold(release))
 		ctx, cancel := context.WithCancel(bg)
-		first := waits(ctx, r.Locker, r.key, time.Minute)
-		r.queued(1)
-		behind := waits(bg, r.other(), r.key, fairTestTTL)
-		r.queued(2)
+		first := waits(ctx, r.Locker, r.Key, time.Minute)
+		r.Queued(1)
+		behind := waits(bg, r.Other(), r.Key, fairTestTTL)
+		r.Queued(2)
 		cancel()
 		a := receive(t, "it gives up", first)
-		wants(t, a.err, context.Canceled, redigolock.ErrUnknown) // its ENTER is not answered
+		wants(t, a.Err, context.Canceled, redigolock.ErrUnknown) // its ENTER is not answered
 		r.OK(k.Release(bg))
-		r.OK(r.got("the one behind", behind).Release(bg))
-		r.gone()
+		r.OK(r.Got("the one behind", behind).Release(bg))
+		r.Gone()
 	})
 }
 
@@ -480,10 +453,10 @@ func TestFairGrantForNobodyIsPassedOn(t *testing.T) {
 func TestFairQuitIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
+		k := r.Must(r.Other().Acquire(bg, r.Key, time.Minute))
 		ctx, cancel := context.WithCancel(bg)
-		first := waits(ctx, r.Locker, r.key, fairTestTTL)
-		r.queued(1)
+		first := waits(ctx, r.Locker, r.Key, fairTestTTL)
+		r.Queued(1)
 		r.Rule(func(verb string, n int) redistest.Action {
 			if verb == "quit" && n <= 3 {
 				return redistest.Cut()
@@ -491,12 +464,12 @@ func TestFairQuitIsRepeated(t *testing.T) {
 			return redistest.Pass()
 		})
 		cancel()
-		if a := receive(t, "it gives up", first); a.err == nil {
+		if a := receive(t, "it gives up", first); a.Err == nil {
 			t.Fatal("it got the lock")
 		}
-		r.queued(0)
+		r.Queued(0)
 		r.OK(k.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -522,21 +495,21 @@ func TestFairQuitDoesNotOvertakeItsEnter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		r.Locker.OpTimeout = time.Minute
-		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
+		k := r.Must(r.Other().Acquire(bg, r.Key, time.Minute))
 		release := make(chan struct{})
-		came := r.once("enter", 1, redistest.Late(release))
+		came := r.Once("enter", 1, redistest.Late(release))
 		ctx, cancel := context.WithCancel(bg)
-		waiter := waits(ctx, r.Locker, r.key, fairTestTTL)
+		waiter := waits(ctx, r.Locker, r.Key, fairTestTTL)
 		<-came
 		r.sendsNone("with ENTER on its way", func() {
 			cancel()
-			wants(t, receive(t, "it gives up", waiter).err, context.Canceled, redigolock.ErrUnknown)
+			wants(t, receive(t, "it gives up", waiter).Err, context.Canceled, redigolock.ErrUnknown)
 		}, "quit")
 		close(release)
 		eventually(t, "QUIT", func() bool { return len(r.Sent("quit")) == 1 })
-		r.queued(0)
+		r.Queued(0)
 		r.OK(k.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -544,13 +517,13 @@ func TestFairQuitDoesNotOvertakeItsEnter(t *testing.T) {
 func TestFairSlotsThatNobodyUsesAgainGo(t *testing.T) {
 	const ttl = time.Second
 	for name, use := range map[string]func(r *fairRig){
-		"a holder that does not release": func(r *fairRig) { r.Must(r.Locker.TryAcquire(bg, r.key, ttl)) },
+		"a holder that does not release": func(r *fairRig) { r.Must(r.Locker.TryAcquire(bg, r.Key, ttl)) },
 		"a try that was not answered": func(r *fairRig) { // its token is remembered
 			r.Locker.OpTimeout = shortOp
-			came := r.once("try", 1, redistest.Drop())
+			came := r.Once("try", 1, redistest.Drop())
 			ctx, cancel := context.WithCancel(bg)
 			gaveUp := inBackground(func() error {
-				_, err := r.Locker.TryAcquire(ctx, r.key, ttl)
+				_, err := r.Locker.TryAcquire(ctx, r.Key, ttl)
 				return err
 			})
 			receive(r.T, "it is sent", came)
@@ -576,7 +549,7 @@ func (r *fairRig) limited(rights ...any) *redigolock.Locker {
 	pool, err := redigolock.NewPool(strings.Replace(r.Real().URL(), "redis://", "redis://u:pw@", 1))
 	r.OK(err)
 	r.T.Cleanup(func() { pool.Close() })
-	return r.fair(pool)
+	return r.Fair(pool)
 }
 
 // A waiter that stands in the queue when its user loses the right to scripts is told so at its next POKE. Who comes then is
@@ -585,37 +558,37 @@ func TestFairQueuedWaiterThatLosesItsRights(t *testing.T) {
 	t.Parallel() // in real time: miniredis knows no rights
 	r := newFairRig(t)
 	l := r.limited()
-	k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
-	waiter, behind := waits(bg, l, r.key, time.Minute), waits(bg, l, r.key, time.Minute)
-	r.queued(1)
+	k := r.Must(r.Other().Acquire(bg, r.Key, time.Minute))
+	waiter, behind := waits(bg, l, r.Key, time.Minute), waits(bg, l, r.Key, time.Minute)
+	r.Queued(1)
 	r.Do("ACL", "SETUSER", "u", "-evalsha", "-eval")
 	noRight := func(what string, ch <-chan acquired) {
-		if err := receive(t, what, ch).err; err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		if err := receive(t, what, ch).Err; err == nil || !strings.Contains(err.Error(), "NOPERM") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	noRight("the waiter", waiter)
 	noRight("the one behind", behind)
-	noRight("who comes now", waits(bg, l, r.key, time.Minute))
+	noRight("who comes now", waits(bg, l, r.Key, time.Minute))
 	r.Do("ACL", "SETUSER", "u", "+evalsha", "+eval")
-	r.queued(0)
+	r.Queued(0)
 	r.OK(k.Release(bg))
-	r.gone()
+	r.Gone()
 }
 
 // Who may not publish hands the lock over all the same, and is told that nobody was. The next holder finds it by its POKE.
 func TestFairReleaseThatMayNotPublish(t *testing.T) {
 	t.Parallel() // in real time: miniredis knows no rights
 	r := newFairRig(t)
-	k := r.Must(r.limited("-publish").Acquire(bg, r.key, time.Minute))
-	waiter := waits(bg, r.other(), r.key, time.Minute)
-	r.queued(1)
+	k := r.Must(r.limited("-publish").Acquire(bg, r.Key, time.Minute))
+	waiter := waits(bg, r.Other(), r.Key, time.Minute)
+	r.Queued(1)
 	err := k.Release(bg)
 	if err == nil || errors.Is(err, redigolock.ErrNotHeld) || errors.Is(err, redigolock.ErrUnknown) {
 		t.Errorf("Release returns %v", err)
 	}
-	r.OK(r.got("the waiter", waiter).Release(bg))
-	r.gone()
+	r.OK(r.Got("the waiter", waiter).Release(bg))
+	r.Gone()
 }
 
 // A grant of a token that the Locker does not know is of one that it has forgotten: it is passed on.
@@ -623,18 +596,18 @@ func TestFairMessageOfAForgottenToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.Do("SET", r.key, "forgotten", "PX", 60000)
-		waiter := waits(bg, r.Locker, r.key, time.Minute)
-		r.queued(1)
-		entry := strings.SplitN(r.entries()[0], " ", 4)
+		r.Do("SET", r.Key, "forgotten", "PX", 60000)
+		waiter := waits(bg, r.Locker, r.Key, time.Minute)
+		r.Queued(1)
+		entry := strings.SplitN(r.Entries()[0], " ", 4)
 		begin := time.Now()
 		r.Do("PUBLISH", entry[2], "forgotten")
-		k := r.got("the waiter", waiter)
+		k := r.Got("the waiter", waiter)
 		if took := time.Since(begin); took > 5*time.Second {
 			t.Errorf("it took %v", took)
 		}
 		r.OK(k.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -742,38 +715,38 @@ func TestFairPanicsThatAreRecovered(t *testing.T) {
 			_ = k.Release(bg)
 		}
 	}
-	acquire := func(w *world) { release(w.l.Acquire(bg, w.key, time.Hour)) }
-	tryAcquire := func(w *world) { release(w.l.TryAcquire(bg, w.key, time.Hour)) }
+	acquire := func(w *world) { release(w.l.Acquire(bg, w.Key, time.Hour)) }
+	tryAcquire := func(w *world) { release(w.l.TryAcquire(bg, w.Key, time.Hour)) }
 	held := func(w *world) func(*world) {
-		k := w.Must(w.l.Acquire(bg, w.key, time.Hour))
+		k := w.Must(w.l.Acquire(bg, w.Key, time.Hour))
 		return func(*world) { _ = k.Release(bg) }
 	}
 	passing := func(w *world) func(*world) { // the lease must be extended first
 		w.l.Cohort = redigolock.Cohort{Passes: 9, Slice: time.Hour}
-		k := w.Must(w.l.Acquire(bg, w.key, 30*time.Second))
+		k := w.Must(w.l.Acquire(bg, w.Key, 30*time.Second))
 		ctx, leave := context.WithCancel(bg)
 		inBackground(func() error {
-			k, err := w.l.Acquire(ctx, w.key, time.Hour)
+			k, err := w.l.Acquire(ctx, w.Key, time.Hour)
 			if err == nil { // it came before ctx ended
 				err = k.Release(bg)
 			}
 			return err
 		})
-		eventually(w.T, "somebody waits", func() bool { return redigolock.LocalWaiters(w.l, w.key) == 1 })
+		eventually(w.T, "somebody waits", func() bool { return redigolock.LocalWaiters(w.l, w.Key) == 1 })
 		return func(w *world) {
 			defer leave()
 			_ = k.Release(bg)
 		}
 	}
 	lost := func(w *world) func(*world) {
-		k := w.Must(w.l.Acquire(bg, w.key, time.Hour))
+		k := w.Must(w.l.Acquire(bg, w.Key, time.Hour))
 		k.KeepAlive(bg)
-		w.Do("DEL", w.key)
+		w.Do("DEL", w.Key)
 		return func(*world) { _ = k.Verify(bg) }
 	}
 	heldByOther := func(f func(*world)) func(w *world) func(*world) {
 		return func(w *world) func(*world) {
-			k := w.Must(w.other().Acquire(bg, w.key, time.Hour))
+			k := w.Must(w.Other().Acquire(bg, w.Key, time.Hour))
 			w.T.Cleanup(func() { _ = k.Release(bg) })
 			return func(w *world) {
 				defer k.Release(bg)
@@ -815,7 +788,7 @@ func TestFairPanicsThatAreRecovered(t *testing.T) {
 				t.Parallel()
 				w := &world{fairRig: newFairRig(t), o: newTrap(exit)}
 				w.p = &trapped{w.Server.Pool(), newTrap(exit), newTrap(exit), newTrap(exit), newTrap(exit)}
-				w.l = w.fair(w.p)
+				w.l = w.Fair(w.p)
 				w.l.Observer = &redigolock.Observer{
 					Acquired:  func(context.Context, *redigolock.Lock, time.Duration) { w.o.step() },
 					Contended: func(context.Context, string, *redigolock.HeldError) { w.o.step() },
@@ -827,12 +800,12 @@ func TestFairPanicsThatAreRecovered(t *testing.T) {
 				tt.at(w).set(0)
 				inGet := exit && tt.at(w) == w.p.get // on a goroutine of its own, where it is a failed borrow
 				falls(t, inGet, func() { f(w) })
-				eventually(t, "nobody stays in line", func() bool { return redigolock.LocalWaiters(w.l, w.key) == 0 })
-				k := w.got("the next", waits(bg, w.l, w.key, time.Hour))
+				eventually(t, "nobody stays in line", func() bool { return redigolock.LocalWaiters(w.l, w.Key) == 0 })
+				k := w.Got("the next", waits(bg, w.l, w.Key, time.Hour))
 				w.OK(k.Release(bg))
-				k = w.Must(w.other().Acquire(bg, w.key, time.Hour))
+				k = w.Must(w.Other().Acquire(bg, w.Key, time.Hour))
 				w.OK(k.Release(bg))
-				w.gone()
+				w.Gone()
 				w.OK(w.l.Close())
 			})
 		}
@@ -844,13 +817,13 @@ func TestFairSubscriptionWhoseDialExits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		p := &trapped{r.Server.Pool(), newTrap(true), newTrap(true), newTrap(true), newTrap(true)}
-		l := r.fair(p)
-		k := r.Must(r.other().Acquire(bg, r.key, time.Hour))
+		l := r.Fair(p)
+		k := r.Must(r.Other().Acquire(bg, r.Key, time.Hour))
 		p.dial.set(0)
-		waiter := waits(bg, l, r.key, time.Hour)
-		r.queued(1)
+		waiter := waits(bg, l, r.Key, time.Hour)
+		r.Queued(1)
 		r.OK(k.Release(bg))
-		r.OK(r.got("the waiter", waiter).Release(bg))
+		r.OK(r.Got("the waiter", waiter).Release(bg))
 		r.OK(l.Close())
 		if redigolock.Subscribed(l) {
 			t.Error("Close leaves the subscription")

@@ -25,9 +25,9 @@ func TestFairOldNoSubDoesNotEndTheNewSubscription(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		r.Locker.OpTimeout = 20 * time.Second
-		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
-		waiter := waits(bg, r.Locker, r.key, time.Minute)
-		r.queued(1)
+		k := r.Must(r.Other().Acquire(bg, r.Key, time.Minute))
+		waiter := waits(bg, r.Locker, r.Key, time.Minute)
+		r.Queued(1)
 		subscribe, answer, poked := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		held := false
 		subscribed := len(r.Sent("subscribe"))
@@ -55,7 +55,7 @@ func TestFairOldNoSubDoesNotEndTheNewSubscription(t *testing.T) {
 			t.Errorf("SUBSCRIBE was sent %d times", n)
 		}
 		r.OK(k.Release(bg))
-		r.OK(r.got("the waiter", waiter).Release(bg))
+		r.OK(r.Got("the waiter", waiter).Release(bg))
 	})
 }
 
@@ -64,17 +64,17 @@ func TestFairChannelIsLeftAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		other := r.other()
-		k := r.Must(other.Acquire(bg, r.key, time.Minute))
-		waiter := waits(bg, r.Locker, r.key, time.Minute)
-		r.queued(1)
+		other := r.Other()
+		k := r.Must(other.Acquire(bg, r.Key, time.Minute))
+		waiter := waits(bg, r.Locker, r.Key, time.Minute)
+		r.Queued(1)
 		soonest := time.Hour
 		for n := range 3 { // one may be stalled
 			rare := r.Must(other.Acquire(bg, "rare", time.Minute))
 			served := waits(bg, r.Locker, "rare", time.Minute)
 			eventually(t, "it waits", func() bool { return redigolock.Placed(r.Locker, "rare") })
 			r.OK(rare.Release(bg))
-			r.OK(r.got("the waiter of the other key", served).Release(bg))
+			r.OK(r.Got("the waiter of the other key", served).Release(bg))
 			eventually(t, "its slot goes", func() bool { return redigolock.FairSlots(r.Locker) == 1 })
 			begin := time.Now()
 			eventually(t, "its channel is left", func() bool { return len(r.Sent("unsubscribe")) == n+1 })
@@ -85,8 +85,8 @@ func TestFairChannelIsLeftAtOnce(t *testing.T) {
 		}
 		eventually(t, "one channel is heard", func() bool { return len(r.heard()) == 1 })
 		r.OK(k.Release(bg))
-		r.OK(r.got("the waiter", waiter).Release(bg))
-		r.gone()
+		r.OK(r.Got("the waiter", waiter).Release(bg))
+		r.Gone()
 	})
 }
 
@@ -166,10 +166,10 @@ type lateLine struct {
 func newLateLine(r *fairRig, rule func(verb string, n int) redistest.Action) *lateLine {
 	r.T.Helper()
 	r.Locker.OpTimeout = time.Minute // or the subscription would be made anew for its silence
-	other := r.other()
-	l := &lateLine{fairRig: r, k: r.Must(other.Acquire(bg, r.key, time.Minute)), rare: r.Must(other.Acquire(bg, "rare", time.Minute))}
-	l.waiter = waits(bg, r.Locker, r.key, time.Minute)
-	r.queued(1)
+	other := r.Other()
+	l := &lateLine{fairRig: r, k: r.Must(other.Acquire(bg, r.Key, time.Minute)), rare: r.Must(other.Acquire(bg, "rare", time.Minute))}
+	l.waiter = waits(bg, r.Locker, r.Key, time.Minute)
+	r.Queued(1)
 	r.Rule(rule)
 	return l
 }
@@ -181,7 +181,7 @@ func (l *lateLine) leave() {
 	gone := waits(ctx, l.Locker, "rare", time.Minute)
 	eventually(l.T, "it subscribes", func() bool { return len(l.Sent("subscribe")) == 2 })
 	cancel()
-	wants(l.T, receive(l.T, "it gives up", gone).err, context.Canceled)
+	wants(l.T, receive(l.T, "it gives up", gone).Err, context.Canceled)
 	eventually(l.T, "the channel is left", func() bool { return len(l.Sent("unsubscribe")) == 1 })
 }
 
@@ -200,10 +200,10 @@ func (l *lateLine) served() {
 		l.T.Errorf("SUBSCRIBE was sent %d times, %d channels are heard", n, len(l.heard()))
 	}
 	l.OK(l.k.Release(bg))
-	l.OK(l.got("the waiter", l.waiter).Release(bg))
+	l.OK(l.Got("the waiter", l.waiter).Release(bg))
 	l.OK(l.rare.Release(bg))
-	l.OK(l.got("the second waiter of the other key", l.second).Release(bg))
-	l.gone()
+	l.OK(l.Got("the second waiter of the other key", l.second).Release(bg))
+	l.Gone()
 }
 
 // heard are the channels that are heard at the server.
@@ -219,7 +219,7 @@ func TestFairOneSubscriptionForAllKeysBesideThePool(t *testing.T) {
 	const keys = 20
 	r := newFairRig(t)
 	pool := r.Server.Pool()
-	l, other := r.fair(pool), r.other()
+	l, other := r.Fair(pool), r.Other()
 	var held []*redigolock.Lock
 	var waiters []<-chan acquired
 	for i := range keys {
@@ -243,34 +243,34 @@ func TestFairOneSubscriptionForAllKeysBesideThePool(t *testing.T) {
 	}
 	for i, k := range held {
 		r.OK(k.Release(bg))
-		r.OK(r.got("the waiter", waiters[i]).Release(bg))
+		r.OK(r.Got("the waiter", waiters[i]).Release(bg))
 	}
-	r.gone()
+	r.Gone()
 }
 
 // A message may come before the reply to the command that queued its token. Nobody may take that late reply for news.
 func TestFairMessageOvertakesTheReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
 		release := make(chan struct{})
-		r.once("enter", 1, redistest.Hold(release))
-		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
-		r.queued(1)
+		r.Once("enter", 1, redistest.Hold(release))
+		waiter := waits(bg, r.Locker, r.Key, fairTestTTL)
+		r.Queued(1)
 		r.OK(k.Release(bg))
-		k = r.got("the waiter, by the message alone", waiter)
-		behind := waits(bg, r.Locker, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
+		k = r.Got("the waiter, by the message alone", waiter)
+		behind := waits(bg, r.Locker, r.Key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.Key) == 1 })
 		close(release)
-		other := waits(bg, r.other(), r.key, fairTestTTL)
-		r.queued(1)
-		r.valid(k)
+		other := waits(bg, r.Other(), r.Key, fairTestTTL)
+		r.Queued(1)
+		r.Valid(k)
 		r.OK(k.Verify(bg))
 		r.OK(k.Release(bg))
-		k = r.got("the other Locker", other)
+		k = r.Got("the other Locker", other)
 		r.OK(k.Release(bg))
-		r.OK(r.got("the one behind", behind).Release(bg))
-		r.gone()
+		r.OK(r.Got("the one behind", behind).Release(bg))
+		r.Gone()
 	})
 }
 
@@ -279,25 +279,25 @@ func TestFairMessageOvertakesTheReplyToTheOnlyWaiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		r.Locker.OpTimeout = time.Minute
-		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
 		ctx, cancel := context.WithCancel(bg)
-		first := waits(ctx, r.Locker, r.key, fairTestTTL)
-		r.queued(1)
+		first := waits(ctx, r.Locker, r.Key, fairTestTTL)
+		r.Queued(1)
 		cancel()
-		if a := receive(t, "it gives up", first); a.err == nil {
+		if a := receive(t, "it gives up", first); a.Err == nil {
 			t.Fatal("it got the lock")
 		}
-		r.queued(0)
-		eventually(t, "QUIT is answered", func() bool { return redigolock.WaitingEntry(r.Locker, r.key) == "" })
+		r.Queued(0)
+		eventually(t, "QUIT is answered", func() bool { return redigolock.WaitingEntry(r.Locker, r.Key) == "" })
 		release := make(chan struct{})
-		r.once("enter", 1, redistest.Hold(release))
-		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
-		r.queued(1)
+		r.Once("enter", 1, redistest.Hold(release))
+		waiter := waits(bg, r.Locker, r.Key, fairTestTTL)
+		r.Queued(1)
 		r.OK(k.Release(bg))
-		k = r.got("the waiter, by the message alone", waiter)
+		k = r.Got("the waiter, by the message alone", waiter)
 		close(release)
 		r.OK(k.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -322,24 +322,24 @@ func TestFairLostMessageIsFoundByAPoke(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		r.Locker.OpTimeout = 20 * time.Second // or the line would be cut for its silence
-		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
-		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
-		r.queued(1)
+		k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
+		waiter := waits(bg, r.Locker, r.Key, fairTestTTL)
+		r.Queued(1)
 		letGo := r.messagesHeld()
 		r.OK(k.Release(bg))
 		begin := time.Now()
-		k = r.got("the waiter", waiter)
+		k = r.Got("the waiter", waiter)
 		if took := time.Since(begin); took > 5*time.Second {
 			t.Errorf("it took %v", took)
 		}
 		letGo() // the message comes, for a token that is held: it must not be released
 		r.OK(k.Extend(bg, 2*fairTestTTL))
-		behind := waits(bg, r.Locker, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
-		r.valid(k)
+		behind := waits(bg, r.Locker, r.Key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.Key) == 1 })
+		r.Valid(k)
 		r.OK(k.Release(bg))
-		r.OK(r.got("the one behind", behind).Release(bg))
-		r.gone()
+		r.OK(r.Got("the one behind", behind).Release(bg))
+		r.Gone()
 	})
 }
 
@@ -348,17 +348,17 @@ func TestFairMessageValidityCountsFromAnAnsweredSend(t *testing.T) {
 	const ttl = 8 * time.Second // it has waited for less than half of it when the lock is released, or would be refreshed
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
 		release := make(chan struct{})
 		defer close(release)
 		before := time.Now()
-		poked := r.once("poke", 1, redistest.Late(release)) // never carried out
-		waiter := waits(bg, r.Locker, r.key, ttl)
-		r.queued(1)
+		poked := r.Once("poke", 1, redistest.Late(release)) // never carried out
+		waiter := waits(bg, r.Locker, r.Key, ttl)
+		r.Queued(1)
 		after := time.Now()
 		<-poked
 		r.OK(k.Release(bg))
-		k = r.got("the waiter", waiter)
+		k = r.Got("the waiter", waiter)
 		if late := k.Deadline().Sub(after.Add(validFor(ttl))); late > 0 {
 			t.Errorf("Deadline is %v later than the answered send allows", late)
 		} else if early := before.Add(validFor(ttl)).Sub(k.Deadline()); early > 0 {
@@ -374,13 +374,13 @@ func TestFairLongWaitIsRefreshed(t *testing.T) {
 	const ttl = 3 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
-		waiter := waits(bg, r.Locker, r.key, ttl)
-		r.queued(1)
+		k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
+		waiter := waits(bg, r.Locker, r.Key, ttl)
+		r.Queued(1)
 		enter := time.Now()
 		eventually(t, "half of the ttl is over", func() bool { return time.Since(enter) > ttl*2/3 })
 		r.OK(k.Release(bg))
-		k = r.got("the waiter", waiter)
+		k = r.Got("the waiter", waiter)
 		if left := time.Until(k.Deadline()); left < ttl/2 {
 			t.Errorf("only %v is left", left)
 		}
@@ -393,31 +393,31 @@ func TestFairHeirHasItsOwnTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		for _, tt := range []struct{ first, heir time.Duration }{{4 * time.Second, time.Minute}, {time.Minute, 4 * time.Second}} {
-			k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+			k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
 			ctx, cancel := context.WithCancel(bg)
-			first := waits(ctx, r.Locker, r.key, tt.first)
-			r.queued(1)
+			first := waits(ctx, r.Locker, r.Key, tt.first)
+			r.Queued(1)
 			sent := len(r.Proxy.Requests())
-			heir := waits(bg, r.Locker, r.key, tt.heir)
-			eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 2 })
+			heir := waits(bg, r.Locker, r.Key, tt.heir)
+			eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.Key) == 2 })
 			cancel()
-			if a := receive(t, "the first gives up", first); a.err == nil {
+			if a := receive(t, "the first gives up", first); a.Err == nil {
 				t.Fatal("it got the lock")
 			}
-			r.poked()
+			r.Poked()
 			for _, q := range r.Proxy.Requests()[sent:] {
 				if verb := verbOf(q); verb != "poke" && verb != "ping" {
 					t.Errorf("the heir sent %s", verb)
 				}
 			}
 			r.OK(k.Release(bg))
-			k = r.got("the heir", heir)
+			k = r.Got("the heir", heir)
 			if left := time.Until(k.Deadline()); left < tt.heir/2 {
 				t.Errorf("the heir with %v has %v left", tt.heir, left)
 			}
 			r.OK(k.Release(bg))
 		}
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -426,20 +426,20 @@ func TestFairPokeTellsWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		r.Locker.OpTimeout = 20 * time.Second // or the line would be cut for its silence
-		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
 		ctx, cancel := context.WithCancel(bg)
-		first := waits(ctx, r.Locker, r.key, 6*time.Second)
-		r.queued(1)
-		heir := waits(bg, r.Locker, r.key, time.Second)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 2 })
+		first := waits(ctx, r.Locker, r.Key, 6*time.Second)
+		r.Queued(1)
+		heir := waits(bg, r.Locker, r.Key, time.Second)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.Key) == 2 })
 		cancel()
-		if a := receive(t, "the first gives up", first); a.err == nil {
+		if a := receive(t, "the first gives up", first); a.Err == nil {
 			t.Fatal("it got the lock")
 		}
 		letGo := r.messagesHeld()
-		r.poked() // so that the next one is a second away
+		r.Poked() // so that the next one is a second away
 		r.OK(k.Release(bg))
-		r.OK(r.got("the heir, by a poke", heir).Release(bg))
+		r.OK(r.Got("the heir, by a poke", heir).Release(bg))
 		letGo()
 	})
 }
@@ -448,10 +448,10 @@ func TestFairPokeTellsWhatIsLeft(t *testing.T) {
 func TestFairResubscriptionIsFollowedByAPoke(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
-		waiter := waits(bg, r.Locker, r.key, time.Minute)
-		r.queued(1)
-		r.poked() // so that the timer's is a second away
+		k := r.Must(r.Other().Acquire(bg, r.Key, time.Minute))
+		waiter := waits(bg, r.Locker, r.Key, time.Minute)
+		r.Queued(1)
+		r.Poked() // so that the timer's is a second away
 		begin := time.Now()
 		subscribed, n := len(r.Sent("subscribe")), len(r.Sent("poke"))
 		r.Do("CLIENT", "KILL", "TYPE", "pubsub")
@@ -461,7 +461,7 @@ func TestFairResubscriptionIsFollowedByAPoke(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		r.OK(k.Release(bg))
-		r.OK(r.got("the waiter", waiter).Release(bg))
+		r.OK(r.Got("the waiter", waiter).Release(bg))
 	})
 }
 
@@ -471,21 +471,21 @@ func TestFairMessageForATokenThatQuits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		r.Locker.OpTimeout = time.Minute
-		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
+		k := r.Must(r.Other().Acquire(bg, r.Key, time.Minute))
 		ctx, cancel := context.WithCancel(bg)
-		first := waits(ctx, r.Locker, r.key, time.Minute)
-		r.queued(1)
-		entry := r.entries()[0]
+		first := waits(ctx, r.Locker, r.Key, time.Minute)
+		r.Queued(1)
+		entry := r.Entries()[0]
 		release := make(chan struct{})
 		defer close(release)
-		came := r.once("quit", 1, redistest.Hold(release))
+		came := r.Once("quit", 1, redistest.Hold(release))
 		cancel()
-		wants(t, receive(t, "it gives up", first).err, context.Canceled)
+		wants(t, receive(t, "it gives up", first).Err, context.Canceled)
 		<-came
-		r.queued(0)
-		r.Do("RPUSH", r.queue, entry) // as a late ENTER would
+		r.Queued(0)
+		r.Do("RPUSH", r.Queue, entry) // as a late ENTER would
 		r.OK(k.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -495,27 +495,27 @@ func TestFairGoneMayBeOlderThanAMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		r.Locker.OpTimeout = time.Minute
-		k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
+		k := r.Must(r.Other().Acquire(bg, r.Key, time.Minute))
 		release := make(chan struct{})
-		came := r.once("poke", 1, redistest.Hold(release))
-		waiter := waits(bg, r.Locker, r.key, ttl)
-		r.queued(1)
+		came := r.Once("poke", 1, redistest.Hold(release))
+		waiter := waits(bg, r.Locker, r.Key, ttl)
+		r.Queued(1)
 		enter := time.Now()
-		entry := r.entries()[0]
-		r.Do("DEL", r.queue)
+		entry := r.Entries()[0]
+		r.Do("DEL", r.Queue)
 		<-came
 		eventually(t, "POKE is carried out", func() bool { return r.CarriedOut("poke") > 0 })
-		r.Do("RPUSH", r.queue, entry) // as a late ENTER would
+		r.Do("RPUSH", r.Queue, entry) // as a late ENTER would
 		eventually(t, "half of the ttl is over", func() bool { return time.Since(enter) > ttl*2/3 })
 		r.OK(k.Release(bg))
-		eventually(t, "the message has come", func() bool { return redigolock.PokesAgain(r.Locker, r.key) })
+		eventually(t, "the message has come", func() bool { return redigolock.PokesAgain(r.Locker, r.Key) })
 		close(release)
-		k = r.got("the waiter", waiter)
+		k = r.Got("the waiter", waiter)
 		if !strings.HasSuffix(entry, k.Token()) {
 			t.Errorf("it has %q, want what was granted to %q", k.Token(), entry)
 		}
 		r.OK(k.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -607,7 +607,7 @@ func TestFairReleaseAmongTenThousand(t *testing.T) {
 				}
 				time.Sleep(time.Second) // the last gives up its place
 				synctest.Wait()
-				if sent := len(evals(s)); sent > m.had+m.had/20+5 {
+				if sent := len(testbed.Evals(s)); sent > m.had+m.had/20+5 {
 					t.Errorf("%d scripts for %d acquisitions", sent, m.had)
 				}
 				if keys := s.Miniredis().Keys(); len(keys) > 0 {

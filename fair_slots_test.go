@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/sim"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // What is refused for good leaves nothing behind in the Locker: neither the subscription, nor a dial, nor a script.
@@ -146,8 +149,8 @@ func TestFairForgetsAfterAShorterLease(t *testing.T) {
 		if err := k.Release(bg); err != nil {
 			t.Fatal(err)
 		}
-		if a := <-next; a.err != nil {
-			t.Fatal(a.err)
+		if a := <-next; a.Err != nil {
+			t.Fatal(a.Err)
 		}
 		time.Sleep(time.Minute)
 		if n := redigolock.FairSlots(l); n != 0 {
@@ -185,7 +188,7 @@ func TestFairForgetsWhatItCouldNotSubscribeTo(t *testing.T) {
 func TestFairGrantToAWaiterThatPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.other().Acquire(bg, r.key, time.Hour))
+		k := r.Must(r.Other().Acquire(bg, r.Key, time.Hour))
 		granted := make(chan struct{})
 		var told atomic.Bool
 		r.Locker.Observer = &redigolock.Observer{Contended: func(context.Context, string, *redigolock.HeldError) {
@@ -196,10 +199,10 @@ func TestFairGrantToAWaiterThatPanics(t *testing.T) {
 		}}
 		fell := inBackground(func() (p any) {
 			defer func() { p = recover() }()
-			_, err := r.Locker.Acquire(bg, r.key, time.Hour)
+			_, err := r.Locker.Acquire(bg, r.Key, time.Hour)
 			return err
 		})
-		r.queued(1)
+		r.Queued(1)
 		r.OK(k.Release(bg))
 		time.Sleep(100 * time.Millisecond)
 		close(granted)
@@ -210,12 +213,12 @@ func TestFairGrantToAWaiterThatPanics(t *testing.T) {
 			t.Errorf("%d locks count as held", n)
 		}
 		begin := time.Now()
-		k = r.got("the next", waits(bg, r.Locker, r.key, time.Hour))
+		k = r.Got("the next", waits(bg, r.Locker, r.Key, time.Hour))
 		if took := time.Since(begin); took > 100*time.Millisecond {
 			t.Errorf("it took %v", took)
 		}
 		r.OK(k.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -381,16 +384,16 @@ func TestFairOutcomeThatIsUnknownAfterCloseIsTriedOnce(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := newSimFairRig(t)
 					if x.undo == "quit" {
-						k := r.Must(r.other().Acquire(bg, r.key, time.Minute))
+						k := r.Must(r.Other().Acquire(bg, r.Key, time.Minute))
 						r.outcomeAfterClose(x, fails)
-						if n := len(r.entries()); n != 0 != fails {
+						if n := len(r.Entries()); n != 0 != fails {
 							t.Errorf("%d entries are left", n)
 						}
 						r.OK(k.Release(bg))
 					} else {
 						r.outcomeAfterClose(x, fails)
 					}
-					r.gone()
+					r.Gone()
 				})
 			})
 		}
@@ -410,7 +413,7 @@ type lateOutcome struct {
 func (r *fairRig) outcomeAfterClose(x lateOutcome, fails bool) {
 	r.T.Helper()
 	pool := newHangingPool(r)
-	l := r.fair(pool)
+	l := r.Fair(pool)
 	l.OpTimeout = time.Second
 	r.Rule(func(verb string, n int) redistest.Action {
 		switch {
@@ -423,7 +426,7 @@ func (r *fairRig) outcomeAfterClose(x lateOutcome, fails bool) {
 		return redistest.Pass()
 	})
 	ended := inBackground(func() error {
-		_, err := x.acquire(l, bg, r.key, 3*time.Second)
+		_, err := x.acquire(l, bg, r.Key, 3*time.Second)
 		return err
 	})
 	for range x.conns {
@@ -446,10 +449,10 @@ func TestFairCloseWaitsForAnUnansweredTry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		came := r.once("try", 1, redistest.Swallow())
+		came := r.Once("try", 1, redistest.Swallow())
 		ctx, cancel := context.WithCancel(bg)
 		ended := inBackground(func() error {
-			_, err := r.Locker.TryAcquire(ctx, r.key, time.Minute)
+			_, err := r.Locker.TryAcquire(ctx, r.Key, time.Minute)
 			return err
 		})
 		<-came
@@ -458,7 +461,7 @@ func TestFairCloseWaitsForAnUnansweredTry(t *testing.T) {
 		cancel()
 		wants(t, receive(t, "it ends", ended), context.Canceled, redigolock.ErrUnknown)
 		r.OK(receive(t, "Close returns", closed))
-		if r.Get(r.key) != "" {
+		if r.Get(r.Key) != "" {
 			t.Error("it is not released")
 		}
 		if n := len(r.Sent("rel")); n != 2 {
@@ -472,7 +475,7 @@ func TestFairReleaseAfterCloseIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.Locker.Acquire(bg, r.key, 2*time.Second))
+		k := r.Must(r.Locker.Acquire(bg, r.Key, 2*time.Second))
 		r.OK(r.Locker.Close())
 		r.Rule(func(verb string, _ int) redistest.Action {
 			if verb == "rel" {
@@ -481,7 +484,7 @@ func TestFairReleaseAfterCloseIsNotRepeated(t *testing.T) {
 			return redistest.Pass()
 		})
 		wants(t, k.Release(bg), redigolock.ErrUnknown)
-		r.gone() // by its ttl
+		r.Gone() // by its ttl
 		if n := len(r.Sent("rel")); n != 2 || redigolock.FairSlots(r.Locker) != 0 {
 			t.Errorf("REL was sent %d times, %d slots are left", n, redigolock.FairSlots(r.Locker))
 		}
@@ -506,7 +509,7 @@ func TestFairCloseEndsLongPauses(t *testing.T) {
 					}
 					return redistest.Pass()
 				})
-				k := r.Must(r.Locker.Acquire(bg, r.key, time.Minute))
+				k := r.Must(r.Locker.Acquire(bg, r.Key, time.Minute))
 				wants(t, k.Release(bg), redigolock.ErrUnknown)
 				eventually(t, "the pauses are long", func() bool { return len(r.Sent("rel")) >= failures })
 				before := len(r.Sent("rel"))
@@ -515,7 +518,7 @@ func TestFairCloseEndsLongPauses(t *testing.T) {
 				if n := len(r.Sent("rel")) - before; n == 0 || !back && n < 3 {
 					t.Errorf("it was tried %d times while Close waited", n)
 				}
-				if released := r.Get(r.key) == ""; released != back {
+				if released := r.Get(r.Key) == ""; released != back {
 					t.Errorf("it is released: %v, want %v", released, back)
 				}
 				if !back {
@@ -525,4 +528,96 @@ func TestFairCloseEndsLongPauses(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Waiters that give up at random leave no entry, no lock, no slot, no goroutine behind; and the others are served.
+func TestFairWaitersGiveUpAtRandom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		const lockers, waiters, enough = 4, 40, 20
+		r.Server.(*testbed.SimServer).Delay(500 * time.Microsecond)
+		var all []*redigolock.Locker
+		for range lockers {
+			all = append(all, r.Fair(r.Proxy.Pool()))
+		}
+		var wg sync.WaitGroup
+		var mu sync.Mutex // protects served, inside
+		served, inside := 0, 0
+		begin := time.Now()
+		goOn := func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			took := time.Since(begin)
+			return took < 300*time.Millisecond || served < enough && took < 3*time.Second
+		}
+		for i := range waiters {
+			wg.Go(func() {
+				for goOn() {
+					ctx, cancel := context.WithTimeout(bg, rand.N(30*time.Millisecond))
+					k, err := all[i%lockers].Acquire(ctx, r.Key, fairTestTTL)
+					cancel()
+					if err != nil {
+						wants(t, err, context.DeadlineExceeded)
+						continue
+					}
+					mu.Lock()
+					if served++; inside != 0 {
+						t.Error("two hold the lock")
+					}
+					inside++
+					mu.Unlock()
+					time.Sleep(rand.N(100 * time.Microsecond))
+					mu.Lock()
+					inside--
+					mu.Unlock()
+					if err := k.Release(bg); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		r.Gone()
+		if served < enough {
+			t.Errorf("only %d were served", served)
+		}
+		for _, l := range all {
+			eventually(t, "all slots go", func() bool { return redigolock.FairSlots(l) <= 1 })
+			r.OK(l.Close())
+			if redigolock.FairSlots(l) != 0 || redigolock.Subscribed(l) {
+				t.Error("a slot or a subscription is left after Close")
+			}
+		}
+	})
+}
+
+// After many keys nothing is left: no key on the server, no slot in the Locker, no connection more than before.
+func TestFairManyKeysLeaveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		l, other := r.Other(), r.Other()
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				for n := range testbed.Many(500) {
+					key := "key-" + string(rune('a'+n%26)) + strings.Repeat("x", n/26)
+					for _, locker := range []*redigolock.Locker{l, other}[i%2:] {
+						k, err := locker.Acquire(bg, key, fairTestTTL)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						if err := k.Release(bg); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
+		r.Gone()
+		eventually(t, "nothing is left of the keys", func() bool {
+			return redigolock.FairSlots(l)+redigolock.FairSlots(other) == 0 && !redigolock.Subscribed(l) && !redigolock.Subscribed(other)
+		})
+	})
 }

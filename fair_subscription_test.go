@@ -11,9 +11,12 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+	"pgregory.net/rapid"
 
 	"github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/sim"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // The subscription of a fair Locker: when it is made, given up, and made again, and what is told of it.
@@ -179,7 +182,7 @@ func TestFairSubscriptionWhoseDialHangs(t *testing.T) {
 func TestFairSubscriptionIsMadeWithPauses(t *testing.T) {
 	onLine(t, func(t *testing.T, s *lineSite) {
 		s.holds("key")
-		refuses(s.Server, "subscribe", sim.Cut())
+		testbed.Refuses(s.Server, "subscribe", sim.Cut())
 		defer s.waits("key")()
 		time.Sleep(time.Second)
 		if n := s.Count("subscribe"); n < 4 || n > 15 {
@@ -203,14 +206,14 @@ func TestFairSubscriptionWhoseDialsExitIsMadeWithPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		var dials atomic.Int64
-		l := r.fair(dialPool{r.Server.Pool().Get, func(context.Context) (redis.Conn, error) {
+		l := r.Fair(dialPool{r.Server.Pool().Get, func(context.Context) (redis.Conn, error) {
 			dials.Add(1)
 			runtime.Goexit()
 			return nil, nil
 		}})
-		r.Must(r.other().Acquire(bg, r.key, time.Hour))
+		r.Must(r.Other().Acquire(bg, r.Key, time.Hour))
 		ctx, cancel := context.WithCancel(bg)
-		waiter := waits(ctx, l, r.key, time.Hour)
+		waiter := waits(ctx, l, r.Key, time.Hour)
 		time.Sleep(time.Second)
 		if n := dials.Load(); n < 4 || n > 15 {
 			t.Errorf("%d dials in a second", n)
@@ -240,8 +243,8 @@ func TestFairSubscriptionThatIsRefused(t *testing.T) {
 			s.placed("key", atOnce)
 			s.Next("subscribe", sim.Refuse("NOPERM no permissions to access a channel"))
 			a := <-waits(bg, s.l, "refused", time.Hour)
-			if a.err == nil || !strings.Contains(a.err.Error(), "NOPERM") {
-				t.Errorf("the waiter: %v", a.err)
+			if a.Err == nil || !strings.Contains(a.Err.Error(), "NOPERM") {
+				t.Errorf("the waiter: %v", a.Err)
 			}
 			defer s.waits("refused")()
 			s.placed("refused", atOnce)
@@ -350,7 +353,7 @@ func TestFairNoSubMakesTheSubscriptionAnew(t *testing.T) {
 func TestFairTriesWithPausesUntilItIsHeard(t *testing.T) {
 	onLine(t, func(t *testing.T, s *lineSite) {
 		s.holds("key")
-		refuses(s.Server, "subscribe", sim.Lose())
+		testbed.Refuses(s.Server, "subscribe", sim.Lose())
 		begin, last := time.Now(), time.Time{}
 		leave := s.waits("key")
 		time.Sleep(1500 * time.Millisecond)
@@ -370,7 +373,7 @@ func TestFairTriesWithPausesUntilItIsHeard(t *testing.T) {
 		from := time.Now()
 		defer s.waits("key")()
 		time.Sleep(100 * time.Millisecond)
-		if n := sentSince(s.Server, "try", from); n < 3 {
+		if n := testbed.SentSince(s.Server, "try", from); n < 3 {
 			t.Errorf("a new waiter has sent TRY %d times in 100 ms", n)
 		}
 	})
@@ -394,7 +397,7 @@ func TestFairSubscriptionFailuresAreTold(t *testing.T) {
 				})
 				mustGet(t)(l.Acquire(bg, "key", time.Hour)) // so that the waiter sends nothing
 				if name == "refused" {
-					refuses(s, "subscribe", sim.Refuse("LOADING Redis is loading the dataset in memory"))
+					testbed.Refuses(s, "subscribe", sim.Refuse("LOADING Redis is loading the dataset in memory"))
 				} else {
 					s.RefuseDials()
 				}
@@ -403,8 +406,8 @@ func TestFairSubscriptionFailuresAreTold(t *testing.T) {
 				time.Sleep(900 * time.Millisecond)
 				cancel()
 				a := <-waiter
-				if a.err == nil || !strings.Contains(a.err.Error(), "subscribe") {
-					t.Errorf("who gives up reads %v", a.err)
+				if a.Err == nil || !strings.Contains(a.Err.Error(), "subscribe") {
+					t.Errorf("who gives up reads %v", a.Err)
 				}
 				n := failed.Load()
 				if tries := int64(s.Count("subscribe")); n < 3 || n > 15 || name == "refused" && n != tries {
@@ -464,7 +467,7 @@ func TestFairAcquireWaitsForThePool(t *testing.T) {
 				giveBack()
 				inTime(t, "Acquire, once the connection is back", 0, func() {
 					a := <-waiter
-					if err := mustGet(t)(a.k, a.err).Release(bg); err != nil {
+					if err := mustGet(t)(a.K, a.Err).Release(bg); err != nil {
 						t.Error(err)
 					}
 				})
@@ -503,7 +506,7 @@ func TestFairWhatOthersWaitForGoesPastThePool(t *testing.T) {
 				t.Fatal(err)
 			}
 			a := <-waiter
-			mustGet(t)(a.k, a.err)
+			mustGet(t)(a.K, a.Err)
 		},
 		"CHECK": func(t *testing.T, s *sim.Server, l *redigolock.Locker, take func() func()) {
 			mustGet(t)(l.Acquire(bg, "key", time.Minute))
@@ -625,4 +628,36 @@ func TestFairLostTryIsLookedForAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The channel of a key is heard by one Locker for that key only, is in the key's cluster slot, and begins with the prefix.
+func TestFairChannelsAreInjectiveAndShareTheSlot(t *testing.T) {
+	keyGen := rapid.OneOf(rapid.StringOfN(rapid.RuneFrom([]rune("{}:ab")), 1, 12, -1), rapid.StringN(1, 20, -1))
+	rapid.Check(t, func(t *rapid.T) {
+		a := keyGen.Draw(t, "a")
+		b := rapid.OneOf(keyGen, rapid.Just("{"+a+"}"), rapid.Just("{"+a), rapid.Just(a+"}")).Draw(t, "b")
+		if _, ok := names.Sibling(a, names.Queue); !ok {
+			return // such a key has no queue
+		}
+		id := redigolock.NewToken()
+		channel := redigolock.ChannelOf(id, a)
+		if !strings.HasPrefix(channel, "redigolock:") {
+			t.Fatalf("%q", channel)
+		}
+		if got, want := slotTag(channel), slotTag(a); got != want {
+			t.Fatalf("channel %q hashes %q, the key %q hashes %q", channel, got, a, want)
+		}
+		if a != b && channel == redigolock.ChannelOf(id, b) {
+			t.Fatalf("%q and %q share %q", a, b, channel)
+		}
+	})
+}
+
+// slotTag is the part of a key that Redis Cluster hashes.
+func slotTag(key string) string {
+	_, tail, ok := strings.Cut(key, "{")
+	if tag, _, closed := strings.Cut(tail, "}"); ok && closed && tag != "" {
+		return tag
+	}
+	return key
 }

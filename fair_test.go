@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,117 +14,7 @@ import (
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/sim"
-	"github.com/redigolock/redigolock/internal/testbed"
 )
-
-// A fairRig is a rig whose Locker is fair, with Lockers of other processes, so to speak, that have no proxy before them.
-type fairRig struct {
-	*rig
-	key, queue string
-	cohort     redigolock.Cohort                 // of contend's Lockers
-	wrap       func(*redis.Pool) redigolock.Pool // makes the other Lockers' pools; nil: they are as they are
-}
-
-const fairTestTTL = 10 * time.Second
-
-func newFairRig(t *testing.T, args ...string) *fairRig {
-	t.Helper()
-	server := redistest.Start(t, args...)
-	proxy := redistest.NewProxy(t, server.Addr())
-	return newFairRigOn(&rig{&testbed.Rig{T: t, Server: server, Proxy: proxy}})
-}
-
-// newSimFairRig is a fairRig in a bubble.
-func newSimFairRig(t *testing.T) *fairRig {
-	t.Helper()
-	r := testbed.NewBareSim(t)
-	r.Server.(*testbed.SimServer).Delay(fairDelay)
-	return newFairRigOn(&rig{r})
-}
-
-// fairDelay lets the time go on while commands are exchanged, or those that contend for a second would never end.
-const fairDelay = 50 * time.Microsecond
-
-func newFairRigOn(bare *rig) *fairRig {
-	bare.T.Helper()
-	r := &fairRig{rig: bare, key: fairKey, queue: fairQueue}
-	r.Locker = r.fair(r.Proxy.Pool())
-	r.loadScripts()
-	return r
-}
-
-// loadScripts makes each command one request.
-func (r *fairRig) loadScripts() {
-	for _, src := range redigolock.FairScripts {
-		r.Do("SCRIPT", "LOAD", src)
-	}
-}
-
-// fair makes a fair Locker that is closed with the test.
-func (r *fairRig) fair(pool redigolock.Pool) *redigolock.Locker {
-	l := &redigolock.Locker{Pool: pool, Fair: true}
-	r.T.Cleanup(func() { l.Close() })
-	return l
-}
-
-func (r *fairRig) other() *redigolock.Locker {
-	if r.wrap != nil {
-		return r.fair(r.wrap(r.Server.Pool()))
-	}
-	return r.fair(r.Server.Pool())
-}
-
-// An acquired is what an Acquire returned.
-type acquired struct {
-	k   *redigolock.Lock
-	err error
-}
-
-// waits has a Locker acquire in the background.
-func waits(ctx context.Context, l *redigolock.Locker, key string, ttl time.Duration) <-chan acquired {
-	return inBackground(func() acquired {
-		k, err := l.Acquire(ctx, key, ttl)
-		return acquired{k, err}
-	})
-}
-
-// queued waits until so many entries stand in the queue.
-func (r *fairRig) queued(n int) {
-	r.T.Helper()
-	eventually(r.T, fmt.Sprintf("%d wait in the queue", n), func() bool { return r.Do("LLEN", r.queue) == int64(n) })
-}
-
-// got waits for an acquire that must succeed, and checks that its Deadline is not later than the server's.
-func (r *fairRig) got(what string, ch <-chan acquired) *redigolock.Lock {
-	r.T.Helper()
-	a := receive(r.T, what, ch)
-	r.OK(a.err)
-	r.valid(a.k)
-	return a.k
-}
-
-// valid checks that the server keeps the lock longer than its Deadline.
-func (r *fairRig) valid(k *redigolock.Lock) {
-	r.T.Helper()
-	token, left := r.Get(k.Key()), r.PTTL(k.Key())
-	if now := time.Now(); token != k.Token() {
-		r.T.Errorf("the server has token %q, the handle %q", token, k.Token())
-	} else if k.Deadline().After(now.Add(left)) {
-		r.T.Errorf("Deadline is %v after the server's end", k.Deadline().Sub(now.Add(left)))
-	}
-}
-
-// gone checks that nothing is left on the server, but for what those who have waited for long have beaten in, for a minute.
-func (r *fairRig) gone() {
-	r.T.Helper()
-	eventually(r.T, "no key is left", func() bool {
-		keys, err := redis.Strings(r.Server.Do("KEYS", "*"))
-		return err == nil && len(slices.DeleteFunc(keys, isBeats)) == 0
-	})
-}
-
-// isBeats reports whether key is what the waiters of another key beat in.
-func isBeats(key string) bool { return strings.HasSuffix(key, ":redigolock-h2") }
 
 // What a fair Locker cannot do is ErrInvalid before anything is sent.
 func TestFairCheck(t *testing.T) {
@@ -171,99 +58,47 @@ func TestFairOneScriptForEachContendedCycle(t *testing.T) {
 				r := newFairRig(t)
 				before, err := r.Real().Calls()
 				r.OK(err)
-				cycles := r.contend(lockers, waiters, 300*time.Millisecond)
+				cycles := r.Contend(lockers, waiters, 300*time.Millisecond)
 				after, err := r.Real().Calls()
 				r.OK(err)
 				sent := after["evalsha"] - before["evalsha"]
 				if most := cycles + cycles/20 + int64(10*lockers); sent > most {
 					t.Errorf("%d EVALSHA for %d cycles, want at most %d", sent, cycles, most)
 				}
-				r.gone()
+				r.Gone()
 			})
 		}
 	}
-}
-
-// contend has waiters take the lock in turn for d, and returns how often. No two of them hold it at a time, and none of them
-// starves.
-func (r *fairRig) contend(lockers, waiters int, d time.Duration) int64 {
-	r.T.Helper()
-	var all []*redigolock.Locker
-	for range lockers {
-		l := r.other()
-		l.Cohort = r.cohort
-		all = append(all, l)
-	}
-	var wg sync.WaitGroup
-	var inside, cycles atomic.Int64
-	counts := make([]int64, waiters)
-	start := make(chan struct{}) // for all, or the first would have it often before the last comes
-	var end time.Time
-	for i := range waiters {
-		wg.Go(func() {
-			<-start
-			for time.Now().Before(end) {
-				k, err := all[i%lockers].Acquire(bg, r.key, fairTestTTL)
-				if err != nil {
-					r.T.Error(err)
-					return
-				}
-				if inside.Add(1) != 1 {
-					r.T.Error("two hold the lock")
-				}
-				counts[i]++
-				inside.Add(-1)
-				if err := k.Release(bg); err != nil {
-					r.T.Error(err)
-				}
-			}
-		})
-	}
-	end = time.Now().Add(d)
-	close(start)
-	wg.Wait()
-	least, most := counts[0], counts[0]
-	for _, n := range counts {
-		cycles.Add(n)
-		least, most = min(least, n), max(most, n)
-	}
-	if most > 2*least+10+4*int64(r.cohort.Passes) {
-		r.T.Errorf("one waiter had the lock %d times, another %d times", most, least)
-	}
-	for _, l := range all {
-		r.OK(l.Close())
-	}
-	return cycles.Load()
 }
 
 // Whoever comes first is served first: among the Lockers by the server's queue, within a Locker by its own.
 func TestFairServesInTheOrderOfArrival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		first := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
+		first := r.Must(r.Locker.Acquire(bg, r.Key, fairTestTTL))
 		var chans []<-chan acquired
 		for i := range 5 {
-			chans = append(chans, waits(bg, r.other(), r.key, fairTestTTL))
-			r.queued(i + 1)
+			chans = append(chans, waits(bg, r.Other(), r.Key, fairTestTTL))
+			r.Queued(i + 1)
 		}
 		r.OK(first.Release(bg))
 		for i, ch := range chans {
-			k := r.got(fmt.Sprintf("the waiter %d of another Locker", i), ch)
+			k := r.Got(fmt.Sprintf("the waiter %d of another Locker", i), ch)
 			r.OK(k.Release(bg))
 		}
-		l := r.other()
-		first = r.Must(l.Acquire(bg, r.key, fairTestTTL))
+		l := r.Other()
+		first = r.Must(l.Acquire(bg, r.Key, fairTestTTL))
 		chans = chans[:0]
 		for i := range 5 {
-			chans = append(chans, waits(bg, l, r.key, fairTestTTL))
-			eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == i+1 })
+			chans = append(chans, waits(bg, l, r.Key, fairTestTTL))
+			eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.Key) == i+1 })
 		}
 		for i, ch := range chans {
 			r.OK(first.Release(bg))
-			first = r.got(fmt.Sprintf("the waiter %d of the same Locker", i), ch)
+			first = r.Got(fmt.Sprintf("the waiter %d of the same Locker", i), ch)
 		}
 		r.OK(first.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -284,13 +119,13 @@ func TestFairNobodyOvertakesTheQueue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
-				r.Do("SET", r.key, "foreign", "PX", 60000)
-				waiter := waits(bg, r.other(), r.key, fairTestTTL)
-				r.queued(1)
-				r.Do("DEL", r.key)
-				wants(t, acquire(r.Locker, bg, r.key), redigolock.ErrHeld)
-				r.OK(r.got("the one that waited", waiter).Release(bg))
-				r.gone()
+				r.Do("SET", r.Key, "foreign", "PX", 60000)
+				waiter := waits(bg, r.Other(), r.Key, fairTestTTL)
+				r.Queued(1)
+				r.Do("DEL", r.Key)
+				wants(t, acquire(r.Locker, bg, r.Key), redigolock.ErrHeld)
+				r.OK(r.Got("the one that waited", waiter).Release(bg))
+				r.Gone()
 			})
 		})
 	}
@@ -301,8 +136,8 @@ func TestFairUncontendedCostsNoSubscription(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		for range 3 {
-			r.OK(r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL)).Release(bg))
-			r.OK(r.Must(r.Locker.TryAcquire(bg, r.key, fairTestTTL)).Release(bg))
+			r.OK(r.Must(r.Locker.Acquire(bg, r.Key, fairTestTTL)).Release(bg))
+			r.OK(r.Must(r.Locker.TryAcquire(bg, r.Key, fairTestTTL)).Release(bg))
 		}
 		for _, q := range r.Proxy.Requests() {
 			if verb := verbOf(q); verb != "try" && verb != "rel" {
@@ -323,11 +158,11 @@ func TestFairSubscriptionEndsByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		l := &redigolock.Locker{Pool: r.Server.Pool(), Fair: true} // never closed
-		k := r.Must(l.Acquire(bg, r.key, fairTestTTL))
-		waiter := waits(bg, l, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == 1 })
+		k := r.Must(l.Acquire(bg, r.Key, fairTestTTL))
+		waiter := waits(bg, l, r.Key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.Key) == 1 })
 		r.OK(k.Release(bg))
-		r.OK(r.got("the waiter", waiter).Release(bg))
+		r.OK(r.Got("the waiter", waiter).Release(bg))
 		eventually(t, "the subscription ends", func() bool { return !redigolock.Subscribed(l) && redigolock.FairSlots(l) == 0 })
 	})
 }
@@ -336,14 +171,14 @@ func TestFairSubscriptionEndsByItself(t *testing.T) {
 func TestFairSharded(t *testing.T) {
 	// On a real server: miniredis has no sharded messages.
 	r := newFairRig(t)
-	a, b := r.other(), r.other()
+	a, b := r.Other(), r.Other()
 	redigolock.Shard(a)
 	redigolock.Shard(b)
-	k := r.Must(a.Acquire(bg, r.key, fairTestTTL))
-	waiter := waits(bg, b, r.key, fairTestTTL)
-	r.queued(1)
+	k := r.Must(a.Acquire(bg, r.Key, fairTestTTL))
+	waiter := waits(bg, b, r.Key, fairTestTTL)
+	r.Queued(1)
 	r.OK(k.Release(bg))
-	k = r.got("the waiter", waiter)
+	k = r.Got("the waiter", waiter)
 	r.OK(k.Extend(bg, 2*fairTestTTL))
 	r.OK(k.Release(bg))
 	calls, err := r.Server.Calls()
@@ -357,7 +192,7 @@ func TestFairSharded(t *testing.T) {
 func TestFairKeysDoNotShareAQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		l, other := r.other(), r.other()
+		l, other := r.Other(), r.Other()
 		keys := []string{"a", "{a}", "a{", "{a}b", "b{a}", "\x00\xff \n"}
 		var held []*redigolock.Lock
 		var chans []<-chan acquired
@@ -376,13 +211,13 @@ func TestFairKeysDoNotShareAQueue(t *testing.T) {
 		for i := range keys {
 			select {
 			case a := <-chans[i]:
-				t.Fatalf("%q was handed over early: %v", keys[i], a.err)
+				t.Fatalf("%q was handed over early: %v", keys[i], a.Err)
 			default:
 			}
 			r.OK(held[i].Release(bg))
-			r.OK(r.got(keys[i], chans[i]).Release(bg))
+			r.OK(r.Got(keys[i], chans[i]).Release(bg))
 		}
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -407,13 +242,13 @@ func TestFairInspectShowsTheWaiters(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := receive(t, "the waiter gets it", waiter)
-		if a.err != nil {
-			t.Fatal(a.err)
+		if a.Err != nil {
+			t.Fatal(a.Err)
 		}
-		if info, err := redigolock.Inspect(bg, c, "k"); err != nil || info.Waiters != 0 || info.Token != a.k.Token() {
+		if info, err := redigolock.Inspect(bg, c, "k"); err != nil || info.Waiters != 0 || info.Token != a.K.Token() {
 			t.Errorf("%+v, %v", info, err)
 		}
-		if err := a.k.Release(bg); err != nil {
+		if err := a.K.Release(bg); err != nil {
 			t.Error(err)
 		}
 	})
@@ -429,11 +264,11 @@ func TestFairObserver(t *testing.T) {
 			Contended: func(context.Context, string, *redigolock.HeldError) { contended.Add(1) },
 			Released:  func(context.Context, *redigolock.Lock, time.Duration, error) { released.Add(1) },
 		}
-		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
-		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
-		r.queued(1)
+		k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
+		waiter := waits(bg, r.Locker, r.Key, fairTestTTL)
+		r.Queued(1)
 		r.OK(k.Release(bg))
-		r.OK(r.got("the waiter", waiter).Release(bg))
+		r.OK(r.Got("the waiter", waiter).Release(bg))
 		if got.Load() != 1 || released.Load() != 1 || contended.Load() == 0 {
 			t.Errorf("acquired %d, contended %d, released %d", got.Load(), contended.Load(), released.Load())
 		}
@@ -444,27 +279,27 @@ func TestFairObserver(t *testing.T) {
 func TestFairGivenUpWaitSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
 		cause := errors.New("no longer needed")
 		ctx, cancel := context.WithCancelCause(bg)
-		waiter := waits(ctx, r.Locker, r.key, fairTestTTL)
-		r.queued(1)
-		eventually(t, "it is told so", func() bool { return redigolock.Placed(r.Locker, r.key) })
+		waiter := waits(ctx, r.Locker, r.Key, fairTestTTL)
+		r.Queued(1)
+		eventually(t, "it is told so", func() bool { return redigolock.Placed(r.Locker, r.Key) })
 		cancel(cause)
 		a := receive(t, "the waiter returns", waiter)
-		wants(t, a.err, cause, context.Canceled, redigolock.ErrHeld)
-		wantsNot(t, a.err, redigolock.ErrUnknown)
-		r.queued(0)
-		waiter = waits(bg, r.Locker, r.key, fairTestTTL)
-		r.queued(1)
+		wants(t, a.Err, cause, context.Canceled, redigolock.ErrHeld)
+		wantsNot(t, a.Err, redigolock.ErrUnknown)
+		r.Queued(0)
+		waiter = waits(bg, r.Locker, r.Key, fairTestTTL)
+		r.Queued(1)
 		r.OK(r.Locker.Close())
 		a = receive(t, "the waiter returns", waiter)
-		wants(t, a.err, redigolock.ErrClosed, redigolock.ErrHeld)
-		r.queued(0)
-		_, err := r.Locker.Acquire(bg, r.key, fairTestTTL)
+		wants(t, a.Err, redigolock.ErrClosed, redigolock.ErrHeld)
+		r.Queued(0)
+		_, err := r.Locker.Acquire(bg, r.Key, fairTestTTL)
 		wants(t, err, redigolock.ErrClosed)
 		r.OK(k.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -472,18 +307,18 @@ func TestFairGivenUpWaitSaysWhy(t *testing.T) {
 func TestFairCloseKeepsWhatIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
-		own := waits(bg, r.Locker, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
-		waiter := waits(bg, r.other(), r.key, fairTestTTL)
-		r.queued(1)
+		k := r.Must(r.Locker.Acquire(bg, r.Key, fairTestTTL))
+		own := waits(bg, r.Locker, r.Key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.Key) == 1 })
+		waiter := waits(bg, r.Other(), r.Key, fairTestTTL)
+		r.Queued(1)
 		r.OK(r.Locker.Close())
-		wants(t, receive(t, "the local waiter returns", own).err, redigolock.ErrClosed)
-		r.valid(k)
+		wants(t, receive(t, "the local waiter returns", own).Err, redigolock.ErrClosed)
+		r.Valid(k)
 		r.OK(k.Verify(bg))
 		r.OK(k.Release(bg))
-		r.OK(r.got("the waiter", waiter).Release(bg))
-		r.gone()
+		r.OK(r.Got("the waiter", waiter).Release(bg))
+		r.Gone()
 	})
 }
 
@@ -501,28 +336,28 @@ func TestFairTryAcquireLooksAgainAfterALostReply(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
 				r.Locker.OpTimeout = shortOp
-				r.once("try", 1, tt.act)
+				r.Once("try", 1, tt.act)
 				before := time.Now()
-				k, err := r.Locker.TryAcquire(bg, r.key, time.Minute)
+				k, err := r.Locker.TryAcquire(bg, r.Key, time.Minute)
 				looks := r.Sent("fairextend")
 				if len(looks) != 1 || looks[0].Conn == r.Sent("try")[0].Conn {
 					t.Errorf("it looked %d times, want once on a connection of its own", len(looks))
 				}
 				r.OK(err)
-				r.valid(k)
+				r.Valid(k)
 				tries := r.Sent("try")
 				if anew := len(tries) == 2; anew != tt.anew || anew && tries[0].Args[5] == tries[1].Args[5] {
 					t.Errorf("it tried with %v", tries)
 				}
 				if tt.anew {
 					eventually(t, "it is confirmed twice", func() bool { return len(r.Sent("rel")) >= 2 && !redigolock.FairOwes(r.Locker) })
-					r.valid(k)
+					r.Valid(k)
 				}
 				if k.Deadline().Before(before.Add(validFor(time.Minute))) {
 					t.Errorf("Deadline is %v from before the send", k.Deadline().Sub(before))
 				}
 				r.OK(k.Release(bg))
-				r.gone()
+				r.Gone()
 			})
 		})
 	}
@@ -555,22 +390,22 @@ func TestFairGrantThatIsToldTooLateIsUndone(t *testing.T) {
 				}}
 				clock := stopClock(r.Locker)
 				if tt.verb == "enter" {
-					k := r.Must(r.other().Acquire(bg, r.key, ttl))
-					waiter := waits(bg, r.Locker, r.key, ttl)
-					r.queued(1)
+					k := r.Must(r.Other().Acquire(bg, r.Key, ttl))
+					waiter := waits(bg, r.Locker, r.Key, ttl)
+					r.Queued(1)
 					r.OK(k.Release(bg))
-					r.OK(r.got("the waiter", waiter).Release(bg))
-					r.gone()
+					r.OK(r.Got("the waiter", waiter).Release(bg))
+					r.Gone()
 				}
 				release := make(chan struct{})
-				came := r.once(tt.verb, 1, redistest.Hold(release))
+				came := r.Once(tt.verb, 1, redistest.Hold(release))
 				late := inBackground(func() error { _, err := tt.acquire(r.Locker); return err })
 				<-came
-				eventually(t, "it is carried out", func() bool { return r.Get(r.key) != "" })
+				eventually(t, "it is carried out", func() bool { return r.Get(r.Key) != "" })
 				clock.Add(ttl)
 				close(release)
 				wants(t, receive(t, "the answer", late), redigolock.ErrExpired)
-				r.gone()
+				r.Gone()
 				if n := failed.Load(); n != 1 {
 					t.Errorf("the Observer was told %d failures, want 1", n)
 				}
@@ -603,15 +438,15 @@ func TestFairLateGrantedOfATokenThatAMessageGranted(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
 				r.Locker.OpTimeout = time.Minute
-				k := r.Must(r.other().Acquire(bg, r.key, time.Hour))
-				waiter := waits(bg, r.Locker, r.key, time.Hour)
-				r.queued(1)
+				k := r.Must(r.Other().Acquire(bg, r.Key, time.Hour))
+				waiter := waits(bg, r.Locker, r.Key, time.Hour)
+				r.Queued(1)
 				messages, answer := make(chan struct{}), make(chan struct{})
 				r.Proxy.Rule(func(q redistest.Request) redistest.Action {
 					switch {
 					case q.Name == "PING" && len(q.Args) == 0:
 						return redistest.Hold(messages)
-					case verbOf(q) == "poke" && r.Get(r.key) != k.Token():
+					case verbOf(q) == "poke" && r.Get(r.Key) != k.Token():
 						return redistest.Hold(answer)
 					}
 					return redistest.Pass()
@@ -621,22 +456,22 @@ func TestFairLateGrantedOfATokenThatAMessageGranted(t *testing.T) {
 				before := r.CarriedOut("poke")
 				eventually(t, "POKE is carried out", func() bool { return r.CarriedOut("poke") > before })
 				close(messages)
-				k = r.got("the waiter, by the message", waiter)
+				k = r.Got("the waiter, by the message", waiter)
 				if !held {
 					r.OK(k.Release(bg))
-					r.gone()
-					r.Do("SET", r.key, k.Token(), "PX", time.Hour.Milliseconds())
+					r.Gone()
+					r.Do("SET", r.Key, k.Token(), "PX", time.Hour.Milliseconds())
 				}
 				close(answer)
 				if !held {
-					r.gone()
+					r.Gone()
 					return
 				}
 				time.Sleep(time.Second)
-				r.valid(k)
+				r.Valid(k)
 				r.OK(k.Verify(bg))
 				r.OK(k.Release(bg))
-				r.gone()
+				r.Gone()
 			})
 		})
 	}
@@ -683,24 +518,24 @@ func TestFairTryAcquireFindsItsOwnLateTry(t *testing.T) {
 func TestFairOverAMux(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.wrap = func(p *redis.Pool) redigolock.Pool { return muxOver(t, p) }
-		r.contend(3, 24, 30*time.Millisecond)
-		r.gone()
+		r.Wrap = func(p *redis.Pool) redigolock.Pool { return muxOver(t, p) }
+		r.Contend(3, 24, 30*time.Millisecond)
+		r.Gone()
 
-		l := r.fair(muxOver(t, r.Proxy.Pool()))
+		l := r.Fair(muxOver(t, r.Proxy.Pool()))
 		l.OpTimeout = shortOp
-		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
-		r.once("enter", 1, redistest.Drop())
-		waiter := waits(bg, l, r.key, fairTestTTL)
-		r.queued(1)
-		behind := waits(bg, l, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.key) == 2 })
+		k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
+		r.Once("enter", 1, redistest.Drop())
+		waiter := waits(bg, l, r.Key, fairTestTTL)
+		r.Queued(1)
+		behind := waits(bg, l, r.Key, fairTestTTL)
+		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(l, r.Key) == 2 })
 		r.OK(k.Release(bg))
-		k = r.got("the waiter", waiter)
-		r.once("rel", 1, redistest.Drop())
+		k = r.Got("the waiter", waiter)
+		r.Once("rel", 1, redistest.Drop())
 		r.OK(k.Release(bg))
-		r.OK(r.got("the one behind", behind).Release(bg))
-		r.gone()
+		r.OK(r.Got("the one behind", behind).Release(bg))
+		r.Gone()
 		r.oncePerToken()
 	})
 }
@@ -720,9 +555,9 @@ func TestFairUnknownOutcomeIsAskedForOnANewConnection(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
 				pool := r.Proxy.Pool()
-				l := r.fair(pool)
+				l := r.Fair(pool)
 				pooled := r.idle(pool, 6)
-				came := r.once(lost, 1, redistest.Drop())
+				came := r.Once(lost, 1, redistest.Drop())
 				r.sends(l, lost)
 				<-came
 				n := 1
@@ -745,15 +580,89 @@ func TestFairUnknownOutcomeIsAskedForOnANewConnection(t *testing.T) {
 func (r *fairRig) sends(l *redigolock.Locker, verb string) {
 	r.T.Helper()
 	if verb == "try" || verb == "rel" {
-		r.OK(r.Must(l.Acquire(bg, r.key, fairTestTTL)).Release(bg))
+		r.OK(r.Must(l.Acquire(bg, r.Key, fairTestTTL)).Release(bg))
 		return
 	}
-	k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+	k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
 	ctx, cancel := context.WithCancel(bg)
-	waiter := waits(ctx, l, r.key, fairTestTTL)
-	eventually(r.T, "it is queued", func() bool { return redigolock.Placed(l, r.key) })
+	waiter := waits(ctx, l, r.Key, fairTestTTL)
+	eventually(r.T, "it is queued", func() bool { return redigolock.Placed(l, r.Key) })
 	cancel()
-	wants(r.T, receive(r.T, "it gives up", waiter).err, context.Canceled)
-	r.queued(0)
+	wants(r.T, receive(r.T, "it gives up", waiter).Err, context.Canceled)
+	r.Queued(0)
 	r.OK(k.Release(bg))
+}
+
+// A lease of which less than a third is left is extended first, by as much as the next holder wants.
+func TestCohortExtendsAShortLease(t *testing.T) {
+	const ttl = time.Minute
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.Locker.Cohort = redigolock.Cohort{Passes: 10, Slice: 24 * time.Hour}
+		c := stopClock(r.Locker)
+		k := r.Must(r.Locker.Acquire(bg, r.Key, ttl))
+		pass := func(ttl time.Duration) time.Duration {
+			waiter := r.Local(ttl)
+			r.OK(k.Release(bg))
+			a := receive(t, "the next", waiter)
+			r.OK(a.Err)
+			if k = a.K; r.Get(r.Key) != k.Token() {
+				t.Error("the server has another token")
+			}
+			return k.Deadline().Sub(c.Now())
+		}
+		c.Add(ttl * 7 / 10)
+		r.Do("PEXPIRE", r.Key, (ttl * 3 / 10).Milliseconds()) // less than a third is left
+		if left := pass(ttl); left != validFor(ttl) || r.PTTL(r.Key) < ttl/2 {
+			t.Errorf("%v is left, and %v at the server", left, r.PTTL(r.Key))
+		}
+		n := 0
+		for _, q := range r.Sent("fairextend") {
+			if q.Args[len(q.Args)-1] != "1" { // else the waiter asks whether it is held still, as the time that has passed wants it
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("%d extends were sent", n)
+		}
+		if left := pass(time.Hour); left != validFor(time.Hour) || r.PTTL(r.Key) < 50*time.Minute {
+			t.Errorf("with a longer ttl %v is left, and %v at the server", left, r.PTTL(r.Key))
+		}
+		r.OK(k.Release(bg))
+		r.Gone()
+	})
+}
+
+// What is over by the local clock is not passed on, though the server would still extend it.
+func TestCohortDoesNotPassPastTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		r.Locker.Cohort = redigolock.Cohort{Passes: 10, Slice: 24 * time.Hour}
+		c := stopClock(r.Locker)
+		k := r.Must(r.Locker.Acquire(bg, r.Key, time.Hour))
+		waiter := r.Local(fairTestTTL)
+		c.Add(time.Hour)
+		wants(t, k.Release(bg), redigolock.ErrNotHeld)
+		next := receive(t, "the next", waiter)
+		r.OK(next.Err)
+		if next.K.Token() == k.Token() {
+			t.Error("it was passed on")
+		}
+		r.OK(next.K.Release(bg))
+	})
+}
+
+// A pool whose connections are bound to a node has no subscription yet: whoever must wait is told.
+func TestFairOnABindingPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimFairRig(t)
+		l := r.Fair(bindingPool{Pool: r.Server.Pool(), t: t})
+		k := r.Must(l.Acquire(bg, r.Key, fairTestTTL))
+		r.OK(k.Release(bg))
+		k = r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
+		_, err := l.Acquire(bg, r.Key, fairTestTTL)
+		wants(t, err, redigolock.ErrUnsupported)
+		r.OK(k.Release(bg))
+		r.Gone()
+	})
 }

@@ -27,7 +27,6 @@ var (
 	afterSetNX    = testbed.AfterSetNX
 	lockUses      = testbed.LockUses
 	learns        = testbed.Learns
-	twoCycles     = testbed.TwoCycles
 	inBubble      = testbed.InBubble
 	inTime        = testbed.InTime
 	newSim        = testbed.NewSimServer
@@ -35,6 +34,11 @@ var (
 	simLocker     = testbed.SimLocker
 	dialFor       = testbed.Dial
 	idle          = testbed.Idle
+	waits         = testbed.Waits
+	isBeats       = testbed.IsBeats
+	inFairBubble  = testbed.InFairBubble
+	simFair       = testbed.SimFair
+	mustGet       = testbed.MustGet
 	patient       = testbed.Patient
 	errNotDialled = testbed.ErrNotDialled
 	errTestCause  = testbed.ErrTestCause
@@ -42,11 +46,14 @@ var (
 )
 
 const (
-	shortOp = testbed.ShortOp
-	minute  = time.Minute
+	capOfPokes  = testbed.CapOfPokes
+	fairTestTTL = testbed.FairTTL
+	shortOp     = testbed.ShortOp
+	minute      = time.Minute
 )
 
 type (
+	acquired     = testbed.Acquired
 	poolFunc     = testbed.PoolFunc
 	getPool      = testbed.GetPool
 	clock        = testbed.Clock
@@ -82,6 +89,19 @@ func newRigOnMini(t *testing.T) *rig {
 func newSimRig(t *testing.T) *rig {
 	t.Helper()
 	return &rig{testbed.NewSim(t)}
+}
+
+// A fairRig is a testbed.FairRig, with more methods in the files that need them.
+type fairRig struct{ *testbed.FairRig }
+
+func newFairRig(t *testing.T, args ...string) *fairRig {
+	t.Helper()
+	return &fairRig{testbed.NewFairRig(t, args...)}
+}
+
+func newSimFairRig(t *testing.T) *fairRig {
+	t.Helper()
+	return &fairRig{testbed.NewSimFairRig(t)}
 }
 
 // stopClock gives the Locker a clock that stands still.

@@ -52,7 +52,7 @@ var fairMutants = []mutant{
 		new: `	case true:
 		return cmd, at
 	default:`,
-		tests: "TestFairHolderThatDied|TestFairLostMessageIsFoundByAPoke",
+		tests: "test/fair: TestFairHolderThatDied",
 	},
 	{
 		name: "fair: the local FIFO is a stack", in: "fairqueue.Slot.deliver",
@@ -100,13 +100,13 @@ var fairMutants = []mutant{
 `,
 		new: `	case true:
 `,
-		tests: "TestFairWaitersOfAHolderWhoseLockIsTaken",
+		tests: "test/fair: TestFairWaitersOfAHolderWhoseLockIsTaken",
 	},
 	{
 		name: "fair: queued counts from its reply", in: "fairqueue.Slot.told",
 		old:   "s.state, t.basis, t.failures = Queued, start, 0",
 		new:   "s.state, t.basis, t.failures = Queued, now, 0",
-		tests: "TestFairMessageCountsFromTheSendNotFromItsReply",
+		tests: "test/fair: TestFairMessageCountsFromTheSendNotFromItsReply",
 	},
 	{
 		name: "fair: nosub to a POKE renews the basis", in: "fairqueue.Slot.told",
@@ -114,7 +114,7 @@ var fairMutants = []mutant{
 `,
 		new: `		s.state, t.due, t.basis = Queued, now.Add(pokeCap), start
 `,
-		tests: "TestFairMessageDoesNotCountFromANoSub",
+		tests: "test/fair: TestFairMessageDoesNotCountFromANoSub",
 	},
 	{
 		name: "fair: a hand-off's extension counts from its reply", in: "slot.extendForNext",
@@ -122,13 +122,13 @@ var fairMutants = []mutant{
 `,
 		new: `		d = deadline(s.l.now().Add(0*time.Since(start)), left)
 `,
-		tests: "TestCohortExtensionCountsFromItsSend",
+		tests: "test/fair: TestCohortExtensionCountsFromItsSend",
 	},
 	{
 		name: "fair: a hand-off under way is ignored", in: "fairqueue.Slot.nextEntry",
 		old:   "|| s.passing != nil ||",
 		new:   "||",
-		tests: "TestCohortNothingIsSentDuringAHandOff",
+		tests: "test/fair: TestCohortNothingIsSentDuringAHandOff",
 	},
 	{
 		name: "fair: an ENTER goes past the pool", in: "fairqueue.Slot.nextEntry",
@@ -154,7 +154,7 @@ var fairMutants = []mutant{
 `,
 		new: `	if false {
 `,
-		tests: "TestFairRestartMakesNoStormOfConnections",
+		tests: "test/fair: TestFairRestartMakesNoStormOfConnections",
 	},
 	{
 		name: "fair: a late granted is ignored", in: "fairqueue.Slot.told",
@@ -173,7 +173,7 @@ var fairMutants = []mutant{
 		name: "fair: owed for the ttl alone", in: "fairqueue.Slot.owe",
 		old:   "now.Add(ttl + s.cfg.OpTimeout)",
 		new:   "now.Add(ttl)",
-		tests: "TestFairOwesForTheTTLAndAnOpTimeout",
+		tests: "test/fair: TestFairOwesForTheTTLAndAnOpTimeout",
 	},
 	{
 		name: "fair: TryAcquire's late TRY is another holder", in: "fair.tryAgain",
@@ -186,64 +186,64 @@ var fairMutants = []mutant{
 		old: `		s.tryAt = now.Add(s.cfg.Pause(s.tries))
 `,
 		new:   "",
-		tests: "TestFairPauseAfterANoSub",
+		tests: "test/fair: TestFairPauseAfterANoSub",
 	},
 	{
 		name: "fair: a subscription that stands ends no row of tries", in: "fairqueue.Slot.Heard",
 		old:   "s.hearing, s.tries, s.heardAt = Confirmed, 0, now",
 		new:   "s.hearing, s.heardAt = Confirmed, now",
-		tests: "TestFairPauseAfterANoSub",
+		tests: "test/fair: TestFairPauseAfterANoSub",
 	},
 	{
 		name: "fair: a reply ends no row of failures", in: "fairqueue.Slot.told",
 		old: `	s.road.failures = 0
 `,
 		new:   "",
-		tests: "TestFairReplyEndsTheRowOfFailures",
+		tests: "test/fair: TestFairReplyEndsTheRowOfFailures",
 	},
 	{
 		name: "fair: an unsent POKE loses the place", in: "fairqueue.Slot.unanswered",
 		old:   "case o.Fate == Lost, o.Fate == Unsent && cmd.Kind == Poke:",
 		new:   "case o.Fate == Lost:",
-		tests: "TestFairPokeThatCannotBeSentKeepsThePlace",
+		tests: "test/fair: TestFairPokeThatCannotBeSentKeepsThePlace",
 	},
 	{
 		name: "fair: a QUIT is repeated without pauses", in: "fairqueue.Slot.unquitted",
 		old:   "t.due = now.Add(s.backoff(t.failures))",
 		new:   "t.due = now",
-		tests: "TestFairRepeatsWithPauses",
+		tests: "test/fair: TestFairRepeatsWithPauses",
 	},
 	{
 		name: "fair: a REL is repeated without pauses", in: "fairqueue.Slot.freed",
 		old:   "o.next = now.Add(s.backoff(o.failures))",
 		new:   "o.next = now",
-		tests: "TestFairRepeatsWithPauses",
+		tests: "test/fair: TestFairRepeatsWithPauses",
 	},
 	{
 		name: "fair: a question about a holder comes again at once", in: "fairqueue.Slot.nextBehind",
 		old:   `		s.heldAt(now) // if no answer`,
 		new:   `		// if no answer`,
-		tests: "TestFairRepeatsWithPauses",
+		tests: "test/fair: TestFairRepeatsWithPauses",
 	},
 	{
 		name: "fair: a hand-off puts off the question about the holder", in: "fairqueue.Slot.pass",
 		old:   "s.checkAt = at",
 		new:   "_ = at",
-		tests: "TestCohortHandOffsDoNotPutOffTheQuestion",
+		tests: "test/fair: TestCohortHandOffsDoNotPutOffTheQuestion",
 	},
 	{
 		name: "fair: TryAcquire begins no cohort", in: "fairqueue.Slot.Tried",
 		old: `	s.passes, s.since = 0, now
 `,
 		new:   "",
-		tests: "TestCohortBeginsWithAGrant",
+		tests: "test/fair: TestCohortBeginsWithAGrant",
 	},
 	{
 		name: "fair: a grant begins no cohort", in: "fairqueue.Slot.granted",
 		old: `	s.passes, s.since = 0, now
 `,
 		new:   "",
-		tests: "TestCohortBeginsWithAGrant",
+		tests: "test/fair: TestCohortBeginsWithAGrant",
 	},
 	{
 		name: "fair: a silent subscription is kept", in: "subscription.line.receive",
@@ -269,7 +269,7 @@ var fairMutants = []mutant{
 		name: "fair: what was lost with a connection is waited for on the next", in: "subscription.line.serve",
 		old:   "n.conn, n.pending, n.joining, n.leaving = c, nil, inOrder(n.channels), nil",
 		new:   "n.conn, n.joining, n.leaving = c, inOrder(n.channels), nil",
-		tests: "TestFairSubscribeThatIsLostWithItsConnection|TestFairPauseAfterANoSub",
+		tests: "TestFairSubscribeThatIsLostWithItsConnection",
 	},
 	{
 		name: "fair: nobody is told of a refused subscription", in: "subscription.line.receive",

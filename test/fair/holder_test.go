@@ -1,4 +1,4 @@
-package redigolock_test
+package fair
 
 import (
 	"context"
@@ -16,21 +16,21 @@ func TestFairLocalHolderThatNeverReleases(t *testing.T) {
 	const ttl = time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		lostKey := r.Must(r.Locker.Acquire(bg, r.key, ttl))
-		k := r.got("the waiter", waits(bg, r.Locker, r.key, fairTestTTL))
+		lostKey := r.Must(r.Locker.Acquire(bg, r.Key, ttl))
+		k := r.Got("the waiter", waits(bg, r.Locker, r.Key, fairTestTTL))
 		if now := time.Now(); now.Before(lostKey.Deadline()) {
 			t.Errorf("two hold the lock")
 		}
-		behind := waits(bg, r.Locker, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
+		behind := waits(bg, r.Locker, r.Key, fairTestTTL)
+		synctest.Wait()                                      // it waits
 		wants(t, lostKey.Release(bg), redigolock.ErrNotHeld) // comes late, and must not take anybody along
-		r.valid(k)
-		if n := len(r.entries()); n != 0 {
+		r.Valid(k)
+		if n := len(r.Entries()); n != 0 {
 			t.Errorf("%d entries were queued by the late release", n)
 		}
 		r.OK(k.Release(bg))
-		r.OK(r.got("the one behind", behind).Release(bg))
-		r.gone()
+		r.OK(r.Got("the one behind", behind).Release(bg))
+		r.Gone()
 	})
 }
 
@@ -38,14 +38,14 @@ func TestFairLocalHolderThatNeverReleases(t *testing.T) {
 func TestFairLocalHolderThatIsFoundLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.Locker.Acquire(bg, r.key, time.Hour))
-		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
-		r.Do("DEL", r.key)
+		k := r.Must(r.Locker.Acquire(bg, r.Key, time.Hour))
+		waiter := waits(bg, r.Locker, r.Key, fairTestTTL)
+		synctest.Wait() // it waits
+		r.Do("DEL", r.Key)
 		wants(t, k.Verify(bg), redigolock.ErrNotHeld)
-		r.OK(r.got("the waiter", waiter).Release(bg))
+		r.OK(r.Got("the waiter", waiter).Release(bg))
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -53,9 +53,9 @@ func TestFairLocalHolderThatIsFoundLost(t *testing.T) {
 func TestFairHolderThatDied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.Do("SET", r.key, "of a dead process", "PX", 400)
+		r.Do("SET", r.Key, "of a dead process", "PX", 400)
 		begin := time.Now()
-		k := r.got("the waiter", waits(bg, r.Locker, r.key, fairTestTTL))
+		k := r.Got("the waiter", waits(bg, r.Locker, r.Key, fairTestTTL))
 		if took := time.Since(begin); took > 3*time.Second {
 			t.Errorf("it took %v", took)
 		}
@@ -70,20 +70,20 @@ func TestFairForeignClients(t *testing.T) {
 		r := newSimFairRig(t)
 		plain := &redigolock.Locker{Pool: r.Server.Pool()}
 		defer plain.Close()
-		k := r.Must(plain.Acquire(bg, r.key, time.Minute))
-		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
-		r.queued(1)
-		r.valid(k)
+		k := r.Must(plain.Acquire(bg, r.Key, time.Minute))
+		waiter := waits(bg, r.Locker, r.Key, fairTestTTL)
+		r.Queued(1)
+		r.Valid(k)
 		r.OK(k.Release(bg))
 		begin := time.Now()
-		k = r.got("the waiter", waiter)
+		k = r.Got("the waiter", waiter)
 		if took := time.Since(begin); took > 5*time.Second {
 			t.Errorf("it took %v after a plain Locker's release", took)
 		}
-		_, err := plain.TryAcquire(bg, r.key, time.Minute)
+		_, err := plain.TryAcquire(bg, r.Key, time.Minute)
 		wants(t, err, redigolock.ErrHeld)
 		r.OK(k.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -92,29 +92,29 @@ func TestFairConflicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		for name, set := range map[string][]any{
-			"a string without TTL": {"SET", r.key, "x"},
-			"another type":         {"RPUSH", r.key, "x"},
-			"a queue of no list":   {"SET", r.queue, "x"},
+			"a string without TTL": {"SET", r.Key, "x"},
+			"another type":         {"RPUSH", r.Key, "x"},
+			"a queue of no list":   {"SET", r.Queue, "x"},
 		} {
 			r.Do(set[0].(string), set[1:]...)
-			_, err := r.Locker.Acquire(bg, r.key, fairTestTTL)
+			_, err := r.Locker.Acquire(bg, r.Key, fairTestTTL)
 			wants(t, err, redigolock.ErrConflict)
-			_, err = r.Locker.TryAcquire(bg, r.key, fairTestTTL)
+			_, err = r.Locker.TryAcquire(bg, r.Key, fairTestTTL)
 			wants(t, err, redigolock.ErrConflict)
 			if t.Failed() {
 				t.Fatal(name)
 			}
-			r.Do("DEL", r.key, r.queue)
+			r.Do("DEL", r.Key, r.Queue)
 		}
-		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
-		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
-		r.queued(1)
-		r.Do("PERSIST", r.key)
-		wants(t, receive(t, "the waiter returns", waiter).err, redigolock.ErrConflict)
-		r.queued(0)
+		k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
+		waiter := waits(bg, r.Locker, r.Key, fairTestTTL)
+		r.Queued(1)
+		r.Do("PERSIST", r.Key)
+		wants(t, receive(t, "the waiter returns", waiter).Err, redigolock.ErrConflict)
+		r.Queued(0)
 		wants(t, k.Verify(bg), redigolock.ErrConflict)
 		r.OK(k.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -124,9 +124,9 @@ func TestFairReleaseIsRepeated(t *testing.T) {
 		t.Run(fmt.Sprint(n, " lost"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSimFairRig(t)
-				k := r.Must(r.Locker.Acquire(bg, r.key, time.Hour))
-				waiter := waits(bg, r.other(), r.key, fairTestTTL)
-				r.queued(1)
+				k := r.Must(r.Locker.Acquire(bg, r.Key, time.Hour))
+				waiter := waits(bg, r.Other(), r.Key, fairTestTTL)
+				r.Queued(1)
 				r.Rule(func(verb string, seen int) redistest.Action {
 					if verb == "rel" && seen <= n {
 						return redistest.Cut()
@@ -139,8 +139,8 @@ func TestFairReleaseIsRepeated(t *testing.T) {
 				} else if n > 1 {
 					wants(t, err, redigolock.ErrUnknown)
 				}
-				r.OK(r.got("the waiter", waiter).Release(bg))
-				r.gone()
+				r.OK(r.Got("the waiter", waiter).Release(bg))
+				r.Gone()
 			})
 		})
 	}
@@ -150,10 +150,10 @@ func TestFairReleaseIsRepeated(t *testing.T) {
 func TestFairReleaseTakesNobodyAlongWithoutSubscription(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.Locker.Acquire(bg, r.Key, fairTestTTL))
 		r.Proxy.Refuse(true)
-		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
-		eventually(t, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
+		waiter := waits(bg, r.Locker, r.Key, fairTestTTL)
+		synctest.Wait() // it waits
 		r.OK(k.Release(bg))
 		for _, q := range r.Sent("rel") {
 			if len(q.Args) != 6 {
@@ -161,8 +161,8 @@ func TestFairReleaseTakesNobodyAlongWithoutSubscription(t *testing.T) {
 			}
 		}
 		r.Proxy.Refuse(false)
-		r.OK(r.got("the waiter", waiter).Release(bg))
-		r.gone()
+		r.OK(r.Got("the waiter", waiter).Release(bg))
+		r.Gone()
 	})
 }
 
@@ -170,28 +170,28 @@ func TestFairReleaseTakesNobodyAlongWithoutSubscription(t *testing.T) {
 func TestFairLateReleaseBehindAQueuedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.Locker.Acquire(bg, r.key, time.Second))
-		r.Do("SET", r.key, "foreign", "PX", 60000)
-		a, b := waits(bg, r.Locker, r.key, fairTestTTL), waits(bg, r.Locker, r.key, fairTestTTL)
-		r.queued(1)
+		k := r.Must(r.Locker.Acquire(bg, r.Key, time.Second))
+		r.Do("SET", r.Key, "foreign", "PX", 60000)
+		a, b := waits(bg, r.Locker, r.Key, fairTestTTL), waits(bg, r.Locker, r.Key, fairTestTTL)
+		r.Queued(1)
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
-		if n := len(r.entries()); n != 1 {
+		if n := len(r.Entries()); n != 1 {
 			t.Errorf("%d entries", n)
 		}
-		r.Do("DEL", r.key)
+		r.Do("DEL", r.Key)
 		for range 2 {
 			select {
 			case x := <-a:
-				r.OK(x.err)
-				r.OK(x.k.Release(bg))
+				r.OK(x.Err)
+				r.OK(x.K.Release(bg))
 			case x := <-b:
-				r.OK(x.err)
-				r.OK(x.k.Release(bg))
+				r.OK(x.Err)
+				r.OK(x.K.Release(bg))
 			case <-time.After(10 * time.Second):
 				t.Fatal("nobody gets the lock")
 			}
 		}
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -199,10 +199,10 @@ func TestFairLateReleaseBehindAQueuedToken(t *testing.T) {
 func TestFairNewHolderEndsTheOneBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.Locker.Acquire(bg, r.key, time.Hour))
+		k := r.Must(r.Locker.Acquire(bg, r.Key, time.Hour))
 		kept := k.KeepAlive(bg)
-		r.Do("DEL", r.key)
-		next := r.Must(r.Locker.TryAcquire(bg, r.key, fairTestTTL))
+		r.Do("DEL", r.Key)
+		next := r.Must(r.Locker.TryAcquire(bg, r.Key, fairTestTTL))
 		receive(t, "the context ends", kept.Done())
 		wants(t, context.Cause(kept), redigolock.ErrLost)
 		r.Silent("a handle that has lost its lock", func() {
@@ -211,9 +211,9 @@ func TestFairNewHolderEndsTheOneBefore(t *testing.T) {
 			}
 		})
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
-		r.valid(next)
+		r.Valid(next)
 		r.OK(next.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -221,10 +221,10 @@ func TestFairNewHolderEndsTheOneBefore(t *testing.T) {
 func TestFairReleaseFindsAConflict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
-		r.Do("SET", r.key, "foreign")
+		k := r.Must(r.Locker.Acquire(bg, r.Key, fairTestTTL))
+		r.Do("SET", r.Key, "foreign")
 		wants(t, k.Release(bg), redigolock.ErrConflict)
-		if token := r.Get(r.key); token != "foreign" {
+		if token := r.Get(r.Key); token != "foreign" {
 			t.Errorf("the key has %q", token)
 		}
 	})
@@ -238,7 +238,7 @@ func TestFairReleaseOfAnHeirsGrantIsRepeatedForTheHeirsTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		r.Locker.OpTimeout = shortOp
-		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
 		leave := r.inherited(first, heir)
 
 		answer := make(chan struct{})
@@ -253,10 +253,10 @@ func TestFairReleaseOfAnHeirsGrantIsRepeatedForTheHeirsTTL(t *testing.T) {
 			return redistest.Pass()
 		})
 		r.OK(k.Release(bg))
-		eventually(t, "the heir's POKE is carried out", func() bool { return r.PTTL(r.key) > first })
+		eventually(t, "the heir's POKE is carried out", func() bool { return r.PTTL(r.Key) > first })
 		wants(t, leave(), context.Canceled)
 		close(answer)
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -267,7 +267,7 @@ func TestFairReleaseOfAnExtendedLockIsRepeatedForThatTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		r.Locker.OpTimeout = shortOp
-		k := r.Must(r.Locker.Acquire(bg, r.key, ttl))
+		k := r.Must(r.Locker.Acquire(bg, r.Key, ttl))
 		r.OK(k.Extend(bg, time.Minute))
 		rel := cutUntil(ttl + r.Locker.OpTimeout)
 		r.Rule(func(verb string, _ int) redistest.Action {
@@ -277,7 +277,7 @@ func TestFairReleaseOfAnExtendedLockIsRepeatedForThatTTL(t *testing.T) {
 			return redistest.Pass()
 		})
 		wants(t, k.Release(bg), redigolock.ErrUnknown)
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -285,16 +285,16 @@ func TestFairReleaseOfAnExtendedLockIsRepeatedForThatTTL(t *testing.T) {
 func (r *fairRig) inherited(first, heir time.Duration) (leave func() error) {
 	r.T.Helper()
 	ctx, cancel := context.WithCancel(bg)
-	giving := waits(ctx, r.Locker, r.key, first)
-	r.queued(1)
+	giving := waits(ctx, r.Locker, r.Key, first)
+	r.Queued(1)
 	heirCtx, cancelHeir := context.WithCancel(bg)
-	inheriting := waits(heirCtx, r.Locker, r.key, heir)
-	eventually(r.T, "the heir waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 2 })
+	inheriting := waits(heirCtx, r.Locker, r.Key, heir)
+	synctest.Wait() // the heir waits
 	cancel()
-	wants(r.T, receive(r.T, "the first gives up", giving).err, context.Canceled)
+	wants(r.T, receive(r.T, "the first gives up", giving).Err, context.Canceled)
 	return func() error {
 		cancelHeir()
-		return receive(r.T, "the heir gives up", inheriting).err
+		return receive(r.T, "the heir gives up", inheriting).Err
 	}
 }
 

@@ -1,4 +1,4 @@
-package redigolock_test
+package fair
 
 import (
 	"bufio"
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,10 +15,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
-	"pgregory.net/rapid"
 
 	"github.com/redigolock/redigolock"
-	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/sim"
 	"github.com/redigolock/redigolock/internal/testbed"
@@ -41,19 +38,19 @@ func TestFairSurvivesTheServer(t *testing.T) {
 		"restart, its data": {[]string{"--appendonly", "yes", "--appendfsync", "always"},
 			func(r *fairRig) {
 				r.OK(r.Server.Restart())
-				eventually(r.T, "it has loaded its data", func() bool { _, err := r.Server.Do("GET", r.key); return err == nil })
+				eventually(r.T, "it has loaded its data", func() bool { _, err := r.Server.Do("GET", r.Key); return err == nil })
 			}, false},
 		"hangs for a while": {nil, func(r *fairRig) {
 			r.Server.Pause()
 			time.AfterFunc(300*time.Millisecond, r.Server.Resume)
 		}, false},
-		"queue deleted": {nil, func(r *fairRig) { r.Do("DEL", r.queue) }, false},
+		"queue deleted": {nil, func(r *fairRig) { r.Do("DEL", r.Queue) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newFairRig(t, tt.args...)
-			k := r.Must(r.other().Acquire(bg, r.key, time.Hour))
-			a, b := waits(bg, r.other(), r.key, fairTestTTL), waits(bg, r.Locker, r.key, fairTestTTL)
-			r.queued(2)
+			k := r.Must(r.Other().Acquire(bg, r.Key, time.Hour))
+			a, b := waits(bg, r.Other(), r.Key, fairTestTTL), waits(bg, r.Locker, r.Key, fairTestTTL)
+			r.Queued(2)
 			tt.happen(r)
 			if !tt.lost {
 				r.OK(k.Release(bg))
@@ -67,14 +64,14 @@ func TestFairSurvivesTheServer(t *testing.T) {
 				case <-time.After(10 * time.Second):
 					t.Fatal("nobody gets the lock")
 				}
-				r.OK(x.err)
-				r.valid(x.k)
+				r.OK(x.Err)
+				r.Valid(x.K)
 				if took := time.Since(begin); took > 5*time.Second {
 					t.Errorf("it took %v", took)
 				}
-				r.OK(x.k.Release(bg))
+				r.OK(x.K.Release(bg))
 			}
-			r.gone()
+			r.Gone()
 		})
 	}
 }
@@ -84,116 +81,24 @@ func TestFairServerAwayAndBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		r.Locker.OpTimeout = shortOp
-		k := r.Must(r.Locker.Acquire(bg, r.key, time.Hour))
+		k := r.Must(r.Locker.Acquire(bg, r.Key, time.Hour))
 		r.OK(k.Release(bg))
 		r.Server.Kill()
-		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
+		waiter := waits(bg, r.Locker, r.Key, fairTestTTL)
 		gone, cancel := context.WithTimeout(bg, 300*time.Millisecond)
 		defer cancel()
-		_, err := r.Locker.Acquire(gone, r.key, fairTestTTL)
+		_, err := r.Locker.Acquire(gone, r.Key, fairTestTTL)
 		wants(t, err, context.DeadlineExceeded)
 		r.OK(r.Server.Restart())
-		r.OK(r.got("the waiter", waiter).Release(bg))
-		r.gone()
-	})
-}
-
-// Waiters that give up at random leave no entry, no lock, no slot, no goroutine behind; and the others are served.
-func TestFairWaitersGiveUpAtRandom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newSimFairRig(t)
-		const lockers, waiters, enough = 4, 40, 20
-		r.Server.(*testbed.SimServer).Delay(500 * time.Microsecond)
-		var all []*redigolock.Locker
-		for range lockers {
-			all = append(all, r.fair(r.Proxy.Pool()))
-		}
-		var wg sync.WaitGroup
-		var mu sync.Mutex // protects served, inside
-		served, inside := 0, 0
-		begin := time.Now()
-		goOn := func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			took := time.Since(begin)
-			return took < 300*time.Millisecond || served < enough && took < 3*time.Second
-		}
-		for i := range waiters {
-			wg.Go(func() {
-				for goOn() {
-					ctx, cancel := context.WithTimeout(bg, rand.N(30*time.Millisecond))
-					k, err := all[i%lockers].Acquire(ctx, r.key, fairTestTTL)
-					cancel()
-					if err != nil {
-						wants(t, err, context.DeadlineExceeded)
-						continue
-					}
-					mu.Lock()
-					if served++; inside != 0 {
-						t.Error("two hold the lock")
-					}
-					inside++
-					mu.Unlock()
-					time.Sleep(rand.N(100 * time.Microsecond))
-					mu.Lock()
-					inside--
-					mu.Unlock()
-					if err := k.Release(bg); err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		}
-		wg.Wait()
-		r.gone()
-		if served < enough {
-			t.Errorf("only %d were served", served)
-		}
-		for _, l := range all {
-			eventually(t, "all slots go", func() bool { return redigolock.FairSlots(l) <= 1 })
-			r.OK(l.Close())
-			if redigolock.FairSlots(l) != 0 || redigolock.Subscribed(l) {
-				t.Error("a slot or a subscription is left after Close")
-			}
-		}
-	})
-}
-
-// After many keys nothing is left: no key on the server, no slot in the Locker, no connection more than before.
-func TestFairManyKeysLeaveNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newSimFairRig(t)
-		l, other := r.other(), r.other()
-		var wg sync.WaitGroup
-		for i := range 4 {
-			wg.Go(func() {
-				for n := range testbed.Many(500) {
-					key := "key-" + string(rune('a'+n%26)) + strings.Repeat("x", n/26)
-					for _, locker := range []*redigolock.Locker{l, other}[i%2:] {
-						k, err := locker.Acquire(bg, key, fairTestTTL)
-						if err != nil {
-							t.Error(err)
-							return
-						}
-						if err := k.Release(bg); err != nil {
-							t.Error(err)
-						}
-					}
-				}
-			})
-		}
-		wg.Wait()
-		r.gone()
-		eventually(t, "nothing is left of the keys", func() bool {
-			return redigolock.FairSlots(l)+redigolock.FairSlots(other) == 0 && !redigolock.Subscribed(l) && !redigolock.Subscribed(other)
-		})
+		r.OK(r.Got("the waiter", waiter).Release(bg))
+		r.Gone()
 	})
 }
 
 // What a user may not do is the waiter's error at once.
 func TestFairRightsThatAreMissing(t *testing.T) {
 	r := newFairRig(t)
-	k := r.Must(r.other().Acquire(bg, r.key, time.Hour))
+	k := r.Must(r.Other().Acquire(bg, r.Key, time.Hour))
 	for name, rights := range map[string][]any{
 		"scripts":   {"~*", "&*", "+@all", "-evalsha", "-eval"},
 		"queue":     {"~lock", "&*", "+@all"},
@@ -207,49 +112,17 @@ func TestFairRightsThatAreMissing(t *testing.T) {
 		r.OK(err)
 		l := &redigolock.Locker{Pool: pool, Fair: true}
 		ctx, cancel := context.WithTimeout(bg, 10*time.Second)
-		_, err = l.Acquire(ctx, r.key, fairTestTTL)
+		_, err = l.Acquire(ctx, r.Key, fairTestTTL)
 		if err == nil || ctx.Err() != nil {
 			t.Errorf("without the right to %s: %v", name, err)
 		}
 		cancel()
 		r.OK(l.Close())
 		r.OK(pool.Close())
-		r.queued(0)
+		r.Queued(0)
 	}
 	r.OK(k.Release(bg))
-	r.gone()
-}
-
-// The channel of a key is heard by one Locker for that key only, is in the key's cluster slot, and begins with the prefix.
-func TestFairChannelsAreInjectiveAndShareTheSlot(t *testing.T) {
-	keyGen := rapid.OneOf(rapid.StringOfN(rapid.RuneFrom([]rune("{}:ab")), 1, 12, -1), rapid.StringN(1, 20, -1))
-	rapid.Check(t, func(t *rapid.T) {
-		a := keyGen.Draw(t, "a")
-		b := rapid.OneOf(keyGen, rapid.Just("{"+a+"}"), rapid.Just("{"+a), rapid.Just(a+"}")).Draw(t, "b")
-		if _, ok := names.Sibling(a, names.Queue); !ok {
-			return // such a key has no queue
-		}
-		id := redigolock.NewToken()
-		channel := redigolock.ChannelOf(id, a)
-		if !strings.HasPrefix(channel, "redigolock:") {
-			t.Fatalf("%q", channel)
-		}
-		if got, want := slotTag(channel), slotTag(a); got != want {
-			t.Fatalf("channel %q hashes %q, the key %q hashes %q", channel, got, a, want)
-		}
-		if a != b && channel == redigolock.ChannelOf(id, b) {
-			t.Fatalf("%q and %q share %q", a, b, channel)
-		}
-	})
-}
-
-// slotTag is the part of a key that Redis Cluster hashes.
-func slotTag(key string) string {
-	_, tail, ok := strings.Cut(key, "{")
-	if tag, _, closed := strings.Cut(tail, "}"); ok && closed && tag != "" {
-		return tag
-	}
-	return key
+	r.Gone()
 }
 
 // Entries of another version of the format are in another queue; what cannot be read in this one is passed over.
@@ -257,17 +130,17 @@ func TestFairOtherVersionsEntriesAreNotMisread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
 		r.Do("RPUSH", "{lock}:redigolock-q1", "9000 3 abc xyz")
-		k := r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
-		r.Do("RPUSH", r.queue, "v3;token=abc;ttl=9000")
-		waiter := waits(bg, r.Locker, r.key, fairTestTTL)
-		r.queued(2)
+		k := r.Must(r.Other().Acquire(bg, r.Key, fairTestTTL))
+		r.Do("RPUSH", r.Queue, "v3;token=abc;ttl=9000")
+		waiter := waits(bg, r.Locker, r.Key, fairTestTTL)
+		r.Queued(2)
 		r.OK(k.Release(bg))
-		r.OK(r.got("the waiter", waiter).Release(bg))
+		r.OK(r.Got("the waiter", waiter).Release(bg))
 		if n := r.Do("LLEN", "{lock}:redigolock-q1"); n != int64(1) {
 			t.Errorf("the other version's queue has %v entries", n)
 		}
 		r.Do("DEL", "{lock}:redigolock-q1")
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -277,19 +150,19 @@ func TestFairKeepAlive(t *testing.T) {
 	const ttl = 2 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.Locker.Acquire(bg, r.key, ttl))
+		k := r.Must(r.Locker.Acquire(bg, r.Key, ttl))
 		first := k.Deadline()
 		kept := k.KeepAlive(bg)
-		waiter := waits(bg, r.other(), r.key, fairTestTTL)
-		r.queued(1)
+		waiter := waits(bg, r.Other(), r.Key, fairTestTTL)
+		r.Queued(1)
 		eventually(t, "it is renewed three times, and outlives its ttl", func() bool {
 			return len(r.Sent("fairextend")) >= 3 && time.Now().After(first) || kept.Err() != nil
 		})
 		r.OK(kept.Err())
-		r.valid(k)
+		r.Valid(k)
 		r.OK(k.Release(bg))
-		r.OK(r.got("the waiter", waiter).Release(bg))
-		r.gone()
+		r.OK(r.Got("the waiter", waiter).Release(bg))
+		r.Gone()
 	})
 }
 
@@ -299,15 +172,15 @@ func TestFairKeepAliveAfterScriptFlush(t *testing.T) {
 	const ttl = 2 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		k := r.Must(r.Locker.Acquire(bg, r.key, ttl))
+		k := r.Must(r.Locker.Acquire(bg, r.Key, ttl))
 		kept := k.KeepAlive(bg)
 		r.Do("SCRIPT", "FLUSH")
 		deadline := k.Deadline()
 		eventually(t, "it is renewed", func() bool { return k.Deadline().After(deadline) })
 		r.OK(kept.Err())
-		r.valid(k)
+		r.Valid(k)
 		r.OK(k.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -315,40 +188,25 @@ func TestFairKeepAliveAfterScriptFlush(t *testing.T) {
 func TestFairAttachedLockIsHandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSimFairRig(t)
-		r.Do("SET", r.key, "token", "PX", 60000)
-		k := r.Must(r.Locker.Attach(bg, r.key, "token", fairTestTTL))
-		waiter := waits(bg, r.other(), r.key, fairTestTTL)
-		own := waits(bg, r.Locker, r.key, fairTestTTL)
-		r.queued(2)
+		r.Do("SET", r.Key, "token", "PX", 60000)
+		k := r.Must(r.Locker.Attach(bg, r.Key, "token", fairTestTTL))
+		waiter := waits(bg, r.Other(), r.Key, fairTestTTL)
+		own := waits(bg, r.Locker, r.Key, fairTestTTL)
+		r.Queued(2)
 		r.OK(k.Release(bg))
 		for range 2 {
 			select {
 			case x := <-waiter:
-				r.OK(x.err)
-				r.OK(x.k.Release(bg))
+				r.OK(x.Err)
+				r.OK(x.K.Release(bg))
 			case x := <-own:
-				r.OK(x.err)
-				r.OK(x.k.Release(bg))
+				r.OK(x.Err)
+				r.OK(x.K.Release(bg))
 			case <-time.After(10 * time.Second):
 				t.Fatal("nobody gets the lock")
 			}
 		}
-		r.gone()
-	})
-}
-
-// A pool whose connections are bound to a node has no subscription yet: whoever must wait is told.
-func TestFairOnABindingPool(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newSimFairRig(t)
-		l := r.fair(bindingPool{Pool: r.Server.Pool(), t: t})
-		k := r.Must(l.Acquire(bg, r.key, fairTestTTL))
-		r.OK(k.Release(bg))
-		k = r.Must(r.other().Acquire(bg, r.key, fairTestTTL))
-		_, err := l.Acquire(bg, r.key, fairTestTTL)
-		wants(t, err, redigolock.ErrUnsupported)
-		r.OK(k.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -356,15 +214,15 @@ func TestFairOnABindingPool(t *testing.T) {
 func TestFairExtendOfALostLockHandsItOver(t *testing.T) {
 	// On a real server, which counts the commands of scripts.
 	r := newFairRig(t)
-	k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
-	waiter := waits(bg, r.other(), r.key, fairTestTTL)
-	r.queued(1)
-	r.Do("DEL", r.key)
+	k := r.Must(r.Locker.Acquire(bg, r.Key, fairTestTTL))
+	waiter := waits(bg, r.Other(), r.Key, fairTestTTL)
+	r.Queued(1)
+	r.Do("DEL", r.Key)
 	wants(t, k.Extend(bg, fairTestTTL), redigolock.ErrNotHeld)
 	if calls, err := r.Server.Calls(); err != nil || calls["publish"] != 1 {
 		t.Errorf("%d messages, %v", calls["publish"], err)
 	}
-	r.OK(r.got("the waiter", waiter).Release(bg))
+	r.OK(r.Got("the waiter", waiter).Release(bg))
 	wants(t, k.Release(bg), redigolock.ErrNotHeld)
 }
 
@@ -549,7 +407,7 @@ func TestFairChild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := l.Acquire(context.Background(), fairKey, ttl)
+	k, err := l.Acquire(context.Background(), testbed.FairKey, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -605,11 +463,11 @@ func (r *fairRig) kill(c *child) {
 // A waiting process that is killed is passed over by the very release that comes to it.
 func TestFairKilledWaiterIsPassedOver(t *testing.T) {
 	r := newFairRig(t)
-	k := r.Must(r.Locker.Acquire(bg, r.key, time.Minute))
+	k := r.Must(r.Locker.Acquire(bg, r.Key, time.Minute))
 	c := r.child(time.Minute) // which it would cost to grant it the lock
-	r.queued(1)
-	behind := waits(bg, r.other(), r.key, fairTestTTL)
-	r.queued(2)
+	r.Queued(1)
+	behind := waits(bg, r.Other(), r.Key, fairTestTTL)
+	r.Queued(2)
 	r.kill(c)
 	eventually(t, "the server has seen it", func() bool {
 		n, err := r.Server.Do("PUBSUB", "CHANNELS")
@@ -617,8 +475,8 @@ func TestFairKilledWaiterIsPassedOver(t *testing.T) {
 		return err == nil && len(list) == 1
 	})
 	r.OK(k.Release(bg))
-	r.OK(r.got("the one behind", behind).Release(bg))
-	r.gone()
+	r.OK(r.Got("the one behind", behind).Release(bg))
+	r.Gone()
 }
 
 // The lock of a process that is killed goes on when its TTL is over.
@@ -627,15 +485,15 @@ func TestFairKilledHolderCostsItsTTL(t *testing.T) {
 	r := newFairRig(t)
 	c := r.child(childTTL)
 	c.hasTheLock(t)
-	waiter := waits(bg, r.Locker, r.key, fairTestTTL)
+	waiter := waits(bg, r.Locker, r.Key, fairTestTTL)
 	r.kill(c)
 	begin := time.Now()
-	k := r.got("the waiter", waiter)
+	k := r.Got("the waiter", waiter)
 	if took := time.Since(begin); took > childTTL+3*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	r.OK(k.Release(bg))
-	r.gone()
+	r.Gone()
 }
 
 // While a slot moves from one cluster node to another, the server refuses every script for two keys, for as long as that lasts. A
@@ -665,17 +523,17 @@ func TestFairReleaseWhileTheSlotMoves(t *testing.T) {
 		s.Rule(nil)
 		moved := time.Now()
 		next := receive(t, "the waiter that is queued", waiter)
-		if next.err != nil || time.Since(moved) > capOfPokes {
-			t.Fatalf("%v, after %v", next.err, time.Since(moved))
+		if next.Err != nil || time.Since(moved) > capOfPokes {
+			t.Fatalf("%v, after %v", next.Err, time.Since(moved))
 		}
-		if err := next.k.Release(bg); err != nil {
+		if err := next.K.Release(bg); err != nil {
 			t.Error(err)
 		}
 		last := receive(t, "the waiter that came behind", here)
-		if last.err != nil {
-			t.Fatal(last.err)
+		if last.Err != nil {
+			t.Fatal(last.Err)
 		}
-		if err := last.k.Release(bg); err != nil {
+		if err := last.K.Release(bg); err != nil {
 			t.Error(err)
 		}
 		if n := l.Stats().Owed + other.Stats().Owed; n != 0 {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package redigolock_test
+package fair
 
 import (
 	"syscall"
@@ -13,11 +13,11 @@ import (
 func TestFairStoppedWaiterCostsItsTTL(t *testing.T) {
 	t.Parallel() // in real time: it stops a process
 	r := newFairRig(t)
-	k := r.Must(r.Locker.Acquire(bg, r.key, time.Minute))
+	k := r.Must(r.Locker.Acquire(bg, r.Key, time.Minute))
 	c := r.child(childTTL)
-	r.queued(1)
-	behind := waits(bg, r.other(), r.key, time.Minute)
-	r.queued(2)
+	r.Queued(1)
+	behind := waits(bg, r.Other(), r.Key, time.Minute)
+	r.Queued(2)
 	r.OK(c.cmd.Process.Signal(syscall.SIGSTOP))
 	eventually(t, "it stands still", func() bool {
 		var status syscall.WaitStatus
@@ -26,13 +26,13 @@ func TestFairStoppedWaiterCostsItsTTL(t *testing.T) {
 	})
 	begin := time.Now()
 	r.OK(k.Release(bg))
-	k = r.got("the one behind", behind)
+	k = r.Got("the one behind", behind)
 	if took := time.Since(begin); took > childTTL+3*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	r.OK(c.cmd.Process.Signal(syscall.SIGCONT))
-	r.queued(1) // it found its grant gone, and waits again
-	r.valid(k)
+	r.Queued(1) // it found its grant gone, and waits again
+	r.Valid(k)
 	select {
 	case line := <-c.lines:
 		t.Errorf("the stopped process says %q", line)

@@ -1,4 +1,4 @@
-package redigolock_test
+package fair
 
 import (
 	"bufio"
@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -214,9 +213,6 @@ func (c *crowd) close() {
 	if err := c.locker.Close(); err != nil {
 		t.Error(err)
 	}
-	if n := redigolock.FairSlots(c.locker); n != 0 || redigolock.Subscribed(c.locker) {
-		t.Errorf("%d slots are left, or the subscription", n)
-	}
 	if active, idle := c.pool.ActiveCount(), c.pool.IdleCount(); active != idle || active > 64 {
 		t.Errorf("%d connections, %d of them idle", active, idle)
 	}
@@ -343,24 +339,8 @@ func leavesNothing(t *testing.T, server *redistest.Server) {
 	}
 	eventually(t, "the channels and connections go", func() bool {
 		channels, err := redis.Strings(server.Do("PUBSUB", "CHANNELS"))
-		return err == nil && len(channels) == 0 && serverFigure(t, server, "clients", "connected_clients") == 2
+		return err == nil && len(channels) == 0 && testbed.ServerFigure(t, server, "clients", "connected_clients") == 2
 	})
-}
-
-// serverFigure is a number of INFO.
-func serverFigure(t *testing.T, server *redistest.Server, section, field string) int64 {
-	t.Helper()
-	info, err := redis.String(server.Do("INFO", section))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, ok := strings.Cut(info, "\r\n"+field+":")
-	text, _, _ = strings.Cut(text, "\r\n")
-	n, err := strconv.ParseInt(text, 10, 64)
-	if !ok || err != nil {
-		t.Fatalf("no %s in INFO %s: %v", field, section, err)
-	}
-	return n
 }
 
 // A mirror follows what the server does to the queues and the locks of fair Lockers, by MONITOR, in the order in which the
@@ -596,7 +576,7 @@ func TestFairChaos(t *testing.T) {
 	var proxies []*redistest.Proxy
 	for i := range 3 {
 		proxy := redistest.NewProxy(t, r.Real().Addr())
-		l := r.fair(proxy.Pool())
+		l := r.Fair(proxy.Pool())
 		l.OpTimeout = 100 * time.Millisecond
 		if i == 0 {
 			l.Cohort = redigolock.Cohort{Passes: 3, Slice: 50 * time.Millisecond}
@@ -626,14 +606,14 @@ func TestFairChaos(t *testing.T) {
 		proxies[i].Rule(nil)
 		r.OK(l.Close())
 	}
-	r.gone()
+	r.Gone()
 }
 
 // chaoticCycle acquires, acts, and releases; or gives up, or forgets the lock.
 func (r *fairRig) chaoticCycle(l *redigolock.Locker, w *windows, ttl time.Duration) {
 	ctx, cancel := context.WithTimeout(bg, 20*time.Millisecond+rand.N(time.Second))
 	defer cancel()
-	k, err := l.Acquire(ctx, r.key, ttl)
+	k, err := l.Acquire(ctx, r.Key, ttl)
 	if err != nil {
 		return
 	}
@@ -656,14 +636,14 @@ func (r *fairRig) chaoticCycle(l *redigolock.Locker, w *windows, ttl time.Durati
 // foreignCycle is a client that knows nothing of queues.
 func (r *fairRig) foreignCycle(w *windows, ttl time.Duration) {
 	token, asked := redigolock.NewToken(), time.Now()
-	reply, err := r.Server.Do("SET", r.key, token, "NX", "PX", ttl.Milliseconds())
+	reply, err := r.Server.Do("SET", r.Key, token, "NX", "PX", ttl.Milliseconds())
 	if err == nil && reply == "OK" {
 		w.mu.Lock()
 		w.judge("a foreign client", asked.Add(validFor(ttl)))
 		w.mu.Unlock()
 		time.Sleep(rand.N(10 * time.Millisecond))
-		if got, err := redis.String(r.Server.Do("GET", r.key)); err == nil && got == token {
-			_, _ = r.Server.Do("DEL", r.key)
+		if got, err := redis.String(r.Server.Do("GET", r.Key)); err == nil && got == token {
+			_, _ = r.Server.Do("DEL", r.Key)
 		}
 	}
 	time.Sleep(rand.N(20 * time.Millisecond))

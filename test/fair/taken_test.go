@@ -1,4 +1,4 @@
-package redigolock_test
+package fair
 
 import (
 	"context"
@@ -16,25 +16,6 @@ import (
 	"github.com/redigolock/redigolock/internal/sim"
 	"github.com/redigolock/redigolock/internal/testbed"
 )
-
-// capOfPokes is how long a waiting Locker goes without asking.
-const capOfPokes = time.Second
-
-func simFair(t *testing.T, s *sim.Server) *redigolock.Locker {
-	t.Helper()
-	return simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Fair: true})
-}
-
-// mustGet is for the results of an acquire.
-func mustGet(t *testing.T) func(*redigolock.Lock, error) *redigolock.Lock {
-	return func(k *redigolock.Lock, err error) *redigolock.Lock {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return k
-	}
-}
 
 // A lock that somebody else takes away from a holder of the waiters' own Locker costs them a cap, not its lease.
 func TestFairWaitersOfAHolderWhoseLockIsTaken(t *testing.T) {
@@ -62,8 +43,8 @@ func TestFairWaitersOfAHolderWhoseLockIsTaken(t *testing.T) {
 					take(t, s, k)
 					begin := time.Now()
 					a := <-waiter
-					if a.err != nil {
-						t.Fatal(a.err)
+					if a.Err != nil {
+						t.Fatal(a.Err)
 					}
 					if took := time.Since(begin); took > capOfPokes+10*time.Millisecond {
 						t.Errorf("the waiter got it after %v", took)
@@ -78,7 +59,7 @@ func TestFairWaitersOfAHolderWhoseLockIsTaken(t *testing.T) {
 						wants(t, context.Cause(ctx), redigolock.ErrLost)
 					}
 					wants(t, k.Release(bg), redigolock.ErrNotHeld)
-					if err := a.k.Release(bg); err != nil {
+					if err := a.K.Release(bg); err != nil {
 						t.Error(err)
 					}
 				})
@@ -160,8 +141,8 @@ func TestFairQuestionAboutALocalHolderIsLost(t *testing.T) {
 				s.Miniredis().Del("key")
 				begin := time.Now()
 				a := <-waiter
-				if a.err != nil || time.Since(begin) > capOfPokes+10*time.Millisecond {
-					t.Errorf("the waiter: %v after %v", a.err, time.Since(begin))
+				if a.Err != nil || time.Since(begin) > capOfPokes+10*time.Millisecond {
+					t.Errorf("the waiter: %v after %v", a.Err, time.Since(begin))
 				}
 			})
 		})
@@ -184,19 +165,19 @@ func TestFairLateAnswerAboutAnEarlierHolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := <-first
-		if a.err != nil {
-			t.Fatal(a.err)
+		if a.Err != nil {
+			t.Fatal(a.Err)
 		}
 		b := <-waitsUntil(second, time.Second)
-		if !errors.Is(b.err, context.DeadlineExceeded) {
+		if !errors.Is(b.Err, context.DeadlineExceeded) {
 			t.Error("two hold the lock")
 		}
-		if err := a.k.Release(bg); err != nil {
+		if err := a.K.Release(bg); err != nil {
 			t.Errorf("the second holder: %v", err)
 		}
 		b = <-second
-		if b.err != nil {
-			t.Fatal(b.err)
+		if b.Err != nil {
+			t.Fatal(b.Err)
 		}
 	})
 }
@@ -208,33 +189,13 @@ func waitsUntil(ch <-chan acquired, d time.Duration) <-chan acquired {
 		case a := <-ch:
 			return a
 		case <-time.After(d):
-			return acquired{err: context.DeadlineExceeded}
+			return acquired{Err: context.DeadlineExceeded}
 		}
 	})
 }
 
 // The pauses between what a fair Locker repeats. The server answers within 2 ms, so that a loop without pauses goes on for as
 // long as its test, and is counted.
-
-// sentSince counts the commands of a verb that came from then on.
-func sentSince(s *sim.Server, verb string, from time.Time) (n int) {
-	for _, q := range s.Requests() {
-		if q.Verb == verb && !q.At.Before(from) {
-			n++
-		}
-	}
-	return n
-}
-
-// refuses answers each command of a verb in this way.
-func refuses(s *sim.Server, verb string, action sim.Action) {
-	s.Rule(func(q sim.Request) sim.Action {
-		if q.Verb == verb {
-			return action
-		}
-		return sim.Pass()
-	})
-}
 
 // What fails is repeated with growing pauses: within half a second not more than ten times.
 func TestFairRepeatsWithPauses(t *testing.T) {
@@ -274,7 +235,7 @@ func TestFairRepeatsWithPauses(t *testing.T) {
 				begin(t, s, l)
 				from := time.Now()
 				time.Sleep(500 * time.Millisecond)
-				n := sentSince(s, verb, from)
+				n := testbed.SentSince(s, verb, from)
 				if most := map[bool]int{true: 1, false: 10}[verb == "fairextend"]; n > most {
 					t.Errorf("%s was sent %d times in 500 ms", verb, n)
 				}
@@ -282,7 +243,7 @@ func TestFairRepeatsWithPauses(t *testing.T) {
 					from = from.Add(-capOfPokes / 2)
 					time.Sleep(capOfPokes)
 				}
-				if sentSince(s, verb, from) == 0 {
+				if testbed.SentSince(s, verb, from) == 0 {
 					t.Errorf("%s was not sent again", verb)
 				}
 				s.Rule(nil)
@@ -300,7 +261,7 @@ func TestFairPauseAfterANoSub(t *testing.T) {
 				l := simFair(t, s)
 				holder := mustGet(t)(simFair(t, s).Acquire(bg, "key", time.Minute))
 				nosub := fmt.Sprintf("*5\r\n:0\r\n:3\r\n$%d\r\n%s\r\n:50000\r\n$-1\r\n", len(holder.Token()), holder.Token())
-				refuses(s, "subscribe", sim.Cut())
+				testbed.Refuses(s, "subscribe", sim.Cut())
 				ctx, cancel := context.WithCancel(bg)
 				waiter := waits(ctx, l, "key", time.Minute)
 				time.Sleep(away)
@@ -310,7 +271,7 @@ func TestFairPauseAfterANoSub(t *testing.T) {
 				<-waiter
 				synctest.Wait()
 				tries := s.Count("try")
-				refuses(s, "subscribe", sim.Cut())
+				testbed.Refuses(s, "subscribe", sim.Cut())
 				s.Next("enter", sim.Answer(nosub))
 				begin := time.Now()
 				waiter = waits(bg, l, "key", time.Minute)
@@ -328,7 +289,7 @@ func TestFairPauseAfterANoSub(t *testing.T) {
 					t.Fatal(err)
 				}
 				a := <-waiter
-				mustGet(t)(a.k, a.err)
+				mustGet(t)(a.K, a.Err)
 			})
 		})
 	}
@@ -345,7 +306,7 @@ func TestFairReplyEndsTheRowOfFailures(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		accept()
 		a := <-waiter
-		if err := mustGet(t)(a.k, a.err).Release(bg); err != nil {
+		if err := mustGet(t)(a.K, a.Err).Release(bg); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second) // the subscription stands
@@ -357,7 +318,7 @@ func TestFairReplyEndsTheRowOfFailures(t *testing.T) {
 		accept()
 		begin := time.Now()
 		a = <-waiter
-		mustGet(t)(a.k, a.err)
+		mustGet(t)(a.K, a.Err)
 		if took := time.Since(begin); took > 60*time.Millisecond {
 			t.Errorf("it took %v", took)
 		}
@@ -370,7 +331,7 @@ func TestFairOwesForTheTTLAndAnOpTimeout(t *testing.T) {
 	inFairBubble(t, func(t *testing.T, s *sim.Server) {
 		l := simFair(t, s)
 		l.OpTimeout = op
-		refuses(s, "rel", sim.Cut())
+		testbed.Refuses(s, "rel", sim.Cut())
 		k := mustGet(t)(l.Acquire(bg, "key", ttl))
 		wants(t, k.Release(bg), redigolock.ErrUnknown)
 		time.Sleep(op - ttl)
@@ -416,25 +377,12 @@ func TestFairPokeThatCannotBeSentKeepsThePlace(t *testing.T) {
 				t.Fatal(err)
 			}
 			a := <-ch
-			holder = mustGet(t)(a.k, a.err)
+			holder = mustGet(t)(a.K, a.Err)
 		}
 	})
 }
 
 // What a Deadline counts from, to the nanosecond: in a bubble nothing takes time that is not told to.
-
-// inFairBubble is inBubble with a server that knows the scripts, so that each command is one request.
-func inFairBubble(t *testing.T, f func(t *testing.T, s *sim.Server)) {
-	t.Helper()
-	inBubble(t, func(t *testing.T, s *sim.Server) {
-		for _, src := range redigolock.FairScripts {
-			if _, err := s.Do("SCRIPT", "LOAD", src); err != nil {
-				t.Fatal(err)
-			}
-		}
-		f(t, s)
-	})
-}
 
 // sentAt is when the newest command of this verb was sent.
 func sentAt(t *testing.T, s *sim.Server, verb string) (at time.Time) {
@@ -475,7 +423,7 @@ func TestFairMessageCountsFromTheSendNotFromItsReply(t *testing.T) {
 					t.Fatal(err)
 				}
 				a := <-waiter
-				k := mustGet(t)(a.k, a.err)
+				k := mustGet(t)(a.K, a.Err)
 				endsWith(t, k, sentAt(t, s, verb), time.Minute)
 				if err := k.Release(bg); err != nil {
 					t.Error(err)
@@ -503,7 +451,7 @@ func TestFairMessageDoesNotCountFromANoSub(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := <-waiter
-		k := mustGet(t)(a.k, a.err)
+		k := mustGet(t)(a.K, a.Err)
 		endsWith(t, k, sentAt(t, s, "enter"), time.Minute)
 		if err := k.Release(bg); err != nil {
 			t.Error(err)
@@ -533,7 +481,7 @@ func TestCohortExtensionCountsFromItsSend(t *testing.T) {
 			}
 		})
 		a := <-waiter
-		next := mustGet(t)(a.k, a.err)
+		next := mustGet(t)(a.K, a.Err)
 		if next.Token() != k.Token() {
 			t.Fatal("it was not handed on in the process")
 		}
@@ -556,11 +504,11 @@ func TestCohortNothingIsSentDuringAHandOff(t *testing.T) {
 				time.Sleep(time.Until(k.Deadline()) - left)
 				waiter := waits(bg, l, "key", time.Minute)
 				synctest.Wait()
-				before := len(evals(s))
+				before := len(testbed.Evals(s))
 				s.Next("fairextend", sim.Slow(4*time.Second))
 				released := inBackground(func() error { return k.Release(bg) })
 				time.Sleep(3900 * time.Millisecond)
-				if sent := evals(s)[before:]; len(sent) != 1 {
+				if sent := testbed.Evals(s)[before:]; len(sent) != 1 {
 					t.Errorf("%q were sent, want one EXTEND", sent)
 				}
 				err := <-released
@@ -568,22 +516,12 @@ func TestCohortNothingIsSentDuringAHandOff(t *testing.T) {
 					t.Error(err)
 				}
 				a := <-waiter
-				if err := mustGet(t)(a.k, a.err).Release(bg); err != nil {
+				if err := mustGet(t)(a.K, a.Err).Release(bg); err != nil {
 					t.Error(err)
 				}
 			})
 		})
 	}
-}
-
-// evals are the verbs of all scripts that were sent.
-func evals(s *sim.Server) (verbs []string) {
-	for _, q := range s.Requests() {
-		if q.Name == "EVALSHA" || q.Name == "EVAL" {
-			verbs = append(verbs, q.Verb)
-		}
-	}
-	return verbs
 }
 
 // A dressedConn turns what comes for one of the scripts, while it is on.
@@ -684,7 +622,7 @@ func TestFairForeignReplyToARelease(t *testing.T) {
 					t.Errorf("Release: %v", err)
 				}
 				a := <-taken
-				wants(t, a.err, redigolock.ErrUnknown)
+				wants(t, a.Err, redigolock.ErrUnknown)
 				if n := s.Count("rel"); n < 1 {
 					t.Fatal("no REL was sent")
 				}
@@ -712,7 +650,7 @@ func TestFairForeignReplyToAPoke(t *testing.T) {
 				second := waits(bg, l, "key", time.Hour)
 				on.Store(true)
 				a := <-first
-				wants(t, a.err, redigolock.ErrUnknown)
+				wants(t, a.Err, redigolock.ErrUnknown)
 				on.Store(false)
 				time.Sleep(100 * time.Millisecond)
 				if n, _ := redis.Int(s.Do("LLEN", "{key}:redigolock-q2")); n != 1 {
@@ -722,7 +660,7 @@ func TestFairForeignReplyToAPoke(t *testing.T) {
 					t.Fatal(err)
 				}
 				a = <-second
-				if err := mustGet(t)(a.k, a.err).Release(bg); err != nil {
+				if err := mustGet(t)(a.K, a.Err).Release(bg); err != nil {
 					t.Error(err)
 				}
 				if s.Miniredis().Exists("key") {
@@ -776,12 +714,12 @@ func TestFairRefusalsInAnotherDress(t *testing.T) {
 							t.Fatal(err)
 						}
 						a := <-waiter
-						wantsNot(t, a.err, redigolock.ErrUnknown)
-						if passes != (a.err == nil) || a.err != nil && !strings.Contains(a.err.Error(), text) {
-							t.Errorf("the waiter: %v", a.err)
+						wantsNot(t, a.Err, redigolock.ErrUnknown)
+						if passes != (a.Err == nil) || a.Err != nil && !strings.Contains(a.Err.Error(), text) {
+							t.Errorf("the waiter: %v", a.Err)
 						}
-						if a.k != nil {
-							if err := a.k.Release(bg); err != nil {
+						if a.K != nil {
+							if err := a.K.Release(bg); err != nil {
 								t.Error(err)
 							}
 						}

@@ -1,4 +1,4 @@
-package redigolock_test
+package fair
 
 import (
 	"context"
@@ -18,15 +18,6 @@ func newCohortRig(t *testing.T, passes int, slice time.Duration) *fairRig {
 	return r
 }
 
-// local queues a waiter of the rig's own Locker.
-func (r *fairRig) local(ttl time.Duration) <-chan acquired {
-	r.T.Helper()
-	n := redigolock.LocalWaiters(r.Locker, r.key)
-	ch := waits(bg, r.Locker, r.key, ttl)
-	eventually(r.T, "it waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == n+1 })
-	return ch
-}
-
 // scripts counts what the rig's Locker has sent but for pings and subscriptions.
 func (r *fairRig) scripts() (n int) {
 	for _, q := range r.Proxy.Requests() {
@@ -41,11 +32,11 @@ func (r *fairRig) scripts() (n int) {
 func TestCohortPassesWithoutACommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, 3, time.Hour)
-		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
-		waiter := r.local(fairTestTTL)
+		k := r.Must(r.Locker.Acquire(bg, r.Key, fairTestTTL))
+		waiter := r.Local(fairTestTTL)
 		sent := r.scripts()
 		r.OK(k.Release(bg))
-		next := r.got("the next", waiter)
+		next := r.Got("the next", waiter)
 		if n := r.scripts() - sent; n != 0 {
 			t.Errorf("%d scripts were sent", n)
 		}
@@ -59,9 +50,9 @@ func TestCohortPassesWithoutACommand(t *testing.T) {
 			}
 		}
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
-		r.valid(next)
+		r.Valid(next)
 		r.OK(next.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -70,22 +61,22 @@ func TestCohortEndsAfterItsPasses(t *testing.T) {
 	const passes = 2
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, passes, time.Hour)
-		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
-		other := waits(bg, r.other(), r.key, fairTestTTL)
-		r.queued(1)
+		k := r.Must(r.Locker.Acquire(bg, r.Key, fairTestTTL))
+		other := waits(bg, r.Other(), r.Key, fairTestTTL)
+		r.Queued(1)
 		var own []<-chan acquired
 		for range passes + 1 {
-			own = append(own, r.local(fairTestTTL))
+			own = append(own, r.Local(fairTestTTL))
 		}
 		for i := range passes {
 			r.OK(k.Release(bg))
-			k = r.got("the next of the cohort", own[i])
+			k = r.Got("the next of the cohort", own[i])
 		}
 		r.OK(k.Release(bg))
-		k = r.got("the other Locker", other)
+		k = r.Got("the other Locker", other)
 		r.OK(k.Release(bg))
-		r.OK(r.got("the last of the cohort", own[passes]).Release(bg))
-		r.gone()
+		r.OK(r.Got("the last of the cohort", own[passes]).Release(bg))
+		r.Gone()
 	})
 }
 
@@ -94,57 +85,18 @@ func TestCohortEndsAfterItsSlice(t *testing.T) {
 	for _, slice := range []time.Duration{0, 20 * time.Millisecond} { // 0: 5 ms
 		synctest.Test(t, func(t *testing.T) {
 			r := newCohortRig(t, 1000, slice)
-			k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
+			k := r.Must(r.Locker.Acquire(bg, r.Key, fairTestTTL))
 			begin := time.Now()
-			other := waits(bg, r.other(), r.key, fairTestTTL)
-			r.queued(1)
-			own := r.local(fairTestTTL)
+			other := waits(bg, r.Other(), r.Key, fairTestTTL)
+			r.Queued(1)
+			own := r.Local(fairTestTTL)
 			eventually(t, "the slice is over", func() bool { return time.Since(begin) > 25*time.Millisecond })
 			r.OK(k.Release(bg))
-			r.OK(r.got("the other Locker", other).Release(bg))
-			r.OK(r.got("the one of the cohort", own).Release(bg))
-			r.gone()
+			r.OK(r.Got("the other Locker", other).Release(bg))
+			r.OK(r.Got("the one of the cohort", own).Release(bg))
+			r.Gone()
 		})
 	}
-}
-
-// A lease of which less than a third is left is extended first, by as much as the next holder wants.
-func TestCohortExtendsAShortLease(t *testing.T) {
-	const ttl = time.Minute
-	synctest.Test(t, func(t *testing.T) {
-		r := newCohortRig(t, 10, 24*time.Hour)
-		c := stopClock(r.Locker)
-		k := r.Must(r.Locker.Acquire(bg, r.key, ttl))
-		pass := func(ttl time.Duration) time.Duration {
-			waiter := r.local(ttl)
-			r.OK(k.Release(bg))
-			a := receive(t, "the next", waiter)
-			r.OK(a.err)
-			if k = a.k; r.Get(r.key) != k.Token() {
-				t.Error("the server has another token")
-			}
-			return k.Deadline().Sub(c.Now())
-		}
-		c.Add(ttl * 7 / 10)
-		r.Do("PEXPIRE", r.key, (ttl * 3 / 10).Milliseconds()) // less than a third is left
-		if left := pass(ttl); left != validFor(ttl) || r.PTTL(r.key) < ttl/2 {
-			t.Errorf("%v is left, and %v at the server", left, r.PTTL(r.key))
-		}
-		n := 0
-		for _, q := range r.Sent("fairextend") {
-			if q.Args[len(q.Args)-1] != "1" { // else the waiter asks whether it is held still, as the time that has passed wants it
-				n++
-			}
-		}
-		if n != 1 {
-			t.Errorf("%d extends were sent", n)
-		}
-		if left := pass(time.Hour); left != validFor(time.Hour) || r.PTTL(r.key) < 50*time.Minute {
-			t.Errorf("with a longer ttl %v is left, and %v at the server", left, r.PTTL(r.key))
-		}
-		r.OK(k.Release(bg))
-		r.gone()
-	})
 }
 
 // Whatever hangs, a Release takes three OpTimeouts at most: one for the renewal in flight together with the extension for the next
@@ -154,8 +106,8 @@ func TestCohortReleaseHasOneOpTimeoutForWhatComesBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, 10, time.Hour)
 		r.Locker.OpTimeout = op
-		k := r.Must(r.Locker.Acquire(bg, r.key, ttl))
-		waiter := r.local(time.Minute)
+		k := r.Must(r.Locker.Acquire(bg, r.Key, ttl))
+		waiter := r.Local(time.Minute)
 		hang := redistest.Swallow()
 		r.Plan(map[string][]redistest.Action{"fairextend": {hang, hang, hang}, "rel": {hang, hang}})
 		k.KeepAlive(bg)
@@ -165,8 +117,8 @@ func TestCohortReleaseHasOneOpTimeoutForWhatComesBefore(t *testing.T) {
 		if n := len(r.Sent("fairextend")); n < 2 {
 			t.Errorf("%d extends were sent, want one for the renewal, and one for the next holder at least", n)
 		}
-		r.OK(r.got("the next", waiter).Release(bg))
-		r.gone()
+		r.OK(r.Got("the next", waiter).Release(bg))
+		r.Gone()
 	})
 }
 
@@ -175,45 +127,27 @@ func TestCohortDoesNotPassALostLock(t *testing.T) {
 	const ttl = time.Second
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, 10, time.Hour)
-		k := r.Must(r.Locker.Acquire(bg, r.key, ttl))
-		waiter := r.local(fairTestTTL) // a third of its ttl is more than is left: the lease is extended first
-		r.Do("DEL", r.key)
+		k := r.Must(r.Locker.Acquire(bg, r.Key, ttl))
+		waiter := r.Local(fairTestTTL) // a third of its ttl is more than is left: the lease is extended first
+		r.Do("DEL", r.Key)
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
-		next := r.got("the next", waiter)
+		next := r.Got("the next", waiter)
 		if next.Token() == k.Token() {
 			t.Error("a lock that was lost is passed on")
 		}
 		r.OK(next.Release(bg))
 
-		k = r.Must(r.Locker.Acquire(bg, r.key, ttl))
-		r.Do("SET", r.key, "foreign", "PX", 2000)
-		waiter = r.local(fairTestTTL)
+		k = r.Must(r.Locker.Acquire(bg, r.Key, ttl))
+		r.Do("SET", r.Key, "foreign", "PX", 2000)
+		waiter = r.Local(fairTestTTL)
 		eventually(t, "Deadline has passed", func() bool { return time.Now().After(k.Deadline()) })
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
-		next = r.got("the next", waiter)
+		next = r.Got("the next", waiter)
 		if next.Token() == k.Token() {
 			t.Error("a lock that is over is passed on")
 		}
 		r.OK(next.Release(bg))
-		r.gone()
-	})
-}
-
-// What is over by the local clock is not passed on, though the server would still extend it.
-func TestCohortDoesNotPassPastTheDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newCohortRig(t, 10, 24*time.Hour)
-		c := stopClock(r.Locker)
-		k := r.Must(r.Locker.Acquire(bg, r.key, time.Hour))
-		waiter := r.local(fairTestTTL)
-		c.Add(time.Hour)
-		wants(t, k.Release(bg), redigolock.ErrNotHeld)
-		next := receive(t, "the next", waiter)
-		r.OK(next.err)
-		if next.k.Token() == k.Token() {
-			t.Error("it was passed on")
-		}
-		r.OK(next.k.Release(bg))
+		r.Gone()
 	})
 }
 
@@ -224,7 +158,7 @@ func TestCohortFencesAndKeepsAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, 1000, time.Hour)
 		var last int64
-		k := r.Must(r.Locker.Acquire(bg, r.key, ttl))
+		k := r.Must(r.Locker.Acquire(bg, r.Key, ttl))
 		for i := range 4 {
 			n, err := k.Fence(bg)
 			r.OK(err)
@@ -233,14 +167,14 @@ func TestCohortFencesAndKeepsAlive(t *testing.T) {
 			}
 			last = n
 			kept := k.KeepAlive(bg)
-			token, waiter := k.Token(), r.local(ttl)
+			token, waiter := k.Token(), r.Local(ttl)
 			if i == 1 {
 				deadline := k.Deadline()
 				eventually(t, "it is renewed", func() bool { return k.Deadline().After(deadline.Add(ttl / 4)) })
 			}
 			r.OK(k.Release(bg))
 			receive(t, "the context ends", kept.Done())
-			if k = r.got("the next", waiter); k.Token() != token {
+			if k = r.Got("the next", waiter); k.Token() != token {
 				t.Error("it was not passed on")
 			}
 		}
@@ -252,9 +186,9 @@ func TestCohortFencesAndKeepsAlive(t *testing.T) {
 func TestCohortContention(t *testing.T) {
 	r := newFairRig(t) // who hands on without a command takes no time in a bubble
 	r.Locker.Cohort = redigolock.Cohort{Passes: 64, Slice: 5 * time.Millisecond}
-	r.cohort = r.Locker.Cohort
-	r.contend(3, 24, 300*time.Millisecond)
-	r.gone()
+	r.Cohort = r.Locker.Cohort
+	r.Contend(3, 24, 300*time.Millisecond)
+	r.Gone()
 }
 
 // The next of a cohort has the same token. A Fence that is carried out after the pass gives the old holder no number, for it
@@ -262,16 +196,16 @@ func TestCohortContention(t *testing.T) {
 func TestCohortLateFenceOfTheOldHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, 3, time.Hour)
-		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.Locker.Acquire(bg, r.Key, fairTestTTL))
 		_, err := k.Fence(bg)
 		r.OK(err)
-		waiter := r.local(fairTestTTL)
+		waiter := r.Local(fairTestTTL)
 		release := make(chan struct{})
-		came := r.once("fence", 1, redistest.Late(release))
+		came := r.Once("fence", 1, redistest.Late(release))
 		late := inBackground(func() error { _, err := k.Fence(bg); return err })
 		<-came
 		r.OK(k.Release(bg))
-		next := r.got("the next", waiter)
+		next := r.Got("the next", waiter)
 		_, err = next.Fence(bg)
 		r.OK(err)
 		close(release)
@@ -284,25 +218,25 @@ func TestCohortLateFenceOfTheOldHolder(t *testing.T) {
 func TestCohortHeadLeavesWhileTheLeaseIsExtended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCohortRig(t, 3, time.Hour)
-		k := r.Must(r.Locker.Acquire(bg, r.key, fairTestTTL))
+		k := r.Must(r.Locker.Acquire(bg, r.Key, fairTestTTL))
 		ctx, cancel := context.WithCancel(bg)
-		head := waits(ctx, r.Locker, r.key, 4*fairTestTTL)
-		eventually(t, "the head waits", func() bool { return redigolock.LocalWaiters(r.Locker, r.key) == 1 })
-		behind := r.local(100 * fairTestTTL)
+		head := waits(ctx, r.Locker, r.Key, 4*fairTestTTL)
+		synctest.Wait() // the head waits
+		behind := r.Local(100 * fairTestTTL)
 		release := make(chan struct{})
-		came := r.once("fairextend", 1, redistest.Hold(release))
+		came := r.Once("fairextend", 1, redistest.Hold(release))
 		released := inBackground(func() error { return k.Release(bg) })
 		<-came
 		cancel()
-		wants(t, receive(t, "the head leaves", head).err, context.Canceled)
+		wants(t, receive(t, "the head leaves", head).Err, context.Canceled)
 		close(release)
 		r.OK(receive(t, "Release", released))
-		next := r.got("the one behind", behind)
+		next := r.Got("the one behind", behind)
 		if left := time.Until(next.Deadline()); left < 30*fairTestTTL {
 			t.Errorf("the lock for %v lasts %v", 100*fairTestTTL, left)
 		}
 		r.OK(next.Release(bg))
-		r.gone()
+		r.Gone()
 	})
 }
 
@@ -324,7 +258,7 @@ func TestCohortHandOffsDoNotPutOffTheQuestion(t *testing.T) {
 				t.Fatal(err)
 			}
 			a := <-next
-			k, next = mustGet(t)(a.k, a.err), behind
+			k, next = mustGet(t)(a.K, a.Err), behind
 		}
 		if n := s.Count("rel"); n > 0 {
 			t.Fatalf("%d releases were sent", n)
@@ -336,7 +270,7 @@ func TestCohortHandOffsDoNotPutOffTheQuestion(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := <-next
-		mustGet(t)(a.k, a.err)
+		mustGet(t)(a.K, a.Err)
 	})
 }
 
@@ -362,7 +296,7 @@ func testCohortBegins(t *testing.T, try bool) {
 						t.Fatal(err)
 					}
 					a := <-waiter
-					next := mustGet(t)(a.k, a.err)
+					next := mustGet(t)(a.K, a.Err)
 					if next.Token() != k.Token() {
 						t.Error("it was not handed on in the process")
 					}
