@@ -4,6 +4,7 @@
 # lint     gofmt, vet, staticcheck, go fix, go mod tidy, luacheck, mutants that would not compile; changes nothing, but installs luacheck where it is missing
 # bench    go test -bench over the approaches, on miniredis and redis-server
 # results  measures all that results/ holds, beside all rivals (half an hour)
+# report   writes the pages of results/, docs/capacity.md and README's tables from the newest campaign, and names each sentence that no longer holds
 # long     what takes long: all mutants, the model of the fair queue at length, the long forms of some tests, all tests twenty times over
 
 GO          ?= go
@@ -22,7 +23,7 @@ MANY         = FIPSOnly|TestCrowd|TenThousand|NoStorm|ManyKeys|OneEndForEach
 # By default each test binary, and each process that one starts, sleeps for a second before it ends.
 export GORACE ?= atexit_sleep_ms=50
 
-.PHONY: test more lint bench results long
+.PHONY: test more lint bench results report long
 
 test:
 	REDIGOLOCK_REAL=1 scripts/install.sh
@@ -69,6 +70,10 @@ bench:
 
 results:
 	scripts/results.sh
+
+report:
+	$(GO) test ./results -update >/dev/null || true
+	$(GO) test -count=1 ./results
 
 long:
 	REDIGOLOCK_REAL=1 scripts/install.sh

@@ -23,7 +23,7 @@ type chart struct {
 }
 
 var charts = []chart{
-	{"throughput", "Locks that nobody else wants", "rivals.txt", "AcquireRelease", nil, []string{"sec/op"}, drawThroughput},
+	{"throughput", "Locks that nobody else wants", "rivals.txt", "AcquireRelease", nil, []string{"acq/s"}, drawThroughput},
 	{"fairness", "64 waiters of one key in 4 processes", "contention-rivals.txt", "Contention",
 		[]string{"waiters=64", "processes=4", "hold=0s"}, []string{"jain", "wait-p99-sec"}, drawFairness},
 	{"load-hot", "Latency under load on one hot key", "hot.txt", "Load", []string{"keys=hot"}, []string{"p99-sec"}, drawLoad},
@@ -38,16 +38,13 @@ type value struct {
 }
 
 func valueOf(c *figures.Cell, unit string) value {
-	s, _ := c.Summary(unit)
-	v := value{s.Center, s.Low, s.High, c.MedianCensored(unit)}
+	f, _ := c.Figure(unit)
+	v := value{f.Center, f.Low, f.High, f.Bound != figures.Exact}
 	if math.IsInf(v.low, 0) || math.IsInf(v.high, 0) {
 		v.low, v.high = v.mid, v.mid
 	}
 	return v
 }
-
-// per is the number of times in a second that something takes place which takes so long.
-func (v value) per() value { return value{1 / v.mid, 1 / v.high, 1 / v.low, v.bound} }
 
 // A scale says where on its axis a value is. Gonum's own logarithmic scale is not used: it pads the plot as if the axis's
 // name were at its end.
@@ -77,9 +74,9 @@ func (w wayOf) add(d *drawing, points []point, t theme) {
 		&plotter.YErrorBars{XYs: xys, YErrors: up, LineStyle: thin, CapWidth: 3})
 	if len(points) > 1 {
 		d.Add(line)
-		d.entry(w.label, line, &plotter.Scatter{GlyphStyle: marks.GlyphStyle})
+		d.entry(w.label(), line, &plotter.Scatter{GlyphStyle: marks.GlyphStyle})
 	} else {
-		d.entry(w.label, &plotter.Scatter{GlyphStyle: marks.GlyphStyle})
+		d.entry(w.label(), &plotter.Scatter{GlyphStyle: marks.GlyphStyle})
 	}
 	d.Add(marks)
 }
@@ -107,16 +104,16 @@ func drawThroughput(d *drawing, list []wayOf, t theme) error {
 	for i := range list { // a release is by script where there are several
 		list[i].cells = slices.DeleteFunc(list[i].cells, func(c *figures.Cell) bool { return c.Key("release") != "lua" })
 	}
-	d.X.Label.Text, d.Y.Label.Text = "goroutines, each with a key of its own", "acquired and released per second"
-	xs, err := over(d, list, "goroutines", math.Log10, func(c *figures.Cell) value { return valueOf(c, "sec/op").per() }, t)
+	d.X.Label.Text, d.Y.Label.Text = "goroutines, each with a key of its own", figures.KindOf("AcquireRelease").Word("acq/s").Name
+	xs, err := over(d, list, "goroutines", math.Log10, func(c *figures.Cell) value { return valueOf(c, "acq/s") }, t)
 	d.X.Tick.Marker = at(xs, math.Log10, number)
 	d.Y.Min, d.Y.Tick.Marker = 0, labelled{plot.DefaultTicks{}, number}
 	return err
 }
 
 func drawFairness(d *drawing, list []wayOf, t theme) error {
-	d.X.Label.Text = "99 % of the waits are shorter (hollow: are not)"
-	d.Y.Label.Text = "Jain's index (1: equal shares)"
+	d.X.Label.Text = "wait p99 (hollow: it is longer)"
+	d.Y.Label.Text = "fairness (1: equal shares)"
 	for _, w := range list {
 		w.add(d, []point{{valueOf(w.cells[0], "wait-p99-sec").on(math.Log10), valueOf(w.cells[0], "jain")}}, t)
 	}
@@ -127,7 +124,7 @@ func drawFairness(d *drawing, list []wayOf, t theme) error {
 
 func drawLoad(d *drawing, list []wayOf, t theme) error {
 	d.X.Label.Text = "arrivals per second, whatever the server does"
-	d.Y.Label.Text = "99 % are served within (hollow: are not)"
+	d.Y.Label.Text = "latency p99 (hollow: it is longer)"
 	xs, err := over(d, list, "rate", linear, func(c *figures.Cell) value { return valueOf(c, "p99-sec").on(math.Log10) }, t)
 	d.X.Min, d.X.Tick.Marker = 0, at(xs, linear, number)
 	decades(&d.Y)
@@ -150,12 +147,12 @@ func drawKeepAlive(d *drawing, list []wayOf, t theme) error {
 		name, unit string
 		hue        hue
 		values     []value
-	}{{name: "the server", unit: "server-cpu-sec/renewal", hue: sky}, {name: "the client", unit: "cpu-sec/renewal", hue: blue}}
+	}{{name: "server’s CPU", unit: "server-cpu-sec/renewal", hue: sky}, {name: "client’s CPU", unit: "cpu-sec/renewal", hue: blue}}
 	var names []string
 	for _, w := range slices.Backward(list) { // the first is above
 		for _, c := range w.cells {
 			if n, _ := c.Number("locks"); n == most {
-				names = append(names, w.label)
+				names = append(names, w.label())
 				for i := range sides {
 					sides[i].values = append(sides[i].values, valueOf(c, sides[i].unit))
 				}
@@ -168,7 +165,7 @@ func drawKeepAlive(d *drawing, list []wayOf, t theme) error {
 			return err
 		}
 		bars.Color = t.colours[side.hue]
-		d.entry("processor time of "+side.name, bars)
+		d.entry(side.name, bars)
 	}
 	d.NominalY(names...)
 	d.Y.Tick.Label.Font.Size = tickSize

@@ -128,12 +128,12 @@ func TestEveryChartIsMadeInBothThemesWithItsLabels(t *testing.T) {
 		"throughput": {"Locks that nobody else wants", "goroutines, each with a key of its own", "16", "128", "redigo by hand", "Locker over a Mux"},
 		"fairness":   {"64 waiters of one key in 4 processes", "1 ms", "10 ms", "Locker that polls", "ZooKeeper"},
 		"load-hot":   {"Latency under load on one hot key", "5k", "12k", "20k", "10 ms", "Fair with Cohort"},
-		"keepalive": {"Cost of keeping a lock alive", "for each renewal, of 10k locks due together", "processor time of the client",
+		"keepalive": {"Cost of keeping a lock alive", "for each renewal, of 10k locks due together", "client’s CPU",
 			"a ticker for each lock", "rueidislock", "10 µs"},
 	} {
 		for _, theme := range []theme{light, dark} {
 			got := texts(t, files[name+"-"+theme.name+".svg"])
-			wanted := append(slices.Clone(wanted), "redis 7.0.15 · Synthetic CPU · medians of 10 rounds · intervals at 95 %", "redsync")
+			wanted := append(slices.Clone(wanted), "redis 7.0.15 · Synthetic CPU · medians of 10 rounds · intervals at 95 %", "rueidislock")
 			for _, want := range wanted {
 				if !slices.Contains(got, want) {
 					t.Errorf("%s, %s: does not say %q, but %q", name, theme.name, want, got)

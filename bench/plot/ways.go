@@ -3,6 +3,7 @@ package main
 import (
 	"image/color"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -13,11 +14,11 @@ import (
 // A way is how an approach, a rival or a way of waiting looks in all charts: a colour for the family, a dash pattern and
 // a mark as a second channel for its members. Ours alone are blue or vermillion, and thick.
 type way struct {
-	name, label string
-	hue         hue
-	dashes      []vg.Length
-	mark        draw.GlyphDrawer
-	ours        bool
+	name   string
+	hue    hue
+	dashes []vg.Length
+	mark   draw.GlyphDrawer
+	ours   bool
 }
 
 var (
@@ -27,21 +28,21 @@ var (
 
 // ways are what is drawn, in the order of the legends.
 var ways = []way{
-	{"fair", "Fair", vermillion, nil, draw.CircleGlyph{}, true},
-	{"cohort", "Fair with Cohort", vermillion, dashed, draw.BoxGlyph{}, true},
-	{"polling", "Locker that polls", blue, nil, draw.CircleGlyph{}, true},
-	{"locker", "Locker", blue, nil, draw.BoxGlyph{}, true},
-	{"locker-mux1", "Locker over a Mux", vermillion, nil, draw.PyramidGlyph{}, true},
-	{"floor", "redigo by hand", neutral, nil, draw.CrossGlyph{}, false},
-	{"loop", "a ticker for each lock", neutral, dashed, draw.CrossGlyph{}, false},
-	{"redsync", "redsync", green, nil, draw.PyramidGlyph{}, false},
-	{"redsync-default", "redsync, its own pauses", green, dashed, draw.CrossGlyph{}, false},
-	{"redislock", "redislock", purple, nil, draw.BoxGlyph{}, false},
-	{"goredis-setnx", "SET NX on go-redis", orange, nil, draw.PyramidGlyph{}, false},
-	{"rueidislock", "rueidislock", sky, nil, draw.CircleGlyph{}, false},
-	{"rueidis", "raw rueidis", sky, dotted, draw.BoxGlyph{}, false},
-	{"etcd", "etcd", yellow, nil, draw.CrossGlyph{}, false},
-	{"zookeeper", "ZooKeeper", yellow, dashed, draw.BoxGlyph{}, false},
+	{"fair", vermillion, nil, draw.CircleGlyph{}, true},
+	{"cohort", vermillion, dashed, draw.BoxGlyph{}, true},
+	{"polling", blue, nil, draw.CircleGlyph{}, true},
+	{"locker", blue, nil, draw.BoxGlyph{}, true},
+	{"locker-mux1", vermillion, nil, draw.PyramidGlyph{}, true},
+	{"floor", neutral, nil, draw.CrossGlyph{}, false},
+	{"loop", neutral, dashed, draw.CrossGlyph{}, false},
+	{"redsync", green, nil, draw.PyramidGlyph{}, false},
+	{"redsync-default", green, dashed, draw.CrossGlyph{}, false},
+	{"redislock", purple, nil, draw.BoxGlyph{}, false},
+	{"goredis-setnx", orange, nil, draw.PyramidGlyph{}, false},
+	{"rueidislock", sky, nil, draw.CircleGlyph{}, false},
+	{"rueidis", sky, dotted, draw.BoxGlyph{}, false},
+	{"etcd", yellow, nil, draw.CrossGlyph{}, false},
+	{"zookeeper", yellow, dashed, draw.BoxGlyph{}, false},
 }
 
 // A hue is a colour of the palette of Okabe and Ito, which colour-blind people can tell apart.
@@ -105,6 +106,11 @@ func (w way) glyph(t theme, hollow bool) draw.GlyphStyle {
 		}
 	}
 	return s
+}
+
+// label is what tables call the way, too.
+func (w wayOf) label() string {
+	return strings.ReplaceAll(figures.Way(w.cells[0].Kind, w.name), "`", "")
 }
 
 // A wayOf is the cells of a way.

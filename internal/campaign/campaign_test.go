@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +66,13 @@ func contention() string {
 		rounds("Contention/server=etcd/way=etcd/waiters=64", "acq/s", twenty...)
 }
 
+// barger has handed over in half of its rounds; few has five rounds.
+func odd() string {
+	return rounds("Contention/server=redis/way=barger/waiters=64", "cmds/acq", ten...) +
+		rounds("Contention/server=redis/way=barger/waiters=64", "sent/acq", ten...) +
+		rounds("Contention/server=redis/way=few/waiters=64", "cmds/acq", 1, 2, 3, 4, 5)
+}
+
 func TestAFolderWithoutRawDataIsRefused(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"no raw files":         {"environment.txt": "cpus: 2\n"},
@@ -76,70 +84,93 @@ func TestAFolderWithoutRawDataIsRefused(t *testing.T) {
 	}
 }
 
-func TestNewerServersHaveFilesOfTheirOwn(t *testing.T) {
-	c := open(t, map[string]string{
-		"raw/verbs.txt":              "cpu: x\n\n" + rounds("Verb/server=redis/verb=SetNX", "p50-ns", ten...),
-		"raw/newer/redis8-verbs.txt": "cpu: x\n\n" + rounds("Verb/server=redis/verb=SetNX", "p50-ns", twenty...),
-	})
-	if text, err := render(t, c, `{{median "Verb" "p50-sec" "verb=SetNX"}}`); err == nil || !strings.Contains(err.Error(), "several cells") {
-		t.Errorf("%q, %v; the cell is in two files", text, err)
-	}
-	text, err := render(t, c, `{{use "newer/redis8-verbs.txt"}}{{median "Verb" "p50-sec" "verb=SetNX"}}`)
-	if want := "29.0 ns"; err != nil || text != want {
-		t.Errorf("%q, %v; want %q", text, err, want)
-	}
-}
-
 func TestAPageShowsFiguresAndConditions(t *testing.T) {
+	load := ""
+	for _, rate := range []string{"20000", "900"} {
+		load += rounds("Load/keys=hot/approach=fair/rate="+rate, "goodput/s", slices.Repeat([]float64{880}, 10)...)
+	}
 	c := open(t, map[string]string{
-		"raw/contention.txt": contention(), "environment.txt": "cpus: 2\n",
-		"charts/a-light.svg": "<svg/>", "charts/a-dark.svg": "<svg/>",
+		"raw/contention.txt": contention(), "raw/odd.txt": odd(), "raw/load.txt": load, "environment.txt": "cpus: 2\n",
+		"raw/newer/redis8.txt": rounds("Contention/server=redis/way=fair/waiters=64", "cmds/acq", twenty...),
+		"charts/a-light.svg":   "<svg/>", "charts/a-dark.svg": "<svg/>",
+		"before.txt": rounds("Contention/server=redis/way=fair/waiters=64", "cmds/acq", twenty...) +
+			rounds("Contention/server=redis/way=redsync/waiters=64", "cmds/acq", twenty...) + rounds("Contention/way=gone", "cmds/acq", ten...),
 	})
 	for template, want := range map[string]string{
-		`{{cell "Contention" "cmds/acq" "way=fair"}}`:                       "14.5 ± 24 %",
-		`{{median "Contention" "cmds/acq" "way=fair"}}`:                     "14.5",
-		`{{worst "Contention" "cmds/acq" "way=fair"}}`:                      "19",
-		`{{perSecond "Contention" "way=fair"}}`:                             "1,000,000",
-		`{{ratio "Contention" "cmds/acq" "way=redsync" "way=fair"}}`:        "2.00 (2.00–2.00)",
-		`{{ratio "Contention" "sec/op" "way=redsync" "way=fair"}}`:          "~ (1.00–1.00)",
-		`{{median "Contention" "cmds/acq" "way=fair" "server~etcd"}}`:       "14.5",
-		`{{rounds "Contention" "cmds/acq"}}`:                                "10",
-		`{{is "Contention" "waiters=64"}}`:                                  "64",
-		`{{list "Contention" "way" | join}}`:                                "fair, redsync, etcd",
-		`{{config "cpu" "Contention"}} {{environment "cpus"}} {{name}}`:     "x 2 drawn",
-		`{{if has "Contention" "way=polling"}}some{{else}}none{{end}}`:      "none",
-		`{{use "contention.txt"}}{{is "Contention" "waiters=64" | number}}`: "64",
+		`{{cell "Contention way=fair" "cmds/acq"}}`:                                                             "14.5 ± 24 %",
+		`{{cell "Contention way=fair file=newer/redis8" "cmds/acq"}}`:                                           "29 ± 24 %",
+		`{{(cell "Contention way=fair" "cmds/acq").Median}}`:                                                    "14.5",
+		`{{(cell "Contention way=fair" "cmds/acq").Worst}}`:                                                     "19",
+		`{{(cell "Contention way=fair" "sec/op").Within 30}}`:                                                   "30,000,000",
+		`{{cell "Contention way=fair server~etcd hold=" "cmds/acq"}}`:                                           "14.5 ± 24 %",
+		`{{cell "Contention way=few" "cmds/acq"}}`:                                                              "3", // too few rounds for an interval
+		`{{ratio "Contention" "cmds/acq" "way=redsync" "way=fair"}}`:                                            "2.00 (2.00–2.00)",
+		`{{ratio "Contention" "sec/op" "way=redsync" "way=fair"}}`:                                              "~ (1.00–1.00)",
+		`{{setting "rounds" "Contention"}} {{setting "rounds" "Contention way=fair"}}`:                          "5 to 20 10",
+		`{{setting "waiters" "Contention"}} {{setting "rate" "Load"}}`:                                          "64 900, 20,000",
+		`{{setting "way" "Contention file=contention"}} {{setting "ops" "Contention"}}`:                         "etcd, fair, redsync 1",
+		`{{setting "cpu" "Contention file=contention"}} {{setting "cpus"}} {{setting "campaign"}}`:              "x 2 drawn",
+		`{{if has "Contention way=polling"}}some{{else}}none{{end}}`:                                            "none",
+		`{{range each "rate" "Load"}}{{setting "rate" (print "Load rate=" .)}};{{end}}`:                         "900;20,000;",
+		`{{asked "at least" 11 (cell "Contention way=fair" "cmds/acq")}}`:                                       "at least 11 | 14.5 ± 24 % | yes",
+		`{{asked "at least" 18.5 (cell "Contention way=fair" "cmds/acq")}}`:                                     "at least 18.5 | 14.5 ± 24 % | no",
+		`{{asked "at most" 14 (cell "Contention way=fair" "cmds/acq")}}`:                                        "at most 14 | 14.5 ± 24 % | open: the interval contains what was asked",
+		`{{asked "at most" 3e-6 (cell "Contention way=fair" "sec/op")}}`:                                        "at most 3 µs | 1.00 µs | yes",
+		`{{asked "at most" 9 (cell "Contention way=few" "cmds/acq")}}`:                                          "at most 9 | 3 | open: too few rounds",
+		`{{asked "at most" 0.80 (ratio "Contention" "sec/op" "way=fair" "way=redsync")}}`:                       "at most 0.8 | 1.00 (1.00–1.00) | no",
+		`{{losses "Contention file=contention hold=" "way=redsync" "cmds/acq"}}`:                                "", // fair is no rival
+		`{{losses "Contention file=contention hold=" "way=fair" "cmds/acq;sent/acq"}}`:                          "",
+		`{{table "Contention file=contention" "way: fair *" "cmds/acq;better way=fair cmds/acq;plain sec/op"}}`: "| way | commands | commands | time over operations |\n| --- | --: | --: | --: |\n| `Fair` | 14.5 ± 24 % | – | 1.00 µs |\n| `etcd` | – | – | 1.00 µs |\n| redsync, short pauses | 29 ± 24 % | 2.00 (2.00–2.00) | 1.00 µs |\n",
+		`{{table "Contention file=odd" "way: few rivals" "worst cmds/acq waiters=64"}}`:                         "| way | commands, 64 waiters |\n| --- | --: |\n| `few` | 5 |\n| `barger` | in 10 of 20 rounds |\n",
+		`{{table "Load" "approach: fair" "plain goodput/s rate=*"}}`:                                            "| approach | served/s, at 900/s | served/s, at 20,000/s |\n| --- | --: | --: |\n| `Fair` | 880 | 880 |\n",
+		`{{table "Contention" "way/waiters: fair/64" "plain cmds/acq"}}`:                                        "| way, waiters | commands |\n| --- | --: |\n| `Fair`, 64 | 14.5 |\n",
+		`{{changes "before.txt" "cmds/acq"}}`:                                                                   "| `Contention/server=redis/way=fair/waiters=64` | commands | 29 ± 24 % | 14.5 ± 24 % | 0.500× |\n| `Contention/server=redis/way=redsync/waiters=64` | commands | 29 ± 24 % | 29 ± 24 % | ~ |\n| `Contention/way=gone` | commands | 14.5 ± 24 % | – | – |\n",
 		`{{chart "a" "a chart"}}`: "<picture>\n  <source media=\"(prefers-color-scheme: dark)\" srcset=\"charts/a-dark.svg\">\n" +
 			"  <img alt=\"a chart\" src=\"charts/a-light.svg\">\n</picture>\n",
 	} {
 		if got, err := render(t, c, template); err != nil || got != want {
-			t.Errorf("%s is %q, want %q; %v", template, got, want, err)
+			t.Errorf("%s is\n%s\nwant\n%s\n%v", template, got, want, err)
+		}
+	}
+}
+
+// More is better of some units: fewer is then the loss.
+func TestALossIsToldByTheUnit(t *testing.T) {
+	for unit, want := range map[string]string{
+		"acq/s":    "| Contention, hold 1ms | `Fair` | redsync, short pauses | locks/s | 0.500 (0.500–0.500) |\n",
+		"cmds/acq": "", "sent/acq": "",
+	} {
+		c := open(t, map[string]string{"raw/contention.txt": rounds("Contention/way=fair/hold=1ms", unit, ten...) +
+			rounds("Contention/way=redsync/hold=1ms", unit, twenty...)})
+		if got, err := render(t, c, `{{losses "Contention hold=1ms" "way=fair" "`+unit+`"}}`); err != nil || got != want {
+			t.Errorf("%s: %q, want %q; %v", unit, got, want, err)
 		}
 	}
 }
 
 func TestWhatIsMissingIsNamed(t *testing.T) {
-	files := map[string]string{
-		"raw/contention.txt": contention() + rounds("Contention/server=redis/way=few/waiters=64", "cmds/acq", 1, 2, 3, 4, 5),
-		"raw/more.txt":       rounds("Contention/server=redis/way=fair/waiters=8", "cmds/acq", ten...) + contention(),
-	}
-	c := open(t, files)
+	c := open(t, map[string]string{
+		"raw/contention.txt": contention(), "raw/odd.txt": odd(),
+		"raw/more.txt": rounds("Contention/server=redis/way=fair/waiters=8", "cmds/acq", ten...) + contention(),
+	})
 	for template, want := range map[string]string{
-		`{{use "load.txt"}}`: "raw/load.txt is missing",
-		`{{cell "Contention" "cmds/acq" "way=redislock"}}`:                         `no cell is Contention with ["way=redislock"]`,
-		`{{cell "Contention" "cmds/acq" "way=fair" "waiters=64"}}`:                 "raw/more.txt; say more, or which file",
-		`{{use "contention.txt"}}{{cell "Contention" "jain" "way=fair"}}`:          "raw/contention.txt: Contention/server=redis/way=fair/waiters=64 has no jain",
-		`{{cell "Contention" "cmds/acq" "way=few"}}`:                               "way=few/waiters=64 has 5 rounds of cmds/acq, at least 10 are wanted",
-		`{{least 3}}{{cell "Contention" "cmds/acq" "way=few"}}`:                    "way=few/waiters=64 has an infinite interval of cmds/acq in 5 rounds",
-		`{{least 3}}{{ratio "Contention" "cmds/acq" "way=few" "waiters=8"}}`:       "5 rounds of Contention/server=redis/way=few/waiters=64 in raw/contention.txt cannot be paired",
-		`{{use "more.txt"}}{{ratio "Contention" "cmds/acq" "way=a" "waiters=8"}}`:  `no cell is Contention with ["way=a"]`,
-		`{{is "Contention" "waiters=65"}}`:                                         `no cell is Contention with ["waiters=65"]`,
-		`{{list "Contention" "hold"}}`:                                             `no cell is Contention with ["hold=…"]`,
-		`{{environment "cpus"}}`:                                                   "environment.txt",
-		`{{config "go" "Contention"}}`:                                             `go is ""`,
-		`{{chart "a" "a chart"}}`:                                                  "charts/a-light.svg",
-		`{{rounds "Contention" "wait"}}`:                                           "no cell is Contention",
-		`{{use "contention.txt"}}{{ratio "Contention" "x" "way=etcd" "way=fair"}}`: "Contention/server=etcd/way=etcd/waiters=64 has no x",
+		`{{cell "Contention way=redislock" "cmds/acq"}}`:                   "no cell is Contention way=redislock",
+		`{{cell "Contention way=fair waiters=64" "cmds/acq"}}`:             "in more; say more, or file=NAME",
+		`{{cell "Contention way=fair file=contention" "jain"}}`:            "Contention/server=redis/way=fair/waiters=64 in contention has no jain",
+		`{{cell "Contention way=barger" "cmds/acq"}}`:                      "way=barger/waiters=64 has cmds/acq in 10 of its 20 rounds",
+		`{{ratio "Contention" "cmds/acq" "way=few" "way=fair waiters=8"}}`: "5 rounds of Contention/server=redis/way=few/waiters=64 in odd cannot be paired",
+		`{{range each "hold" "Contention"}}{{end}}`:                        "no cell is Contention hold=…",
+		`{{setting "cpus"}}`:                                                                "environment.txt",
+		`{{setting "go" "Contention"}}`:                                                     "has no go",
+		`{{setting "waiters" "Contention waiters=65"}}`:                                     "no cell is",
+		`{{chart "a" "a chart"}}`:                                                           "charts/a-light.svg",
+		`{{asked "about" 10 (cell "Contention way=few" "cmds/acq")}}`:                       "it is at least, or at most",
+		`{{table "Contention file=contention" "way: fair redislock" "cmds/acq"}}`:           "way=redislock",
+		`{{table "Contention file=contention" "way: fair" "cmds/acq;jain hold=1ms"}}`:       "has jain hold=1ms",
+		`{{table "Contention file=contention" "way: fair" ""}}`:                             "has no unit",
+		`{{table "Contention" "fair" "cmds/acq"}}`:                                          "are no KEY: VALUE",
+		`{{table "Contention file=contention" "way: fair *" "cmds/acq;better way=x jain"}}`: "has jain",
+		`{{changes "before.txt" "acq/s"}}`:                                                  "before.txt",
 	} {
 		if got, err := render(t, c, template); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is %q, %v; want an error with %q", template, got, err, want)
@@ -151,29 +182,34 @@ func TestRoundsOfTwoFilesAreNotPaired(t *testing.T) {
 	c := open(t, map[string]string{
 		"raw/a.txt": rounds("Contention/way=fair", "acq/s", ten...), "raw/b.txt": rounds("Contention/way=redsync", "acq/s", ten...),
 	})
-	_, err := c.CellRatio("Contention", "acq/s", "way=fair", "way=redsync")
-	if err == nil || !strings.Contains(err.Error(), "raw/b.txt") {
+	_, err := c.Ratio("Contention", "acq/s", "way=fair", "way=redsync")
+	if err == nil || !strings.Contains(err.Error(), "in b") {
 		t.Error(err)
 	}
 }
 
-// Those rounds are shorter and closer to each other than those of the approaches alone.
-func TestRatiosThatWereMeasuredAsSuchArePreferred(t *testing.T) {
-	half := make([]float64, len(ten))
-	for i := range half {
-		half[i] = 0.5
+func TestFiguresAreToldFromNames(t *testing.T) {
+	for text, want := range map[string][]string{
+		"p99, p99.9 and locker-mux1 on zipf10000": nil, "raw/keepalive-10s.txt": nil, "SET NX PX, UTF-8": nil, "two of them": nil,
+		"it takes 5.5 µs": {"5.5"}, "48,500 a second": {"48", "500"}, "3× faster": {"3"}, "a/4": {"4"}, "64 waiters": {"64"},
+		"50%": {"50"}, "(12)": {"12"}, "-3": {"3"},
+	} {
+		if got := campaign.Naked(text); !slices.Equal(got, want) {
+			t.Errorf("%q has %q, want %q", text, got, want)
+		}
 	}
-	c := open(t, map[string]string{"raw/a.txt": rounds("AcquireRelease/approach=a/release=lua/goroutines=1", "x", ten...) +
-		rounds("AcquireRelease/approach=b/release=lua/goroutines=1", "x", ten...) +
-		rounds("AcquireRelease/approach=c/release=lua/goroutines=1", "x", ten...) +
-		rounds("Ratio/of=a/to=b/goroutines=1", "ratio", half...)})
-	for _, tt := range []struct {
-		a, b string
-		want float64
-	}{{"a", "b", 0.5}, {"b", "a", 2}, {"a", "c", 1}} {
-		q, err := c.CellRatio("AcquireRelease", "sec/op", "approach="+tt.a, "approach="+tt.b, "goroutines=1", "release~lua")
-		if err != nil || q.Center != tt.want || !q.Ratio {
-			t.Errorf("%s ÷ %s is %+v, %v; want %v", tt.a, tt.b, q, err, tt.want)
+}
+
+func TestATemplateHasNoFiguresOfItsOwn(t *testing.T) {
+	c := open(t, map[string]string{"raw/contention.txt": contention()})
+	for _, template := range []string{
+		"It takes 5 µs.", `{{if has "Contention"}}5{{end}}`, `{{range each "way" "Contention"}}5{{end}}`,
+		`{{with setting "campaign"}}{{else}}5{{end}}`, `{{define "other"}}5{{end}}`, `{{"5"}}`, `{{5}}`, `{{print 5}}`, `{{printf "5"}}`,
+		`{{"5" | print}}`, `{{$x := "5"}}{{$x}}`, `{{("5")}}`, `{{or "5" "6"}}`, `{{len "five"}}`, `{{.}}`, `{{(print 5).Median}}`,
+	} {
+		if got, err := render(t, c, template); err == nil ||
+			!strings.Contains(err.Error(), "figures of its own") && !strings.Contains(err.Error(), "need not be from the raw data") {
+			t.Errorf("%s is %q, %v", template, got, err)
 		}
 	}
 }

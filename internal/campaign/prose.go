@@ -30,21 +30,8 @@ func Naked(text string) []string {
 
 func startsWithLetter(s string) bool { return regexp.MustCompile(`^\p{L}`).MatchString(s) }
 
-// labelled checks that a label has no figures but those that its cells are named by.
-func labelled(label string, where []string) error {
-	settings := number.FindAllString(strings.Join(where, " "), -1)
-	for _, figure := range Naked(label) {
-		if !slices.Contains(settings, figure) {
-			return fmt.Errorf("campaign: the label %q has %s, which is not in %q", label, figure, where)
-		}
-	}
-	return nil
-}
-
 // printers are the functions that may print: what they say is from the raw data, or is found there.
-var printers = []string{"cell", "median", "worst", "perSecond", "ratio", "asked", "rounds", "losses", "table", "is", "list",
-	"join", "number", "name", "config", "environment", "confidence", "minRounds", "shareOf", "chart", "rootChart",
-	"ops", "use", "least", "within", "after"}
+var printers = []string{"cell", "ratio", "asked", "table", "losses", "changes", "setting", "chart"}
 
 // checkProse refuses a template with figures of its own: in its text, or as a constant that it prints. Those that it
 // gives to functions say which cells are meant, and what was asked.
@@ -65,11 +52,18 @@ func checkProse(t *parse.Tree) error {
 	return nil
 }
 
-// printsOther is whether a command prints anything but what printers say: a constant, a variable, what print makes.
-// What only changes how others are written may not have a constant of its own.
+// printsOther is whether a command prints anything but what printers say, or a method of what they say: a constant, a variable.
 func printsOther(c *parse.CommandNode) bool {
-	f, ok := c.Args[0].(*parse.IdentifierNode)
-	return !ok || !slices.Contains(printers, f.Ident) || (f.Ident == "join" || f.Ident == "number") && len(c.Args) > 1
+	name := c.Args[0]
+	if chain, ok := name.(*parse.ChainNode); ok { // (cell …).Median
+		pipe, ok := chain.Node.(*parse.PipeNode)
+		if !ok || len(pipe.Cmds) != 1 {
+			return true
+		}
+		name = pipe.Cmds[0].Args[0]
+	}
+	f, ok := name.(*parse.IdentifierNode)
+	return !ok || !slices.Contains(printers, f.Ident)
 }
 
 // nodes are those below n that print, and n.

@@ -1,207 +1,320 @@
 package campaign
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
-// A Row of a table is the cells whose names have all of its where.
-type Row struct {
-	label  string
+// A column of a table is a unit of cells that have all of where, shown in one of some ways.
+type column struct {
+	how    string // "": with its interval; plain: the median; worst: the largest round; better: how many times better than it versus is
+	unit   string
 	where  []string
-	strict bool // all columns must be there, but those that may lack; else the first
+	versus string
 }
 
-// A Column of a table is a unit.
-type Column struct {
-	label, unit string
-	where       []string
-	base        []string // not nil: how many times better than the row the cell with base is
-	maybe       bool     // rows may lack it
-	show        func(c *Campaign, kind, unit string, where []string) (string, error)
-}
-
-// Rows are some rows, or those that have a key, found when the table is made.
-type Rows struct {
-	list []Row
-	key  string
-	more func(value string) bool // not nil: those that the data have besides
-}
-
-func newRow(label string, where ...string) (Row, error) {
-	return Row{label, where, true}, labelled(label, where)
-}
-
-func newColumn(label, unit string, where ...string) (Column, error) {
-	show := func(c *Campaign, kind, unit string, where []string) (string, error) {
-		q, err := c.Cell(kind, unit, where...)
-		return q.String(), err
+// columns reads "UNIT WHERE…; plain UNIT; worst UNIT; better way=fair UNIT". In a WHERE "KEY=*" makes a column for each value that
+// was measured.
+func (c *Campaign) columns(selection, text string) (list []column, err error) {
+	for part := range strings.SplitSeq(text, ";") {
+		words := strings.Fields(part)
+		var col column
+		if len(words) > 1 && (words[0] == "plain" || words[0] == "worst") {
+			col.how, words = words[0], words[1:]
+		} else if len(words) > 2 && words[0] == "better" {
+			col.how, col.versus, words = words[0], words[1], words[2:]
+		}
+		if len(words) == 0 {
+			return nil, fmt.Errorf("campaign: a column of %q has no unit", text)
+		}
+		col.unit, col.where = words[0], words[1:]
+		i := slices.IndexFunc(col.where, func(w string) bool { return strings.HasSuffix(w, "=*") })
+		if i < 0 {
+			list = append(list, col)
+			continue
+		}
+		key := strings.TrimSuffix(col.where[i], "=*")
+		values, err := c.each(key, selection)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range values {
+			col.where = slices.Clone(col.where)
+			col.where[i] = key + "=" + v
+			list = append(list, col)
+		}
 	}
-	return Column{label: label, unit: unit, where: where, show: show}, labelled(label, append(where, unit))
+	return list, nil
 }
 
-// plain shows the median without its interval.
-func plain(col Column) Column {
-	col.show = func(c *Campaign, kind, unit string, where []string) (string, error) {
-		return c.Median(kind, unit, where...)
+// head is the column's word, and what is special of its cells.
+func (col column) head(kind string) string {
+	head := figures.KindOf(kind).Word(col.unit).Name
+	for _, w := range col.where {
+		if key, value, ok := strings.Cut(w, "="); ok && key != "file" {
+			head += ", " + figures.Key{Name: key, Value: value}.String()
+		}
 	}
-	return col
+	return head
 }
 
-// worst shows the largest of the rounds.
-func worst(col Column) Column {
-	col.show = func(c *Campaign, kind, unit string, where []string) (string, error) {
-		q, err := c.Worst(kind, unit, where...)
-		return q.String(), err
-	}
-	return col
-}
-
-// better shows how many times better than the row base, "way=fair", is.
-func better(base string, col Column) Column {
-	col.base = strings.Fields(base)
-	return col
-}
-
-// maybe is a column that rows may lack.
-func maybe(col Column) Column {
-	col.maybe = true
-	return col
-}
-
-func newRows(list ...Row) Rows { return Rows{list: list} }
-
-// only are the rows with these values of a key.
-func only(key string, values ...string) Rows {
-	r := Rows{key: key}
-	for _, v := range values {
-		r.list = append(r.list, Row{called(v), []string{key + "=" + v}, true})
-	}
-	return r
-}
-
-// called is how a row shows a value: a name as code.
-func called(value string) string {
-	if startsWithLetter(value) {
-		return "`" + value + "`"
-	}
-	return value
-}
-
-// valueRows are the rows with the values that list has found.
-func valueRows(key string, values []string) Rows { return only(key, values...) }
-
-// every is the rows with these values of a key, which must be there, and after them all others that the data have: what
-// was measured is not left out.
-func every(key string, values ...string) Rows {
-	r := only(key, values...)
-	for i := range r.list {
-		r.list[i].strict = false
-	}
-	r.more = func(string) bool { return true }
-	return r
-}
-
-// rivals are as every, but for what is ours.
-func rivals(key string, values ...string) Rows {
-	r := every(key, values...)
-	r.more = func(value string) bool { return !ours.MatchString(value) }
-	return r
+// A row is the cells whose names have all of where.
+type row struct {
+	label string
+	where string
+	must  bool // its first column must be there
 }
 
 // What is ours, and the floors.
 var ours = regexp.MustCompile(`^(setnx|setnx-verified|script|(locker|floor|polling|fair|cohort|loop)(-.*)?)$`)
 
-func columns(list ...Column) []Column { return list }
-
-// by are columns of one unit, one for each value of a key. A value with a "?" behind it is one that rows may lack.
-func by(key, unit string, values ...string) []Column {
-	var list []Column
-	for _, v := range values {
-		name, optional := strings.CutSuffix(v, "?")
-		col, _ := newColumn(name, unit, key+"="+name) // the label is the value
-		col.maybe = optional
-		list = append(list, col)
+// rows reads "KEY: VALUE… *": the rows with these values of a part of the cells' names, which must be there; "*": after them all
+// others that were measured, by name; "rivals": the same without ours. KEY and VALUE may have several parts: "of/to: a/b".
+func (c *Campaign) rows(selection, text string) (list []row, err error) {
+	head, values, ok := strings.Cut(text, ":")
+	if !ok {
+		return nil, fmt.Errorf("campaign: rows %q are no KEY: VALUE…", text)
 	}
-	return list
+	kind, _, _ := strings.Cut(selection, " ")
+	keys := strings.Split(head, "/")
+	for _, v := range strings.Fields(values) {
+		if v != "*" && v != "rivals" {
+			list = append(list, newRow(kind, keys, strings.Split(v, "/"), true))
+			continue
+		}
+		measured, err := c.each(keys[0], selection)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range measured {
+			r := newRow(kind, keys, []string{m}, false)
+			known := slices.ContainsFunc(list, func(other row) bool { return other.where == r.where })
+			if !known && (v == "*" || !ours.MatchString(m)) {
+				list = append(list, r)
+			}
+		}
+	}
+	return list, nil
 }
 
-// Table is a Markdown table.
-func (c *Campaign) Table(head, kind string, rows Rows, cols []Column, where ...string) (string, error) {
-	if err := labelled(head, where); err != nil {
+func newRow(kind string, keys, values []string, must bool) row {
+	var labels, where []string
+	for i, v := range values {
+		label := v
+		if k := keys[i]; k == "way" || k == "approach" || k == "of" || k == "to" {
+			label = figures.Way(kind, v)
+		}
+		if label == v && startsWithLetter(v) {
+			label = "`" + v + "`"
+		}
+		labels, where = append(labels, label), append(where, keys[i]+"="+v)
+	}
+	between := ", "
+	if keys[0] == "of" {
+		between = " ÷ "
+	}
+	return row{strings.Join(labels, between), strings.Join(where, " "), must}
+}
+
+// table is a Markdown table.
+func (c *Campaign) table(selection, rowText, columnText string) (string, error) {
+	cols, err := c.columns(selection, columnText)
+	if err != nil {
 		return "", err
 	}
-	var b strings.Builder
-	b.WriteString("| " + head)
-	for _, col := range cols {
-		b.WriteString(" | " + col.label)
+	rows, err := c.rows(selection, rowText)
+	if err != nil {
+		return "", err
 	}
-	b.WriteString(" |\n| ---" + strings.Repeat(" | --:", len(cols)) + " |\n")
+	kind, _, _ := strings.Cut(selection, " ")
+	head, _, _ := strings.Cut(rowText, ":")
+	lines := [][]string{{strings.ReplaceAll(head, "/", ", ")}, {"---"}}
+	for _, col := range cols {
+		lines[0], lines[1] = append(lines[0], col.head(kind)), append(lines[1], "--:")
+	}
 	shown := make([]bool, len(cols))
-	for _, row := range c.resolve(rows, kind, cols[0], where) {
-		b.WriteString("| " + row.label)
+	for _, r := range rows {
+		line, some := []string{r.label}, false
 		for i, col := range cols {
-			text, found, err := c.entry(kind, row, col, i == 0, where)
-			if err != nil {
+			text, err := c.entry(selection, r, col)
+			if err != nil && i == 0 && r.must {
 				return "", err
 			}
-			shown[i] = shown[i] || found
-			b.WriteString(" | " + text)
+			if err == nil {
+				shown[i], some = true, true
+			} else if text = figures.Absent; !absent(err, &text) {
+				return "", err
+			}
+			some = some || text != figures.Absent
+			line = append(line, text)
 		}
-		b.WriteString(" |\n")
+		if some {
+			lines = append(lines, line)
+		}
 	}
 	if i := slices.Index(shown, false); i >= 0 {
-		return "", fmt.Errorf("campaign: %s: no row of %s with %q has anything in the column %q, %s with %q",
-			c.where(), kind, where, cols[i].label, cols[i].unit, cols[i].where)
+		return "", fmt.Errorf("campaign: %s: no row of %s has %s %s", c.dir, selection, cols[i].unit, strings.Join(cols[i].where, " "))
 	}
-	return b.String(), nil
+	return markdown(lines), nil
 }
 
-const absent = "–"
+func markdown(lines [][]string) string {
+	var b strings.Builder
+	for _, line := range lines {
+		b.WriteString("| " + strings.Join(line, " | ") + " |\n")
+	}
+	return b.String()
+}
 
-// entry is what stands in a row's column, and whether its cell was found: of one that was, nothing may be known.
-func (c *Campaign) entry(kind string, row Row, col Column, first bool, where []string) (text string, found bool, err error) {
-	where = slices.Concat(where, col.where)
-	if col.base != nil && slices.Equal(col.base, row.where) {
-		return absent, false, nil
-	}
-	if col.base != nil {
-		var q Quantity
-		q, err = c.gain(kind, col.unit, col.base, row.where, where)
-		text = q.String()
-	} else {
-		text, err = col.show(c, kind, col.unit, slices.Concat(where, row.where))
-	}
+// absent says that a row may lack a figure, and what stands in its place.
+func absent(err error, text *string) bool {
 	var missing *missingError
-	if errors.As(err, &missing) && (col.maybe || !row.strict && !first) {
-		return absent, false, nil
-	}
 	var partial *partialError
-	if errors.As(err, &partial) && !row.strict {
-		return fmt.Sprintf("in %d of %d rounds", partial.have, partial.of), true, nil
+	if errors.As(err, &partial) {
+		*text = fmt.Sprintf("in %d of %d rounds", partial.have, partial.of)
+		return true
 	}
-	return text, err == nil, err
+	return errors.As(err, &missing)
 }
 
-// resolve finds more rows: those that have the first column and are not in the list yet, by their names, for the order of
-// the files is that of a shuffled round.
-func (c *Campaign) resolve(rows Rows, kind string, first Column, where []string) []Row {
-	list := slices.Clone(rows.list)
-	if rows.more == nil {
-		return list
+// entry is what stands in a row's column.
+func (c *Campaign) entry(selection string, r row, col column) (string, error) {
+	selection += " " + strings.Join(col.where, " ")
+	switch col.how {
+	case "better":
+		if col.versus == r.where {
+			return figures.Absent, nil
+		}
+		f, err := c.gain(selection, col.unit, col.versus, r.where)
+		return f.String(), err
+	case "plain":
+		f, err := c.Cell(selection+" "+r.where, col.unit)
+		return f.Median(), err
+	case "worst":
+		f, err := c.Cell(selection+" "+r.where, col.unit)
+		if err == nil {
+			f = f.Worst()
+		}
+		return f.String(), err
 	}
-	must := slices.DeleteFunc(slices.Concat(where, first.where), func(w string) bool { return strings.Contains(w, "~") })
-	for _, f := range c.find(kind, must) {
-		row := Row{label: called(f.Key(rows.key)), where: []string{rows.key + "=" + f.Key(rows.key)}}
-		known := slices.ContainsFunc(list, func(r Row) bool { return slices.Equal(r.where, row.where) })
-		if !known && rows.more(f.Key(rows.key)) && len(f.Values(first.unit)) > 0 {
-			list = append(list, row)
+	f, err := c.Cell(selection+" "+r.where, col.unit)
+	return f.String(), err
+}
+
+// gain is how many times better ours is than another.
+func (c *Campaign) gain(selection, unit, our, other string) (figures.Figure, error) {
+	kind, _, _ := strings.Cut(selection, " ")
+	if figures.KindOf(kind).Word(unit).Better == figures.More {
+		return c.Ratio(selection, unit, our, other)
+	}
+	return c.Ratio(selection, unit, other, our)
+}
+
+// losses are the rows of a table of all figures in which ours, "way=fair", is worse than a rival, by an interval that
+// does not include 1, or by a bound below 1: where, ours, the rival, the figure, and how many times better ours is.
+func (c *Campaign) losses(selection, our, columnText string) (string, error) {
+	cols, err := c.columns(selection, columnText)
+	if err != nil {
+		return "", err
+	}
+	key, _, _ := strings.Cut(our, "=")
+	rows, err := c.rows(selection, key+": rivals")
+	if err != nil {
+		return "", err
+	}
+	kind, _, _ := strings.Cut(selection, " ")
+	var lines [][]string
+	for _, r := range rows {
+		for _, col := range cols {
+			f, err := c.gain(selection+" "+strings.Join(col.where, " "), col.unit, our, r.where)
+			var text string
+			if err != nil && !absent(err, &text) {
+				return "", err
+			}
+			if _, high := f.Ends(); err == nil && f.Rounds >= figures.LeastRounds && high < 1 {
+				lines = append(lines, []string{figures.KindOf(kind).Title + circumstances(selection), newRow(kind, []string{key}, []string{our[len(key)+1:]}, true).label,
+					r.label, col.head(kind), f.String()})
+			}
 		}
 	}
-	slices.SortFunc(list[len(rows.list):], func(a, b Row) int { return cmp.Compare(a.where[0], b.where[0]) })
-	return list
+	return markdown(lines), nil
+}
+
+func circumstances(selection string) (text string) {
+	for _, w := range strings.Fields(selection)[1:] {
+		if key, value, ok := strings.Cut(w, "="); ok && key != "file" && value != "" {
+			text += ", " + figures.Key{Name: key, Value: value}.String()
+		}
+	}
+	return text
+}
+
+// changes are the rows of a table of what an earlier campaign's raw file, beside this one's folder, has of the units: before, now, and
+// the ratio of the medians if the rounds differ.
+func (c *Campaign) changes(path, units string) (string, error) {
+	before, err := figures.Read(filepath.Join(c.dir, path))
+	if err != nil {
+		return "", err
+	}
+	var lines [][]string
+	for _, old := range before.Cells {
+		selection := old.Kind
+		for _, k := range old.Keys {
+			selection += " " + k.Name + "=" + k.Value
+		}
+		for _, unit := range strings.Fields(units) {
+			was, ok := old.Figure(unit)
+			if !ok {
+				continue
+			}
+			is, err := c.Cell(selection+" delay= file~rivals file~contention-rivals", unit)
+			now, change := is.String(), figures.Absent
+			if err != nil && !absent(err, &now) {
+				return "", err
+			} else if err != nil {
+				now = figures.Absent
+			}
+			if differs, ok := is.Differs(was); err == nil && ok && !differs {
+				change = "~"
+			} else if err == nil && ok {
+				change = figures.Significant(is.Center/was.Center) + "×"
+			}
+			lines = append(lines, []string{"`" + old.Name + "`", figures.KindOf(old.Kind).Word(unit).Name, was.String(), now, change})
+		}
+	}
+	return markdown(lines), nil
+}
+
+// asked says what was asked of a figure, the figure, and whether it came out: three columns of a table.
+func asked(op string, bound float64, f figures.Figure) (string, error) {
+	if op != "at least" && op != "at most" {
+		return "", fmt.Errorf("campaign: asked %q: it is at least, or at most", op)
+	}
+	limit := figures.Short(bound, f.Unit)
+	low, high := f.Ends()
+	if op == "at most" {
+		bound, low, high = -bound, -high, -low
+	}
+	shown := f.String()
+	if f.Ratio { // with its median also where the interval includes 1
+		shown = f.Full()
+	}
+	verdict := "open: the interval contains what was asked"
+	switch {
+	case low >= bound:
+		verdict = "yes"
+	case high < bound:
+		verdict = "no"
+	case f.Bound != figures.Exact:
+		verdict = "open: it is only a bound"
+	case f.Rounds < figures.LeastRounds:
+		verdict = "open: too few rounds"
+	}
+	return fmt.Sprintf("%s %s | %s | %s", op, limit, shown, verdict), nil
 }

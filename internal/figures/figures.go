@@ -5,14 +5,12 @@ package figures
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/perf/benchfmt"
-	"golang.org/x/perf/benchmath"
 	"golang.org/x/perf/benchunit"
 )
 
@@ -37,19 +35,40 @@ type Cell struct {
 // A Key is a part of a benchmark's name.
 type Key struct{ Name, Value string }
 
-// A Summary is a median with its interval at a confidence of 95 %, which is infinite for fewer than LeastRounds values.
-type Summary struct {
-	Center, Low, High float64
-	Rounds            int
+// String is "64 waiters", "1 process", "hold 1ms", "at 9,000/s", "against redsync".
+func (k Key) String() string {
+	value := k.Value
+	if _, err := strconv.ParseFloat(value, 64); err == nil {
+		value = Thousands(value)
+		single, plural := strings.CutSuffix(k.Name, "s")
+		switch {
+		case k.Name == "rate":
+			return "at " + value + "/s"
+		case plural && value == "1" && k.Name == "processes":
+			return "1 process"
+		case plural && value == "1":
+			return "1 " + single
+		case plural:
+			return value + " " + k.Name
+		}
+	}
+	switch {
+	case value == "":
+		return k.Name
+	case k.Name == "to":
+		return "against " + value
+	case k.Name == "delay":
+		return value + " round trip"
+	}
+	return k.Name + " " + value
 }
 
-// LeastRounds are what an interval takes.
-const LeastRounds = 6
-
-func (s Summary) hasInterval() bool { return !math.IsInf(s.Low, 0) && !math.IsInf(s.High, 0) }
-
-// Includes1 says of a ratio that it has an interval, which contains 1: no difference was found.
-func (s Summary) Includes1() bool { return s.hasInterval() && s.Low <= 1 && 1 <= s.High }
+// A Setting is a configuration line of the files, as cpu or commit, with each value that one of them has. A Cell that is
+// in several files has the last one's only.
+type Setting struct {
+	Name   string
+	Values []string
+}
 
 // Read reads the files. A cell that is in several of them has the values of all.
 func Read(paths ...string) (*Set, error) {
@@ -108,6 +127,28 @@ func (s *Set) add(r *benchfmt.Result) {
 		value, unit := benchunit.Tidy(v.Value, v.Unit) // benchfmt leaves 0 ns as it is
 		c.values[unit] = append(c.values[unit], value)
 	}
+	if perOp, ok := r.Value("sec/op"); ok && c.Kind == "AcquireRelease" { // the time that passes is a throughput, and no latency
+		c.values["acq/s"] = append(c.values["acq/s"], 1/perOp)
+	}
+}
+
+// Setting are the values of a configuration line; nil if no file has it.
+func (s *Set) Setting(name string) []string {
+	for _, known := range s.Settings {
+		if known.Name == name {
+			return known.Values
+		}
+	}
+	return nil
+}
+
+func (s *Set) set(name, value string) {
+	i := slices.IndexFunc(s.Settings, func(known Setting) bool { return known.Name == name })
+	if i < 0 {
+		s.Settings = append(s.Settings, Setting{name, []string{value}})
+	} else if known := &s.Settings[i]; !slices.Contains(known.Values, value) {
+		known.Values = append(known.Values, value)
+	}
 }
 
 // NewCell is a cell of a name, which has no rounds yet.
@@ -140,9 +181,9 @@ func (c *Cell) Number(name string) (float64, error) {
 	return n, nil
 }
 
-// Arrived is how many arrivals each round of a Load has had, by its rate: Ops are what was served, also of what had arrived
+// arrived is how many arrivals each round of a Load has had, by its rate: Ops are what was served, also of what had arrived
 // before. 0 where nothing was served, for the round's length is not told then; nil in files that do not tell the goodput.
-func (c *Cell) Arrived() []float64 {
+func (c *Cell) arrived() []float64 {
 	rate, err := c.Number("rate")
 	goodput := c.Values("goodput/s")
 	if err != nil || len(goodput) != len(c.Ops) {
@@ -169,22 +210,6 @@ func (c *Cell) Units() []string {
 	}
 	slices.Sort(list)
 	return list
-}
-
-// Summary sums a unit up; false where the cell does not have it.
-func (c *Cell) Summary(unit string) (Summary, bool) {
-	values := c.values[unit]
-	return Summarize(values), len(values) > 0
-}
-
-// Summarize sums values up; of none it is zero.
-func Summarize(values []float64) Summary {
-	if len(values) == 0 {
-		return Summary{}
-	}
-	sample := benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds) // it sorts what it is given
-	sum := benchmath.AssumeNothing.Summary(sample, 0.95)
-	return Summary{sum.Center, sum.Lo, sum.Hi, len(values)}
 }
 
 // Find are the cells of a kind whose names have all of where, each "key=value".

@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,8 +45,8 @@ func TestRoundsOfACellAreSummedUp(t *testing.T) {
 	if n, err := fair.Number("waiters"); n != 64 || err != nil || fair.Key("server") != "redis" || fair.Config["cpu"] != "x" {
 		t.Errorf("waiters %v, %v; %+v", n, err, fair)
 	}
-	if sum, ok := fair.Summary("sec/op"); !ok || math.Abs(sum.Center-2e-6) > 1e-12 || sum.Rounds != 3 || !math.IsInf(sum.High, 1) {
-		t.Errorf("sec/op is %+v, %v", sum, ok)
+	if f, ok := fair.Figure("sec/op"); !ok || math.Abs(f.Center-2e-6) > 1e-12 || f.Rounds != 3 || !math.IsInf(f.High, 1) {
+		t.Errorf("sec/op is %+v, %v", f, ok)
 	}
 	if got := fair.Values("acq/s"); len(got) != 3 || got[0] != 3 || got[1] != 5 {
 		t.Errorf("the rounds are not in order: %v", got)
@@ -59,6 +60,28 @@ func TestZeroNanosecondsAreSecondsToo(t *testing.T) {
 	}
 	if got, units := s.Cells[0].Values("p50-sec"), s.Cells[0].Units(); len(got) != 2 || got[0] != 0 || len(units) != 1 {
 		t.Errorf("%v of %v", got, units)
+	}
+}
+
+// Wall time over the number of operations is the inverse of a throughput.
+func TestTheTimeOfAllGoroutinesIsAThroughput(t *testing.T) {
+	s, err := figures.Read(write(t, "BenchmarkAcquireRelease/goroutines=8 1 2000 ns/op\nBenchmarkVerb 1 2000 ns/op\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Cells[0].Values("acq/s"); len(got) != 1 || math.Abs(got[0]-500_000) > 1e-6 || s.Cells[1].Values("acq/s") != nil {
+		t.Errorf("%v, %v", got, s.Cells[1].Values("acq/s"))
+	}
+}
+
+func TestEverySettingOfEveryFileIsKept(t *testing.T) {
+	other := strings.Replace(raw, "cpu: x", "cpu: y\ncommit: 17", 1)
+	s, err := figures.Read(write(t, raw), write(t, other), write(t, raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Setting("cpu"); !slices.Equal(got, []string{"x", "y"}) || len(s.Settings) != 2 || s.Setting("host") != nil {
+		t.Errorf("cpu %q of %q", got, s.Settings)
 	}
 }
 

@@ -31,36 +31,6 @@ func Short(v float64, unit string) string {
 	return strings.TrimSpace(number + " " + of)
 }
 
-// Interval writes the interval with its unit: "20.1–21.3 µs", "0.301–0.322"; "" if it is infinite.
-func (s Summary) Interval(unit string) string {
-	if !s.hasInterval() {
-		return ""
-	}
-	low, high := Format(s.Low, unit), Format(s.High, unit)
-	number, of, _ := strings.Cut(low, " ")
-	if strings.HasSuffix(high, " "+of) {
-		low = number
-	}
-	return low + "–" + high
-}
-
-// PlusMinus writes how far the farther end of the interval is from the median, as benchstat has it: "9 %"; "" if it is
-// infinite.
-func (s Summary) PlusMinus() string {
-	if !s.hasInterval() {
-		return ""
-	}
-	return fmt.Sprintf("%.0f %%", 100*s.Stray())
-}
-
-// Stray is the same as a share of the median; of a median of 0 it is infinite, unless the interval is 0 too.
-func (s Summary) Stray() float64 {
-	if s.Low == s.High {
-		return 0
-	}
-	return max(s.High-s.Center, s.Center-s.Low) / math.Abs(s.Center)
-}
-
 func duration(sec float64) string {
 	scale, unit := 1e9, "ns"
 	switch abs := math.Abs(sec); { // 999.7 ns are to become 1.00 µs, not 1,000 ns

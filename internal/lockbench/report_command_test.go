@@ -57,7 +57,7 @@ func TestReportReadsWhatOutHasWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{
-		">Acquire and release</h2>", ">Contention</h2>", ">Verbs</h2>", ">Ratios</h2>", "2 waiters · 1 process", "miniredis is no Redis",
+		">Uncontended</h2>", ">Contention</h2>", ">Verbs</h2>", ">Ratios</h2>", "2 waiters · 1 process", "miniredis is no Redis",
 	} {
 		if !strings.Contains(string(page), text) {
 			t.Errorf("%q is not in the page", text)

@@ -172,7 +172,7 @@ func (l look) check(t *testing.T, mode string, width int) {
 		t.Errorf("%s at %d: %d of %d tables scroll in their boxes", mode, width, l.Scrolling, l.Boxes)
 	}
 	want := []string{
-		"Acquire and release", "Contention", "Load", "Keeping locks alive", "Recovery", "Verbs", "Ratios", "Limit",
+		"Uncontended", "Contention", "Open loop", "Keeping locks alive", "A holder killed", "Verbs", "Ratios", "Limit",
 	}
 	if !slices.Equal(l.Headings, want) {
 		t.Errorf("%s at %d: sections %q", mode, width, l.Headings)

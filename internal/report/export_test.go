@@ -1,6 +1,5 @@
 package report
 
 var (
-	Natural    = natural
 	SectionsOf = sectionsOf
 )

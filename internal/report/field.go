@@ -1,145 +1,184 @@
 package report
 
 import (
+	"cmp"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
-
-	"golang.org/x/perf/benchmath"
 
 	"github.com/redigolock/redigolock/internal/figures"
 )
 
 // A field is a figure of a row.
 type field struct {
-	Missing  bool
-	Value    string
-	Interval string // or how many rounds there are, if they are too few
-	Versus   string // as a multiple of the baseline
-	Same     bool   // no difference to the baseline was found; of a ratio: to 1
-	Best     bool
-	Perhaps  bool // it has the best median, of too few rounds
-	bound    bool // it is only a lower bound
-	Bar      bar
-	sum      figures.Summary
+	figures.Figure
+	Missing bool
+	Below   string // the interval, or how many rounds there are, if they are too few
+	Versus  string // as a multiple of the baseline
+	Same    bool   // no difference to the baseline was found; of a ratio: to 1
+	Best    bool
+	Perhaps bool // it has the best median, of too few rounds
+	Bar     bar
+}
+
+// Value is the median with what it is per.
+func (f *field) Value() string {
+	if f.Missing {
+		return ""
+	}
+	if strings.HasSuffix(f.Unit, "/s") {
+		return f.Median() + "/s"
+	}
+	return f.Median()
 }
 
 // fields are the figures of a column, without bars; a baseline below 0 is none.
 func (l layout) fields(rows []string, c column, baseline int) []*field {
 	list := make([]*field, len(c.cells))
 	for i, cell := range c.cells {
-		if !has(cell, c.metric.unit) {
-			list[i] = &field{Missing: true}
-			continue
+		f := &field{Missing: true}
+		if cell != nil {
+			var ok bool
+			f.Figure, ok = cell.Figure(c.word.Unit)
+			f.Missing = !ok
 		}
-		sum, _ := cell.Summary(c.metric.unit)
-		list[i] = l.figure(sum, c.metric.unit)
-		if cell.MedianCensored(c.metric.unit) {
-			list[i].censor()
+		switch {
+		case f.Missing:
+		case f.Bound == figures.Unknown:
+			f.Below = "of too few"
+		case f.Bound != figures.Exact:
+			f.Below = "had not all ended"
+		case f.Rounds < figures.LeastRounds:
+			f.Below = figures.Plural(f.Rounds, "round")
+		default:
+			f.Below, f.Same = f.Interval(f.Unit), l.around1 && f.Includes1()
 		}
-		if baseline >= 0 && i != baseline {
-			list[i].compare(cell, c.cells[baseline], c.metric.unit)
+		list[i] = f
+	}
+	for i, f := range list {
+		if baseline >= 0 && i != baseline && !f.Missing && !list[baseline].Missing {
+			f.compare(list[baseline])
 		}
 	}
-	for _, i := range l.best(rows, c) {
-		list[i].Perhaps = list[i].sum.Rounds < figures.LeastRounds
+	for _, i := range l.best(rows, c.word, list) {
+		list[i].Perhaps = list[i].Rounds < figures.LeastRounds
 		list[i].Best = !list[i].Perhaps
 	}
 	return list
 }
 
-func has(c *figures.Cell, unit string) bool { return c != nil && len(c.Values(unit)) > 0 }
-
-func (l layout) figure(sum figures.Summary, unit string) *field {
-	f := &field{Value: figures.Format(sum.Center, unit), Interval: figures.Plural(sum.Rounds, "round"), sum: sum}
-	if sum.Rounds >= figures.LeastRounds {
-		f.Interval = sum.Interval(unit)
-		f.Same = l.around1 && sum.Includes1()
-	}
-	if strings.HasSuffix(unit, "/s") {
-		f.Value += "/s"
-	}
-	return f
-}
-
-// censor shows a lower bound, which has no interval, and says nothing of a difference.
-func (f *field) censor() {
-	f.Value, f.Interval, f.Same, f.bound = "≥ "+f.Value, "had not all ended", false, true
-}
-
-// compare says how the cell differs from the baseline, if it does.
-func (f *field) compare(cell, base *figures.Cell, unit string) {
-	if f.bound || base == nil || base.MedianCensored(unit) || !enough(cell, base, unit) {
-		return
-	}
-	if !differ(cell, base, unit) {
-		f.Same = true
-		return
-	}
-	of, _ := cell.Summary(unit)
-	to, _ := base.Summary(unit)
-	if ratio := of.Center / to.Center; of.Center >= 0 && to.Center > 0 && !math.IsInf(ratio, 0) {
+// compare says how the figure differs from the baseline, if it does.
+func (f *field) compare(base *field) {
+	differs, ok := f.Differs(base.Figure)
+	if ratio := f.Center / base.Center; differs && f.Center >= 0 && base.Center > 0 && !math.IsInf(ratio, 0) {
 		f.Versus = figures.Significant(ratio) + "×"
 	}
+	f.Same = ok && !differs
 }
 
 // best are the rows with the best median, and those that differ from it by nothing that was found. They are none where
-// that is all, and where nobody can say what is best.
-func (l layout) best(rows []string, c column) []int {
-	if l.apart || c.metric.better == neither {
+// that is all, and where nobody can say what is best. In a Contention the floor locks nothing, and so cannot be the best.
+func (l layout) best(rows []string, w figures.Word, list []*field) (best []int) {
+	if l.apart || w.Better == figures.Neither {
 		return nil
 	}
 	var in []int
-	for i, cell := range c.cells {
-		if has(cell, c.metric.unit) && (!l.noLock || !isFloor(rows[i])) {
+	for i, f := range list {
+		if !f.Missing && (l.Name != "Contention" || !isFloor(rows[i])) {
 			in = append(in, i)
 		}
 	}
 	if len(in) < 2 {
 		return nil
 	}
-	first := slices.MinFunc(in, c.order)
-	if c.cells[first].MedianCensored(c.metric.unit) {
+	better := func(a, b int) int {
+		if w.Better == figures.More {
+			a, b = b, a
+		}
+		return cmp.Compare(list[a].Center, list[b].Center)
+	}
+	first := slices.MinFunc(in, better)
+	if list[first].Bound != figures.Exact {
 		return nil
 	}
-	best := slices.DeleteFunc(slices.Clone(in), func(i int) bool {
-		known := enough(c.cells[i], c.cells[first], c.metric.unit)
-		return c.cells[i].MedianCensored(c.metric.unit) || c.order(i, first) != 0 && (!known || differ(c.cells[i], c.cells[first], c.metric.unit))
-	})
+	for _, i := range in {
+		differs, ok := list[i].Differs(list[first].Figure)
+		if list[i].Bound == figures.Exact && (better(i, first) == 0 || ok && !differs) {
+			best = append(best, i)
+		}
+	}
 	if len(best) == len(in) {
 		return nil
 	}
 	return best
 }
 
-// order is that of two rows by their medians, the better one first.
-func (c column) order(a, b int) int {
-	of, _ := c.cells[a].Summary(c.metric.unit)
-	to, _ := c.cells[b].Summary(c.metric.unit)
-	order := 0
-	switch {
-	case of.Center < to.Center:
-		order = -1
-	case of.Center > to.Center:
-		order = 1
+// A bar shows a figure's size, and its interval as a line. All of it is percent of the field's width; without a width
+// there is no bar.
+type bar struct {
+	X, Width  string
+	Low, High string // "" without an interval
+	Axis      string // where 1 is, "" if the bar begins at 0
+	Above     bool   // above 1
+}
+
+// drawBars draws bars that compare with each other.
+func (l layout) drawBars(list []*field) {
+	at := from0(list)
+	if l.around1 {
+		at = around1(list)
 	}
-	if c.metric.better == more {
-		order = -order
+	for _, f := range list {
+		b := &f.Bar
+		if !f.drawable() {
+			continue
+		}
+		from, to := at(0), at(f.Center)
+		if l.around1 {
+			from, b.Axis, b.Above = at(1), percent(at(1)), f.Center > 1
+		}
+		b.X, b.Width = percent(min(from, to)), percent(math.Abs(to-from))
+		if f.Rounds >= figures.LeastRounds {
+			b.Low, b.High = percent(at(f.Low)), percent(at(f.High))
+		}
 	}
-	return order
 }
 
-// enough says whether both have rounds enough for a comparison.
-func enough(a, b *figures.Cell, unit string) bool {
-	return min(len(a.Values(unit)), len(b.Values(unit))) >= figures.LeastRounds
+// drawable says whether the figure is something to draw: finite, and above 0.
+func (f *field) drawable() bool {
+	return !f.Missing && f.Center > 0 && !math.IsInf(f.Center, 0)
 }
 
-// differ is the verdict of the Mann-Whitney U test, as benchstat has it.
-func differ(a, b *figures.Cell, unit string) bool {
-	c := benchmath.AssumeNothing.Compare(sample(a, unit), sample(b, unit))
-	return c.P < c.Alpha
+// from0 is where a figure is on a linear scale. One interval that is far longer than all bars does not make them small:
+// it is cut off.
+func from0(list []*field) func(float64) float64 {
+	longest, reach := 0.0, 0.0
+	for _, f := range list {
+		if !f.drawable() {
+			continue
+		}
+		longest, reach = max(longest, f.Center), max(reach, f.Center)
+		if f.Rounds >= figures.LeastRounds && !math.IsNaN(f.High) {
+			reach = max(reach, f.High)
+		}
+	}
+	reach = min(reach, 1.5*longest)
+	return func(v float64) float64 { return clamp(100 * v / reach) }
 }
 
-func sample(c *figures.Cell, unit string) *benchmath.Sample {
-	return benchmath.NewSample(slices.Clone(c.Values(unit)), &benchmath.DefaultThresholds) // it sorts what it is given
+// around1 is where a ratio is on a logarithmic scale with 1 in its middle, which reaches to 2 at least.
+func around1(list []*field) func(float64) float64 {
+	reach := 1.0
+	for _, f := range list {
+		if f.drawable() {
+			reach = max(reach, math.Abs(math.Log2(f.Center)))
+		}
+	}
+	reach *= 1.1
+	return func(v float64) float64 { return clamp(50 + 50*math.Log2(v)/reach) }
 }
+
+func clamp(v float64) float64 { return min(max(v, 0), 100) }
+
+func percent(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) + "%" }

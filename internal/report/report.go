@@ -1,6 +1,6 @@
-// Package report makes a page from measured figures: one HTML file without scripts and without anything outside, for
-// people who compare locks on their own machine. It has a section for each kind of benchmark, in which rows are the
-// ways to lock. Figures are medians with their intervals; what cannot be told apart is said to be so.
+// Package report shows measured figures to people who compare locks: as a page, which is one HTML file without scripts and
+// without anything outside, and as Markdown. Both have a section for each kind of benchmark, in which rows are the ways to
+// lock. Figures are medians with their intervals; what cannot be told apart is said to be so.
 package report
 
 import (
@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/redigolock/redigolock/internal/figures"
 )
@@ -60,4 +62,105 @@ func Write(w io.Writer, title string, files []string, set *figures.Set) error {
 	}
 	_, err = w.Write(b.Bytes())
 	return err
+}
+
+// Markdown is all tables of the set, each after its heading.
+func Markdown(set *figures.Set) (string, error) {
+	sections, err := sectionsOf(set)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, s := range sections {
+		for _, g := range s.Groups {
+			for _, t := range slices.Concat(g.Main, g.Other) {
+				b.WriteString(t.markdown())
+			}
+		}
+	}
+	return b.String(), nil
+}
+
+func (t table) markdown() string {
+	var b strings.Builder
+	line := func(cells []string) { b.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
+	fmt.Fprintf(&b, "%s:\n\n", strings.Join(t.label, ", "))
+	heads, rule := []string{t.Corner}, []string{"---"}
+	for _, h := range t.Heads {
+		heads, rule = append(heads, h.Name), append(rule, "--:")
+	}
+	line(heads)
+	line(rule)
+	for _, r := range t.Rows {
+		cells := []string{"`" + r.Name + "`"}
+		for _, f := range r.Fields {
+			cells = append(cells, f.markdown())
+		}
+		line(cells)
+	}
+	b.WriteString("\n")
+	return b.String()
+}
+
+func (f *field) markdown() string {
+	switch {
+	case f.Missing:
+		return figures.Absent
+	case f.Best:
+		return f.String() + " ★"
+	}
+	return f.String()
+}
+
+// settingsFirst are those that a reader looks for; the others come behind, in the order of the files.
+var settingsFirst = []string{"server", "redis-version", "cpu", "host", "go", "commit"}
+
+// settingsOf are the configuration lines of all files, and the servers that the names of the benchmarks tell.
+func settingsOf(set *figures.Set) (list []figures.Setting) {
+	for _, name := range settingsFirst {
+		values := set.Setting(name)
+		if name == "server" {
+			values = serversOf(set)
+		}
+		if len(values) > 0 {
+			list = append(list, figures.Setting{Name: name, Values: values})
+		}
+	}
+	for _, s := range set.Settings {
+		if !slices.Contains(settingsFirst, s.Name) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func serversOf(set *figures.Set) []string {
+	list := slices.Clone(set.Setting("server"))
+	for _, c := range set.Cells {
+		if name := c.Key("server"); name != "" && !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// warningsOf say where figures are less than they seem.
+func warningsOf(set *figures.Set) []string {
+	var list, differ []string
+	for _, name := range []string{"redis-version", "cpu", "host", "go", "commit"} {
+		if len(set.Setting(name)) > 1 {
+			differ = append(differ, name)
+		}
+	}
+	if len(differ) > 0 {
+		list = append(list, fmt.Sprintf("The files differ in %s: not all figures compare. A benchmark that "+
+			"several files have is summed up over the rounds of all: to compare two machines or two versions, make a page "+
+			"for each.",
+			strings.Join(differ, ", ")))
+	}
+	if slices.Contains(serversOf(set), "miniredis") {
+		list = append(list, "miniredis is no Redis: its figures compare the ways to lock with each other, no more. "+
+			"It is several times slower, and works inside the client's process.")
+	}
+	return list
 }

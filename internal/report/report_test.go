@@ -2,8 +2,6 @@ package report_test
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,23 +10,6 @@ import (
 	"github.com/redigolock/redigolock/internal/figures"
 	"github.com/redigolock/redigolock/internal/report"
 )
-
-func TestPageOfTheSampleIsGolden(t *testing.T) {
-	got := pageOf(t, "Locks compared", sampleText(t))
-	path := filepath.Join("testdata", "sample.html")
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs (go test ./internal/report -update writes it anew); got\n%s", path, got)
-	}
-}
 
 // Lockbench shuffles its cells.
 func TestOrderOfTheLinesDoesNotMatter(t *testing.T) {

@@ -5,11 +5,42 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/redigolock/redigolock/internal/figures"
 )
+
+// A layout says how a kind of benchmark is shown. Each part of a benchmark's name says which row, which column, or, if
+// it is neither, which table it belongs to.
+type layout struct {
+	figures.Kind
+	rows     []string // the parts of a name that are a row; nil: all but the server
+	column   string   // the part that is a column; "": the units are the columns
+	apart    bool     // the rows do different work, and are not compared
+	around1  bool     // the figures are ratios
+	together bool     // the servers do not part the tables
+}
+
+// layoutOf is that of a kind. Of a kind that is not known nobody can say whether rows do the same work.
+func layoutOf(kind string) layout {
+	l := layout{Kind: figures.KindOf(kind), rows: []string{"approach", "way", "release"}}
+	switch kind {
+	case "AcquireRelease":
+		l.column = "goroutines"
+	case "Load":
+		l.column = "rate"
+	case "Contention", "KeepAlive", "Recovery", "Held", "Stale", "Crowd":
+	case "Fault":
+		l.rows, l.apart = []string{"case"}, true
+	case "Verb":
+		l.rows, l.apart = []string{"verb"}, true
+	case "Ratio":
+		l.rows, l.column, l.around1 = []string{"of"}, "goroutines", true
+	default:
+		l.rows, l.apart = nil, true
+	}
+	return l
+}
 
 // A section is all about one kind of benchmark.
 type section struct {
@@ -26,19 +57,15 @@ type group struct {
 
 func sectionsOf(set *figures.Set) ([]section, error) {
 	byKind := map[string][]*figures.Cell{}
-	var kinds []string
 	for _, c := range set.Cells {
-		if byKind[c.Kind] == nil {
-			kinds = append(kinds, c.Kind)
-		}
 		byKind[c.Kind] = append(byKind[c.Kind], c)
 	}
 	rank := func(kind string) int {
-		i := slices.IndexFunc(layouts, func(l layout) bool { return l.kind == kind })
-		return cmp.Or(i+1, len(layouts)+1) // those that are not known come last
+		i := slices.IndexFunc(figures.Kinds, func(k figures.Kind) bool { return k.Name == kind })
+		return cmp.Or(i+1, len(figures.Kinds)+1) // those that are not known come last
 	}
-	slices.SortFunc(kinds, func(a, b string) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), natural(a, b))
+	kinds := slices.SortedFunc(maps.Keys(byKind), func(a, b string) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), figures.Natural(a, b))
 	})
 	var list []section
 	for i, kind := range kinds {
@@ -49,7 +76,7 @@ func sectionsOf(set *figures.Set) ([]section, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, section{ID: fmt.Sprintf("s%d", i+1), Title: l.title, About: l.about, Groups: groups})
+		list = append(list, section{ID: fmt.Sprintf("s%d", i+1), Title: l.Title, About: l.About, Groups: groups})
 	}
 	return list, nil
 }
@@ -78,18 +105,15 @@ func (l layout) oneServerEach(cells []*figures.Cell) bool {
 	return l.rows != nil && several
 }
 
-func (l layout) groups(cells []*figures.Cell) ([]group, error) {
-	byTitle := map[string][]*figures.Cell{}
-	order := map[string][]string{}
+func (l layout) groups(cells []*figures.Cell) (list []group, err error) {
+	byTitle, order := map[string][]*figures.Cell{}, map[string][]string{}
 	for _, c := range cells {
 		title, values := l.circumstances(c)
 		byTitle[title], order[title] = append(byTitle[title], c), values
 	}
-	titles := slices.Collect(maps.Keys(byTitle))
-	slices.SortFunc(titles, func(a, b string) int {
-		return cmp.Or(naturally(order[a], order[b]), strings.Compare(a, b))
+	titles := slices.SortedFunc(maps.Keys(byTitle), func(a, b string) int {
+		return cmp.Or(slices.CompareFunc(order[a], order[b], figures.Natural), strings.Compare(a, b))
 	})
-	var list []group
 	for _, title := range titles {
 		g, err := l.group(title, byTitle[title])
 		if err != nil {
@@ -106,12 +130,14 @@ func (l layout) circumstances(c *figures.Cell) (title string, values []string) {
 	for _, server := range []bool{false, true} {
 		for _, k := range c.Keys {
 			if l.isTable(k.Name) && server == (k.Name == "server") {
-				parts, values = append(parts, keyText(k)), append(values, k.Value)
+				parts, values = append(parts, k.String()), append(values, k.Value)
 			}
 		}
 	}
 	return strings.Join(parts, between), values
 }
+
+const between = " · " // no part of a benchmark's name has a space
 
 func (l layout) isTable(key string) bool {
 	switch {
@@ -123,40 +149,12 @@ func (l layout) isTable(key string) bool {
 	return key != l.column && !slices.Contains(l.rows, key)
 }
 
-func keyText(k figures.Key) string {
-	switch {
-	case k.Value == "":
-		return k.Name
-	case k.Name == "to":
-		return "against " + k.Value
-	}
-	return withValue(k.Name, k.Value)
-}
-
-// withValue is "64 waiters", "1 process", "hold 1ms".
-func withValue(name, value string) string {
-	_, err := strconv.ParseFloat(value, 64)
-	single, plural := strings.CutSuffix(name, "s")
-	switch {
-	case err == nil && name == "rate":
-		return value + "/s"
-	case err != nil || !plural:
-		return name + " " + value
-	case value == "1" && name == "processes":
-		return "1 process"
-	case value == "1":
-		return "1 " + single
-	}
-	return value + " " + name
-}
-
 // row is the name of a cell's row, in parts. Where the kind is not known it is all of the benchmark's name.
-func (l layout) row(c *figures.Cell) []string {
-	var row []string
+func (l layout) row(c *figures.Cell) (row []string) {
 	for _, k := range c.Keys {
 		switch {
 		case l.rows == nil && !l.isTable(k.Name):
-			row = append(row, keyText(k))
+			row = append(row, k.String())
 		case slices.Contains(l.rows, k.Name):
 			row = append(row, k.Value)
 		}
@@ -167,46 +165,48 @@ func (l layout) row(c *figures.Cell) []string {
 	return row
 }
 
+func (l layout) rowName(c *figures.Cell) string { return strings.Join(l.row(c), between) }
+
 func (l layout) group(title string, cells []*figures.Cell) (group, error) {
 	g := group{Title: title}
 	var names []string
-	var mains, others []metric
-	for _, m := range l.metricsOf(cells) {
-		if m.main {
-			mains = append(mains, m)
+	var mains, others []figures.Word
+	for _, w := range l.WordsOf(cells) {
+		if w.Main {
+			mains = append(mains, w)
 		} else {
-			others, names = append(others, m), append(names, m.name)
+			others, names = append(others, w), append(names, w.Name)
 		}
 	}
+	g.OtherNames = strings.Join(names, ", ")
 	for _, part := range []struct {
-		metrics []metric
-		tables  *[]table
+		words  []figures.Word
+		tables *[]table
 	}{{mains, &g.Main}, {others, &g.Other}} {
-		tables, err := l.tables(cells, part.metrics)
+		tables, err := l.tables(cells, part.words)
 		if err != nil {
 			return g, err
 		}
 		for i := range tables {
-			tables[i].Label = strings.Join([]string{l.title, title, tables[i].Caption}, ", ")
+			label := []string{l.Title, title, tables[i].Caption}
+			tables[i].label = slices.DeleteFunc(label, func(s string) bool { return s == "" })
 		}
 		*part.tables = tables
 	}
-	g.OtherNames = strings.Join(names, ", ")
 	return g, nil
 }
 
-// tables are one for each metric if there is a part of the name for the columns, else one for all metrics.
-func (l layout) tables(cells []*figures.Cell, metrics []metric) ([]table, error) {
-	if len(metrics) == 0 {
+// tables are one for each word if there is a part of the name for the columns, else one for all words.
+func (l layout) tables(cells []*figures.Cell, words []figures.Word) (list []table, err error) {
+	if len(words) == 0 {
 		return nil, nil
 	}
 	if l.column == "" {
-		t, err := l.byMetric(cells, metrics)
+		t, err := l.byWord(cells, words)
 		return []table{t}, err
 	}
-	var list []table
-	for _, m := range metrics {
-		t, err := l.byColumn(cells, m)
+	for _, w := range words {
+		t, err := l.byColumn(cells, w)
 		if err != nil {
 			return nil, err
 		}

@@ -13,25 +13,29 @@ import (
 // A table has a row for each way to lock.
 type table struct {
 	Caption, About string
-	Label          string // tells it from the other tables of the page
+	label          []string // tells it from the other tables of the page
 	Corner         string
 	Heads          []head
 	Rows           []row
 }
 
+// Label is what a reader that does not see the headings above the table is told.
+func (t table) Label() string { return strings.Join(t.label, ", ") }
+
 type head struct{ Name, About string }
 
 type row struct {
 	Name     string
+	Words    string // what the way is, "" if the name says it
 	Baseline bool
 	Fields   []*field
 }
 
 // A column is a figure of all rows; a cell may be nil.
 type column struct {
-	head   head
-	metric metric
-	cells  []*figures.Cell
+	head  head
+	word  figures.Word
+	cells []*figures.Cell
 }
 
 // rowNames are those of the cells, the floor first.
@@ -40,22 +44,16 @@ func (l layout) rowNames(cells []*figures.Cell) []string {
 	for _, c := range cells {
 		names[l.rowName(c)] = l.row(c)
 	}
-	list := slices.Collect(maps.Keys(names))
-	slices.SortFunc(list, func(a, b string) int {
+	return slices.SortedFunc(maps.Keys(names), func(a, b string) int {
 		switch {
 		case isFloor(a) != isFloor(b) && isFloor(a):
 			return -1
 		case isFloor(a) != isFloor(b):
 			return 1
 		}
-		return cmp.Or(naturally(names[a], names[b]), cmp.Compare(a, b))
+		return cmp.Or(slices.CompareFunc(names[a], names[b], figures.Natural), cmp.Compare(a, b))
 	})
-	return list
 }
-
-const between = " · " // no part of a benchmark's name has a space
-
-func (l layout) rowName(c *figures.Cell) string { return strings.Join(l.row(c), between) }
 
 // isFloor says whether a row is what others are compared with.
 func isFloor(row string) bool {
@@ -77,56 +75,51 @@ func (l layout) place(rows []string, cells []*figures.Cell) ([]*figures.Cell, er
 	return list, nil
 }
 
-// byMetric has the metrics as its columns.
-func (l layout) byMetric(cells []*figures.Cell, metrics []metric) (table, error) {
+// byWord has the units as its columns.
+func (l layout) byWord(cells []*figures.Cell, words []figures.Word) (table, error) {
 	rows := l.rowNames(cells)
 	placed, err := l.place(rows, cells)
 	if err != nil {
 		return table{}, err
 	}
 	var columns []column
-	for _, m := range metrics {
-		h := head{Name: m.name}
+	for _, w := range words {
+		h := head{Name: w.Name}
 		if !l.apart {
-			h.About = string(m.better)
+			h.About = string(w.Better)
 		}
-		columns = append(columns, column{h, m, placed})
+		columns = append(columns, column{h, w, placed})
 	}
 	t := l.table(rows, columns)
-	t.Caption, t.About = "More figures", roundsText(cells, metrics[0].unit)
-	if metrics[0].main {
-		t.Caption = "Main figures"
+	t.Caption, t.About = "more figures", roundsText(cells, words[0].Unit)
+	if words[0].Main {
+		t.Caption = "main figures"
 	}
 	return t, nil
 }
 
-// byColumn has the values of a part of the name as its columns, and shows one metric.
-func (l layout) byColumn(cells []*figures.Cell, m metric) (table, error) {
-	cells = slices.DeleteFunc(slices.Clone(cells), func(c *figures.Cell) bool { return len(c.Values(m.unit)) == 0 })
+// byColumn has the values of a part of the name as its columns, and shows one unit.
+func (l layout) byColumn(cells []*figures.Cell, w figures.Word) (table, error) {
+	cells = slices.DeleteFunc(slices.Clone(cells), func(c *figures.Cell) bool { return len(c.Values(w.Unit)) == 0 })
 	byValue := map[string][]*figures.Cell{}
-	var values []string
 	for _, c := range cells {
 		value := c.Key(l.column)
-		if byValue[value] == nil {
-			values = append(values, value)
-		}
 		byValue[value] = append(byValue[value], c)
 	}
-	slices.SortFunc(values, natural)
 	rows := l.rowNames(cells)
 	var columns []column
-	for _, value := range values {
+	for _, value := range slices.SortedFunc(maps.Keys(byValue), figures.Natural) {
 		placed, err := l.place(rows, byValue[value])
 		if err != nil {
 			return table{}, err
 		}
-		name := cmp.Or(value, "any") // a benchmark of another make may do without
-		columns = append(columns, column{head{Name: withValue(l.column, name)}, m, placed})
+		key := figures.Key{Name: l.column, Value: cmp.Or(value, "any")} // a benchmark of another make may do without
+		columns = append(columns, column{head{Name: key.String()}, w, placed})
 	}
 	t := l.table(rows, columns)
-	t.Caption = m.name
-	about := []string{string(m.better), roundsText(cells, m.unit)}
-	t.About = strings.Join(slices.DeleteFunc(about, func(s string) bool { return s == "" }), " · ")
+	t.Caption = w.Name
+	about := []string{string(w.Better), roundsText(cells, w.Unit)}
+	t.About = strings.Join(slices.DeleteFunc(about, func(s string) bool { return s == "" }), between)
 	return t, nil
 }
 
@@ -137,7 +130,11 @@ func (l layout) table(rows []string, columns []column) table {
 		baseline = 0
 	}
 	for i, name := range rows {
-		t.Rows = append(t.Rows, row{Name: name, Baseline: i == baseline})
+		r := row{Name: name, Baseline: i == baseline}
+		if way, _, _ := strings.Cut(name, between); l.rows != nil && figures.Way(l.Name, way) != way {
+			r.Words = strings.ReplaceAll(figures.Way(l.Name, way), "`", "")
+		}
+		t.Rows = append(t.Rows, r)
 	}
 	var all []*field
 	for _, c := range columns {

@@ -34,7 +34,7 @@ func texts(t *testing.T, text string, section, group, index int) []string {
 			line.WriteString(" (base)")
 		}
 		for _, f := range r.Fields {
-			line.WriteString(" | " + f.Value)
+			line.WriteString(" | " + f.Value())
 			for _, mark := range []struct {
 				is   bool
 				text string
@@ -52,7 +52,7 @@ func texts(t *testing.T, text string, section, group, index int) []string {
 func TestRowsAreComparedWithTheFloorAndTheBestIsMarked(t *testing.T) {
 	at := func(approach string, goroutines, n int, ns float64) string {
 		name := fmt.Sprintf("AcquireRelease/server=redis/approach=%s/goroutines=%d", approach, goroutines)
-		return rounds(name, "ns/op", n, ns)
+		return rounds(name, "p50-ns", n, ns)
 	}
 	six := at("setnx", 8, 6, 100) + at("floor", 8, 6, 101) + at("mux", 8, 6, 25) + at("mux2", 8, 6, 25.1)
 	for _, c := range []struct {
@@ -108,8 +108,8 @@ func TestARatioWhoseIntervalContains1IsNoDifference(t *testing.T) {
 }
 
 func TestVerbsAndUnknownKindsAreShownButNotCompared(t *testing.T) {
-	verbs := rounds("Verb/server=redis/verb=SetNX", "ns/op", 6, 100) +
-		rounds("Verb/server=redis/verb=NewToken", "ns/op", 6, 1)
+	verbs := rounds("Verb/server=redis/verb=SetNX", "p50-ns", 6, 100) +
+		rounds("Verb/server=redis/verb=NewToken", "p50-ns", 6, 1)
 	odd := rounds("Odd/server=redis/client=x/pipeline=16", "odd/s", 6, 100) +
 		rounds("Odd/server=redis/client=x/pipeline=2", "odd/s", 6, 1) + rounds("Odd/server=redis/plain", "odd/s", 6, 7)
 	for _, c := range []struct {
@@ -138,11 +138,11 @@ func TestEachCircumstanceHasItsTableInOrder(t *testing.T) {
 		}
 	}
 	want := []string{
-		"Acquire and release: release lua · server redis",
+		"Uncontended: release lua · server redis",
 		"Contention: 8 waiters · 1 process · hold 0s · server redis",
 		"Contention: 64 waiters · 4 processes · hold 0s · server redis",
-		"Load: keys hot · server redis", "Load: keys own · server redis",
-		"Keeping locks alive: 1000 locks · ttl 5s · server redis", "Recovery: ttl 1s · server redis",
+		"Open loop: keys hot · server redis", "Open loop: keys own · server redis",
+		"Keeping locks alive: 1,000 locks · ttl 5s · server redis", "A holder killed: ttl 1s · server redis",
 		"Verbs: server redis", "Ratios: against floor · server redis", "Limit: server redis",
 	}
 	if !slices.Equal(got, want) {
@@ -200,5 +200,59 @@ func TestEveryUnitOfEveryBenchmarkIsInOneTable(t *testing.T) {
 	}
 	if got != want {
 		t.Errorf("%d figures, want %d", got, want)
+	}
+}
+
+// loaded are six rounds of a way at 1000 arrivals a second, of which some are not served.
+func loaded(way string, p99 float64, unserved int) string {
+	return strings.Repeat(fmt.Sprintf("BenchmarkLoad/server=redis/keys=hot/approach=%s/rate=1000-2 %d 1 ns/op %v p99-ns %d unserved %d goodput/s\n",
+		way, 1000-unserved, p99, unserved, 1000-unserved), 6)
+}
+
+// What was not served in time may have taken for ever: it is no better than what was.
+func TestALowerBoundIsShownAsSuchAndIsNeverTheBest(t *testing.T) {
+	const exact, worse = "fair", "polling"
+	for _, tt := range []struct {
+		bound float64
+		want  [2]string
+	}{
+		{9e6, [2]string{"fair (base) | 2.00 ms best", "polling | ≥ 9.00 ms"}},
+		{1e6, [2]string{"fair (base) | 2.00 ms", "polling | ≥ 1.00 ms"}}, // nobody can say which is better
+	} {
+		var got strings.Builder
+		for i := range 3 {
+			got.WriteString(strings.Join(texts(t, loaded(exact, 2e6, 0)+loaded(worse, tt.bound, 500), 0, 0, i), "\n") + "\n")
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(got.String(), want+"\n") {
+				t.Errorf("the tables have no %q:\n%s", want, got.String())
+			}
+		}
+	}
+}
+
+// What is HTML for one is Markdown for the other.
+func TestMarkdownHasTheSameTables(t *testing.T) {
+	const kind = "Contention/server=redis/way=%s/waiters=8/processes=1/hold=0s"
+	set := read(t, rounds(fmt.Sprintf(kind, "fair"), "acq/s", 6, 500)+rounds(fmt.Sprintf(kind, "polling"), "acq/s", 6, 100)+
+		rounds(fmt.Sprintf(kind, "fair"), "odd", 6, 3))
+	got, err := report.Markdown(set)
+	want := `Contention, 8 waiters · 1 process · hold 0s · server redis, main figures:
+
+| way | locks/s |
+| --- | --: |
+| ¸fair¸ | 512 ± 2 % ★ |
+| ¸polling¸ | 102 ± 2 % |
+
+Contention, 8 waiters · 1 process · hold 0s · server redis, more figures:
+
+| way | odd |
+| --- | --: |
+| ¸fair¸ | 3.08 ± 2 % |
+| ¸polling¸ | – |
+
+`
+	if got != strings.ReplaceAll(want, "¸", "`") || err != nil {
+		t.Errorf("%v\n%s", err, got)
 	}
 }

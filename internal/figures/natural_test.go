@@ -1,11 +1,11 @@
-package report_test
+package figures_test
 
 import (
 	"math/rand/v2"
 	"slices"
 	"testing"
 
-	"github.com/redigolock/redigolock/internal/report"
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 func TestNamesAreInTheOrderThatPeopleExpect(t *testing.T) {
@@ -21,7 +21,7 @@ func TestNamesAreInTheOrderThatPeopleExpect(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for range 20 {
 			r.Shuffle(len(got), func(i, j int) { got[i], got[j] = got[j], got[i] })
-			if slices.SortFunc(got, report.Natural); !slices.Equal(got, want) {
+			if slices.SortFunc(got, figures.Natural); !slices.Equal(got, want) {
 				t.Fatalf("%q, want %q", got, want)
 			}
 		}

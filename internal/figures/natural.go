@@ -1,4 +1,4 @@
-package report
+package figures
 
 import (
 	"cmp"
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// natural orders names as people do: 2 before 16, 5s before 1m, locker-mux2 before locker-mux16.
-func natural(a, b string) int {
+// Natural orders names as people do: 2 before 16, 5s before 1m, locker-mux2 before locker-mux16.
+func Natural(a, b string) int {
 	if x, ok := quantity(a); ok {
 		if y, ok := quantity(b); ok && x != y {
 			return cmp.Compare(x, y)
@@ -47,14 +47,4 @@ func part(s string) (head, rest string) {
 		return s, ""
 	}
 	return s[:end], s[end:]
-}
-
-// naturally orders lists by their first difference.
-func naturally(a, b []string) int {
-	for i := range min(len(a), len(b)) {
-		if c := natural(a[i], b[i]); c != 0 {
-			return c
-		}
-	}
-	return cmp.Compare(len(a), len(b))
 }
