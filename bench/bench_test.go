@@ -3,9 +3,7 @@ package bench_test
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,52 +43,13 @@ func onServers(b *testing.B, f func(b *testing.B, s *bench.Server)) {
 	})
 }
 
-// tail is what a workload's name has behind the server.
-func tail(w bench.Workload) string {
-	_, rest, _ := strings.Cut(w.Name(), "/server=")
-	_, rest, _ = strings.Cut(rest, "/")
-	return rest
-}
-
+// BenchmarkAcquireRelease, and those that follow, run workloads as lockbench does: ns/op is of all of their rounds together, the
+// other figures are of the last.
 func BenchmarkAcquireRelease(b *testing.B) {
 	onServers(b, func(b *testing.B, s *bench.Server) {
 		for _, n := range []int{1, 16, 128} {
 			for _, u := range bench.Approaches(s, n) {
-				b.Run(tail(u), func(b *testing.B) { acquireRelease(b, u) })
-			}
-		}
-	})
-}
-
-func acquireRelease(b *testing.B, u bench.Uncontended) {
-	op, keys := u.Op(b)
-	for _, key := range keys { // loads the scripts
-		if err := op(key); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportAllocs()
-	if len(keys) == 1 {
-		for b.Loop() {
-			if err := op(keys[0]); err != nil {
-				b.Fatal(err)
-			}
-		}
-		return
-	}
-	procs := runtime.GOMAXPROCS(0)
-	b.SetParallelism((len(keys) + procs - 1) / procs)
-	var next atomic.Int64
-	b.ResetTimer()
-	b.RunParallel(func(pb *testing.PB) {
-		i := next.Add(1) - 1
-		if i >= int64(len(keys)) {
-			return // GOMAXPROCS is no divisor of the number of goroutines: one too many
-		}
-		for pb.Next() {
-			if err := op(keys[i]); err != nil {
-				b.Error(err)
-				return
+				measure(b, u)
 			}
 		}
 	})
@@ -99,126 +58,62 @@ func acquireRelease(b *testing.B, u bench.Uncontended) {
 func BenchmarkVerb(b *testing.B) {
 	onServers(b, func(b *testing.B, s *bench.Server) {
 		for _, name := range bench.Verbs(s) {
-			v := bench.Verb{Server: s, Verb: name}
-			b.Run(tail(v), func(b *testing.B) { verb(b, v) })
+			measure(b, bench.Verb{Server: s, Verb: name})
 		}
 	})
-}
-
-func verb(b *testing.B, v bench.Verb) {
-	restore, op := v.Op(b)
-	prepared := func() {
-		if err := restore(); err != nil {
-			b.Fatal(err)
-		}
-	}
-	prepared()
-	if err := op(0); err != nil { // loads the script
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		if i%bench.Turn == 0 {
-			b.StopTimer()
-			prepared()
-			b.StartTimer()
-		}
-		if err := op(i % bench.Turn); err != nil {
-			b.Fatal(err)
-		}
-	}
 }
 
 func BenchmarkContention(b *testing.B) {
 	onServers(b, func(b *testing.B, s *bench.Server) {
 		for _, n := range []int{2, 8, 64} {
 			for _, way := range bench.ContentionWays() {
-				c := bench.Contention{Server: s, Way: way, Waiters: n, Time: time.Minute}
-				b.Run(tail(c), func(b *testing.B) { contention(b, c) })
+				measure(b, bench.Contention{Server: s, Way: way, Waiters: n})
 			}
 		}
 	})
-}
-
-// contention runs until there are b.N acquisitions. The time of an op is that of the Run, without its preparation.
-func contention(b *testing.B, c bench.Contention) {
-	b.ReportAllocs()
-	c.Ops = int64(b.N)
-	r, err := c.Run(b.Context())
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportMetric(r.PerOp(), "ns/op")
-	for _, m := range r.Metrics() {
-		b.ReportMetric(m.Value, m.Unit)
-	}
 }
 
 func BenchmarkLoad(b *testing.B) {
 	onServers(b, func(b *testing.B, s *bench.Server) {
-		for _, approach := range []string{"floor", "locker"} {
-			for _, lanes := range append([]int{0}, bench.Lanes()...) {
-				for _, rate := range []float64{500, 2000, 8000} {
-					l := bench.Load{Of: bench.Uncontended{Server: s, Approach: approach, Lanes: lanes}, Rate: rate}
-					if approach == "locker" || lanes == 0 {
-						b.Run(tail(l), func(b *testing.B) { load(b, l) })
-					}
-				}
+		for _, rate := range []float64{500, 2000} {
+			for _, u := range []bench.Uncontended{{Approach: "floor"}, {Approach: "locker"}, {Approach: "locker", Lanes: 1}} {
+				u.Server = s
+				measure(b, bench.Load{Of: u, Rate: rate})
+			}
+			for _, u := range []bench.Uncontended{{Approach: "polling"}, {Approach: "fair"}, {Approach: "cohort"}} {
+				u.Server = s
+				measure(b, bench.Load{Of: u, Keys: "hot", Rate: rate})
 			}
 		}
 	})
-}
-
-func BenchmarkSharedLoad(b *testing.B) {
-	onServers(b, func(b *testing.B, s *bench.Server) {
-		for _, keys := range []string{"hot", "zipf10000"} {
-			for _, u := range []bench.Uncontended{
-				{Approach: "polling"}, {Approach: "fair"}, {Approach: "cohort"}, {Approach: "fair", Lanes: 1},
-			} {
-				for _, rate := range []float64{500, 2000} {
-					u.Server = s
-					l := bench.Load{Of: u, Keys: keys, Rate: rate}
-					b.Run(tail(l), func(b *testing.B) { load(b, l) })
-				}
-			}
-		}
-	})
-}
-
-// load runs until b.N have arrived on average, but never so short that none does.
-func load(b *testing.B, l bench.Load) {
-	b.ReportAllocs()
-	l.Of.Time = max(time.Duration(float64(b.N)/l.Rate*float64(time.Second)), 50*time.Millisecond)
-	r, err := l.Run(b.Context())
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportMetric(r.PerOp(), "ns/op")
-	for _, m := range r.Metrics() {
-		b.ReportMetric(m.Value, m.Unit)
-	}
 }
 
 func BenchmarkRecovery(b *testing.B) {
 	onServers(b, func(b *testing.B, s *bench.Server) {
 		for _, way := range []string{"polling", "fair"} {
-			r := bench.Recovery{Server: s, Way: way, TTL: 500 * time.Millisecond}
-			b.Run(tail(r), func(b *testing.B) { recovery(b, r) })
+			measure(b, bench.Recovery{Server: s, Way: way, TTL: 500 * time.Millisecond, Times: 1})
 		}
 	})
 }
 
-// recovery kills b.N holders.
-func recovery(b *testing.B, r bench.Recovery) {
-	r.Times = min(b.N, 1000)
-	res, err := r.Run(b.Context())
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportMetric(res.PerOp(), "ns/op")
-	for _, m := range res.Metrics() {
-		b.ReportMetric(m.Value, m.Unit)
-	}
+// measure runs rounds of a workload.
+func measure(b *testing.B, w bench.Workload) {
+	_, name, _ := strings.Cut(w.Name(), "/server=")
+	_, name, _ = strings.Cut(name, "/")
+	b.Run(name, func(b *testing.B) {
+		var all, last bench.Result
+		for b.Loop() {
+			var err error
+			if last, err = w.Run(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			all.Ops, all.Elapsed = all.Ops+last.Ops, all.Elapsed+last.Elapsed
+		}
+		b.ReportMetric(all.PerOp(), "ns/op")
+		for _, m := range last.Metrics() {
+			b.ReportMetric(m.Value, m.Unit)
+		}
+	})
 }
 
 func ExampleCompare() {

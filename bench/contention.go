@@ -24,7 +24,6 @@ type Contention struct {
 	// Time is how long a Run measures; before that comes a lead, a fifth of it, 50 ms at least and 1 s at most, in which
 	// the queue comes to its length. Each acquisition takes 24 bytes of memory. Zero: DefaultTime.
 	Time time.Duration
-	Ops  int64 // Ends a Run after so many acquisitions, for one process only. Zero: Time alone decides.
 }
 
 // ContentionWays are those of a Contention, besides the rivals.
@@ -74,10 +73,6 @@ func (c Contention) check() error {
 		return badConfig("%d processes of %d waiters, allowed are 1 to as many, and %d", c.Processes, c.Waiters, MaxProcesses)
 	case c.Hold < 0 || c.Hold > c.TTL/2:
 		return badConfig("a hold time of %v, allowed is 0 to half of the ttl, %v", c.Hold, c.TTL/2)
-	case c.Ops < 0:
-		return badConfig("%d ops, below zero", c.Ops)
-	case c.Ops > 0 && c.Processes > 1:
-		return badConfig("a number of ops for several processes: none of them knows when there are enough")
 	}
 	return checkJoined()
 }
@@ -92,7 +87,7 @@ func checkJoined() error {
 // lead is how long they contend before the time counts.
 func (c Contention) lead() time.Duration { return min(max(c.Time/5, 50*time.Millisecond), time.Second) }
 
-// Run measures for Time, or Ops.
+// Run measures for Time.
 func (c Contention) Run(ctx context.Context) (Result, error) {
 	t, err := c.contend(ctx)
 	if err != nil {

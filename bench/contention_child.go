@@ -55,7 +55,6 @@ type job struct {
 	Process, Processes int
 	Waiters            int // of all processes
 	Hold, TTL          time.Duration
-	Ops                int64
 }
 
 // An order is what a parent says after the job. The end of its output is the order to exit at once.
@@ -71,13 +70,12 @@ const (
 type news struct {
 	Ready  bool
 	First  *cycle // the first acquisition that counts, until now
-	Full   bool   // there are enough ops
 	Failed *failure
 	Report *report
 }
 
 // newsOfChild are at most as many as this.
-const newsOfChild = 5
+const newsOfChild = 4
 
 // A report is what a child has seen.
 type report struct {

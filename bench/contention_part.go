@@ -19,9 +19,9 @@ type part struct {
 	out    *gob.Encoder // safe for concurrent use
 
 	holder holding
-	cycles [][]cycle    // each belongs to its waiter until all have ended
-	counts atomic.Int64 // ops count that were acquired since this moment; 0: none yet
-	ops    atomic.Int64
+	cycles [][]cycle     // each belongs to its waiter until all have ended
+	counts atomic.Int64  // ops count that were acquired since this moment; 0: none yet
+	any    atomic.Bool   // acquisition that counts
 	marks  []mark        // belongs to the goroutine that takes orders
 	begun  chan struct{} // closed by the order to begin
 	stop   chan struct{} // closed by the order to stop
@@ -128,18 +128,11 @@ func (p *part) wait(w int) error {
 	return nil
 }
 
-// count tells the parent of the first acquisition that counts, and of the last that was asked for.
+// count tells the parent of the first acquisition that counts.
 func (p *part) count(c cycle) error {
-	from := p.counts.Load()
-	if from == 0 || c.Got < from {
+	if from := p.counts.Load(); from == 0 || c.Got < from || p.any.Swap(true) {
 		return nil
 	}
-	switch p.ops.Add(1) {
-	case p.Ops:
-		return p.out.Encode(news{Full: true})
-	case 1:
-		first := c // or every c would be allocated
-		return p.out.Encode(news{First: &first})
-	}
-	return nil
+	first := c // or every c would be allocated
+	return p.out.Encode(news{First: &first})
 }

@@ -29,7 +29,7 @@ func (t *team) start(key string, own []string) error {
 	for p := range t.Processes {
 		j := job{
 			URL: t.Server.rawURL, Key: key, Way: t.Way, Lanes: t.Lanes, Process: p, Processes: t.Processes,
-			Waiters: t.Waiters, Hold: t.Hold, TTL: t.TTL, Ops: t.Ops,
+			Waiters: t.Waiters, Hold: t.Hold, TTL: t.TTL,
 		}
 		for i := p; i < t.Waiters; i += t.Processes {
 			j.Own = append(j.Own, own[i])
@@ -63,7 +63,7 @@ func (t *team) run(ctx context.Context) error {
 		return err
 	}
 	if !t.any { // a slow op is a figure too
-		if err := t.listen(ctx, nil, func(n news) bool { return n.First != nil || n.Full }); err != nil {
+		if err := t.listen(ctx, nil, func(n news) bool { return n.First != nil }); err != nil {
 			return err
 		}
 	}
@@ -126,11 +126,11 @@ func (t *team) tell(o order) {
 	}
 }
 
-// listenFor listens for so long, or until there are enough ops.
+// listenFor listens for so long.
 func (t *team) listenFor(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	return t.listen(ctx, timer.C, func(n news) bool { return n.Full })
+	return t.listen(ctx, timer.C, func(news) bool { return false })
 }
 
 // listen returns at the end of the time, or when until says so, or with what went wrong.
@@ -141,7 +141,7 @@ func (t *team) listen(ctx context.Context, end <-chan time.Time, until func(news
 			if e.err != nil {
 				return e.err
 			}
-			t.any = t.any || e.First != nil || e.Full
+			t.any = t.any || e.First != nil
 			if until(e.news) {
 				return nil
 			}

@@ -52,19 +52,6 @@ type Tenure struct {
 	Waiter, Process  int
 }
 
-// Tenures are all acquisitions, in order, by the processes of a Contention that runs.
-func (c Contention) Tenures(ctx context.Context) ([]Tenure, error) {
-	t, err := c.contend(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var list []Tenure
-	for _, x := range t.tenures() {
-		list = append(list, Tenure{x.Asked, x.Got, x.Left, x.waiter, x.process})
-	}
-	return list, nil
-}
-
 // Judge is what comes of two waiters in a process each, who have done this in the time from 0 to 1 s; Got is 0 for who still
 // waits.
 func (c Contention) Judge(cycles [2][]Tenure) (Result, error) {
@@ -112,52 +99,11 @@ func StartPeer(tb testing.TB, url, key string, ttl time.Duration) *Peer {
 // Kill kills it, and returns when it has ended.
 func (p *Peer) Kill() { p.child.end() }
 
-// GapAfterKill kills the last process of a Contention that runs, and returns the longest time after that for which none of
-// the others held, of those that began within the time d.
-func (c Contention) GapAfterKill(ctx context.Context, pause, d time.Duration) (longest time.Duration, err error) {
-	c = c.withDefaults()
-	k := newKeys(1 + c.Waiters)
-	defer k.remove(ctx, c.Server, &err)
-	t := &team{Contention: c, clock: newSharedClock()}
-	defer t.end()
-	if err := t.start(k.names[c.Waiters], k.names[:c.Waiters]); err != nil {
-		return 0, err
-	}
-	last := t.children[c.Processes-1]
-	if err := t.begin(ctx); err != nil {
-		return 0, err
-	}
-	if err := t.listenFor(ctx, pause); err != nil {
-		return 0, err
-	}
-	killed := t.clock.now()
-	last.end()
-	<-t.events // of its end
-	if err := t.listenFor(ctx, d); err != nil {
-		return 0, err
-	}
-	t.tell(orderStop)
-	t.Processes--
-	if err := t.collect(ctx); err != nil {
-		return 0, err
-	}
-	tenures := t.tenures()
-	for i := 1; i < len(tenures); i++ {
-		if gap := time.Duration(tenures[i].Got - tenures[i-1].Left); tenures[i].Got > killed {
-			longest = max(longest, gap)
-		}
-	}
-	return longest, overlap(tenures)
-}
-
 // SetJoined makes it so that Join was called, or was not.
 func SetJoined(yes bool) { joined.Store(yes) }
 
 // NewClock is the clock that processes share.
 func NewClock() func() int64 { return newSharedClock().now }
-
-// Turn is how many ops a verb does before what it needs is restored.
-const Turn = turn
 
 // Counted is the pool that counts.
 func (s *Server) Counted() *redis.Pool { return s.counted }
@@ -182,59 +128,6 @@ func NewPacer() (until func(time.Time) error, stop func(), err error) {
 
 // CutAll cuts the connections, as a run does that is stopped while the server hangs.
 func (s *Server) CutAll() { s.conns.cut() }
-
-// Op is the op of a configuration on a number of keys, which the end of the test removes.
-func (u Uncontended) Op(tb testing.TB) (func(key string) error, []string) {
-	tb.Helper()
-	u = u.withDefaults()
-	if err := u.check(); err != nil {
-		tb.Fatal(err)
-	}
-	k := newKeys(u.Goroutines)
-	var lent []redis.Conn
-	for range k.names { // so that the pool has a connection for each
-		lent = append(lent, u.Server.Pool.Get())
-	}
-	for _, c := range lent {
-		c.Close()
-	}
-	op, end, err := u.op()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		end()
-		var err error
-		if k.remove(context.Background(), u.Server, &err); err != nil {
-			tb.Error(err)
-		}
-	})
-	return op, k.names
-}
-
-// Op is the verb's op, and what restores the keys before each turn.
-func (v Verb) Op(tb testing.TB) (restore func() error, op func(i int) error) {
-	tb.Helper()
-	spec, err := v.spec()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	run := v.open()
-	tb.Cleanup(func() {
-		run.c.Close()
-		var err error
-		if run.keys.remove(context.Background(), v.Server, &err); err != nil {
-			tb.Error(err)
-		}
-	})
-	restore = func() error {
-		if spec.restore == nil {
-			return nil
-		}
-		return spec.restore(run)
-	}
-	return restore, func(i int) error { return spec.op(run, i) }
-}
 
 // A Wait is one of a waiter, by a clock that says 0 when the time begins.
 type Wait struct{ Asked, Got time.Duration }

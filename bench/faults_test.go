@@ -3,10 +3,8 @@
 package bench_test
 
 import (
-	"context"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"runtime"
 	"slices"
@@ -14,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redigolock/redigolock/bench"
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
@@ -84,8 +81,8 @@ var faults = []fault{
 func TestFaults(t *testing.T) {
 	for _, x := range faults {
 		t.Run(x.name, func(t *testing.T) {
-			if x.sleeps {
-				sideBySideUnlessLong(t)
+			if x.sleeps && !long { // where figures are made, nothing else is to happen meanwhile
+				t.Parallel()
 			}
 			server := redistest.Start(t, x.args...)
 			gaps := make([]gap, times())
@@ -94,13 +91,6 @@ func TestFaults(t *testing.T) {
 				x.report(t, server, gaps)
 			}
 		})
-	}
-}
-
-// sideBySideUnlessLong runs the test beside others, but where figures are made: nothing else is to happen meanwhile.
-func sideBySideUnlessLong(t *testing.T) {
-	if !long {
-		t.Parallel()
 	}
 }
 
@@ -152,13 +142,10 @@ func (x fault) report(t *testing.T, server *redistest.Server, gaps []gap) {
 	if worst > x.bound {
 		t.Errorf("it took %v beyond the lease, more than %v", worst, x.bound)
 	}
-	const line = "Fault/server=redis/case=%s %d %d p50-ns %d p90-ns %d worst-ns %d worst-beyond-lease-ns %d asked-ns"
-	record(t, server, fmt.Sprintf(line,
-		dashed(x.name), n, all[n/2], all[n*9/10], all[n-1], worst, x.asked))
+	name := strings.NewReplacer(" ", "-", "'", "", ",", "").Replace(x.name)
+	record(t, server, fmt.Sprintf("Fault/server=redis/case=%s %d %d p50-ns %d p90-ns %d worst-ns %d worst-beyond-lease-ns %d asked-ns",
+		name, n, all[n/2], all[n*9/10], all[n-1], worst, x.asked))
 }
-
-// dashed is a name as it can be in a benchmark's.
-func dashed(name string) string { return strings.NewReplacer(" ", "-", "'", "", ",", "").Replace(name) }
 
 // record adds a line to the file, if there is to be one.
 func record(t *testing.T, server *redistest.Server, line string) {
@@ -186,57 +173,4 @@ func addFigure(path, version, line string) error {
 		_, err = fmt.Fprintf(f, "Benchmark%s\n", line)
 	}
 	return err
-}
-
-// In the midst of contention the lock comes to a process while the kernel still ends it, or it holds: then its ttl must
-// run out.
-func TestFaultInContention(t *testing.T) {
-	sideBySideUnlessLong(t)
-	times := 1
-	if long {
-		times = 20
-	}
-	for _, hold := range []time.Duration{0, 5 * time.Millisecond} {
-		t.Run(hold.String(), func(t *testing.T) {
-			sideBySideUnlessLong(t)
-			faultInContention(t, hold, times)
-		})
-	}
-}
-
-func faultInContention(t *testing.T, hold time.Duration, times int) {
-	s, r := realServer(t)
-	c := bench.Contention{Server: s, Way: "fair", Waiters: 8, Processes: 4, Hold: hold, TTL: holderTTL}
-	var gaps []time.Duration
-	over := 0
-	for range times {
-		gap := gapInContention(t, c)
-		if gaps = append(gaps, gap); gap > 20*time.Millisecond {
-			over++
-		}
-	}
-	slices.Sort(gaps)
-	t.Logf("held for %v, one of 4 processes killed %d times: nobody held for %v (median), %v (worst), %d times over 20 ms",
-		hold, times, gaps[times/2], gaps[times-1], over)
-	record(t, r, fmt.Sprintf("Fault/server=redis/case=in-contention/hold=%v %d %d p50-ns %d worst-ns %d over-20ms",
-		hold, times, gaps[times/2], gaps[times-1], over))
-	if gaps[times-1] > worstInContention {
-		t.Errorf("the worst gap is %v", gaps[times-1])
-	}
-}
-
-var worstInContention = holderTTL + 2*poke
-
-func gapInContention(t *testing.T, c bench.Contention) (gap time.Duration) {
-	once(t, func() (err error) {
-		pause := 50*time.Millisecond + rand.N(20*time.Millisecond)
-		if gap, err = c.GapAfterKill(context.Background(), pause, c.TTL+poke); err != nil {
-			t.Fatal(err)
-		}
-		if gap > worstInContention && !long {
-			return fmt.Errorf("nobody held for %v", gap)
-		}
-		return nil
-	})
-	return gap
 }

@@ -52,50 +52,31 @@ func TestAStaleWriteIsRefusedOnlyByTheResource(t *testing.T) {
 			if t.Failed() {
 				return
 			}
-			sum := sumStale(x.name, writes)
-			t.Log(sum)
-			want := staleSum{way: x.name, writes: len(writes), accepted: len(writes)}
+			want := staleWrite{"accepted", "stale"}
 			if x.refused {
-				want.accepted, want.refused = 0, len(writes)
+				want = staleWrite{"refused", "new"}
 			}
-			if sum != want {
-				t.Errorf("wanted: %v", want)
+			accepted, refused := 0, 0
+			for _, w := range writes {
+				if w != want {
+					t.Errorf("%s: the holder was told %q, and the resource has %q, want %+v", x.name, w.told, w.has, want)
+				}
+				switch w.told {
+				case "accepted":
+					accepted++
+				case "refused":
+					refused++
+				}
 			}
-			record(t, server, sum.line())
+			t.Logf("%s: %d holders were stopped for longer than their lease: %d overwrote the newer one's, %d were refused", x.name,
+				len(writes), accepted, refused)
+			record(t, server, fmt.Sprintf("Stale/server=redis/way=%s %d %d stale-writes %d refused", x.name, len(writes), accepted, refused))
 		})
 	}
 }
 
 // A staleWrite is what its holder was told, and what the resource then has.
 type staleWrite struct{ told, has string }
-
-// A staleSum is what became of the writes.
-type staleSum struct {
-	way                       string
-	writes, accepted, refused int
-}
-
-func sumStale(way string, writes []staleWrite) staleSum {
-	sum := staleSum{way: way, writes: len(writes)}
-	for _, w := range writes {
-		switch w {
-		case staleWrite{"accepted", "stale"}:
-			sum.accepted++
-		case staleWrite{"refused", "new"}:
-			sum.refused++
-		}
-	}
-	return sum
-}
-
-func (s staleSum) String() string {
-	return fmt.Sprintf("%s: %d holders were stopped for longer than their lease: %d overwrote the newer one's, %d were refused",
-		s.way, s.writes, s.accepted, s.refused)
-}
-
-func (s staleSum) line() string {
-	return fmt.Sprintf("Stale/server=redis/way=%s %d %d stale-writes %d refused", s.way, s.writes, s.accepted, s.refused)
-}
 
 // writer writes to the resource as the holder of a lock, in the way of that name: "plain" looks at Deadline before,
 // "verified" asks the server besides, and "guarded" has taken a fencing number, which goes with the write.
