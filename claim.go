@@ -173,7 +173,7 @@ func (n *node) free(ctx context.Context, x *claim, most time.Duration, with Rele
 		return with(ctx, c, x.key, x.token)
 	})
 	n.tellRelease(ctx, x, again)
-	return releasedAgain(err, again, isOver)
+	return fault.ReleasedAgain(err, again, isOver)
 }
 
 // tellRelease tells how a try of a release ended. Whether one that found nothing has failed is for its caller to say.
@@ -186,17 +186,4 @@ func (c *core) told(ctx context.Context, key, verb string, err error) {
 	if verb != "release" || !errors.Is(err, ErrNotHeld) {
 		c.observer.outcome(ctx, key, verb, err)
 	}
-}
-
-// releasedAgain is what Release returns after two tries.
-func releasedAgain(err, again error, isOver func() bool) error {
-	switch {
-	case again == nil:
-		return nil
-	case errors.Is(again, ErrNotHeld) && errors.Is(err, ErrUnknown) && !isOver():
-		return nil // the first try did it, and only its reply was lost
-	case errors.Is(again, ErrNotHeld):
-		return again
-	}
-	return fault.Followed(err, "and on a new connection: ", again)
 }

@@ -2,7 +2,6 @@ package redigolock
 
 import (
 	"context"
-	"strconv"
 	"time"
 	"unsafe"
 
@@ -10,6 +9,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/batch"
 	"github.com/redigolock/redigolock/internal/crowd"
+	"github.com/redigolock/redigolock/internal/fairdriver"
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/names"
@@ -122,103 +122,62 @@ type FairReply struct {
 
 // ReadFair reads such a reply.
 func ReadFair(reply any) (FairReply, bool) {
-	r, ok := readFair(reply)
-	return FairReply{r.was, int64(r.Said), r.Holder, r.Left, r.Err}, ok
+	r, ok := fairdriver.Read(reply)
+	return FairReply{r.Was, int64(r.Said), r.Holder, r.Left, r.Err}, ok
 }
 
-// AfterBeat is what a waiter's reply counts as that says that its beat was refused.
-func AfterBeat(refusal string) (FairReply, bool) {
-	r, ok := readFair([]any{int64(1), int64(fairqueue.Held), nil, int64(-2), []byte(refusal)})
-	(&slot{key: "key"}).muted(&r)
-	return FairReply{r.was, int64(r.Said), r.Holder, r.Left, r.Err}, ok
-}
+// lookFair looks at the queue of a key, if somebody uses it.
+func lookFair(l *Locker, key string, f func(q *fairqueue.Slot)) { fairOf(l).queue.Look(key, f) }
 
 // LocalWaiters is how many calls of Acquire wait for the key.
 func LocalWaiters(l *Locker, key string) (n int) {
-	fairOf(l).mu.Lock()
-	defer fairOf(l).mu.Unlock()
-	if s := fairOf(l).slots[key]; s != nil {
-		n = s.q.Waiting()
-	}
+	lookFair(l, key, func(q *fairqueue.Slot) { n = q.Waiting() })
 	return n
 }
 
 // FairSlots is how many keys a fair Locker knows of.
-func FairSlots(l *Locker) int {
-	fairOf(l).mu.Lock()
-	defer fairOf(l).mu.Unlock()
-	return len(fairOf(l).slots)
-}
+func FairSlots(l *Locker) int { return fairOf(l).queue.State().Keys }
 
 // FairJoining is how many slots a fair Locker has still to subscribe to, or seems to.
-func FairJoining(l *Locker) int {
-	fairOf(l).mu.Lock()
-	defer fairOf(l).mu.Unlock()
-	return fairOf(l).lines.Joining()
-}
+func FairJoining(l *Locker) int { return fairOf(l).queue.State().Joining }
 
 // Subscribed reports whether a fair Locker's subscription lives.
-func Subscribed(l *Locker) bool {
-	fairOf(l).mu.Lock()
-	defer fairOf(l).mu.Unlock()
-	return fairOf(l).lines.Alive()
-}
+func Subscribed(l *Locker) bool { return fairOf(l).queue.State().Listens }
 
 // Shard has a fair Locker use sharded messages. It must be called before the Locker is used.
 func Shard(l *Locker) {
-	fairOf(l).nodes = &subscription.Nodes{
+	f := fairOf(l)
+	e := fairEnv(f.node, l.Cohort)
+	e.Nodes = &subscription.Nodes{
 		Of:         func(context.Context, string) (string, error) { return "it", nil },
 		Redirected: func(string, redis.Error) bool { return false },
 	}
+	f.queue = fairdriver.New(e)
 }
 
-// ChannelOf is the channel of a key.
-var ChannelOf = channelOf
-
 // WaitingEntry is the entry of a fair Locker's token that waits for the key, "" if there is none.
-func WaitingEntry(l *Locker, key string) string {
-	fairOf(l).mu.Lock()
-	defer fairOf(l).mu.Unlock()
-	if s := fairOf(l).slots[key]; s != nil {
-		return s.q.Entry()
-	}
-	return ""
+func WaitingEntry(l *Locker, key string) (entry string) {
+	lookFair(l, key, func(q *fairqueue.Slot) { entry = q.Entry() })
+	return entry
 }
 
 // PokesAgain reports whether a fair Locker will POKE once more as soon as what is in flight for the key is answered.
-func PokesAgain(l *Locker, key string) bool {
-	fairOf(l).mu.Lock()
-	defer fairOf(l).mu.Unlock()
-	s := fairOf(l).slots[key]
-	return s != nil && s.q.PokesAgain()
+func PokesAgain(l *Locker, key string) (again bool) {
+	lookFair(l, key, func(q *fairqueue.Slot) { again = q.PokesAgain() })
+	return again
 }
 
 // FairOwes reports whether the release of some token is not confirmed yet.
-func FairOwes(l *Locker) bool {
-	fairOf(l).mu.Lock()
-	defer fairOf(l).mu.Unlock()
-	for _, s := range fairOf(l).slots {
-		if s.q.Owes() {
-			return true
-		}
-	}
-	return false
-}
+func FairOwes(l *Locker) bool { return fairOf(l).queue.State().Owes }
 
 // Placed reports whether a reply has said that the fair Locker's token is queued for the key.
-func Placed(l *Locker, key string) bool {
-	fairOf(l).mu.Lock()
-	defer fairOf(l).mu.Unlock()
-	s := fairOf(l).slots[key]
-	return s != nil && s.q.State() == fairqueue.Queued
+func Placed(l *Locker, key string) (placed bool) {
+	lookFair(l, key, func(q *fairqueue.Slot) { placed = q.State() == fairqueue.Queued })
+	return placed
 }
 
 // FairCloseWaits reports whether Close waits for what a fair Locker has in flight, or has to give up.
-func FairCloseWaits(l *Locker) bool {
-	fairOf(l).mu.Lock()
-	defer fairOf(l).mu.Unlock()
-	return fairOf(l).idle != nil
-}
+func FairCloseWaits(l *Locker) bool { return fairOf(l).queue.State().IsAwaited }
 
 // Usable reports whether the handle does not say ErrNotHeld.
 func Usable(k *Lock) bool { return k.usable(context.Background(), "test") == nil }
@@ -226,29 +185,4 @@ func Usable(k *Lock) bool { return k.usable(context.Background(), "test") == nil
 // HeldPlaces is for how many locks Stats has room.
 func HeldPlaces(l *Locker) int {
 	return l.core.held.Places()
-}
-
-// FillFair makes the slots of n locks that a fair Locker holds for so long. SweepFair sweeps them.
-func FillFair(l *Locker, n int, left time.Duration) {
-	f, now := fairOf(l), time.Now()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for i := range n {
-		key := "key" + strconv.Itoa(i)
-		s := f.slotOf(key)
-		k := &Lock{core: &l.core, claim: claim{key: key, token: key, ttl: left}}
-		s.q.Tried(now, k.handle(context.Background()), now.Add(left), &f.then)
-		s.follow(now)
-	}
-	f.sweep.stop()
-}
-
-// SweepFair sweeps the slots, and tells for how long it kept the mutex at most.
-func SweepFair(l *Locker) (most time.Duration) {
-	for more := true; more; {
-		start := time.Now()
-		more = fairOf(l).sweepSome()
-		most = max(most, time.Since(start))
-	}
-	return most
 }

@@ -87,27 +87,6 @@ func TestFairSlotsOfLocksThatRanOutAreForgotten(t *testing.T) {
 	})
 }
 
-// BenchmarkFairSweep has 100,000 locks run out at once, or none, and tells the longest time for which the sweep keeps
-// everybody else waiting, in the best round: in others the machine has done something else meanwhile.
-func BenchmarkFairSweep(b *testing.B) {
-	for name, left := range map[string]time.Duration{"held": time.Hour, "ran-out": time.Second} {
-		b.Run("locks="+name, func(b *testing.B) {
-			most := time.Hour
-			for b.Loop() {
-				b.StopTimer()
-				l := &redigolock.Locker{Fair: true}
-				redigolock.FillFair(l, 100_000, left)
-				if left < time.Hour {
-					time.Sleep(left)
-				}
-				b.StartTimer()
-				most = min(most, redigolock.SweepFair(l))
-			}
-			b.ReportMetric(float64(most.Microseconds()), "µs-longest")
-		})
-	}
-}
-
 // What a fair Locker remembers of keys goes when their leases are over, however many they are and whenever they end: also after
 // it once had nothing to remember, and where a lease ends before those that were looked for.
 func TestFairForgetsWhateverEnds(t *testing.T) {

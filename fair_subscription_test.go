@@ -11,10 +11,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
-	"pgregory.net/rapid"
 
 	"github.com/redigolock/redigolock"
-	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/sim"
 	"github.com/redigolock/redigolock/internal/testbed"
 )
@@ -628,36 +626,4 @@ func TestFairLostTryIsLookedForAgain(t *testing.T) {
 			})
 		})
 	}
-}
-
-// The channel of a key is heard by one Locker for that key only, is in the key's cluster slot, and begins with the prefix.
-func TestFairChannelsAreInjectiveAndShareTheSlot(t *testing.T) {
-	keyGen := rapid.OneOf(rapid.StringOfN(rapid.RuneFrom([]rune("{}:ab")), 1, 12, -1), rapid.StringN(1, 20, -1))
-	rapid.Check(t, func(t *rapid.T) {
-		a := keyGen.Draw(t, "a")
-		b := rapid.OneOf(keyGen, rapid.Just("{"+a+"}"), rapid.Just("{"+a), rapid.Just(a+"}")).Draw(t, "b")
-		if _, ok := names.Sibling(a, names.Queue); !ok {
-			return // such a key has no queue
-		}
-		id := redigolock.NewToken()
-		channel := redigolock.ChannelOf(id, a)
-		if !strings.HasPrefix(channel, "redigolock:") {
-			t.Fatalf("%q", channel)
-		}
-		if got, want := slotTag(channel), slotTag(a); got != want {
-			t.Fatalf("channel %q hashes %q, the key %q hashes %q", channel, got, a, want)
-		}
-		if a != b && channel == redigolock.ChannelOf(id, b) {
-			t.Fatalf("%q and %q share %q", a, b, channel)
-		}
-	})
-}
-
-// slotTag is the part of a key that Redis Cluster hashes.
-func slotTag(key string) string {
-	_, tail, ok := strings.Cut(key, "{")
-	if tag, _, closed := strings.Cut(tail, "}"); ok && closed && tag != "" {
-		return tag
-	}
-	return key
 }

@@ -30,8 +30,7 @@ var layers = []struct {
 	{"pools", []string{"pool.go", "sentinel.go", "mux.go", "cluster.go"}},
 	{"locks", []string{
 		"locker.go", "core.go", "node.go", "lock.go", "discipline.go", "plain.go", "claim.go", "keepalive.go",
-		"strays.go", "observer.go", "replicas.go", "fair.go", "fairslot.go", "fairsend.go", "fairrelease.go",
-		"quorum.go",
+		"strays.go", "observer.go", "replicas.go", "fair.go", "quorum.go",
 	}},
 }
 

@@ -114,6 +114,21 @@ func (k *Lock) latched(now time.Time) bool {
 	return k.gone
 }
 
+// isOver reports whether the lock is gone or its Deadline has passed.
+func (k *Lock) isOver() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.latched(k.core.now())
+}
+
+// latch ends the handle: it says ErrNotHeld from now on.
+func (k *Lock) latch() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.gone = true
+	k.uncountHeld()
+}
+
 // usable says no once the lock has been released or is over; nothing is sent then.
 func (k *Lock) usable(ctx context.Context, verb string) error {
 	if ctx == nil {

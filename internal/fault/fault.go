@@ -74,3 +74,16 @@ func MaybeSet(err error) error { return fmt.Errorf("%w: %w", err, Unread) }
 
 // AlsoUnknown has an error that says in words that the outcome is unknown be Unknown, too.
 func AlsoUnknown(err error) error { return Said(OneLine(err.Error()), err, Unknown) }
+
+// ReleasedAgain is what Release returns after two tries, which ended with err and again.
+func ReleasedAgain(err, again error, isOver func() bool) error {
+	switch {
+	case again == nil:
+		return nil
+	case errors.Is(again, NotHeld) && errors.Is(err, Unknown) && !isOver():
+		return nil // the first try did it, and only its reply was lost
+	case errors.Is(again, NotHeld):
+		return again
+	}
+	return Followed(err, "and on a new connection: ", again)
+}

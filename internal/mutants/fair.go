@@ -17,8 +17,8 @@ var fairMutants = []mutant{
 		tests: "TestFairMessageValidityCountsFromAnAnsweredSend",
 	},
 	{
-		name: "fair: TryAcquire does not look again", in: "fair.try",
-		old: `	if errors.Is(err, ErrUnknown) && ctx.Err() == nil {
+		name: "fair: TryAcquire does not look again", in: "fairdriver.Driver.TryAcquire",
+		old: `	if errors.Is(err, fault.Unknown) && ctx.Err() == nil {
 		start, r.Left`,
 		new: `	if false {
 		start, r.Left`,
@@ -37,7 +37,7 @@ var fairMutants = []mutant{
 		tests: "TestFairUnknownOutcomeIsAskedForOnANewConnection",
 	},
 	{
-		name: "fair: Close waits for ever", in: "fair.close",
+		name: "fair: Close waits for ever", in: "fairdriver.Driver.Close",
 		old: `	wait.For(most, idle)
 `,
 		new: `	<-idle
@@ -85,11 +85,11 @@ var fairMutants = []mutant{
 		tests: "TestFairSetComesBeforePublish",
 	},
 	{
-		name: "fair: a panic leaves its command in flight", in: "fair.sendAndGoBy",
-		old: `			s.q.Failed(now, cmd, failure, &l.then)
+		name: "fair: a panic leaves its command in flight", in: "fairdriver.Driver.sendAndGoBy",
+		old: `			s.q.Failed(now, cmd, failure, &d.then)
 `,
 		new: `			if returned {
-				s.q.Failed(now, cmd, failure, &l.then)
+				s.q.Failed(now, cmd, failure, &d.then)
 			}
 `,
 		tests: "TestFairPanicsThatAreRecovered",
@@ -117,10 +117,10 @@ var fairMutants = []mutant{
 		tests: "test/fair: TestFairMessageDoesNotCountFromANoSub",
 	},
 	{
-		name: "fair: a hand-off's extension counts from its reply", in: "slot.extendForNext",
-		old: `		d = deadline(start, left)
+		name: "fair: a hand-off's extension counts from its reply", in: "fairdriver.slot.extendForNext",
+		old: `		until = d.deadline(start, left)
 `,
-		new: `		d = deadline(s.l.now().Add(0*time.Since(start)), left)
+		new: `		until = d.deadline(d.env.Now().Add(0*time.Since(start)), left)
 `,
 		tests: "test/fair: TestCohortExtensionCountsFromItsSend",
 	},
@@ -149,7 +149,7 @@ var fairMutants = []mutant{
 		tests: "TestFairAcquireStaysOnFreshConnectionsAfterALostTry",
 	},
 	{
-		name: "fair: after a restart each key has a connection", in: "fair.sendOwn",
+		name: "fair: after a restart each key has a connection", in: "fairdriver.Driver.sendOwn",
 		old: `	if !cmd.Kept {
 `,
 		new: `	if false {
@@ -176,7 +176,7 @@ var fairMutants = []mutant{
 		tests: "test/fair: TestFairOwesForTheTTLAndAnOpTimeout",
 	},
 	{
-		name: "fair: TryAcquire's late TRY is another holder", in: "fair.tryAgain",
+		name: "fair: TryAcquire's late TRY is another holder", in: "fairdriver.slot.tryAgain",
 		old:   "if r.Holder == first {",
 		new:   "if false {",
 		tests: "TestFairTryAcquireFindsItsOwnLateTry",
@@ -297,7 +297,7 @@ var fairMutants = []mutant{
 		tests: "subscription: TestNodeDies",
 	},
 	{
-		name: "fair: a release halfway is an error", in: "splitHalfway",
+		name: "fair: a release halfway is an error", in: "fairdriver.splitHalfway",
 		old:   `strings.Contains(string(re), "non local key")`,
 		new:   `strings.Contains(string(re), "no such text")`,
 		tests: "test/cluster: TestFairClusterReleaseHalfway",
@@ -309,37 +309,37 @@ var fairMutants = []mutant{
 		tests: "cluster: TestStays",
 	},
 	{
-		name: "fair: the sweep stops when there is nothing to remember", in: "fair.sweepSome",
-		old: `		case len(w.heap) == 0 || l.closed:
+		name: "fair: the sweep stops when there is nothing to remember", in: "fairdriver.Driver.sweepSome",
+		old: `		case len(w.heap) == 0 || d.closed:
 			w.at = time.Time{}
 `,
-		new: `		case len(w.heap) == 0 || l.closed:
+		new: `		case len(w.heap) == 0 || d.closed:
 `,
 		tests: "TestFairForgetsWhateverEnds",
 	},
 	{
-		name: "fair: a slot is remembered for its longest lease", in: "slot.remember",
+		name: "fair: a slot is remembered for its longest lease", in: "fairdriver.slot.remember",
 		old:   "case until.Before(s.lookAt):",
 		new:   "case false:",
 		tests: "TestFairForgetsAfterAShorterLease",
 	},
 	{
-		name: "fair: a grant to a waiter that panicked is kept", in: "slot.desert",
-		old: `		if k.waiter.err == nil {
+		name: "fair: a grant to a waiter that panicked is kept", in: "fairdriver.slot.desert",
+		old: `		if h.Wait().err == nil {
 `,
 		new: `		if false {
 `,
 		tests: "TestFairGrantToAWaiterThatPanics",
 	},
 	{
-		name: "fair: an entry goes along with two RELs", in: "fair.release",
+		name: "fair: an entry goes along with two RELs", in: "fairdriver.Driver.Release",
 		old:   `cmd.Token, cmd.Entry, cmd.Own = "", "", true`,
 		new:   `cmd.Own = true`,
 		tests: "TestFairUnknownOutcomes",
 	},
 	{
-		name: "fair: a waiter that panicked stays in the FIFO", in: "slot.desert",
-		old:   "		s.left(k)\n",
+		name: "fair: a waiter that panicked stays in the FIFO", in: "fairdriver.slot.desert",
+		old:   "		s.left(h)\n",
 		new:   "\n",
 		tests: "TestFairPanicsThatAreRecovered",
 	},
@@ -362,19 +362,19 @@ var fairMutants = []mutant{
 		tests: "TestFairBeatsOfThousands",
 	},
 	{
-		name: "fair: who may not beat waits on", in: "slot.muted",
+		name: "fair: who may not beat waits on", in: "fairdriver.slot.muted",
 		old:   "!fault.TransientReply(re) && fault.Word(re) != \"OOM\"",
 		new:   "re == \"\"",
 		tests: "TestFairWaiterWhoseBeatsAreRefused",
 	},
 	{
-		name: "fair: a beat without memory ends the wait", in: "slot.muted",
+		name: "fair: a beat without memory ends the wait", in: "fairdriver.slot.muted",
 		old:   " && fault.Word(re) != \"OOM\"",
 		new:   "",
-		tests: "TestFairWaiterWhoseBeatsAreRefused",
+		tests: "fairdriver: TestFairRefusedBeat",
 	},
 	{
-		name: "fair: a beat waits until the slot has moved", in: "slot.run",
+		name: "fair: a beat waits until the slot has moved", in: "fairdriver.slot.run",
 		old:   "cmd.Beat && isSplit(err)",
 		new:   "false",
 		tests: "TestFairBeatWhileTheSlotMoves",

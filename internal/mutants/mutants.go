@@ -500,7 +500,7 @@ var mutants = []mutant{
 		tests: "test/verbs: TestForeignReplyToAnAcquireIsCleanedUp",
 	},
 	{
-		name: "a reply to TRY that no server gives is no trace", in: "slot.runOnce",
+		name: "a reply to TRY that no server gives is no trace", in: "fairdriver.slot.runOnce",
 		old:   "return r, fault.MaybeSet(fault.Unexpected(verb, s.key, reply))",
 		new:   "return r, fault.Unexpected(verb, s.key, reply)",
 		tests: "test/verbs: TestForeignReplyToAnAcquireIsCleanedUp",

@@ -1,0 +1,90 @@
+package fairdriver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fairqueue"
+	"github.com/redigolock/redigolock/internal/fault"
+)
+
+// In a Redis Cluster a key's slot may move to another node, with the key and its queue. Meanwhile no node has both of them, and refuses
+// the scripts, which are for both.
+
+// isSplit reports whether a server refused a script for two keys because their slot is moving, or has moved: it has not both of them.
+func isSplit(err error) bool {
+	if errors.Is(err, errHalfway) {
+		return true
+	}
+	re, isReply := fault.Reply(err)
+	if !isReply || errors.Is(err, fault.Unknown) {
+		return false
+	}
+	switch fault.Word(fault.Bare(re)) {
+	case "TRYAGAIN", "MOVED", "ASK":
+		return true
+	}
+	return false
+}
+
+// errHalfway is in the error of a script that has found a key missing in the middle, because its slot is moving. It is that of a
+// Release: it has handed the lock to the last of the queue, and what was to follow is not queued.
+var errHalfway = fmt.Errorf("%w: the slot is moving", fault.Unknown)
+
+// splitHalfway is err, or one that is errHalfway.
+func splitHalfway(verb, key string, err error) error {
+	if re, isReply := fault.Reply(err); isReply && strings.Contains(string(re), "non local key") {
+		return fault.Of(errHalfway, verb, key, string(re))
+	}
+	return err
+}
+
+// settleFor is how long after a slot of a cluster was seen to move no script may hand a lock of it on: those that wait for it must be
+// subscribed at its new node, or their entries would be dropped as those of the dead.
+const settleFor = 250 * time.Millisecond
+
+var errMoved = redis.Error("TRYAGAIN the slot has moved, and not all that wait are subscribed at its new node yet")
+
+// settled waits until the slot has not been seen to move for settleFor. A Release does not wait: it is sent for the lock's key alone,
+// and the next Poke of anybody hands the lock on.
+func (s *slot) settled(ctx context.Context, cmd *fairqueue.Command) error {
+	d := s.d
+	if d.env.Nodes == nil || cmd.Alone || cmd.Kind == fairqueue.Check {
+		return nil
+	}
+	verb, by := verbOf(cmd.Kind), time.Now().Add(d.env.OpTimeout)
+	for {
+		d.mu.Lock()
+		pause := settleFor - d.env.Now().Sub(s.moved)
+		d.mu.Unlock()
+		switch {
+		case pause <= 0:
+			return nil
+		case cmd.Kind == fairqueue.Release, !time.Now().Add(pause).Before(by):
+			return fault.Refused(verb, s.key, errMoved)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fault.Failed(verb, s.key, fault.OfContext(ctx))
+		}
+	}
+}
+
+// heedMove notes that a command was refused because the slot is moving.
+func (s *slot) heedMove(err error) {
+	d := s.d
+	if d.env.Nodes == nil || err == nil || !isSplit(err) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.moved = d.env.Now()
+}

@@ -1,0 +1,129 @@
+package fairdriver
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fairqueue"
+	"github.com/redigolock/redigolock/internal/fault"
+)
+
+// Release takes the next local waiter's entry along, and the server hands the lock to the first that waits. A hand-off within
+// the cohort has to be made by by.
+func (d *Driver) Release(ctx context.Context, key string, h Handle, by time.Time) error {
+	x := d.lease(ctx, h)
+	x.Over = h.IsOver()
+	d.mu.Lock()
+	s, now := d.slotOf(key), d.env.Now()
+	s.q.Released(now, x, &d.then)
+	if d.then.Mine.Kind == fairqueue.Extend {
+		s.users++
+	}
+	cmd := s.follow(now)
+	d.mu.Unlock()
+	if cmd.Kind == fairqueue.Extend {
+		cmd = s.extendForNext(ctx, h, by, &cmd)
+	}
+	if cmd.Kind == fairqueue.Nothing { // it was handed on
+		return nil
+	}
+	done := false
+	defer func() {
+		if !done { // also if the user's code panics
+			s.forgo(cmd.Debt)
+		}
+	}()
+	r, err := d.perform(ctx, s, &cmd, h.Bound())
+	if err == nil {
+		done = true
+		return s.released(r, err)
+	}
+	if !fault.Transient(err) {
+		return err
+	}
+	cmd.Token, cmd.Entry, cmd.Own = "", "", true // an entry is queued by one command only: the slot asks what became of it
+	cmd.Alone = isSplit(err)
+	r, again := d.perform(ctx, s, &cmd, nil)
+	return fault.ReleasedAgain(err, s.released(r, again), h.IsOver)
+}
+
+// extendForNext extends the lease for the next local waiter, until by at most, and returns what Release is to send then.
+func (s *slot) extendForNext(ctx context.Context, h Handle, by time.Time, cmd *fairqueue.Command) (mine fairqueue.Command) {
+	d := s.d
+	var left time.Duration
+	var until time.Time
+	returned := false
+	defer func() {
+		x := d.lease(ctx, h)
+		x.Over = h.IsOver()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		s.users--
+		now := d.env.Now()
+		if returned {
+			s.q.Extended(now, until, x, &d.then)
+			mine = s.follow(now)
+		} else { // the user's code panics, and Release with it
+			d.desert(ctx, s.key, h)
+		}
+	}()
+	start, err := h.Extend(ctx, cmd.TTL, by, func(c redis.Conn) (err error) {
+		left, err = d.Extend(ctx, c, s.key, cmd.Token, cmd.TTL)
+		return err
+	})
+	d.tell(ctx, s.key, "extend", err)
+	if returned = true; err == nil {
+		until = d.deadline(start, left)
+	}
+	return mine
+}
+
+// forgo leaves a debt to the slot: Release does not try again.
+func (s *slot) forgo(debt uint64) {
+	d := s.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.env.Now()
+	s.q.Forgone(now, debt, &d.then)
+	s.follow(now)
+}
+
+// released is what Release returns.
+func (s *slot) released(r Reply, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case r.Err != nil && r.Was:
+		return fmt.Errorf("redigolock: release %s: it was handed on, but nobody could be told: %w", fault.Quote(s.key), r.Err)
+	case r.Was:
+		return nil
+	case r.Holder != "" && r.Left < 0:
+		return fault.Of(fault.Conflict, "release", s.key, "a string without TTL")
+	}
+	return fault.Gone("release", s.key)
+}
+
+// Lost has the next local waiter go for the lock when its local holder has lost it.
+func (d *Driver) Lost(key string, h Handle) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.slots[key]; s != nil {
+		now := d.env.Now()
+		s.q.Ended(now, h, &d.then)
+		s.follow(now)
+	}
+}
+
+// Moved tells the queue that a lock was extended by a command that was sent at start, and what its Deadline is now.
+func (d *Driver) Moved(key string, h Handle, start, until time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.slots[key]; s != nil {
+		now := d.env.Now()
+		s.q.Moved(now, h, start, until, &d.then)
+		s.follow(now)
+	}
+}

@@ -1,0 +1,160 @@
+package fairdriver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/fairqueue"
+	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wire"
+)
+
+// work is a goroutine that sends one command in the background.
+func (s *slot) work(cmd fairqueue.Command) {
+	ctx := context.Background()
+	if cmd.Ctx != nil {
+		ctx = context.WithoutCancel(cmd.Ctx)
+	}
+	d := s.d
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		s.users--
+		s.look()
+	}()
+	d.perform(ctx, s, &cmd, nil)
+}
+
+// perform sends a command, on b or a borrowed connection, and has the slot go by the reply.
+func (d *Driver) perform(ctx context.Context, s *slot, cmd *fairqueue.Command, b *wire.Bound) (Reply, error) {
+	r, err := d.sendAndGoBy(ctx, s, cmd, b)
+	if err == nil && r.Said == fairqueue.Held && d.env.Outcome != nil && (cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter) {
+		d.tell(ctx, s.key, "acquire", d.env.Held(s.key, r.Holder, r.Left))
+	}
+	d.tell(ctx, s.key, verbOf(cmd.Kind), err)
+	return r, err
+}
+
+// sendAndGoBy sends a command, and has the slot go by what became of it, also if the user's code panics meanwhile, in a pool, a
+// connection or an Observer: then its outcome is unknown.
+func (d *Driver) sendAndGoBy(ctx context.Context, s *slot, cmd *fairqueue.Command, b *wire.Bound) (r Reply, err error) {
+	var start time.Time
+	returned := false
+	defer func() {
+		if !returned {
+			err = fault.Of(fault.Unknown, verbOf(cmd.Kind), s.key, "a pool, a connection or an Observer has panicked")
+		}
+		said, failure := r.Reply, outcomeOf(ctx, err)
+		if cmd.Kind == fairqueue.Check && fault.IsLoss(err) {
+			said = fairqueue.Reply{Said: fairqueue.NotMine, Err: err}
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		now := d.env.Now()
+		if err == nil || said.Said == fairqueue.NotMine {
+			s.q.Replied(now, cmd, start, said, &d.then)
+		} else {
+			s.q.Failed(now, cmd, failure, &d.then)
+		}
+		s.follow(now)
+	}()
+	start, r, err = d.send(ctx, s, cmd, b)
+	returned = true
+	return r, err
+}
+
+// outcomeOf is what became of a command that ended with err.
+func outcomeOf(ctx context.Context, err error) (o fairqueue.Outcome) {
+	if err == nil {
+		return o
+	}
+	o = fairqueue.Outcome{Err: err, Left: ctx.Err() != nil, Unread: errors.Is(err, fault.Unread), NoneLent: errors.Is(err, fault.Unavailable)}
+	o.Split = isSplit(err)
+	switch {
+	case errors.Is(err, fault.Unknown):
+		o.Fate = fairqueue.Lost
+	case fault.Transient(err), o.Left:
+		o.Fate = fairqueue.Unsent
+	default:
+		o.Fate = fairqueue.Refused
+	}
+	return o
+}
+
+// send sends a command and reads its reply. start is the time just before the send.
+func (d *Driver) send(ctx context.Context, s *slot, cmd *fairqueue.Command, b *wire.Bound) (start time.Time, r Reply, err error) {
+	run := func(c redis.Conn) (err error) {
+		start = d.env.Now()
+		if cmd.Kind == fairqueue.Check {
+			_, err = d.extend(ctx, c, s.keyArg, s.queueArg, cmd.Token, cmd.TTL)
+			return err
+		}
+		s.sending(cmd, start)
+		r, err = s.run(ctx, c, cmd)
+		return err
+	}
+	if err := s.settled(ctx, cmd); err != nil {
+		return start, r, err
+	}
+	defer func() { s.heedMove(err) }()
+	verb, timeout := verbOf(cmd.Kind), d.env.OpTimeout
+	if cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter {
+		timeout = min(timeout, cmd.TTL)
+	}
+	if cmd.Own {
+		err = d.sendOwn(ctx, s, cmd, timeout, run)
+		return start, r, err
+	}
+	if b == nil {
+		b = &wire.Bound{Key: s.keyArg}
+	}
+	_, err = d.env.Lent(ctx, b, verb, s.key, timeout, run)
+	return start, r, err
+}
+
+// sendOwn runs f on a connection that is not the pool's. After a break each key of a Locker wants one, so only a few are in
+// use at a time, and the other commands wait for their turn; but a Release has its time, and no turn to wait for.
+func (d *Driver) sendOwn(ctx context.Context, s *slot, cmd *fairqueue.Command, most time.Duration, f func(redis.Conn) error) error {
+	verb, by := verbOf(cmd.Kind), time.Now().Add(d.env.OpTimeout)
+	if !cmd.Kept {
+		limit, cancel := context.WithDeadline(ctx, by)
+		defer cancel()
+		places := d.places
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+		case <-limit.Done():
+			return fault.NoConnection(ctx, verb, s.key, limit.Err())
+		}
+	}
+	return d.env.Own(ctx, verb, s.key, "", by, most, f)
+}
+
+// sending registers when a token is first sent, for its message may overtake the reply, and when it beats.
+func (s *slot) sending(cmd *fairqueue.Command, start time.Time) {
+	if cmd.Token == "" || cmd.Kind == fairqueue.Poke && !cmd.Beat || cmd.Kind == fairqueue.Quit {
+		return
+	}
+	d := s.d
+	d.mu.Lock()
+	s.q.Sent(cmd, start)
+	d.mu.Unlock()
+}
+
+// verbOf is a command's name for errors and the Observer.
+func verbOf(kind fairqueue.Kind) string {
+	switch kind {
+	case fairqueue.Poke:
+		return "poke"
+	case fairqueue.Quit:
+		return "quit"
+	case fairqueue.Release:
+		return "release"
+	case fairqueue.Check:
+		return "extend"
+	}
+	return "acquire"
+}
