@@ -2,12 +2,17 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	lock "github.com/redigolock/redigolock"
 )
 
 // Load is acquire and release in an open loop: the arrivals come at a given rate, whatever the server does, as the
@@ -47,8 +52,8 @@ func LoadKeys() []string { return []string{"own", "hot", "zipf10000"} }
 // Loaded is what one Run of a Load has measured beside Result.
 type Loaded struct {
 	Arrived int64 // in the time
-	// Unserved is how many of those still waited when the time was up, in the queue or for a shared key, or held it. They
-	// are in the histogram with what they had waited until then, which is a lower bound.
+	// Unserved is how many of those were not served when the time was up: they still waited, in the queue or for a shared
+	// key, or held it. They are in the histogram with what they had waited until then, which is a lower bound.
 	Unserved int64
 	// Failed is how many of the Unserved have got an error, because a command was not answered in time.
 	Failed int64
@@ -70,7 +75,7 @@ func (l Load) withDefaults() Load {
 	return l
 }
 
-func (l Load) shared() bool { return l.Keys != "" && l.Keys != "own" }
+func (l Load) shared() bool { return l.Keys != "own" }
 
 // Name is Load/server=…/keys=…/approach=…/rate=…, and /hold=… if they hold.
 func (l Load) Name() string {
@@ -127,25 +132,15 @@ func (l Load) checkShared() error {
 	return nil
 }
 
-// lead is how long those for shared keys come before anything is measured: until then connections are made.
-func (l Load) lead() time.Duration {
-	if !l.shared() {
-		return 0
-	}
-	return max(l.Of.Time/4, 100*time.Millisecond)
-}
+// lead is how long they come before anything is measured: until then connections are made.
+func (l Load) lead() time.Duration { return min(max(l.Of.Time/4, 100*time.Millisecond), time.Second) }
 
 // spareArrivals is for how much longer they come if the crew begins or stops late, as it asks the server in between, or the
 // machine stalls: or the end of the time would be without any.
 const spareArrivals = time.Second
 
 // span is for how long they come.
-func (l Load) span() time.Duration {
-	if l.shared() {
-		return l.lead() + l.Of.Time + spareArrivals
-	}
-	return l.Of.Time
-}
+func (l Load) span() time.Duration { return l.lead() + l.Of.Time + spareArrivals }
 
 // arrivals are when they come, after the start.
 func (l Load) arrivals() []time.Duration {
@@ -157,36 +152,299 @@ func (l Load) arrivals() []time.Duration {
 	return list
 }
 
-// Run measures for Time. With keys of their own, those that are being served by then are served to their end, and
-// count; the waits for a shared key end, and Run waits for that, for 10 s at most.
-func (l Load) Run(ctx context.Context) (Result, error) {
+// draw draws for each of so many arrivals one of n keys.
+func draw(n, arrivals int) []int32 {
+	which := make([]int32, arrivals)
+	if n == 1 {
+		return which
+	}
+	zipf := rand.NewZipf(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), zipfExponent, 1, uint64(n-1))
+	for i := range which {
+		which[i] = int32(zipf.Uint64())
+	}
+	return which
+}
+
+// endPatience is how long the first to be served may come after the time, and the waits may take to end by themselves.
+// leavePatience is how long what they leave may then take: it would disturb what is measured next.
+const (
+	endPatience   = 500 * time.Millisecond
+	leavePatience = 10 * time.Second
+)
+
+// warmShared is how many goroutines do once what does not share before the clock starts. More connections, for those who
+// poll, are made in the lead.
+const warmShared = 64
+
+// A loadRun is a Run of a Load.
+type loadRun struct {
+	crew crew
+	own  opFunc   // of keys of their own
+	lock waitLock // of shared ones
+	hold time.Duration
+
+	names  []string // a key for each goroutine that warms up, or is served with a key of its own
+	keys   []sharedKey
+	which  []int32       // of the shared keys each arrival wants
+	over   chan struct{} // closed when the time is up
+	closed chan struct{} // closed when the waits have been told to end
+
+	at      []time.Duration // when each arrives, after began
+	took    []atomic.Int64  // until each had been served, from then; 0: not served; or tookTooLong
+	queue   chan int        // has room for all, and so never holds up those that arrive
+	any     atomic.Bool     // was served
+	first   chan struct{}   // closed then
+	arrived chan struct{}   // closed when no more arrive
+	began   time.Time       // set before the first is in the queue
+	pacer   *pacer
+	late    *hdrhistogram.Histogram
+}
+
+type sharedKey struct {
+	name   string
+	holder holding
+}
+
+// tookTooLong is of an arrival that got an error, for there was no answer in time.
+const tookTooLong = -1
+
+// Run measures for Time. Those that are not served by then are a figure too; their waits end, and Run waits for that, for
+// 10 s at most.
+func (l Load) Run(ctx context.Context) (res Result, err error) {
 	l = l.withDefaults()
 	if err := l.check(); err != nil {
 		return Result{}, err
 	}
-	if l.shared() {
-		return l.runShared(ctx)
-	}
-	return l.runOwn(ctx)
-}
-
-func (l Load) runOwn(ctx context.Context) (res Result, err error) {
 	u := l.Of
-	k := newKeys(u.Goroutines)
+	own, n := u.Goroutines, 0
+	if l.shared() {
+		own, n = min(u.Goroutines, warmShared), 1
+	}
+	if l.Keys == "zipf10000" {
+		n = zipfKeys
+	}
+	k := newKeys(own + n)
+	if u.Approach == "fair" || u.Approach == "cohort" {
+		k.more = queueKeys(k.names)
+	}
 	defer k.remove(ctx, u.Server, &err)
-	op, end, err := u.op()
+	r, err := l.open(k.names[:own], k.names[own:])
 	if err != nil {
 		return Result{}, err
 	}
-	defer u.Server.endOrCut(ctx, end)
-	r, err := l.newRun()
-	if err != nil {
-		return Result{}, err
+	err = r.crew.run(ctx)
+	r.finish(ctx, k)
+	if f := r.crew.failure.Load(); err == nil && f != nil { // of who was late to end
+		err = f.err
 	}
-	warm := func(w int) error { return u.warm(w, op, k.names[w]) }
-	r.man(u, warm, func(w, _ int) (bool, error) { return true, op(k.names[w]) })
-	if err := r.crew.run(ctx); err != nil {
+	if err != nil {
 		return Result{}, err
 	}
 	return r.result(u.Server)
+}
+
+// open opens the lock, draws what each arrival wants, and makes a crew in which each worker serves but the last, who has
+// them arrive.
+func (l Load) open(own, shared []string) (*loadRun, error) {
+	u, at := l.Of, l.arrivals()
+	r := &loadRun{hold: l.Hold, names: own, keys: make([]sharedKey, len(shared)), over: make(chan struct{}),
+		closed: make(chan struct{}), at: at, took: make([]atomic.Int64, len(at)), queue: make(chan int, len(at)),
+		late: newHistogram(), first: make(chan struct{}), arrived: make(chan struct{})}
+	for i, name := range shared {
+		r.keys[i].name = name
+	}
+	once, err := r.openLock(l)
+	if err != nil {
+		return nil, err
+	}
+	if r.pacer, err = newPacer(); err != nil {
+		r.lock.end()
+		return nil, err
+	}
+	last := u.Goroutines
+	r.crew = crew{server: u.Server, way: u.Approach, workers: last + 1, time: u.Time, lead: l.lead(), timely: true,
+		first: r.first, within: endPatience, stop: r.stop}
+	r.crew.warm = func(w int) error {
+		if w >= len(own) {
+			return nil
+		}
+		return u.warm(w, once, own[w])
+	}
+	r.crew.work = func(w int) error {
+		if w == last {
+			return r.arrive()
+		}
+		return r.serve(w)
+	}
+	return r, nil
+}
+
+// openLock returns what goroutines do once to warm up.
+func (r *loadRun) openLock(l Load) (once opFunc, err error) {
+	u := l.Of
+	if !l.shared() {
+		op, end, err := u.op()
+		r.own, r.lock = op, waitLock{close: func() {}, end: end}
+		return op, err
+	}
+	if err := readyFor(u.Approach); err != nil {
+		return nil, err
+	}
+	r.which = draw(len(r.keys), len(r.at))
+	r.lock, err = waitConfig{u.Server, u.Server.pool(u.PoolSize), u.Approach, u.Lanes, u.TTL, u.Goroutines}.open()
+	return r.lock.once, err
+}
+
+// arrive puts each into the queue when its time has come.
+func (r *loadRun) arrive() error {
+	defer close(r.arrived)
+	defer close(r.queue)
+	r.began = time.Now()
+	for i, at := range r.at {
+		if err := r.pacer.until(r.began.Add(at)); err != nil {
+			return err
+		}
+		if r.crew.stopped.Load() {
+			return nil
+		}
+		record(r.late, time.Since(r.began)-at)
+		r.queue <- i
+	}
+	return nil
+}
+
+// serve takes from the queue until the time is up.
+func (r *loadRun) serve(w int) error {
+	for i := range r.queue {
+		if r.crew.stopped.Load() {
+			return nil
+		}
+		served, err := r.do(w, i)
+		if err != nil {
+			return err
+		}
+		if !served {
+			continue
+		}
+		r.took[i].Store(int64(max(time.Since(r.began)-r.at[i], 1)))
+		if r.any.CompareAndSwap(false, true) {
+			close(r.first)
+		}
+	}
+	return nil
+}
+
+// do acquires and releases for arrival i. It does not look at who gets a shared key when the time is up: it is not served,
+// and a rival whose waits were ended may have lost it.
+func (r *loadRun) do(w, i int) (served bool, err error) {
+	if r.own != nil {
+		return true, r.own(r.names[w])
+	}
+	key := &r.keys[r.which[i]]
+	release, err := r.lock.acquire(key.name)
+	if err != nil {
+		return false, r.failed(i, err)
+	}
+	if r.crew.stopped.Load() {
+		return false, r.failed(i, release())
+	}
+	if err := key.holder.begin("arrival", i); err != nil {
+		return false, err
+	}
+	holdFor(r.hold, r.over)
+	if err := key.holder.end("arrival", i); err != nil {
+		return false, err
+	}
+	if err := release(); err != nil {
+		if err = r.failed(i, err); err != nil {
+			err = fmt.Errorf("bench: the lock did not hold until its release, no figures: %w", err)
+		}
+		return false, err
+	}
+	return true, nil
+}
+
+// failed is nil for what may come to a lock that is overloaded, or whose waits were ended: a figure, not an error.
+func (r *loadRun) failed(i int, err error) error {
+	switch {
+	case err == nil, r.crew.stopped.Load() && errors.Is(err, lock.ErrClosed):
+		return nil
+	case tooLate(err):
+		r.took[i].Store(tookTooLong)
+		return nil
+	case r.crew.stopped.Load():
+		return r.lock.ended(err)
+	}
+	return err
+}
+
+// tooLate says that there was no answer in time, and nothing worse.
+func tooLate(err error) bool {
+	if errors.Is(err, lock.ErrNotHeld) {
+		return false
+	}
+	var broken net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, lock.ErrUnknown) ||
+		errors.As(err, &broken) && broken.Timeout()
+}
+
+// stop ends the waits. A fair Locker may take a moment for it, in which holders release.
+func (r *loadRun) stop() {
+	r.pacer.stop()
+	close(r.over)
+	go func() {
+		defer close(r.closed)
+		r.lock.close()
+	}()
+}
+
+// finish ends the lock when all workers have ended. Who does not end in time, as a rival that does not hear that its
+// wait is over, is left to end by itself, and its keys are then removed once more.
+func (r *loadRun) finish(ctx context.Context, k *keys) {
+	done := r.crew.server.endWithin(ctx, leavePatience, func() {
+		r.crew.all.Wait()
+		<-r.closed
+		r.lock.end()
+	})
+	select {
+	case <-done:
+	default:
+		go func() {
+			<-done
+			_ = k.removeAll(ctx, r.crew.server)
+		}()
+	}
+}
+
+// result counts those as served that were so in what the crew has measured, and those as late that arrived in it.
+func (r *loadRun) result(s *Server) (Result, error) {
+	<-r.arrived // which is not known of a crew of whom some were left to end by themselves
+	lat := newHistogram()
+	res := Result{Elapsed: r.crew.elapsed, Latency: lat, CPU: &r.crew.cpu, Cost: &r.crew.cost,
+		Loaded: &Loaded{Late: r.late}}
+	lead := max(r.crew.began.Sub(r.began), 0)
+	for i, at := range r.at {
+		took := time.Duration(r.took[i].Load())
+		served := took > 0 && at+took <= lead+r.crew.elapsed
+		if served && at+took >= lead {
+			res.Ops++
+		}
+		if at < lead || at >= lead+r.crew.ran {
+			continue
+		}
+		res.Loaded.Arrived++
+		if took == tookTooLong {
+			res.Loaded.Failed++
+		}
+		if !served {
+			took = lead + r.crew.ran - at
+			res.Loaded.Unserved++
+		}
+		record(lat, took)
+	}
+	if res.Ops == 0 { // a figure too, of whoever is overloaded
+		res.Allocs, res.CPU, res.Cost = -1, &CPU{Client: -1, Server: -1}, nil
+		return res, nil
+	}
+	return res.withAllocs(s, r.crew.allocs)
 }
