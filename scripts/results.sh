@@ -16,9 +16,9 @@ raw=$out/raw
 
 # Each step with the seconds that it takes on 2 cores.
 declare -A seconds=(
-	[approaches]=60 [verbs]=20 [ratios]=50 [mux]=80 [rivals]=90 [contention]=140 [contention-rivals]=480 [delay]=200
-	[load]=120 [hot]=170 [zipf]=60 [keepalive]=190 [recovery]=110 [recovery-sessions]=110 [faults]=150 [limit]=30
-	[valkey]=60 [redis8]=60
+	[approaches]=60 [verbs]=20 [ratios]=60 [mux]=100 [rivals]=60 [contention]=120 [contention-rivals]=460 [delay]=130
+	[load]=120 [hot]=130 [zipf]=50 [keepalive]=190 [recovery]=100 [recovery-sessions]=110 [faults]=150 [limit]=30
+	[valkey]=80 [redis8]=80
 )
 order="approaches verbs ratios mux rivals contention contention-rivals delay load hot zipf keepalive recovery recovery-sessions faults limit valkey redis8"
 steps=${STEPS:-$order}
@@ -38,9 +38,8 @@ if [ -n "${SHORT:-}" ]; then
 else
 	echo "$steps: about $(((total + 59) / 60)) minutes, into $out"
 fi
-# Those that can wait for a lock; sessions are not on Redis. redsync-default pauses as redsync does without a setting.
-rivals=redsync,redislock,goredis-setnx,rueidislock
-sessions=etcd,zookeeper
+rivals=redsync,redislock,rueidislock
+sessions=etcd,zookeeper # which are not on Redis
 
 scripts/install.sh peers
 tmp=$(mktemp -d)
@@ -107,7 +106,7 @@ step() { # name, which is also that of the file; command
 }
 measure() { "$tmp/lockbench" -url "redis://127.0.0.1:$port" -out "$new" -count $count -time $time "$@" >/dev/null; }
 delayed() { # two workloads, in one file
-	measure -workload approaches -delay $delay -approaches floor,locker,locker-mux1,$rivals -goroutines 1,128 -time $far
+	measure -workload approaches -delay $delay -approaches floor,locker,locker-mux1,$rivals -goroutines 1,128 -time $time
 	mv "$new" "$tmp/approaches.txt"
 	measure -workload contention -delay $delay -ways polling,fair,cohort,$rivals -waiters 16 -processes 4 -time $far
 	cat "$tmp/approaches.txt" "$new" >"$tmp/both.txt"
@@ -135,16 +134,16 @@ step verbs measure -workload verbs
 step ratios measure -workload ratios -count $pairs -time 30ms
 step mux measure -workload mux -goroutines 1,2,16,128 -count $pairs -time 30ms
 step rivals measure -workload rivals -goroutines 1,16,128 \
-	-approaches floor,floor-pool16,locker,locker-mux1,locker-setnx-mux1,$rivals,$sessions,rueidis
+	-approaches floor,floor-pool16,locker,locker-mux1,locker-setnx-mux1,$rivals,goredis-setnx,$sessions,rueidis
 step contention measure -workload contention -waiters 2,8,64,512 -processes 4 -ways floor,polling,fair,cohort -time $contest
 step contention-rivals measure -workload contention -waiters 64 -processes 4 -hold 0,1ms,10ms \
-	-ways floor,polling,fair,cohort,redsync-default,$rivals,$sessions -time $contest
+	-ways floor,polling,fair,cohort,$rivals,redsync-default,goredis-setnx,$sessions -time $contest
 step delay delayed
 step load measure -workload load -approaches floor,locker,locker-mux1,$rivals,rueidis -loads 20,80,120 -time $load
 step hot measure -workload load -keys hot -rates 5000,12000,20000 -ways polling,fair,cohort,$rivals -time $contest
 step zipf measure -workload load -keys zipf10000 -rates 20000 -ways polling,fair,cohort,$rivals -time $contest
 step keepalive keepalive
-step recovery measure -workload recovery -ways polling,fair,cohort,redsync-default,$rivals -ttl 1s
+step recovery measure -workload recovery -ways polling,fair,cohort,$rivals,redsync-default -ttl 1s
 # The sessions of etcd and ZooKeeper are of whole seconds, and end by themselves on a busy machine if they are short.
 step recovery-sessions measure -workload recovery -ways fair,$sessions -ttl 3s
 step faults faults
@@ -156,7 +155,7 @@ for name in valkey redis8; do # their cells have the names of those above, so th
 	mkdir -p "$raw/newer"
 	run newer/$name-verbs measure -workload verbs
 	run newer/$name-approaches measure -workload approaches -approaches floor,locker,locker-mux1 -goroutines 1,128
-	run newer/$name-contention measure -workload contention -waiters 64 -processes 4 -ways floor,polling,fair,cohort,$rivals -time $contest
+	run newer/$name-contention measure -workload contention -waiters 64 -processes 4 -ways polling,fair,cohort,redsync,rueidislock -time $contest
 done
 echo "end: $(date -u +%FT%TZ)" >>"$out/environment.txt"
 echo "load average when it ended: $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || true)" >>"$out/environment.txt"

@@ -70,9 +70,12 @@ type Setting struct {
 	Values []string
 }
 
+// New is a Set without cells.
+func New() *Set { return &Set{byName: map[string]*Cell{}} }
+
 // Read reads the files. A cell that is in several of them has the values of all.
 func Read(paths ...string) (*Set, error) {
-	s := &Set{byName: map[string]*Cell{}}
+	s := New()
 	for _, path := range paths {
 		if err := s.read(path); err != nil {
 			return nil, err
@@ -98,14 +101,15 @@ func (s *Set) read(path string) error {
 		switch line := r.Result().(type) {
 		case *benchfmt.Result:
 			found = true
-			s.add(line)
+			s.Add(line)
 		case *benchfmt.SyntaxError:
 			return fmt.Errorf("figures: %w", line)
 		}
 	}
 }
 
-func (s *Set) add(r *benchfmt.Result) {
+// Add adds a round of a cell.
+func (s *Set) Add(r *benchfmt.Result) {
 	name := r.Name.String()
 	if _, parts := r.Name.Parts(); len(parts) > 0 {
 		if last := string(parts[len(parts)-1]); last[0] == '-' { // GOMAXPROCS
@@ -126,9 +130,9 @@ func (s *Set) add(r *benchfmt.Result) {
 	for _, v := range r.Values {
 		value, unit := benchunit.Tidy(v.Value, v.Unit) // benchfmt leaves 0 ns as it is
 		c.values[unit] = append(c.values[unit], value)
-	}
-	if perOp, ok := r.Value("sec/op"); ok && c.Kind == "AcquireRelease" { // the time that passes is a throughput, and no latency
-		c.values["acq/s"] = append(c.values["acq/s"], 1/perOp)
+		if unit == "sec/op" && c.Kind == "AcquireRelease" { // the time that passes is a throughput, and no latency
+			c.values["acq/s"] = append(c.values["acq/s"], 1/value)
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package lockbench
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -28,9 +27,13 @@ func explain(ctx context.Context, err error) (line string, code int) {
 	var refused redis.Error
 	switch {
 	case ctx.Err() != nil:
-		return "stopped; the figures so far are above" + leftover(err), exitStopped
+		line = "stopped; the figures so far are above"
+		if strings.Contains(err.Error(), "could not be removed") {
+			line += "; keys that begin with lockbench: could not be removed and go with their ttl"
+		}
+		return line, exitStopped
 	case errors.As(err, &refused):
-		return denied(err, refused), exitDenied
+		return "the server denies a command: " + lastPart(err) + "; " + remedy(string(refused)), exitDenied
 	case errors.Is(err, bench.ErrConfig):
 		return err.Error(), exitUsage
 	case errors.Is(err, lock.ErrInvalid):
@@ -39,14 +42,6 @@ func explain(ctx context.Context, err error) (line string, code int) {
 		return "the server cannot be reached: " + lastPart(err) + "; is the URL right, and is the server up?", exitUnreachable
 	}
 	return err.Error(), exitFailed
-}
-
-// leftover tells of keys that could not be removed.
-func leftover(err error) string {
-	if err != nil && strings.Contains(err.Error(), "could not be removed") {
-		return "; keys that begin with lockbench: could not be removed and go with their ttl"
-	}
-	return ""
 }
 
 // lastPart is what is behind the names of packages and verbs.
@@ -69,36 +64,32 @@ func unreachable(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// denied names the verb, which is in err, and the command, which is in what the server said, and tells what to do.
-func denied(err error, refused redis.Error) string {
-	return fmt.Sprintf("the server denies a command: %s; %s", lastPart(err), remedy(refused))
+// remedies are what to do about an error reply that has one of the texts in it; the first that fits counts.
+var remedies = []struct {
+	texts []string
+	do    string
+}{
+	{[]string{"NOAUTH "}, "give the password in the URL or in REDISCLI_AUTH"},
+	{[]string{"WRONGPASS ", "invalid password", "without any password"}, "check user and password in the URL, or REDISCLI_AUTH"},
+	{[]string{"NOPERM ", "user executing the script"},
+		"give the user the right to it and to the keys *lockbench:*, as in ACL SETUSER name +evalsha ~*lockbench:*"},
+	{[]string{"READONLY "}, "this is a replica: give the URL of its master"},
+	{[]string{"LOADING ", "BUSY ", "MASTERDOWN ", "TRYAGAIN "}, "try again when it is ready"},
+	{[]string{"MISCONF ", "NOREPLICAS ", "OOM "}, "the server takes no writes now: see what it says, or measure another one"},
+	{[]string{"DENIED "}, "the server is in protected mode: connect from its own machine, or give it a password"},
+	{[]string{"MOVED ", "ASK ", "CROSSSLOT ", "CLUSTERDOWN "},
+		"this is a node of a cluster, which lockbench does not measure: give the URL of a single server"},
+	{[]string{"max number of clients"}, "raise maxclients, or use fewer -goroutines and -waiters"},
+	{[]string{"unknown command"}, "the server does not have it, or has it renamed: Redis from 6.2 or Valkey from 7.2 is needed"},
 }
 
-// remedy is what to do about an error reply, by its first word.
-func remedy(refused redis.Error) string {
-	word, _, _ := strings.Cut(string(refused), " ")
-	text := string(refused)
-	switch {
-	case word == "NOAUTH":
-		return "give the password in the URL or in REDISCLI_AUTH"
-	case word == "WRONGPASS", strings.Contains(text, "invalid password"), strings.Contains(text, "without any password"):
-		return "check user and password in the URL, or REDISCLI_AUTH"
-	case word == "NOPERM", strings.Contains(text, "user executing the script"):
-		return "give the user the right to it and to the keys *lockbench:*, as in ACL SETUSER name +evalsha ~*lockbench:*"
-	case word == "READONLY":
-		return "this is a replica: give the URL of its master"
-	case word == "LOADING", word == "BUSY", word == "MASTERDOWN", word == "TRYAGAIN":
-		return "try again when it is ready"
-	case word == "MISCONF", word == "NOREPLICAS", word == "OOM":
-		return "the server takes no writes now: see what it says, or measure another one"
-	case word == "DENIED":
-		return "the server is in protected mode: connect from its own machine, or give it a password"
-	case word == "MOVED", word == "ASK", word == "CROSSSLOT", word == "CLUSTERDOWN":
-		return "this is a node of a cluster, which lockbench does not measure: give the URL of a single server"
-	case strings.Contains(text, "max number of clients"):
-		return "raise maxclients, or use fewer -goroutines and -waiters"
-	case strings.Contains(strings.ToLower(text), "unknown command"):
-		return "the server does not have it, or has it renamed: Redis from 6.2 or Valkey from 7.2 is needed"
+func remedy(refused string) string {
+	for _, r := range remedies {
+		for _, text := range r.texts {
+			if strings.Contains(refused, text) {
+				return r.do
+			}
+		}
 	}
 	return "measure another server, or see its log"
 }

@@ -39,25 +39,6 @@ func TestHungServerIsOneLineAndExitCode3(t *testing.T) {
 	}
 }
 
-func TestServerThatHangsMeanwhileIsOneLineAndExitCode3(t *testing.T) {
-	t.Parallel()
-	r := redistest.Start(t)
-	ended := make(chan outcome)
-	go func() {
-		ended <- lockbench(context.Background(), nil,
-			"-url", r.URL(), "-workload", "approaches", "-goroutines", "2", "-time", "1h")
-	}()
-	eventually(t, "there are keys", func() bool { return len(keysOf(t, r)) > 0 })
-	r.Pause()
-	defer r.Resume()
-	select {
-	case o := <-ended:
-		o.wantLine(t, exitUnreachable)
-	case <-time.After(30 * time.Second):
-		t.Fatal("it still runs after 30 s")
-	}
-}
-
 func TestDeniedCommandIsOneLineAndExitCode4(t *testing.T) {
 	r := redistest.Start(t)
 	do(t, r, "ACL", "SETUSER", "bob", "on", ">"+secret, "~*", "+@all", "-evalsha")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -14,89 +15,67 @@ import (
 
 // A host is what figures depend on beside the server.
 type host struct {
-	name, cpu, goVersion, goos, goarch, commit string
-	kernel, load                               string // "" where they are not easy to know
-	cpus, procs                                int
+	name, goVersion, goos, goarch, commit string
+	cpu, kernel, load                     string // "" where /proc does not tell
+	cpus, procs                           int
 }
+
+var modelName = regexp.MustCompile(`(?m)^model name\s*: (.*)$`)
 
 func thisHost(ctx context.Context) host {
-	name, err := os.Hostname()
-	if err != nil {
-		name = "unknown"
-	}
-	return host{
-		name: name, cpu: cpuName(), commit: commit(ctx), kernel: procFile("sys/kernel/osrelease"), load: loadAverage(),
-		goVersion: runtime.Version(), goos: runtime.GOOS, goarch: runtime.GOARCH,
+	h := host{
+		name: "unknown", commit: commit(ctx), goVersion: runtime.Version(), goos: runtime.GOOS, goarch: runtime.GOARCH,
 		cpus: runtime.NumCPU(), procs: runtime.GOMAXPROCS(0),
+		kernel: proc("sys/kernel/osrelease"),
 	}
+	if name, err := os.Hostname(); err == nil {
+		h.name = name
+	}
+	if found := modelName.FindStringSubmatch(proc("cpuinfo")); found != nil {
+		h.cpu = found[1]
+	}
+	fields := strings.Fields(proc("loadavg"))
+	h.load = strings.Join(fields[:min(3, len(fields))], " ") // of the last 1, 5 and 15 minutes
+	return h
 }
 
-// cpuName is "" where it is not easy to know.
-func cpuName() string {
-	for line := range strings.Lines(procFile("cpuinfo")) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
-}
-
-// loadAverage is that of the last 1, 5 and 15 minutes.
-func loadAverage() string {
-	fields := strings.Fields(procFile("loadavg"))
-	return strings.Join(fields[:min(3, len(fields))], " ")
-}
-
-// procFile is "" where there is none.
-func procFile(name string) string {
-	text, err := os.ReadFile("/proc/" + name)
-	if err != nil {
-		return ""
-	}
+// proc is "" where there is none.
+func proc(name string) string {
+	text, _ := os.ReadFile("/proc/" + name)
 	return strings.TrimSpace(string(text))
 }
 
 // commit is what this program was built from. go run does not put it in, so git is asked at the source.
 func commit(ctx context.Context) string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	var revision, dirty string
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			revision = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			dirty = "-dirty"
+	info, _ := debug.ReadBuildInfo()
+	settings := map[string]string{}
+	version := "unknown"
+	if info != nil {
+		for _, s := range info.Settings {
+			settings[s.Key] = s.Value
+		}
+		if v := info.Main.Version; v != "" && v != "(devel)" {
+			version = v
 		}
 	}
-	if revision != "" {
-		return revision + dirty
+	if revision := settings["vcs.revision"]; revision != "" {
+		if settings["vcs.modified"] == "true" {
+			revision += "-dirty"
+		}
+		return revision
 	}
-	if described := gitDescribe(ctx); described != "" {
-		return described
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	return "unknown"
-}
-
-func gitDescribe(ctx context.Context) string {
 	_, file, _, ok := runtime.Caller(0)
 	if !ok || !filepath.IsAbs(file) {
-		return ""
+		return version
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40")
 	cmd.Dir = filepath.Dir(file)
-	out, err := cmd.Output()
-	if err != nil {
-		return ""
+	if out, err := cmd.Output(); err == nil {
+		return strings.TrimSpace(string(out))
 	}
-	return strings.TrimSpace(string(out))
+	return version
 }
 
 func (h host) String() string {

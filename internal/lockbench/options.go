@@ -3,6 +3,7 @@ package lockbench
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -16,176 +17,139 @@ type options struct {
 	fromEnv    bool // url comes from REDIS_URL
 	password   string
 	workloads  []string
-	goroutines []int // nil: those of the workload
-	pools      []int
-	rates      []int    // nil: loads
-	loads      []int    // in percent
-	served     int      // 0: that of the keys
-	keys       []string // of a load
+	goroutines []int // none: those of the workload
+	approaches []string
+	ways       []string
 	waiters    []int
 	processes  []int
-	ways       []string // as names call those of a bench.Contention
-	approaches []string // as names call those of a bench.Uncontended; nil: those of the workload
 	holds      []time.Duration
 	delays     []time.Duration // of round trips; 0: none is added
-	locks      []int           // nil: those of the server
+	keys       []string        // of load
+	rates      []int           // none: loads
+	loads      []int           // in percent
+	served     int             // 0: that of the keys
+	locks      []int           // none: those of the server
 	ttl        time.Duration   // 0: that of the workload
-	time       time.Duration   // 0: that of the workload
-	count      int             // 0: that of the workload
+	time       time.Duration   // likewise
+	count      int             // likewise
 	out        string
 	hist       string
-	resume     bool
-	settings   string // the command line without what is no setting
+	settings   string // the flags without those of the server and the files
 }
 
-const (
-	urlFromEnv  = "env"       // the -url that means REDIS_URL
-	urlEmbedded = "miniredis" // the -url that means one in this process
-)
-
-// A pace is what -time and -count are by default.
-type pace struct {
-	time  time.Duration
-	count int
-}
-
-var (
-	allWorkloads = []string{"approaches", "verbs", "contention", "ratios"} // that all means
-	// These take minutes.
-	workloads = append([]string{"overview"}, append(slices.Clone(allWorkloads), "keepalive", "mux", "load", "recovery", "rivals")...)
-	paces     = map[string]pace{
-		"overview":   {120 * time.Millisecond, 6},
-		"approaches": {80 * time.Millisecond, 6},
-		"verbs":      {80 * time.Millisecond, 6},
-		"contention": {150 * time.Millisecond, 3},
-		"ratios":     {30 * time.Millisecond, 200},
-		"keepalive":  {0, 1}, // its ttl
-		"mux":        {30 * time.Millisecond, 200},
-		"load":       {time.Second, 3},
-		"rivals":     {80 * time.Millisecond, 10},
-		"recovery":   {0, 5},
-	}
-	goroutines = map[string][]int{"approaches": {1, 16, 128}, "ratios": {1, 16, 128}, "mux": {1, 2, 16, 128, 1024},
-		"rivals": {1, 16, 128}}
-	miniLocks = []int{1, 1000}
-	realLocks = []int{1, 1000, 10_000}
-)
-
-// parse returns flag.ErrHelp for -h. No error shows the value of -url.
-func parse(args []string, getenv func(string) string) (options, error) {
-	o := options{waiters: []int{8, 64}, processes: []int{1, 4}, ways: bench.ContentionWays(), holds: []time.Duration{0},
-		delays: []time.Duration{0},
-		pools:  []int{1, 2, 4, 8, 16, 32, 64}, loads: []int{10, 25, 50, 70, 80, 90, 95},
-		keys: []string{"own"}}
+// flags are all flags, with their defaults, for parse and for -h.
+func (o *options) flags() *flag.FlagSet {
 	fs := flag.NewFlagSet("lockbench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	workloads := fs.String("workload", "overview", "")
-	fs.StringVar(&o.url, "url", "", "")
-	fs.Var((*intList)(&o.goroutines), "goroutines", "")
-	fs.Var((*intList)(&o.pools), "pools", "")
-	fs.Var((*intList)(&o.loads), "loads", "")
-	fs.Var((*intList)(&o.rates), "rates", "")
-	fs.IntVar(&o.served, "served", 0, "")
-	fs.Var(nameList{&o.keys, bench.LoadKeys, checkKeys}, "keys", "")
-	fs.Var((*intList)(&o.waiters), "waiters", "")
-	fs.Var((*intList)(&o.locks), "locks", "")
-	fs.Var((*intList)(&o.processes), "processes", "")
-	fs.Var(nameList{&o.ways, allWays, checkWay}, "ways", "")
-	fs.Var(nameList{&o.approaches, allApproaches, checkApproach}, "approaches", "")
-	fs.Var((*durationList)(&o.holds), "hold", "")
-	fs.Var((*durationList)(&o.delays), "delay", "")
-	fs.Var((*duration)(&o.ttl), "ttl", "")
-	fs.Var((*duration)(&o.time), "time", "")
-	fs.IntVar(&o.count, "count", 0, "")
-	fs.StringVar(&o.out, "out", "", "")
-	fs.StringVar(&o.hist, "hist", "", "")
-	fs.BoolVar(&o.resume, "resume", false, "")
+	fs.StringVar(&o.url, "url", "", "the server's `URL`: redis://[user:password@]host[:port][/db], rediss://… (TLS), unix:///path, or\n"+
+		"redis-sentinel://[user:password@]host[:port],…[/db]?master=NAME (redis-sentinels://: TLS); env: what\n"+
+		"REDIS_URL says; miniredis: one in this process. Default: the redis-server on PATH, started on a Unix\n"+
+		"socket of its own; without one, miniredis. The password may be in REDISCLI_AUTH instead")
+	o.workloads = []string{"overview"}
+	fs.Var(&list[string]{&o.workloads, workloadNames}, "workload", "a `list` of workloads, see below; all: "+strings.Join(allWorkloads, ", "))
+	fs.Var(&list[int]{&o.goroutines, between(1, bench.MaxWorkers)}, "goroutines", "a `list` for approaches, ratios, mux, rivals (default 1,16,128; mux also 2)")
+	fs.Var(&list[string]{&o.approaches, approachNames}, "approaches",
+		"a `list` for approaches, ratios, mux, rivals and load:\n"+strings.Join(ownApproaches, ", ")+",\n"+
+			"all; locker-mux8: over a Mux of 8 connections; floor-pool16: over a pool of 16; ratios are to the first")
+	o.ways = bench.ContentionWays()
+	fs.Var(&list[string]{&o.ways, wayNames}, "ways",
+		"a `list` for contention, load of shared keys, and recovery: floor (no lock, an EVALSHA that publishes to\nthe next; contention only), polling, fair, cohort, all; fair-mux2: over a Mux of 2 connections\n")
+	o.waiters, o.processes = []int{8, 64}, []int{1, 4}
+	fs.Var(&list[int]{&o.waiters, between(2, bench.MaxWorkers)}, "waiters", "a `list` for contention: waiters of all processes together")
+	fs.Var(&list[int]{&o.processes, between(1, bench.MaxProcesses)}, "processes", "a `list` for contention: processes that the waiters are in")
+	o.holds, o.delays = []time.Duration{0}, []time.Duration{0}
+	fs.Var(&list[time.Duration]{&o.holds, lasting(0, bench.MaxTTL)}, "hold", "a `list` for contention, and load of shared keys: how long each holds the lock, as 0,1ms,10ms")
+	fs.Var(&list[time.Duration]{&o.delays, lasting(0, bench.MaxDelay)}, "delay", "a `list` of what a link adds to each round trip, as a network does: 0.5ms,5ms")
+	o.keys = []string{"own"}
+	fs.Var(&list[string]{&o.keys, oneOf(bench.LoadKeys)}, "keys", "a `list` for load; own: each its own key, by -approaches; hot: one for all; zipf10000: 10,000 by Zipf's law;\nthese two are waited for, by -ways, and take -rates")
+	fs.Var(&list[int]{&o.rates, between(1, 1_000_000)}, "rates", "a `list` for load, instead of -loads: arrivals a second")
+	o.loads = []int{10, 50, 80, 95}
+	fs.Var(&list[int]{&o.loads, between(1, 200)}, "loads", "a `list` for load: arrivals as percent of what the fastest does in a closed loop, which is\nmeasured first")
+	fs.IntVar(&o.served, "served", 0, "how `many` arrivals of load are served at once (default 256; of shared keys 4096)")
+	fs.Var(&list[int]{&o.locks, between(1, bench.MaxLocks)}, "locks", "a `list` for keepalive: how many locks are kept alive (default 1,1000,10000; on miniredis 1,1000)")
+	fs.DurationVar(&o.ttl, "ttl", 0, "the lease of the locks (default 10s; keepalive 30s; recovery 1s)")
+	fs.DurationVar(&o.time, "time", 0, "how long each round is (default: see the workloads); contention with a hold: three turns of each waiter\nat least; keepalive: the ttl at least")
+	fs.IntVar(&o.count, "count", 0, "how `many` rounds there are (default: see the workloads); an interval takes 6")
+	fs.StringVar(&o.out, "out", "", "write each round to this `file`, in the Go benchmark format")
+	fs.StringVar(&o.hist, "hist", "", "write the latencies of contention and load to this `file`, as an HdrHistogram log in ns")
+	return fs
+}
+
+// parse returns flag.ErrHelp for -h. No error shows the value of -url.
+func parse(args []string, getenv func(string) string) (*options, error) {
+	o := &options{}
+	fs := o.flags()
 	if err := fs.Parse(args); err != nil {
-		return o, plain(err)
+		if !errors.Is(err, flag.ErrHelp) && strings.Contains(err.Error(), "://") {
+			return nil, errors.New("a flag has a URL as its value that belongs to -url")
+		}
+		return nil, err
 	}
 	if fs.NArg() > 0 {
-		return o, errors.New("there is an argument without a flag; a server's URL goes behind -url")
+		return nil, errors.New("there is an argument without a flag; a server's URL goes behind -url")
 	}
 	if o.url == urlFromEnv { // only then: what an application's environment names may be in production
 		if o.url, o.fromEnv = getenv("REDIS_URL"), true; o.url == "" {
-			return o, errors.New("-url env: REDIS_URL is not set")
+			return nil, errors.New("-url env: REDIS_URL is not set")
 		}
 	}
-	o.password, o.settings = getenv("REDISCLI_AUTH"), settings(args)
-	given := make(map[string]bool)
-	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	return o, o.check(*workloads, given)
-}
-
-// settings are the flags without the server and the files, whose figures they do not change, and so without a password.
-// There is no argument but flags.
-func settings(args []string) string {
-	var list []string
-	for i := 0; i < len(args); i++ {
-		name, value, joined := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
-		if name == "" { // the end of the flags
-			break
+	o.password = getenv("REDISCLI_AUTH")
+	given := map[string]bool{}
+	var settings []string
+	fs.Visit(func(f *flag.Flag) {
+		given[f.Name] = true
+		if !slices.Contains([]string{"url", "out", "hist"}, f.Name) {
+			settings = append(settings, "-"+f.Name+" "+f.Value.String())
 		}
-		if !joined && name != "resume" && i+1 < len(args) {
-			i++
-			value = args[i]
-		}
-		if !slices.Contains([]string{"url", "out", "hist", "resume"}, name) {
-			list = append(list, "-"+name+" "+oneLine(value))
-		}
-	}
-	return strings.Join(list, " ")
+	})
+	o.settings = strings.Join(settings, " ")
+	return o, errors.Join(o.checkNumbers(given), o.checkTogether())
 }
 
-// plain is an error of package flag that does not show a URL.
-func plain(err error) error {
-	if !errors.Is(err, flag.ErrHelp) && strings.Contains(err.Error(), "://") {
-		return errors.New("a flag has a URL as its value that belongs to -url")
+// checkNumbers looks at what zero would hide: a flag that was not given has a default.
+func (o *options) checkNumbers(given map[string]bool) error {
+	switch {
+	case given["count"] && o.count <= 0:
+		return fmt.Errorf("-count %d: must be above zero", o.count)
+	case given["time"] && o.time <= 0:
+		return fmt.Errorf("-time %v: must be above zero", o.time)
+	case given["served"] && (o.served < 1 || o.served > bench.MaxWorkers):
+		return fmt.Errorf("-served %d: allowed are 1 to %d", o.served, bench.MaxWorkers)
+	case given["ttl"] && (o.ttl < bench.MinTTL || o.ttl > bench.MaxTTL || o.ttl%time.Millisecond != 0):
+		return fmt.Errorf("-ttl %v: allowed are whole milliseconds from %v to %v", o.ttl, bench.MinTTL, bench.MaxTTL)
+	case given["out"] && o.out == "":
+		return errors.New("-out: the file has no name")
+	case given["hist"] && o.hist == "":
+		return errors.New("-hist: the file has no name")
 	}
-	if text, ok := strings.CutSuffix(err.Error(), "parse error"); ok {
-		return errors.New(text + "it is no number")
-	}
-	return err
+	return nil
 }
 
-// pace is what -time and -count say, or else the workload's own.
-func (o *options) pace(workload string) pace {
-	p := paces[workload]
-	if workload == "keepalive" {
-		p.time = o.ttlOf(workload)
+// checkTogether looks at what does not fit together, before anything is sent.
+func (o *options) checkTogether() error {
+	shared := o.has("load") && slices.ContainsFunc(o.keys, func(keys string) bool { return keys != "own" })
+	switch {
+	case slices.Max(o.holds) > o.ttlOf("contention")/2:
+		return fmt.Errorf("-hold: allowed is 0 to half of the ttl, %v", o.ttlOf("contention")/2)
+	case o.has("recovery") && o.ttlOf("recovery") < 100*time.Millisecond:
+		return fmt.Errorf("-ttl %v: recovery needs 100ms at least, to kill a holder while it holds", o.ttl)
+	case o.has("keepalive") && o.time > 0 && o.time < o.ttlOf("keepalive"):
+		return fmt.Errorf("-time %v: keepalive needs its ttl at least, %v (-ttl)", o.time, o.ttlOf("keepalive"))
+	case o.has("rivals") && len(bench.Rivals()) == 0:
+		return errors.New("-workload rivals: this program has none; cd bench/peers && go run ./cmd/lockbench has them")
+	case shared && o.rates == nil:
+		return errors.New("-keys: hot and zipf10000 take -rates; -loads are shares of a closed loop of own keys")
+	case shared && !slices.ContainsFunc(o.ways, isLock):
+		return errors.New("-ways: the floor is no lock, which load of hot or zipf10000 waits for (-keys)")
+	case o.has("recovery") && !slices.ContainsFunc(o.ways, recovers):
+		return errors.New("-ways: recovery has none of them: the floor is no lock, and it goes through no Mux")
+	case o.hist != "" && !o.has("overview") && !o.has("contention") && !o.has("load"):
+		return errors.New("-hist: there are histograms of overview, contention and load only")
 	}
-	if o.time > 0 {
-		p.time = o.time
-	}
-	if o.count > 0 {
-		p.count = o.count
-	}
-	return p
+	return nil
 }
 
-// goroutinesOf is what -goroutines says, or else the workload's own.
-func (o *options) goroutinesOf(workload string) []int {
-	if o.goroutines != nil {
-		return o.goroutines
-	}
-	return goroutines[workload]
-}
-
-// servedOwn is what -served says, or else that of keys of one's own.
-func (o *options) servedOwn() int {
-	if o.served > 0 {
-		return o.served
-	}
-	return 256
-}
-
-// shares are in percent; none if there are rates.
-func (o *options) shares() []int {
-	if o.rates != nil {
-		return nil
-	}
-	return o.loads
-}
+func (o *options) has(workload string) bool { return slices.Contains(o.workloads, workload) }
 
 // ttlOf is what -ttl says, or else the workload's own.
 func (o *options) ttlOf(workload string) time.Duration {
@@ -198,15 +162,4 @@ func (o *options) ttlOf(workload string) time.Duration {
 		return time.Second
 	}
 	return bench.DefaultTTL
-}
-
-// locksOn is what -locks says, or else what the server can do in a few minutes.
-func (o *options) locksOn(s *bench.Server) []int {
-	switch {
-	case o.locks != nil:
-		return o.locks
-	case s.Embedded():
-		return miniLocks
-	}
-	return realLocks
 }

@@ -2,152 +2,72 @@ package lockbench
 
 import (
 	"context"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/redigolock/redigolock/bench"
 )
 
-const secret = "s3cr3t-passw0rd"
+const secret = "S3cret"
 
-func TestUsage(t *testing.T) {
+func noEnv(string) string { return "" }
+
+func TestUsageFitsATerminalAndTellsOfRivals(t *testing.T) {
 	o := lockbench(context.Background(), nil, "-h")
 	if o.code != exitDone || o.stderr != "" {
 		t.Errorf("exit code %d, stderr %q", o.code, o.stderr)
 	}
-	if !strings.HasPrefix(o.stdout, usageText) {
-		t.Errorf("-h does not begin with the usage, but %q", o.stdout)
-	}
-	golden(t, "usage", usageText)
-	golden(t, "usage-rivals", strings.TrimPrefix(o.stdout, usageText))
-	for line := range strings.Lines(o.stdout) {
-		if len([]rune(line)) > 115 {
-			t.Errorf("a line is too wide for a terminal: %s", line)
+	for _, text := range []string{"-row /way", "workloads:\n  overview", "columns:\n", "  fairness: ", "report [-out report.html] FILE...",
+		"rivals for -approaches and -ways:\n  toy\n", "cannot wait for a lock:\n  toy-client\n"} {
+		if !strings.Contains(o.stdout, text) {
+			t.Errorf("%q is not in\n%s", text, o.stdout)
 		}
 	}
-}
-
-// The usage text is written by hand.
-func TestUsageListsFlagsThatExist(t *testing.T) {
-	values := map[string]string{"url": "redis://h", "workload": "all", "goroutines": "1", "waiters": "2", "locks": "1",
-		"pools": "1", "loads": "50", "rates": "1000", "served": "9", "hold": "0s,1ms", "delay": "0.5ms,5ms", "processes": "1",
-		"ways": "fair,cohort-mux2", "ttl": "1s", "approaches": "locker,floor-pool8", "hist": "x", "keys": "own",
-		"time": "1ms", "count": "1", "out": "x"}
-	listed := regexp.MustCompile(`(?m)^  -(\w+) [A-Z]`).FindAllStringSubmatch(usageText, -1)
-	if len(listed) != len(values) {
-		t.Errorf("%d flags are listed, want %d", len(listed), len(values))
-	}
-	for _, m := range listed {
-		if _, err := parse([]string{"-" + m[1], values[m[1]]}, func(string) string { return "" }); err != nil {
-			t.Errorf("-%s: %v", m[1], err)
+	for line := range strings.Lines(strings.ReplaceAll(o.stdout, "\t", "    ")) {
+		if len([]rune(line)) > 121 {
+			t.Errorf("a line is too wide for a terminal: %s", line)
 		}
 	}
 }
 
 func TestBadFlagIsOneLineAndExitCode2(t *testing.T) {
 	for _, args := range [][]string{
-		{"-x"},
-		{"-url"},
-		{"-workload", "locks"},
-		{"-workload", ""},
-		{"-goroutines", "0"},
-		{"-goroutines", "5000"},
-		{"-goroutines", "1,two"},
-		{"-goroutines", ""},
-		{"-waiters", "1"},
-		{"-locks", "0"},
-		{"-locks", "1000001"},
-		{"-locks", ""},
-		{"-workload", "keepalive", "-time", "29s"},
-		{"-workload", "keepalive", "-ttl", "2s", "-time", "1s"},
-		{"-pools", "0"},
-		{"-pools", "5000"},
-		{"-loads", "0"},
-		{"-loads", "201"},
-		{"-rates", "0"},
-		{"-keys", "cold"},
-		{"-workload", "recovery", "-ways", "floor,fair-mux2"},
-		{"-workload", "recovery", "-ttl", "99ms"},
-		{"-keys", ""},
-		{"-keys", "own,hot", "-workload", "load"},
+		{"-x"}, {"-url"},
+		{"-workload", "locks"}, {"-workload", ""},
+		{"-goroutines", "0"}, {"-goroutines", "5000"}, {"-goroutines", "1,two"}, {"-goroutines", ""},
+		{"-waiters", "1"}, {"-processes", "0"}, {"-processes", "65"},
+		{"-locks", "0"}, {"-locks", "1000001"},
+		{"-workload", "keepalive", "-time", "29s"}, {"-workload", "keepalive", "-ttl", "2s", "-time", "1s"},
+		{"-workload", "recovery", "-ways", "floor,fair-mux2"}, {"-workload", "recovery", "-ttl", "99ms"},
+		{"-loads", "0"}, {"-loads", "201"}, {"-rates", "0"}, {"-rates", "2000000"}, {"-served", "0"}, {"-served", "5000"},
+		{"-keys", "cold"}, {"-keys", "own,hot", "-workload", "load"},
 		{"-keys", "hot", "-workload", "load", "-rates", "100", "-ways", "floor"},
-		{"-rates", "2000000"},
-		{"-served", "0"},
-		{"-served", "5000"},
-		{"-hold", "-1s"},
-		{"-hold", "6s"},
-		{"-hold", "0s,1"},
-		{"-processes", "0"},
-		{"-processes", "65"},
-		{"-approaches", ""},
-		{"-approaches", "fair"},
-		{"-approaches", "floor,,locker"},
-		{"-ways", ""},
-		{"-ways", "locker"},
-		{"-ways", "fair-mux"},
-		{"-ways", "fair-mux0"},
-		{"-ways", "fair-mux65"},
-		{"-ways", "floor-mux1"},
-		{"-ttl", "9ms"},
-		{"-ttl", "0s"},
-		{"-ttl", "25h"},
-		{"-ttl", "10.5ms"},
-		{"-time", "5"},
-		{"-time", "0s"},
-		{"-count", "0"},
-		{"-count", "-1"},
-		{"-count", "many"},
-		{"-out", ""},
-		{"-hist", ""},
-		{"-hist", "x", "-workload", "verbs"},
-		{"-resume"},
-		{"-url", "http://" + secret + "@h"},
-		{"-url", "redis://:" + secret + "@h:port"},
-		{"redis://:" + secret + "@h"},
-		{"-count", "redis://:" + secret + "@h"},
-		{"-time", "redis://:" + secret + "@h"},
+		{"-hold", "-1s"}, {"-hold", "6s"}, {"-hold", "0s,1"}, {"-delay", "-1ms"}, {"-delay", "1s"},
+		{"-approaches", ""}, {"-approaches", "fair"}, {"-approaches", "floor,,locker"},
+		{"-ways", ""}, {"-ways", "locker"}, {"-ways", "fair-mux"}, {"-ways", "fair-mux0"}, {"-ways", "fair-mux65"}, {"-ways", "floor-mux1"},
+		{"-ttl", "9ms"}, {"-ttl", "0s"}, {"-ttl", "25h"}, {"-ttl", "10.5ms"}, {"-time", "5"}, {"-time", "0s"},
+		{"-count", "0"}, {"-count", "-1"}, {"-count", "many"},
+		{"-out", ""}, {"-hist", ""}, {"-hist", "x", "-workload", "verbs"},
+		{"-url", "http://" + secret + "@h"}, {"-url", "redis://:" + secret + "@h:port"}, {"redis://:" + secret + "@h"},
+		{"-count", "redis://:" + secret + "@h"}, {"-time", "redis://:" + secret + "@h"}, {"-ways", "redis://:" + secret + "@h"},
 	} {
 		o := lockbench(context.Background(), nil, args...)
-		o.wantLine(t, exitUsage)
-		if o.stdout != "" {
-			t.Errorf("%q: printed %q", args, o.stdout)
+		if o.wantLine(t, exitUsage); t.Failed() {
+			t.Fatalf("%q", args)
 		}
-		if strings.Contains(o.stderr, secret) {
-			t.Errorf("%q: shows the password: %s", args[0], o.stderr)
+		if o.stdout != "" || strings.Contains(o.stderr, secret) {
+			t.Errorf("%q: printed %q, %q", args[0], o.stdout, o.stderr)
 		}
 	}
 }
 
-func TestWorkloadsAreOneListWithoutDoubles(t *testing.T) {
+func TestWorkloadsHaveNoDoubles(t *testing.T) {
 	for in, want := range map[string]string{
-		"approaches,contention": "approaches contention",
-		"ratios,verbs":          "verbs ratios",
-		"all":                   "approaches verbs contention ratios",
-		"verbs,all":             "approaches verbs contention ratios",
-		"verbs, verbs":          "verbs",
-		"keepalive":             "keepalive",
-		"keepalive,all":         "approaches verbs contention ratios keepalive",
-		"load,mux":              "mux load",
-		"recovery,load":         "load recovery",
+		"ratios,verbs": "ratios verbs", "verbs,all": "verbs approaches contention ratios", "verbs, verbs": "verbs",
 	} {
-		got, err := readWorkloads(in)
-		if err != nil || strings.Join(got, " ") != want {
-			t.Errorf("%s: %q, %v", in, got, err)
+		o, err := parse([]string{"-workload", in}, noEnv)
+		if err != nil || strings.Join(o.workloads, " ") != want {
+			t.Errorf("%s: %v, %v", in, o, err)
 		}
-	}
-}
-
-// The default run must be over in 40 s from go run, which compiles first.
-func TestDefaultRunTakesAQuarterOfAMinute(t *testing.T) {
-	o, err := parse(nil, func(string) string { return "" })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if e := estimateOf(plan(fakeServer(), &o)); e.length < 10*time.Second || e.length > 25*time.Second {
-		t.Errorf("the rounds alone take %v", e.length)
 	}
 }
 
@@ -157,59 +77,18 @@ func TestKeepAliveHasATTLAndATimeOfItsOwn(t *testing.T) {
 		ttl, time time.Duration
 	}{
 		{nil, 30 * time.Second, 30 * time.Second},
-		{[]string{"-ttl", "1m"}, time.Minute, time.Minute},
 		{[]string{"-ttl", "1s", "-time", "3s"}, time.Second, 3 * time.Second},
 		{[]string{"-time", "90s"}, 30 * time.Second, 90 * time.Second},
 	} {
-		o, err := parse(append(tt.args, "-workload", "keepalive"), func(string) string { return "" })
+		o, err := parse(append(tt.args, "-workload", "keepalive"), noEnv)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ttl, p := o.ttlOf("keepalive"), o.pace("keepalive"); ttl != tt.ttl || p.time != tt.time || p.count != 1 {
-			t.Errorf("%q: ttl %v, %+v", tt.args, ttl, p)
+		if p := planOf(fakeServer(), o, workloadOf("keepalive")); p.ttl != tt.ttl || p.time != tt.time || p.count != 1 {
+			t.Errorf("%q: %+v", tt.args, p)
 		}
-		if got := o.ttlOf("verbs"); o.ttl == 0 && got != 10*time.Second {
-			t.Errorf("%q: verbs have a ttl of %v", tt.args, got)
-		}
-	}
-}
-
-func TestLocksDependOnTheServer(t *testing.T) {
-	mini, err := bench.OpenEmbedded(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mini.Close()
-	var o options
-	if got := o.locksOn(mini); !slices.Equal(got, []int{1, 1000}) {
-		t.Errorf("miniredis: %v", got)
-	}
-	if got := o.locksOn(fakeServer()); !slices.Equal(got, []int{1, 1000, 10_000}) {
-		t.Errorf("redis: %v", got)
-	}
-	o.locks = []int{7}
-	if got := o.locksOn(mini); !slices.Equal(got, []int{7}) {
-		t.Errorf("-locks 7: %v", got)
-	}
-}
-
-func TestGoroutinesAreThoseOfTheWorkload(t *testing.T) {
-	for _, tt := range []struct {
-		args     []string
-		workload string
-		want     []int
-	}{
-		{nil, "approaches", []int{1, 16, 128}},
-		{nil, "ratios", []int{1, 16, 128}},
-		{nil, "mux", []int{1, 2, 16, 128, 1024}},
-		{[]string{"-goroutines", "7"}, "mux", []int{7}},
-	} {
-		o, err := parse(tt.args, noEnv)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := o.goroutinesOf(tt.workload); !slices.Equal(got, tt.want) {
-			t.Errorf("%q, %s: %v", tt.args, tt.workload, got)
+		if p := planOf(fakeServer(), o, workloadOf("verbs")); o.ttl == 0 && p.ttl != 10*time.Second {
+			t.Errorf("%q: verbs have a ttl of %v", tt.args, p.ttl)
 		}
 	}
 }
@@ -225,9 +104,6 @@ func TestREDIS_URLIsMeasuredOnlyWhenAskedFor(t *testing.T) {
 	}
 	if _, err := parse([]string{"-url", "env"}, noEnv); err == nil {
 		t.Error("-url env without REDIS_URL measures something else")
-	}
-	if o, err := parse([]string{"-url", "redis://flag"}, env); err != nil || o.url != "redis://flag" || o.fromEnv {
-		t.Errorf("%+v, %v", o, err)
 	}
 }
 
@@ -251,23 +127,13 @@ func TestPasswordOfTheURLGoesBeforeREDISCLI_AUTH(t *testing.T) {
 	}
 }
 
-func TestSettingsAreTheCommandLineWithoutServerAndFiles(t *testing.T) {
-	for _, tt := range []struct {
-		args []string
-		want string
-	}{
-		{nil, ""},
-		{[]string{"-url", "redis://:" + secret + "@h", "-count", "3", "--time=5ms", "-out", "x", "-resume", "-hist", "y",
-			"-workload", "load"}, "-count 3 -time 5ms -workload load"},
-		{[]string{"-out=x", "-url=redis://:" + secret + "@h", "-ways", "fair, cohort", "--"}, "-ways fair, cohort"},
-		{[]string{"-ways", "fair,\tcohort\n"}, "-ways fair, cohort"},
-	} {
-		o, err := parse(tt.args, noEnv)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if o.settings != tt.want {
-			t.Errorf("%q, want %q", o.settings, tt.want)
-		}
+func TestSettingsAreTheFlagsWithoutServerAndFiles(t *testing.T) {
+	o, err := parse([]string{"-url", "redis://:" + secret + "@h", "-count", "3", "--time=5ms", "-out", "x", "-hist", "y",
+		"-workload", "load", "-ways", "fair,\tcohort", "-hold", "0,1ms"}, noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "-count 3 -hold 0s,1ms -time 5ms -ways fair,cohort -workload load"; o.settings != want {
+		t.Errorf("%q, want %q", o.settings, want)
 	}
 }

@@ -4,108 +4,151 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
-// A section is one workload of the command line: the tables of one kind.
+// A section is one workload with its figures.
 type section struct {
 	name   string
-	pace   pace
-	delay  time.Duration // of round trips
+	plan   *plan
 	groups []group
+	set    *figures.Set // of the rounds so far, as -out has them
 }
 
-// A group is cells that run interleaved.
-type group struct {
-	cells []*cell
-	count int  // of rounds; 0: those of the section's pace
-	first bool // what the others depend on, and nothing else
-	past  int  // rounds that were there before this run
+func newSection(ctx context.Context, s *bench.Server, o *options, name string) (*section, error) {
+	w := workloadOf(name)
+	p := planOf(s, o, w)
+	groups, err := w.groups(ctx, p)
+	return &section{name: name, plan: p, groups: groups, set: figures.New()}, err
 }
 
-// A line is what is written of a round of a cell; of two cells that are compared, their ratio.
-type line struct{ cell, base *cell }
-
-func (l line) name() string {
-	if l.base == nil {
-		return l.cell.workload.Name()
-	}
-	return ratioName(l.cell, l.base)
-}
-
-// linesOf are those of a whole round, in the order of the table.
-func (s *section) linesOf(g group) []line {
-	var all, ratios []line
-	for _, c := range g.cells {
-		all = append(all, line{cell: c})
-		for _, base := range c.bases {
-			ratios = append(ratios, line{c, base})
-		}
-	}
-	if s.paired() && len(ratios) > 0 {
-		return ratios
-	}
-	return all
-}
-
-// countOf is how many rounds a group has, the past ones included.
-func (s *section) countOf(g group) int {
-	if g.count > 0 {
-		return g.count
-	}
-	return s.pace.count
-}
-
-// run measures what is not there yet, round by round. What a round has brought is written in the order of the table,
-// whatever the order of the runs was.
-func (s *section) run(ctx context.Context, out *output, p *progress) error {
+// run measures all groups. What a round has brought is written in the order of the table, whatever the order of the runs
+// was, and also if it was stopped in the midst of it.
+func (s *section) run(ctx context.Context, rec *record, p *progress) error {
 	for _, g := range s.groups {
 		workloads := make([]bench.Workload, len(g.cells))
 		for i, c := range g.cells {
-			workloads[i] = c.workload
+			workloads[i] = c.Workload
 		}
-		count := s.countOf(g)
-		begin := func(round, i int) {
-			p.show(fmt.Sprintf("round %d of %d: %s", g.past+round+1, count, workloads[i].Name()), lengthOf(workloads[i]))
-		}
+		round := make([]*bench.Result, len(g.cells))
 		runs := 0
+		begin := func(n, i int) {
+			p.show(fmt.Sprintf("round %d of %d: %s", n+1, s.plan.count, workloads[i].Name()), g.cells[i].takes)
+		}
 		done := func(i int, r bench.Result) error {
-			g.cells[i].add(r)
-			if runs++; runs%len(g.cells) != 0 {
+			round[i] = &r
+			rec.addLatency(workloads[i], r)
+			if runs++; runs%len(round) != 0 {
 				return nil
 			}
-			return errors.Join(s.write(out, g, runs/len(g.cells)), out.logHistograms())
+			defer clear(round)
+			return s.write(rec, g, round)
 		}
-		if err := bench.Rounds(ctx, count-g.past, workloads, begin, done); err != nil {
-			return errors.Join(err, s.write(out, g, runs/len(g.cells)+1))
+		if err := bench.Rounds(ctx, s.plan.count, workloads, begin, done); err != nil {
+			return errors.Join(err, s.write(rec, g, round))
 		}
 	}
 	return nil
 }
 
-// write writes a round of this run, which counts from 1, of the cells that have it.
-func (s *section) write(out *output, g group, round int) error {
-	for _, l := range s.linesOf(g) {
-		if len(l.cell.rounds) < round || l.base != nil && len(l.base.rounds) < round {
+// write writes what there is of a round.
+func (s *section) write(rec *record, g group, round []*bench.Result) error {
+	add := func(name string, r *bench.Result, metrics []bench.Metric) error {
+		line := rec.line(name, max(int(r.Ops), 1), metrics)
+		s.set.Add(line)
+		return rec.write(line)
+	}
+	for _, pair := range g.pairs {
+		r, base := round[pair[0]], round[pair[1]]
+		if r == nil || base == nil {
 			continue
 		}
-		r, metrics := l.cell.rounds[round-1], l.cell.rounds[round-1].all()
-		if l.base != nil {
-			metrics = bench.RatioMetrics(r.Result, l.base.rounds[round-1].Result)
+		if err := add(ratioName(g.cells[pair[0]], g.cells[pair[1]]), r, bench.RatioMetrics(*r, *base)); err != nil {
+			return err
 		}
-		if err := out.write(l.name(), max(int(r.Ops), 1), metrics); err != nil {
+	}
+	for i, r := range round {
+		if r == nil || len(g.pairs) > 0 {
+			continue
+		}
+		metrics := r.Metrics()
+		if r.Ops > 0 {
+			metrics = slices.Insert(metrics, 0, bench.Metric{Value: r.PerOp(), Unit: "ns/op"})
+		}
+		if err := add(g.cells[i].Name(), r, metrics); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// paired says that the section is about ratios, not about what they are of.
-func (s *section) paired() bool { return s.name == "ratios" || s.name == "mux" }
-
-func ratioName(c, base *cell) string {
-	u, b := c.uncontended(), base.uncontended()
+func ratioName(c, base cell) string {
+	u, b := c.Workload.(bench.Uncontended), base.Workload.(bench.Uncontended)
 	return fmt.Sprintf("Ratio/server=%s/of=%s/to=%s/goroutines=%d", u.Server.Name, u.Called(), b.Called(), u.Goroutines)
+}
+
+// A progress is one line on a terminal that says where it is.
+type progress struct {
+	w           io.Writer // nil: no terminal
+	runs, cells int
+	all, done   time.Duration // by what has begun
+	began       time.Time
+}
+
+func newProgress(w io.Writer, sections []*section) *progress {
+	p := &progress{began: time.Now()}
+	if isTerminal(w) {
+		p.w = w
+	}
+	for _, s := range sections {
+		for _, g := range s.groups {
+			p.cells += len(g.cells)
+			p.runs += s.plan.count * len(g.cells)
+			for _, c := range g.cells {
+				p.all += time.Duration(s.plan.count) * c.takes
+			}
+		}
+	}
+	return p
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// String leaves out what comes before the clock of a run starts, such as dialling.
+func (p *progress) String() string {
+	return fmt.Sprintf("%s of %s, about %v", figures.Plural(p.runs, "run"), figures.Plural(p.cells, "cell"),
+		max(p.all, time.Second).Round(time.Second))
+}
+
+// show is called when a run begins that takes so long.
+func (p *progress) show(what string, takes time.Duration) {
+	if p.w == nil {
+		return
+	}
+	left := p.all - p.done
+	if p.done > 0 { // at the pace of what is done
+		left = time.Duration(float64(time.Since(p.began)) / float64(p.done) * float64(left))
+	}
+	fmt.Fprintf(p.w, "\r\x1b[K%3d %%  %v left  %s", 100*p.done/max(p.all, 1), left.Round(time.Second), what)
+	p.done += takes
+}
+
+// clear takes the line away, before something else is printed.
+func (p *progress) clear() {
+	if p.w != nil {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
 }
