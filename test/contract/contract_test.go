@@ -20,14 +20,17 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	_ = flag.Set("test.parallel", "32") // on real servers they do little but wait
 	goleak.VerifyTestMain(m)
 }
 
 var bg = context.Background()
 
 const (
+	opTimeout = 10 * time.Second // a hundred tests dial at a time, and none is about a server that does not answer
+
 	ttl   = 4 * time.Second
-	short = 300 * time.Millisecond
+	short = time.Second // what ends
 )
 
 // A locker is a Locker or a Quorum.
@@ -61,12 +64,12 @@ var kinds = []kind{
 		for _, open := range e.pools {
 			pools = append(pools, open(t))
 		}
-		return func() locker { return &redigolock.Quorum{Pools: pools, OpTimeout: time.Second} }
+		return func() locker { return &redigolock.Quorum{Pools: pools, OpTimeout: opTimeout} }
 	}},
 }
 
 func lockers(p redigolock.Pool, fair bool) func() locker {
-	return func() locker { return &redigolock.Locker{Pool: p, Fair: fair} }
+	return func() locker { return &redigolock.Locker{Pool: p, Fair: fair, OpTimeout: opTimeout} }
 }
 
 func muxed(t *testing.T, p redigolock.Pool) redigolock.Pool {
@@ -185,7 +188,7 @@ func TestOnServers(t *testing.T) {
 	for _, server := range []string{"redis", "redis8", "valkey"} {
 		t.Run(server, func(t *testing.T) {
 			if server != "redis" {
-				redistest.UseNewer(t, server)
+				redistest.UseNewer(t, server) // by a variable of the process: its servers are started before the next one's
 			}
 			environments := map[string]*environment{}
 			for _, k := range kinds {
@@ -195,6 +198,7 @@ func TestOnServers(t *testing.T) {
 					environments[k.servers] = e
 				}
 				t.Run(k.name, func(t *testing.T) {
+					t.Parallel()
 					for _, p := range promises {
 						t.Run(p.name, func(t *testing.T) {
 							t.Parallel()
