@@ -37,7 +37,7 @@ type backend struct {
 	dir string
 }
 
-var backends = []*backend{etcdServer, zookeeperServer}
+var backends = []*backend{zookeeperServer} // and etcd, unless it is left out
 
 // Stop ends the servers that were started for the rivals, and removes their data.
 func Stop() {

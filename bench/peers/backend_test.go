@@ -9,8 +9,6 @@ import (
 
 	"github.com/go-zookeeper/zk"
 	"github.com/gomodule/redigo/redis"
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/redigolock/redigolock/bench"
 	"github.com/redigolock/redigolock/bench/peers"
@@ -44,25 +42,6 @@ var leftOn = map[string]func(t *testing.T, r *redistest.Server) []string{
 			t.Fatal(err)
 		}
 		return keys
-	},
-	"etcd": func(t *testing.T, _ *redistest.Server) (list []string) {
-		c, err := clientv3.New(clientv3.Config{Endpoints: []string{os.Getenv("REDIGOLOCK_ETCD")}, Logger: zap.NewNop()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		all, err := c.Get(t.Context(), "", clientv3.WithPrefix(), clientv3.WithKeysOnly())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, kv := range all.Kvs {
-			list = append(list, string(kv.Key))
-		}
-		leases, err := c.Leases(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return append(list, slices.Repeat([]string{"a lease"}, len(leases.Leases))...)
 	},
 	"zookeeper": func(t *testing.T, _ *redistest.Server) []string {
 		list, _, err := dialZookeeper(t).Children("/")

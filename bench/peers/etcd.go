@@ -1,3 +1,5 @@
+//go:build !noetcd
+
 package peers
 
 import (
@@ -20,6 +22,16 @@ import (
 // etcdServer is one etcd by itself. Each write waits for an fsync, as by default. Its election timeout is half of the
 // default, or it would not take a lease of less than 2 s.
 var etcdServer = &backend{name: "etcd", command: etcdCommand, healthy: etcdHealthy}
+
+func init() { backends = append(backends, etcdServer) }
+
+func etcdKinds() []bench.RivalKind {
+	return []bench.RivalKind{
+		on(etcdServer, "go.etcd.io/etcd/client/v3", openEtcd, "concurrency.Mutex, a Session of its own for each goroutine, kept for the next "+
+			"lock; one client for the process; the ttl in whole seconds; one server, which waits for an fsync; election "+
+			"timeout 500 ms, or it would take no short lease"),
+	}
+}
 
 func etcdCommand(dir string) (*exec.Cmd, string, error) {
 	path, err := found("etcd")

@@ -9,7 +9,6 @@ const (
 	rueidisModule   = "github.com/redis/rueidis"
 	redigoModule    = "github.com/gomodule/redigo"
 	goRedisModule   = "github.com/redis/go-redis/v9"
-	etcdModule      = "go.etcd.io/etcd/client/v3"
 	zookeeperModule = "github.com/go-zookeeper/zk"
 )
 
@@ -17,7 +16,7 @@ const goRedisPool = "go-redis's default pool of 10 connections for each processo
 
 // Kinds are the rivals. One has two settings where what its manual says by default is far from what suits many waiters.
 func Kinds() []bench.RivalKind {
-	return []bench.RivalKind{
+	list := []bench.RivalKind{
 		{Name: "redsync", Open: openRedsync, Modules: []string{redsyncModule, redigoModule},
 			Settings: "tries every 5 ms, chosen for 64 waiters, until the context ends; a try may take half of the ttl; " +
 				"unbounded pool"},
@@ -40,12 +39,10 @@ func Kinds() []bench.RivalKind {
 			"EVAL of SETNX and EXPIRE; tries every 5 ms, which is left to the reader"),
 		ofArticle("article-verified", openArticleVerified,
 			"SET NX PX, then GET; tries every 5 ms, which is left to the reader"),
-		on(etcdServer, etcdModule, openEtcd, "concurrency.Mutex, a Session of its own for each goroutine, kept for the next "+
-			"lock; one client for the process; the ttl in whole seconds; one server, which waits for an fsync; election "+
-			"timeout 500 ms, or it would take no short lease"),
-		on(zookeeperServer, zookeeperModule, openZookeeper, "zk.Lock on one connection for the process; one server, which "+
-			"waits for an fsync; tick 100 ms, for short sessions"),
 	}
+	list = append(list, etcdKinds()...)
+	return append(list, on(zookeeperServer, zookeeperModule, openZookeeper, "zk.Lock on one connection for the process; one server, which "+
+		"waits for an fsync; tick 100 ms, for short sessions"))
 }
 
 func ofArticle(name string, open func(bench.RivalConfig) (bench.Rival, error), settings string) bench.RivalKind {
