@@ -6,13 +6,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"testing"
 )
 
 // Each program is short, compiles, runs on the Redis in its own process, and prints what its comment says.
 func TestPrograms(t *testing.T) {
 	bin := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", bin, "./...").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-race="+raceEnabled(), "-o", bin, "./...").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for name, want := range map[string][]string{
@@ -45,4 +46,15 @@ func TestPrograms(t *testing.T) {
 			}
 		})
 	}
+}
+
+// raceEnabled is true or false: what the test has been compiled with need not be compiled in the other way, too.
+func raceEnabled() string {
+	info, _ := debug.ReadBuildInfo()
+	for _, s := range info.Settings {
+		if s.Key == "-race" {
+			return s.Value
+		}
+	}
+	return "false"
 }
