@@ -1,11 +1,13 @@
 # test     all tests but those below, with the race detector, on a redis-server; installs what is missing
 # more     what test leaves out: 200 seeds of the simulated worlds, tests that count bytes,
+#          what takes a minute to compile (etcd's client, SQLite, fuzzing),
 #          servers and a browser that must be installed (etcd, ZooKeeper, Chromium, PostgreSQL, Valkey 9, Redis 8)
 # lint     gofmt, vet, staticcheck, go fix, go mod tidy, luacheck, mutants that would not compile; changes nothing, but installs luacheck where it is missing
 # bench    go test -bench over the approaches, on miniredis and redis-server
 # results  measures all that results/ holds, beside all rivals (half an hour)
 # report   writes the pages of results/, docs/capacity.md and README's tables from the newest campaign, and names each sentence that no longer holds
-# long     what takes long: all mutants, the model of the fair queue at length, the long forms of some tests, all tests twenty times over
+# long     what takes long: all mutants, the model of the fair queue at length, the long forms of some tests, all tests
+#          twenty times over, and ten times beside busy loops and standstills
 
 GO          ?= go
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -27,11 +29,12 @@ export GORACE ?= atexit_sleep_ms=50
 
 test:
 	REDIGOLOCK_REAL=1 scripts/install.sh
-	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race $(FLAGS) ./...
-	$(GO) test -short ./internal/fairmodel
-	$(GO) test -run '^$$' -fuzz FuzzMaps -fuzztime 10s ./internal/cluster
-	cd bench/peers && REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race $(FLAGS) ./...
-	@for d in bench/plot $(USERS); do echo "test $$d"; (cd $$d && $(GO) test $(FLAGS) ./...) || exit 1; done
+# Packages mostly wait: four at a time fill two processors. All are compiled with the race detector, so that what they have in common is
+# compiled once; go vet is for lint.
+	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race -vet=off -p 4 $(FLAGS) ./...
+	$(GO) test -vet=off -short ./internal/fairmodel
+	cd bench/peers && REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race -vet=off -tags noetcd $(FLAGS) ./...
+	@for d in bench/plot $(USERS); do echo "test $$d"; (cd $$d && CGO_ENABLED=1 $(GO) test -race -vet=off $(FLAGS) $$($(GO) list ./... | grep -v /fenced)) || exit 1; done
 
 more:
 	scripts/install.sh peers chromium postgres
@@ -43,7 +46,8 @@ more:
 		-run 'Native|FairScripts|Inspect|EveryWayToAcquireAndRelease|Newer|Verify' . ./bench ./internal/doctor ./internal/redistest ./test/servers
 # -count=1: go test does not see that a variable is set which a package reads while it is initialised.
 	cd bench/peers && REDIGOLOCK_REAL=1 REDIGOLOCK_PEERS=1 CGO_ENABLED=1 $(GO) test -race -count=1 ./...
-	cd examples && REDIGOLOCK_POSTGRES=1 $(GO) test ./fenced
+	cd examples && REDIGOLOCK_POSTGRES=1 CGO_ENABLED=1 $(GO) test -race ./fenced
+	$(GO) test -run '^$$' -fuzz FuzzMaps -fuzztime 10s ./internal/cluster
 
 lint:
 	@big=$$(git ls-files -z 2>/dev/null | xargs -0 -r stat -c '%s %n' 2>/dev/null | awk '$$1 > 1000000 {print $$2}'); \
@@ -87,3 +91,4 @@ long:
 	$(GO) test -timeout 60m ./internal/fairmodel
 	REDIGOLOCK_LONG=1 $(GO) test -timeout 3h ./internal/fairmodel
 	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race -count=20 -timeout 60m $(FLAGS) ./...
+	REDIGOLOCK_REAL=1 scripts/stalled.sh -n 10
