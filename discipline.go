@@ -86,6 +86,11 @@ func (s single) fence(ctx context.Context, k *Lock) (number int64, err error) {
 	return number, err
 }
 
-func (s single) renewedAt(*Lock) []renewal.Node { return s.renews[:] }
+func (s single) renewedAt(k *Lock) []renewal.Node {
+	if s.servers != nil {
+		return []renewal.Node{s.node.renewedAt(k.key)}
+	}
+	return s.renews[:]
+}
 
 func (s single) verdict(_ *Lock, votes []renewal.Vote) renewal.Vote { return votes[0] }

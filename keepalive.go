@@ -62,7 +62,8 @@ type kept struct {
 //
 // All locks of a Locker are renewed in pipelines on one connection, which is not the pool's, by two goroutines, which
 // end with the last lock that is kept alive. A request extends up to 32 locks, unless the server does not take them
-// together, as one in cluster mode: then it is asked one by one. A lock costs no goroutine, unless ctx is of a type
+// together, as one in cluster mode: then it is asked one by one. Over a [Cluster] each node has a connection and a goroutine of
+// its own, so that one that fails costs the locks of no other. A lock costs no goroutine, unless ctx is of a type
 // that is not the standard library's: package context then starts two for it.
 func (k *Lock) KeepAlive(ctx context.Context) context.Context {
 	if ctx == nil {
@@ -243,6 +244,18 @@ func (n *node) readyToRenew() {
 		env.Acknowledged = func(ctx context.Context, b *wire.Bound, key string) error { return n.replicated(ctx, b, "extend", key) }
 	}
 	n.renew.Init(env)
+	if at := n.source.Nodes; at != nil {
+		n.servers = new(batch.Nodes)
+		n.servers.Init(env, batch.Map{Where: at.Where, Dial: at.DialNode, Redirected: at.Redirected, Refresh: at.Refresh}, &n.renew)
+	}
+}
+
+// renewedAt is where a key's lock is renewed.
+func (n *node) renewedAt(key string) renewal.Node {
+	if n.servers != nil {
+		return n.servers.Of(key)
+	}
+	return &n.renew
 }
 
 // extendAlone extends one lock on a connection for its key. It is borrowed, which a cluster's pool answers from what is idle; after

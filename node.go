@@ -27,12 +27,13 @@ import (
 // Those that end in By end at a point in time, and not an OpTimeout from now on.
 type node struct {
 	*core
-	source *pools.Source
-	limits atomic.Pointer[sharedLimit]
-	says   wire.Dialect // known of the server
-	renew  batch.Node
-	renews [1]renewal.Node // renew
-	clean  cleanNode
+	source  *pools.Source
+	limits  atomic.Pointer[sharedLimit]
+	says    wire.Dialect // known of the server
+	renew   batch.Node
+	renews  [1]renewal.Node // renew
+	servers *batch.Nodes    // of a Cluster, that renew what they have; else nil
+	clean   cleanNode
 }
 
 func newNode(c *core, s *pools.Source) *node {

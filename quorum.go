@@ -277,9 +277,9 @@ func (v *voting) fence(_ context.Context, k *Lock) (int64, error) {
 	return 0, fault.Of(ErrUnsupported, "fence", k.key, "the counters of several servers do not rise together: see docs/quorum.md")
 }
 
-func (v *voting) renewedAt(*Lock) (all []renewal.Node) {
+func (v *voting) renewedAt(k *Lock) (all []renewal.Node) {
 	for _, n := range v.nodes {
-		all = append(all, &n.renew)
+		all = append(all, n.renewedAt(k.key))
 	}
 	return all
 }

@@ -58,6 +58,8 @@ type Env struct {
 // which are sent again on a new connection, alone.
 type Node struct {
 	env     Env
+	of      *Nodes // of a Redis Cluster; nil: it is the server of a pool
+	addr    string // there; "": it is the Node that leads to all of them
 	kept    wire.Kept
 	alone   bool  // locks that were refused together have been extended one by one: so it will be from now on
 	replies []any // one for each lock
@@ -87,6 +89,9 @@ func (n *Node) Ready(by time.Time) error {
 func (n *Node) Close() {
 	n.kept.HangUp()
 	n.alone, n.replies, n.requests = false, nil, requests{}
+	if n.of != nil && n.addr != "" {
+		n.of.forget(n)
+	}
 }
 
 // Extend sends the renewals of a flight and reads their replies. What is sent for many locks at once and not extended is
@@ -108,15 +113,21 @@ func (n *Node) Extend(by time.Time, asks []renewal.Ask) error {
 	}
 	acked := n.ackedBy(ctx, b, asks, err)
 	for i := range asks {
-		switch {
+		k := lockOf(&asks[i])
+		switch at := n.redirect(k, n.replies[i]); {
+		case at != nil:
+			asks[i].Vote = renewal.Vote{At: at}
 		case !isAnswer(n.replies[i]), acked != nil && errors.Is(acked, fault.Unknown) && isExtended(n.replies[i]):
 		case acked != nil && isExtended(n.replies[i]):
 			asks[i].Vote = renewal.Vote{Answered: true, Err: acked}
 		default:
-			asks[i].Vote = voteOf(lockOf(&asks[i]), n.replies[i])
+			asks[i].Vote = voteOf(k, n.replies[i])
 		}
 	}
 	n.replies = n.replies[:0]
+	if err != nil && n.of != nil {
+		n.of.by.Refresh()
+	}
 	if err == nil && errors.Is(acked, fault.Unknown) {
 		err = acked
 	}
@@ -150,5 +161,10 @@ func lockOf(a *renewal.Ask) Lock { return a.Lease.(Lock) }
 
 // ExtendAlone extends one lock on a connection for its key.
 func (n *Node) ExtendAlone(x renewal.Lease, within time.Duration, own bool) renewal.Vote {
-	return n.env.Alone(x.(Lock), within, own)
+	k := x.(Lock)
+	v := n.env.Alone(k, within, own)
+	if n.of != nil && v.Err == nil {
+		v.At = n.of.home(k.Key())
+	}
+	return v
 }

@@ -323,6 +323,14 @@ func (c *Cluster) NodeOf(ctx context.Context, key string) (addr string, err erro
 	return n.addr, nil
 }
 
+// Where returns the address of the node that has a key, by the map; "": it does not tell.
+func (c *Cluster) Where(key string) (addr string) {
+	if n := c.owners[Slot(key)].Load(); n != nil {
+		addr = n.addr
+	}
+	return addr
+}
+
 // DialNode connects to the node at an address. Commands go there as they are, and what it answers comes back.
 func (c *Cluster) DialNode(ctx context.Context, addr string) (redis.Conn, error) {
 	n, err := c.at(addr)

@@ -5,6 +5,24 @@ func init() { mutants = append(mutants, clusterMutants...) }
 // clusterMutants break what a Cluster promises.
 var clusterMutants = []mutant{
 	{
+		name: "cluster: MOVED is taken for the answer to a renewal", in: "batch.Node.redirect",
+		old:   `case "MOVED":`,
+		new:   `case "MOVED TO":`,
+		tests: "batch: TestMovedForSome|TestMovedToItself",
+	},
+	{
+		name: "cluster: a lock whose slot moves is not renewed for itself", in: "batch.Node.redirect",
+		old:   `case "ASK", "TRYAGAIN":`,
+		new:   `case "ASKED":`,
+		tests: "batch: TestSlotThatMoves",
+	},
+	{
+		name: "cluster: the locks of a node that is gone wait for it", in: "renewal.line.renew",
+		old:   "	n.sendAway(f)\n",
+		new:   "",
+		tests: "renewal: TestLeasesOfANodeThatIsGone|TestLeaseThatIsElsewhereDoesNotWait",
+	},
+	{
 		name: "cluster: MOVED does not change the map", in: "cluster.Cluster.heed",
 		old:   "c.owners[r.slot].Store(to)",
 		new:   "_ = to",

@@ -453,7 +453,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "a renewal that waited for its place is sent after the release", in: "renewal.line.renewAlone",
-		old:   "sent := n.stillKept(f)",
+		old:   "sent := n.keptOf(f)",
 		new:   "sent := slices.Clone(f.shares)",
 		tests: "TestNoRenewalIsSentForALockThatWasReleasedWhileItWaitedForItsPlace",
 	},
@@ -568,8 +568,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "a reply judged for the wrong lock", in: "batch.Node.Extend",
-		old:   "voteOf(lockOf(&asks[i]), n.replies[i])",
-		new:   "voteOf(lockOf(&asks[i]), n.replies[max(i-1, 0)])",
+		old:   "voteOf(k, n.replies[i])",
+		new:   "voteOf(k, n.replies[max(i-1, 0)])",
 		tests: "TestRepliesOfABatchAreJudgedOneByOne",
 	},
 	{
@@ -590,7 +590,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "sent although released while dialling", in: "renewal.line.makeAsks",
-		old:   "n.sent = stillKept(n.sent)",
+		old:   "n.sent = n.stillKept(n.sent)",
 		new:   "",
 		tests: "TestNothingIsSentForALockReleasedWhileTheRenewerDials",
 	},

@@ -81,20 +81,20 @@ func (n *line) sendApart(f *flight, rounds int) {
 // renewAlone renews one share and has its vote judged.
 func (n *line) renewAlone(f *flight, rounds int) {
 	var outcomes []outcome
-	sent := n.stillKept(f) // else nothing is sent: it may have waited for its place
+	sent := n.keptOf(f) // else nothing is sent: it may have waited for its place
 	defer func() { n.land(f, sent, outcomes) }()
 	for _, s := range sent {
 		x := s.entry.lease
 		v := n.node.ExtendAlone(x, n.patienceFor(s, rounds), f.again)
-		outcomes = append(outcomes, outcome{v.Err, x.Judge(s.cast(v, nil))})
+		outcomes = append(outcomes, outcome{v.Err, x.Judge(s.cast(v, nil)), v.At})
 	}
 }
 
-// stillKept is what is kept still of a flight.
-func (n *line) stillKept(f *flight) []*share {
+// keptOf is what is kept still of a flight.
+func (n *line) keptOf(f *flight) []*share {
 	n.r.mu.Lock()
 	defer n.r.mu.Unlock()
-	return stillKept(slices.Clone(f.shares))
+	return n.stillKept(slices.Clone(f.shares))
 }
 
 // putOff has a renewal wait for a place.

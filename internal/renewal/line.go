@@ -40,6 +40,7 @@ type line struct {
 	asks      []Ask
 	votes     []Vote
 	outcomes  []outcome // of sent
+	homes     []Node    // of the shares of a flight; nil: here
 }
 
 func newLine(r *Renewer, node Node) *line {
@@ -118,8 +119,7 @@ func (n *line) signOff(empty bool) {
 		return
 	}
 	n.alive = false
-	n.notBefore, n.rtt, n.failures = time.Time{}, 0, 0
-	n.sent, n.asks, n.votes, n.outcomes, n.another = nil, nil, nil, nil, nil
+	n.r.lines = slices.DeleteFunc(n.r.lines, func(other *line) bool { return other == n }) // nodes come and go
 	close(n.ended)
 }
 
@@ -198,8 +198,12 @@ func (e *several) place(s *share) int {
 
 // renew sends a flight, has its votes judged, and puts its shares back.
 func (n *line) renew(f *flight) {
+	n.sendAway(f)
 	n.sent, n.asks, n.outcomes = append(n.sent[:0], f.shares...), n.asks[:0], n.outcomes[:0]
 	defer func() { n.land(f, n.sent, n.outcomes) }()
+	if len(n.sent) == 0 {
+		return
+	}
 	err := n.ready()
 	n.makeAsks() // after the dial, which may have taken its time: nothing is sent for a lock that was released
 	start := n.r.env.Now()
@@ -210,29 +214,78 @@ func (n *line) renew(f *flight) {
 	for i, s := range n.sent {
 		v := n.asks[i].Vote
 		v.Start = start
-		if !v.Answered {
+		if !v.Answered && v.At == nil {
 			v.Err = err
 		}
-		n.votes = s.cast(v, n.votes)
-		n.outcomes = append(n.outcomes, outcome{v.Err, s.entry.lease.Judge(n.votes)})
+		n.outcomes = append(n.outcomes, n.judge(s, v))
 	}
 	clear(n.asks)
 	clear(n.votes)
+}
+
+// judge has a lease judge the vote of the node.
+func (n *line) judge(s *share, v Vote) outcome {
+	if v.At != nil && !v.Answered && v.Err == nil {
+		return outcome{node: errElsewhere, at: v.At}
+	}
+	n.votes = s.cast(v, n.votes)
+	return outcome{v.Err, s.entry.lease.Judge(n.votes), v.At}
+}
+
+// sendAway has the shares of a flight that other nodes have by now renewed there: they need not wait for this one.
+func (n *line) sendAway(f *flight) {
+	n.homes = n.homes[:0]
+	isAway := false
+	for _, s := range f.shares {
+		home := n.node.Elsewhere(s.entry.lease)
+		isAway = isAway || home != nil
+		n.homes = append(n.homes, home)
+	}
+	if !isAway {
+		return
+	}
+	n.r.mu.Lock()
+	defer n.r.mu.Unlock()
+	here := f.shares[:0]
+	for i, s := range f.shares {
+		if n.homes[i] == nil || s.line != n {
+			here = append(here, s)
+			continue
+		}
+		s.flight = nil
+		s.move(n.homes[i])
+		heap.Push(&s.line.due, s)
+		wait.Wake(s.line.wake)
+	}
+	clear(n.homes)
+	f.shares = here
+}
+
+// move has a share, which is in no agenda of what is due, renewed at another node. The caller holds mu.
+func (s *share) move(to Node) {
+	n := s.line
+	heap.Remove(&n.loss, s.when[toLose].place)
+	if len(n.loss.shares) == 0 {
+		wait.Wake(n.wake)
+	}
+	s.line = n.r.lineOf(to)
+	heap.Push(&s.line.loss, s)
+	s.line.start()
 }
 
 // makeAsks makes the asks for what is to be sent, and leaves out what is kept no longer.
 func (n *line) makeAsks() {
 	n.r.mu.Lock()
 	defer n.r.mu.Unlock()
-	n.sent = stillKept(n.sent)
+	n.sent = n.stillKept(n.sent)
 	for _, s := range n.sent {
 		n.asks = append(n.asks, Ask{Lease: s.entry.lease, Failed: s.failures > 0})
 	}
 }
 
-// stillKept leaves out what is kept no longer. The caller holds mu.
-func stillKept(shares []*share) []*share {
-	return slices.DeleteFunc(shares, func(s *share) bool { return s.line == nil })
+// stillKept leaves out what is not kept any longer, or not here. The caller holds mu.
+func (n *line) stillKept(shares []*share) []*share {
+	return slices.DeleteFunc(shares, func(s *share) bool { return s.line != n })
 }
 
 // ready has the node dial if there is no connection that works.
@@ -299,12 +352,18 @@ func (s *share) cast(v Vote, into []Vote) []Vote {
 
 // An outcome is what became of a renewal: for its node, which is asked again after a failure, and for its lease, which may be
 // renewed well though this node has failed.
-type outcome struct{ node, lease error }
+type outcome struct {
+	node, lease error
+	at          Node // of its Vote
+}
 
-var errNotJudged = errors.New("the goroutine was ended")
+var (
+	errNotJudged = errors.New("the goroutine was ended")
+	errElsewhere = errors.New("another node has it") // says nothing of the lease
+)
 
 // notJudged stands for what became of a renewal after an Observer has ended the goroutine.
-var notJudged = outcome{errNotJudged, errNotJudged}
+var notJudged = outcome{node: errNotJudged, lease: errNotJudged}
 
 // land has the shares of a flight be renewed again. outcomes are those of what was sent.
 func (n *line) land(f *flight, sent []*share, outcomes []outcome) {
@@ -318,6 +377,9 @@ func (n *line) land(f *flight, sent []*share, outcomes []outcome) {
 			o = outcomes[i]
 		}
 		s.renewed(now, o)
+		if o.at != nil && o.at != n.node && s.line == n {
+			s.move(o.at)
+		}
 	}
 	for _, s := range f.shares {
 		s.flight = nil
@@ -337,7 +399,9 @@ func (s *share) renewed(now time.Time, o outcome) {
 	if s.line == nil {
 		return
 	}
-	s.entry.last = o.lease
+	if o.node != errElsewhere {
+		s.entry.last = o.lease
+	}
 	due := &s.when[toRenew].at
 	if o.node == nil {
 		s.failures = 0
@@ -347,5 +411,7 @@ func (s *share) renewed(now time.Time, o outcome) {
 		return
 	}
 	*due = s.line.r.at(now.Add(wait.Pause(int(s.failures))))
-	s.failures++
+	if s.failures++; o.at != nil && o.at.Apart() {
+		s.failures = 0 // that goes by redirects itself
+	}
 }

@@ -20,7 +20,9 @@
 // Node, and Lease.Judge with the Observer's funcs that it calls. And for moments the mutex, under which nobody sends, waits, or
 // calls what is not the library's.
 //
-// No other node can: a line shares nothing with another but the mutex. One exception is a Node that is Apart, a pool whose
+// No other node can: a line shares nothing with another but the mutex. A lease that its node does not have any more, as when the slot
+// of a Redis Cluster has moved, goes over to the line of the one that has it: before anything is sent where the Node knows (Elsewhere),
+// else by its Vote. So a node that is gone costs no lease that another has by now. One exception is a Node that is Apart, a pool whose
 // connections lead to nodes that the pool alone knows. Its renewals share maxApart places, and those that have failed take half of
 // them at most, so that the leases on a node that hangs cost those on another half of the places, and nothing else.
 //
@@ -58,6 +60,9 @@ type Vote struct {
 	Left     time.Duration // from Start on, of the ttl there, at least; if Err is nil
 	Answered bool          // by the node; else Err says why there is no answer
 	Err      error
+	// At is where the lease is to be renewed from now on; nil: where it was. With neither an answer nor an Err the vote says nothing
+	// else, and nothing was carried out: the lease is asked for there after a pause.
+	At Node
 }
 
 // A Node is where leases are renewed, with its connection. One goroutine at a time calls its methods but ExtendAlone.
@@ -67,6 +72,8 @@ type Node interface {
 	// Another returns a channel that is closed when the node is another server from then on, which may not have the leases: so
 	// all are renewed at once. Nil: that is not known of this node.
 	Another() <-chan struct{}
+	// Elsewhere returns the Node that has a lease by now, nil if it is this one. It does not wait.
+	Elsewhere(x Lease) Node
 	// Ready sees to it that there is a connection, by then.
 	Ready(by time.Time) error
 	// Extend has all leases extended that are asked for, and puts in each Vote what the node says of it: all but Start. It
@@ -106,7 +113,7 @@ type Renewer struct {
 	// mu protects what follows, all entries, shares and flights, and the agendas of the lines. It is taken for moments only, never
 	// while anything is sent. A lease's own mutex may be taken under it (Due, Lost), and never the other way round.
 	mu      sync.Mutex
-	lines   []*line       // of each node that has had a lease
+	lines   []*line       // of each node that has a lease
 	kept    int           // entries
 	judging bool          // the goroutine that signals losses lives
 	wake    chan struct{} // for it, capacity 1: there is something earlier, or nothing left

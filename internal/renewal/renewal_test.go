@@ -84,6 +84,8 @@ type node struct {
 	extend  func(by time.Time, x *lease) error // nil: it takes a millisecond
 	ready   func(by time.Time) error
 	apart   bool
+	home    *node // that has its leases by now; nil: it has them
+	leads   *node // where it says, when it is asked, that they are; nil: it renews them
 	another chan struct{}
 	asked   map[string][]time.Time
 	flights []int
@@ -118,6 +120,32 @@ func (n *node) becomesAnother() {
 	n.another = make(chan struct{})
 }
 
+func (n *node) Elsewhere(renewal.Lease) renewal.Node {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.home != nil {
+		return n.home
+	}
+	return nil
+}
+
+// moves has a node's leases be at another, which it says, if at all, when it is asked.
+func (n *node) moves(home, leads *node) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.home, n.leads = home, leads
+}
+
+// redirect is the Vote that a lease is elsewhere.
+func (n *node) redirect(v *renewal.Vote) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.leads != nil {
+		*v = renewal.Vote{At: n.leads}
+	}
+	return n.leads != nil
+}
+
 func (n *node) Ready(by time.Time) error {
 	if n.ready != nil {
 		return n.ready(by)
@@ -144,6 +172,9 @@ func (n *node) Extend(by time.Time, asks []renewal.Ask) error {
 		if err := n.ask(by, x); err != nil {
 			return err
 		}
+		if n.redirect(&asks[i].Vote) {
+			continue
+		}
 		asks[i].Vote = renewal.Vote{Left: ttl, Answered: true}
 	}
 	return nil
@@ -163,6 +194,11 @@ func (n *node) ask(by time.Time, x *lease) error {
 func (n *node) ExtendAlone(x renewal.Lease, within time.Duration, _ bool) renewal.Vote {
 	v := renewal.Vote{Start: time.Now(), Left: ttl, Answered: true}
 	v.Err = n.ask(time.Now().Add(within), x.(*lease))
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.leads != nil && v.Err == nil {
+		v.At = n.leads
+	}
 	return v
 }
 
