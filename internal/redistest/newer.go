@@ -26,6 +26,17 @@ func StartRedis8(tb testing.TB, args ...string) *Server {
 
 func startNewer(tb testing.TB, name string, args []string) *Server {
 	tb.Helper()
+	s, err := RunBinary(newer(tb, name), args...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Stop)
+	return s
+}
+
+// newer is the command of a newer server. Where there is none, it ends the test.
+func newer(tb testing.TB, name string) []string {
+	tb.Helper()
 	argv, err := newerCommand(name)
 	if errors.Is(err, fs.ErrNotExist) && !isSet("REDIGOLOCK_NEWER") {
 		tb.Skipf("%v; run internal/redistest/fetch-newer.sh", err)
@@ -33,12 +44,7 @@ func startNewer(tb testing.TB, name string, args []string) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s, err := RunBinary(argv, args...)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(s.Stop)
-	return s
+	return argv
 }
 
 // newerCommand reads the command that fetch-newer.sh wrote, a word a line.
@@ -67,13 +73,7 @@ func newerCommand(name string) ([]string, error) {
 // they are not there, it is skipped, or fails with REDIGOLOCK_NEWER=1.
 func UseNewer(tb testing.TB, name string) {
 	tb.Helper()
-	argv, err := newerCommand(name)
-	if errors.Is(err, fs.ErrNotExist) && !isSet("REDIGOLOCK_NEWER") {
-		tb.Skipf("%v; run internal/redistest/fetch-newer.sh", err)
-	}
-	if err != nil {
-		tb.Fatal(err)
-	}
+	argv := newer(tb, name)
 	for i, word := range argv {
 		argv[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 	}

@@ -2,9 +2,14 @@ package redistest_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,26 +38,6 @@ func TestServerAnswersOnBothListeners(t *testing.T) {
 	want(t, "x", reply, err)
 }
 
-func TestServerListensOnLoopbackOnly(t *testing.T) {
-	s := redistest.Start(t)
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(s.Addr())
-	for _, a := range addrs {
-		ip, ok := a.(*net.IPNet)
-		if !ok || ip.IP.IsLoopback() || ip.IP.IsLinkLocalUnicast() {
-			continue
-		}
-		c, err := net.DialTimeout("tcp", net.JoinHostPort(ip.IP.String(), port), time.Second)
-		if err == nil {
-			c.Close()
-			t.Errorf("%v answers too", ip.IP)
-		}
-	}
-}
-
 func TestServerArgumentsWin(t *testing.T) {
 	s := redistest.Start(t, "--maxmemory", "3mb", "--appendonly", "yes")
 	for name, value := range map[string]string{"maxmemory": "3145728", "appendonly": "yes", "save": ""} {
@@ -64,31 +49,21 @@ func TestServerArgumentsWin(t *testing.T) {
 }
 
 func TestServerWithPassword(t *testing.T) {
-	for name, args := range map[string][]string{
-		"two words": {"--requirepass", "secret"},
-		"one word":  {"--requirepass secret"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := redistest.Start(t, args...)
-			reply, err := s.Do("PING")
-			want(t, "PONG", reply, err)
-
-			c, err := s.Dial()
+	for _, args := range [][]string{{"--requirepass", "secret"}, {"--requirepass secret"}} {
+		s := redistest.Start(t, args...)
+		reply, err := s.Do("PING")
+		want(t, "PONG", reply, err)
+		for password, answer := range map[string]string{"": "NOAUTH", "secret": "PONG"} {
+			c, err := s.Dial(redis.DialPassword(password))
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer c.Close()
-			if _, err := c.Do("PING"); err == nil || !strings.HasPrefix(err.Error(), "NOAUTH") {
-				t.Errorf("without the password: %v; want NOAUTH", err)
+			reply, err := c.Do("PING")
+			c.Close()
+			if got := fmt.Sprint(reply, err); !strings.Contains(got, answer) {
+				t.Errorf("password %q: %s", password, got)
 			}
-			c, err = s.Dial(redis.DialPassword("secret"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			reply, err = c.Do("PING")
-			want(t, "PONG", reply, err)
-		})
+		}
 	}
 }
 
@@ -111,5 +86,251 @@ func TestRunWithoutServer(t *testing.T) {
 		if f.skipped != c.skipped || f.failed != c.failed {
 			t.Errorf("REDIGOLOCK_REAL=%q CI=%q: skipped %v, failed %v", c.real, c.ci, f.skipped, f.failed)
 		}
+	}
+}
+
+func TestServerPauseBlocksReplies(t *testing.T) {
+	s := redistest.Start(t)
+	c, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	reply := make([]byte, 100)
+	for range 20 {
+		s.Pause()
+		if _, err := c.Write([]byte("SET k v\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		c.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
+		if n, err := c.Read(reply); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("the paused server answered %q, %v", reply[:n], err)
+		}
+		s.Resume()
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		n, err := c.Read(reply)
+		want(t, "+OK\r\n", string(reply[:n]), err)
+	}
+}
+
+func TestServerPauseOfADeadServerPanics(t *testing.T) {
+	s := redistest.Start(t)
+	s.Kill()
+	for name, f := range map[string]func(){"Pause": s.Pause, "Resume": s.Resume} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s did not panic", name)
+				}
+			}()
+			f()
+		}()
+	}
+}
+
+func TestServerKillAndRestartKeepPortAndFolder(t *testing.T) {
+	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	addr := s.Addr()
+	if _, err := s.Do("SET", "k", "v"); err != nil {
+		t.Fatal(err)
+	}
+	s.Kill()
+	if _, err := s.Dial(); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("dial after Kill: %v; want connection refused", err)
+	}
+	if _, err := os.Stat(s.Dir()); err != nil {
+		t.Error(err)
+	}
+	for range 3 { // the second time it still runs
+		if err := s.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		if s.Addr() != addr {
+			t.Errorf("restarted at %s, was at %s", s.Addr(), addr)
+		}
+		eventually(t, "the key is back", func() bool {
+			v, err := redis.String(s.Do("GET", "k"))
+			return err == nil && v == "v"
+		})
+	}
+}
+
+func TestServerStopRemovesEverything(t *testing.T) {
+	s := redistest.Start(t)
+	p := s.Pool()
+	get(t, p)
+	s.Pause() // it dies all the same
+	s.Stop()
+	s.Stop()
+	if _, err := net.Dial("tcp", s.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("dial after Stop: %v; want connection refused", err)
+	}
+	if _, err := os.Stat(s.Dir()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder is still there: %v", err)
+	}
+	if err := p.Get().Err(); err == nil || !strings.Contains(err.Error(), "closed pool") {
+		t.Errorf("the pool is still open: %v", err)
+	}
+	if err := s.Restart(); err == nil {
+		t.Error("Restart after Stop returned no error")
+	}
+}
+
+func TestRunFailureShowsTheLog(t *testing.T) {
+	redistest.Start(t) // skips if there is none to fail
+	_, err := redistest.Run("--no-such-option", "1")
+	if err == nil || !strings.Contains(err.Error(), "no-such-option") {
+		t.Errorf("got %v; want an error that quotes the server's log", err)
+	}
+}
+
+// A test binary that is killed cannot stop its servers: the kernel must.
+func TestServerDiesWithTheTestBinary(t *testing.T) {
+	if os.Getenv("REDISTEST_CHILD") != "" {
+		s := redistest.Start(t)
+		os.WriteFile(os.Getenv("REDISTEST_CHILD"), []byte(s.Addr()+" "+s.Dir()), 0o600)
+		<-t.Context().Done() // never: it is killed
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux ends a child with its parent")
+	}
+	redistest.Start(t)
+	note := filepath.Join(t.TempDir(), "addr")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestServerDiesWithTheTestBinary$")
+	cmd.Env = append(os.Environ(), "REDISTEST_CHILD="+note)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var addr, dir string
+	eventually(t, "the child has started a server", func() bool {
+		b, _ := os.ReadFile(note)
+		addr, dir, _ = strings.Cut(string(b), " ")
+		return dir != ""
+	})
+	cmd.Process.Kill()
+	cmd.Wait()
+	eventually(t, "the server is gone", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	os.RemoveAll(dir)
+}
+
+func TestServerCounts(t *testing.T) {
+	s := redistest.Start(t)
+	c := get(t, s.Pool())
+	if _, err := c.Do("PING"); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.Reads()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		c.Send("SET", "k", "v")
+		c.Send("CLIENT", "GETNAME")
+		if _, err := c.Do("EVAL", "return redis.call('GET', KEYS[1])", 1, "k"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after, err := s.Reads()
+	if err != nil || after-before != 10+2 {
+		t.Errorf("%d reads, %v; want 10 for the pipelines and 2 for the asking", after-before, err)
+	}
+	calls, err := s.Calls()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err := s.CPU(); d <= 0 || err != nil {
+		t.Errorf("it has used %v, %v", d, err)
+	}
+	for name, n := range map[string]int64{"set": 10, "get": 10, "eval": 10, "client|getname": 10} {
+		if calls[name] != n {
+			t.Errorf("%d calls of %s; want %d", calls[name], name, n)
+		}
+	}
+}
+
+func TestNewerServers(t *testing.T) {
+	for name, c := range map[string]struct {
+		start   func(testing.TB, ...string) *redistest.Server
+		version string
+	}{
+		"valkey": {redistest.StartValkey, "valkey 9."},
+		"redis8": {redistest.StartRedis8, "redis 8."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := c.start(t, "--maxmemory", "3mb")
+			if v := s.Version(); !strings.HasPrefix(v, c.version) {
+				t.Errorf("version %q; want %s", v, c.version)
+			}
+			got, err := redis.Strings(s.Do("CONFIG", "GET", "maxmemory"))
+			if err != nil || len(got) != 2 || got[1] != "3145728" {
+				t.Errorf("maxmemory %q, %v; want the argument", got, err)
+			}
+			s.Pause()
+			s.Resume()
+			if err := s.Restart(); err != nil {
+				t.Fatal(err)
+			}
+			reply, err := get(t, redistest.NewProxy(t, s.Addr()).Pool()).Do("SET", "k", "v")
+			want(t, "OK", reply, err)
+		})
+	}
+}
+
+func TestNewerServersAbsent(t *testing.T) {
+	t.Setenv("REDIGOLOCK_SERVERS", t.TempDir())
+	for _, newer := range []string{"", "1"} {
+		t.Setenv("REDIGOLOCK_NEWER", newer)
+		var f fakeTB
+		f.run(func() { redistest.StartValkey(&f) })
+		if f.skipped != (newer == "") || f.failed != (newer == "1") {
+			t.Errorf("REDIGOLOCK_NEWER=%q: skipped %v, failed %v", newer, f.skipped, f.failed)
+		}
+	}
+}
+
+func TestCommandRunsUntilItIsKilledOrEnds(t *testing.T) {
+	for _, argv := range [][]string{{"sleep", "1000"}, {"true"}} {
+		c, err := redistest.StartCommand(exec.Command(argv[0], argv[1:]...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if argv[0] == "true" {
+			<-c.Ended()
+		}
+		select {
+		case <-c.Ended():
+			if argv[0] == "sleep" {
+				t.Error("has ended before its time")
+			}
+		default:
+		}
+		if c.Pid() <= 0 {
+			t.Errorf("its number is %d", c.Pid())
+		}
+		for range 2 {
+			c.Kill()
+			<-c.Ended()
+		}
+	}
+	if c, err := redistest.StartCommand(exec.Command("/no/such/command")); err == nil {
+		c.Kill()
+		t.Error("it was started")
+	}
+}
+
+func TestClosedAddrIsRefusedAndCannotBeTaken(t *testing.T) {
+	addr := redistest.ClosedAddr(t)
+	if _, err := net.Dial("tcp", addr); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("dial: %v; want connection refused", err)
+	}
+	if l, err := net.Listen("tcp", addr); err == nil {
+		l.Close()
+		t.Error("somebody can listen there")
 	}
 }
