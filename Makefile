@@ -41,6 +41,7 @@ more:
 	[ -e $(SERVERS)/valkey ] || internal/redistest/fetch-newer.sh $(SERVERS)
 	REDIGOLOCK_REAL=1 $(GO) test -run 'FairCycles|Allocations|FailoverUnderLoad|QuorumOfRealServers|ClusterLosesMaster|ClusterRemovesNode|ClusterFailoverLosesLock|$(MANY)' . ./test/cluster ./test/servers
 	$(GO) test ./internal/sim -run TestSeeds -seeds 200
+	REDIGOLOCK_REAL=1 $(GO) test -run '^$$' -bench . -benchtime 1x . ./locktest ./test/verbs ./internal/fairdriver
 	REDIGOLOCK_REAL=1 REDIGOLOCK_CHROMIUM=1 $(GO) test ./internal/report
 	REDIGOLOCK_REAL=1 REDIGOLOCK_NEWER=1 REDIGOLOCK_SERVERS=$(SERVERS) CGO_ENABLED=1 $(GO) test -race \
 		-run 'Native|FairScripts|Inspect|EveryWayToAcquireAndRelease|Newer|Verify' . ./bench ./internal/doctor ./internal/redistest ./test/servers
