@@ -65,15 +65,6 @@ func TestDeniedCommandIsOneLineAndExitCode4(t *testing.T) {
 	}
 }
 
-func TestReplicaIsOneLineAndExitCode4(t *testing.T) {
-	r := redistest.Start(t)
-	do(t, r, "REPLICAOF", "127.0.0.1", "1")
-	for _, workload := range allWorkloads {
-		lockbench(context.Background(), nil, quick("-url", r.URL(), "-workload", workload)...).
-			wantLine(t, exitDenied, "READONLY", "give the URL of its master")
-	}
-}
-
 func TestNoOutputShowsThePassword(t *testing.T) {
 	r := redistest.Start(t, "--requirepass", secret)
 	file := filepath.Join(t.TempDir(), "out.txt")
@@ -124,6 +115,7 @@ func TestExplain(t *testing.T) {
 		{refused("DENIED Redis is running in protected mode"), exitDenied, "protected mode"},
 		{refused("MOVED 3999 127.0.0.1:6381"), exitDenied, "a single server"},
 		{refused("ERR max number of clients reached"), exitDenied, "maxclients"},
+		{refused("READONLY You can't write against a read only replica."), exitDenied, "give the URL of its master"},
 		{refused("ERR unknown command 'evalsha', with args beginning with:"), exitDenied, "renamed"},
 		{refused("ERR The user executing the script can't run this command"), exitDenied, "give the user the right"},
 		{refused("ERR something else"), exitDenied, "see its log"},

@@ -108,67 +108,6 @@ func TestBenchstatReadsOut(t *testing.T) {
 	}
 }
 
-func TestKeepAliveIsShownAndWrittenAndLeavesNoKey(t *testing.T) {
-	t.Parallel()
-	r := redistest.Start(t)
-	file := filepath.Join(t.TempDir(), "out.txt")
-	o := lockbench(context.Background(), nil,
-		"-url", r.URL(), "-workload", "keepalive", "-locks", "1,20", "-ttl", "2s", "-out", file)
-	if o.code != exitDone || o.stderr != "" {
-		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
-	}
-	for _, text := range []string{"Keeping locks alive", "1 round of 2s", "server’s CPU", "memory", "late p50"} {
-		if !strings.Contains(o.stdout, text) {
-			t.Errorf("%q is not in\n%s", text, o.stdout)
-		}
-	}
-	names, last := readOut(t, file)
-	for i, want := range []string{"way=locker/locks=1/ttl=2s", "way=loop/locks=1/ttl=2s", "way=locker/locks=20/ttl=2s",
-		"way=loop/locks=20/ttl=2s"} {
-		if i >= len(names) || !strings.HasPrefix(names[i], "KeepAlive/server=redis/"+want) {
-			t.Errorf("line %d is not %s: %q", i, want, names)
-		}
-	}
-	for _, unit := range []string{"renewals/s", "B/lock", "goroutines", "server-cores", "lost"} {
-		if _, ok := last.Value(unit); !ok {
-			t.Errorf("no %s in %v", unit, last.Values)
-		}
-	}
-	if keys := keysOf(t, r); len(keys) > 0 {
-		t.Errorf("left %q", keys)
-	}
-}
-
-func TestLoadIsMeasuredAtSharesOfAClosedLoopAndAtRates(t *testing.T) {
-	r := redistest.Start(t)
-	file, hist := filepath.Join(t.TempDir(), "out.txt"), filepath.Join(t.TempDir(), "out.hlog")
-	for i, rates := range []string{"-loads=10,20", "-rates=300,600"} {
-		o := lockbench(context.Background(), nil, "-url", "unix://"+r.Socket(), "-workload", "load", "-approaches", "floor,toy",
-			rates, "-served", "4", "-time", "100ms", "-count", "2", "-out", file, "-hist", hist)
-		if o.code != exitDone || o.stderr != "" {
-			t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
-		}
-		names, last := readOut(t, file)
-		for _, name := range names {
-			if !strings.HasPrefix(name, "Load/server=redis-unix/keys=own/approach=") {
-				t.Errorf("%s is no Load", name)
-			}
-		}
-		if n := len(names); n != 8 || i == 1 && !strings.Contains(names[0], "/rate=300") {
-			t.Errorf("%d lines: %q", n, names)
-		}
-		for _, unit := range []string{"p99.9-sec", "goodput/s", "unserved", "generator-p99-sec", "server-cpu-sec/op"} {
-			if _, ok := last.Value(unit); !ok {
-				t.Errorf("no %s in %v", unit, last.Values)
-			}
-		}
-		checkHist(t, hist, "Load/server=redis-unix/keys=own/approach=toy/rate=", 4, int64(last.Iters))
-	}
-	if keys := keysOf(t, r); len(keys) > 0 {
-		t.Errorf("left %q", keys)
-	}
-}
-
 // checkHist wants so many histograms, one of which has the tag, and more values than one round has ops.
 func checkHist(t *testing.T, path, tag string, count int, ops int64) {
 	t.Helper()
@@ -192,63 +131,34 @@ func checkHist(t *testing.T, path, tag string, count int, ops int64) {
 	}
 }
 
-func TestLoadOfSharedKeysLeavesNoKey(t *testing.T) {
+func TestHistHasTheLatenciesOfAllRounds(t *testing.T) {
 	r := redistest.Start(t)
-	o := lockbench(context.Background(), nil, "-url", r.URL(), "-workload", "load", "-keys", "hot,zipf10000",
-		"-rates", "500", "-ways", "floor,fair,cohort-mux1,toy", "-hold", "0s,1ms", "-time", "100ms", "-count", "1")
-	if o.code != exitDone || o.stderr != "" || !strings.Contains(o.stdout, "zipf10000") {
-		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
-	}
-	if keys := keysOf(t, r); len(keys) > 0 {
-		t.Errorf("left %d keys, such as %q", len(keys), keys[:1])
-	}
-}
-
-func TestRecoveryKillsAHolderEachRoundAndLeavesNoKey(t *testing.T) {
-	t.Parallel()
-	r := redistest.Start(t)
-	file := filepath.Join(t.TempDir(), "out.txt")
-	o := lockbench(context.Background(), nil, "-url", r.URL(), "-workload", "recovery",
-		"-ways", "floor,fair,toy", "-ttl", "2s", "-count", "2", "-out", file)
-	if o.code != exitDone || o.stderr != "" {
-		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
-	}
-	if !strings.Contains(o.stdout, "A holder killed") {
-		t.Errorf("got\n%s", o.stdout)
-	}
-	names, last := readOut(t, file)
-	for i, way := range []string{"fair", "toy", "fair", "toy"} {
-		if len(names) != 4 || !strings.HasPrefix(names[i], "Recovery/server=redis/way="+way+"/ttl=2s") {
-			t.Errorf("line %d is not of %s: %q", i, way, names)
+	file, hist := filepath.Join(t.TempDir(), "out.txt"), filepath.Join(t.TempDir(), "out.hlog")
+	for _, tt := range []struct {
+		args []string
+		tag  string
+	}{
+		{[]string{"-workload", "load", "-approaches", "floor,toy", "-loads", "10,20", "-served", "4"}, "Load/server=redis/keys=own/approach=toy/rate="},
+		{[]string{"-workload", "contention,verbs", "-ways", "fair,polling", "-processes", "1", "-waiters", "2,3"},
+			"Contention/server=redis/way=polling/waiters=3/processes=1/hold=0s"},
+	} {
+		o := lockbench(context.Background(), nil, append(tt.args, "-url", r.URL(), "-time", "100ms", "-count", "2", "-out", file, "-hist", hist)...)
+		if o.code != exitDone || o.stderr != "" {
+			t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
 		}
-	}
-	if gap, ok := last.Value("gap-max-sec"); !ok || gap < 0.1 {
-		t.Errorf("a gap of %v s, %v, though half of the lease was left", gap, ok)
-	}
-	if keys := keysOf(t, r); len(keys) > 0 {
-		t.Errorf("left %q", keys)
-	}
-}
-
-func TestDelayIsInTheNamesAndInTheTable(t *testing.T) {
-	r := redistest.Start(t)
-	file := filepath.Join(t.TempDir(), "out.txt")
-	o := lockbench(context.Background(), nil, quick("-url", r.URL(), "-workload", "approaches,contention", "-approaches", "floor",
-		"-ways", "fair", "-processes", "2", "-delay", "0,5ms", "-time", "200ms", "-out", file)...)
-	if o.code != exitDone || o.stderr != "" {
-		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
-	}
-	set, err := figures.Read(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"AcquireRelease", "Contention"} {
-		far := set.Find(name, "delay=5ms")
-		if len(far) == 0 || !strings.Contains(o.stdout, "  5ms  ") {
-			t.Fatalf("no delay in\n%s", o.stdout)
+		var ops int64
+		set, err := figures.Read(file)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if f, _ := far[0].Figure("p50-sec"); f.Center < 0.005 {
-			t.Errorf("%s takes %v, less than a round trip", far[0].Name, f)
+		for _, c := range set.Cells {
+			if strings.HasPrefix(c.Name, tt.tag) {
+				ops = int64(c.Ops[1])
+			}
 		}
+		if strings.HasPrefix(tt.tag, "Contention") {
+			ops = 0 // most went to the last holder again, which is no hand-off
+		}
+		checkHist(t, hist, tt.tag, 4, ops)
 	}
 }

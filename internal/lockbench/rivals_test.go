@@ -3,8 +3,6 @@ package lockbench
 import (
 	"context"
 	"errors"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +11,6 @@ import (
 
 	lock "github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/bench"
-	"github.com/redigolock/redigolock/internal/redistest"
 )
 
 // toys are the rivals of the tests: TestMain adds them, so that the processes of a Contention know them too.
@@ -55,41 +52,6 @@ func (t toy) Acquire(ctx context.Context, key string) (func() error, error) {
 }
 
 func (t toy) Close() {}
-
-func TestRivalsRunAsApproachesAndWaysAndLeaveNoKey(t *testing.T) {
-	r := redistest.Start(t)
-	file := filepath.Join(t.TempDir(), "out.txt")
-	o := lockbench(context.Background(), nil, quick("-url", r.URL(),
-		"-workload", "approaches,contention,ratios,load,rivals", "-approaches", "locker,toy",
-		"-ways", "fair,toy", "-rates", "1000", "-served", "4", "-time", "100ms", "-out", file)...)
-	if o.code != exitDone || o.stderr != "" {
-		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
-	}
-	names, _ := readOut(t, file)
-	for _, want := range []string{
-		"AcquireRelease/server=redis/approach=toy/release=lua/goroutines=4",
-		"Contention/server=redis/way=toy/waiters=2/processes=2/hold=0s",
-		"Ratio/server=redis/of=locker-copy/to=locker/goroutines=1",
-		"Ratio/server=redis/of=toy/to=locker/goroutines=4",
-	} {
-		if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, want) }) {
-			t.Errorf("%s is not in %q", want, names)
-		}
-	}
-	if !slices.ContainsFunc(names, func(name string) bool {
-		return strings.HasPrefix(name, "Load/") && strings.Contains(name, "approach=toy/")
-	}) {
-		t.Errorf("no load of a rival in %q", names)
-	}
-	for _, text := range []string{"toy", "time × first row’s"} {
-		if !strings.Contains(o.stdout, text) {
-			t.Errorf("%q is not in\n%s", text, o.stdout)
-		}
-	}
-	if keys := keysOf(t, r); len(keys) > 0 {
-		t.Errorf("left %q", keys)
-	}
-}
 
 func TestRivalsAreToldWithTheirSettings(t *testing.T) {
 	o := lockbench(context.Background(), nil, "rivals")

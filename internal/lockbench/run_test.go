@@ -5,45 +5,68 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/perf/benchfmt"
+
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
-func TestRunOnMiniredisSaysThatTheseAreNoRedisFigures(t *testing.T) {
-	o := lockbench(context.Background(), nil, quick("-workload", "all")...)
-	if o.code != exitDone || o.stderr != "" {
-		t.Errorf("exit code %d, stderr %q", o.code, o.stderr)
-	}
-	for _, text := range []string{"miniredis, embedded in this process", "no Redis figures", "locker-setnx",
-		"Verbs", "hand-off", "floor-copy"} {
-		if !strings.Contains(o.stdout, text) {
-			t.Errorf("%q is not in\n%s", text, o.stdout)
-		}
-	}
-	if strings.Contains(o.stdout, "allocations") {
-		t.Error("it shows allocations, which are the embedded server's too")
+// Each workload is measured on a real server, shown, and written; in the end no key is left.
+func TestWorkloads(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		args  string
+		shown []string
+		unit  string // of the last line that is written
+	}{
+		"all":      {"-workload all", []string{" (from REDIS_URL)", "Verbs,", "floor-copy", "allocations", "reads", "hand-off p50"}, "ratio"},
+		"overview": {"-time 60ms", []string{"redigo by hand", "Locker, Fair and Cohort", "Without contention, a Locker does"}, "wait-p99-sec"},
+		"keepalive": {"-workload keepalive -locks 1,20 -ttl 2s -time 2s",
+			[]string{"Keeping locks alive", "1 round of 2s", "server’s CPU", "memory of a lock"}, "B/lock"},
+		"load": {"-workload load -approaches floor,toy -served 4 -loads 10,20 -time 100ms", []string{"Open loop", "served/s", "toy"}, "p99.9-sec"},
+		"load of shared keys": {"-workload load -keys hot,zipf10000 -rates 500 -ways floor,fair,cohort-mux1,toy -hold 0s,1ms -time 100ms",
+			[]string{"zipf10000  1ms", "arrivals late p99"}, "goodput/s"},
+		"recovery": {"-workload recovery -ways floor,fair,toy -ttl 2s", []string{"A holder killed", "toy"}, "gap-max-sec"},
+		"rivals":   {"-workload rivals,contention,ratios -approaches locker,toy -ways fair,toy -time 100ms", []string{"polls every ms", "time × first row’s"}, "ratio"},
+		"a delay":  {"-workload approaches,contention -approaches floor -ways fair -delay 0,5ms -time 200ms", []string{"  5ms  "}, "wait-p99-sec"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, file := redistest.Start(t), filepath.Join(t.TempDir(), "out.txt")
+			args := append(quick("-url", "env", "-out", file), strings.Fields(tt.args)...)
+			o := lockbench(context.Background(), map[string]string{"REDIS_URL": r.URL()}, args...)
+			if o.code != exitDone || o.stderr != "" {
+				t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
+			}
+			for _, text := range append(tt.shown, r.Version()+" at "+r.URL()) {
+				if !strings.Contains(o.stdout, text) {
+					t.Errorf("%q is not in\n%s", text, o.stdout)
+				}
+			}
+			if _, last := readOut(t, file); !slices.ContainsFunc(last.Values, func(v benchfmt.Value) bool { return v.Unit == tt.unit }) {
+				t.Errorf("no %s in %v", tt.unit, last.Values)
+			}
+			if keys := keysOf(t, r); len(keys) > 0 {
+				t.Errorf("left %q", keys)
+			}
+		})
 	}
 }
 
-func TestRunOnARealServerLeavesNoKey(t *testing.T) {
-	r := redistest.Start(t)
-	o := lockbench(context.Background(), map[string]string{"REDIS_URL": r.URL()}, quick("-url", "env", "-workload", "all")...)
+func TestRunOnMiniredisSaysThatTheseAreNoRedisFigures(t *testing.T) {
+	o := lockbench(context.Background(), nil, quick("-workload", "approaches,load", "-rates", "100")...)
 	if o.code != exitDone || o.stderr != "" {
 		t.Errorf("exit code %d, stderr %q", o.code, o.stderr)
 	}
-	for _, text := range []string{r.Version() + " at " + r.URL() + " (from REDIS_URL)", "allocations", "reads"} {
-		if !strings.Contains(o.stdout, text) {
-			t.Errorf("%q is not in\n%s", text, o.stdout)
-		}
+	if !strings.Contains(o.stdout, "miniredis, embedded in this process") || !strings.Contains(o.stdout, "no Redis figures") {
+		t.Errorf("it does not say so\n%s", o.stdout)
 	}
-	if strings.Contains(o.stdout, "no Redis figures") {
-		t.Error("it denies that these are Redis figures")
-	}
-	if keys := keysOf(t, r); len(keys) > 0 {
-		t.Errorf("left %q", keys)
+	if strings.Contains(o.stdout, "allocations") || strings.Contains(o.stdout, "CPU:") {
+		t.Errorf("it shows what the embedded server uses too\n%s", o.stdout)
 	}
 }
 
