@@ -363,6 +363,51 @@ func TestFairTryAcquireLooksAgainAfterALostReply(t *testing.T) {
 	}
 }
 
+// A grant comes on a goroutine of the Locker's. Where that of Acquire goes on so late that nothing of the lease is left, it is ErrExpired,
+// which the Observer is told once, and the lock is released.
+func TestFairGrantThatItsCallerSeesTooLateIsUndone(t *testing.T) {
+	const ttl = time.Minute
+	for name, isHeld := range map[string]bool{"free": false, "handed on": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newSimFairRig(t)
+				var failed, gaveUp atomic.Int64
+				r.Locker.Observer = &redigolock.Observer{
+					Failed: func(_ context.Context, _, _ string, err error) {
+						wants(t, err, redigolock.ErrExpired)
+						failed.Add(1)
+					},
+					GaveUp: func(context.Context, string, time.Duration, error) { gaveUp.Add(1) },
+				}
+				redigolock.SetClock(r.Locker, func() time.Time { // from the grant on, it is late
+					now := time.Now()
+					if redigolock.HeldPlaces(r.Locker) > 0 {
+						now = now.Add(ttl)
+					}
+					return now
+				})
+				var holder *redigolock.Lock
+				if isHeld {
+					holder = r.Must(r.Other().Acquire(bg, r.Key, ttl))
+				}
+				waiter := inBackground(func() error { _, err := r.Locker.Acquire(bg, r.Key, ttl); return err })
+				if isHeld {
+					r.Queued(1)
+					r.OK(holder.Release(bg))
+				}
+				wants(t, receive(t, "the waiter", waiter), redigolock.ErrExpired)
+				r.Gone()
+				if n, m := failed.Load(), gaveUp.Load(); n != 1 || m != 1 {
+					t.Errorf("the Observer was told %d failures and %d ends, want 1 of each", n, m)
+				}
+				if n := r.Locker.Stats().Held; n != 0 {
+					t.Errorf("%d locks count as held", n)
+				}
+			})
+		})
+	}
+}
+
 // A grant that is told so late that nothing of its ttl is left is ErrExpired, which the Observer is told once, and the lock is
 // released.
 func TestFairGrantThatIsToldTooLateIsUndone(t *testing.T) {

@@ -43,6 +43,10 @@ func (d *Driver) Acquire(ctx context.Context, key string, ttl time.Duration, h H
 	}
 	err := s.wait(ctx, h)
 	ok = true
+	if err == nil && h.IsOver() { // it was granted on another goroutine, and this one has gone on too late
+		d.Desert(ctx, key, h)
+		err = fault.Of(fault.Expired, "acquire", key, "its caller went on when its time was over")
+	}
 	d.tellTooLate(ctx, key, err)
 	return err
 }

@@ -31,6 +31,12 @@ var fairMutants = []mutant{
 		tests: "TestFairGrantThatIsToldTooLateIsUndone",
 	},
 	{
+		name: "fair: Acquire goes on late with what is over", in: "fairdriver.Driver.Acquire",
+		old:   "if err == nil && h.IsOver() {",
+		new:   "if false {",
+		tests: "TestFairGrantThatItsCallerSeesTooLateIsUndone",
+	},
+	{
 		name: "fair: an unknown outcome is asked for through the pool", in: "fairqueue.Slot.Failed",
 		old:   "road.fresh = road.fresh || o.Fate == Lost\n",
 		new:   "\n",
