@@ -38,8 +38,12 @@ func fairEnv(n *node, c Cohort) fairdriver.Env {
 		Drift:     drift,
 		Passes:    c.Passes,
 		Slice:     c.slice(),
-		Lent:      n.onLent,
-		Own:       n.onOwnBy,
+		Borrow: func(ctx context.Context, b *wire.Bound, verb, key string, most time.Duration) (time.Time, error) {
+			now := n.host()
+			return n.borrow(ctx, b, verb, key, now, now.Add(n.opTimeout()), most)
+		},
+		GiveBack: n.giveBack,
+		Own:      n.onOwnBy,
 		Scripts: fairdriver.Scripts{
 			Try: scriptTry, Enter: scriptEnter, Release: scriptRel, Poke: scriptPoke, Quit: scriptQuit, Extend: scriptFairExtend,
 		},
@@ -93,10 +97,8 @@ func (l *fair) freed(string) {}
 func (l *fair) close(most time.Duration) { l.queue.Close(most) }
 
 func (l *fair) extend(ctx context.Context, k *Lock, ttl time.Duration) (time.Time, error) {
-	return (*fairHandle)(k).Extend(ctx, ttl, time.Now().Add(l.opTimeout()), func(c redis.Conn) error {
-		_, err := l.extendOn(ctx, c, k, ttl)
-		return err
-	})
+	start, _, err := (*fairHandle)(k).Extend(ctx, ttl, time.Now().Add(l.opTimeout()))
+	return start, err
 }
 
 func (l *fair) extendOn(ctx context.Context, c redis.Conn, k *Lock, ttl time.Duration) (time.Duration, error) {
@@ -153,9 +155,14 @@ func (x *fairHandle) Lose(err error) {
 	}
 }
 
-func (x *fairHandle) Extend(ctx context.Context, ttl time.Duration, by time.Time, f func(redis.Conn) error) (time.Time, error) {
+func (x *fairHandle) Extend(ctx context.Context, ttl time.Duration, by time.Time) (start time.Time, left time.Duration, err error) {
 	x.asked(ttl)
-	return x.core.nodes[0].askBy(ctx, &x.claim, "extend", by, f)
+	l := x.core.by.(*fair)
+	start, err = l.askBy(ctx, &x.claim, "extend", by, func(c redis.Conn) (err error) {
+		left, err = l.extendOn(ctx, c, x.lock(), ttl)
+		return err
+	})
+	return start, left, err
 }
 
 // asked notes the longest lease that may have been asked of the server for the token.

@@ -82,35 +82,49 @@ func (n *node) onLent(ctx context.Context, b *wire.Bound, verb, key string, most
 
 // onLentBy is onLent that ends at by.
 func (n *node) onLentBy(ctx context.Context, b *wire.Bound, verb, key string, now, by time.Time, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
-	if ctx.Err() != nil {
-		return start, fault.Failed(verb, key, fault.OfContext(ctx))
-	}
-	src := n.source
-	b.Borrow(src.Forgets(), &n.says)
-	if err := n.lend(ctx, b, verb, key, now, by); err != nil {
+	began, err := n.borrow(ctx, b, verb, key, now, by, most)
+	if err != nil {
 		return start, err
 	}
 	returned := false
-	defer func() {
-		b.TakeBack(returned, err)
-		src.Returned()
-	}()
-	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
-		return start, fault.Failed(verb, key, fault.OfContext(ctx))
-	}
-	if src.LendNow == nil {
-		now = n.host()
-	}
-	b.Begin(now, by, most)
-	if start = now; n.clock != nil {
+	defer func() { n.giveBack(ctx, b, began, returned, err) }()
+	if start = began; n.clock != nil {
 		start = n.now()
 	}
 	err = b.Outcome(ctx, verb, key, f(b))
 	returned = true
-	if errors.Is(err, ErrUnknown) && (ctx.Err() == nil || time.Since(now) > n.opTimeout()/4) { // else its caller was impatient
-		src.Doubt(now)
-	}
 	return start, err
+}
+
+// borrow has the pool lend b a connection, at the latest by by, and begins its time, which is most, at the most. If that is no error,
+// giveBack follows.
+func (n *node) borrow(ctx context.Context, b *wire.Bound, verb, key string, now, by time.Time, most time.Duration) (began time.Time, err error) {
+	if ctx.Err() != nil {
+		return began, fault.Failed(verb, key, fault.OfContext(ctx))
+	}
+	b.Borrow(n.source.Forgets(), &n.says)
+	if err := n.lend(ctx, b, verb, key, now, by); err != nil {
+		return began, err
+	}
+	if ctx.Err() != nil { // it ended meanwhile, and an AcquireFunc of the user's may not look
+		err = fault.Failed(verb, key, fault.OfContext(ctx))
+		n.giveBack(ctx, b, now, false, err)
+		return began, err
+	}
+	if n.source.LendNow == nil {
+		now = n.host()
+	}
+	b.Begin(now, by, most)
+	return now, nil
+}
+
+// giveBack gives the connection back. What was done on it since it began has ended with err, or has not returned.
+func (n *node) giveBack(ctx context.Context, b *wire.Bound, began time.Time, returned bool, err error) {
+	if returned && errors.Is(err, ErrUnknown) && (ctx.Err() == nil || time.Since(began) > n.opTimeout()/4) { // else its caller was impatient
+		n.source.Doubt(began)
+	}
+	b.TakeBack(returned, err)
+	n.source.Returned()
 }
 
 // lend has the pool lend a connection, at the latest by by.

@@ -57,9 +57,12 @@ type Env struct {
 	Passes    int // as in fairqueue.Config
 	Slice     time.Duration
 
-	// Lent runs f on a connection of the pool, Own on one that is not the pool's. f takes most, at the most.
-	Lent func(ctx context.Context, b *wire.Bound, verb, key string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error)
-	Own  func(ctx context.Context, verb, key, token string, by time.Time, most time.Duration, f func(redis.Conn) error) error
+	// Borrow has the pool lend b a connection, for so long at most; if that is no error, GiveBack follows. Own runs f on a connection
+	// that is not the pool's. These are two calls, and not one that takes a func, for a func would be on the heap with all that it
+	// uses, for each command.
+	Borrow   func(ctx context.Context, b *wire.Bound, verb, key string, most time.Duration) (began time.Time, err error)
+	GiveBack func(ctx context.Context, b *wire.Bound, began time.Time, returned bool, err error)
+	Own      func(ctx context.Context, verb, key, token string, by time.Time, most time.Duration, f func(redis.Conn) error) error
 	// Dial connects to where the channels are heard, in a Redis Cluster to the node server; see ListenTo.
 	Dial  func(ctx context.Context, server string) (redis.Conn, error)
 	Nodes *subscription.Nodes // of a Redis Cluster, where messages are sharded; else nil
@@ -91,8 +94,8 @@ type Handle interface {
 	IsOver() bool
 	// Lose ends it at once; with an err, its holder is told of that, later.
 	Lose(err error)
-	// Extend runs f, which asks the server for another ttl, until by at most. It returns the time just before it was sent.
-	Extend(ctx context.Context, ttl time.Duration, by time.Time, f func(redis.Conn) error) (start time.Time, err error)
+	// Extend asks the server for another ttl, until by at most. It returns the time just before it was sent, and what is left.
+	Extend(ctx context.Context, ttl time.Duration, by time.Time) (start time.Time, left time.Duration, err error)
 }
 
 // A Driver is what a fair Locker has for its keys.

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
-
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
 )
@@ -25,7 +23,7 @@ func (d *Driver) Release(ctx context.Context, key string, h Handle, by time.Time
 	cmd := s.follow(now)
 	d.mu.Unlock()
 	if cmd.Kind == fairqueue.Extend {
-		cmd = s.extendForNext(ctx, h, by, &cmd)
+		cmd = s.extendForNext(ctx, h, by, cmd.TTL)
 	}
 	if cmd.Kind == fairqueue.Nothing { // it was handed on
 		return nil
@@ -51,9 +49,8 @@ func (d *Driver) Release(ctx context.Context, key string, h Handle, by time.Time
 }
 
 // extendForNext extends the lease for the next local waiter, until by at most, and returns what Release is to send then.
-func (s *slot) extendForNext(ctx context.Context, h Handle, by time.Time, cmd *fairqueue.Command) (mine fairqueue.Command) {
+func (s *slot) extendForNext(ctx context.Context, h Handle, by time.Time, ttl time.Duration) (mine fairqueue.Command) {
 	d := s.d
-	var left time.Duration
 	var until time.Time
 	returned := false
 	defer func() {
@@ -70,10 +67,7 @@ func (s *slot) extendForNext(ctx context.Context, h Handle, by time.Time, cmd *f
 			d.desert(ctx, s.key, h)
 		}
 	}()
-	start, err := h.Extend(ctx, cmd.TTL, by, func(c redis.Conn) (err error) {
-		left, err = d.Extend(ctx, c, s.key, cmd.Token, cmd.TTL)
-		return err
-	})
+	start, left, err := h.Extend(ctx, ttl, by)
 	d.tell(ctx, s.key, "extend", err)
 	if returned = true; err == nil {
 		until = d.deadline(start, left)

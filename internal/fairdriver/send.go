@@ -86,38 +86,44 @@ func outcomeOf(ctx context.Context, err error) (o fairqueue.Outcome) {
 
 // send sends a command and reads its reply. start is the time just before the send.
 func (d *Driver) send(ctx context.Context, s *slot, cmd *fairqueue.Command, b *wire.Bound) (start time.Time, r Reply, err error) {
-	run := func(c redis.Conn) (err error) {
-		start = d.env.Now()
-		if cmd.Kind == fairqueue.Check {
-			_, err = d.extend(ctx, c, s.keyArg, s.queueArg, cmd.Token, cmd.TTL)
-			return err
-		}
-		s.sending(cmd, start)
-		r, err = s.run(ctx, c, cmd)
-		return err
-	}
 	if err := s.settled(ctx, cmd); err != nil {
 		return start, r, err
 	}
-	defer func() { s.heedMove(err) }()
-	verb, timeout := verbOf(cmd.Kind), d.env.OpTimeout
+	timeout := d.env.OpTimeout
 	if cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter {
 		timeout = min(timeout, cmd.TTL)
 	}
 	if cmd.Own {
-		err = d.sendOwn(ctx, s, cmd, timeout, run)
-		return start, r, err
+		start, r, err = s.sendOwn(ctx, *cmd, timeout)
+	} else {
+		start, r, err = s.sendLent(ctx, cmd, b, timeout)
 	}
-	if b == nil {
-		b = &wire.Bound{Key: s.keyArg}
-	}
-	_, err = d.env.Lent(ctx, b, verb, s.key, timeout, run)
+	s.heedMove(err)
 	return start, r, err
 }
 
-// sendOwn runs f on a connection that is not the pool's. After a break each key of a Locker wants one, so only a few are in
+// sendLent sends a command on a connection that the pool lends, by b, if that is not nil.
+func (s *slot) sendLent(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound, most time.Duration) (start time.Time, r Reply, err error) {
+	if b == nil {
+		b = &wire.Bound{Key: s.keyArg}
+	}
+	e, verb := &s.d.env, verbOf(cmd.Kind)
+	began, err := e.Borrow(ctx, b, verb, s.key, most)
+	if err != nil {
+		return start, r, err
+	}
+	returned := false
+	defer func() { e.GiveBack(ctx, b, began, returned, err) }()
+	start, r, err = s.exchange(ctx, b, cmd)
+	err = b.Outcome(ctx, verb, s.key, err)
+	returned = true
+	return start, r, err
+}
+
+// sendOwn sends a command on a connection that is not the pool's. After a break each key of a Locker wants one, so only a few are in
 // use at a time, and the other commands wait for their turn; but a Release has its time, and no turn to wait for.
-func (d *Driver) sendOwn(ctx context.Context, s *slot, cmd *fairqueue.Command, most time.Duration, f func(redis.Conn) error) error {
+func (s *slot) sendOwn(ctx context.Context, cmd fairqueue.Command, most time.Duration) (start time.Time, r Reply, err error) {
+	d := s.d
 	verb, by := verbOf(cmd.Kind), time.Now().Add(d.env.OpTimeout)
 	if !cmd.Kept {
 		limit, cancel := context.WithDeadline(ctx, by)
@@ -127,10 +133,26 @@ func (d *Driver) sendOwn(ctx context.Context, s *slot, cmd *fairqueue.Command, m
 		case places <- struct{}{}:
 			defer func() { <-places }()
 		case <-limit.Done():
-			return fault.NoConnection(ctx, verb, s.key, limit.Err())
+			return start, r, fault.NoConnection(ctx, verb, s.key, limit.Err())
 		}
 	}
-	return d.env.Own(ctx, verb, s.key, "", by, most, f)
+	err = d.env.Own(ctx, verb, s.key, "", by, most, func(c redis.Conn) (err error) {
+		start, r, err = s.exchange(ctx, c, &cmd)
+		return err
+	})
+	return start, r, err
+}
+
+// exchange sends a command on a connection, and reads its reply.
+func (s *slot) exchange(ctx context.Context, c redis.Conn, cmd *fairqueue.Command) (start time.Time, r Reply, err error) {
+	start = s.d.env.Now()
+	if cmd.Kind == fairqueue.Check {
+		_, err = s.d.extend(ctx, c, s.keyArg, s.queueArg, cmd.Token, cmd.TTL)
+		return start, r, err
+	}
+	s.sending(cmd, start)
+	r, err = s.run(ctx, c, cmd)
+	return start, r, err
 }
 
 // sending registers when a token is first sent, for its message may overtake the reply, and when it beats.

@@ -155,7 +155,7 @@ var fairMutants = []mutant{
 		tests: "TestFairAcquireStaysOnFreshConnectionsAfterALostTry",
 	},
 	{
-		name: "fair: after a restart each key has a connection", in: "fairdriver.Driver.sendOwn",
+		name: "fair: after a restart each key has a connection", in: "fairdriver.slot.sendOwn",
 		old: `	if !cmd.Kept {
 `,
 		new: `	if false {
