@@ -1,5 +1,5 @@
 package report
 
-var (
-	SectionsOf = sectionsOf
-)
+var SectionsOf = sectionsOf
+
+func IsMissing(f *field) bool { return f.Missing }

@@ -30,11 +30,10 @@ type page struct {
 	Title    string
 	Style    template.CSS
 	Files    []string
-	Settings []figures.Setting
+	Settings []figures.Setting // that a reader looks for
+	More     []figures.Setting
 	Warnings []string
 	Sections []section
-	Compared bool // there are marks to explain
-	Ratios   bool
 }
 
 // Write writes the page. The same figures give the same page. The files are named in it, and may be nil. Nothing is
@@ -50,13 +49,9 @@ func Write(w io.Writer, title string, files []string, set *figures.Set) error {
 	var b bytes.Buffer
 	p := page{
 		Title: title, Style: template.CSS(pageCSS), Files: files,
-		Settings: settingsOf(set), Warnings: warningsOf(set), Sections: sections,
+		Warnings: warningsOf(set), Sections: sections,
 	}
-	for _, c := range set.Cells {
-		l := layoutOf(c.Kind)
-		p.Ratios = p.Ratios || l.around1
-		p.Compared = p.Compared || !l.around1 && !l.apart
-	}
+	p.Settings, p.More = settingsOf(set)
 	if err := pageTemplate.Execute(&b, p); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
@@ -64,7 +59,7 @@ func Write(w io.Writer, title string, files []string, set *figures.Set) error {
 	return err
 }
 
-// Markdown is all tables of the set, each after its heading.
+// Markdown is all tables of the set, each after what it is of.
 func Markdown(set *figures.Set) (string, error) {
 	sections, err := sectionsOf(set)
 	if err != nil {
@@ -73,65 +68,57 @@ func Markdown(set *figures.Set) (string, error) {
 	var b strings.Builder
 	for _, s := range sections {
 		for _, g := range s.Groups {
-			for _, t := range slices.Concat(g.Main, g.Other) {
-				b.WriteString(t.markdown())
+			for _, t := range g.Tables {
+				t.markdown(&b)
 			}
 		}
 	}
 	return b.String(), nil
 }
 
-func (t table) markdown() string {
-	var b strings.Builder
-	line := func(cells []string) { b.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
-	fmt.Fprintf(&b, "%s:\n\n", strings.Join(t.label, ", "))
-	heads, rule := []string{t.Corner}, []string{"---"}
-	for _, h := range t.Heads {
-		heads, rule = append(heads, h.Name), append(rule, "--:")
+func (t table) markdown(b *strings.Builder) {
+	fmt.Fprintf(b, "%s; %s:\n\n| %s |", t.Label, t.Rounds, t.Corner)
+	for _, w := range t.Heads {
+		b.WriteString(" " + w.Name + " |")
 	}
-	line(heads)
-	line(rule)
+	b.WriteString("\n| --- |" + strings.Repeat(" --: |", len(t.Heads)) + "\n")
 	for _, r := range t.Rows {
-		cells := []string{"`" + r.Name + "`"}
+		b.WriteString("| `" + r.Name + "` |")
 		for _, f := range r.Fields {
-			cells = append(cells, f.markdown())
+			switch {
+			case f.Missing:
+				b.WriteString(" " + figures.Absent + " |")
+			case f.Best:
+				b.WriteString(" " + f.String() + " ★ |")
+			default:
+				b.WriteString(" " + f.String() + " |")
+			}
 		}
-		line(cells)
+		b.WriteString("\n")
 	}
 	b.WriteString("\n")
-	return b.String()
 }
 
-func (f *field) markdown() string {
-	switch {
-	case f.Missing:
-		return figures.Absent
-	case f.Best:
-		return f.String() + " ★"
-	}
-	return f.String()
-}
-
-// settingsFirst are those that a reader looks for; the others come behind, in the order of the files.
+// settingsFirst are those that a reader looks for.
 var settingsFirst = []string{"server", "redis-version", "cpu", "host", "go", "commit"}
 
 // settingsOf are the configuration lines of all files, and the servers that the names of the benchmarks tell.
-func settingsOf(set *figures.Set) (list []figures.Setting) {
+func settingsOf(set *figures.Set) (first, more []figures.Setting) {
 	for _, name := range settingsFirst {
 		values := set.Setting(name)
 		if name == "server" {
 			values = serversOf(set)
 		}
 		if len(values) > 0 {
-			list = append(list, figures.Setting{Name: name, Values: values})
+			first = append(first, figures.Setting{Name: name, Values: values})
 		}
 	}
 	for _, s := range set.Settings {
 		if !slices.Contains(settingsFirst, s.Name) {
-			list = append(list, s)
+			more = append(more, s)
 		}
 	}
-	return list
+	return first, more
 }
 
 func serversOf(set *figures.Set) []string {

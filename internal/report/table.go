@@ -4,179 +4,303 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/redigolock/redigolock/internal/figures"
 )
 
-// A table has a row for each way to lock.
-type table struct {
-	Caption, About string
-	label          []string // tells it from the other tables of the page
-	Corner         string
-	Heads          []head
-	Rows           []row
+// A section is all about one kind of benchmark.
+type section struct {
+	ID, Title, About string
+	Groups           []group
 }
 
-// Label is what a reader that does not see the headings above the table is told.
-func (t table) Label() string { return strings.Join(t.label, ", ") }
+// A group is what was measured in the same circumstances: a table of what is shown at once, and one of the rest.
+type group struct {
+	Title  string
+	Tables []table
+}
 
-type head struct{ Name, About string }
+// A table has a row for each way to lock, and a column for each unit.
+type table struct {
+	Label  string // tells it from the other tables of the page
+	Rounds string
+	Corner string
+	Heads  []figures.Word
+	Rows   []row
+}
 
 type row struct {
-	Name     string
-	Words    string // what the way is, "" if the name says it
-	Baseline bool
-	Fields   []*field
+	Name   string
+	Words  string // what the way is, "" if the name says it
+	Fields []*field
 }
 
-// A column is a figure of all rows; a cell may be nil.
-type column struct {
-	head  head
-	word  figures.Word
-	cells []*figures.Cell
+// A field is a figure of a row, with a bar that shows its size beside those of the other rows, and its interval as a line.
+type field struct {
+	figures.Figure
+	Missing       bool
+	Best          bool
+	Same          bool   // of a ratio: no difference to 1 was found
+	Bar, From, To string // the bar and its interval, in percent; "" without
 }
 
-// rowNames are those of the cells, the floor first.
-func (l layout) rowNames(cells []*figures.Cell) []string {
-	names := map[string][]string{}
-	for _, c := range cells {
-		names[l.rowName(c)] = l.row(c)
+// rowKeys are the parts of a benchmark's name that tell its row; the others tell its table. Of a kind that is not known all but
+// the server tell the row: nobody can say whether rows do the same work.
+func rowKeys(kind string) []string {
+	switch kind {
+	case "Fault":
+		return []string{"case"}
+	case "Verb":
+		return []string{"verb"}
+	case "Ratio":
+		return []string{"of"}
 	}
-	return slices.SortedFunc(maps.Keys(names), func(a, b string) int {
-		switch {
-		case isFloor(a) != isFloor(b) && isFloor(a):
-			return -1
-		case isFloor(a) != isFloor(b):
-			return 1
-		}
-		return cmp.Or(slices.CompareFunc(names[a], names[b], figures.Natural), cmp.Compare(a, b))
-	})
+	if figures.KindOf(kind).Words == nil {
+		return nil
+	}
+	return []string{"approach", "way", "release"}
 }
 
-// isFloor says whether a row is what others are compared with.
-func isFloor(row string) bool {
-	first, _, _ := strings.Cut(row, between)
-	return first == "floor"
+// A layout is that of the cells of one kind.
+type layout struct {
+	figures.Kind
+	rows     []string
+	together bool // the servers do not part the tables
 }
 
-// place puts the cells into the order of the rows. Two of them in one place would be a figure lost.
-func (l layout) place(rows []string, cells []*figures.Cell) ([]*figures.Cell, error) {
-	list := make([]*figures.Cell, len(rows))
-	for _, c := range cells {
-		i := slices.Index(rows, l.rowName(c))
-		if list[i] != nil {
-			return nil, fmt.Errorf("report: %s and %s are the same but for the order of their parts",
-				list[i].Name, c.Name)
+func sectionsOf(set *figures.Set) (list []section, err error) {
+	byKind := map[string][]*figures.Cell{}
+	for _, c := range set.Cells {
+		byKind[c.Kind] = append(byKind[c.Kind], c)
+	}
+	rank := func(kind string) int {
+		i := slices.IndexFunc(figures.Kinds, func(k figures.Kind) bool { return k.Name == kind })
+		return cmp.Or(i+1, len(figures.Kinds)+1) // those that are not known come last
+	}
+	for _, kind := range slices.SortedFunc(maps.Keys(byKind), func(a, b string) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), figures.Natural(a, b))
+	}) {
+		cells := byKind[kind]
+		l := layout{Kind: figures.KindOf(kind), rows: rowKeys(kind)}
+		release := cells[0].Key("release")
+		if l.rows != nil && !slices.ContainsFunc(cells, func(c *figures.Cell) bool { return c.Key("release") != release }) {
+			l.rows = slices.DeleteFunc(l.rows, func(key string) bool { return key == "release" }) // it is said above the table
 		}
-		list[i] = c
+		l.together = l.oneServerEach(cells)
+		groups, err := l.groups(cells)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, section{fmt.Sprintf("s%d", len(list)+1), l.Title, l.About, groups})
 	}
 	return list, nil
 }
 
-// byWord has the units as its columns.
-func (l layout) byWord(cells []*figures.Cell, words []figures.Word) (table, error) {
-	rows := l.rowNames(cells)
-	placed, err := l.place(rows, cells)
-	if err != nil {
-		return table{}, err
-	}
-	var columns []column
-	for _, w := range words {
-		h := head{Name: w.Name}
-		if !l.apart {
-			h.About = string(w.Better)
-		}
-		columns = append(columns, column{h, w, placed})
-	}
-	t := l.table(rows, columns)
-	t.Caption, t.About = "more figures", roundsText(cells, words[0].Unit)
-	if words[0].Main {
-		t.Caption = "main figures"
-	}
-	return t, nil
-}
-
-// byColumn has the values of a part of the name as its columns, and shows one unit.
-func (l layout) byColumn(cells []*figures.Cell, w figures.Word) (table, error) {
-	cells = slices.DeleteFunc(slices.Clone(cells), func(c *figures.Cell) bool { return len(c.Values(w.Unit)) == 0 })
-	byValue := map[string][]*figures.Cell{}
+// oneServerEach says that no row was measured on two servers, as where etcd is beside locks on Redis. Then they are compared
+// in one table.
+func (l layout) oneServerEach(cells []*figures.Cell) bool {
+	servers := map[string]string{}
 	for _, c := range cells {
-		value := c.Key(l.column)
-		byValue[value] = append(byValue[value], c)
-	}
-	rows := l.rowNames(cells)
-	var columns []column
-	for _, value := range slices.SortedFunc(maps.Keys(byValue), figures.Natural) {
-		placed, err := l.place(rows, byValue[value])
-		if err != nil {
-			return table{}, err
+		name, server := l.rowName(c), c.Key("server")
+		if known, ok := servers[name]; ok && known != server {
+			return false
 		}
-		key := figures.Key{Name: l.column, Value: cmp.Or(value, "any")} // a benchmark of another make may do without
-		columns = append(columns, column{head{Name: key.String()}, w, placed})
+		servers[name] = server
 	}
-	t := l.table(rows, columns)
-	t.Caption = w.Name
-	about := []string{string(w.Better), roundsText(cells, w.Unit)}
-	t.About = strings.Join(slices.DeleteFunc(about, func(s string) bool { return s == "" }), between)
-	return t, nil
+	return l.rows != nil && len(slices.Compact(slices.Sorted(maps.Values(servers)))) > 1
 }
 
-func (l layout) table(rows []string, columns []column) table {
-	t := table{Corner: l.corner(columns)}
-	baseline := -1
-	if !l.apart && !l.around1 && len(rows) > 1 {
-		baseline = 0
+func (l layout) groups(cells []*figures.Cell) (list []group, err error) {
+	byTitle, order := map[string][]*figures.Cell{}, map[string][]string{}
+	for _, c := range cells {
+		var parts, values []string
+		for _, server := range []bool{false, true} { // the server last
+			for _, k := range c.Keys {
+				if server == (k.Name == "server") && l.isCircumstance(k.Name) {
+					parts, values = append(parts, k.String()), append(values, k.Value)
+				}
+			}
+		}
+		title := strings.Join(parts, between)
+		byTitle[title], order[title] = append(byTitle[title], c), values
 	}
-	for i, name := range rows {
-		r := row{Name: name, Baseline: i == baseline}
-		if way, _, _ := strings.Cut(name, between); l.rows != nil && figures.Way(l.Name, way) != way {
+	for _, title := range slices.SortedFunc(maps.Keys(byTitle), func(a, b string) int {
+		return cmp.Or(slices.CompareFunc(order[a], order[b], figures.Natural), strings.Compare(a, b))
+	}) {
+		g := group{Title: title}
+		words := l.WordsOf(byTitle[title])
+		for _, main := range []bool{true, false} {
+			others := func(w figures.Word) bool { return w.Main != main }
+			if some := slices.DeleteFunc(slices.Clone(words), others); len(some) > 0 {
+				t, err := l.table(byTitle[title], some)
+				if err != nil {
+					return nil, err
+				}
+				t.Label = strings.TrimSuffix(l.Title+", "+title, ", ") + map[bool]string{true: "", false: ", more"}[main]
+				g.Tables = append(g.Tables, t)
+			}
+		}
+		list = append(list, g)
+	}
+	return list, nil
+}
+
+const between = " · " // no part of a benchmark's name has a space
+
+func (l layout) isCircumstance(key string) bool {
+	if key == "server" {
+		return !l.together
+	}
+	return l.rows != nil && !slices.Contains(l.rows, key)
+}
+
+// row is the name of a cell's row, in parts. Where the kind is not known it is all of the benchmark's name.
+func (l layout) row(c *figures.Cell) (parts []string) {
+	for _, k := range c.Keys {
+		switch {
+		case l.rows == nil && k.Name != "server":
+			parts = append(parts, k.String())
+		case slices.Contains(l.rows, k.Name):
+			parts = append(parts, k.Value)
+		}
+	}
+	if parts == nil {
+		return []string{c.Kind}
+	}
+	return parts
+}
+
+func (l layout) rowName(c *figures.Cell) string { return strings.Join(l.row(c), between) }
+
+// table has a row for each cell, the floor first, which is what others are compared with.
+func (l layout) table(cells []*figures.Cell, words []figures.Word) (table, error) {
+	cells = slices.SortedFunc(slices.Values(cells), func(a, b *figures.Cell) int {
+		x, y := l.row(a), l.row(b)
+		if (x[0] == "floor") != (y[0] == "floor") {
+			return map[bool]int{true: -1, false: 1}[x[0] == "floor"]
+		}
+		return slices.CompareFunc(x, y, figures.Natural)
+	})
+	t := table{Heads: words, Corner: "benchmark", Rounds: roundsText(cells)}
+	for _, name := range l.rows {
+		if cells[0].Key(name) != "" {
+			t.Corner = strings.TrimPrefix(strings.TrimPrefix(t.Corner, "benchmark")+between+name, between)
+		}
+	}
+	for i, c := range cells {
+		r := row{Name: l.rowName(c)}
+		if i > 0 && t.Rows[i-1].Name == r.Name {
+			return t, fmt.Errorf("report: %s and %s are the same but for the order of their parts", cells[i-1].Name, c.Name)
+		}
+		if way := l.row(c)[0]; l.rows != nil && figures.Way(l.Name, way) != way {
 			r.Words = strings.ReplaceAll(figures.Way(l.Name, way), "`", "")
+		}
+		for _, w := range words {
+			f, ok := c.Figure(w.Unit)
+			r.Fields = append(r.Fields, &field{Figure: f, Missing: !ok, Same: ok && l.Name == "Ratio" && f.Includes1()})
 		}
 		t.Rows = append(t.Rows, r)
 	}
-	var all []*field
-	for _, c := range columns {
-		t.Heads = append(t.Heads, c.head)
-		fields := l.fields(rows, c, baseline)
-		for i, f := range fields {
-			t.Rows[i].Fields = append(t.Rows[i].Fields, f)
-		}
-		if len(rows) > 1 { // a single bar compares with nothing
-			l.drawBars(fields)
-		}
-		all = append(all, fields...)
+	for i, w := range words {
+		l.mark(t.Rows, i, w)
+		drawBars(t.Rows, i)
 	}
-	if l.around1 { // ratios compare across columns too
-		l.drawBars(all)
-	}
-	return t
+	return t, nil
 }
 
-// corner names what the rows are.
-func (l layout) corner(columns []column) string {
-	var names []string
-	for _, name := range l.rows {
-		if slices.ContainsFunc(columns[0].cells, func(c *figures.Cell) bool { return c != nil && c.Key(name) != "" }) {
-			names = append(names, name)
+// mark marks the best median of a column, and those that differ from it by nothing that was found: none where that is all,
+// where there are too few rounds, and where rows do different work. In a Contention the floor locks nothing, and so cannot be
+// the best.
+func (l layout) mark(rows []row, column int, w figures.Word) {
+	if w.Better == figures.Neither || !slices.Contains(rowKeys(l.Name), "way") {
+		return
+	}
+	var in []*field
+	for _, r := range rows {
+		if f := r.Fields[column]; !f.Missing && (l.Name != "Contention" || !strings.HasPrefix(r.Name, "floor")) {
+			in = append(in, f)
 		}
 	}
-	return cmp.Or(strings.Join(names, between), "benchmark")
+	if len(in) < 2 {
+		return
+	}
+	first := slices.MinFunc(in, func(a, b *field) int {
+		if w.Better == figures.More {
+			a, b = b, a
+		}
+		return cmp.Compare(a.Center, b.Center)
+	})
+	var best []*field
+	for _, f := range in {
+		if differs, ok := f.Differs(first.Figure); ok && !differs {
+			best = append(best, f)
+		}
+	}
+	for _, f := range best {
+		f.Best = len(best) < len(in)
+	}
+}
+
+// drawBars draws bars from 0 that compare within a column. One interval that is far longer than all bars does not make them
+// small: it is cut off. A single bar compares with nothing.
+func drawBars(rows []row, column int) {
+	longest, reach := 0.0, 0.0
+	for _, r := range rows {
+		if f := r.Fields[column]; f.drawable() {
+			longest, reach = max(longest, f.Center), max(reach, f.Center)
+			if f.Rounds >= figures.LeastRounds {
+				reach = max(reach, f.High)
+			}
+		}
+	}
+	at := func(v float64) string { return fmt.Sprintf("%.2f%%", 100*min(max(v/min(reach, 1.5*longest), 0), 1)) }
+	for _, r := range rows {
+		if f := r.Fields[column]; f.drawable() && len(rows) > 1 {
+			f.Bar = at(f.Center)
+			if f.Rounds >= figures.LeastRounds {
+				f.From, f.To = at(f.Low), at(f.High)
+			}
+		}
+	}
+}
+
+func (f *field) drawable() bool { return !f.Missing && f.Center > 0 && !math.IsInf(f.Center, 0) }
+
+// Value is the median; a throughput names what it is per.
+func (f *field) Value() string {
+	if f.Missing || f.Bound == figures.Unknown {
+		return figures.Absent
+	}
+	if strings.HasSuffix(f.Unit, "/s") {
+		return f.Median() + "/s"
+	}
+	return f.Median()
+}
+
+// Below is the interval, or why there is none.
+func (f *field) Below() string {
+	switch {
+	case f.Missing:
+		return ""
+	case f.Bound == figures.Unknown:
+		return "of too few"
+	case f.Bound != figures.Exact:
+		return "had not all ended"
+	case f.Rounds < figures.LeastRounds:
+		return figures.Plural(f.Rounds, "round")
+	}
+	return f.Interval(f.Unit)
 }
 
 // roundsText is "11 rounds", or "2 to 60 rounds".
-func roundsText(cells []*figures.Cell, unit string) string {
-	var list []int
+func roundsText(cells []*figures.Cell) string {
+	least, most := cells[0].Rounds, 0
 	for _, c := range cells {
-		if n := len(c.Values(unit)); n > 0 {
-			list = append(list, n)
-		}
+		least, most = min(least, c.Rounds), max(most, c.Rounds)
 	}
-	if len(list) == 0 {
-		return ""
-	}
-	least, most := slices.Min(list), slices.Max(list)
 	text := figures.Plural(most, "round")
 	if least < most {
 		text = fmt.Sprintf("%d to %s", least, text)

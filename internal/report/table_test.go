@@ -18,241 +18,100 @@ func rounds(name, unit string, n int, value float64) string {
 	return b.String()
 }
 
-// texts are the rows of a section's table as text: the name, and of each field the value and its marks.
-func texts(t *testing.T, text string, section, group, index int) []string {
+// tables are those of texts as Markdown, without what is of all.
+func tables(t *testing.T, texts ...string) string {
 	t.Helper()
-	list, err := report.SectionsOf(read(t, text))
+	page, err := report.Markdown(read(t, texts...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := list[section].Groups[group]
-	var rows []string
-	for _, r := range slices.Concat(g.Main, g.Other)[index].Rows {
-		var line strings.Builder
-		line.WriteString(r.Name)
-		if r.Baseline {
-			line.WriteString(" (base)")
-		}
-		for _, f := range r.Fields {
-			line.WriteString(" | " + f.Value())
-			for _, mark := range []struct {
-				is   bool
-				text string
-			}{{f.Missing, "–"}, {f.Best, " best"}, {f.Perhaps, " perhaps"}, {f.Same, " ~"}, {f.Versus != "", " " + f.Versus}} {
-				if mark.is {
-					line.WriteString(mark.text)
-				}
-			}
-		}
-		rows = append(rows, line.String())
-	}
-	return rows
+	return strings.NewReplacer("`", "", "| --- | --: |\n", "", "\n\n", "\n").Replace(page)
 }
 
-func TestRowsAreComparedWithTheFloorAndTheBestIsMarked(t *testing.T) {
-	at := func(approach string, goroutines, n int, ns float64) string {
-		name := fmt.Sprintf("AcquireRelease/server=redis/approach=%s/goroutines=%d", approach, goroutines)
-		return rounds(name, "p50-ns", n, ns)
+func TestTheBestIsMarkedWhereItCanBeTold(t *testing.T) {
+	at := func(approach string, n int, ns float64) string {
+		return rounds("AcquireRelease/approach="+approach+"/goroutines=8", "p50-ns", n, ns)
 	}
-	six := at("setnx", 8, 6, 100) + at("floor", 8, 6, 101) + at("mux", 8, 6, 25) + at("mux2", 8, 6, 25.1)
-	for _, c := range []struct {
-		name, text string
-		want       []string
-	}{
-		{"found and not found", six, []string{
-			"floor (base) | 104 ns", "mux | 25.6 ns best 0.248×", "mux2 | 25.7 ns best 0.249×", "setnx | 102 ns ~",
-		}},
-		{"columns in order", six + at("floor", 16, 6, 50) + at("floor", 1, 6, 70), []string{
-			"floor (base) | 71.8 ns | 104 ns | 51.2 ns", "mux | – | 25.6 ns best 0.248× | –",
-			"mux2 | – | 25.7 ns best 0.249× | –", "setnx | – | 102 ns ~ | –",
-		}},
-		{"too few rounds", at("floor", 8, 5, 100) + at("mux", 8, 5, 25), []string{
-			"floor (base) | 102 ns", "mux | 25.5 ns perhaps",
-		}},
-		{"too few rounds of one", at("floor", 8, 6, 100) + at("mux", 8, 1, 25) + at("setnx", 8, 6, 200), []string{
-			"floor (base) | 102 ns", "mux | 25.0 ns perhaps", "setnx | 205 ns 2.00×",
-		}},
-		{"no floor", at("b", 8, 6, 10) + at("a", 8, 6, 20), []string{"a (base) | 20.5 ns", "b | 10.2 ns best 0.500×"}},
-		{"all the same", at("b", 8, 6, 10) + at("a", 8, 6, 10), []string{"a (base) | 10.2 ns", "b | 10.2 ns ~"}},
-		{"below zero", at("b", 8, 6, 10) + at("a", 8, 6, -5), []string{"a (base) | -5.12 ns best", "b | 10.2 ns"}},
-		{"of nothing", at("b", 8, 6, 10) + at("a", 8, 6, 0), []string{"a (base) | 0 s best", "b | 10.2 ns"}},
-		{"nothing", at("b", 8, 6, 0) + at("a", 8, 6, 10), []string{"a (base) | 10.2 ns", "b | 0 s best 0×"}},
-		{"alone", at("a", 8, 6, 10), []string{"a | 10.2 ns"}},
+	way := func(name string, n int, perSec float64) string {
+		return rounds("Contention/way="+name+"/waiters=8", "acq/s", n, perSec)
+	}
+	loaded := func(way string, p99 float64, unserved int) string {
+		return strings.Repeat(fmt.Sprintf("BenchmarkLoad/way=%s/rate=1000-2 %d 1 ns/op %v p99-ns %d unserved %[2]d goodput/s\n",
+			way, 1000-unserved, p99, unserved), 6)
+	}
+	for name, tt := range map[string]struct{ text, want string }{
+		"the floor first": {at("setnx", 6, 100) + at("mux", 6, 25) + at("floor", 6, 101) + at("mux2", 6, 25.1),
+			"| floor | 104 ns ± 2 % |\n| mux | 25.6 ns ± 2 % ★ |\n| mux2 | 25.7 ns ± 2 % ★ |\n| setnx | 102 ns ± 2 % |\n"},
+		"too few rounds":   {at("floor", 5, 100) + at("mux", 5, 25), "| floor | 102 ns |\n| mux | 25.5 ns |\n"},
+		"all the same":     {at("a", 6, 10) + at("b", 6, 10), "| a | 10.2 ns ± 2 % |\n| b | 10.2 ns ± 2 % |\n"},
+		"alone":            {at("a", 6, 10), "| a | 10.2 ns ± 2 % |\n"},
+		"zero is best":     {at("a", 6, 10) + at("b", 6, 0), "| a | 10.2 ns ± 2 % |\n| b | 0 s ★ |\n"},
+		"no lock is not":   {way("floor", 6, 900) + way("fair", 6, 500) + way("polling", 6, 100), "| floor | 922 ± 2 % |\n| fair | 512 ± 2 % ★ |\n| polling | 102 ± 2 % |\n"},
+		"a bound is worse": {loaded("fair", 2e6, 0) + loaded("polling", 9e6, 500), "| fair | 1,000 ★ | 2.00 ms ★ |\n| polling | 500 | ≥ 9.00 ms |\n"},
+		"a bound may be":   {loaded("fair", 2e6, 0) + loaded("polling", 1e6, 500), "| fair | 1,000 ★ | 2.00 ms |\n| polling | 500 | ≥ 1.00 ms |\n"},
+		"verbs differ":     {rounds("Verb/verb=A", "p50-ns", 6, 1) + rounds("Verb/verb=B", "p50-ns", 6, 9), "| A | 1.03 ns ± 2 % |\n| B | 9.22 ns ± 2 % |\n"},
+		"a new kind": {rounds("Odd/client=x/pipeline=16", "odd/s", 6, 100) + rounds("Odd/client=x/pipeline=2", "odd/s", 6, 1),
+			"| client x · pipeline 2 | 1.02 ± 2 % |\n| client x · pipeline 16 | 102 ± 2 % |\n"},
 	} {
-		if got := texts(t, c.text, 0, 0, 0); !slices.Equal(got, c.want) {
-			t.Errorf("%s: %q, want %q", c.name, got, c.want)
-		}
-	}
-}
-
-func TestMoreAcquisitionsAreBetterAndAFloorThatLocksNothingIsNoneOfThem(t *testing.T) {
-	const kind = "Contention/server=redis/way=%s/waiters=8/processes=1/hold=0s"
-	var text strings.Builder
-	for way, speed := range map[string]float64{"floor": 900, "polling": 100, "fair": 500} {
-		text.WriteString(rounds(fmt.Sprintf(kind, way), "acq/s", 6, speed))
-	}
-	want := []string{"floor (base) | 922/s", "fair | 512/s best 0.556×", "polling | 102/s 0.111×"}
-	if got := texts(t, text.String(), 0, 0, 0); !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-}
-
-func TestARatioWhoseIntervalContains1IsNoDifference(t *testing.T) {
-	const kind = "Ratio/server=redis/to=floor/goroutines=1/of="
-	text := rounds(kind+"copy", "ratio", 6, 0.98) + rounds(kind+"mux", "ratio", 6, 0.3) +
-		rounds(kind+"few", "ratio", 5, 0.98)
-	want := []string{"copy | 1.00 ~", "few | 1.00", "mux | 0.307"}
-	if got := texts(t, text, 0, 0, 0); !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-}
-
-func TestVerbsAndUnknownKindsAreShownButNotCompared(t *testing.T) {
-	verbs := rounds("Verb/server=redis/verb=SetNX", "p50-ns", 6, 100) +
-		rounds("Verb/server=redis/verb=NewToken", "p50-ns", 6, 1)
-	odd := rounds("Odd/server=redis/client=x/pipeline=16", "odd/s", 6, 100) +
-		rounds("Odd/server=redis/client=x/pipeline=2", "odd/s", 6, 1) + rounds("Odd/server=redis/plain", "odd/s", 6, 7)
-	for _, c := range []struct {
-		text string
-		want []string
-	}{
-		{verbs, []string{"NewToken | 1.03 ns", "SetNX | 102 ns"}},
-		{odd, []string{"client x · pipeline 2 | 1.02/s", "client x · pipeline 16 | 102/s", "plain | 7.18/s"}},
-		{rounds("Odd", "odd", 6, 100), []string{"Odd | 102"}},
-	} {
-		if got := texts(t, c.text, 0, 0, 0); !slices.Equal(got, c.want) {
-			t.Errorf("%q, want %q", got, c.want)
+		if got := tables(t, tt.text); !strings.Contains(got, tt.want) {
+			t.Errorf("%s: it has no\n%s, but\n%s", name, tt.want, got)
 		}
 	}
 }
 
 func TestEachCircumstanceHasItsTableInOrder(t *testing.T) {
-	list, err := report.SectionsOf(read(t, sampleText(t)))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var got []string
-	for _, s := range list {
-		for _, g := range s.Groups {
-			got = append(got, s.Title+": "+g.Title)
+	for line := range strings.Lines(tables(t, sampleText(t))) {
+		if !strings.HasPrefix(line, "|") && !strings.Contains(line, ", more") {
+			got = append(got, strings.Split(line, ";")[0])
 		}
 	}
 	want := []string{
-		"Uncontended: release lua · server redis",
-		"Contention: 8 waiters · 1 process · hold 0s · server redis",
-		"Contention: 64 waiters · 4 processes · hold 0s · server redis",
-		"Open loop: keys hot · server redis", "Open loop: keys own · server redis",
-		"Keeping locks alive: 1,000 locks · ttl 5s · server redis", "A holder killed: ttl 1s · server redis",
-		"Verbs: server redis", "Ratios: against floor · server redis", "Limit: server redis",
+		"Uncontended, release lua · 1 goroutine · server redis", "Uncontended, release lua · 16 goroutines · server redis",
+		"Uncontended, release lua · 128 goroutines · server redis",
+		"Contention, 8 waiters · 1 process · hold 0s · server redis", "Contention, 64 waiters · 4 processes · hold 0s · server redis",
+		"Open loop, keys hot · at 2,000/s · server redis", "Open loop, keys hot · at 10,000/s · server redis",
+		"Open loop, keys own · at 2,000/s · server redis", "Open loop, keys own · at 10,000/s · server redis",
+		"Keeping locks alive, 1,000 locks · ttl 5s · server redis", "A holder killed, ttl 1s · server redis", "Verbs, server redis",
+		"Ratios, against floor · 1 goroutine · server redis", "Ratios, against floor · 128 goroutines · server redis", "Limit, server redis",
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
+		t.Errorf("%q, want\n%q", got, want)
 	}
 }
 
 // A rival with a server of its own stands beside the others; the same way on two servers does not.
 func TestServersPartTheTablesOnlyWhereARowHasSeveral(t *testing.T) {
-	onRedis := rounds("Contention/server=redis/way=fair/waiters=8", "acq/s", 6, 100) +
-		rounds("Contention/server=redis/way=polling/waiters=8", "acq/s", 6, 80)
-	for more, want := range map[string][]string{
-		rounds("Contention/server=etcd/way=etcd/waiters=8", "acq/s", 6, 1): {"8 waiters"},
-		rounds("Contention/server=valkey/way=fair/waiters=8", "acq/s", 6, 90): {
-			"8 waiters · server redis", "8 waiters · server valkey"},
-	} {
-		list, err := report.SectionsOf(read(t, onRedis+more))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, g := range list[0].Groups {
-			got = append(got, g.Title)
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("%q, want %q", got, want)
+	const kind = "Contention/server=%s/way=%s/waiters=8"
+	onRedis := rounds(fmt.Sprintf(kind, "redis", "fair"), "acq/s", 6, 100)
+	for more, want := range map[string]int{rounds(fmt.Sprintf(kind, "etcd", "etcd"), "acq/s", 6, 1): 1, rounds(fmt.Sprintf(kind, "valkey", "fair"), "acq/s", 6, 90): 2} {
+		if got := strings.Count(tables(t, onRedis+more), "Contention"); got != want {
+			t.Errorf("%d tables, want %d", got, want)
 		}
 	}
 }
 
 // Nothing that has been measured may be missing.
 func TestEveryUnitOfEveryBenchmarkIsInOneTable(t *testing.T) {
-	const one = "AcquireRelease/server=redis/approach=floor/release=lua/goroutines=1"
-	set := read(t, sampleText(t)+rounds(one, "new-ns", 6, 5))
+	set := read(t, sampleText(t)+rounds("AcquireRelease/server=redis/approach=floor/release=lua/goroutines=1", "new-ns", 6, 5))
 	list, err := report.SectionsOf(set)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, got := 0, 0
+	want, shown := 0, 0
 	for _, c := range set.Cells {
 		want += len(c.Units())
 	}
 	for _, s := range list {
 		for _, g := range s.Groups {
-			for _, table := range slices.Concat(g.Main, g.Other) {
+			for _, table := range g.Tables {
 				for _, r := range table.Rows {
-					for _, f := range r.Fields {
-						if !f.Missing {
-							got++
-						}
-					}
+					shown += len(slices.DeleteFunc(r.Fields, report.IsMissing))
 				}
 			}
 		}
 	}
-	if got != want {
-		t.Errorf("%d figures, want %d", got, want)
-	}
-}
-
-// loaded are six rounds of a way at 1000 arrivals a second, of which some are not served.
-func loaded(way string, p99 float64, unserved int) string {
-	return strings.Repeat(fmt.Sprintf("BenchmarkLoad/server=redis/keys=hot/approach=%s/rate=1000-2 %d 1 ns/op %v p99-ns %d unserved %d goodput/s\n",
-		way, 1000-unserved, p99, unserved, 1000-unserved), 6)
-}
-
-// What was not served in time may have taken for ever: it is no better than what was.
-func TestALowerBoundIsShownAsSuchAndIsNeverTheBest(t *testing.T) {
-	const exact, worse = "fair", "polling"
-	for _, tt := range []struct {
-		bound float64
-		want  [2]string
-	}{
-		{9e6, [2]string{"fair (base) | 2.00 ms best", "polling | ≥ 9.00 ms"}},
-		{1e6, [2]string{"fair (base) | 2.00 ms", "polling | ≥ 1.00 ms"}}, // nobody can say which is better
-	} {
-		var got strings.Builder
-		for i := range 3 {
-			got.WriteString(strings.Join(texts(t, loaded(exact, 2e6, 0)+loaded(worse, tt.bound, 500), 0, 0, i), "\n") + "\n")
-		}
-		for _, want := range tt.want {
-			if !strings.Contains(got.String(), want+"\n") {
-				t.Errorf("the tables have no %q:\n%s", want, got.String())
-			}
-		}
-	}
-}
-
-// What is HTML for one is Markdown for the other.
-func TestMarkdownHasTheSameTables(t *testing.T) {
-	const kind = "Contention/server=redis/way=%s/waiters=8/processes=1/hold=0s"
-	set := read(t, rounds(fmt.Sprintf(kind, "fair"), "acq/s", 6, 500)+rounds(fmt.Sprintf(kind, "polling"), "acq/s", 6, 100)+
-		rounds(fmt.Sprintf(kind, "fair"), "odd", 6, 3))
-	got, err := report.Markdown(set)
-	want := `Contention, 8 waiters · 1 process · hold 0s · server redis, main figures:
-
-| way | locks/s |
-| --- | --: |
-| ¸fair¸ | 512 ± 2 % ★ |
-| ¸polling¸ | 102 ± 2 % |
-
-Contention, 8 waiters · 1 process · hold 0s · server redis, more figures:
-
-| way | odd |
-| --- | --: |
-| ¸fair¸ | 3.08 ± 2 % |
-| ¸polling¸ | – |
-
-`
-	if got != strings.ReplaceAll(want, "¸", "`") || err != nil {
-		t.Errorf("%v\n%s", err, got)
+	if shown != want {
+		t.Errorf("%d figures, want %d", shown, want)
 	}
 }
