@@ -46,8 +46,8 @@
 //	Closing   any       Waiters leave, nothing is queued or poked any more, what is owed or given up is sent soon.
 //	Closed    any       What is owed or given up is forgotten: quitting becomes idle.
 //
-// A reply to a command that names the token that waits. About any other token a reply changes nothing, but that one which was
-// granted is owed, unless it is the holder's or owed already:
+// A reply to a command that names the token that waits. A reply about any other token changes nothing, except that a token which
+// was granted is owed, unless it is the holder's or owed already:
 //
 //	granted   entering, queued   Nobody waits any more, or nothing is left of the lease: the token is owed, idle. Else the first
 //	                             waiter has K until the command's send + the PTTL in the reply, less drift: idle.
@@ -60,11 +60,12 @@
 //	gone      entering, queued   The token is dead: idle. If what had sent it got no answer, it is owed an OpTimeout later, too: that
 //	                             may still be on its way. But after a message that came while the Poke was in flight, another
 //	                             Poke decides.
-//	done      quitting, idle     Quit is answered, whatever the reply says: idle. As for gone, what got no answer may still be on
-//	                             its way, and is owed. After Closed the slot is idle already.
+//	Quit      quitting, idle     Quit is answered, and whatever the reply says, nothing is left of the token: idle. As for gone,
+//	                             what got no answer may still be on its way, and is owed. No other state can see the answer: a
+//	                             slot that quits queues no token before it, and only Closed makes the slot idle earlier.
 //
-// Of a Release, any reply settles the debt; of one that must be confirmed twice the second. A reply that names a dead token as
-// K's holder has it owed again: a command was carried out late.
+// Any reply to a Release settles the debt; where it must be confirmed twice, the second does. If a reply names a dead token as K's
+// holder, a command was carried out late: the token is owed again.
 //
 // A Release that fails once may have taken an entry along. Its token is given up by the Releases that follow, alone, and what
 // became of the entry is asked by Poke: two commands, which the server may carry out in either order.
@@ -101,18 +102,30 @@
 //
 // # What is due
 //
-// An owed token's Release, at once and after each failure until it is confirmed or its lease must be over. The token that waits:
-// Poke, min(PTTL + jitter, a cap) after the newest reply, which beats unless the last that did was sent shortly before; if nobody waits for it, Quit (if Try sent it, it is owed). Nobody waits
-// at the server, and somebody here: Enter, if the channel is heard; else Try, after a pause, while the subscription is made. But
-// before the holder's Deadline nothing of that: its Release takes the first waiter along. Once K has not been known to be the
-// holder's for a cap, Check asks; if it is not, the handle is lost and the first waiter goes for K.
+// The cap is the longest time that a waiting Locker goes without asking (pokeCap, 1 s).
 //
-// # Why a message counts by the token alone
+// An owed token: its Release, at once, and again after each failure, until it is confirmed or its lease must be over.
 //
-// The server writes a token into K only for the entry that has it, and a token has one entry, ever. So a message for the token
-// that waits can only mean this entry's grant, however late it comes; and a message for another token, also one that is dead, is
-// no news about this one. Its validity counts from a send that the server has answered: never from the message's arrival, which
-// may be late by any amount.
+// The token that waits: Poke, min(PTTL + jitter, the cap) after the newest reply. The Poke beats, unless the last one that did was
+// sent shortly before. If nobody waits for the token any more: Quit, or, if Try has sent the token, Release.
+//
+// No token waits, and somebody does here: Enter, if the channel is heard; else Try, after a pause, while the subscription is made. Before
+// the holder's Deadline nothing of that is due: its Release takes the first waiter along. But once K has not been known to be the
+// holder's for a cap, Check asks. If it is not, the handle is lost, and the first waiter goes for K.
+//
+// # Why a message counts only for the token that waits
+//
+// The server writes a token into K only for the entry that carries it, and one command at most ever queues a token. So a message for the
+// token that waits means the grant of this very entry, however late it comes. How long the grant is good for counts from a send that
+// the server has answered, and never from the message's arrival, which may be late by any amount.
+//
+// A message for another token says nothing about the one that waits, so the first waiter must not get K by it. The slot acts by what
+// that other token is:
+//   - It is the holder's, or owed: the slot knows of the grant already. If it released the token now, it would release a lock that
+//     somebody relies on, or release it twice.
+//   - It was given up, or was never the slot's: K may carry it, for nobody. When it was sent is not remembered, so nobody can say how
+//     long it is good for. The slot owes it: the Release hands K on to the first in Q, which may be the slot's own entry. If K carries
+//     another token by then, the Release changes nothing.
 //
 // # When two tokens of one slot were granted
 //
@@ -125,23 +138,27 @@
 //
 // # What becomes of a waiter whose machine vanishes
 //
-// Its entry stays in Q until the lock is to be handed on. The script that does it (lua/parts/pump.lua) asks whether the entry's channel is
-// heard: if the server knows that the connection is gone, it drops the entry and takes the next, in the same script. A connection
-// that is half open still counts as heard: then K is set for the dead waiter, nobody answers, and K expires after the ttl in its
-// entry; the next waiter's Poke, which is due then, hands K on. So each waiter that vanished so would cost one ttl, until the
-// server's tcp-keepalive ends the connection (after five minutes, as servers are configured by default).
+// Its entry stays in Q until the lock is to be handed on. The script that does that (lua/parts/pump.lua) asks the server whether
+// anybody hears the entry's channel. If the server knows that the connection is gone, nobody does: the script drops the entry, and
+// takes the next. If the connection is half open, it counts as heard: the script sets K for the dead waiter, which never answers, and K
+// expires after the ttl in its entry. The next waiter pokes then, and its Poke hands K on. So one such waiter costs those behind it
+// one ttl, and several would cost one ttl each, until the server's tcp-keepalive ends their connections (by default after five
+// minutes).
 //
-// Beats keep them from adding up (lua/parts/beat.lua). A Poke that beats notes in H, a hash beside Q, that its entry's Locker lives.
-// H has a clock of its own: a tick ends when one entry has beaten twice in it, which takes that Locker three quarters of a cap or
-// more by its own clock. Who was silent for more than four ticks is dropped. So waiters that vanish together cost those behind
-// them one ttl and eight caps at most, however many they were, and a server that stalls, restarts or is cut off drops nobody,
-// since all miss their beats together. Who was dropped and lives is told at its next Poke (gone), and queues again: an entry is a
-// right to be granted K, not K, so to drop one can break nothing. What lost replies have repeated is no beat, nor is the first
-// Poke of a token, if it comes soon: a client that pokes every few milliseconds would drive the clock, and have all others dropped.
+// Beats keep them from adding up (lua/parts/beat.lua). A Poke that beats notes in H, a hash beside Q, that the Locker of its entry
+// is alive. H has a clock of its own, in ticks: a tick ends when one and the same entry has beaten twice in it, which takes three
+// quarters of a cap or more by the clock of that entry's Locker. An entry that has been silent for more than four ticks is dropped. So
+// waiters that vanish together cost those behind them one ttl and eight caps at most, however many they were.
 //
-// An older version of this package does not beat. It would be dropped by those who do, so it waits in another queue (q1), and
-// each version hands on to its own. K has one holder all the same; but no order holds between the two, and who waits in one
-// queue gets K when a release finds the other empty: at its next Poke, or not before the other version's crowd is served.
+// The beats drop nobody else. A server that stalls, restarts or is cut off makes all miss their beats together, and no tick ends. A
+// waiter that was dropped while it is alive learns it at its next Poke (gone), and queues again: it has lost its place, and nothing
+// is unsafe, since an entry is a right to be granted K, and not K. A Poke that only repeats what was not answered does not beat, nor
+// does a first Poke that comes soon after its token was sent: a client that pokes every few milliseconds would have tick after tick
+// end, and all others dropped.
+//
+// An older version of this package does not beat. Those that do would drop it, so it waits in another queue (q1), and each version
+// hands on to its own. K has one holder all the same, but there is no order between the two queues: a waiter in one of them gets K when a
+// release finds the other empty, and then at its next Poke.
 //
 // # Moves
 //

@@ -25,7 +25,7 @@ func TestEventsComeInTheStatesThatTheirRowsName(t *testing.T) {
 		event, move, _ := strings.Cut(row[1], ": ")
 		from, to, _ := strings.Cut(move, " → ")
 		if event == "QUIT answered" {
-			event = "done"
+			event = "Quit"
 		}
 		came[event] = append(came[event], from)
 		if from != to {

@@ -14,6 +14,14 @@
 // channel comes back to it, and only that one, when the node refuses it with MOVED, or ends it with a sunsubscribe that nobody has
 // asked for, as a node does when the slot has moved; and all of a node come back when its connection breaks, for another may have
 // taken its place.
+//
+// # What it may do
+//
+// It sends SUBSCRIBE and UNSUBSCRIBE, and once a second a PING, by which it finds out that its server hangs; nothing that changes a key.
+// It tells an Ear whether its channel is heard, and each message as it came, with the mutex of its owner held; it never waits for
+// anything with that mutex. What a message means, and whether one may have been missed while a connection was made, is for the Ear to
+// say: so Heard comes again after each break. It keeps a channel until the Ear says that nobody has waited for long (Rests), or until the
+// subscription is refused for good.
 package subscription
 
 import (
