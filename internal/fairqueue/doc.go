@@ -116,8 +116,9 @@
 // # Why a message counts only for the token that waits
 //
 // The server writes a token into K only for the entry that carries it, and one command at most ever queues a token. So a message for the
-// token that waits means the grant of this very entry, however late it comes. How long the grant is good for counts from a send that
-// the server has answered, and never from the message's arrival, which may be late by any amount.
+// token that waits means the grant of this very entry, however late it comes. How long the grant is good for counts from a send before
+// it: the newest whose reply said that the token is queued, or, until there is a reply, the one that was to queue it. It never counts
+// from the message's arrival, which may be late by any amount.
 //
 // A message for another token says nothing about the one that waits, so the first waiter must not get K by it. The slot acts by what
 // that other token is:
