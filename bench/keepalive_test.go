@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
-	"go.uber.org/goleak"
 
 	"github.com/redigolock/redigolock/bench"
 )
@@ -86,53 +85,6 @@ func TestKeepAliveCountsGoroutinesAndTheirStacks(t *testing.T) {
 	}
 }
 
-func TestKeepAliveOnMiniredisLeavesNoKeyAndHasNoCPUFigure(t *testing.T) {
-	t.Parallel()
-	s := miniServer(t)
-	sideways(t, allKept(s), func(t *testing.T, k bench.KeepAlive) {
-		res := keeps(t, k)
-		if res.Ops < 50 || res.Kept.ClientCPU >= 0 || res.Kept.ServerCPU >= 0 {
-			t.Errorf("%d renewals, %+v", res.Ops, *res.Kept)
-		}
-		for _, m := range res.Metrics() {
-			if strings.Contains(m.Unit, "cpu") || strings.Contains(m.Unit, "cores") {
-				t.Errorf("it has %s, which is the embedded server's too", m.Unit)
-			}
-		}
-	})
-	c := s.Pool.Get()
-	defer c.Close()
-	if keys, err := redis.Strings(c.Do("KEYS", "*")); err != nil || len(keys) > 0 {
-		t.Errorf("left %q, %v", keys, err)
-	}
-}
-
-func TestCancelledKeepAliveSaysWhyAndLeavesNoKey(t *testing.T) {
-	cause := errors.New("enough")
-	s, r := realServer(t)
-	for _, way := range bench.Ways() {
-		k := kept(s, way)
-		k.Time = time.Hour
-		ctx, cancel := context.WithCancelCause(context.Background())
-		ended := make(chan error)
-		go func() {
-			_, err := k.Run(ctx)
-			ended <- err
-		}()
-		eventually(t, way+" has its keys", func() bool { return len(keysOf(t, r)) == k.Locks })
-		cancel(cause)
-		if err := <-ended; !errors.Is(err, cause) {
-			t.Errorf("%s: %v", way, err)
-		}
-		if keys := keysOf(t, r); len(keys) > 0 {
-			t.Errorf("%s left %q", way, keys)
-		}
-		if _, err := k.Run(ctx); !errors.Is(err, cause) {
-			t.Errorf("%s: with an ended context: %v", way, err)
-		}
-	}
-}
-
 // More keys than one command removes.
 func TestKeepAliveRemovesManyKeys(t *testing.T) {
 	s, r := realServer(t)
@@ -157,21 +109,6 @@ func TestKeepAliveRemovesManyKeys(t *testing.T) {
 	}
 	if n, err := redis.Int(r.Do("DBSIZE")); n != 0 || err != nil {
 		t.Errorf("left %d keys, %v", n, err)
-	}
-}
-
-func TestCancelStopsAKeepAliveAtAHungServer(t *testing.T) {
-	for _, way := range bench.Ways() {
-		t.Run(way, func(t *testing.T) {
-			once(t, func() error {
-				s, r := realServer(t)
-				running := goleak.IgnoreCurrent()
-				k := bench.KeepAlive{Server: s, Way: way, Locks: 200, TTL: 10 * time.Second, Time: time.Hour}
-				err := cancelHung(t, k, r, k.Locks, 2500*time.Millisecond)
-				goleak.VerifyNone(t, running)
-				return err
-			})
-		})
 	}
 }
 

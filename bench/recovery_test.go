@@ -2,7 +2,6 @@ package bench_test
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -76,25 +75,6 @@ func TestRecoveryOfALockThatDoesNotExcludeHasNoFigures(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "MUTUAL EXCLUSION VIOLATED") || res.Recovered != nil {
 			t.Errorf("%s: %d ops, %v", way, res.Ops, err)
 		}
-	}
-}
-
-func TestCancelledRecoveryLeavesNoKey(t *testing.T) {
-	cause := errors.New("enough")
-	s, r := realServer(t)
-	ctx, cancel := context.WithCancelCause(context.Background())
-	ended := make(chan error)
-	go func() {
-		_, err := bench.Recovery{Server: s, Way: "fair", TTL: time.Hour}.Run(ctx)
-		ended <- err
-	}()
-	eventually(t, "there are keys", func() bool { return len(keysOf(t, r)) > 0 })
-	cancel(cause)
-	if err := <-ended; !errors.Is(err, cause) {
-		t.Errorf("%v", err)
-	}
-	if keys := keysOf(t, r); len(keys) > 0 {
-		t.Errorf("left %q", keys)
 	}
 }
 
