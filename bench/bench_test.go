@@ -2,7 +2,6 @@ package bench_test
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -114,24 +113,4 @@ func measure(b *testing.B, w bench.Workload) {
 			b.ReportMetric(m.Value, m.Unit)
 		}
 	})
-}
-
-func ExampleCompare() {
-	ctx := context.Background()
-	server, err := bench.OpenEmbedded(ctx)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer server.Close()
-	setnx := bench.Uncontended{Server: server, Approach: "setnx", Time: 5 * time.Millisecond}
-	verified := bench.Uncontended{Server: server, Approach: "setnx-verified", Time: 5 * time.Millisecond}
-	ratios, err := bench.Compare(ctx, 10, setnx, verified)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	ratio := ratios[0]
-	fmt.Println("the interval contains the median:", ratio.Lo <= ratio.Center && ratio.Center <= ratio.Hi)
-	// Output: the interval contains the median: true
 }

@@ -31,25 +31,6 @@ func Rounds(
 	return nil
 }
 
-// Compare runs base and the others for a number of rounds, and returns for each of the others how much longer than base
-// it takes for an op: the ratios of each round, as their median with its interval. It takes 6 rounds to have an
-// interval at all, and some 200 of 30 ms until an identical copy strays by no more than 2 or 3 %: compare with one.
-func Compare(ctx context.Context, rounds int, base Workload, others ...Workload) ([]benchmath.Summary, error) {
-	perOp := make([][]float64, 1+len(others))
-	err := Rounds(ctx, rounds, append([]Workload{base}, others...), nil, func(i int, r Result) error {
-		perOp[i] = append(perOp[i], r.PerOp())
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	ratios := make([]benchmath.Summary, len(others))
-	for i := range ratios {
-		ratios[i] = Median(Ratios(perOp[0], perOp[1+i]))
-	}
-	return ratios, nil
-}
-
 // Ratios are those of the rounds that both have.
 func Ratios(base, other []float64) []float64 {
 	ratios := make([]float64, min(len(base), len(other)))

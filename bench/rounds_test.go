@@ -73,14 +73,18 @@ func TestRoundsEndAtTheFirstError(t *testing.T) {
 func TestPairedRatiosSurviveADriftOfTheMachine(t *testing.T) {
 	slow := 1.0
 	drift := func() float64 { slow *= 1.002; return slow }
-	ratios, err := bench.Compare(context.Background(), 400,
-		fake{per: time.Microsecond, drift: drift}, fake{per: time.Microsecond, drift: drift},
-		fake{per: 2 * time.Microsecond, drift: drift})
+	list := []bench.Workload{fake{per: time.Microsecond, drift: drift}, fake{per: time.Microsecond, drift: drift},
+		fake{per: 2 * time.Microsecond, drift: drift}}
+	perOp := make([][]float64, len(list))
+	err := bench.Rounds(context.Background(), 400, list, nil, func(i int, r bench.Result) error {
+		perOp[i] = append(perOp[i], r.PerOp())
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []float64{1, 2} {
-		r := ratios[i]
+	for i, want := range map[int]float64{1: 1, 2: 2} {
+		r := bench.Median(bench.Ratios(perOp[0], perOp[i]))
 		if math.Abs(r.Center-want) > 0.01*want || r.Lo > want*1.005 || r.Hi < want*0.995 || r.Confidence < 0.95 {
 			t.Errorf("ratio %d: %+v, want %v", i, r, want)
 		}
