@@ -134,7 +134,7 @@ func (r Result) contestMetrics() []Metric {
 		return nil
 	}
 	list := []Metric{{float64(r.Ops) / r.Elapsed.Seconds(), "acq/s"}, {c.Jain, "jain"}, {c.Again, "again"}}
-	for _, m := range []Metric{{c.Sent, "sent/acq"}, {c.Calls, "cmds/acq"}, {c.EvalSha, "evalsha/acq"}} {
+	for _, m := range []Metric{{c.Calls, "cmds/acq"}, {c.EvalSha, "evalsha/acq"}} {
 		if m.Value >= 0 {
 			list = append(list, m)
 		}
@@ -152,7 +152,7 @@ func (r Result) contestMetrics() []Metric {
 		}
 	}
 	p99, round := float64(c.WaitP99), float64(c.Round)
-	return append(list, Metric{p99, "wait-p99-ns"}, Metric{p99 / round, "wait-p99-rounds"},
+	return append(list, Metric{float64(c.WaitP50), "wait-p50-ns"}, Metric{p99, "wait-p99-ns"}, Metric{p99 / round, "wait-p99-rounds"},
 		Metric{c.WaitBeyond, "wait-beyond"},
 		Metric{float64(c.Longest), "longest-ns"}, Metric{float64(c.Longest) / round, "longest-rounds"},
 		Metric{float64(c.Waiting), "waiting"})

@@ -87,12 +87,11 @@ type report struct {
 // A cycle is one acquisition; the stamps are those of the shared clock, 0 for what has not come to pass.
 type cycle struct{ Asked, Got, Left int64 }
 
-// A mark is what a process has used and sent until some moment.
+// A mark is what a process has used until some moment.
 type mark struct {
 	CPU    time.Duration
 	CPUOK  bool
 	Allocs uint64
-	Sent   int64
 }
 
 // A failure is an error that goes through a pipe, with what is asked of errors elsewhere.

@@ -94,7 +94,7 @@ func (p *part) mark() {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	m.CPU, m.CPUOK = ownCPU()
-	m.Allocs, m.Sent = mem.Mallocs, p.server.sent.Load()
+	m.Allocs = mem.Mallocs
 	p.marks = append(p.marks, m)
 	p.counts.CompareAndSwap(0, p.clock.now())
 }

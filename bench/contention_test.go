@@ -86,10 +86,8 @@ func TestContentionFiguresBelongTogether(t *testing.T) {
 		switch {
 		case c.Handoff.TotalCount() > res.Ops: // a crowd in one Locker hands each on: see crowd.go
 			err = fmt.Errorf("%d handoffs to another waiter among %d acquisitions", c.Handoff.TotalCount(), res.Ops)
-		case c.Sent < 1.9: // SET, EVALSHA; less than 2 by what was under way when it was counted
-			err = fmt.Errorf("%v commands sent for each acquisition", c.Sent)
-		case c.Calls < c.Sent+1: // the release calls GET and DEL
-			err = fmt.Errorf("%v executed for each acquisition, of %v that were sent", c.Calls, c.Sent)
+		case c.Calls < 3.9: // SET, EVALSHA, GET, DEL; less than 4 by what was under way when it was counted
+			err = fmt.Errorf("%v executed for each acquisition", c.Calls)
 		}
 		return err
 	})
@@ -106,9 +104,6 @@ func TestHandoffDoesNotCountTheHold(t *testing.T) {
 	}
 	if h := res.Contest.Handoff; h.TotalCount() > 0 && h.Min() >= hold.Nanoseconds() || res.Ops > 7 {
 		t.Errorf("the shortest hand-off is %v; %d were made in 6 holds", time.Duration(h.Min()), res.Ops)
-	}
-	if c := res.Contest; c.Calls != c.Sent {
-		t.Errorf("miniredis does not count: %v executed, %v sent", c.Calls, c.Sent)
 	}
 }
 
@@ -155,7 +150,7 @@ func contends(t *testing.T, c bench.Contention) error {
 	if handoffs != con.Handoff.TotalCount() {
 		t.Errorf("%s: %d hand-offs, %d inside and across", c.Name(), con.Handoff.TotalCount(), handoffs)
 	}
-	if con.WaitP99 <= 0 || con.WaitP99 > con.Longest || con.WaitBeyond < 0 || con.WaitBeyond >= 1 || con.Round <= 0 {
+	if con.WaitP50 <= 0 || con.WaitP50 > con.WaitP99 || con.WaitP99 > con.Longest || con.WaitBeyond < 0 || con.WaitBeyond >= 1 || con.Round <= 0 {
 		t.Errorf("%s: wait p99 %v of at most %v, %v beyond, a round of %v", c.Name(), con.WaitP99, con.Longest, con.WaitBeyond, con.Round)
 	}
 	if res.CPU.Client <= 0 || con.Calls < con.EvalSha {
@@ -223,6 +218,9 @@ func TestStarvedWaiterIsInTheFigures(t *testing.T) {
 	}
 	if con.Jain != 0.5 || con.Again != 0.5 || con.Round != time.Second || con.Handoff.TotalCount() != 0 {
 		t.Errorf("Jain %v, again %v, a round of %v, %d hand-offs", con.Jain, con.Again, con.Round, con.Handoff.TotalCount())
+	}
+	if con.WaitP50 >= con.WaitP99 || con.WaitP50 <= 0 {
+		t.Errorf("half of the waits are at most %v", con.WaitP50)
 	}
 	if p99 := con.WaitP99; p99 != 900*time.Millisecond || math.Abs(con.WaitBeyond-1./3) > 1e-9 {
 		t.Errorf("p99 of the waits is %v, %v are beyond", p99, con.WaitBeyond)

@@ -16,12 +16,13 @@ type Contest struct {
 	Handoff, Inside, Across *hdrhistogram.Histogram
 	// Again is the share of the acquisitions by the waiter that has just released.
 	Again float64
-	// WaitP99 is the 99th percentile of the waits, from the call of Acquire until it returned, and WaitBeyond the share
-	// of the waits that is longer. If that is more than 1 %, WaitP99 is a lower bound. Waiting are those who still
-	// waited when the time was up: of their waits it is known that they are longer.
-	WaitP99    time.Duration
-	WaitBeyond float64
-	Waiting    int
+	// WaitP50 and WaitP99 are percentiles of the waits, from the call of Acquire until it returned, and WaitBeyond the share
+	// of the waits that is longer than WaitP99. If that is more than 1 %, WaitP99 is a lower bound; if it is more than half,
+	// WaitP50 is, too. Waiting are those who still waited when the time was up: of their waits it is known that they are
+	// longer.
+	WaitP50, WaitP99 time.Duration
+	WaitBeyond       float64
+	Waiting          int
 	// Longest is the longest wait; if it is that of one who still waited, Censored is true, and it is a lower bound.
 	Longest  time.Duration
 	Censored bool
@@ -30,11 +31,9 @@ type Contest struct {
 	// Jain is Jain's index of fairness over the acquisitions of the waiters: 1 if all have the same, 1/waiters if one
 	// has all.
 	Jain float64
-	// Sent is the number of commands that the clients sent for each acquisition. Negative: not known, as of a rival.
-	Sent float64
 	// Calls is the number of commands that the server executed for each acquisition, by INFO commandstats: with
 	// those that scripts call, and those of others who use the server. EvalSha is how many of them were EVALSHA, and so
-	// sent. On a server that does not tell, Calls is Sent, and EvalSha is negative.
+	// sent. Negative: not known.
 	Calls, EvalSha float64
 }
 
@@ -100,6 +99,7 @@ func (t *team) result() (Result, error) {
 	}
 	con.Waiting = t.waiting(&all)
 	con.Longest, con.Censored = all.longest()
+	con.WaitP50, _ = all.longerThan(0.5)
 	con.WaitP99, con.WaitBeyond = all.longerThan(0.01)
 	res := Result{Ops: ops, Elapsed: time.Duration(t.after.at - t.before.at), Latency: con.Handoff, Contest: con}
 	con.Jain, con.Again = Jain(counts), float64(again)/float64(ops)
@@ -139,11 +139,9 @@ func (t *team) waiting(all *waits) (n int) {
 func (t *team) used(res Result) (Result, error) {
 	con, ops := res.Contest, float64(res.Ops)
 	res.CPU = &CPU{Server: -1}
-	var sent int64
 	var allocs uint64
 	for _, r := range t.reports {
 		from, to := r.Marks[0], r.Marks[1]
-		sent += to.Sent - from.Sent
 		allocs += to.Allocs - from.Allocs
 		if res.CPU.Client += to.CPU - from.CPU; !to.CPUOK || t.Server.Embedded() {
 			res.CPU.Client = -1
@@ -151,11 +149,7 @@ func (t *team) used(res Result) (Result, error) {
 	}
 	used := t.after.used.since(t.before.used)
 	res.CPU.Server, res.Cost = used.cpu, &used.cost
-	con.Sent, con.EvalSha = -1, -1
-	if _, rival := rivalNamed(t.Way); !rival {
-		con.Sent = float64(sent) / ops
-	}
-	con.Calls = con.Sent
+	con.Calls, con.EvalSha = -1, -1
 	if used.cost.Calls >= 0 {
 		con.Calls, con.EvalSha = float64(used.cost.Calls)/ops, float64(used.cost.EvalSha)/ops
 	}

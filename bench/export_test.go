@@ -105,12 +105,6 @@ func SetJoined(yes bool) { joined.Store(yes) }
 // NewClock is the clock that processes share.
 func NewClock() func() int64 { return newSharedClock().now }
 
-// Counted is the pool that counts.
-func (s *Server) Counted() *redis.Pool { return s.counted }
-
-// Sent is what it has counted.
-func (s *Server) Sent() int64 { return s.sent.Load() }
-
 // Bounded is the pool of n connections.
 func (s *Server) Bounded(n int) *redis.Pool { return s.pool(n) }
 

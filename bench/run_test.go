@@ -291,25 +291,6 @@ func TestRunEndsByItselfAtAHungServer(t *testing.T) {
 	}
 }
 
-// What is sent on the pool that counts is what the verbs say about their round trips.
-func TestCountedPoolCountsWhatIsSent(t *testing.T) {
-	s := miniServer(t)
-	c := s.Counted().Get()
-	before := s.Sent()
-	_ = c.Send("SET", "k", "v")
-	_ = c.Send("GET", "k")
-	if _, err := c.Do(""); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Do("DEL", "k"); err != nil {
-		t.Fatal(err)
-	}
-	c.Close()
-	if n := s.Sent() - before; n != 3 {
-		t.Errorf("counted %d commands, sent were 3", n)
-	}
-}
-
 func TestCutConnectionsAreNotDialledAgain(t *testing.T) {
 	s := miniServer(t)
 	c := s.Pool.Get()

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -32,15 +31,13 @@ type Server struct {
 	Pool    *redis.Pool
 	Delay   time.Duration // that a link adds to each round trip: see Behind
 
-	rawURL  string // for the processes of a Contention
-	opts    []redis.DialOption
-	counted *redis.Pool // as Pool; counts what is sent
-	sent    atomic.Int64
-	admin   *redis.Pool // for what is no part of a workload
-	conns   conns       // of Pool, counted and the bounded ones
-	mini    *redistest.Mini
-	local   *redistest.Server
-	link    *link // of one behind a delay
+	rawURL string // for the processes of a Contention
+	opts   []redis.DialOption
+	admin  *redis.Pool // for what is no part of a workload
+	conns  conns       // of Pool and the bounded ones
+	mini   *redistest.Mini
+	local  *redistest.Server
+	link   *link // of one behind a delay
 
 	boundedPools boundedPools
 }
@@ -55,10 +52,8 @@ func Open(ctx context.Context, rawURL string, opts ...redis.DialOption) (*Server
 	if s.Pool, err = newPool(rawURL, tracked); err != nil {
 		return nil, err
 	}
-	s.counted, _ = newPool(rawURL, tracked) // as the one before, which was no error
-	s.counted.DialContext = counting(s.counted.DialContext, &s.sent)
 	bounded := append([]redis.DialOption{redis.DialReadTimeout(adminTimeout)}, opts...)
-	s.admin, _ = newPool(rawURL, bounded)
+	s.admin, _ = newPool(rawURL, bounded) // as the one before, which was no error
 	if err := s.probe(ctx); err != nil {
 		s.Close()
 		return nil, err
@@ -109,7 +104,7 @@ func (s *Server) Embedded() bool { return s.mini != nil }
 
 // Close closes the connections, and the embedded server.
 func (s *Server) Close() {
-	for _, p := range []*redis.Pool{s.Pool, s.counted, s.admin} {
+	for _, p := range []*redis.Pool{s.Pool, s.admin} {
 		_ = p.Close()
 	}
 	s.boundedPools.close()

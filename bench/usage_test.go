@@ -74,9 +74,9 @@ func TestCostIsLeftOutWhereItIsNotKnown(t *testing.T) {
 		{of("far"), "", "cmds/op net-B/op server-cpu-ns/op"},
 		{load("floor"), "cmds/op reads/op net-B/op", ""},
 		{load("far"), "", "cmds/op reads/op net-B/op"},
-		{bench.Contention{Server: s, Way: "fair"}, "sent/acq cmds/acq evalsha/acq reads/acq net-B/acq", "cmds/op reads/op net-B/op"},
-		{bench.Contention{Server: s, Way: "other-locker"}, "cmds/acq reads/acq net-B/acq", "sent/acq"},
-		{bench.Contention{Server: s, Way: "far-locker"}, "acq/s", "sent/acq cmds/acq evalsha/acq reads/acq net-B/acq"},
+		{bench.Contention{Server: s, Way: "fair"}, "cmds/acq evalsha/acq reads/acq net-B/acq", "cmds/op reads/op net-B/op"},
+		{bench.Contention{Server: s, Way: "other-locker"}, "cmds/acq reads/acq net-B/acq", ""},
+		{bench.Contention{Server: s, Way: "far-locker"}, "acq/s wait-p50-ns", "cmds/acq evalsha/acq reads/acq net-B/acq"},
 		{bench.Uncontended{Server: miniServer(t), Approach: "floor"}, "", "cmds/op reads/op net-B/op"},
 	} {
 		got := figures(t, tt.of)

@@ -43,6 +43,7 @@ var censorings = []censoring{
 	{"Load", "p50-sec", "unserved", 0.5},
 	{"Load", "p99-sec", "unserved", 0.01},
 	{"Load", "p99.9-sec", "unserved", 0.001},
+	{"Contention", "wait-p50-sec", beyond, 0.5},
 	{"Contention", "wait-p99-sec", beyond, 0.01},
 	{"Contention", "wait-p99-rounds", beyond, 0.01},
 }

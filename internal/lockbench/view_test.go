@@ -25,7 +25,8 @@ func madeUp(w bench.Workload, i, r int) bench.Result {
 	res.CPU = &bench.CPU{Client: time.Duration(r+30-i%9) * ms, Server: time.Duration(50-i%7) * ms}
 	switch w := w.(type) {
 	case bench.Contention:
-		res.Contest = &bench.Contest{Handoff: hist, Inside: hist, Across: hist, Again: 0.5 - float64(i)/64, WaitP99: time.Duration(i+1) * ms,
+		res.Contest = &bench.Contest{Handoff: hist, Inside: hist, Across: hist, Again: 0.5 - float64(i)/64, WaitP50: time.Duration(i+1) * ms / 4,
+			WaitP99:    time.Duration(i+1) * ms,
 			WaitBeyond: float64(i%2) / 50, Round: 5 * ms, Jain: 1 - float64(i)/64, Calls: 5.1 + float64(i), EvalSha: 1.0004}
 	case bench.Load:
 		res.Loaded = &bench.Loaded{Arrived: res.Ops + int64(i), Unserved: int64(100 * i), Late: hist}
