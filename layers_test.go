@@ -24,13 +24,13 @@ var layers = []struct {
 	name  string
 	files []string
 }{
-	{"words", []string{"doc.go", "errors.go", "token.go", "retry.go"}},
+	{"words", []string{"doc.go", "errors.go", "retry.go"}},
 	{"checks", []string{"verb.go"}},
 	{"verbs", []string{"luascript.go", "setnx.go", "verify.go", "extend.go", "release.go", "fence.go"}},
 	{"pools", []string{"pool.go", "sentinel.go", "mux.go", "cluster.go"}},
 	{"locks", []string{
-		"locker.go", "core.go", "node.go", "lock.go", "discipline.go", "plain.go", "claim.go", "keepalive.go",
-		"strays.go", "observer.go", "replicas.go", "fair.go", "quorum.go",
+		"locker.go", "core.go", "node.go", "lock.go", "plain.go", "claim.go", "keepalive.go",
+		"observer.go", "replicas.go", "fair.go", "quorum.go",
 	}},
 }
 

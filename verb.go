@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+	"github.com/google/uuid"
 
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/names"
@@ -13,6 +14,12 @@ import (
 )
 
 // What all verbs on a connection check before they send anything. How they send and read replies: see internal/wire/verb.go.
+
+// NewToken returns a new token: unique, and unguessable, so that nobody can release a lock by chance or by
+// imitation. It is a random (version 4) UUID of github.com/google/uuid, which panics if the system has no randomness.
+//
+// The articles that use one fixed value for everybody ("mylockvalue") make compare-and-delete worthless.
+func NewToken() string { return uuid.NewString() }
 
 const (
 	maxKey       = 64 << 10 // bytes, of a key and of a token

@@ -1,5 +1,5 @@
 // Package names has the names that more than the library must know: the keys that go with a lock's key, and how the holder in
-// a token is shown.
+// a token is shown. It has the stock of tokens, too.
 package names
 
 import (

@@ -1,4 +1,4 @@
-package redigolock
+package names
 
 import (
 	"slices"
@@ -9,15 +9,9 @@ import (
 	"github.com/redigolock/redigolock/internal/hooks"
 )
 
-// NewToken returns a new token: unique, and unguessable, so that nobody can release a lock by chance or by
-// imitation. It is a random (version 4) UUID of github.com/google/uuid, which panics if the system has no randomness.
-//
-// The articles that use one fixed value for everybody ("mylockvalue") make compare-and-delete worthless.
-func NewToken() string { return uuid.NewString() }
-
-// tokens are made some at a time, from one look for randomness, as parts of one string. Those in stock are as secret as the
+// Tokens are made some at a time, from one look for randomness, as parts of one string. Those in stock are as secret as the
 // one that was handed out last: both are in this process's memory only.
-type tokens struct {
+type Tokens struct {
 	mu    sync.Mutex // protects what follows
 	stock *string    // a pointer, which no format verb follows: a Locker that is logged shows no token
 	made  int        // stocks so far
@@ -28,8 +22,8 @@ const (
 	tokenStock = 8 // one that is kept for long keeps 8 × 36 bytes
 )
 
-// draw takes one out of the stock.
-func (t *tokens) draw(owner string) string {
+// Draw takes one out of the stock.
+func (t *Tokens) Draw(owner string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.stock == nil {
