@@ -55,7 +55,7 @@ func Open(dir string) (*Campaign, error) {
 func (c *Campaign) Render(name string, paths ...string) (string, error) {
 	t, err := template.New("").Funcs(template.FuncMap{
 		"cell": c.Cell, "ratio": c.Ratio, "asked": asked, "table": c.table, "losses": c.losses, "changes": c.changes,
-		"setting": c.Setting, "chart": c.chart, "has": c.Has, "each": c.each,
+		"setting": c.Setting, "chart": c.chart, "has": c.Has,
 	}).ParseFiles(paths...)
 	if err != nil {
 		return "", fmt.Errorf("campaign: %w", err)
@@ -187,13 +187,13 @@ func (c *Campaign) Ratio(selection, unit, a, b string) (figures.Figure, error) {
 	if err != nil {
 		return to, err
 	}
-	ratio, ok := of.Over(to)
-	if ofCell.file != toCell.file || of.Rounds != to.Rounds {
-		return ratio, fmt.Errorf("campaign: %s: %d rounds of %s in %s cannot be paired with %d rounds of %s in %s",
-			c.dir, of.Rounds, ofCell.Name, ofCell.file, to.Rounds, toCell.Name, toCell.file)
+	if ofCell.file != toCell.file {
+		return of, fmt.Errorf("campaign: %s: rounds of %s in %s cannot be paired with those of %s in %s",
+			c.dir, ofCell.Name, ofCell.file, toCell.Name, toCell.file)
 	}
+	ratio, ok := of.Over(to)
 	if !ok {
-		return ratio, &partialError{c.dir, toCell.Name, unit + " above zero", 0, to.Rounds}
+		return ratio, &partialError{c.dir, toCell.Name, unit + " to divide by", 0, max(of.Rounds, to.Rounds)}
 	}
 	return ratio, nil
 }

@@ -11,24 +11,19 @@ import (
 	"github.com/redigolock/redigolock/internal/figures"
 )
 
-// A column of a table is a unit of cells that have all of where, shown in one of some ways.
+// A column of a table is a unit of cells that have all of where, with its interval; plain: without; worst: the largest round.
 type column struct {
-	how    string // "": with its interval; plain: the median; worst: the largest round; better: how many times better than it versus is
-	unit   string
-	where  []string
-	versus string
+	how, unit string
+	where     []string
 }
 
-// columns reads "UNIT WHERE…; plain UNIT; worst UNIT; better way=fair UNIT". In a WHERE "KEY=*" makes a column for each value that
-// was measured.
+// columns reads "UNIT WHERE…; plain UNIT; worst UNIT". In a WHERE "KEY=*" makes a column for each value that was measured.
 func (c *Campaign) columns(selection, text string) (list []column, err error) {
 	for part := range strings.SplitSeq(text, ";") {
 		words := strings.Fields(part)
 		var col column
 		if len(words) > 1 && (words[0] == "plain" || words[0] == "worst") {
 			col.how, words = words[0], words[1:]
-		} else if len(words) > 2 && words[0] == "better" {
-			col.how, col.versus, words = words[0], words[1], words[2:]
 		}
 		if len(words) == 0 {
 			return nil, fmt.Errorf("campaign: a column of %q has no unit", text)
@@ -185,26 +180,16 @@ func absent(err error, text *string) bool {
 
 // entry is what stands in a row's column.
 func (c *Campaign) entry(selection string, r row, col column) (string, error) {
-	selection += " " + strings.Join(col.where, " ")
-	switch col.how {
-	case "better":
-		if col.versus == r.where {
-			return figures.Absent, nil
-		}
-		f, err := c.gain(selection, col.unit, col.versus, r.where)
-		return f.String(), err
-	case "plain":
-		f, err := c.Cell(selection+" "+r.where, col.unit)
-		return f.Median(), err
-	case "worst":
-		f, err := c.Cell(selection+" "+r.where, col.unit)
-		if err == nil {
-			f = f.Worst()
-		}
-		return f.String(), err
+	f, err := c.Cell(selection+" "+strings.Join(col.where, " ")+" "+r.where, col.unit)
+	switch {
+	case err != nil:
+		return "", err
+	case col.how == "plain":
+		return f.Median(), nil
+	case col.how == "worst":
+		return f.Worst().String(), nil
 	}
-	f, err := c.Cell(selection+" "+r.where, col.unit)
-	return f.String(), err
+	return f.String(), nil
 }
 
 // gain is how many times better ours is than another.
@@ -266,7 +251,9 @@ func (c *Campaign) changes(path, units string) (string, error) {
 	for _, old := range before.Cells {
 		selection := old.Kind
 		for _, k := range old.Keys {
-			selection += " " + k.Name + "=" + k.Value
+			if k.Name != "ttl" { // a renewal costs what it costs
+				selection += " " + k.Name + "=" + k.Value
+			}
 		}
 		for _, unit := range strings.Fields(units) {
 			was, ok := old.Figure(unit)

@@ -3,31 +3,22 @@ package figures
 import (
 	"cmp"
 	"strconv"
-	"strings"
 	"time"
 )
 
-// Natural orders names as people do: 2 before 16, 5s before 1m, locker-mux2 before locker-mux16.
+// Natural orders values as people do: numbers before names, 2 before 16, 5s before 1m.
 func Natural(a, b string) int {
-	if x, ok := quantity(a); ok {
-		if y, ok := quantity(b); ok && x != y {
-			return cmp.Compare(x, y)
-		}
+	x, okX := quantity(a)
+	y, okY := quantity(b)
+	switch {
+	case okX && okY:
+		return cmp.Or(cmp.Compare(x, y), cmp.Compare(a, b))
+	case okX:
+		return -1
+	case okY:
+		return 1
 	}
-	for x, y := a, b; x != "" && y != ""; {
-		var p, q string
-		p, x = part(x)
-		q, y = part(y)
-		m, errM := strconv.ParseUint(p, 10, 64)
-		n, errN := strconv.ParseUint(q, 10, 64)
-		if errM == nil && errN == nil && m != n {
-			return cmp.Compare(m, n)
-		}
-		if p != q && (errM != nil || errN != nil) {
-			return cmp.Compare(p, q)
-		}
-	}
-	return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	return cmp.Compare(a, b)
 }
 
 // quantity is the value of a number or of a duration.
@@ -37,14 +28,4 @@ func quantity(s string) (float64, bool) {
 	}
 	d, err := time.ParseDuration(s)
 	return d.Seconds(), err == nil
-}
-
-// part cuts off the digits, or what is no digit, that s begins with.
-func part(s string) (head, rest string) {
-	isDigit := func(r rune) bool { return '0' <= r && r <= '9' }
-	end := strings.IndexFunc(s, func(r rune) bool { return isDigit(r) != isDigit(rune(s[0])) })
-	if end < 0 {
-		return s, ""
-	}
-	return s[:end], s[end:]
 }
