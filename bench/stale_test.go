@@ -3,15 +3,9 @@
 package bench_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -29,7 +23,7 @@ import (
 // staleTTL is of the holder that is stopped.
 const staleTTL = 100 * time.Millisecond
 
-// stalePatience bounds what the processes wait for.
+// stalePatience bounds what the holders wait for.
 const stalePatience = 30 * time.Second
 
 // staleWays are how the holders write, and whether a stale write is refused.
@@ -111,128 +105,39 @@ func (w *writer) write(ctx context.Context, text string) (err error) {
 	return err
 }
 
-const staleEnv = "REDIGOLOCK_BENCH_STALE"
-
-// TestStaleHolder is the holder's process. It says when it has seen that it holds, writes as soon as its input has a line,
-// and says what became of that.
-func TestStaleHolder(t *testing.T) {
-	asked := strings.Fields(os.Getenv(staleEnv))
-	if len(asked) != 3 {
-		t.Skip("not started by a test")
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), stalePatience)
-	defer cancel()
-	pool, err := redigolock.NewPool(asked[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
-	l := &redigolock.Locker{Pool: pool}
-	defer l.Close()
-	w := &writer{way: asked[0], key: asked[2], c: pool.Get()}
-	defer w.c.Close()
-	for err = redigolock.ErrNotHeld; errors.Is(err, redigolock.ErrNotHeld); { // the machine may be slow
-		var k *redigolock.Lock
-		if k, err = l.Acquire(ctx, w.key, staleTTL); err == nil {
-			err = w.check(ctx, k)
-		}
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Println("checked")
-	input := bufio.NewReader(os.Stdin)
-	_, _ = input.ReadString('\n') // it is stopped here
-	switch err := w.write(ctx, "stale"); {
-	case err == nil:
-		fmt.Println("accepted")
-	case errors.Is(err, redigolock.ErrFenced):
-		fmt.Println("refused")
-	default:
-		fmt.Println(err)
-	}
-	_, _ = io.Copy(io.Discard, input) // what it has said is read before it ends
-}
-
-// A staleHolder is that process.
-type staleHolder struct {
-	h     *harm
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	lines *bufio.Scanner
-}
-
-func (h *harm) staleHolder(way string) *staleHolder {
-	h.t.Helper()
-	path, err := os.Executable()
-	h.ok(err)
-	ctx, cancel := context.WithTimeout(context.Background(), stalePatience)
-	p := &staleHolder{h: h, cmd: exec.CommandContext(ctx, path, "-test.run=^TestStaleHolder$")}
-	p.cmd.Env = append(os.Environ(), staleEnv+"="+way+" "+h.server.URL()+" "+h.key)
-	p.cmd.Stderr = os.Stderr
-	p.stdin, err = p.cmd.StdinPipe()
-	h.ok(err)
-	stdout, err := p.cmd.StdoutPipe()
-	h.ok(err)
-	p.lines = bufio.NewScanner(stdout)
-	h.ok(p.cmd.Start())
-	h.t.Cleanup(func() {
-		cancel()
-		_ = p.cmd.Wait()
-	})
-	return p
-}
-
-// says is the next line that it says.
-func (p *staleHolder) says() string {
-	p.h.t.Helper()
-	if !p.lines.Scan() {
-		p.h.t.Fatalf("the holder's process has ended, or says nothing: %v", p.lines.Err())
-	}
-	return p.lines.Text()
-}
-
-// stop returns when it stands still.
-func (p *staleHolder) stop() {
-	p.h.t.Helper()
-	pid := p.cmd.Process.Pid
-	p.h.ok(p.cmd.Process.Signal(syscall.SIGSTOP))
-	eventually(p.h.t, "it stands still", func() bool {
-		var status syscall.WaitStatus
-		got, err := syscall.Wait4(pid, &status, syscall.WUNTRACED|syscall.WNOHANG, nil)
-		return err == nil && got == pid && status.Stopped()
-	})
-}
-
-// goOn has it write as soon as it runs again.
-func (p *staleHolder) goOn() {
-	p.h.t.Helper()
-	_, err := io.WriteString(p.stdin, "write\n")
-	p.h.ok(err)
-	p.h.ok(p.cmd.Process.Signal(syscall.SIGCONT))
-}
-
-// staleWrite has one happen.
+// staleWrite has one happen. The holder stops between its look and its write, for longer than its lease, as a process that
+// is suspended or collects garbage; meanwhile another acquires and writes.
 func (h *harm) staleWrite(way string) staleWrite {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), stalePatience)
 	defer cancel()
-	p := h.staleHolder(way)
-	if said := p.says(); said != "checked" {
-		h.t.Fatalf("the holder says %q", said)
-	}
-	p.stop()
-	h.second.Fair = false
-	k, err := h.second.Acquire(ctx, h.key, time.Minute)
-	h.ok(err)
-	newer := &writer{way: way, key: h.key, c: h.second.Pool.Get()}
-	defer newer.c.Close()
-	h.ok(newer.check(ctx, k))
+	h.first.Fair, h.second.Fair = false, false
+	older, _ := h.writer(ctx, h.first, way, staleTTL)
+	newer, k := h.writer(ctx, h.second, way, time.Minute) // which waits for the end of the lease
 	h.ok(newer.write(ctx, "new"))
-	p.goOn()
-	told := p.says()
+	told := "accepted"
+	if err := older.write(ctx, "stale"); errors.Is(err, redigolock.ErrFenced) {
+		told = "refused"
+	} else {
+		h.ok(err)
+	}
 	has, err := redis.String(h.server.Do("GET", newer.resource()))
 	h.ok(err)
 	h.ok(k.Release(ctx))
 	return staleWrite{told, has}
+}
+
+// writer acquires, and returns when it has seen that it holds: on a machine that is slow it may have to acquire again.
+func (h *harm) writer(ctx context.Context, l *redigolock.Locker, way string, ttl time.Duration) (*writer, *redigolock.Lock) {
+	h.t.Helper()
+	w := &writer{way: way, key: h.key, c: l.Pool.Get()}
+	h.t.Cleanup(func() { w.c.Close() })
+	for {
+		k, err := l.Acquire(ctx, h.key, ttl)
+		h.ok(err)
+		if err = w.check(ctx, k); !errors.Is(err, redigolock.ErrNotHeld) {
+			h.ok(err)
+			return w, k
+		}
+	}
 }
