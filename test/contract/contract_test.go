@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	_ = flag.Set("test.parallel", "32") // on real servers they do little but wait
+	_ = flag.Set("test.parallel", "16") // on real servers they do little but wait
 	goleak.VerifyTestMain(m)
 }
 
@@ -29,8 +29,9 @@ var bg = context.Background()
 const (
 	opTimeout = 10 * time.Second // a hundred tests dial at a time, and none is about a server that does not answer
 
-	ttl   = 4 * time.Second
-	short = time.Second // what ends
+	ttl   = time.Minute     // so that a machine that stands still for seconds loses nothing
+	kept  = 6 * time.Second // of what KeepAlive keeps: it has two thirds to spare
+	short = 3 * time.Second // what ends
 )
 
 // A locker is a Locker or a Quorum.

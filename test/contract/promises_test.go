@@ -106,9 +106,9 @@ var promises = []struct {
 		s.wants(err, redigolock.ErrNotHeld)
 	}},
 	{"keep alive", func(s *site) {
-		k := s.must(s.l.TryAcquire(bg, s.key, ttl)) // long, so that a machine that stands still loses nothing
+		k := s.must(s.l.TryAcquire(bg, s.key, kept))
 		ctx := k.KeepAlive(bg)
-		time.Sleep(3 * ttl / 2)
+		time.Sleep(3 * kept / 2)
 		if ctx.Err() != nil || !k.Valid() {
 			s.Errorf("lost: %v", context.Cause(ctx))
 		}
@@ -119,12 +119,12 @@ var promises = []struct {
 		}
 	}},
 	{"lost", func(s *site) {
-		k := s.must(s.l.TryAcquire(bg, s.key, ttl))
+		k := s.must(s.l.TryAcquire(bg, s.key, kept))
 		ctx := k.KeepAlive(bg)
 		s.del()
 		select {
 		case <-ctx.Done():
-		case <-time.After(2 * ttl):
+		case <-time.After(ttl):
 			s.Fatal("the loss is not told")
 		}
 		s.wants(context.Cause(ctx), redigolock.ErrLost)
@@ -137,11 +137,11 @@ var promises = []struct {
 		k := s.must(s.l.TryAcquire(bg, s.key, ttl))
 		gone := errors.New("gone")
 		ctx, cancel := context.WithCancelCause(bg)
-		time.AfterFunc(time.Second, func() { cancel(gone) }) // by then the first try has been answered
+		time.AfterFunc(short, func() { cancel(gone) }) // by then the first try has been answered
 		begin := time.Now()
 		_, err := s.other.Acquire(ctx, s.key, ttl)
 		s.wants(err, context.Canceled, gone, redigolock.ErrHeld)
-		if took := time.Since(begin); took > 6*time.Second {
+		if took := time.Since(begin); took > short+opTimeout {
 			s.Errorf("it took %v", took)
 		}
 		s.ok(k.Release(bg))
