@@ -5,11 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -105,24 +103,6 @@ func doorLockers(t *testing.T, s *sim.Server) map[string]*redigolock.Locker {
 		lockers["Mux, "+name] = &redigolock.Locker{Pool: m, AcquireWith: l.AcquireWith, Fair: l.Fair}
 	}
 	return lockers
-}
-
-// Of those that travel together, all were turned away.
-func TestMuxTurnedAwayWithManyCallers(t *testing.T) {
-	inBubble(t, func(t *testing.T, s *sim.Server) {
-		s.Rule(func(sim.Request) sim.Action { return sim.RefuseAndEnd(maxClients) })
-		l := simLocker(t, doorLockers(t, s)["Mux, default"])
-		var wg sync.WaitGroup
-		for i := range 64 {
-			wg.Go(func() {
-				for range 5 {
-					_, err := l.TryAcquire(bg, fmt.Sprint("k", i), minute)
-					wantTurnedAway(t, err, maxClients, true)
-				}
-			})
-		}
-		wg.Wait()
-	})
 }
 
 func TestMaxClientsOfARealServer(t *testing.T) {

@@ -3,6 +3,7 @@ package verbs
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -75,14 +76,7 @@ func TestRefusedAtTheDoorIsDefinite(t *testing.T) {
 				for range 2 { // the second must not get the first one's connection
 					c := pool.Get()
 					err := v.call(bg, c, "k", "tok", minute)
-					var re redis.Error
-					if !errors.As(err, &re) || string(re) != line {
-						t.Errorf("%v, want the server's text %q", err, line)
-					}
-					wantsNot(t, err, redigolock.ErrUnknown, redigolock.ErrHeld, redigolock.ErrNotHeld)
-					if errors.Is(err, redigolock.ErrUnavailable) != unavailable {
-						t.Errorf("%v: ErrUnavailable should be %v", err, unavailable)
-					}
+					wantTurnedAway(t, err, line, unavailable)
 					if c.Err() == nil {
 						t.Error("the connection seems to be usable")
 					}
@@ -94,4 +88,36 @@ func TestRefusedAtTheDoorIsDefinite(t *testing.T) {
 			})
 		}
 	}
+}
+
+// wantTurnedAway wants a definite error that carries the server's text.
+func wantTurnedAway(t *testing.T, err error, line string, unavailable bool) {
+	t.Helper()
+	var re redis.Error
+	if !errors.As(err, &re) || string(re) != line {
+		t.Errorf("%v, want the server's text %q", err, line)
+	}
+	wantsNot(t, err, redigolock.ErrUnknown, redigolock.ErrHeld, redigolock.ErrNotHeld)
+	if errors.Is(err, redigolock.ErrUnavailable) != unavailable {
+		t.Errorf("%v: ErrUnavailable should be %v", err, unavailable)
+	}
+}
+
+// Of those that travel together, all were turned away.
+func TestMuxTurnedAwayWithManyCallers(t *testing.T) {
+	d := newDoorman(t, maxClients)
+	m := &redigolock.Mux{Pool: d.pool(t)}
+	defer m.Close()
+	l := &redigolock.Locker{Pool: m}
+	defer l.Close()
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			for range 5 {
+				_, err := l.TryAcquire(bg, fmt.Sprint("k", i), minute)
+				wantTurnedAway(t, err, maxClients, true)
+			}
+		})
+	}
+	wg.Wait()
 }
