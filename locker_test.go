@@ -481,6 +481,7 @@ func TestCloseEndsAllKeepAlivesAtOnceWhenDialsHang(t *testing.T) {
 			kept = append(kept, k.KeepAlive(bg))
 		}
 		eventually(t, "the renewals hang in the dial", func() bool { return dialer.hanging() == 1 }) // one for all
+		time.Sleep(time.Millisecond)                                                                 // or Close would give the renewal up at the very instant at which it gives its dial up
 		start := time.Now()
 		r.OK(l.Close())
 		if took := time.Since(start); took != 3*l.OpTimeout {
