@@ -97,8 +97,9 @@ func TestEveryFigureOfAPageIsInItsRawData(t *testing.T) {
 // allTables has all that was measured, file by file: rounds of different files are neither pooled nor compared.
 func allTables(t *testing.T, dir string) string {
 	t.Helper()
-	page := "# " + dir + ": all tables\n\nMedians with their intervals at a confidence of 95 %; ★ is the best of a column, with those from which no " +
-		"difference was found. The words are explained in [benchmarks](../../docs/benchmarks.md).\n"
+	var page strings.Builder
+	page.WriteString("# " + dir + ": all tables\n\nMedians with their intervals at a confidence of 95 %; ★ is the best of a column, with those from which no " +
+		"difference was found. The words are explained in [benchmarks](../../docs/benchmarks.md).\n")
 	for _, pattern := range []string{"raw/*.txt", "raw/newer/*.txt"} {
 		paths, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
@@ -114,10 +115,10 @@ func allTables(t *testing.T, dir string) string {
 				t.Fatal(err)
 			}
 			name, _ := filepath.Rel(dir, path)
-			page += fmt.Sprintf("\n## [%s](%[1]s)\n\n%s", name, strings.TrimSuffix(tables, "\n"))
+			page.WriteString(fmt.Sprintf("\n## [%s](%[1]s)\n\n%s", name, strings.TrimSuffix(tables, "\n")))
 		}
 	}
-	return page
+	return page.String()
 }
 
 // The costs and limits of docs/capacity.md are arithmetic from the newest campaign.

@@ -60,12 +60,13 @@ func (c *Campaign) Render(name string, paths ...string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("campaign: %w", err)
 	}
-	for _, each := range t.Templates() {
-		if each.Tree == nil {
-			continue
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err == nil {
+			err = checkProse(path, string(text))
 		}
-		if err := checkProse(each.Tree); err != nil {
-			return "", fmt.Errorf("campaign: for %s: %w", c.dir, err)
+		if err != nil {
+			return "", err
 		}
 	}
 	var b strings.Builder

@@ -85,12 +85,12 @@ func TestAFolderWithoutRawDataIsRefused(t *testing.T) {
 }
 
 func TestAPageShowsFiguresAndConditions(t *testing.T) {
-	load := ""
+	var load strings.Builder
 	for _, rate := range []string{"20000", "900"} {
-		load += rounds("Load/keys=hot/approach=fair/rate="+rate, "goodput/s", slices.Repeat([]float64{880}, 10)...)
+		load.WriteString(rounds("Load/keys=hot/approach=fair/rate="+rate, "goodput/s", slices.Repeat([]float64{880}, 10)...))
 	}
 	c := open(t, map[string]string{
-		"raw/contention.txt": contention(), "raw/odd.txt": odd(), "raw/load.txt": load, "environment.txt": "cpus: 2\n",
+		"raw/contention.txt": contention(), "raw/odd.txt": odd(), "raw/load.txt": load.String(), "environment.txt": "cpus: 2\n",
 		"raw/newer/redis8.txt": rounds("Contention/server=redis/way=fair/waiters=64", "cmds/acq", twenty...),
 		"charts/a-light.svg":   "<svg/>", "charts/a-dark.svg": "<svg/>",
 		"before.txt": rounds("Contention/server=redis/way=fair/waiters=64", "cmds/acq", twenty...) +
@@ -202,7 +202,7 @@ func TestATemplateHasNoFiguresOfItsOwn(t *testing.T) {
 	for _, template := range []string{
 		"It takes 5 µs.", `{{if has "Contention"}}5{{end}}`, `{{range "Contention"}}5{{end}}`,
 		`{{with setting "campaign"}}{{else}}5{{end}}`, `{{define "other"}}5{{end}}`, `{{"5"}}`, `{{5}}`, `{{print 5}}`, `{{printf "5"}}`,
-		`{{"5" | print}}`, `{{$x := "5"}}{{$x}}`, `{{("5")}}`, `{{or "5" "6"}}`, `{{len "five"}}`, `{{.}}`, `{{(print 5).Median}}`,
+		`{{"5" | print}}`, `{{$x := "5"}}{{$x}}`, `{{("5")}}`, `{{or "5" "6"}}`, `{{len "five"}}`, `{{.}}`, `{{(print 5).Median}}`, `{{setting "campaign" | printf "5"}}`,
 	} {
 		if got, err := render(t, c, template); err == nil ||
 			!strings.Contains(err.Error(), "figures of its own") && !strings.Contains(err.Error(), "need not be from the raw data") {

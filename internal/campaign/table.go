@@ -50,13 +50,14 @@ func (c *Campaign) columns(selection, text string) (list []column, err error) {
 
 // head is the column's word, and what is special of its cells.
 func (col column) head(kind string) string {
-	head := figures.KindOf(kind).Word(col.unit).Name
+	var head strings.Builder
+	head.WriteString(figures.KindOf(kind).Word(col.unit).Name)
 	for _, w := range col.where {
 		if key, value, ok := strings.Cut(w, "="); ok && key != "file" {
-			head += ", " + figures.Key{Name: key, Value: value}.String()
+			head.WriteString(", " + figures.Key{Name: key, Value: value}.String())
 		}
 	}
-	return head
+	return head.String()
 }
 
 // A row is the cells whose names have all of where.
@@ -78,7 +79,7 @@ func (c *Campaign) rows(selection, text string) (list []row, err error) {
 	}
 	kind, _, _ := strings.Cut(selection, " ")
 	keys := strings.Split(head, "/")
-	for _, v := range strings.Fields(values) {
+	for v := range strings.FieldsSeq(values) {
 		if v != "*" && v != "rivals" {
 			list = append(list, newRow(kind, keys, strings.Split(v, "/"), true))
 			continue
@@ -249,18 +250,19 @@ func (c *Campaign) changes(path, units string) (string, error) {
 	}
 	var lines [][]string
 	for _, old := range before.Cells {
-		selection := old.Kind
+		var selection strings.Builder
+		selection.WriteString(old.Kind)
 		for _, k := range old.Keys {
 			if k.Name != "ttl" { // a renewal costs what it costs
-				selection += " " + k.Name + "=" + k.Value
+				selection.WriteString(" " + k.Name + "=" + k.Value)
 			}
 		}
-		for _, unit := range strings.Fields(units) {
+		for unit := range strings.FieldsSeq(units) {
 			was, ok := old.Figure(unit)
 			if !ok {
 				continue
 			}
-			is, err := c.Cell(selection+" delay= file~rivals file~contention-rivals", unit)
+			is, err := c.Cell(selection.String()+" delay= file~rivals file~contention-rivals", unit)
 			now, change := is.String(), figures.Absent
 			if err != nil && !absent(err, &now) {
 				return "", err
