@@ -47,35 +47,19 @@ func proc(name string) string {
 
 // commit is what this program was built from. go run does not put it in, so git is asked at the source.
 func commit(ctx context.Context) string {
-	info, _ := debug.ReadBuildInfo()
-	settings := map[string]string{}
-	version := "unknown"
-	if info != nil {
-		for _, s := range info.Settings {
-			settings[s.Key] = s.Value
-		}
-		if v := info.Main.Version; v != "" && v != "(devel)" {
-			version = v
-		}
-	}
-	if revision := settings["vcs.revision"]; revision != "" {
-		if settings["vcs.modified"] == "true" {
-			revision += "-dirty"
-		}
-		return revision
-	}
-	_, file, _, ok := runtime.Caller(0)
-	if !ok || !filepath.IsAbs(file) {
-		return version
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version // which has the commit, and says if more was changed
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
+	_, file, _, _ := runtime.Caller(0)
 	cmd := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40")
 	cmd.Dir = filepath.Dir(file)
-	if out, err := cmd.Output(); err == nil {
-		return strings.TrimSpace(string(out))
+	out, err := cmd.Output()
+	if err != nil {
+		return "unknown"
 	}
-	return version
+	return strings.TrimSpace(string(out))
 }
 
 func (h host) String() string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 )
 
 const secret = "S3cret"
@@ -67,28 +66,6 @@ func TestWorkloadsHaveNoDoubles(t *testing.T) {
 		o, err := parse([]string{"-workload", in}, noEnv)
 		if err != nil || strings.Join(o.workloads, " ") != want {
 			t.Errorf("%s: %v, %v", in, o, err)
-		}
-	}
-}
-
-func TestKeepAliveHasATTLAndATimeOfItsOwn(t *testing.T) {
-	for _, tt := range []struct {
-		args      []string
-		ttl, time time.Duration
-	}{
-		{nil, 30 * time.Second, 30 * time.Second},
-		{[]string{"-ttl", "1s", "-time", "3s"}, time.Second, 3 * time.Second},
-		{[]string{"-time", "90s"}, 30 * time.Second, 90 * time.Second},
-	} {
-		o, err := parse(append(tt.args, "-workload", "keepalive"), noEnv)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if p := planOf(fakeServer(), o, workloadOf("keepalive")); p.ttl != tt.ttl || p.time != tt.time || p.count != 1 {
-			t.Errorf("%q: %+v", tt.args, p)
-		}
-		if p := planOf(fakeServer(), o, workloadOf("verbs")); o.ttl == 0 && p.ttl != 10*time.Second {
-			t.Errorf("%q: verbs have a ttl of %v", tt.args, p.ttl)
 		}
 	}
 }

@@ -104,10 +104,3 @@ func TestReportOfFilesThatCannotBeReadSaysWhichAndWritesNothing(t *testing.T) {
 	}
 	runReport("-out", filepath.Join(t.TempDir(), "none", "page.html"), good).wantLine(t, exitFailed, "-out", "page.html")
 }
-
-func TestReportUsage(t *testing.T) {
-	o := runReport("-h")
-	if o.code != exitDone || o.stderr != "" || !strings.Contains(o.stdout, "lockbench report [flags] FILE...") {
-		t.Errorf("exit code %d, %q, %q", o.code, o.stdout, o.stderr)
-	}
-}

@@ -73,14 +73,17 @@ func TestRunOnMiniredisSaysThatTheseAreNoRedisFigures(t *testing.T) {
 // It stops, says what it has, and leaves no key.
 func TestCtrlCPrintsWhatThereIs(t *testing.T) {
 	r := redistest.Start(t)
-	for _, workload := range append([]string{"load"}, allWorkloads...) {
+	for _, workload := range append([]string{"load", "keepalive"}, allWorkloads...) {
 		ctx, cancel := context.WithCancel(context.Background())
-		file := filepath.Join(t.TempDir(), "out.txt")
+		file, length := filepath.Join(t.TempDir(), "out.txt"), "20ms"
+		if workload == "keepalive" {
+			length = "1s" // its ttl
+		}
 		ended := make(chan outcome)
 		go func() {
 			ended <- lockbench(ctx, nil, "-url", r.URL(), "-workload", workload, "-goroutines", "4", "-waiters", "2",
-				"-ways", "polling,fair", "-rates", "500",
-				"-time", "20ms", "-count", "100000", "-out", file)
+				"-ways", "polling,fair", "-rates", "500", "-locks", "50", "-ttl", "1s",
+				"-time", length, "-count", "100000", "-out", file)
 		}()
 		eventually(t, workload+" has written a round", func() bool {
 			text, _ := os.ReadFile(file)

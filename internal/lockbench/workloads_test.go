@@ -104,6 +104,8 @@ func TestPlanSaysHowLongItTakes(t *testing.T) {
 		"contention -ways fair -waiters 100 -processes 1 -hold 100ms -count 1":      "1 run of 1 cell, about 36s",      // three turns of each
 		"ratios -goroutines 1 -time 1s -count 10":                                   "80 runs of 8 cells, about 1m20s",
 		"keepalive -locks 1,10 -ttl 20s":                                            "4 runs of 4 cells, about 1m20s",
+		"keepalive":                                                                 "6 runs of 6 cells, about 3m0s",
+		"keepalive -locks 1 -time 90s":                                              "2 runs of 2 cells, about 3m0s",
 		"load -rates 10 -time 2s -count 10":                                         "30 runs of 3 cells, about 1m0s",
 		"recovery -ways floor,fair,fair-mux1,polling -ttl 10s -count 3":             "6 runs of 2 cells, about 1m0s",
 		"verbs -time 1ms -count 1":                                                  "13 runs of 13 cells, about 1s",
