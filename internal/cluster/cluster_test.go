@@ -578,13 +578,14 @@ func TestWordsThatWantAnotherMap(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		c := w.cluster()
 		mustDo(t, c, "GET", keyA)
-		for i, word := range []string{"READONLY You can't write", "CLUSTERDOWN Hash slot not served", "TRYAGAIN Multiple keys", "MASTERDOWN Link"} {
+		words := []string{"READONLY You can't write", "CLUSTERDOWN Hash slot not served", "MASTERDOWN Link", "TRYAGAIN Multiple keys"}
+		for i, word := range words {
 			w.servers["a:1"].answer = func(string, []any) any { return redis.Error(word) }
 			if _, err := does(c, "SET", keyA, "v"); err != redis.Error(word) {
 				t.Errorf("%s: %v", word, err)
 			}
 			time.Sleep(time.Second)
-			if n := c.Counts().Refreshes; n != int64(i+2) {
+			if n := c.Counts().Refreshes; n != int64(min(i+2, len(words))) { // a slot that is moving changes no map
 				t.Errorf("%s: %d refreshes", word, n)
 			}
 		}

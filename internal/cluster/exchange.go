@@ -204,7 +204,7 @@ func (x *Conn) ask(ctx, limit context.Context, by time.Time, to *node, reqs []wi
 func (x *Conn) judge(reqs []wire.Request, replies []any) {
 	for i := range reqs {
 		re, refused := replies[i].(redis.Error)
-		if refused && stirs(re) {
+		if refused && stirs(re) && fault.Word(fault.Bare(re)) != "TRYAGAIN" { // no map has a slot that is moving at its next node
 			x.c.Refresh()
 		}
 		switch kind := kindOf(reqs[i].Cmd); {

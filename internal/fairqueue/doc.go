@@ -83,6 +83,8 @@
 //	          quitting           All waiters fail; Quit goes again, until a minute after its lease if nobody waits.
 //	unread    entering, queued   An answer came that cannot be read: the first waiter fails, quitting.
 //
+// While the slot is moving, which may take minutes, that is after a while not more often than once in a cap.
+//
 // A message that a token was granted, Told:
 //
 //	the token that waits    entering, queued   The first waiter has K until the time that the message counts from + the ttl in the
@@ -94,7 +96,8 @@
 //
 // The subscription and the time:
 //
-//	Heard     any       The channel is heard: a message may have been missed, so the token that waits is poked at once.
+//	Heard     any       The channel is heard: a message may have been missed, so the token that waits is poked at once. Pauses
+//	                    after failures end: where the slot was moving, it has moved.
 //	Unheard   any       The connection is gone, and another is being made.
 //	Silenced  any       Nobody needs it any more.
 //	Refused   any       It cannot be had; for good: all waiters fail.

@@ -189,8 +189,9 @@ func (s *Slot) TryRefused(now time.Time, r Reply, a *Actions) {
 func (s *Slot) Heard(now time.Time, a *Actions) {
 	a.reset()
 	s.hearing, s.tries, s.heardAt = Confirmed, 0, now
+	s.road.failures, s.road.notBefore = 0, time.Time{} // the server can be reached, and has the slot
 	if s.waits() {
-		s.t.due, s.t.again = now, s.t.busy
+		s.t.due, s.t.again, s.t.failures = now, s.t.busy, 0
 	}
 	s.settle(now, a)
 }

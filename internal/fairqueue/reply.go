@@ -217,12 +217,12 @@ func (s *Slot) unanswered(now time.Time, cmd *Command, o Outcome, a *Actions) {
 		s.giveUp(now)
 	case o.Fate == Lost, o.Fate == Unsent && cmd.Kind == Poke:
 		t.late = t.late || cmd.Kind != Poke
-		t.due = now.Add(s.cfg.Pause(t.failures))
+		t.due = now.Add(s.pauseFor(o, t.failures))
 		t.failures++
 	case o.Fate == Unsent:
 		s.drop()
 		if !o.Left {
-			s.road.notBefore = now.Add(s.cfg.Pause(s.road.failures))
+			s.road.notBefore = now.Add(s.pauseFor(o, s.road.failures))
 			s.road.failures++
 		}
 	case cmd.Kind == Poke:
@@ -237,6 +237,15 @@ func (s *Slot) unanswered(now time.Time, cmd *Command, o Outcome, a *Actions) {
 			s.fail(now, Denied, o.Err, a)
 		}
 	}
+}
+
+// pauseFor is the pause before what has failed so often before is sent again. A slot may take minutes to move, and when it has, the
+// subscription ends there, and Heard ends the pause.
+func (s *Slot) pauseFor(o Outcome, failures int) time.Duration {
+	if o.Split && failures >= splitsSoon {
+		return pokeCap - s.cfg.Chance(pokeCap/4)
+	}
+	return s.cfg.Pause(failures)
 }
 
 // freed goes by what became of a Release. A refusal frees nothing: where the queue is of another type, the token is still in

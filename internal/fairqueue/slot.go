@@ -21,6 +21,8 @@ const (
 	// mostPause is the longest pause before what somebody waits for is sent again; longPause before anything else.
 	mostPause = 250 * time.Millisecond
 	longPause = 30 * time.Second
+	// splitsSoon is how often in a row what a server has not all keys for is sent again soon; then once in a cap.
+	splitsSoon = 8
 )
 
 // A Config is what the slots of one Locker share.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,9 +68,11 @@ func movesSlots(t *testing.T, name string, servers *redistest.Cluster, move func
 
 // awaitNext waits until each load has released a lock of the slot after a change.
 func awaitNext(loads []*load, changed time.Time) {
+	var all sync.WaitGroup
 	for _, l := range loads {
-		l.awaitNext(changed)
+		all.Go(func() { l.awaitNext(changed) })
 	}
+	all.Wait()
 }
 
 // endAll ends the loads. Unless the servers may have lost locks, no lock had two holders.
@@ -95,7 +98,7 @@ func TestClusterLosesMaster(t *testing.T) {
 		master := servers.Owner(slot)
 		replica := servers.ReplicaOf(master)
 		master.Kill()
-		awaitOwner(t, servers, slot, replica)
+		awaitServed(t, replica, "{kill}served")
 		awaitNext(loads, time.Now())
 		if err := master.Restart(); err != nil {
 			t.Fatal(err)
@@ -106,12 +109,16 @@ func TestClusterLosesMaster(t *testing.T) {
 	table(t, "kill", tableNext, loads)
 }
 
-// awaitOwner waits until a replica has taken over.
-func awaitOwner(t *testing.T, servers *redistest.Cluster, slot int, replica *redistest.Server) {
+// awaitServed waits until a replica has taken over, and carries out commands for the key.
+func awaitServed(t *testing.T, replica *redistest.Server, key string) {
 	t.Helper()
-	for begin := time.Now(); servers.Owner(slot) != replica; time.Sleep(time.Millisecond) {
-		if time.Since(begin) > 30*time.Second {
-			t.Fatal("the replica does not take over")
+	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
+		_, err := replica.Do("SET", key, "served")
+		switch {
+		case err == nil:
+			return
+		case time.Since(begin) > 30*time.Second:
+			t.Fatalf("the replica does not take over: %v", err)
 		}
 	}
 }
@@ -192,7 +199,7 @@ func losesLock(t *testing.T, kind string) {
 	}
 	master.Kill()
 	replica.Resume()
-	awaitOwner(t, servers, slot, replica)
+	awaitServed(t, replica, "{key}served")
 
 	ctx, cancel := context.WithTimeout(bg, 30*time.Second)
 	defer cancel()

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
+
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/testbed"
@@ -143,7 +145,10 @@ func TestFairCluster(t *testing.T) {
 				err = servers.MoveKeys(slot, from, to)
 			}
 			release()
-			time.Sleep(100 * time.Millisecond)
+			before := sent(q.t, servers)
+			begin := time.Now()
+			time.Sleep(testbed.Length(100*time.Millisecond, time.Minute))
+			q.t.Logf("5 waiters, %.1f commands a second while the slot moves", float64(sent(q.t, servers)-before)/time.Since(begin).Seconds())
 			if err != nil {
 				return err
 			}
@@ -174,6 +179,26 @@ func TestFairCluster(t *testing.T) {
 			q.inOrder(5, 2*time.Second)
 		})
 	}
+}
+
+// sent is how many scripts, and questions for the map, all servers were sent: also those that they refused since the slot is moving.
+func sent(t *testing.T, servers *redistest.Cluster) (n int64) {
+	t.Helper()
+	for _, s := range servers.Servers {
+		calls, err := s.Calls()
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := redis.String(s.Do("INFO", "errorstats"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += calls["evalsha"] + calls["eval"] + calls["cluster|slots"] + calls["cluster|info"]
+		for _, word := range []string{"TRYAGAIN", "ASK", "MOVED"} {
+			n += errorCount(info, word)
+		}
+	}
+	return n
 }
 
 // TestFairClusterReleaseHalfway: while the slot is moving a Release hands the lock to the last of the queue, and its own next waiter

@@ -1,0 +1,129 @@
+package cluster
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	lock "github.com/redigolock/redigolock"
+	"github.com/redigolock/redigolock/internal/sim"
+)
+
+// A slot may take minutes to move key by key. Meanwhile a lock is released by its key alone, and nobody gets it; those that wait ask
+// seldom; and once the slot has moved they get it, in their order. So it is wherever the keys of the lock are by then.
+func TestFairClusterSlotTakesMinutes(t *testing.T) {
+	others := func(keys []string) []string {
+		return slices.DeleteFunc(keys, func(k string) bool { return k == "key" })
+	}
+	for name, moved := range map[string]func(keys []string) []string{
+		"the queue has not moved": func([]string) []string { return []string{"key"} },
+		"the lock has not moved":  others,
+		"all has moved":           func(keys []string) []string { return keys },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { slotTakesMinutes(t, moved) })
+		})
+	}
+}
+
+func slotTakesMinutes(t *testing.T, moved func(keys []string) []string) {
+	const waiters, minutes = 20, 5
+	servers := sim.NewCluster(t, 2)
+	from := servers.Owner("key")
+	var commands map[string]int
+	var mu sync.Mutex
+	count := func() (n map[string]int) {
+		mu.Lock()
+		defer mu.Unlock()
+		n, commands = commands, map[string]int{}
+		return n
+	}
+	count()
+	servers.Rule(func(_ int, r sim.Request) sim.Action {
+		mu.Lock()
+		defer mu.Unlock()
+		commands[r.Name]++
+		return sim.Pass()
+	})
+	locker := func() *lock.Locker {
+		pool := &lock.Cluster{Addrs: servers.Addrs(), Dial: servers.DialRedis}
+		l := &lock.Locker{Pool: pool, Fair: true}
+		t.Cleanup(func() { l.Close(); pool.Close() })
+		return l
+	}
+	k, err := locker().Acquire(bg, "key", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []int
+	var done sync.WaitGroup
+	var served time.Time
+	for i := range waiters {
+		l := locker()
+		done.Go(func() {
+			k, err := l.Acquire(bg, "key", time.Hour)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			order, served = append(order, i), time.Now()
+			mu.Unlock()
+			if err := k.Release(bg); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(time.Second)
+	}
+	count()
+	time.Sleep(time.Minute)
+	t.Logf("a second of waiting: %s", rate(count(), time.Minute))
+	servers.Begin("key", 1-from)
+	for _, key := range moved(servers.Nodes[from].Miniredis().Keys()) {
+		if err := servers.Move(key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begun := time.Now()
+	if err := k.Release(bg); err != nil || time.Since(begun) > 10*time.Millisecond {
+		t.Errorf("release while the slot moves: %v, after %v", err, time.Since(begun))
+	}
+	count()
+	time.Sleep(minutes * time.Minute)
+	n := count()
+	t.Logf("a second of moving: %s", rate(n, minutes*time.Minute))
+	if most := waiters * minutes * 60; n["EVALSHA"] > 5*most/2 || n["CLUSTER"] > most/10 {
+		t.Errorf("in %d minutes %d waiters sent %v", minutes, waiters, n)
+	}
+	if len(order) > 0 {
+		t.Errorf("%v got the lock while its slot moved", order)
+	}
+	if err := servers.End("key", 1-from); err != nil {
+		t.Fatal(err)
+	}
+	ended := time.Now()
+	done.Wait()
+	t.Logf("all served within %v", served.Sub(ended))
+	if !slices.IsSorted(order) {
+		t.Errorf("they got the lock in the order %v", order)
+	}
+	if took := served.Sub(ended); took > time.Second { // the cap of the pokes
+		t.Errorf("all were served only after %v", took)
+	}
+}
+
+// rate is how many commands there were a second.
+func rate(n map[string]int, d time.Duration) string {
+	all := 0
+	var each []string
+	for _, name := range slices.Sorted(maps.Keys(n)) {
+		all += n[name]
+		each = append(each, fmt.Sprintf("%s %.2f", name, float64(n[name])/d.Seconds()))
+	}
+	return fmt.Sprintf("%.2f commands (%s)", float64(all)/d.Seconds(), strings.Join(each, ", "))
+}
