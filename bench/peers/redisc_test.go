@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -156,7 +158,7 @@ func TestFailoverBesideRedisc(t *testing.T) {
 	b.run(32, stop, workers, first+"theirs", ofRedisc(theirs))
 	var next [2][]time.Duration
 	slot := servers.KeySlot(first)
-	for range testbed.Length(1, 20) {
+	for range testbed.Length(1, 16) {
 		time.Sleep(500 * time.Millisecond)
 		master := servers.Owner(slot)
 		replica := servers.ReplicaOf(master)
@@ -175,10 +177,18 @@ func TestFailoverBesideRedisc(t *testing.T) {
 	}
 	close(stop)
 	workers.Wait()
+	rows := "| | locks | acquires that failed | releases without an answer | kills | the next lock after: median | worst |\n| --- | --- | --- | --- | --- | --- | --- |\n"
 	for i, c := range []*clusterCrowd{&a, &b} {
 		slices.Sort(next[i])
-		t.Logf("%s: %d locks; acquires failed: %d, releases: %d; the next lock after the slot was served again: median %v, worst %v",
-			[]string{"redigolock", "redisc"}[i], c.locks, sum(c.acquires), sum(c.release), next[i][len(next[i])/2], next[i][len(next[i])-1])
+		n := len(next[i])
+		rows += fmt.Sprintf("| %s | %d | %d | %d | %d | %d ms | %d ms |\n", []string{"redigolock", "RetryConn of redisc"}[i],
+			c.locks, sum(c.acquires), sum(c.release), n, next[i][n/2].Milliseconds(), next[i][n-1].Milliseconds())
+	}
+	t.Log("\n" + rows)
+	if dir := os.Getenv("REDIGOLOCK_TABLES"); dir != "" {
+		if err := os.WriteFile(filepath.Join(dir, "redisc.md"), []byte(rows), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if n := sum(a.acquires); n > 0 {
 		t.Errorf("%d acquires of ours failed", n)

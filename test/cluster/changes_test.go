@@ -152,7 +152,7 @@ func TestClusterRemovesNode(t *testing.T) {
 	n := redirections(t, servers)
 	removed.Kill()
 	awaitNext(loads, time.Now())
-	time.Sleep(testbed.Length(time.Second, 10*time.Second))
+	time.Sleep(testbed.Length(time.Second, 3*time.Second))
 	endAll(t, loads, false)
 	table(t, "removed", tableNext, loads)
 	if n.moved == 0 {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,8 +18,8 @@ import (
 )
 
 // TestClusterCost says what a cycle costs each server: distinct keys at one master and at three, over a pool, a Cluster and a Mux over
-// it; and what a contended cycle of the fair queue costs on one server and in a cluster. The ways take turns. REDIGOLOCK_COST names a
-// file for the figures; without it, a short run shows that all ways work.
+// it; and what a contended cycle of the fair queue costs on one server and in a cluster. The ways take turns. REDIGOLOCK_TABLES names
+// a folder for the figures; without it, a short run shows that all ways work.
 func TestClusterCost(t *testing.T) {
 	one := redistest.Start(t)
 	small := redistest.StartCluster(t, redistest.ClusterConfig{Masters: 1})
@@ -45,9 +46,9 @@ func TestClusterCost(t *testing.T) {
 		{name: "cluster of 3, Fair, one key", pool: onThree, fair: true, servers: large.Servers},
 	}
 	rounds, each := 2, 100*time.Millisecond
-	file := os.Getenv("REDIGOLOCK_COST")
-	if file != "" {
-		rounds, each = 10, time.Second
+	dir := os.Getenv("REDIGOLOCK_TABLES")
+	if dir != "" {
+		rounds, each = 10, 400*time.Millisecond
 	}
 	for range rounds {
 		for _, w := range ways {
@@ -55,12 +56,13 @@ func TestClusterCost(t *testing.T) {
 		}
 	}
 	var out strings.Builder
+	out.WriteString("| | cycles a second | µs of all servers a cycle | by server |\n| --- | --- | --- | --- |\n")
 	for _, w := range ways {
-		fmt.Fprintf(&out, "%-34s %s\n", w.name, w.figures())
+		fmt.Fprintf(&out, "| %s | %s |\n", w.name, w.figures())
 	}
 	t.Log("\n" + out.String())
-	if file != "" {
-		if err := os.WriteFile(file, []byte(out.String()), 0o600); err != nil {
+	if dir != "" {
+		if err := os.WriteFile(filepath.Join(dir, "cost.md"), []byte(out.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -151,7 +153,7 @@ func (w *costed) figures() string {
 		}
 		each = append(each, fmt.Sprintf("%.1f", median(of)))
 	}
-	return fmt.Sprintf("%7.0f cycles/s  %5.1f µs of the servers a cycle (%.1f to %.1f), by server: %s",
+	return fmt.Sprintf("%.0f | %.1f (%.1f to %.1f) | %s",
 		median(w.rates), median(w.costs), slices.Min(w.costs), slices.Max(w.costs), strings.Join(each, " + "))
 }
 
