@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	lock "github.com/redigolock/redigolock"
+	engine "github.com/redigolock/redigolock/internal/cluster"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/testbed"
 )
@@ -133,4 +135,57 @@ func (x *keptLocks) count(k *lock.Lock) int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.renewals[k.Key()]
+}
+
+// TestMasterThatHangsCostsOnlyItsLocks keeps many locks alive at three masters, one of which hangs for longer than a ttl.
+func TestMasterThatHangsCostsOnlyItsLocks(t *testing.T) {
+	testbed.Slow(t)
+	const n, ttl = 600, 3 * time.Second
+	servers := redistest.StartCluster(t, redistest.ClusterConfig{Args: []string{"--cluster-require-full-coverage", "no"}})
+	c := &lock.Cluster{Addrs: servers.Addrs()}
+	defer c.Close()
+	owners, ill := servers.Owners(), servers.Servers[1]
+	isIll := func(k *lock.Lock) bool { return owners[engine.Slot(k.Key())] == ill }
+	var lost, lostThere, late atomic.Int64
+	var least atomic.Int64
+	least.Store(int64(ttl))
+	l := &lock.Locker{Pool: c, OpTimeout: time.Second, Observer: &lock.Observer{
+		Extended: func(_ context.Context, k *lock.Lock, margin time.Duration) {
+			for old := least.Load(); !isIll(k) && int64(margin) < old && !least.CompareAndSwap(old, int64(margin)); old = least.Load() {
+			}
+			if !isIll(k) && margin < ttl/8 {
+				late.Add(1)
+			}
+		},
+		Lost: func(_ context.Context, k *lock.Lock, _ error) {
+			if isIll(k) {
+				lostThere.Add(1)
+			} else {
+				lost.Add(1)
+			}
+		},
+	}}
+	defer l.Close()
+	var workers sync.WaitGroup
+	for i := range 8 {
+		workers.Go(func() {
+			for j := i; j < n; j += 8 {
+				k, err := l.Acquire(bg, fmt.Sprint("kept", j), ttl)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				k.KeepAlive(bg)
+			}
+		})
+	}
+	workers.Wait()
+	ill.Pause()
+	time.Sleep(2 * ttl)
+	ill.Resume()
+	t.Logf("lost: %d at the master that hung, %d at the others, where %d renewals came late, the latest with %v left",
+		lostThere.Load(), lost.Load(), late.Load(), time.Duration(least.Load()).Round(time.Millisecond))
+	if lost.Load()+late.Load() > 0 || lostThere.Load() < n/6 {
+		t.Errorf("%d locks of the others were lost, and %d nearly so; %d of its own were", lost.Load(), late.Load(), lostThere.Load())
+	}
 }
