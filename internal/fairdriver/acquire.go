@@ -39,7 +39,7 @@ func (d *Driver) Acquire(ctx context.Context, key string, ttl time.Duration, h H
 		}
 	}()
 	if cmd.Kind != fairqueue.Nothing {
-		d.perform(ctx, s, &cmd, nil)
+		s.perform(ctx, &cmd, nil)
 	}
 	err := s.wait(ctx, h)
 	ok = true
@@ -150,7 +150,7 @@ func (d *Driver) TryAcquire(ctx context.Context, key string, h Handle) error {
 			s.desertTry(ctx, h)
 		}
 	}()
-	start, r, err := d.send(ctx, s, &cmd, h.Bound())
+	start, r, err := s.send(ctx, &cmd, h.Bound())
 	if err == nil && r.Said != fairqueue.Granted {
 		err = s.heldBy(r)
 	}

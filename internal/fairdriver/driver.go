@@ -10,6 +10,9 @@
 //	  sweep.go      forgets the slots that are no longer used
 //	  send.go       sends a command, and tells the queue what became of it
 //	  script.go     the scripts: their arguments and their replies
+//	  move.go       what is different while the key's slot of a Redis Cluster moves to another node
+//	  listen.go     where the subscription listens
+//	  state.go      what tests look at
 //
 // # What the driver may do
 //

@@ -34,7 +34,7 @@ func (d *Driver) Release(ctx context.Context, key string, h Handle, by time.Time
 			s.forgo(cmd.Debt)
 		}
 	}()
-	r, err := d.perform(ctx, s, &cmd, h.Bound())
+	r, err := s.perform(ctx, &cmd, h.Bound())
 	if err == nil {
 		done = true
 		return s.released(r, err)
@@ -44,7 +44,7 @@ func (d *Driver) Release(ctx context.Context, key string, h Handle, by time.Time
 	}
 	cmd.Token, cmd.Entry, cmd.Own = "", "", true // an entry is queued by one command only: the slot asks what became of it
 	cmd.Alone = isSplit(err)
-	r, again := d.perform(ctx, s, &cmd, nil)
+	r, again := s.perform(ctx, &cmd, nil)
 	return fault.ReleasedAgain(err, s.released(r, again), h.IsOver)
 }
 

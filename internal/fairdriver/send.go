@@ -25,12 +25,13 @@ func (s *slot) work(cmd fairqueue.Command) {
 		s.users--
 		s.look()
 	}()
-	d.perform(ctx, s, &cmd, nil)
+	s.perform(ctx, &cmd, nil)
 }
 
-// perform sends a command, on b or a borrowed connection, and has the slot go by the reply.
-func (d *Driver) perform(ctx context.Context, s *slot, cmd *fairqueue.Command, b *wire.Bound) (Reply, error) {
-	r, err := d.sendAndGoBy(ctx, s, cmd, b)
+// perform sends a command, by b if that is not nil, has the slot go by the reply, and tells the Observer.
+func (s *slot) perform(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound) (Reply, error) {
+	d := s.d
+	r, err := s.sendAndGoBy(ctx, cmd, b)
 	if err == nil && r.Said == fairqueue.Held && d.env.Outcome != nil && (cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter) {
 		d.tell(ctx, s.key, "acquire", d.env.Held(s.key, r.Holder, r.Left))
 	}
@@ -40,7 +41,8 @@ func (d *Driver) perform(ctx context.Context, s *slot, cmd *fairqueue.Command, b
 
 // sendAndGoBy sends a command, and has the slot go by what became of it, also if the user's code panics meanwhile, in a pool, a
 // connection or an Observer: then its outcome is unknown.
-func (d *Driver) sendAndGoBy(ctx context.Context, s *slot, cmd *fairqueue.Command, b *wire.Bound) (r Reply, err error) {
+func (s *slot) sendAndGoBy(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound) (r Reply, err error) {
+	d := s.d
 	var start time.Time
 	returned := false
 	defer func() {
@@ -61,7 +63,7 @@ func (d *Driver) sendAndGoBy(ctx context.Context, s *slot, cmd *fairqueue.Comman
 		}
 		s.follow(now)
 	}()
-	start, r, err = d.send(ctx, s, cmd, b)
+	start, r, err = s.send(ctx, cmd, b)
 	returned = true
 	return r, err
 }
@@ -85,11 +87,11 @@ func outcomeOf(ctx context.Context, err error) (o fairqueue.Outcome) {
 }
 
 // send sends a command and reads its reply. start is the time just before the send.
-func (d *Driver) send(ctx context.Context, s *slot, cmd *fairqueue.Command, b *wire.Bound) (start time.Time, r Reply, err error) {
+func (s *slot) send(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound) (start time.Time, r Reply, err error) {
 	if err := s.settled(ctx, cmd); err != nil {
 		return start, r, err
 	}
-	timeout := d.env.OpTimeout
+	timeout := s.d.env.OpTimeout
 	if cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter {
 		timeout = min(timeout, cmd.TTL)
 	}

@@ -91,7 +91,7 @@ var fairMutants = []mutant{
 		tests: "TestFairSetComesBeforePublish",
 	},
 	{
-		name: "fair: a panic leaves its command in flight", in: "fairdriver.Driver.sendAndGoBy",
+		name: "fair: a panic leaves its command in flight", in: "fairdriver.slot.sendAndGoBy",
 		old: `			s.q.Failed(now, cmd, failure, &d.then)
 `,
 		new: `			if returned {
