@@ -21,8 +21,10 @@ shift $((OPTIND - 1))
 
 dir=$(mktemp -d)
 busy=()
+pid=
 end() {
 	kill "${busy[@]}" 2>/dev/null || true
+	[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true # it may stand still
 	rm -rf "$dir"
 }
 trap end EXIT
@@ -37,7 +39,7 @@ done
 stalls() {
 	while sleep "0.$((RANDOM % 900 + 100))" && kill -STOP "$1" 2>/dev/null; do
 		sleep 0.2
-		kill -CONT "$1"
+		kill -CONT "$1" 2>/dev/null || return 0
 	done
 }
 
@@ -56,6 +58,7 @@ while read -r package folder; do
 			echo "FAIL  $package, $i of $times"
 			grep -vE '^(=== |\s*--- (PASS|SKIP))' "$dir/out" | tail -n 100
 		fi
+		pid=
 		wait $stalling || true
 	done
 done < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Dir}}{{end}}' "$@" | sed '/^$/d')
