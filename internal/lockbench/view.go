@@ -118,9 +118,9 @@ type meaning struct{ words, says string }
 // meanings are as docs/benchmarks.md has them.
 var meanings = []meaning{
 	{"locks/s", "acquires with their releases in a second, of all together"},
-	{"latency p50, latency p99, latency p99.9", "of an acquire with its release; of a verb; of an arrival from its time on"},
+	{"latency p50, latency p99, latency p99.9", "of an acquire with its release, or a verb; in the open loop from the arrival"},
 	{toFirst + ", " + byHand, "of an operation, paired by round; ~: no difference found, the interval contains 1"},
-	{howTheyWait, "of a rival: the first words of its settings, see lockbench rivals in bench/peers"},
+	{howTheyWait, "where a waiter is, and how it learns that the lock is free; of a rival: the first words of its settings"},
 	{"wait p50, wait p99", "from the beginning of an acquire until it returns; ≥: too many had not ended"},
 	{"fairness", "Jain's index, how evenly the waiters were served: 1 is even; 1/n: one of n got everything"},
 	{"taken again", "share of the acquires that the last holder got before any waiter"},
