@@ -21,7 +21,7 @@ func (e *explorer) calm(s *state, told *[]string) (bad string) {
 	e.passed = e.passed[:0]
 	for n := 0; ; n++ {
 		if told == nil {
-			h := m.hash(e.seed)
+			h := e.hash(&m.state)
 			if _, ok := e.calmed[h]; ok {
 				break
 			}

@@ -64,7 +64,7 @@ func (m *machine) believable(t token) bool {
 // waitsFor: t is the token of p that waits.
 func (m *machine) waitsFor(p int, t token) bool {
 	e := m.queues[p].Entry()
-	return e != "" && token(e[len(e)-1]) == t
+	return e != "" && tokenOf(p, e) == t
 }
 
 // overdue: where timers are punctual, one has still to fire before time passes.

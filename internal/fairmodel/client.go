@@ -67,7 +67,7 @@ func (m *machine) ttlOf(p int, who uint8) uint8 {
 func (m *machine) fresh(p int) token {
 	var used [2 + maxProcs*maxTokens]bool
 	m.eachToken(func(t *token) { used[*t] = true })
-	m.queues[p].Tokens(func(name string, _ bool) { used[tokenOf(name)] = true })
+	m.queues[p].Tokens(func(name string, _ bool) { used[tokenOf(p, name)] = true })
 	for t := token(2 + p*maxTokens); t < token(2+(p+1)*maxTokens); t++ {
 		if !used[t] {
 			return t
@@ -84,11 +84,11 @@ var verbOf = map[fairqueue.Kind]verb{
 
 // send sends what a slot says.
 func (m *machine) send(p int, cmd *fairqueue.Command) {
-	c := command{verb: verbOf[cmd.Kind], proc: uint8(p), tok: tokenOf(cmd.Token), ttl: uint8(cmd.TTL / tick), most: uint8(cmd.Most / tick)}
+	c := command{verb: verbOf[cmd.Kind], proc: uint8(p), tok: tokenOf(p, cmd.Token), ttl: uint8(cmd.TTL / tick), most: uint8(cmd.Most / tick)}
 	if cmd.Entry != "" && cmd.Kind != fairqueue.Try {
 		ms, _, _ := strings.Cut(cmd.Entry, " ")
 		n, _ := strconv.Atoi(ms)
-		c.tok, c.ttl = token(cmd.Entry[len(cmd.Entry)-1]), uint8(n/1000)
+		c.tok, c.ttl = tokenOf(p, cmd.Entry), uint8(n/1000)
 	}
 	switch cmd.Kind {
 	case fairqueue.Try:
@@ -96,7 +96,7 @@ func (m *machine) send(p int, cmd *fairqueue.Command) {
 	case fairqueue.Poke:
 		c.heir, c.beat = uint8(cmd.TTL/tick), cmd.Beat && !(p == 0 && m.is(OneDoesNotBeat))
 	case fairqueue.Release:
-		if c.tok, c.tok2, c.debt, c.kept = tokenOf(cmd.Owed), c.tok, uint8(cmd.Debt), cmd.Kept; cmd.Alone {
+		if c.tok, c.tok2, c.debt, c.kept = tokenOf(p, cmd.Owed), c.tok, uint8(cmd.Debt), cmd.Kept; cmd.Alone {
 			c.verb = verbRel1
 		}
 	}
@@ -147,7 +147,7 @@ func (m *machine) granted(p int, g fairqueue.Grant) {
 	l := &m.procs[p]
 	who := g.Who.(byte)
 	l.waiting &^= bitOf(who)
-	m.give(p, handle{who, tokenOf(g.Token), inTicks(g.Deadline), uint8(g.Most / tick)})
+	m.give(p, handle{who, tokenOf(p, g.Token), inTicks(g.Deadline), uint8(g.Most / tick)})
 }
 
 func (m *machine) give(p int, h handle) {

@@ -39,16 +39,18 @@ type node struct {
 }
 
 type explorer struct {
-	cfg    *Config
-	seed   maphash.Seed
-	seen   map[uint64]struct{}
-	nodes  []node
-	calmed map[uint64]struct{} // states from which all waiters are served without further faults
-	passed []uint64            // by the run without faults at hand
-	cfgs   [maxProcs]*fairqueue.Config
-	at     *machine // whose step it is
-	then   fairqueue.Actions
-	result Result
+	cfg     *Config
+	seed    maphash.Seed
+	seen    map[uint64]struct{}
+	nodes   []node
+	calmed  map[uint64]struct{} // states from which all waiters are served without further faults
+	passed  []uint64            // by the run without faults at hand
+	cfgs    [maxProcs]*fairqueue.Config
+	namings []naming
+	alike   [][2]int // pairs of processes
+	at      *machine // whose step it is
+	then    fairqueue.Actions
+	result  Result
 }
 
 type open struct {
@@ -60,11 +62,12 @@ type open struct {
 func Explore(cfg Config) Result {
 	e := &explorer{cfg: &cfg, seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}, calmed: map[uint64]struct{}{}}
 	e.result.Moves = map[Move]struct{}{}
+	e.namings, e.alike = cfg.namings(), cfg.pairs()
 	for p := range cfg.TTLs {
 		e.cfgs[p] = e.config(p)
 	}
 	first := e.first()
-	e.seen[first.hash(e.seed)] = struct{}{}
+	e.seen[e.hash(&first)] = struct{}{}
 	e.nodes = append(e.nodes, node{parent: -1})
 	layer := []open{{first, 0}}
 	for ; len(layer) > 0 && (cfg.MaxStates == 0 || len(e.nodes) < cfg.MaxStates); e.result.Depth++ {
@@ -93,7 +96,7 @@ func (e *explorer) machine(s *state) *machine {
 func (e *explorer) first() state {
 	m := e.machine(&state{world: world{budget: e.cfg.Budget}})
 	for p := range e.cfg.TTLs {
-		m.queues[p] = fairqueue.New(e.cfgs[p], "c")
+		m.queues[p], m.owned[p] = fairqueue.New(e.cfgs[p], "c"), true
 		if e.cfg.Warm {
 			m.applySlot(stepSubscribed, p)
 		}
@@ -114,7 +117,7 @@ func (e *explorer) expand(o *open, next []open) []open {
 			continue
 		}
 		n.normalise()
-		h := n.hash(e.seed)
+		h := e.hash(&n.state)
 		if _, ok := e.seen[h]; ok && n.bad == "" {
 			continue
 		}

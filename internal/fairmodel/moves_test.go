@@ -38,7 +38,7 @@ func TestSlotsMoveAsTheTableSays(t *testing.T) {
 		if testing.Short() {
 			cfg.MaxStates = most()
 		}
-		r := fairmodel.Explore(cfg)
+		r := explore(cfg)
 		if r.Violation != "" {
 			t.Fatalf("%+v: %s", cfg, r.Violation)
 		}

@@ -165,14 +165,11 @@ func TestEveryMutantIsCaughtWhereTheProtocolPasses(t *testing.T) {
 	for _, x := range mutations {
 		t.Run(x.rule, func(t *testing.T) {
 			t.Parallel()
-			if x.more.Patience > 0 && testing.Short() {
-				t.Skip("it takes a quarter of a million states to find it")
-			}
 			cfg := x.config()
 			cfg.MaxStates = large
 			keeps(t, cfg)
 			cfg.Mutant, cfg.Only, cfg.MaxStates = x.mutant, x.breaks, 0
-			r := fairmodel.Explore(cfg)
+			r := explore(cfg)
 			if !strings.HasPrefix(r.Violation, x.breaks) {
 				t.Fatalf("%v in %d states: got %q, want a violation of %q", x.mutant, r.States, r.Violation, x.breaks)
 			}

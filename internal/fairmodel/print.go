@@ -86,7 +86,7 @@ func (s *state) String() string {
 		fmt.Fprintf(&b, " %v", e.tok)
 	}
 	for p := range s.procs {
-		if text := s.procs[p].String(s.queues[p]); text != "" {
+		if text := s.procs[p].String(p, s.queues[p]); text != "" {
 			fmt.Fprintf(&b, " | p%d%s", p, text)
 		}
 	}
@@ -94,7 +94,7 @@ func (s *state) String() string {
 }
 
 // String is what there is of the process, and of its slot.
-func (l *proc) String(q *fairqueue.Slot) string {
+func (l *proc) String(p int, q *fairqueue.Slot) string {
 	var b strings.Builder
 	if l.crashed {
 		return " crashed"
@@ -106,7 +106,7 @@ func (l *proc) String(q *fairqueue.Slot) string {
 		fmt.Fprintf(&b, " %v", q.State())
 	}
 	if e := q.Entry(); e != "" {
-		fmt.Fprintf(&b, " %v", token(e[len(e)-1]))
+		fmt.Fprintf(&b, " %v", tokenOf(p, e))
 	}
 	for _, h := range l.handles {
 		if h.who != 0 {

@@ -70,7 +70,7 @@ func (m *machine) answers(p int) bool { return !m.procs[p].crashed && !m.procs[p
 // knows says whether the token's process has any use for it, or is about to end it.
 func (m *machine) knows(t token) (known bool) {
 	p := t.owner()
-	m.queues[p].Tokens(func(name string, dead bool) { known = known || tokenOf(name) == t && !dead })
+	m.queues[p].Tokens(func(name string, dead bool) { known = known || tokenOf(p, name) == t && !dead })
 	for _, h := range m.procs[p].handles {
 		known = known || h.tok == t
 	}

@@ -1,7 +1,6 @@
 package fairmodel
 
 import (
-	"hash/maphash"
 	"time"
 
 	"github.com/redigolock/redigolock/internal/fairqueue"
@@ -32,15 +31,19 @@ func (e *explorer) config(p int) *fairqueue.Config {
 	return cfg
 }
 
-// name is a token as the slots have it.
-func name(t token) string { return string([]byte{byte(t)}) }
+// name is a token as the slot of its process has it, which knows no others: it does not say which process that is, so that slots of
+// two processes can be equal.
+func name(t token) string { return string([]byte{byte(t-2)%maxTokens + 1}) }
 
-func tokenOf(name string) token {
+// tokenOf is the token that the slot of p calls so.
+func tokenOf(p int, name string) token {
 	if name == "" {
 		return none
 	}
-	return token(name[0])
+	return tokenAt(p, name[len(name)-1]-1)
 }
+
+func tokenAt(p int, n byte) token { return token(2 + p*maxTokens + int(n)) }
 
 // Times as they are when nothing has passed, when a tick has, and when the pauses are over.
 func since(t time.Time) time.Time {
@@ -148,7 +151,7 @@ func (m *machine) normalise() {
 		if q := m.queues[p]; q != nil {
 			q.Tokens(func(name string, dead bool) {
 				if !dead {
-					give(tokenOf(name))
+					give(tokenOf(p, name))
 				}
 			})
 		}
@@ -164,9 +167,12 @@ func (m *machine) normalise() {
 			n++
 			debts[p][debt] = n
 		})
+		if !m.owned[p] && m.isNamed(p, &names, &debts[p]) {
+			continue // it is as it was, and states may share it
+		}
 		m.change(p, fairqueue.Change{
 			Token: func(old string) string {
-				if t := names[tokenOf(old)]; t != none {
+				if t := names[tokenOf(p, old)]; t != none {
 					return name(t)
 				}
 				return ""
@@ -182,14 +188,13 @@ func (m *machine) normalise() {
 	m.sort()
 }
 
-// hash tells states apart.
-func (s *state) hash(seed maphash.Seed) uint64 {
-	var buf [512]byte
-	b := buf[:0]
-	for _, q := range s.queues {
-		if b = append(b, '|'); q != nil {
-			b = q.Append(b, inByte)
-		}
-	}
-	return maphash.Comparable(seed, s.world) ^ maphash.Bytes(seed, b)*0x9e3779b97f4a7c15
+// isNamed reports whether all names that the slot of p has stay as they are.
+func (m *machine) isNamed(p int, names *[2 + maxProcs*maxTokens]token, debts *[256]uint8) bool {
+	same := true
+	m.queues[p].Tokens(func(name string, _ bool) {
+		t := tokenOf(p, name)
+		same = same && names[t] == t
+	})
+	m.queues[p].Debts(func(n uint64) { same = same && uint64(debts[n]) == n })
+	return same
 }
