@@ -1,6 +1,7 @@
 package fairdriver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/hooks"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -88,6 +90,7 @@ func outcomeOf(ctx context.Context, err error) (o fairqueue.Outcome) {
 
 // send sends a command and reads its reply. start is the time just before the send.
 func (s *slot) send(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound) (start time.Time, r Reply, err error) {
+	hooks.Turn(verbOf(cmd.Kind), s.key, cmp.Or(cmd.Owed, cmd.Token))
 	if err := s.settled(ctx, cmd); err != nil {
 		return start, r, err
 	}

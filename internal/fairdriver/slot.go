@@ -6,6 +6,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/fairqueue"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/hooks"
 	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/subscription"
 )
@@ -168,6 +169,7 @@ func (s *slot) wakeAt(at, now time.Time) {
 
 func (s *slot) wakeUp() {
 	d := s.d
+	hooks.Turn("wake", s.key, "")
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s.timerAt = time.Time{}

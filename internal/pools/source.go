@@ -14,6 +14,7 @@ import (
 	"github.com/redigolock/redigolock/internal/cluster"
 	"github.com/redigolock/redigolock/internal/errands"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/hooks"
 	"github.com/redigolock/redigolock/internal/sentinel"
 	"github.com/redigolock/redigolock/internal/wire"
 )
@@ -167,6 +168,7 @@ func tuned(p *redis.Pool) *dialer {
 // Lend puts a connection, bound to the lock's key, into b. It returns when limit ends. Nothing has been sent when it fails.
 // Every lend is followed by one GiveBack.
 func (s *Source) Lend(ctx, limit context.Context, b *wire.Bound, verb, key string) error {
+	turn(b, verb, key)
 	var err error
 	switch {
 	case s.LendNow != nil:
@@ -181,9 +183,16 @@ func (s *Source) Lend(ctx, limit context.Context, b *wire.Bound, verb, key strin
 
 // LendOwn is lend of a connection that is not the pool's.
 func (s *Source) LendOwn(ctx, limit context.Context, b *wire.Bound, verb, key string) error {
+	turn(b, verb, key)
 	c, err := s.Dial(limit)
 	b.Conn = c
 	return s.bindLent(ctx, limit, b, err, verb, key)
+}
+
+// turn has what comes at one moment go on in an order of its own, in a simulation.
+func turn(b *wire.Bound, verb, key string) {
+	token, _ := b.Token.(string)
+	hooks.Turn(verb, key, token)
 }
 
 // bindLent binds the connection that b was lent, unless there was an error.

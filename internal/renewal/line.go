@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/redigolock/redigolock/internal/hooks"
 	"github.com/redigolock/redigolock/internal/wait"
 )
 
@@ -65,6 +66,7 @@ func (n *line) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		hooks.Turn("renew", "", "") // what else becomes due at this moment is due by now
 		n.lookForAnother()
 		f, next, none := n.takeDue()
 		switch {

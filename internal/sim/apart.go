@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// mostApart is less than what a message takes on any network.
-const mostApart = 4 * time.Microsecond
+// mostApart is less than what a message takes on any network, and many more nanoseconds than there may be things that happen together.
+const mostApart = 16 * time.Microsecond
 
 // Apart has what would happen at one moment, and wake several goroutines, happen at a moment each, up to some microseconds later, by
 // the seed: what arrives behind something else on its connection, what a black hole has kept, commands that a pause has held back,
-// dials that have hung, the ends of connections that are cut or closed together. The moment of a test that counts nanoseconds is no
+// dials that have hung, the ends of connections that are cut or closed together, deadlines. The moment of a test that counts nanoseconds is no
 // longer exact then. It must be called before anything is dialled.
 func (s *Server) Apart(seed uint64) { s.apart = seed }
 

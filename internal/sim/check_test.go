@@ -269,7 +269,7 @@ func (c *checker) wrote(who, key string, value int64) {
 }
 
 // partings is more than a caller needs to go on at a moment of its own, a few times (world.part).
-const partings = 20 * time.Microsecond
+const partings = 200 * time.Microsecond
 
 // returned is called when a call has returned that had to return within most, but for the time in which its process stood still.
 func (c *checker) returned(p *process, who, call string, start time.Time, most time.Duration) {

@@ -64,11 +64,11 @@ func (c *conn) SetDeadline(t time.Time) error {
 }
 
 func (c *conn) SetReadDeadline(t time.Time) error {
-	c.in.change(func() { c.in.readBy = t })
+	c.in.change(func() { c.in.readBy = c.in.late(t) })
 	return nil
 }
 
 func (c *conn) SetWriteDeadline(t time.Time) error {
-	c.out.change(func() { c.out.writeBy = t })
+	c.out.change(func() { c.out.writeBy = c.out.late(t) })
 	return nil
 }

@@ -35,4 +35,21 @@
 // A world that breaks a promise prints its seed, its faults, and what happened before: time, process, call, message, fault.
 // The bubble's clock is the scheduler. What can wake a goroutine, such as a message, happens at a moment of its own, to the
 // nanosecond, and time moves on when every goroutine waits.
+//
+// # The same seed, the same world
+//
+// TestASeedIsAWorld runs seeds again and compares the servers' logs. Where one moment makes several goroutines runnable, the runtime
+// chooses their order, and from there on all may differ. What did that, and what takes it away:
+//
+//   - Several wait for one thing, and go on together: callers whose batch of a Mux is answered, clean-ups and slots of a fair Locker
+//     whose pauses are alike, renewals that are due. Before each sends anything, it lets a time pass that is its own, by its verb, key and token
+//     (hooks.Turn), up to 30 µs.
+//   - A goroutine collects what is due while another adds to it: the line of renewals waits for its turn first.
+//   - Timers of one call are due together: a context's end, and the deadline of the read that it bounds. Deadlines of connections are
+//     late by a time of their own (Server.Apart), as those of sockets are.
+//   - What came together on the network is let apart by some microseconds (Server.Apart).
+//
+// These times are drawn from 16,000 to 30,000 nanoseconds: of ten things that come together, two meet still in one of some 400 cases, and
+// the runtime decides between them. Nor is the order taken away in which the Lockers' Close and their last
+// clean-ups end, which are both due after whole OpTimeouts. No map's order, no sync.Pool and no hand-over of a mutex was found to matter.
 package sim

@@ -17,6 +17,9 @@ func init() {
 	hooks.N = func(n time.Duration) time.Duration {
 		return between(chance(0).of("n", time.Now().UnixNano(), n), 0, n)
 	}
+	hooks.Turn = func(verb, key, token string) {
+		time.Sleep(between(chance(0).of("turn", time.Now().UnixNano(), verb, key, token), 1, mostTurn))
+	}
 	hooks.Secret = func(owner string, nth int, p []byte) {
 		name := ""
 		if w, ok := workersBy.Load(goroutine()); ok { // workers that one thing has woken together may ask in any order
@@ -30,6 +33,10 @@ func init() {
 		}
 	}
 }
+
+// mostTurn is how long it takes at most until what was to be sent at one moment is sent. It is many times as many nanoseconds as there
+// may be goroutines, so that two are seldom sent at the same moment.
+const mostTurn = 30 * time.Microsecond
 
 // workersBy finds a worker by its goroutine.
 var workersBy sync.Map

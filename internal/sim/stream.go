@@ -140,6 +140,15 @@ func (s *stream) put(c chunk) {
 	s.changed.Broadcast()
 }
 
+// late is when a deadline ends a wait: as timers are, not before it, and by what Apart says not with something else that is due then, such
+// as the context that it comes from.
+func (s *stream) late(t time.Time) time.Time {
+	if t.After(time.Now()) {
+		return t.Add(s.gap(t))
+	}
+	return t
+}
+
 // hold lets nothing that is written from now on arrive before release is called.
 func (s *stream) hold() (release func()) {
 	s.mu.Lock()
