@@ -51,7 +51,11 @@ func linked(rawURL string) (network, addr string, through func(addr string) stri
 	case u.Scheme == "redis":
 	case u.Scheme == "unix":
 		network, addr = "unix", u.Path
-		u.Scheme, u.Path, u.RawQuery = "redis", "/"+u.Query().Get("db"), ""
+		db := u.Query().Get("db")
+		u.Scheme, u.Path, u.RawQuery = "redis", "", ""
+		if db != "" { // some rivals refuse the empty name of a database
+			u.Path = "/" + db
+		}
 	default:
 		return "", "", nil, badConfig("a delay needs a redis:// or unix:// URL, not %s://", u.Scheme)
 	}

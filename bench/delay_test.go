@@ -104,6 +104,7 @@ func TestWhatCannotBeBehindADelayIsRefused(t *testing.T) {
 	for url, want := range map[string]string{
 		"redis://u:" + secret + "@h/3": "tcp h:6379 redis://u:" + secret + "@l:1/3", "redis://h:7": "tcp h:7 redis://l:1",
 		"unix://u:" + secret + "@/a/b?db=3": "unix /a/b redis://u:" + secret + "@l:1/3",
+		"unix:///a/b":                       "unix /a/b redis://l:1",
 		"rediss://:" + secret + "@h":        "", "redis-sentinel://:" + secret + "@a,b:1?master=m": "", secret + "\x00": "",
 	} {
 		network, addr, through, err := bench.Linked(url)
