@@ -89,7 +89,6 @@ long:
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 20m -run '^TestCluster' ./test/cluster
 	$(GO) test -run '^$$' -fuzz FuzzMaps -fuzztime 1h -timeout 0 ./internal/cluster
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=1 $(GO) test -timeout 30m -parallel 8 -run 'Fault|StaleWrite' ./bench
-	$(GO) test -timeout 60m ./internal/fairmodel
-	REDIGOLOCK_LONG=1 $(GO) test -timeout 3h ./internal/fairmodel
+	REDIGOLOCK_LONG=1 $(GO) test -timeout 2h ./internal/fairmodel
 	REDIGOLOCK_REAL=1 CGO_ENABLED=1 $(GO) test -race -count=20 -timeout 60m $(FLAGS) ./...
 	REDIGOLOCK_REAL=1 scripts/stalled.sh -n 10
