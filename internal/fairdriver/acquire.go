@@ -151,6 +151,9 @@ func (d *Driver) TryAcquire(ctx context.Context, key string, h Handle) error {
 		}
 	}()
 	start, r, err := s.send(ctx, &cmd, h.Bound())
+	if hasMoved(err) && s.settled(ctx, &cmd, by) == nil { // it was not carried out: the token may be sent again
+		start, r, err = s.sendNow(ctx, &cmd, h.Bound(), time.Until(by))
+	}
 	if err == nil && r.Said != fairqueue.Granted {
 		err = s.heldBy(r)
 	}

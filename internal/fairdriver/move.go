@@ -32,6 +32,12 @@ func isSplit(err error) bool {
 	return false
 }
 
+// hasMoved reports whether a server refused a script because the slot is another server's.
+func hasMoved(err error) bool {
+	re, isReply := fault.Reply(err)
+	return isReply && !errors.Is(err, fault.Unknown) && fault.Word(fault.Bare(re)) == "MOVED"
+}
+
 // errHalfway is in the error of a script that has found a key missing in the middle, because its slot is moving. It is that of a
 // Release: it has handed the lock to the last of the queue, and what was to follow is not queued.
 var errHalfway = fmt.Errorf("%w: the slot is moving", fault.Unknown)
@@ -50,14 +56,14 @@ const settleFor = 250 * time.Millisecond
 
 var errMoved = redis.Error("TRYAGAIN the slot has moved, and not all that wait are subscribed at its new node yet")
 
-// settled waits until the slot has not been seen to move for settleFor. A Release does not wait: it is sent for the lock's key alone,
+// settled waits until the slot has not been seen to move for settleFor; if that is later than by, it does not wait. A Release does not wait: it is sent for the lock's key alone,
 // and the next Poke of anybody hands the lock on.
-func (s *slot) settled(ctx context.Context, cmd *fairqueue.Command) error {
+func (s *slot) settled(ctx context.Context, cmd *fairqueue.Command, by time.Time) error {
 	d := s.d
 	if d.env.Nodes == nil || cmd.Alone || cmd.Kind == fairqueue.Check {
 		return nil
 	}
-	verb, by := verbOf(cmd.Kind), time.Now().Add(d.env.OpTimeout)
+	verb := verbOf(cmd.Kind)
 	for {
 		d.mu.Lock()
 		pause := settleFor - d.env.Now().Sub(s.moved)

@@ -90,11 +90,16 @@ func outcomeOf(ctx context.Context, err error) (o fairqueue.Outcome) {
 
 // send sends a command and reads its reply. start is the time just before the send.
 func (s *slot) send(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound) (start time.Time, r Reply, err error) {
-	hooks.Turn(verbOf(cmd.Kind), s.key, cmp.Or(cmd.Owed, cmd.Token))
-	if err := s.settled(ctx, cmd); err != nil {
+	most := s.d.env.OpTimeout
+	if err := s.settled(ctx, cmd, time.Now().Add(most)); err != nil {
 		return start, r, err
 	}
-	timeout := s.d.env.OpTimeout
+	return s.sendNow(ctx, cmd, b, most)
+}
+
+// sendNow is send that does not wait until the slot has settled, and takes timeout at the most.
+func (s *slot) sendNow(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound, timeout time.Duration) (start time.Time, r Reply, err error) {
+	hooks.Turn(verbOf(cmd.Kind), s.key, cmp.Or(cmd.Owed, cmd.Token))
 	if cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter {
 		timeout = min(timeout, cmd.TTL)
 	}

@@ -196,4 +196,22 @@ var clusterMutants = []mutant{
 		new:   "_ = &n.back",
 		tests: "cluster: TestPlace",
 	},
+	{
+		name: "fair: TryAcquire does not follow a slot that has moved", in: "fairdriver.Driver.TryAcquire",
+		old:   "if hasMoved(err) && ",
+		new:   "if hasMoved(err) && err == nil && ",
+		tests: "test/cluster: TestFairClusterTryAcquireFollowsItsSlot",
+	},
+	{
+		name: "fair: a slot that moves for minutes is asked for four times a second", in: "fairqueue.Slot.pauseFor",
+		old:   "failures >= splitsSoon",
+		new:   "failures >= 1<<30+splitsSoon",
+		tests: "test/cluster: TestFairClusterSlotTakesMinutes",
+	},
+	{
+		name: "cluster: TRYAGAIN asks for a map", in: "cluster.Conn.judge",
+		old:   `!= "TRYAGAIN"`,
+		new:   `!= "TRYAGAIN" || refused`,
+		tests: "cluster: TestWordsThatWantAnotherMap",
+	},
 }

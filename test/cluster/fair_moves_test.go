@@ -131,3 +131,43 @@ func rate(n map[string]int, d time.Duration) string {
 	}
 	return fmt.Sprintf("%.2f commands (%s)", float64(all)/d.Seconds(), strings.Join(each, ", "))
 }
+
+// A TryAcquire that meets a slot that has just moved asks its new node, within its OpTimeout.
+func TestFairClusterTryAcquireFollowsItsSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		servers := sim.NewCluster(t, 2)
+		pool := &lock.Cluster{Addrs: servers.Addrs(), Dial: servers.DialRedis}
+		l := &lock.Locker{Pool: pool, Fair: true}
+		t.Cleanup(func() { l.Close(); pool.Close() })
+		for range 3 {
+			k, err := l.TryAcquire(bg, "key", time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := k.Release(bg); err != nil {
+				t.Error(err)
+			}
+			if err := servers.End("key", 1-servers.Owner("key")); err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			k, err = l.TryAcquire(bg, "key", time.Minute)
+			if took := time.Since(begin); err != nil || took > lock.DefaultOpTimeout {
+				t.Errorf("%v after %v", err, took)
+			}
+			if err := k.Release(bg); err != nil {
+				t.Error(err)
+			}
+		}
+		short := &lock.Locker{Pool: pool, Fair: true, OpTimeout: 100 * time.Millisecond}
+		t.Cleanup(func() { short.Close() })
+		if err := servers.End("key", 1-servers.Owner("key")); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		k, err := short.TryAcquire(bg, "key", time.Minute)
+		if took := time.Since(begin); err == nil || took > 100*time.Millisecond {
+			t.Errorf("a short OpTimeout: %v, %v after %v", k, err, took)
+		}
+	})
+}
