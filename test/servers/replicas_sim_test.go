@@ -359,7 +359,8 @@ func TestReplicasOfARealServer(t *testing.T) {
 	observer := &redigolock.Observer{Failed: func(_ context.Context, key, verb string, err error) {
 		t.Logf("after %v: %v", time.Since(begin), err)
 	}}
-	two := &redigolock.Locker{Pool: master.Pool(), Replicas: 2, Observer: observer}
+	// WAIT is given three quarters of OpTimeout: the rest is for a machine that stands still.
+	two := &redigolock.Locker{Pool: master.Pool(), Replicas: 2, Observer: observer, OpTimeout: 3 * time.Second}
 	defer two.Close()
 	patient, cancel := context.WithTimeout(bg, 20*time.Second) // a busy machine's replica may be late
 	defer cancel()
