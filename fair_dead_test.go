@@ -152,7 +152,7 @@ func TestFairLivingWaitersKeepTheirPlaces(t *testing.T) {
 // poke is a POKE of token's entry that beats.
 func (s *fairSite) poke(token string) redigolock.FairReply {
 	s.t.Helper()
-	reply, err := s.c.Do("EVAL", redigolock.FairScripts["poke"], 3, fairKey, fairQueue, fairBeats, "", fairEntry(token), 40_000)
+	reply, err := redis.DoWithTimeout(s.c, time.Minute, "EVAL", redigolock.FairScripts["poke"], 3, fairKey, fairQueue, fairBeats, "", fairEntry(token), 40_000)
 	r, ok := redigolock.ReadFair(reply)
 	if err != nil || !ok {
 		s.t.Fatalf("POKE: %v, %v", reply, err)
