@@ -143,6 +143,10 @@ func (o *options) checkTogether() error {
 		return errors.New("-ways: the floor is no lock, which load of hot or zipf10000 waits for (-keys)")
 	case o.has("recovery") && !slices.ContainsFunc(o.ways, recovers):
 		return errors.New("-ways: recovery has none of them: the floor is no lock, and it goes through no Mux")
+	case slices.Max(o.delays) > 0 && slices.ContainsFunc(bench.RivalKinds(), func(k bench.RivalKind) bool {
+		return k.Server != "" && slices.Contains(slices.Concat(o.ways, o.approaches), k.Name)
+	}):
+		return errors.New("-delay: a rival that is not on Redis has a server of its own, which the link does not lead to")
 	case o.hist != "" && !o.has("overview") && !o.has("contention") && !o.has("load"):
 		return errors.New("-hist: there are histograms of overview, contention and load only")
 	}

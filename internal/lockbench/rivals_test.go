@@ -17,7 +17,7 @@ import (
 func toys() []bench.RivalKind {
 	open := func(c bench.RivalConfig) (bench.Rival, error) { return toy{c.Server.Pool, c.TTL}, nil }
 	return []bench.RivalKind{{Name: "toy", Open: open, Settings: "polls every ms"},
-		{Name: "toy-client", Open: open, OneTry: true, Settings: "tries once"}}
+		{Name: "toy-client", Open: open, OneTry: true, Settings: "tries once", Server: "toyd"}}
 }
 
 // A toy is a lock by the verbs, that polls.

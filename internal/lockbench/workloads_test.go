@@ -78,7 +78,7 @@ func TestPlansHaveTheCellsThatMakeSense(t *testing.T) {
 		"rivals -goroutines 1": {
 			"AcquireRelease/approach=floor/release=lua/goroutines=1", "AcquireRelease/approach=floor-pool16/release=lua/goroutines=1",
 			"AcquireRelease/approach=locker/release=lua/goroutines=1", "AcquireRelease/approach=locker-mux1/release=lua/goroutines=1",
-			"AcquireRelease/approach=toy/release=lua/goroutines=1", "AcquireRelease/approach=toy-client/release=lua/goroutines=1",
+			"AcquireRelease/approach=toy/release=lua/goroutines=1", "AcquireRelease/server=toyd/approach=toy-client/release=lua/goroutines=1",
 		},
 		"load -keys own,hot -rates 700,900 -approaches locker -ways floor,fair,toy -hold 0,1ms": {
 			"Load/keys=own/approach=locker/rate=700", "Load/keys=own/approach=locker/rate=900",
