@@ -36,7 +36,6 @@ var simMutants = map[string]string{
 	"no drift":                                           "verified",
 	"won too late kept":                                  "servers",
 	"a reply judged for the wrong lock":                  "renew",
-	"fair: Acquire returns what is over":                 "cohort",
 	"double check ignored":                               "verified",
 	"ReleaseTx without WATCH":                            "plain",
 	"MinHold: the value stays":                           "minhold",
