@@ -119,8 +119,8 @@ A [Mux] in front of the pool sends the commands of many goroutines in groups, ov
 
 	locks := &redigolock.Locker{Pool: &redigolock.Mux{Pool: pool}}
 
-From about ten goroutines at a time on, it is faster than any pool; a lone goroutine pays nothing for it, and two pay a seventh to two
-fifths for sharing one connection, which Conns: 2 spares them.
+From about ten goroutines at a time on, it is faster than any pool; a lone goroutine pays nothing for it, and two may pay a little for
+sharing one connection, which Conns: 2 spares them.
 
 Ten thousand goroutines may wait for one key. At most four of a Locker's waiters for a key ask the server at a time, and together
 the waiters use at most half of a pool's MaxActive, so that a Release finds a connection. Share one Locker among all
