@@ -72,7 +72,8 @@ process to survive: 10 s to 30 s is a good start. It is a whole number of millis
 
 [Lock.KeepAlive], and [Locker.Do], which uses it, renew the lock when half of the ttl is left. They end their context when the
 lock is lost, with a cause that is [ErrLost]. All locks of a Locker are renewed together, on a connection that the Locker dials
-for itself: a hundred thousand of them cost two goroutines.
+for itself: a hundred thousand of them cost two goroutines. Over a [Cluster] each node that has some of them has a
+goroutine and a connection.
 
 On a machine that was suspended, the monotonic clock has stood still. [Lock.Valid] looks at both clocks, so ask it before you act.
 
@@ -83,8 +84,9 @@ That is [ErrUnknown].
 
 A Locker handles this. It uses one token for the whole Acquire, so at its next try it recognises its own lock.
 An Acquire that gives up returns at once. In the background the Locker then removes the token by compare-and-delete, until the
-server has confirmed twice that it is gone, or until its ttl is over. Call [Locker.Close] at a graceful shutdown, before the pool's Close: it waits for these removals, for three
-OpTimeouts in most cases.
+server has confirmed twice that it is gone, or until its ttl is over. It repeats a Release without an answer in the same way.
+Call [Locker.Close] at a graceful shutdown, before the pool's Close: it waits for these removals, for three OpTimeouts in
+most cases.
 
 The caller of a verb closes the connection and decides. [Verify] or [Extend] with the same token, on a new connection, tells what
 happened so far.
@@ -95,9 +97,10 @@ happened so far.
 	ErrNotHeld        the key does not carry this token         stop the work: the lock was lost
 	ErrLost           cause of a context of Do or KeepAlive     stop the work; context.Cause tells why
 	ErrExpired        acquired, but too late to be of use       it has been undone; the ttl is too short for this network
+	                                                            or this machine
 	ErrUnknown        no reply came                             see above
 	ErrUnavailable    no connection could be had, or the        nothing was carried out: try again later; Acquire and Do
-	                  server has too many clients         do so by themselves
+	                  server has too many clients               do so by themselves
 	ErrInvalid        a bad argument; nothing was sent          correct the call
 	ErrConflict       the key holds something that is no        choose another key, or delete it by hand; a lock without a
 	                  lock: another type, or no ttl             ttl would be held for ever
@@ -119,8 +122,8 @@ A [Mux] in front of the pool sends the commands of many goroutines in groups, ov
 
 	locks := &redigolock.Locker{Pool: &redigolock.Mux{Pool: pool}}
 
-From about ten goroutines at a time on, it is faster than any pool; a lone goroutine pays nothing for it, and two may pay a little for
-sharing one connection, which Conns: 2 spares them.
+From about ten goroutines at a time on, it is faster than any pool; a lone goroutine pays nothing for it, and two may pay a
+little for sharing one connection, which Conns: 2 spares them.
 
 Ten thousand goroutines may wait for one key. At most four of a Locker's waiters for a key ask the server at a time, and together
 the waiters use at most half of a pool's MaxActive, so that a Release finds a connection. Share one Locker among all
@@ -135,7 +138,8 @@ message is lost or a waiter dies is in docs/waiting.md.
 [Open] makes a pool from a URL: of one server, of Sentinels (redis-sentinel://s1,s2,s3/0?master=NAME), or of a Redis Cluster
 (redis-cluster://n1,n2). Locks are renewed at once on a new master, and those that the failover has lost end with [ErrLost].
 With the types [Sentinel] and [Cluster] you configure such a pool yourself. Locker.Replicas waits until replicas have acknowledged a lock (WAIT).
-[Quorum] locks at a majority of independent servers. See docs/sentinel.md, docs/cluster.md and docs/quorum.md.
+[Quorum] locks at a majority of independent servers, with the commands of a Locker. See docs/sentinel.md, docs/cluster.md and
+docs/quorum.md.
 
 # Observing
 
@@ -148,10 +152,10 @@ Acquired and GaveUp.
 	Lost       a context of Do or KeepAlive has ended   alert: work was cut short
 	Extended   margin is what was left of the lease     alert when it comes near zero: the ttl is too short
 
-The funcs run on the goroutine that reports the event, so a slow func delays locks. One that panics in a call ends that call, and the lock is
-then removed in the background; one that panics in a goroutine of the Locker ends the process. [Locker.Stats] has the
-current numbers of locks held, calls that wait, locks that are renewed, tokens still to be removed, and connections that are not the pool's.
-docs/observability.md has metrics, traces and alerts.
+The funcs run on the goroutine that reports the event, so a slow func delays locks. One that panics in a call ends that call,
+and the lock is then removed in the background; one that panics in a goroutine of the Locker ends the process. [Locker.Stats]
+has the current numbers of locks held, calls that wait, locks that are renewed, tokens still to be removed, and connections
+that are not the pool's. docs/observability.md has metrics, traces and alerts.
 
 # What the server needs
 

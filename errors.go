@@ -28,11 +28,11 @@ var (
 	ErrUnsupported = fault.Unsupported
 	// ErrFenced: [Guard] has seen a higher fencing number.
 	ErrFenced = fault.Fenced
-	// ErrExpired: an acquire was won, but so late that no validity was left; it has been undone, or with Fair is being
-	// undone in the background.
+	// ErrExpired: an acquire was won, but no validity was left when its reply came, or, with Fair, when its caller went on.
+	// It has been undone, or with Fair is being undone in the background.
 	ErrExpired = fault.Expired
 	// ErrUnavailable: nothing was carried out, because no connection could be had (refused, not dialled or not lent
-	// within OpTimeout, pool exhausted, Mux full), or because the server turned it away at the door (max clients). Calls that
+	// within OpTimeout, pool exhausted, Mux full), or because the server refused the connection (max clients). Calls that
 	// wait try again. An error that is [ErrUnknown] too is about an earlier try. What a server, TLS or a name refuses for
 	// good (WRONGPASS, NOAUTH, DENIED, a certificate, no such host) is not ErrUnavailable, and ends a wait at once.
 	ErrUnavailable = fault.Unavailable

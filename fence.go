@@ -28,8 +28,7 @@ const fenceKept = 7 * 24 * time.Hour
 //
 // It returns [ErrNotHeld] if the key does not carry the token, [ErrConflict] if one of the two keys holds something
 // else, [ErrUnknown] if no reply came (a number may have been skipped), [ErrInvalid], also for a key that has a '}'
-// but no
-// hash tag, or what the server refused it with.
+// but no hash tag, or what the server refused it with.
 func Fence(ctx context.Context, c redis.Conn, key, token string) (int64, error) {
 	const verb = "fence"
 	if err := checkTokenCall(ctx, c, verb, key, token); err != nil {

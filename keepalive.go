@@ -61,9 +61,9 @@ type kept struct {
 // longer ttl, renewal pauses until half of the ttl of the acquire is left.
 //
 // All locks of a Locker are renewed in pipelines on one connection, which is not the pool's, by two goroutines, which
-// end with the last lock that is kept alive. A request extends up to 32 locks, unless the server does not take them
-// together, as one in cluster mode: then it is asked one by one. Over a [Cluster] each node has a connection and a goroutine of
-// its own, so that one that fails costs the locks of no other. A lock costs no goroutine, unless ctx is of a type
+// end with the last lock that is kept alive. A request extends up to 32 locks. With Fair, over a [Cluster], and where the
+// server does not take several together, each lock has its own request. Over a Cluster each node has its own connection and
+// goroutine, so that a node that fails costs the locks of no other. A lock costs no goroutine, unless ctx is of a type
 // that is not the standard library's: package context then starts two for it.
 func (k *Lock) KeepAlive(ctx context.Context) context.Context {
 	if ctx == nil {

@@ -246,8 +246,9 @@ func (k *Lock) heard(ctx context.Context, verb string, err error) error {
 // over, it does not delete the key, but leaves it to expire then.
 //
 // It returns [ErrNotHeld] if the lock was lost before, if Deadline had passed (what may be left of it is removed
-// all the same), or if it was released already; [ErrUnknown] if no reply came, and then the key may stay until its TTL ends; or
-// what the server or the network refused it with.
+// all the same), or if it was released already; [ErrUnknown] if no reply came; or what the server or the network refused it
+// with. After ErrUnknown, and after a refusal that may pass, the Locker goes on releasing the lock in the background; until
+// that succeeds, at most until its TTL ends, the key keeps others out.
 func (k *Lock) Release(ctx context.Context) error {
 	if ctx == nil {
 		return fault.Invalidf("release", "ctx is nil")

@@ -27,7 +27,7 @@ type Locker struct {
 	ReleaseWith ReleaseFunc
 	// Retry says how long Acquire pauses between tries. Nil: DefaultRetry.
 	Retry RetryFunc
-	// Fair makes Acquire wait in a queue: first come, first served, see the manual. AcquireWith, ReleaseWith and Retry must
+	// Fair makes Acquire wait in a queue: first come, first served; see docs/waiting.md. AcquireWith, ReleaseWith and Retry must
 	// then be nil. False: whoever tries first after a release gets the lock.
 	Fair bool
 	// Cohort, with Fair, hands the lock from one waiter of this Locker to the next without any command, within bounds.
@@ -43,8 +43,8 @@ type Locker struct {
 	// MaxHold is how long after the acquire KeepAlive gives up. Zero: never.
 	MaxHold time.Duration
 	// MinHold has Release keep others out until so long after the acquire, up to 24 h, so that a job runs once though its
-	// hosts come one after the other: the key is not deleted, but changed to token|left, and expires by itself. See the
-	// manual, "Cron jobs". Not with Fair. Zero: Release deletes the key at once.
+	// hosts come one after the other: the key is not deleted, but changed to token|left, and expires by itself; see
+	// docs/cron.md. Not with Fair. Zero: Release deletes the key at once.
 	MinHold time.Duration
 	// Replicas is how many replicas must have acknowledged an acquire, an Extend or a renewal (WAIT). With fewer in time, an
 	// acquire is undone, and is ErrNotReplicated, which Acquire tries again; an Extend and a renewal do not count. A failover can
@@ -80,7 +80,8 @@ func (c Cohort) slice() time.Duration {
 }
 
 // TryAcquire tries once to acquire the lock for ttl, 10 ms to 24 h in whole milliseconds. If its connection breaks
-// before the reply, it asks once more, on another one, with the same token and within the same OpTimeout.
+// before the reply, it asks once more, on another one and within the same OpTimeout, with the same token; with Fair, with a
+// new one unless the lock carries the first.
 //
 // It returns an error that is [ErrHeld] if somebody else has the lock; [ErrUnknown] if it cannot say whether it got it, and
 // then removes what it may have got in the background; [ErrExpired], [ErrConflict], [ErrInvalid], [ErrClosed]; the context's
@@ -127,9 +128,9 @@ func (l *Locker) Do(ctx context.Context, key string, ttl time.Duration, fn func(
 // TryDo is [Locker.Do] without the wait: it acquires the lock as [Locker.TryAcquire] does, and returns [ErrHeld] at once if
 // somebody else has it.
 //
-// fn has not run if the acquire fails. After its [ErrUnknown] the key may keep others out until it is cleaned up in the
-// background, for about an OpTimeout. Whether fn ran is therefore best noted by fn: the errors of the release are joined
-// with fn's.
+// fn has not run if the acquire fails. After an acquire that ends with [ErrUnknown] the key may keep others out until it is
+// cleaned up in the background, for about an OpTimeout. The errors of the release are joined with fn's, so let fn itself note
+// whether it ran.
 func (l *Locker) TryDo(ctx context.Context, key string, ttl time.Duration, fn func(context.Context, *Lock) error) error {
 	return obtainAndRun(ctx, "try do", fn, func() (*Lock, error) { return l.TryAcquire(ctx, key, ttl) })
 }

@@ -29,7 +29,7 @@ import (
 //     fail to queue an entry of its own. (Not so if the server denies LPOP, SET or PUBSUB after DEL: who has rights to wait
 //     and none to hand on. The next POKE then tells of it.)
 //   - None lowers a PTTL, creates the lock for an extend, or removes another's token.
-//   - All but EXTEND reply {was, said, holder, PTTL, deaf}: was is 1 if the lock or an entry of one's own was removed; said
+//   - All but EXTEND reply {was, said, holder, PTTL, deaf}: was is 1 if the caller's lock or entry was removed; said
 //     is one of the numbers of internal/fairqueue/command.go; holder and PTTL are the lock's, at the end; deaf is the error of a PUBLISH that
 //     was refused: the lock was handed over, and nobody was told.
 //   - An entry of the queue is "<ttl ms> <len(channel)> <channel> <token>", since channels and tokens may hold any byte.

@@ -23,8 +23,8 @@ import (
 //
 // Its connections take Do, DoWithTimeout, DoContext, and Send with Flush and Receive, whose commands stay together. What
 // belongs to one connection, or blocks it, is refused with [ErrUnsupported] before anything is sent: WATCH, MULTI,
-// subscriptions, BLPOP and its like, XREAD BLOCK, WAIT, SELECT, AUTH, CLIENT REPLY. The pool is there for it; so [ReleaseTx]
-// needs the pool, too.
+// subscriptions, BLPOP and its like, XREAD BLOCK, WAIT, SELECT, AUTH, CLIENT REPLY. Use the pool itself for these; so
+// [ReleaseTx] needs the pool, too.
 //
 // Those who travel together share some of their fate. A command that takes long (a slow script) holds up those that share
 // its connection. When a connection breaks, the outcome is [ErrUnknown] for all that were in flight on it; the next

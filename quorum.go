@@ -18,15 +18,15 @@ import (
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
-// A Quorum obtains locks at a majority of several servers that know nothing of each other, as the Redlock algorithm has it:
-// while fewer than half of them are down, locks are granted, and while none of them loses data, each to one holder at a time. Set
-// its fields, then use it; they must not be changed after the first use, and the Quorum must not be copied. It is
-// safe for concurrent use.
+// A Quorum obtains locks at a majority of several servers that know nothing of each other, as the Redlock algorithm does.
+// While fewer than half of them are down, locks are granted. While none of them loses data, each lock has one holder at a
+// time. At each server the Quorum uses the commands of a Locker without AcquireWith and ReleaseWith. Set its fields, then use
+// it; they must not be changed after the first use, and the Quorum must not be copied. It is safe for concurrent use.
 //
 // What it promises rests on clocks: those of the servers, and of this host, must run at the same rate within 1 %. A server that
-// restarts without its data has to stay away for the longest ttl, or it votes a second time, which is enough for two holders where a
-// lock is at no more than a majority. docs/quorum.md says when a Quorum
-// is worth its price, and what to use instead where a late holder must not do harm: [Lock.Fence] is [ErrUnsupported].
+// restarts without its data must stay away for the longest ttl, or it votes a second time; if only a bare majority has the
+// lock, two can hold it then. [Lock.Fence] is [ErrUnsupported]. docs/quorum.md says when a Quorum is worth its price, and
+// what to use instead where a late holder must not do harm.
 type Quorum struct {
 	// Pools lead to the servers: an odd number, 3 or 5, of independent masters, none the replica of another. Required. The same
 	// server must not be there twice, be it under two names or with two of its databases: an acquire that finds out is
@@ -42,22 +42,22 @@ type Quorum struct {
 	MaxHold time.Duration
 	// Owner is a readable prefix of the tokens, as Locker.Owner is. Empty: none.
 	Owner string
-	// Observer is told what happens. Each node's outcome is told for itself, on a goroutine of the Quorum's own, and also after
-	// the call has returned; several at a time. A panic of its funcs there ends the call, as one on the caller's goroutine
-	// does; one that comes after the call has returned is dropped. Nil: nobody is told.
+	// Observer is told what happens. Each node's outcome is told by itself, on a goroutine of the Quorum, several at a time, and
+	// also after the call has returned. If one of its funcs panics there, the panic ends the call, as one on the caller's
+	// goroutine does; after the call has returned it is dropped. Nil: nobody is told.
 	Observer *Observer
 
 	clock func() time.Time // nil: time.Now; for tests
 	core  core
 }
 
-// TryAcquire asks all nodes at once to take the lock in for ttl, 10 ms to 24 h in whole milliseconds. It returns it as soon as
-// a majority has, and gives the other nodes a moment to answer; those that answer later count too. The Deadline counts from
-// before the first command was sent. If there is no majority, or none in time, it removes what it has obtained from all nodes
-// before it returns, within another OpTimeout, and what does not answer in the background.
+// TryAcquire asks all nodes at once to grant the lock for ttl, 10 ms to 24 h in whole milliseconds. Once a majority has
+// granted it, TryAcquire gives the other nodes a moment to answer, and returns the lock; those that answer later count too.
+// The Deadline counts from before the first command was sent. If there is no majority, or none in time, it removes what it has
+// obtained before it returns, within another OpTimeout; at nodes that do not answer it does so in the background.
 //
-// It returns an error that is [ErrHeld] if others have the lock at so many nodes that there is no majority, [ErrNoQuorum] if
-// that is for another reason; [ErrInvalid], [ErrClosed]; and the context's error and cause.
+// It returns an error that is [ErrHeld] if others have the lock at so many nodes that there is no majority; [ErrNoQuorum] if
+// there is none for another reason; [ErrInvalid]; [ErrClosed]; or the context's error and cause.
 func (q *Quorum) TryAcquire(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
 	return q.acquire(ctx, want{verb: "try acquire", key: key, ttl: ttl})
 }
@@ -66,8 +66,8 @@ func (q *Quorum) TryAcquire(ctx context.Context, key string, ttl time.Duration) 
 // Each try has a token of its own. What a majority refuses for good (NOAUTH, NOPERM, WRONGTYPE, OOM…) ends it at once. The calls
 // of one Quorum that wait for the same key share what the servers say, as those of [Locker.Acquire] do.
 //
-// Once ctx has ended, errors.Is finds context.Cause(ctx) in the error; and ErrHeld if the lock was held by another; and
-// ErrUnknown if a node did not answer, and then what it may have got is removed in the background.
+// Once ctx has ended, errors.Is finds context.Cause(ctx) in the error; ErrHeld, too, if another held the lock; and ErrUnknown
+// if a node did not answer: what a try may have left there is removed in the background.
 func (q *Quorum) Acquire(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
 	return q.acquire(ctx, want{verb: "acquire", key: key, ttl: ttl, wait: true})
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
-// Release deletes the key if it carries the token, in one script: the safe release of the articles. One's own lock
-// without TTL is deleted too.
+// Release deletes the key if it carries the token, in one script: the safe release of the articles. A lock with
+// this token and without TTL is deleted, too.
 //
 // It returns [ErrNotHeld] if the key does not carry the token, which is no success: the lock was lost before. It
 // returns [ErrConflict] if the key holds another type or a foreign string without TTL, [ErrUnknown] if no reply came,
@@ -154,8 +154,9 @@ func firstError(verb, key string, replies []any) error {
 }
 
 // ReleaseNative is [Release] by the server's own compare-and-delete: DELEX key IFEQ token of Redis 8.4, or DELIFEQ key token of
-// Valkey 9. On a connection of a Locker it sends the one of them that the server is known to have, which it learns from the first
-// reply; on any other, and the first time, both in one pipeline, since one of the two is known and neither does harm.
+// Valkey 9. On a connection of a Locker or a Quorum it sends the one of them that the server is known to have, which it learns from
+// the first reply. On any other connection, and the first time, it sends both in one pipeline: the one that the server does not
+// know does no harm.
 //
 // It returns [ErrUnsupported] where the server knows neither, and else what Release returns. Where the key does not carry the token,
 // Release is asked why, in another round trip: without the right to run a script, a foreign string without TTL is
@@ -331,8 +332,8 @@ func deleted(ctx context.Context, c redis.Conn, verb, key, token string, reply a
 }
 
 // An AcquireFunc tries once to put token into key for ttl: [SetNX], [SetNXVerified], [SetNXGet],
-// [SetNXScript], or a func of yours. It returns nil, an error that is [ErrHeld], or what went wrong; it is not called again with another token
-// within one acquire. A func of yours must return an error that is [ErrUnknown] when the token may be in the key; a Locker sees
+// [SetNXScript], or a func of yours. It returns nil, an error that is [ErrHeld], or what went wrong. Within one acquire it is always
+// called with the same token. A func of yours must return an error that is [ErrUnknown] when the token may be in the key; a Locker sees
 // by itself that a reply was lost. A Locker's connection bounds each command by OpTimeout, but cancels only those of
 // this package's verbs.
 type AcquireFunc func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error

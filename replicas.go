@@ -74,7 +74,7 @@ func (n *node) replicated(ctx context.Context, c redis.Conn, verb, key string) e
 		}
 		return unreplicated{fault.Of(ErrNotReplicated, verb, key, fmt.Sprintf("%d of %d replicas acknowledged it in time", reply, n.replicas))}
 	case redis.Error:
-		if strings.HasPrefix(string(reply), "ERR WAIT cannot be used with replica") { // a master of before
+		if strings.HasPrefix(string(reply), "ERR WAIT cannot be used with replica") { // a former master
 			return unreplicated{fault.Of(ErrNotReplicated, verb, key, "the server is a replica by now")}
 		}
 		return unreplicated{fault.Refused(verb, key, reply)}

@@ -61,7 +61,7 @@ func (s *Sentinel) DialContext(ctx context.Context) (redis.Conn, error) {
 	return group.Dial(ctx)
 }
 
-// TestOnBorrow returns an error for a connection that leads to a master of before, or is broken. It does no I/O.
+// TestOnBorrow returns an error for a connection that leads to a former master, or is broken. It does no I/O.
 func (s *Sentinel) TestOnBorrow(c redis.Conn, lastUsed time.Time) error { return sentinel.Current(c) }
 
 // Close ends the subscription to the Sentinels, which lives only while connections are out, and every dial. Connections

@@ -16,7 +16,7 @@ import (
 // by itself. It is one round trip.
 //
 // It returns nil if the key was free and carries the token now; a *[HeldError] without holder and TTL, for Redis does
-// not tell them, and so also for one's own token, for a key of another type and for a string without TTL;
+// not tell them, and so also where the key carries this very token, another type, or a string without TTL;
 // [ErrUnknown] if no reply came; [ErrInvalid]; or what the server refused it with.
 func SetNX(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 	const verb = "setnx"
@@ -69,7 +69,7 @@ func setReply(verb, key string, reply any) error {
 // [ErrInvalid], or what the server refused it with.
 //
 // The check narrows the gap between the server's answer and the caller, it does not close it: the lock can expire
-// right after it. What closes it is [Lock.Deadline] on one's own clock, and [Fence] at the resource.
+// right after it. What closes it is [Lock.Deadline] by the holder's clock, and [Fence] at the resource.
 func SetNXVerified(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 	const verb = "setnx verified"
 	_, err := setNXVerified(ctx, c, verb, key, token, ttl)

@@ -16,7 +16,7 @@ import (
 // token and TTL belong together.
 //
 // It returns [ErrNotHeld] if the key does not carry the token, [ErrConflict] if it holds another type or a string
-// without TTL (one's own token without TTL, too: such a lock would never end), [ErrUnknown] if no reply came,
+// without TTL (also where that string is this token: such a lock would never end), [ErrUnknown] if no reply came,
 // [ErrInvalid], or what the server refused it with. That a lock is held is true for the moment of the answer only;
 // EXISTS, as one of the articles has it, proves not even that: it says that somebody holds the lock, not who.
 func Verify(ctx context.Context, c redis.Conn, key, token string) (time.Duration, error) {
@@ -39,7 +39,7 @@ func Verify(ctx context.Context, c redis.Conn, key, token string) (time.Duration
 type Info struct {
 	Key     string
 	Token   string        // "" if the lock is free
-	Owner   string        // the Owner of the Locker that made the token, "" if none or not ours
+	Owner   string        // the Owner of the Locker that made the token, "" if it has none, or the token is not of this library
 	Held    bool          // the key carries a token and has a TTL
 	TTL     time.Duration // what is left of it
 	Waiters int           // Lockers queued for the lock, each with one or more waiters; 0 for a lock that is not fair
