@@ -22,20 +22,23 @@
 // machine, kernel, server, versions, commit, load average at the start, and the flags. -hist writes an HdrHistogram log: an
 // interval for each benchmark of contention (the hand-off to another waiter) and of load, all rounds together.
 //
-// -delay has a link in this process add to each round trip, as a network between a service and its Redis does.
+// -delay has a link in this process add to each round trip, as a network between a service and its Redis does. It needs a
+// redis:// or unix:// URL. The processor time and the allocations of this process are not told then, for they would be the
+// link's, too. Rivals that are not on Redis have servers of their own, and are refused with it.
 //
 // # Rivals
 //
 //	cd bench/peers && go run ./cmd/lockbench -h
 //
-// is the same command with other libraries in it, and lists their names, which -approaches and -ways take beside ours:
-// as in -workload contention -ways fair,redsync. "all" is ours and every rival that can do the workload. With the one
+// is the same command with other libraries in it, and lists their names, which -approaches and -ways take beside those of this
+// library, as in -workload contention -ways fair,redsync. "all" is this library and every rival that can do the workload. With the one
 // argument rivals it tells their versions and settings.
 //
 // # Keys
 //
-// Keys begin with "lockbench:" and a random part (a fencing counter has that in braces, and more behind), have a TTL,
-// and are removed in the end, also after Ctrl-C, which stops it within a second and prints what there is.
+// Keys begin with "lockbench:" and a random part (the key of a fencing counter has the lock's key in braces, and a suffix).
+// They have a TTL, and are removed in the end. Ctrl-C stops the command within a second; it removes the keys, and prints what it
+// has measured.
 //
 // # Exit codes
 //

@@ -69,7 +69,7 @@ func (o *options) flags() *flag.FlagSet {
 	fs.Var(&list[int]{&o.locks, between(1, bench.MaxLocks)}, "locks", "a `list` for keepalive: how many locks are kept alive (default 1,1000,10000; on miniredis 1,1000)")
 	fs.DurationVar(&o.ttl, "ttl", 0, "the lease of the locks (default 10s; keepalive 30s; recovery 1s)")
 	fs.DurationVar(&o.time, "time", 0, "how long each round is (default: see the workloads); contention with a hold: three turns of each waiter\nat least; keepalive: the ttl at least")
-	fs.IntVar(&o.count, "count", 0, "how `many` rounds there are (default: see the workloads); an interval takes 6")
+	fs.IntVar(&o.count, "count", 0, "how `many` rounds there are (default: see the workloads); an interval needs 6")
 	fs.StringVar(&o.out, "out", "", "write each round to this `file`, in the Go benchmark format")
 	fs.StringVar(&o.hist, "hist", "", "write the latencies of contention and load to this `file`, as an HdrHistogram log in ns")
 	return fs
