@@ -325,7 +325,7 @@ func (l *load) report() string {
 
 const (
 	tableHead = "| | locks | acquires that failed | other errors | longest: verbs that do not wait, Release | overlaps |"
-	tableNext = " changes | the next lock after: median | worst, but for | those that have undone a Release |"
+	tableNext = " changes | next lock after a change: median | worst | changes that undid a Release |"
 )
 
 // table is what was measured, for results/cluster. REDIGOLOCK_TABLES names a folder for it.
