@@ -47,12 +47,12 @@ var workloads = []workload{
 	{"verbs", "each verb alone, by one goroutine on one connection", 80 * time.Millisecond, 6, verbs},
 	{"contention", "waiters of one key, in several processes: hand-off, throughput, fairness, waits;\n" +
 		"no figure if two ever hold", 150 * time.Millisecond, 3, contention},
-	{"ratios", "paired ratios: Locker to redigo by hand, double check to SetNX; a copy of the first shows the noise", 30 * time.Millisecond, 200, ratios},
+	{"ratios", "paired ratios: Locker to redigo by hand, double check to SetNX; a copy shows noise", 30 * time.Millisecond, 200, ratios},
 	{"mux", "paired ratios: a Locker over a Mux to one on a pool, and to redigo by hand", 30 * time.Millisecond, 200, mux},
 	{"keepalive", "many locks kept alive, by one Locker and by a loop by hand; no figure if one is lost", 0, 1, keepalive},
 	{"load", "open loop: latency from the moment at which each acquire was to arrive, at a rate", time.Second, 3, load},
 	{"recovery", "a holder is killed (kill -9): how long nobody holds; a round is one kill", 0, 5, recovery},
-	{"rivals", "acquire + release of distinct keys, this library and all rivals: by the command of bench/peers", 80 * time.Millisecond, 10, rivals},
+	{"rivals", "acquire + release of distinct keys, beside all rivals: by the command of bench/peers", 80 * time.Millisecond, 10, rivals},
 }
 
 func workloadOf(name string) *workload {
