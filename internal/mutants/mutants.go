@@ -458,6 +458,12 @@ var mutants = []mutant{
 		tests: "TestNoRenewalIsSentForALockThatWasReleasedWhileItWaitedForItsPlace",
 	},
 	{
+		name: "a lease that is added waits for a renewal that nobody needs", in: "renewal.line.takeDue",
+		old:   " && !n.apart.isBusy()",
+		new:   "",
+		tests: "renewal: TestLeaseThatIsAddedWhileTheLastOneHangsApart",
+	},
+	{
 		name: "an acquire waits for its reply longer than its ttl", in: "node.try",
 		old:   "now.Add(most), x.ttl, func",
 		new:   "now.Add(most), most, func",

@@ -21,6 +21,9 @@ type apart struct {
 	flying sync.WaitGroup
 }
 
+// isBusy reports whether a renewal is under way.
+func (a *apart) isBusy() bool { return a != nil && len(a.all) > 0 }
+
 func (n *line) awaitApart() {
 	if n.apart != nil {
 		n.apart.flying.Wait()
@@ -73,6 +76,7 @@ func (n *line) sendApart(f *flight, rounds int) {
 			if f.again {
 				<-a.failed
 			}
+			wait.Wake(n.wake) // it may wait for the last of them
 		}()
 		n.renewAlone(f, rounds)
 	})

@@ -126,14 +126,14 @@ func (n *line) signOff(empty bool) {
 }
 
 // takeDue takes the next flight off the agenda, or says when there will be one, or that there is nothing to keep. It takes none
-// before notBefore.
+// before notBefore. While a renewal is under way apart the line lives on: what is added meanwhile must not wait for that.
 func (n *line) takeDue() (f *flight, next time.Time, none bool) {
 	r := n.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now, at := r.now()
 	switch {
-	case len(n.loss.shares) == 0:
+	case len(n.loss.shares) == 0 && !n.apart.isBusy():
 		return nil, next, true
 	case now.Before(n.notBefore):
 		return nil, n.notBefore, false

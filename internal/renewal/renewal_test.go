@@ -415,6 +415,34 @@ func TestLeasesThatAreApartShareThePlaces(t *testing.T) {
 	})
 }
 
+// A lease that is added while only a renewal of one that is kept no longer is under way does not wait for that.
+func TestLeaseThatIsAddedWhileTheLastOneHangsApart(t *testing.T) {
+	test(t, func(r *rig) {
+		n := newNode()
+		n.apart = true
+		n.extend = func(by time.Time, x *lease) error {
+			if x.name == "ill" {
+				return hang(by, x)
+			}
+			return nil
+		}
+		ill := r.keep(newLease("ill", 1), n)
+		time.Sleep(ttl/2 + 10*time.Millisecond) // it hangs, for a second
+		r.Remove(&ill.Entry)
+		time.Sleep(time.Millisecond)
+		good := newLease("good", 1)
+		good.deadline = time.Now().Add(300 * time.Millisecond)
+		r.keep(good, n)
+		time.Sleep(time.Minute)
+		if lost := r.losses(); len(lost) > 0 || n.times("ill") != 1 {
+			t.Errorf("lost: %v; the other was renewed %d times", lost, n.times("ill"))
+		}
+		if n.closed != 0 {
+			t.Errorf("the node was closed %d times though a lease is kept", n.closed)
+		}
+	})
+}
+
 func TestCloseReturnsWhatItHasKeptAndKeepsNothingMore(t *testing.T) {
 	test(t, func(r *rig) {
 		a, b := newNode(), newNode()
