@@ -226,11 +226,12 @@ func setNXTold(ctx context.Context, c redis.Conn, known wire.Learned, key, token
 		return false, err
 	}
 	refusal, refused := replies[1].(redis.Error)
+	_, was := replies[0].([]byte)
 	switch _, value := replies[1].([]byte); {
-	case value:
+	case value, was && replies[1] == nil: // the lock that the first has found has ended, and the second has set the token
 		known.LearnSetGet(c, wire.SetGetKnown)
 		_, err := setGetReply(verb, key, token, replies[1])
-		return replies[0] == nil, err
+		return replies[0] == nil || replies[1] == nil, err
 	case !refused:
 		if err := wire.RefuseQueued(verb, key, replies[1]); err != nil {
 			return false, err

@@ -217,6 +217,12 @@ var mutants = []mutant{
 		tests: "test/verbs: TestLockerTrustsNoServerThatMisreadsSetNXGet",
 	},
 	{
+		name: "a lock that ends between the first two SETs makes a server a liar", in: "setNXTold",
+		old:   "case value, was && replies[1] == nil:",
+		new:   "case value, was && false:",
+		tests: "test/verbs: TestLockThatEndsWhileTheServerIsAskedForTheFirstTime",
+	},
+	{
 		name: "what a misread SET has set is left", in: "setNXTold",
 		old:   "first, ifSet(replies[0], err)",
 		new:   "first, err",

@@ -454,6 +454,38 @@ func (c *lyingConn) DoWithTimeout(timeout time.Duration, cmd string, args ...any
 	return last, nil
 }
 
+// The lock that is found where a server is asked for the first time may end before the second of the two commands, which takes the
+// key then. That is a new lock, and not one that was there, which a Quorum would take for that of another of its Pools.
+func TestLockThatEndsWhileTheServerIsAskedForTheFirstTime(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *sim.Server) {
+		q := &redigolock.Quorum{Pools: []redigolock.Pool{simPool(t, s, "redis")}}
+		defer q.Close()
+		if _, err := s.Do("SET", "key", "another", "PX", 60_000); err != nil {
+			t.Fatal(err)
+		}
+		var sent []string
+		s.Around(func(r sim.Request, carry func() string) {
+			if sent = append(sent, r.Name); r.Name == "SET" && slices.Contains(sent[:len(sent)-1], "SET") {
+				s.Miniredis().Del("key")
+			}
+			carry()
+		})
+		k, err := q.TryAcquire(bg, "key", minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(sent, " "); got != "INFO SET SET" {
+			t.Errorf("it was sent %s", got)
+		}
+		if v, _ := redis.String(s.Do("GET", "key")); v != k.Token() {
+			t.Errorf("the key holds %q", v)
+		}
+		if err := k.Release(bg); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // What such a server has set, and cannot be read back, is removed.
 func TestTokenThatALyingServerHasSetIsCleanedUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
