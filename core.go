@@ -171,6 +171,16 @@ func (s *settings) opTimeout() time.Duration {
 	return DefaultOpTimeout
 }
 
+// eachTry is how long each of the two tries of a release may take, where what comes before has until by: together they have the time of
+// two. Where nothing was waited for, each is a whole OpTimeout, whose context is shared.
+func (s *settings) eachTry(by time.Time) time.Duration {
+	each := s.opTimeout()
+	if waited := each - time.Until(by); waited > time.Millisecond { // for a renewal
+		each -= waited / 2
+	}
+	return each
+}
+
 // begin sets at the first use what does not change from then on.
 func (c *core) begin(by discipline, nodes ...*node) {
 	c.by, c.nodes = by, nodes

@@ -201,10 +201,7 @@ func (p *plain) close(time.Duration) {}
 // since no server has answered, goes to the clean-up: nobody else would delete it before its ttl is over.
 func (p *plain) release(ctx context.Context, k *Lock, by time.Time) (err error) {
 	err = errPanicked
-	each := p.opTimeout()                                           // of two tries
-	if waited := each - time.Until(by); waited > time.Millisecond { // for a renewal: the wait and the tries have the time of two
-		each -= waited / 2 // where nothing was waited for, each is a whole OpTimeout, whose context is shared
-	}
+	each := p.eachTry(by)
 	defer func() {
 		freed := err == nil || errors.Is(err, ErrNotHeld)
 		if !freed && fault.Transient(err) || err == errPanicked && p.keptOut(k) <= 0 { // maybe before anything was sent; else nothing may delete the key yet

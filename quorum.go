@@ -161,7 +161,6 @@ func newVoting(c *core, q *Quorum, nodes []*node) *voting {
 	v.met.Init(len(nodes))
 	v.voters.Init(quorum.Env{
 		Now:    c.now,
-		Bound:  c.opTimeout,
 		Ends:   deadline,
 		Owed:   &c.owed,
 		Held:   func(key, holder string) error { return &HeldError{Key: key, Holder: holder} },
@@ -259,8 +258,8 @@ func (v *voting) abandon(_ context.Context, k *Lock) {
 	k.votes.End(0)
 }
 
-func (v *voting) release(ctx context.Context, k *Lock, _ time.Time) error {
-	err := k.votes.Release(ctx)
+func (v *voting) release(ctx context.Context, k *Lock, by time.Time) error {
+	err := k.votes.Release(ctx, v.eachTry(by))
 	if err == nil || errors.Is(err, ErrNotHeld) {
 		v.freed(k.key)
 	}
@@ -384,8 +383,8 @@ func (s *seat) Remove(ctx context.Context) error {
 	return err
 }
 
-func (s *seat) Release(ctx context.Context) error {
-	return s.free(ctx, &s.claim, s.opTimeout(), releaseKnown, s.k.isOver)
+func (s *seat) Release(ctx context.Context, each time.Duration) error {
+	return s.free(ctx, &s.claim, each, releaseKnown, s.k.isOver)
 }
 
 func (s *seat) Stray(ctx context.Context) { s.stray(ctx) }

@@ -562,6 +562,36 @@ func TestQuorumKeepAlive(t *testing.T) {
 	}
 }
 
+// A Release that waits for a renewal at a majority that hangs takes two OpTimeouts with that, as a Locker's does.
+func TestQuorumReleaseBehindARenewalThatHangs(t *testing.T) {
+	inQuorum(t, 3, func(r *quorumRig) {
+		const op = time.Second
+		r.quorum.OpTimeout = op
+		k, err := r.quorum.TryAcquire(bg, "key", quorumTTL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.KeepAlive(bg)
+		var heals []func()
+		for _, s := range r.servers[:2] {
+			heals = append(heals, quorumFaults["hung"](s))
+		}
+		time.Sleep(quorumTTL / 2)
+		if !redigolock.Renewing(k) {
+			t.Fatal("no renewal is in flight: this test proves nothing")
+		}
+		begin := time.Now()
+		err = k.Release(bg)
+		if took := time.Since(begin); !errors.Is(err, redigolock.ErrUnknown) || took > 2*op {
+			t.Errorf("%v after %v, with an OpTimeout of %v", err, took, op)
+		}
+		for _, heal := range heals {
+			heal()
+		}
+		r.clean()
+	})
+}
+
 // TestQuorumKeepsEachNodeInTime: a node is renewed when half of what it has is left, also if the others have more: they were extended
 // while it was down, or were renewed at the same moment, a little earlier.
 func TestQuorumKeepsEachNodeInTime(t *testing.T) {

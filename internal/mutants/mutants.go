@@ -470,6 +470,12 @@ var mutants = []mutant{
 		tests: "renewal: TestLeaseThatIsAddedWhileTheLastOneHangsApart",
 	},
 	{
+		name: "a Quorum's release takes two OpTimeouts after the wait", in: "voting.release",
+		old:   "v.eachTry(by)",
+		new:   "v.opTimeout()",
+		tests: "TestQuorumReleaseBehindARenewalThatHangs",
+	},
+	{
 		name: "an acquire waits for its reply longer than its ttl", in: "node.try",
 		old:   "now.Add(most), x.ttl, func",
 		new:   "now.Add(most), most, func",

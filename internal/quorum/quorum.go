@@ -2,7 +2,7 @@
 // nothing by itself, and knows neither Redis nor a Lock: a lock has a Seat at each node, which its owner makes.
 //
 // A lock is what a majority of the nodes has. A node's vote is that its own command put this try's token into the key, or that it has
-// it still. Each try has a new token, and each node is asked by a goroutine of its own, which ends within a Bound or two. So a call
+// it still. Each try has a new token, and each node is asked by a goroutine of its own, which ends in its time or in twice that. So a call
 // never waits for a node that hangs longer than it must:
 //
 //	poll     asks nodes at once, and returns when the outcome is settled and the others have had a moment (package poll)
@@ -32,7 +32,6 @@ import (
 // An Env is what Voters need of their owner.
 type Env struct {
 	Now    func() time.Time                                          // by which locks are judged
-	Bound  func() time.Duration                                      // of a try to remove a token
 	Ends   func(start time.Time, left time.Duration) time.Time       // until when one may rely on what was sent at start
 	Owed   *atomic.Int64                                             // counts what is to be removed though its call has returned
 	Held   func(key, holder string) error                            // makes the error that a key is held
@@ -49,9 +48,9 @@ type Seat interface {
 	// Extend has the token last so long from start on. isOver, asked just before it is sent, says that it must not be any more.
 	Extend(ctx context.Context, ttl, within time.Duration, isOver func() bool) (start time.Time, err error)
 	Verify(ctx context.Context, within time.Duration) error
-	// Remove removes the token, in one try; Release in two.
+	// Remove removes the token, in one try; Release in two, each of which takes so long at most.
 	Remove(ctx context.Context) error
-	Release(ctx context.Context) error
+	Release(ctx context.Context, each time.Duration) error
 	// Stray notes that the token may be carried to the node at any time. HasStray reports whether it was called, or whether a Take has
 	// found that out by itself, and Owe leaves the node to the clean-up then.
 	Stray(ctx context.Context)
@@ -184,8 +183,8 @@ func (b *Votes) oweUnless(isGone bool, node int) {
 	}
 }
 
-// Release removes the token from all nodes that may have it, and ends the votes.
-func (b *Votes) Release(ctx context.Context) error {
+// Release removes the token from all nodes that may have it, and ends the votes. Each node is asked twice, for so long at most.
+func (b *Votes) Release(ctx context.Context, each time.Duration) error {
 	mayHave := make([]bool, len(b.seats)) // and their seats are this call's
 	for _, node := range b.ballot.End() {
 		mayHave[node] = b.ballot.Held(node) != (ballot.Holding{}) || b.seats[node].HasStray()
@@ -194,7 +193,7 @@ func (b *Votes) Release(ctx context.Context) error {
 		}
 	}
 	defer b.ballot.Returned()
-	answers := b.voters.poll(2*b.voters.env.Bound(), func(node int) (err error) {
+	answers := b.voters.poll(2*each, func(node int) (err error) {
 		if !mayHave[node] {
 			return fault.Gone("release", b.key)
 		}
@@ -203,7 +202,7 @@ func (b *Votes) Release(ctx context.Context) error {
 			b.oweUnless(fault.IsGone(err), node)
 			b.ballot.Left(node)
 		}()
-		err = b.seats[node].Release(ctx)
+		err = b.seats[node].Release(ctx, each)
 		return err
 	})
 	_, err := b.voters.judge(ctx, "release", b.key, answers)

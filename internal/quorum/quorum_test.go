@@ -69,10 +69,10 @@ func (s *seat) Remove(context.Context) error {
 	return nil
 }
 
-func (s *seat) Release(ctx context.Context) error { return s.Remove(ctx) }
-func (s *seat) Stray(context.Context)             { s.stray.Store(true) }
-func (s *seat) HasStray() bool                    { return s.stray.Load() }
-func (s *seat) Owe()                              { s.owed.Add(1) }
+func (s *seat) Release(ctx context.Context, _ time.Duration) error { return s.Remove(ctx) }
+func (s *seat) Stray(context.Context)                              { s.stray.Store(true) }
+func (s *seat) HasStray() bool                                     { return s.stray.Load() }
+func (s *seat) Owe()                                               { s.owed.Add(1) }
 
 type heldError struct{ holder string }
 
@@ -94,11 +94,10 @@ func run(t *testing.T, f func(r *rig), seats ...*seat) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{seats: seats, told: func(string, error) {}}
 		r.Init(quorum.Env{
-			Now:   time.Now,
-			Bound: func() time.Duration { return within },
-			Ends:  func(start time.Time, left time.Duration) time.Time { return start.Add(left) },
-			Owed:  &r.owed,
-			Held:  func(_, holder string) error { return heldError{holder} },
+			Now:  time.Now,
+			Ends: func(start time.Time, left time.Duration) time.Time { return start.Add(left) },
+			Owed: &r.owed,
+			Held: func(_, holder string) error { return heldError{holder} },
 			Holder: func(err error) (string, time.Duration, bool) {
 				var held heldError
 				ok := errors.As(err, &held)
@@ -204,7 +203,7 @@ func TestRelease(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Release(t.Context()); err != nil {
+		if err := b.Release(t.Context(), within); err != nil {
 			t.Error(err)
 		}
 		if n := seats[2].removals.Load(); r.have() != nil || n != 0 {
@@ -228,7 +227,7 @@ func TestExtendAfterRelease(t *testing.T) {
 			extended <- err
 		}()
 		time.Sleep(ms)
-		if err := b.Release(t.Context()); err != nil {
+		if err := b.Release(t.Context(), within); err != nil {
 			t.Error(err)
 		}
 		if err := <-extended; !errors.Is(err, fault.NotHeld) {
