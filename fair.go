@@ -38,9 +38,9 @@ func fairEnv(n *node, c Cohort) fairdriver.Env {
 		Drift:     drift,
 		Passes:    c.Passes,
 		Slice:     c.slice(),
-		Borrow: func(ctx context.Context, b *wire.Bound, verb, key string, most time.Duration) (time.Time, error) {
+		Borrow: func(ctx context.Context, b *wire.Bound, verb, key string, within, most time.Duration) (time.Time, error) {
 			now := n.host()
-			return n.borrow(ctx, b, verb, key, now, now.Add(n.opTimeout()), most)
+			return n.borrow(ctx, b, verb, key, now, now.Add(within), most)
 		},
 		GiveBack: n.giveBack,
 		Own:      n.onOwnBy,

@@ -142,7 +142,8 @@ func (d *Driver) TryAcquire(ctx context.Context, key string, h Handle) error {
 	s.users++ // so that it is not thrown away meanwhile
 	d.mu.Unlock()
 	x := h.Lease()
-	by := time.Now().Add(min(d.env.OpTimeout, x.TTL))
+	begin := time.Now()
+	by := begin.Add(min(d.env.OpTimeout, x.TTL))
 	cmd := asking(x)
 	ok := false
 	defer func() {
@@ -150,9 +151,14 @@ func (d *Driver) TryAcquire(ctx context.Context, key string, h Handle) error {
 			s.desertTry(ctx, h)
 		}
 	}()
-	start, r, err := s.send(ctx, &cmd, h.Bound())
-	if hasMoved(err) && s.settled(ctx, &cmd, by) == nil { // it was not carried out: the token may be sent again
-		start, r, err = s.sendNow(ctx, &cmd, h.Bound(), time.Until(by))
+	start, r, err := s.sendBy(ctx, &cmd, h.Bound(), begin.Add(d.env.OpTimeout))
+	if hasMoved(err) { // it was not carried out: the token may be sent again
+		switch unsettled := s.settled(ctx, &cmd, by); {
+		case unsettled == nil:
+			start, r, err = s.sendNow(ctx, &cmd, h.Bound(), time.Until(by))
+		case ctx.Err() != nil:
+			err = unsettled
+		}
 	}
 	if err == nil && r.Said != fairqueue.Granted {
 		err = s.heldBy(r)

@@ -63,11 +63,11 @@ func TestFairAllocations(t *testing.T) {
 	d.env.Token = func() string { return "token" }
 	d.env.Scripts.Try = &wire.Script{Digest: "try", Keys: 2}
 	d.env.Scripts.Release = &wire.Script{Digest: "release", Keys: 2}
-	d.env.Borrow = func(_ context.Context, b *wire.Bound, _, _ string, most time.Duration) (time.Time, error) {
+	d.env.Borrow = func(_ context.Context, b *wire.Bound, _, _ string, within, most time.Duration) (time.Time, error) {
 		now := time.Now()
 		b.Borrow(false, &says)
 		b.Conn = c
-		b.Begin(now, now.Add(time.Second), most)
+		b.Begin(now, now.Add(within), most)
 		return now, nil
 	}
 	d.env.GiveBack = func(_ context.Context, b *wire.Bound, _ time.Time, returned bool, err error) {

@@ -60,10 +60,10 @@ type Env struct {
 	Passes    int // as in fairqueue.Config
 	Slice     time.Duration
 
-	// Borrow has the pool lend b a connection, for so long at most; if that is no error, GiveBack follows. Own runs f on a connection
-	// that is not the pool's. These are two calls, and not one that takes a func, for a func would be on the heap with all that it
-	// uses, for each command.
-	Borrow   func(ctx context.Context, b *wire.Bound, verb, key string, most time.Duration) (began time.Time, err error)
+	// Borrow has the pool lend b a connection within so long, for most at most; if that is no error, GiveBack follows. Both together
+	// take no longer than within. Own runs f on a connection that is not the pool's. These are two calls, and not one that takes a
+	// func, for a func would be on the heap with all that it uses, for each command.
+	Borrow   func(ctx context.Context, b *wire.Bound, verb, key string, within, most time.Duration) (began time.Time, err error)
 	GiveBack func(ctx context.Context, b *wire.Bound, began time.Time, returned bool, err error)
 	Own      func(ctx context.Context, verb, key, token string, by time.Time, most time.Duration, f func(redis.Conn) error) error
 	// Dial connects to where the channels are heard, in a Redis Cluster to the node server; see ListenTo.

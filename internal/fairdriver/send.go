@@ -97,28 +97,41 @@ func (s *slot) send(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound) 
 	return s.sendNow(ctx, cmd, b, most)
 }
 
-// sendNow is send that does not wait until the slot has settled, and takes timeout at the most.
-func (s *slot) sendNow(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound, timeout time.Duration) (start time.Time, r Reply, err error) {
+// sendBy is send that ends by then, and no later than an OpTimeout after the slot has settled.
+func (s *slot) sendBy(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound, by time.Time) (start time.Time, r Reply, err error) {
+	if err := s.settled(ctx, cmd, by); err != nil {
+		return start, r, err
+	}
+	within := s.d.env.OpTimeout
+	if left := time.Until(by); left < within-time.Millisecond { // else what is lent in a whole OpTimeout costs less
+		within = left
+	}
+	return s.sendNow(ctx, cmd, b, within)
+}
+
+// sendNow is send that does not wait until the slot has settled, and takes so long at most, with the wait for a connection.
+func (s *slot) sendNow(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound, within time.Duration) (start time.Time, r Reply, err error) {
 	hooks.Turn(verbOf(cmd.Kind), s.key, cmp.Or(cmd.Owed, cmd.Token))
+	timeout := within
 	if cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter {
 		timeout = min(timeout, cmd.TTL)
 	}
 	if cmd.Own {
 		start, r, err = s.sendOwn(ctx, *cmd, timeout)
 	} else {
-		start, r, err = s.sendLent(ctx, cmd, b, timeout)
+		start, r, err = s.sendLent(ctx, cmd, b, within, timeout)
 	}
 	s.heedMove(err)
 	return start, r, err
 }
 
 // sendLent sends a command on a connection that the pool lends, by b, if that is not nil.
-func (s *slot) sendLent(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound, most time.Duration) (start time.Time, r Reply, err error) {
+func (s *slot) sendLent(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound, within, most time.Duration) (start time.Time, r Reply, err error) {
 	if b == nil {
 		b = &wire.Bound{Key: s.keyArg}
 	}
 	e, verb := &s.d.env, verbOf(cmd.Kind)
-	began, err := e.Borrow(ctx, b, verb, s.key, most)
+	began, err := e.Borrow(ctx, b, verb, s.key, within, most)
 	if err != nil {
 		return start, r, err
 	}

@@ -198,9 +198,21 @@ var clusterMutants = []mutant{
 	},
 	{
 		name: "fair: TryAcquire does not follow a slot that has moved", in: "fairdriver.Driver.TryAcquire",
-		old:   "if hasMoved(err) && ",
-		new:   "if hasMoved(err) && err == nil && ",
+		old:   "if hasMoved(err) {",
+		new:   "if hasMoved(err) && err == nil {",
 		tests: "test/cluster: TestFairClusterTryAcquireFollowsItsSlot",
+	},
+	{
+		name: "fair: TryAcquire has a whole OpTimeout at the new node", in: "fairdriver.slot.sendLent",
+		old:   "s.key, within, most)",
+		new:   "s.key, s.d.env.OpTimeout, most)",
+		tests: "test/cluster: TestFairClusterTryAcquireOfASlotThatHasMovedEndsInTime",
+	},
+	{
+		name: "fair: TryAcquire has a whole OpTimeout after its slot has settled", in: "fairdriver.slot.sendBy",
+		old:   "within = left",
+		new:   "_ = left",
+		tests: "test/cluster: TestFairClusterTryAcquireOfASlotThatHasMovedEndsInTime",
 	},
 	{
 		name: "fair: a slot that moves for minutes is asked for four times a second", in: "fairqueue.Slot.pauseFor",

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -168,6 +170,54 @@ func TestFairClusterTryAcquireFollowsItsSlot(t *testing.T) {
 		k, err := short.TryAcquire(bg, "key", time.Minute)
 		if took := time.Since(begin); err == nil || took > 100*time.Millisecond {
 			t.Errorf("a short OpTimeout: %v, %v after %v", k, err, took)
+		}
+	})
+}
+
+// A TryAcquire ends with its OpTimeout also where the node that its slot has moved to hangs, be it that it was led there, or that it has
+// waited for the slot to settle before it asked.
+func TestFairClusterTryAcquireOfASlotThatHasMovedEndsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		servers := sim.NewCluster(t, 2)
+		pool := &lock.Cluster{Addrs: servers.Addrs(), Dial: servers.DialRedis}
+		l := &lock.Locker{Pool: pool, Fair: true}
+		t.Cleanup(func() { l.Close(); pool.Close() })
+		k, err := l.TryAcquire(bg, "key", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		move := func() (to *sim.Server) {
+			t.Helper()
+			node := 1 - servers.Owner("key")
+			if err := servers.End("key", node); err != nil {
+				t.Fatal(err)
+			}
+			return servers.Nodes[node]
+		}
+		tries := func(what string) {
+			t.Helper()
+			begin := time.Now()
+			_, err := l.TryAcquire(bg, "key", time.Minute)
+			if took := time.Since(begin); err == nil || took > lock.DefaultOpTimeout {
+				t.Errorf("%s: %v after %v", what, err, took)
+			}
+		}
+		goOn := servers.Nodes[1-servers.Owner("key")].HangDials()
+		move()
+		tries("the new node cannot be reached")
+		goOn()
+		time.Sleep(10 * time.Second)
+		goOn = move().Pause()
+		ctx, cancel := context.WithTimeout(bg, 50*time.Millisecond)
+		defer cancel()
+		if _, err := l.TryAcquire(ctx, "key", time.Minute); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("its caller's context has ended: %v", err)
+		}
+		tries("the slot has moved a moment ago")
+		goOn()
+		time.Sleep(10 * time.Second)
+		if err := k.Release(bg); err != nil {
+			t.Error(err)
 		}
 	})
 }
