@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -177,16 +178,17 @@ func TestFailoverBesideRedisc(t *testing.T) {
 	}
 	close(stop)
 	workers.Wait()
-	rows := "| | locks | acquires that failed | releases without an answer | kills | the next lock after: median | worst |\n| --- | --- | --- | --- | --- | --- | --- |\n"
+	var rows strings.Builder
+	rows.WriteString("| | locks | acquires that failed | releases without an answer | kills | the next lock after: median | worst |\n| --- | --- | --- | --- | --- | --- | --- |\n")
 	for i, c := range []*clusterCrowd{&a, &b} {
 		slices.Sort(next[i])
 		n := len(next[i])
-		rows += fmt.Sprintf("| %s | %d | %d | %d | %d | %d ms | %d ms |\n", []string{"redigolock", "RetryConn of redisc"}[i],
+		fmt.Fprintf(&rows, "| %s | %d | %d | %d | %d | %d ms | %d ms |\n", []string{"redigolock", "RetryConn of redisc"}[i],
 			c.locks, sum(c.acquires), sum(c.release), n, next[i][n/2].Milliseconds(), next[i][n-1].Milliseconds())
 	}
-	t.Log("\n" + rows)
+	t.Log("\n" + rows.String())
 	if dir := os.Getenv("REDIGOLOCK_TABLES"); dir != "" {
-		if err := os.WriteFile(filepath.Join(dir, "redisc.md"), []byte(rows), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "redisc.md"), []byte(rows.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,6 +3,7 @@ package batch_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -72,9 +73,7 @@ func newFakeCluster() *fakeCluster {
 			return &fakeConn{c: c, addr: addr, left: c.breaks[addr]}, nil
 		},
 		Redirected: func(string, redis.Error) bool {
-			for key, addr := range c.owner {
-				c.where[key] = addr
-			}
+			maps.Copy(c.where, c.owner)
 			return true
 		},
 		Refresh: func() { c.refreshes++ },

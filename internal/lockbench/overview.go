@@ -102,7 +102,7 @@ func asMany(time figures.Figure) string {
 func wrap(text string, width int) string {
 	var b strings.Builder
 	n := 0
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if n > 0 && n+1+len(word) > width {
 			b.WriteString("\n")
 			n = 0

@@ -332,13 +332,14 @@ const (
 func table(t *testing.T, name, next string, loads []*load) {
 	t.Helper()
 	head := tableHead + next
-	rows := head + "\n|" + strings.Repeat(" --- |", strings.Count(head, "|")-1) + "\n"
+	var rows strings.Builder
+	rows.WriteString(head + "\n|" + strings.Repeat(" --- |", strings.Count(head, "|")-1) + "\n")
 	for _, l := range loads {
-		rows += l.report() + "\n"
+		rows.WriteString(l.report() + "\n")
 	}
-	t.Log("\n" + rows)
+	t.Log("\n" + rows.String())
 	if dir := os.Getenv("REDIGOLOCK_TABLES"); dir != "" {
-		if err := os.WriteFile(filepath.Join(dir, name+".md"), []byte(rows), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name+".md"), []byte(rows.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
