@@ -33,8 +33,8 @@ type claim struct {
 	lostTry    *lostTry   // of the acquire; nil: none
 }
 
-// try runs with once, for so long at most. It returns since when the lock counts, and has not told how it ended. h is what a
-// waiting acquire knows of the holder, nil for a single try.
+// try has with put the token into the key, once, within most. It returns since when the lock counts. How it ended is for its caller
+// to tell. h is what a waiting acquire knows of the holder; nil: this is a single try.
 func (n *node) try(ctx context.Context, x *claim, with AcquireFunc, h *crowd.Holder, most time.Duration) (start time.Time, err error) {
 	now := n.host()
 	start, err = n.onLentBy(ctx, &x.conn, "acquire", x.key, now, now.Add(most), x.ttl, func(c redis.Conn) error {
@@ -54,6 +54,22 @@ func (n *node) try(ctx context.Context, x *claim, with AcquireFunc, h *crowd.Hol
 		return n.adopt(ctx, x, err, time.Now().Add(n.opTimeout()))
 	}
 	return start, err
+}
+
+// take runs with, and waits for the replicas.
+func (n *node) take(ctx context.Context, c redis.Conn, x *claim, with AcquireFunc) error {
+	if err := with(ctx, c, x.key, x.token, x.ttl); err != nil {
+		return err
+	}
+	return n.replicated(ctx, c, "acquire", x.key)
+}
+
+// prolong is Extend for a lock that is being acquired or held, and waits for the replicas.
+func (n *node) prolong(ctx context.Context, c redis.Conn, x *claim, verb string, ttl time.Duration) error {
+	if err := Extend(ctx, c, x.key, x.token, ttl); err != nil {
+		return err
+	}
+	return n.replicated(ctx, c, verb, x.key)
 }
 
 // tryAgain repeats a try that was sent after first and ended with the error lost.
@@ -160,30 +176,28 @@ func inspectHolder(ctx context.Context, c redis.Conn, h *crowd.Holder, key strin
 	return held
 }
 
-// free runs with on the pool's connection, and once more on another one where that has failed. Each try takes most, at the
-// most. isOver says whether the time of the lock is over by then.
+// free runs with on a connection that the pool lends; if no answer comes, if the server cannot carry it out now, or if the pool lends
+// none, it runs with once more, on a connection that is not the pool's. So a retry of a release is here, and not in a ReleaseFunc.
+// most bounds each of the two tries. Where the second finds nothing after a first without an answer, the first has deleted the key,
+// unless isOver reports that the lock's time is over.
 func (n *node) free(ctx context.Context, x *claim, most time.Duration, with ReleaseFunc, isOver func() bool) error {
 	now := time.Now()
 	_, err := n.onLentBy(ctx, &x.conn, "release", x.key, now, now.Add(most), most, func(c redis.Conn) error {
 		return with(ctx, c, x.key, x.token)
 	})
-	n.tellRelease(ctx, x, err)
+	n.told(ctx, x.key, "release", err)
 	if err == nil || !fault.Transient(err) && !x.conn.NotLent(err) {
 		return err
 	}
 	again := n.onFresh(ctx, "release", x.key, x.token, time.Now().Add(most), most, func(c redis.Conn) error {
 		return with(ctx, c, x.key, x.token)
 	})
-	n.tellRelease(ctx, x, again)
+	n.told(ctx, x.key, "release", again)
 	return fault.ReleasedAgain(err, again, isOver)
 }
 
-// tellRelease tells how a try of a release ended. Whether one that found nothing has failed is for its caller to say.
-func (n *node) tellRelease(ctx context.Context, x *claim, err error) {
-	n.told(ctx, x.key, "release", err)
-}
-
-// told tells how a command of an acquire or a release ended, but for a release that found nothing.
+// told tells the Observer how a try of an acquire or of a release ended. A release that found nothing is left to its caller, who knows
+// whether the token should have been there.
 func (c *core) told(ctx context.Context, key, verb string, err error) {
 	if verb != "release" || !errors.Is(err, ErrNotHeld) {
 		c.observer.outcome(ctx, key, verb, err)
@@ -203,7 +217,7 @@ func (c *core) cleaner() *cleanup.Cleaner {
 	return &x.cleaner
 }
 
-// owe leaves a token that a lost try may have left at the node to the clean-up there, to begin then.
+// owe gives the clean-up a token that a lost try may have left at the node. It first tries to remove it at next.
 func (n *node) owe(x *claim, next time.Time) { n.oweUntil(x, next, time.Time{}) }
 
 // oweUntil is owe of a token whose lease may last until then.
@@ -279,9 +293,9 @@ func (n *cleanNode) Remove(ctx context.Context, s *cleanup.Stray) error {
 // HangUp closes the connection, if there is one.
 func (n *cleanNode) HangUp() { n.kept.HangUp() }
 
-// undo deletes the key if it carries the token, as all must that takes an acquire back: never by Locker.ReleaseWith, which
-// may do more than that, or panic, which on a goroutine of the Locker's own would end the process. A user of the server that
-// may run no script may have the right to a transaction.
+// undo deletes the key if it carries the token. Whatever takes an acquire back calls it, and never Locker.ReleaseWith: that may do more
+// than delete, and if it panicked on a goroutine of the Locker's own, the process would end. A user of the server who may not run a
+// script may have the right to a transaction.
 func undo(ctx context.Context, c redis.Conn, key, token string) error {
 	err := Release(ctx, c, key, token)
 	if re, ok := fault.Reply(err); ok && (fault.Word(re) == "NOPERM" || fault.UnknownCommand(re)) {

@@ -34,22 +34,6 @@ func (l *Locker) checkReplicas(verb string, s *pools.Source) error {
 	return nil
 }
 
-// take runs with, and waits for the replicas.
-func (n *node) take(ctx context.Context, c redis.Conn, x *claim, with AcquireFunc) error {
-	if err := with(ctx, c, x.key, x.token, x.ttl); err != nil {
-		return err
-	}
-	return n.replicated(ctx, c, "acquire", x.key)
-}
-
-// prolong is Extend for a lock that is being acquired or held, and waits for the replicas.
-func (n *node) prolong(ctx context.Context, c redis.Conn, x *claim, verb string, ttl time.Duration) error {
-	if err := Extend(ctx, c, x.key, x.token, ttl); err != nil {
-		return err
-	}
-	return n.replicated(ctx, c, verb, x.key)
-}
-
 // replicated waits until the replicas have acknowledged what was written on c, which is a Locker's. An error that says that they have
 // not, or that the server does not tell, is an unreplicated; without an answer it is ErrUnknown.
 func (n *node) replicated(ctx context.Context, c redis.Conn, verb, key string) error {
@@ -107,7 +91,7 @@ func (p *plain) dismiss(ctx context.Context, k *Lock, err error) error {
 	_, undoErr := p.onLentBy(ctx, &k.conn, "release", k.key, now, now.Add(most), most, func(c redis.Conn) error {
 		return undo(ctx, c, k.key, k.token)
 	})
-	p.tellRelease(ctx, &k.claim, undoErr)
+	p.told(ctx, k.key, "release", undoErr)
 	if undoErr == nil || errors.Is(undoErr, ErrNotHeld) {
 		return err
 	}
