@@ -11,6 +11,13 @@ import (
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
+// A ReleaseFunc removes token from key, and nothing else: [Release], [ReleaseTx], [ReleaseNative], or a func of
+// yours. It returns [ErrNotHeld] if the key did not carry the token.
+//
+// It need not retry. After a lost reply it cannot: its connection is dead then. A Locker calls it a second time by itself, on a
+// connection that is not the pool's, after an [ErrUnknown], and after a refusal that may pass.
+type ReleaseFunc func(ctx context.Context, c redis.Conn, key, token string) error
+
 // Release deletes the key if it carries the token, in one script: the safe release of the articles. A lock with
 // this token and without TTL is deleted, too.
 //
@@ -330,17 +337,3 @@ func deleted(ctx context.Context, c redis.Conn, verb, key, token string, reply a
 	}
 	return err
 }
-
-// An AcquireFunc tries once to put token into key for ttl: [SetNX], [SetNXVerified], [SetNXGet],
-// [SetNXScript], or a func of yours. It returns nil, an error that is [ErrHeld], or what went wrong. Within one acquire it is always
-// called with the same token. A func of yours must return an error that is [ErrUnknown] when the token may be in the key; a Locker sees
-// by itself that a reply was lost. A Locker's connection bounds each command by OpTimeout, but cancels only those of
-// this package's verbs.
-type AcquireFunc func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error
-
-// A ReleaseFunc removes token from key, and nothing else: [Release], [ReleaseTx], [ReleaseNative], or a func of
-// yours. It returns [ErrNotHeld] if the key did not carry the token.
-//
-// It need not repeat what was not answered, and cannot: its connection is dead then. A Locker calls it again by itself, on a
-// connection that is not the pool's, after an [ErrUnknown] and after a refusal that may pass.
-type ReleaseFunc func(ctx context.Context, c redis.Conn, key, token string) error

@@ -12,6 +12,13 @@ import (
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
+// An AcquireFunc tries once to put token into key for ttl: [SetNX], [SetNXVerified], [SetNXGet], [SetNXScript], or a func of yours.
+// It returns nil, an error that is [ErrHeld], or what went wrong. Within one acquire it is always called with the same token.
+//
+// A func of yours must return an error that is [ErrUnknown] when the token may be in the key; a Locker sees by itself that a reply
+// was lost. A Locker's connection bounds each command by OpTimeout, but cancels only those of this package's verbs.
+type AcquireFunc func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error
+
 // SetNX acquires a lock by SET key token NX PX ttl, the first approach of the articles: one command that is atomic
 // by itself. It is one round trip.
 //
