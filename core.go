@@ -52,7 +52,7 @@ type discipline interface {
 	// acquire obtains a lock, with its Deadline, and counts it as held. A lock that nobody is given it removes in the
 	// background, also if a func of the user's panics.
 	acquire(ctx context.Context, w want) (*Lock, error)
-	// abandon has a lock removed in the background that was obtained, and that nobody has been given.
+	// abandon has k removed in the background. It was obtained, and no caller has been given it.
 	abandon(ctx context.Context, k *Lock)
 
 	// verify asks whether k is held.
@@ -63,16 +63,15 @@ type discipline interface {
 	extend(ctx context.Context, k *Lock, ttl time.Duration) (start time.Time, err error)
 	// renewedAt are the nodes that renew k.
 	renewedAt(k *Lock) []renewal.Node
-	// verdict is what their votes make of it, one vote of each in the order of renewedAt, as if one server had said it; zero if that
-	// is not known yet.
+	// verdict makes one vote of the votes of these nodes, which come in the order of renewedAt. It is zero until enough have voted.
 	verdict(k *Lock, votes []renewal.Vote) renewal.Vote
-	// extendOn is one try to extend k at one node, on a connection that its renewal has; it returns what is left.
+	// extendOn extends k at one node, in one try, on a connection that its renewal has. It returns what is left of the ttl there.
 	extendOn(ctx context.Context, c redis.Conn, k *Lock, ttl time.Duration) (left time.Duration, err error)
 	// extension is how the renewer extends several.
 	extension() *extension
 
-	// release gives k back; ctx does not end, and nothing renews k any more. What it does before its command has to be over by
-	// by. It tells the Observer of each try but one that found nothing, which its caller does.
+	// release gives k back. ctx does not end, and nothing renews k any more. by bounds what it does before it sends the release. It
+	// tells the Observer how each try ended, but leaves one that found nothing to its caller.
 	release(ctx context.Context, k *Lock, by time.Time) error
 	// freed is told that the clean-up has removed a token from a key.
 	freed(key string)
@@ -100,7 +99,8 @@ type extension struct {
 	add    func(args []any, k *Lock) []any // adds a lock's KEYS, and what stands before all tokens
 }
 
-// A single is what the disciplines of one server have in common.
+// A single is what the disciplines of one server have in common. It embeds its node, and that embeds the core: in a plain or a fair,
+// p.ask is node.ask, p.handle is core.handle, and p.opTimeout is settings.opTimeout.
 type single struct{ *node }
 
 func (s single) verify(ctx context.Context, k *Lock) error {
@@ -181,8 +181,8 @@ func (s *settings) eachTry(by time.Time) time.Duration {
 	return each
 }
 
-// begin sets at the first use what does not change from then on.
-func (c *core) begin(by discipline, nodes ...*node) {
+// setUp sets at the first use what does not change from then on.
+func (c *core) setUp(by discipline, nodes ...*node) {
 	c.by, c.nodes = by, nodes
 	for _, n := range nodes {
 		n.readyToRenew()
@@ -190,7 +190,7 @@ func (c *core) begin(by discipline, nodes ...*node) {
 	c.begun.Store(true)
 }
 
-// once has prepare look at the fields at the first use that is allowed, and call begin.
+// once calls prepare at the first use. prepare looks at the fields, and calls setUp; if it returns an error, the next use calls it again.
 func (c *core) once(prepare func() error) (*core, error) {
 	if c.begun.Load() {
 		return c, nil

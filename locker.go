@@ -226,7 +226,7 @@ func (n *node) attach(ctx context.Context, k *Lock) error {
 // subscription or the clean-ups hang on a connection. It returns nil, also when called again.
 func (l *Locker) Close() error { return l.core.close() }
 
-// begin looks at the fields at the first use, and makes what they ask for.
+// begin returns the core. At the first use it looks at the fields, and makes what they ask for.
 func (l *Locker) begin(verb string) (*core, error) {
 	return l.core.once(func() error { return l.prepare(verb) })
 }
@@ -249,7 +249,7 @@ func (l *Locker) prepare(verb string) error {
 	if err != nil {
 		return err
 	}
-	c.begin(by, n)
+	c.setUp(by, n)
 	return nil
 }
 

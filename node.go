@@ -24,7 +24,8 @@ import (
 //	onFresh   onOwn, as often as a pool that cannot dial lends one that is broken
 //	onOwn     on a connection that is not the pool's
 //
-// Those that end in By end at a point in time, and not an OpTimeout from now on.
+// Those whose name ends in By end at by, the others an OpTimeout from now on. most bounds what f does, without the wait for a
+// connection.
 type node struct {
 	*core
 	source  *pools.Source
@@ -73,8 +74,8 @@ func answered(err error) bool {
 	return !fault.Transient(err) || errors.Is(err, ErrNotReplicated) && !errors.Is(err, ErrUnknown)
 }
 
-// onLent runs f on a connection that the pool lends, and returns the time just before f sent anything. OpTimeout bounds
-// both; f takes most, at the most.
+// onLent runs f on a connection that the pool lends, and returns the time just before f sent anything. OpTimeout bounds the wait for
+// the connection and f together; most bounds f.
 func (n *node) onLent(ctx context.Context, b *wire.Bound, verb, key string, most time.Duration, f func(redis.Conn) error) (start time.Time, err error) {
 	now := n.host()
 	return n.onLentBy(ctx, b, verb, key, now, now.Add(n.opTimeout()), most, f)
@@ -96,8 +97,8 @@ func (n *node) onLentBy(ctx context.Context, b *wire.Bound, verb, key string, no
 	return start, err
 }
 
-// borrow has the pool lend b a connection, at the latest by by, and begins its time, which is most, at the most. If that is no error,
-// giveBack follows.
+// borrow has the pool lend b a connection before by, and begins the time of what is done on it, which most bounds. Where it returns no
+// error, its caller calls giveBack.
 func (n *node) borrow(ctx context.Context, b *wire.Bound, verb, key string, now, by time.Time, most time.Duration) (began time.Time, err error) {
 	if ctx.Err() != nil {
 		return began, fault.Failed(verb, key, fault.OfContext(ctx))
@@ -127,7 +128,7 @@ func (n *node) giveBack(ctx context.Context, b *wire.Bound, began time.Time, ret
 	n.source.Returned()
 }
 
-// lend has the pool lend a connection, at the latest by by.
+// lend has the pool lend b a connection before by.
 func (n *node) lend(ctx context.Context, b *wire.Bound, verb, key string, now, by time.Time) error {
 	limit, cancel := n.limit(ctx, now, by)
 	defer cancel()
@@ -168,12 +169,12 @@ func (n *node) onFresh(ctx context.Context, verb, key, token string, by time.Tim
 // maxStale is how many connections of a pool that cannot dial are tried in a row, one after the other being broken.
 const maxStale = 64
 
-// onOwn runs f on a connection that is not the pool's, within an OpTimeout; f takes most, at the most.
+// onOwn runs f on a connection that is not the pool's, within an OpTimeout; most bounds f.
 func (n *node) onOwn(ctx context.Context, verb, key, token string, most time.Duration, f func(redis.Conn) error) error {
 	return n.onOwnBy(ctx, verb, key, token, time.Now().Add(n.opTimeout()), most, f)
 }
 
-// onOwnBy is onOwn that ends at by, which is no end of the caller's ctx.
+// onOwnBy is onOwn that ends at by. An error then does not say that the caller's ctx has ended.
 func (n *node) onOwnBy(ctx context.Context, verb, key, token string, by time.Time, most time.Duration, f func(redis.Conn) error) error {
 	limit, cancel := context.WithDeadline(ctx, by)
 	defer cancel()

@@ -127,14 +127,14 @@ func (x *waitingCall) Won() (holder string, until time.Time, held error) {
 	return holder, x.acquired.Add(x.ttl), &HeldError{Key: x.key, Holder: holder, TTL: x.ttl}
 }
 
-// Final: where the lock of an earlier try, whose reply was lost, expired before it was found, it is not: that says nothing of how
-// long a reply takes.
+// Final: an ErrExpired of plain.won is, for replies take longer than the ttl is good for. One that comes before, as where the lock of an
+// earlier try, whose reply was lost, was gone when it was looked for, is not: it says nothing of how long a reply takes.
 func (x *waitingCall) Final(ctx context.Context, err error) bool {
 	wasGone := errors.Is(err, ErrExpired) && x.acquired.IsZero()
 	return err == nil || errors.Is(err, errNotUndone) || !fault.Transient(err) && !wasGone && ctx.Err() == nil
 }
 
-// Shared: not what its own context, its own ttl or its own token brought about.
+// Shared: but for what comes of its own context, its own ttl or its own token.
 func (x *waitingCall) Shared(ctx context.Context, err error) bool {
 	if err == nil {
 		return true
@@ -238,7 +238,7 @@ func (p *plain) keptOut(k *Lock) time.Duration {
 	return min(k.acquired.Add(p.minHold).Sub(p.now()), p.minHold)
 }
 
-// free deletes the key, or leaves it, in two tries that take most, at the most, and tells the crowd.
+// free deletes the key, or leaves it, as node.free does, and tells the crowd.
 func (p *plain) free(ctx context.Context, k *Lock, most time.Duration, with ReleaseFunc) (err error) {
 	defer func() {
 		if err == nil || errors.Is(err, ErrNotHeld) {

@@ -99,7 +99,7 @@ func (q *Quorum) Close() error { return q.core.close() }
 // quorumOpTimeout is OpTimeout where it is zero.
 const quorumOpTimeout = 50 * time.Millisecond
 
-// begin looks at the fields at the first use, and makes what they ask for.
+// begin returns the core. At the first use it looks at the fields, and makes what they ask for.
 func (q *Quorum) begin(verb string) (*core, error) {
 	return q.core.once(func() error { return q.prepare(verb) })
 }
@@ -118,7 +118,7 @@ func (q *Quorum) prepare(verb string) error {
 		return err
 	}
 	c.settings = s
-	c.begin(newVoting(c, q, nodes), nodes...)
+	c.setUp(newVoting(c, q, nodes), nodes...)
 	return nil
 }
 
