@@ -83,7 +83,8 @@
 //	          quitting           All waiters fail; Quit goes again, until a minute after its lease if nobody waits.
 //	unread    entering, queued   An answer came that cannot be read: the first waiter fails, quitting.
 //
-// While the slot is moving, which may take minutes, that is after a while not more often than once in a cap.
+// While the slot is moving, which may take minutes, a command that the server does not take for that reason is repeated soon a few
+// times, and then once in a cap (see "What is due").
 //
 // A message that a token was granted, Told:
 //
@@ -168,6 +169,10 @@
 //
 // What each event has done to the state of a slot, over all explorations; internal/fairmodel compares this table with what it
 // sees. A slot may go on at once with what is due: idle → entering, where a waiter sends its Try or Enter.
+//
+// CHECK and QUIT are the commands Check and Quit. REL is a Release, and REL1 one for the lock's key alone. Rows that begin with a small
+// letter are about the commands that name a token which waits, or has waited: so "granted: idle → idle" is a reply about a token
+// that was given up.
 //
 //	CHECK answered: entering → entering
 //	CHECK answered: idle → entering, idle

@@ -57,10 +57,13 @@
 // # What a break does
 //
 // The link leaves its lane at once, so that the next call finds a lane without a link, and has it connected. Calls that have all
-// their replies keep them. All others in flight get the error, and do not know the outcome: those of a batch that is being written
-// from its writer, the rest from the reader (breaks). Connections that have been idle since before the break are replaced before they are used again:
-// what broke one has most likely broken them, and a connection whose peer has vanished looks alive. Calls in the queue have
-// sent nothing, and go on over the next link.
+// their replies keep them. All others in flight get the error, and do not know the outcome: the writer tells those of the batch that
+// it is writing, the reader tells the rest (breaks). There is one exception: what breaks the link is a refusal at the door in place of
+// its first reply, as of a server with too many clients. That server has read nothing, and the error says so (receive).
+//
+// Connections that have been idle since before the break are replaced before they are used again: what broke one has most likely
+// broken them, and a connection whose peer has vanished looks alive. Calls in the queue have sent nothing, and go on over the next
+// link.
 //
 // # Who dials
 //

@@ -1,7 +1,6 @@
 // Package hooks is where chance, the time, and the order of what comes at one moment come into the library, so that a simulation can
-// choose them. It is a leaf: the root
-// package and its engines ask it, and nothing else of the library is random. A simulation sets the variables before anything is used;
-// the code then takes no other path than without.
+// choose them. It is a leaf: the root package and its engines ask it, and nothing else of the library is random. A simulation sets the
+// variables before anything is used; the code then takes no other path than without.
 package hooks
 
 import (

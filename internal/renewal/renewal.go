@@ -9,22 +9,25 @@
 // up to maxFlight shares, which the Node extends in one go. One flight of a node is under way at most; those that become due
 // meanwhile are in the next. What the node says of a share is its Vote, and the lease judges what all its nodes have said so far.
 //
-// One goroutine of the Renewer's, for all nodes, signals losses. It sends nothing and waits for nothing but the clock, so it is in
-// time whatever the lines hang in. At least once a second it compares the clocks: after a suspension it looks at all leases.
+// One goroutine of the Renewer's, for all nodes, signals losses. It sends nothing, so it is in time whatever the lines hang in. It waits
+// for the clock, and for Env.Lost, which tells the Observer: an Observer that blocks there holds up the losses after those it is told
+// of (maxLosses at most). At least once a second the goroutine compares the clocks: after a suspension it looks at all leases.
 //
 // # Who may hold the renewals of a node up
 //
-// The node itself, for as long as its patience lasts: half of the time until its first lease is lost, so that one dial or flight
-// that hangs costs none; but not so little that a server in good health, perhaps a distant one, is taken for one that hangs. After
-// a failure the line rests before it dials again (10 ms, doubling up to 250 ms). Whoever is called on the line's goroutine: the
-// Node, and Lease.Judge with the Observer's funcs that it calls. And for moments the mutex, under which nobody sends, waits, or
-// calls what is not the library's.
+//   - The node itself, by a dial or a flight that hangs, for as long as the line's patience lasts. That is half of the time until the
+//     first of its leases is lost, so that one that hangs costs no lease; but not so little that a server in good health, perhaps a
+//     distant one, is taken for one that hangs. After a failure the line rests before it dials again (10 ms, doubling up to 250 ms).
+//   - Whoever is called on the line's goroutine: the Node, and Lease.Judge with the Observer's funcs that it calls.
+//   - For moments, whoever has the mutex. Nobody who has it sends, waits, or calls what is not the library's.
 //
 // No other node can: a line shares nothing with another but the mutex. A lease that its node does not have any more, as when the slot
 // of a Redis Cluster has moved, goes over to the line of the one that has it: before anything is sent where the Node knows (Elsewhere),
-// else by its Vote. So a node that is gone costs no lease that another has by now. One exception is a Node that is Apart, a pool whose
-// connections lead to nodes that the pool alone knows. Its renewals share maxApart places, and those that have failed take half of
-// them at most, so that the leases on a node that hangs cost those on another half of the places, and nothing else.
+// else by its Vote. So a node that is gone costs no lease that another has by now.
+//
+// The exception is a Node that is Apart: a pool whose connections lead to several nodes, and only the pool knows to which. Here
+// renewals at one of them can hold up those at another, for no more than maxApart are under way at a time. So those that have failed
+// before take half of these places at most: what fails again and again leaves the other half to the rest.
 //
 // # What becomes of a renewal that is answered late, or never
 //

@@ -1,4 +1,4 @@
-// Package wait has the pauses between tries, and what goroutines wait with. It is a leaf.
+// Package wait has the pauses between tries, and what goroutines wait with.
 package wait
 
 import (
