@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"flag"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -18,6 +20,9 @@ func TestMain(m *testing.M) {
 		other(os.Args[1:])
 	}
 	flag.Parse()
+	if signal.Ignored(syscall.SIGHUP) { // by nohup; what is caught here is not ignored by what is started
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	_ = flag.Set("test.parallel", "8") // those that are parallel wait for real time, or for a real server
 	os.Exit(m.Run())
 }

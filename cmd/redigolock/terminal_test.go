@@ -3,10 +3,13 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,14 +82,28 @@ func (s *console) shows(text string) {
 	}
 }
 
-// isTheCommands waits until the terminal belongs to the command. What is typed before that is for run.
+// isTheCommands waits until the terminal belongs to the command, and it goes on: it was stopped when it wanted to read, and a Ctrl-Z
+// that comes before its CONT is lost. What is typed before that is for run.
 func (s *console) isTheCommands() {
 	s.t.Helper()
 	eventually(s.t, "the command has the terminal", func() bool {
 		var owner int32
 		(&terminal{s.keyboard}).ioctl(syscall.TIOCGPGRP, &owner)
-		return strings.HasPrefix(string(commandLine(int(owner))), "redigolock\x00guard\x00")
+		return strings.HasPrefix(string(commandLine(int(owner))), "redigolock\x00guard\x00") && !isStopped(int(owner))
 	})
+}
+
+// isStopped reports whether a process of the group is stopped.
+func isStopped(group int) bool {
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range files {
+		data, _ := os.ReadFile(file) // it may have ended
+		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+		if len(fields) > 2 && fields[0] == "T" && fields[2] == strconv.Itoa(group) {
+			return true
+		}
+	}
+	return false
 }
 
 const ctrlC, ctrlZ = "\x03", "\x1a"

@@ -152,13 +152,14 @@ func (d *Driver) TryAcquire(ctx context.Context, key string, h Handle) error {
 		}
 	}()
 	start, r, err := s.sendBy(ctx, &cmd, h.Bound(), begin.Add(d.env.OpTimeout))
-	if hasMoved(err) { // it was not carried out: the token may be sent again
-		switch unsettled := s.settled(ctx, &cmd, by); {
-		case unsettled == nil:
-			start, r, err = s.sendNow(ctx, &cmd, h.Bound(), time.Until(by))
-		case ctx.Err() != nil:
-			err = unsettled
+	for d.env.Nodes != nil && hasMoved(err) { // it was not carried out: the token may be sent again; the map may be behind more than once
+		if unsettled := s.settled(ctx, &cmd, by); unsettled != nil {
+			if ctx.Err() != nil {
+				err = unsettled
+			}
+			break
 		}
+		start, r, err = s.sendNow(ctx, &cmd, h.Bound(), time.Until(by))
 	}
 	if err == nil && r.Said != fairqueue.Granted {
 		err = s.heldBy(r)

@@ -198,8 +198,8 @@ var clusterMutants = []mutant{
 	},
 	{
 		name: "fair: TryAcquire does not follow a slot that has moved", in: "fairdriver.Driver.TryAcquire",
-		old:   "if hasMoved(err) {",
-		new:   "if hasMoved(err) && err == nil {",
+		old:   "hasMoved(err) {",
+		new:   "hasMoved(err) && err == nil {",
 		tests: "test/cluster: TestFairClusterTryAcquireFollowsItsSlot",
 	},
 	{
