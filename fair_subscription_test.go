@@ -408,7 +408,8 @@ func TestFairSubscriptionFailuresAreTold(t *testing.T) {
 					t.Errorf("who gives up reads %v", a.Err)
 				}
 				n := failed.Load()
-				if tries := int64(s.Count("subscribe")); n < 3 || n > 15 || name == "refused" && n != tries {
+				// One that was on its way when the waiter left is not told.
+				if tries := int64(s.Count("subscribe")); n < 3 || n > 15 || name == "refused" && n != tries && n != tries-1 {
 					t.Errorf("the Observer was told %d failures of %d", n, tries)
 				}
 				time.Sleep(2 * time.Second) // nobody waits, and it is still tried
