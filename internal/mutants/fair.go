@@ -37,12 +37,6 @@ var fairMutants = []mutant{
 		tests: "TestFairGrantThatItsCallerSeesTooLateIsUndone",
 	},
 	{
-		name: "fair: an unknown outcome is asked for through the pool", in: "fairqueue.Slot.Failed",
-		old:   "road.fresh = road.fresh || o.Fate == Lost\n",
-		new:   "\n",
-		tests: "TestFairUnknownOutcomeIsAskedForOnANewConnection",
-	},
-	{
 		name: "fair: Close waits for ever", in: "fairdriver.Driver.Close",
 		old: `	wait.For(most, idle)
 `,
