@@ -34,15 +34,15 @@ func TestADelayIsAddedToEachRoundTrip(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p50 := time.Duration(res.Latency.ValueAtPercentile(50))
-			if p50 < 2*delay || time.Duration(res.Latency.Min()) < 2*delay*99/100 {
-				t.Errorf("delay %v: half take %v, the fastest %v", delay, p50, time.Duration(res.Latency.Min()))
+			fastest := time.Duration(res.Latency.Min()) // a busy machine adds to most of the others
+			if fastest < 2*delay*99/100 {
+				t.Errorf("delay %v: the fastest takes %v", delay, fastest)
 			}
 			if res.CPU.Client >= 0 || res.CPU.Server < 0 || res.Allocs >= 0 {
 				t.Errorf("delay %v: %+v, %v allocs: those of the link, too", delay, *res.CPU, res.Allocs)
 			}
-			if p50 > 2*delay+time.Millisecond {
-				return fmt.Errorf("delay %v: half take %v", delay, p50)
+			if fastest > 2*delay+time.Millisecond {
+				return fmt.Errorf("delay %v: the fastest takes %v", delay, fastest)
 			}
 			return nil
 		})
