@@ -31,11 +31,8 @@ func beginTest(l *Locker) *core {
 
 func fairOf(l *Locker) *fair { return beginTest(l).by.(*fair) }
 
-// Functions for property tests and tables.
-var (
-	ReleaseKnown = releaseKnown
-	Drift        = drift
-)
+// ReleaseKnown is how a Locker whose server is known releases.
+var ReleaseKnown = releaseKnown
 
 // FairScripts are the texts of the scripts of Locker.Fair.
 var FairScripts = map[string]string{
