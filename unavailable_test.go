@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -122,21 +123,33 @@ func TestMaxClientsOfARealServer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	turnedAway := func() (n int) {
+		t.Helper()
+		info, err := redis.String(admin.Do("INFO", "stats"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, text, _ := strings.Cut(info, "rejected_connections:")
+		if _, err := fmt.Sscan(text, &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
 	for name, l := range lockers {
 		t.Run(name, func(t *testing.T) {
 			defer l.Close()
 			set(1)
 			_, err := l.TryAcquire(bg, "k "+name, time.Hour)
 			wantTurnedAway(t, err, maxClients, true)
-			got := make(chan error, 1)
-			go func() {
+			before := turnedAway()
+			got := inBackground(func() error {
 				k, err := l.Acquire(bg, "k "+name, time.Hour)
 				if err == nil {
 					err = k.Release(bg)
 				}
-				got <- err
-			}()
-			time.Sleep(20 * time.Millisecond) // several tries
+				return err
+			})
+			eventually(t, "several tries", func() bool { return turnedAway() >= before+3 })
 			set(100)
 			if err := <-got; err != nil {
 				t.Errorf("once there is room: %v", err)
