@@ -231,6 +231,20 @@ func hugeServer(t *testing.T) (addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serve(t, l, func(c net.Conn) {
+		buf := make([]byte, 1<<16)
+		for {
+			if _, err := c.Read(buf); err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "$9223372036854775807\r\n")
+		}
+	})
+	return l.Addr().String()
+}
+
+// serve answers the connections of a listener, each on a goroutine and until answer returns, to the test's end.
+func serve(t *testing.T, l net.Listener, answer func(net.Conn)) {
 	var wg sync.WaitGroup
 	t.Cleanup(func() { l.Close(); wg.Wait() })
 	wg.Go(func() {
@@ -241,17 +255,10 @@ func hugeServer(t *testing.T) (addr string) {
 			}
 			wg.Go(func() {
 				defer c.Close()
-				buf := make([]byte, 1<<16)
-				for {
-					if _, err := c.Read(buf); err != nil {
-						return
-					}
-					_, _ = io.WriteString(c, "$9223372036854775807\r\n")
-				}
+				answer(c)
 			})
 		}
 	})
-	return l.Addr().String()
 }
 
 func TestPanicOfTheReaderIsUnknown(t *testing.T) {
@@ -577,16 +584,9 @@ func TestServerThatWantsACertificateIsDefinite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var wg sync.WaitGroup
-	t.Cleanup(func() { l.Close(); wg.Wait() })
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { _ = c.(*tls.Conn).Handshake(); time.Sleep(50 * time.Millisecond); c.Close() })
-		}
+	serve(t, l, func(c net.Conn) {
+		_ = c.(*tls.Conn).Handshake()
+		_, _ = io.Copy(io.Discard, c.(*tls.Conn).NetConn()) // until the client closes: else its command would be answered by a reset
 	})
 	pool, err := redigolock.NewPool("rediss://"+l.Addr().String(), redis.DialTLSSkipVerify(true))
 	if err != nil {
