@@ -74,10 +74,10 @@ func fairDead(t *testing.T, n int, ttl time.Duration) {
 	if took > bound+2*time.Second { // a busy machine
 		t.Errorf("it took %v", took)
 	}
-	if a.err != nil {
-		t.Fatal(a.err)
+	if a.Err != nil {
+		t.Fatal(a.Err)
 	}
-	if err := a.k.Release(bg); err != nil {
+	if err := a.K.Release(bg); err != nil {
 		t.Error(err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/testbed"
 )
 
@@ -27,25 +26,14 @@ var (
 	dialFor    = testbed.Dial
 	idle       = testbed.Idle
 	patient    = testbed.Patient
+	waits      = testbed.Waits
 )
 
 const minute = time.Minute
 
+type acquired = testbed.Acquired
+
 func receive[T any](t *testing.T, what string, ch <-chan T) T {
 	t.Helper()
 	return testbed.Receive(t, what, ch)
-}
-
-// An acquired is what an Acquire returned.
-type acquired struct {
-	k   *redigolock.Lock
-	err error
-}
-
-// waits has a Locker acquire in the background.
-func waits(ctx context.Context, l *redigolock.Locker, key string, ttl time.Duration) <-chan acquired {
-	return testbed.InBackground(func() acquired {
-		k, err := l.Acquire(ctx, key, ttl)
-		return acquired{k, err}
-	})
 }

@@ -37,11 +37,11 @@ func TestServerErrorsFair(t *testing.T) {
 			c.lift(s)
 			if waiting != nil {
 				a := receive(t, "the waiter", waiting)
-				if a.err == nil {
-					a.err = a.k.Release(bg)
+				if a.Err == nil {
+					a.Err = a.K.Release(bg)
 				}
-				if a.err != nil {
-					t.Errorf("who waited: %v", a.err)
+				if a.Err != nil {
+					t.Errorf("who waited: %v", a.Err)
 				}
 			}
 			s.testStillHeld(extended)
@@ -71,7 +71,7 @@ func (s *badServer) holdFair(key string) *redigolock.Lock {
 func (s *badServer) testFairAcquireWaits() <-chan acquired {
 	if !s.cond.retried {
 		a := receive(s.T, "Acquire ends at once", waits(bg, s.fair(), "wait", serverTTL))
-		s.checkRead("Acquire", a.err, "wait", "acquire", s.cond.reads)
+		s.checkRead("Acquire", a.Err, "wait", "acquire", s.cond.reads)
 		return nil
 	}
 	gaveUp := errors.New("the caller gave up")
@@ -85,11 +85,11 @@ func (s *badServer) testFairAcquireWaits() <-chan acquired {
 	eventually(s.T, "it tries again", func() bool { return pool.borrowed.Load() >= 4 }) // so one has failed for sure
 	giveUp(gaveUp)
 	a := receive(s.T, "who gives up", leaving)
-	wants(s.T, a.err, gaveUp, context.Canceled)
-	if a.err != nil && !slices.ContainsFunc(strings.Split(s.cond.reads, "|"), func(words string) bool {
-		return strings.Contains(a.err.Error(), words)
+	wants(s.T, a.Err, gaveUp, context.Canceled)
+	if a.Err != nil && !slices.ContainsFunc(strings.Split(s.cond.reads, "|"), func(words string) bool {
+		return strings.Contains(a.Err.Error(), words)
 	}) {
-		s.Errorf("who gives up reads %v, want %q", a.err, s.cond.reads)
+		s.Errorf("who gives up reads %v, want %q", a.Err, s.cond.reads)
 	}
 	return waiting
 }
