@@ -481,7 +481,7 @@ func endsInTime(t *testing.T, s *sim.Server, k *redigolock.Lock) {
 func TestExtendThatAsksAgainCountsFromBeforeItsSend(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), OpTimeout: 2 * time.Second})
-		k := got(t)(l.TryAcquire(bg, "key", time.Second))
+		k := mustGet(t)(l.TryAcquire(bg, "key", time.Second))
 		s.Next("extend", sim.Cut(), sim.Slow(500*time.Millisecond))
 		sent := time.Now()
 		if err := k.Extend(bg, time.Minute); err != nil {
@@ -501,7 +501,7 @@ func TestTokenFoundByTheSecondTryThatWasLostCountsFromAnExtend(t *testing.T) {
 		learns(t, l)
 		before := s.Count("set")
 		s.Next("set", sim.Drop(), sim.Drop(), sim.Drop())
-		k := got(t)(l.Acquire(bg, "key", 10*time.Second))
+		k := mustGet(t)(l.Acquire(bg, "key", 10*time.Second))
 		if n := s.Count("set") - before; n != 4 {
 			t.Fatalf("%d SETs: this test proves nothing", n)
 		}
@@ -513,7 +513,7 @@ func TestTokenFoundByTheSecondTryThatWasLostCountsFromAnExtend(t *testing.T) {
 func TestRenewalOverABoundConnectionCountsFromBeforeItsSend(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l := simLocker(t, &redigolock.Locker{Pool: nodePool{map[string]*sim.Link{"key": s.Link}}})
-		k := got(t)(l.TryAcquire(bg, "key", 4*time.Second))
+		k := mustGet(t)(l.TryAcquire(bg, "key", 4*time.Second))
 		k.KeepAlive(bg)
 		s.Rule(func(q sim.Request) sim.Action {
 			if q.Verb == "extend" {
@@ -542,10 +542,10 @@ func TestNoRenewalIsSentForALockThatWasReleasedWhileItWaitedForItsPlace(t *testi
 		})
 		const ttl = 10 * time.Second
 		for i := range 8 {
-			got(t)(l.TryAcquire(bg, fmt.Sprint("bad ", i), ttl)).KeepAlive(bg)
+			mustGet(t)(l.TryAcquire(bg, fmt.Sprint("bad ", i), ttl)).KeepAlive(bg)
 		}
 		time.Sleep(10 * time.Millisecond) // the ninth is due last
-		k := got(t)(l.TryAcquire(bg, "good", ttl))
+		k := mustGet(t)(l.TryAcquire(bg, "good", ttl))
 		k.KeepAlive(bg)
 		goOn := bad.Pause()
 		time.Sleep(ttl/2 + ttl/100 - 10*time.Millisecond) // the renewals are under way

@@ -121,7 +121,7 @@ func TestCrowdsOfTwoKeysDoNotShareTheirTries(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		start := time.Now()
-		got(t)(l.Acquire(bg, "two", time.Minute))
+		mustGet(t)(l.Acquire(bg, "two", time.Minute))
 		if took := time.Since(start); took > 20*time.Millisecond { // over a Mux it may wait for the batch before
 			t.Errorf("an acquire of another key took %v", took)
 		}
@@ -169,7 +169,7 @@ func TestCrowdKeepsTheRetrysPromises(t *testing.T) {
 func TestCrowdKeepsTheRetrysPromisesThoughNobodyAnswers(t *testing.T) {
 	overBoth(t, func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
 		l.Retry = redigolock.Tries(3, redigolock.Every(time.Second))
-		got(t)(l.TryAcquire(bg, "warm", time.Hour))
+		mustGet(t)(l.TryAcquire(bg, "warm", time.Hour))
 		goOn := s.Pause()
 		var wg sync.WaitGroup
 		var unknown atomic.Int64
@@ -221,13 +221,13 @@ func TestCrowdEndsWithTheContextOfEach(t *testing.T) {
 func TestCrowdIsServedByItsLockersReleasesInOrder(t *testing.T) {
 	overBoth(t, func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
 		l.Retry = redigolock.Every(time.Hour)
-		holder := got(t)(l.TryAcquire(bg, "key", time.Hour))
+		holder := mustGet(t)(l.TryAcquire(bg, "key", time.Hour))
 		var mu sync.Mutex
 		var order []int
 		var wg sync.WaitGroup
 		for i := range 50 {
 			wg.Go(func() {
-				k := got(t)(l.Acquire(bg, "key", time.Hour))
+				k := mustGet(t)(l.Acquire(bg, "key", time.Hour))
 				mu.Lock()
 				order = append(order, i)
 				mu.Unlock()
@@ -260,7 +260,7 @@ func TestCrowdThatComesAtOnceIsServedByReleases(t *testing.T) {
 		start := time.Now()
 		for range 500 {
 			wg.Go(func() {
-				if err := got(t)(l.Acquire(bg, "key", time.Hour)).Release(bg); err != nil {
+				if err := mustGet(t)(l.Acquire(bg, "key", time.Hour)).Release(bg); err != nil {
 					t.Error(err)
 				}
 			})
@@ -284,7 +284,7 @@ func TestCrowdPassesTheCallOnWhenTheCalledOneLeaves(t *testing.T) {
 		inBubble(t, func(t *testing.T, s *sim.Server) {
 			l := simLocker(t, &redigolock.Locker{Pool: s.Pool(), Retry: redigolock.Every(time.Hour)})
 			s.Delay(5 * time.Millisecond)
-			holder := got(t)(l.TryAcquire(bg, "key", 5*time.Minute))
+			holder := mustGet(t)(l.TryAcquire(bg, "key", 5*time.Minute))
 			ctx, cancel := context.WithCancel(bg)
 			var wg sync.WaitGroup
 			wg.Go(func() {
@@ -295,7 +295,7 @@ func TestCrowdPassesTheCallOnWhenTheCalledOneLeaves(t *testing.T) {
 			time.Sleep(time.Second)
 			for range 10 {
 				wg.Go(func() {
-					if err := got(t)(l.Acquire(bg, "key", 5*time.Minute)).Release(bg); err != nil {
+					if err := mustGet(t)(l.Acquire(bg, "key", 5*time.Minute)).Release(bg); err != nil {
 						t.Error(err)
 					}
 				})
@@ -319,7 +319,7 @@ func TestCrowdPassesTheCallOnWhenTheCalledOneLeaves(t *testing.T) {
 func TestCrowdEndsWithClose(t *testing.T) {
 	overBoth(t, func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
 		holdByAnother(t, s, "key", time.Hour)
-		got(t)(l.TryAcquire(bg, "warm", time.Hour))
+		mustGet(t)(l.TryAcquire(bg, "warm", time.Hour))
 		for _, answered := range []bool{true, false} {
 			l := simLocker(t, &redigolock.Locker{Pool: l.Pool})
 			goOn := func() {}
@@ -353,7 +353,7 @@ func TestCrowdOfDifferentTTLs(t *testing.T) {
 	overBoth(t, func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
 		s.Delay(20 * time.Millisecond)
 		l.Retry = redigolock.Tries(4, redigolock.Every(10*time.Millisecond))
-		holder := got(t)(l.TryAcquire(bg, "key", time.Hour))
+		holder := mustGet(t)(l.TryAcquire(bg, "key", time.Hour))
 		l.OpTimeout = time.Second
 		var wg sync.WaitGroup
 		for i := range 40 {
@@ -407,7 +407,7 @@ func TestCrowdIsToldWhatTheServerRefuses(t *testing.T) {
 		start = time.Now()
 		for range 200 {
 			wg.Go(func() {
-				if err := got(t)(l.Acquire(bg, "key", time.Minute)).Release(bg); err != nil {
+				if err := mustGet(t)(l.Acquire(bg, "key", time.Minute)).Release(bg); err != nil {
 					t.Error(err)
 				}
 			})
@@ -453,7 +453,7 @@ func TestTryAcquireAlwaysAsks(t *testing.T) {
 func TestCrowdDoesNotDelayTheHolder(t *testing.T) {
 	overBoth(t, func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
 		other := &redigolock.Locker{Pool: l.Pool}
-		k := got(t)(other.TryAcquire(bg, "key", time.Hour)) // the scripts are known, and connections are there
+		k := mustGet(t)(other.TryAcquire(bg, "key", time.Hour)) // the scripts are known, and connections are there
 		for _, f := range []func() error{
 			func() error { return k.Verify(bg) },
 			func() error { return k.Extend(bg, time.Hour) },
@@ -464,7 +464,7 @@ func TestCrowdDoesNotDelayTheHolder(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		k = got(t)(l.TryAcquire(bg, "key", time.Hour))
+		k = mustGet(t)(l.TryAcquire(bg, "key", time.Hour))
 		ctx, cancel := context.WithCancel(bg)
 		var wg sync.WaitGroup
 		for range testbed.Many(10_000) {
@@ -500,11 +500,11 @@ func TestCrowdsOfManyKeysDoNotDelayTheHolder(t *testing.T) {
 		}
 		a := countTries(l)
 		l.Retry = redigolock.Every(10 * time.Millisecond)
-		k := got(t)(l.TryAcquire(bg, "mine", time.Hour))
+		k := mustGet(t)(l.TryAcquire(bg, "mine", time.Hour))
 		if err := k.Release(bg); err != nil { // the script is known
 			t.Fatal(err)
 		}
-		k = got(t)(l.TryAcquire(bg, "mine", time.Hour))
+		k = mustGet(t)(l.TryAcquire(bg, "mine", time.Hour))
 		ctx, cancel := context.WithCancel(bg)
 		var wg sync.WaitGroup
 		for i := range max(testbed.Many(100), 30) {
@@ -555,7 +555,7 @@ func TestCrowdLetsAWaiterFindItsOwnToken(t *testing.T) {
 		})
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			k := got(t)(l.Acquire(bg, "key", time.Hour))
+			k := mustGet(t)(l.Acquire(bg, "key", time.Hour))
 			if got, err := redis.String(s.Do("GET", "key")); got != k.Token() {
 				t.Errorf("the key holds %q: %v", got, err)
 			}
@@ -665,13 +665,13 @@ func TestCrowdCallsNobodyWhoIsBusy(t *testing.T) {
 			}
 			return time.Hour
 		}
-		holder := got(t)(l.TryAcquire(bg, "key", time.Hour))
+		holder := mustGet(t)(l.TryAcquire(bg, "key", time.Hour))
 		start := time.Now()
 		var wg sync.WaitGroup
 		var soon atomic.Int64
 		for range 20 {
 			wg.Go(func() {
-				k := got(t)(l.Acquire(bg, "key", time.Hour))
+				k := mustGet(t)(l.Acquire(bg, "key", time.Hour))
 				if time.Since(start) < 10*time.Second {
 					soon.Add(1)
 				}
@@ -709,7 +709,7 @@ func TestAcquireGoesOnAfterItsLostLockHasExpired(t *testing.T) {
 			}
 			return sim.Pass()
 		})
-		k := got(t)(l.Acquire(bg, "key", time.Minute))
+		k := mustGet(t)(l.Acquire(bg, "key", time.Minute))
 		if n := s.Count("extend"); n == 0 {
 			t.Error("the lock that was lost was not found")
 		}
@@ -729,12 +729,12 @@ func TestCrowdSurvivesLostReplies(t *testing.T) {
 	overBoth(t, func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
 		l.Retry = redigolock.Every(10 * time.Millisecond)
 		l.OpTimeout = 200 * time.Millisecond
-		holder := got(t)(l.TryAcquire(bg, "key", time.Hour))
+		holder := mustGet(t)(l.TryAcquire(bg, "key", time.Hour))
 		start := time.Now()
 		var wg sync.WaitGroup
 		for range 100 {
 			wg.Go(func() {
-				if err := got(t)(l.Acquire(bg, "key", time.Minute)).Release(bg); err != nil {
+				if err := mustGet(t)(l.Acquire(bg, "key", time.Minute)).Release(bg); err != nil {
 					t.Error(err)
 				}
 			})
@@ -782,7 +782,7 @@ func TestCrowdTellsContendedForThoseThatAsked(t *testing.T) {
 
 func TestCrowdSurvivesAnAcquireFuncThatPanics(t *testing.T) {
 	overBoth(t, func(t *testing.T, s *sim.Server, l *redigolock.Locker) {
-		holder := got(t)(l.TryAcquire(bg, "key", time.Hour))
+		holder := mustGet(t)(l.TryAcquire(bg, "key", time.Hour))
 		var n atomic.Int64
 		l.AcquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 			if n.Add(1)%3 == 0 {
@@ -882,11 +882,11 @@ func TestCrowdChaos(t *testing.T) {
 func TestCrowdReleaseFindsAFirstTryInFlight(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Retry: redigolock.Every(time.Hour)})
-		k := got(t)(l.TryAcquire(bg, "key", 2*time.Hour))
+		k := mustGet(t)(l.TryAcquire(bg, "key", 2*time.Hour))
 		s.Next("set", sim.Slow(100*time.Millisecond))
 		acquired := inBackground(func() time.Duration {
 			start := time.Now()
-			got(t)(l.Acquire(bg, "key", time.Minute))
+			mustGet(t)(l.Acquire(bg, "key", time.Minute))
 			return time.Since(start)
 		})
 		time.Sleep(10 * time.Millisecond)
@@ -909,13 +909,13 @@ func TestCrowdReleaseIsNotLostWhenAnAskingWaiterLeaves(t *testing.T) {
 			}
 			return time.Hour
 		}})
-		k := got(t)(l.TryAcquire(bg, "key", 2*time.Hour))
+		k := mustGet(t)(l.TryAcquire(bg, "key", 2*time.Hour))
 		ctx, cancel := context.WithCancel(bg)
 		left := inBackground(func() error { _, err := l.Acquire(ctx, "key", time.Minute); return err })
 		synctest.Wait()
 		acquired := inBackground(func() time.Duration {
 			start := time.Now()
-			got(t)(l.Acquire(bg, "key", time.Minute))
+			mustGet(t)(l.Acquire(bg, "key", time.Minute))
 			return time.Since(start)
 		})
 		synctest.Wait()

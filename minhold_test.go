@@ -58,16 +58,6 @@ func wantGone(t *testing.T, s *sim.Server, key string) {
 	}
 }
 
-func got(t *testing.T) func(*redigolock.Lock, error) *redigolock.Lock {
-	return func(k *redigolock.Lock, err error) *redigolock.Lock {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return k
-	}
-}
-
 // runsOn has three hosts do a job of 50 ms at the same occasion, 100 ms apart, and counts how often it ran.
 func runsOn(hosts []*redigolock.Locker) (runs int, errs []error) {
 	var mu sync.Mutex
@@ -149,7 +139,7 @@ func TestMinHoldOutlivesTheCleanUpOfALostTry(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l := cronHost(t, s, "host")
 		s.Next("set", sim.Drop())
-		k := got(t)(l.TryAcquire(bg, "key", 10*time.Second)) // found by a second look
+		k := mustGet(t)(l.TryAcquire(bg, "key", 10*time.Second)) // found by a second look
 		if err := k.Release(bg); err != nil {
 			t.Error(err)
 		}
@@ -167,7 +157,7 @@ func TestMinHoldIsNotRaisedByALateRenewal(t *testing.T) {
 	for name, kept := range map[string]bool{"KeepAlive": true, "Extend": false} {
 		inBubble(t, func(t *testing.T, s *sim.Server) {
 			l := cronHost(t, s, "host")
-			k := got(t)(l.TryAcquire(bg, "key", 100*time.Second))
+			k := mustGet(t)(l.TryAcquire(bg, "key", 100*time.Second))
 			s.Next("extend", sim.Late(5*time.Second), sim.Cut(), sim.Cut(), sim.Cut(), sim.Cut(), sim.Cut())
 			if kept {
 				k.KeepAlive(bg)
@@ -207,8 +197,8 @@ func TestMinHoldIsNotRaisedByALateRenewal(t *testing.T) {
 func TestMinHoldIsNotTakenOverByAnAttach(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l, other := cronHost(t, s, "host"), cronHost(t, s, "other")
-		k := got(t)(l.TryAcquire(bg, "key", 10*time.Second))
-		twin := got(t)(other.Attach(bg, "key", k.Token(), 10*time.Second))
+		k := mustGet(t)(l.TryAcquire(bg, "key", 10*time.Second))
+		twin := mustGet(t)(other.Attach(bg, "key", k.Token(), 10*time.Second))
 		if err := k.Release(bg); err != nil {
 			t.Error(err)
 		}
@@ -232,7 +222,7 @@ func TestMinHoldOfAnAttachedLockCountsFromTheAttach(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Second)
-		k := got(t)(cronHost(t, s, "host").Attach(bg, "key", "token", 10*time.Second))
+		k := mustGet(t)(cronHost(t, s, "host").Attach(bg, "key", "token", 10*time.Second))
 		time.Sleep(5 * time.Second)
 		if err := k.Release(bg); err != nil {
 			t.Error(err)
@@ -291,7 +281,7 @@ func TestMinHoldExpiresByItselfAndOnTime(t *testing.T) {
 		inBubble(t, func(t *testing.T, s *sim.Server) {
 			l, next := cronHost(t, s, "host"), cronHost(t, s, "next")
 			start := time.Now()
-			k := got(t)(l.TryAcquire(bg, "key", ttl))
+			k := mustGet(t)(l.TryAcquire(bg, "key", ttl))
 			time.Sleep(500 * time.Millisecond)
 			if err := k.Release(bg); err != nil {
 				t.Error(err)
@@ -301,7 +291,7 @@ func TestMinHoldExpiresByItselfAndOnTime(t *testing.T) {
 				t.Error(err)
 			}
 			s.Cut()
-			got(t)(next.Acquire(bg, "key", ttl))
+			mustGet(t)(next.Acquire(bg, "key", ttl))
 			if after := time.Since(start); after < minHold || after > minHold+30*time.Millisecond {
 				t.Errorf("with a ttl of %v the next host got it %v after the first", ttl, after)
 			}
@@ -315,12 +305,12 @@ func TestMinHoldCountsFromTheBasisOfTheAcquire(t *testing.T) {
 		link := s.NewLink("host")
 		link.Delay(20 * time.Millisecond)
 		l := simLocker(t, &redigolock.Locker{Pool: link.Pool(), MinHold: minHold})
-		warm := got(t)(l.TryAcquire(bg, "warm", time.Second)) // the connection is there
+		warm := mustGet(t)(l.TryAcquire(bg, "warm", time.Second)) // the connection is there
 		if err := warm.Release(bg); err != nil {
 			t.Error(err)
 		}
 		start := time.Now()
-		k := got(t)(l.TryAcquire(bg, "key", 10*time.Second))
+		k := mustGet(t)(l.TryAcquire(bg, "key", 10*time.Second))
 		if err := k.Extend(bg, 20*time.Minute); err != nil { // does not move it
 			t.Error(err)
 		}
@@ -343,7 +333,7 @@ func TestMinHoldThatIsOverDeletesAtOnceByReleaseWith(t *testing.T) {
 			calls++
 			return redigolock.ReleaseTx(ctx, c, key, token)
 		}
-		k := got(t)(l.TryAcquire(bg, "key", time.Hour))
+		k := mustGet(t)(l.TryAcquire(bg, "key", time.Hour))
 		time.Sleep(minHold - time.Millisecond)
 		if err := k.Release(bg); err != nil || calls != 0 {
 			t.Errorf("a millisecond before: %v, and ReleaseWith was called %d times", err, calls)
@@ -352,7 +342,7 @@ func TestMinHoldThatIsOverDeletesAtOnceByReleaseWith(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		wantGone(t, s, "key")
 
-		k = got(t)(l.TryAcquire(bg, "key", time.Hour))
+		k = mustGet(t)(l.TryAcquire(bg, "key", time.Hour))
 		time.Sleep(minHold)
 		if err := k.Release(bg); err != nil || calls != 1 {
 			t.Errorf("afterwards: %v, and ReleaseWith was called %d times", err, calls)
@@ -365,7 +355,7 @@ func TestMinHoldThatIsOverDeletesAtOnceByReleaseWith(t *testing.T) {
 func TestMinHoldThatEndsBetweenTheTriesOfARelease(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l := cronHost(t, s, "host")
-		k := got(t)(l.TryAcquire(bg, "key", time.Hour))
+		k := mustGet(t)(l.TryAcquire(bg, "key", time.Hour))
 		time.Sleep(minHold - 500*time.Millisecond)
 		s.Next("leave", sim.Lose())
 		if err := k.Release(bg); err != nil { // an OpTimeout later
@@ -381,13 +371,13 @@ func TestMinHoldOfACrashIsTheTTLOnly(t *testing.T) {
 		link := s.NewLink("host")
 		l := simLocker(t, &redigolock.Locker{Pool: link.Pool(), MinHold: minHold})
 		start := time.Now()
-		got(t)(l.TryAcquire(bg, "key", 10*time.Second)).KeepAlive(bg)
+		mustGet(t)(l.TryAcquire(bg, "key", 10*time.Second)).KeepAlive(bg)
 		time.Sleep(time.Second)
 		link.BlackHole() // its process dies without a word
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
-		got(t)(cronHost(t, s, "next").Acquire(bg, "key", time.Second))
+		mustGet(t)(cronHost(t, s, "next").Acquire(bg, "key", time.Second))
 		if after := time.Since(start); after < 10*time.Second || after > 10*time.Second+30*time.Millisecond {
 			t.Errorf("the next host got it after %v of a ttl of 10 s", after)
 		}
@@ -437,12 +427,12 @@ func TestMinHoldKeepsTheKeyWhateverTheJobDoes(t *testing.T) {
 func TestMinHoldOfALostLock(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l := cronHost(t, s, "host")
-		k := got(t)(l.TryAcquire(bg, "key", time.Second))
+		k := mustGet(t)(l.TryAcquire(bg, "key", time.Second))
 		time.Sleep(2 * time.Second)
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
 		wantGone(t, s, "key")
 
-		k = got(t)(l.TryAcquire(bg, "key", time.Second))
+		k = mustGet(t)(l.TryAcquire(bg, "key", time.Second))
 		time.Sleep(990 * time.Millisecond)
 		wants(t, k.Release(bg), redigolock.ErrNotHeld)
 		wantLeft(t, s, k, minHold-990*time.Millisecond)
@@ -453,7 +443,7 @@ func TestMinHoldOfALostLock(t *testing.T) {
 func TestMinHoldIsToldToTheRetryOfAWaiter(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l, waiter := cronHost(t, s, "host"), cronHost(t, s, "waiter")
-		k := got(t)(l.TryAcquire(bg, "key", time.Hour))
+		k := mustGet(t)(l.TryAcquire(bg, "key", time.Hour))
 		var told []time.Duration
 		waiter.Retry = func(attempt int, heldFor time.Duration) time.Duration {
 			told = append(told, heldFor)
@@ -493,7 +483,7 @@ func TestMinHoldOutlivesTheCleanUpOfAReleaseThatFailed(t *testing.T) {
 				}
 			}}
 			s.Next("set", sim.Drop())
-			k := got(t)(l.TryAcquire(bg, "key", 5*time.Minute))
+			k := mustGet(t)(l.TryAcquire(bg, "key", 5*time.Minute))
 			s.Next("leave", sim.Refuse("LOADING"), sim.Refuse("LOADING"))
 			func() {
 				defer func() { _ = recover() }()
@@ -524,7 +514,7 @@ func TestMinHoldThatIsOverLeavesAPanickingReleaseToTheCleanUp(t *testing.T) {
 			}
 			return redigolock.Release(ctx, c, key, token)
 		}
-		k := got(t)(l.TryAcquire(bg, "key", 2*minHold))
+		k := mustGet(t)(l.TryAcquire(bg, "key", 2*minHold))
 		time.Sleep(minHold + time.Second)
 		if aside(func() { _ = k.Release(bg) }) {
 			t.Error("Release returned")

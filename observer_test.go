@@ -290,7 +290,7 @@ func TestObserverWaitingMayReturnAContextThatCannotBeCompared(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		o := &redigolock.Observer{Waiting: func(ctx context.Context, _, _ string) context.Context { return ctx }}
 		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Observer: o})
-		k := got(t)(l.Acquire(valueContext{bg, nil}, "key", time.Minute))
+		k := mustGet(t)(l.Acquire(valueContext{bg, nil}, "key", time.Minute))
 		if err := k.Release(valueContext{bg, nil}); err != nil {
 			t.Error(err)
 		}
@@ -455,7 +455,7 @@ func TestObserverThatEndsAGoroutineWedgesNothing(t *testing.T) {
 				},
 			}})
 			for _, key := range []string{"a", "b", "c"} {
-				must(t)(l.TryAcquire(bg, key, time.Minute)).KeepAlive(bg)
+				mustGet(t)(l.TryAcquire(bg, key, time.Minute)).KeepAlive(bg)
 			}
 			time.Sleep(5 * time.Minute)
 			synctest.Wait()
@@ -476,9 +476,9 @@ func TestObserverThatEndsAGoroutineWedgesNothing(t *testing.T) {
 			}})
 			var kept []context.Context
 			for _, key := range []string{"a", "b", "c"} {
-				kept = append(kept, must(t)(l.TryAcquire(bg, key, time.Minute)).KeepAlive(bg))
+				kept = append(kept, mustGet(t)(l.TryAcquire(bg, key, time.Minute)).KeepAlive(bg))
 			}
-			long := must(t)(l.TryAcquire(bg, "long", time.Hour))
+			long := mustGet(t)(l.TryAcquire(bg, "long", time.Hour))
 			longKept := long.KeepAlive(bg)
 			s.RefuseDials()
 			s.Cut()

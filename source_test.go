@@ -902,7 +902,7 @@ func TestConnectionThatAPanicLeftWithAReplyDueIsCut(t *testing.T) {
 						}
 						call := func() { _, _ = l.TryAcquire(bg, "key", time.Minute) }
 						if verb == "release" {
-							k := got(t)(l.TryAcquire(bg, "key", time.Minute))
+							k := mustGet(t)(l.TryAcquire(bg, "key", time.Minute))
 							call = func() { _ = k.Release(bg) }
 						}
 						goOn := s.Pause()
@@ -917,7 +917,7 @@ func TestConnectionThatAPanicLeftWithAReplyDueIsCut(t *testing.T) {
 						}
 						goOn()
 						time.Sleep(10 * time.Second) // what may be left is removed
-						k := got(t)(l.TryAcquire(bg, "key", time.Minute))
+						k := mustGet(t)(l.TryAcquire(bg, "key", time.Minute))
 						if err := k.Verify(bg); err != nil {
 							t.Error(err)
 						}

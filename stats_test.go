@@ -27,9 +27,9 @@ func TestStatsCountsWhatIsHeld(t *testing.T) {
 			inBubble(t, func(t *testing.T, s *sim.Server) {
 				l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Fair: fair})
 				wantStats(t, l, "before anything", redigolock.Stats{})
-				a := must(t)(l.Acquire(bg, "a", time.Second))
-				b := must(t)(l.TryAcquire(bg, "b", 2*time.Second))
-				c := must(t)(l.Attach(bg, "b", b.Token(), time.Minute))
+				a := mustGet(t)(l.Acquire(bg, "a", time.Second))
+				b := mustGet(t)(l.TryAcquire(bg, "b", 2*time.Second))
+				c := mustGet(t)(l.Attach(bg, "b", b.Token(), time.Minute))
 				wantStats(t, l, "three handles", redigolock.Stats{Held: 3})
 
 				time.Sleep(time.Until(a.Deadline()) - 1)
@@ -39,23 +39,13 @@ func TestStatsCountsWhatIsHeld(t *testing.T) {
 				_ = a.Release(bg)
 				wantStats(t, l, "what was over is released", redigolock.Stats{Held: 2})
 
-				must(t)(b, b.Extend(bg, 10*time.Second))
+				mustGet(t)(b, b.Extend(bg, 10*time.Second))
 				time.Sleep(time.Until(c.Deadline()))
 				wantStats(t, l, "one of two was extended", redigolock.Stats{Held: 1})
-				must(t)(b, b.Release(bg))
+				mustGet(t)(b, b.Release(bg))
 				wantStats(t, l, "released", redigolock.Stats{})
 			})
 		})
-	}
-}
-
-func must(t *testing.T) func(*redigolock.Lock, error) *redigolock.Lock {
-	return func(k *redigolock.Lock, err error) *redigolock.Lock {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return k
 	}
 }
 
@@ -64,12 +54,12 @@ func TestStatsCountsALossAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, s *sim.Server) {
 				l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Fair: fair})
-				k := must(t)(l.TryAcquire(bg, "key", time.Minute))
+				k := mustGet(t)(l.TryAcquire(bg, "key", time.Minute))
 				_, _ = s.Do("DEL", "key")
 				_ = k.Verify(bg)
 				wantStats(t, l, "the server said that it is gone", redigolock.Stats{})
 
-				k = must(t)(l.TryAcquire(bg, "key", time.Minute))
+				k = mustGet(t)(l.TryAcquire(bg, "key", time.Minute))
 				k.KeepAlive(bg)
 				wantStats(t, l, "kept", redigolock.Stats{Held: 1, Kept: 1})
 				_, _ = s.Do("DEL", "key")
@@ -84,13 +74,13 @@ func TestStatsCountsALossAtOnce(t *testing.T) {
 func TestStatsCountsNoLockThatKeepAliveHasLost(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), MaxHold: 10 * time.Second})
-		k := must(t)(l.TryAcquire(bg, "key", time.Minute))
+		k := mustGet(t)(l.TryAcquire(bg, "key", time.Minute))
 		kept := k.KeepAlive(bg)
 		<-kept.Done()
 		wantStats(t, l, "MaxHold", redigolock.Stats{})
 
 		l = simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
-		k = must(t)(l.TryAcquire(bg, "other", time.Minute))
+		k = mustGet(t)(l.TryAcquire(bg, "other", time.Minute))
 		kept = k.KeepAlive(bg)
 		s.RefuseDials()
 		s.Cut()
@@ -106,7 +96,7 @@ func TestStatsCountsNoLockThatKeepAliveHasLost(t *testing.T) {
 func TestStatsCountsWaitsDebtsAndConnections(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		other := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
-		must(t)(other.TryAcquire(bg, "key", time.Hour))
+		mustGet(t)(other.TryAcquire(bg, "key", time.Hour))
 		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
 		ctx, cancel := context.WithCancel(bg)
 		for range 3 {
@@ -125,11 +115,11 @@ func TestStatsCountsWaitsDebtsAndConnections(t *testing.T) {
 		time.Sleep(time.Minute)
 		wantStats(t, l, "it is confirmed", redigolock.Stats{})
 
-		k := must(t)(l.TryAcquire(bg, "fourth", time.Minute))
+		k := mustGet(t)(l.TryAcquire(bg, "fourth", time.Minute))
 		k.KeepAlive(bg)
 		time.Sleep(31 * time.Second)
 		wantStats(t, l, "it was renewed", redigolock.Stats{Held: 1, Kept: 1, Conns: 1})
-		must(t)(k, k.Release(bg))
+		mustGet(t)(k, k.Release(bg))
 		wantStats(t, l, "the renewals have ended", redigolock.Stats{})
 	})
 }
@@ -137,7 +127,7 @@ func TestStatsCountsWaitsDebtsAndConnections(t *testing.T) {
 func TestStatsOfAFairLocker(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		other := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
-		held := must(t)(other.TryAcquire(bg, "key", time.Hour))
+		held := mustGet(t)(other.TryAcquire(bg, "key", time.Hour))
 		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), Fair: true})
 		ctx, cancel := context.WithCancel(bg)
 		for range 3 {
@@ -153,8 +143,8 @@ func TestStatsOfAFairLocker(t *testing.T) {
 		time.Sleep(time.Minute)
 		wantStats(t, l, "it is given up", redigolock.Stats{})
 
-		must(t)(held, held.Release(bg))
-		k := must(t)(l.TryAcquire(bg, "key", time.Minute))
+		mustGet(t)(held, held.Release(bg))
+		k := mustGet(t)(l.TryAcquire(bg, "key", time.Minute))
 		s.RefuseDials()
 		s.Cut()
 		_ = k.Release(bg)
@@ -169,7 +159,7 @@ func TestStatsKeepsNothingOfLocksLeftToExpire(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
 		for i := range 3000 {
-			must(t)(l.TryAcquire(bg, time.Duration(i).String(), 100*time.Millisecond))
+			mustGet(t)(l.TryAcquire(bg, time.Duration(i).String(), 100*time.Millisecond))
 			time.Sleep(time.Millisecond)
 		}
 		if got := l.Stats().Held; got != 96 { // those of the last 97 ms, at whose end the first is over

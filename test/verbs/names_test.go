@@ -4,7 +4,6 @@ import (
 	"context"
 	"testing"
 
-	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/testbed"
 )
 
@@ -25,6 +24,7 @@ var (
 	errNotDialled = testbed.ErrNotDialled
 	errTestCause  = testbed.ErrTestCause
 	endedContexts = testbed.EndedContexts
+	mustGet       = testbed.MustGet
 )
 
 const shortOp = testbed.ShortOp
@@ -39,15 +39,4 @@ type (
 func receive[T any](t *testing.T, what string, ch <-chan T) T {
 	t.Helper()
 	return testbed.Receive(t, what, ch)
-}
-
-// got returns what must have been acquired.
-func got(t *testing.T) func(*redigolock.Lock, error) *redigolock.Lock {
-	return func(k *redigolock.Lock, err error) *redigolock.Lock {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return k
-	}
 }

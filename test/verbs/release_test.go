@@ -351,7 +351,7 @@ func TestReleaseNativeOfALockerSendsWhatItsServerKnows(t *testing.T) {
 		if got := twoCycles(t, l, "key", s); got != "SET DELEX DELIFEQ / SET DELEX" {
 			t.Errorf("it was sent %s", got)
 		}
-		k := got(t)(l.TryAcquire(bg, "key", minute))
+		k := mustGet(t)(l.TryAcquire(bg, "key", minute))
 		s.Rule(func(q sim.Request) sim.Action { // a server that has the other by now
 			switch q.Name {
 			case "DELEX":
@@ -376,7 +376,7 @@ func TestReleaseNativeOfALockerSendsWhatItsServerKnows(t *testing.T) {
 		}
 		s.Rule(nil)
 		olderVersion(s)
-		k = got(t)(l.TryAcquire(bg, "other", minute))
+		k = mustGet(t)(l.TryAcquire(bg, "other", minute))
 		wants(t, k.Release(bg), redigolock.ErrUnsupported)
 	})
 }
@@ -421,7 +421,7 @@ func TestLockerReleasesByWhatItMayUse(t *testing.T) {
 func TestLockerLearnsNoReleaseFromARefusalThatPasses(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *sim.Server) {
 		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis")})
-		k := got(t)(l.TryAcquire(bg, "key", minute))
+		k := mustGet(t)(l.TryAcquire(bg, "key", minute))
 		s.Rule(func(sim.Request) sim.Action { return sim.Refuse("MISCONF not now") })
 		wantReply(t, k.Release(bg), "MISCONF")
 		s.Rule(nil)

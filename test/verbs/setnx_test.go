@@ -379,7 +379,7 @@ func TestLockerTrustsNoServerThatMisreadsSetNXGet(t *testing.T) {
 				defer pool.Close()
 				first, second := simLocker(t, &redigolock.Locker{Pool: pool}), simLocker(t, &redigolock.Locker{Pool: pool})
 				for range 3 {
-					k := got(t)(first.TryAcquire(bg, "key", minute))
+					k := mustGet(t)(first.TryAcquire(bg, "key", minute))
 					_, err := second.TryAcquire(bg, "key", minute)
 					if held := heldError(t, err); held.Holder != names.Holder(k.Token()) {
 						t.Errorf("got %+v", held)
