@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -149,15 +150,7 @@ func (w *renewed) used(t *testing.T) (sum float64) {
 
 func (w *renewed) figures() string {
 	return fmt.Sprintf("%6.0f renewals/s; a renewal: %.2f scripts, %.3f reads, %5.1f µs of the servers; least margin %4.1f %% of the ttl; lost in all rounds: %.0f",
-		median(w.rates), median(w.commands), median(w.reads), median(w.busy), least(w.margins), total(w.losses))
-}
-
-func least(x []float64) float64 {
-	m := x[0]
-	for _, v := range x {
-		m = min(m, v)
-	}
-	return m
+		median(w.rates), median(w.commands), median(w.reads), median(w.busy), slices.Min(w.margins), total(w.losses))
 }
 
 func total(x []float64) (sum float64) {
