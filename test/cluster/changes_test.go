@@ -50,11 +50,7 @@ func movesSlots(t *testing.T, name string, servers *redistest.Cluster, move func
 	loads := startLoads(t, servers, "moves")
 	for begin := time.Now(); time.Since(begin) < testbed.Length(2*time.Second, time.Minute); {
 		from := servers.Owner(slot)
-		to := servers.Servers[0]
-		if from == to {
-			to = servers.Servers[1]
-		}
-		if err := move(servers, slot, from, to); err != nil {
+		if err := move(servers, slot, from, otherMaster(servers, from)); err != nil {
 			t.Fatal(err)
 		}
 		awaitNext(loads, time.Now())
@@ -128,10 +124,7 @@ func TestClusterRemovesNode(t *testing.T) {
 	testbed.Slow(t)
 	servers := redistest.StartCluster(t, redistest.ClusterConfig{})
 	removed := servers.Owner(servers.KeySlot("{removed}"))
-	stays := servers.Servers[0]
-	if stays == removed {
-		stays = servers.Servers[1]
-	}
+	stays := otherMaster(servers, removed)
 	loads := startLoads(t, servers, "removed")
 	for slot, owner := range servers.Owners() {
 		if owner != removed {

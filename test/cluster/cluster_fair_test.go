@@ -84,14 +84,6 @@ func (q *clusterQueue) inOrder(n int, most time.Duration) {
 	q.t.Logf("%d waiters had it within %v", n, time.Since(begin))
 }
 
-// other is a master that is not s.
-func (q *clusterQueue) other(s *redistest.Server) *redistest.Server {
-	if s == q.servers.Servers[0] {
-		return q.servers.Servers[1]
-	}
-	return q.servers.Servers[0]
-}
-
 // TestFairCluster: keys of all nodes, whose waiters are told by sharded messages, in their order.
 func TestFairCluster(t *testing.T) {
 	servers := redistest.StartCluster(t, redistest.ClusterConfig{})
@@ -168,7 +160,7 @@ func TestFairCluster(t *testing.T) {
 			q.waits(5)
 			slot := servers.KeySlot(q.key)
 			from := servers.Owner(slot)
-			err := move(q, slot, from, q.other(from), func() {
+			err := move(q, slot, from, otherMaster(servers, from), func() {
 				if err := k.Release(bg); err != nil {
 					t.Error(err)
 				}
@@ -223,16 +215,16 @@ func TestFairClusterReleaseHalfway(t *testing.T) {
 		return err == nil && calls["ssubscribe"] == 2
 	})
 	time.Sleep(50 * time.Millisecond) // until the reply has come
-	if err := servers.BeginMigration(slot, from, q.other(from)); err != nil {
+	if err := servers.BeginMigration(slot, from, otherMaster(servers, from)); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.Release(bg); err != nil {
 		t.Error(err)
 	}
 	q.inOrder(1, 2*time.Second)
-	err := servers.MoveKeys(slot, from, q.other(from))
+	err := servers.MoveKeys(slot, from, otherMaster(servers, from))
 	if err == nil {
-		err = servers.EndMigration(slot, from, q.other(from))
+		err = servers.EndMigration(slot, from, otherMaster(servers, from))
 	}
 	if err != nil {
 		t.Fatal(err)

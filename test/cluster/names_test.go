@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 
+	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/testbed"
 )
 
@@ -11,3 +12,11 @@ var (
 	bg         = context.Background()
 	eventually = testbed.Eventually
 )
+
+// otherMaster is a master that is not s.
+func otherMaster(c *redistest.Cluster, s *redistest.Server) *redistest.Server {
+	if s == c.Servers[0] {
+		return c.Servers[1]
+	}
+	return c.Servers[0]
+}
