@@ -44,12 +44,13 @@ type ScriptedConn struct {
 	Replies  []any
 	OnReply  func(n int) // called after the n-th reply, from 1; nil: nothing
 	given    int
-	held     []scriptedCommand
+	held     []sentCommand
 	Commands []string // the commands with their arguments, separated by spaces
 	Broken   error
 }
 
-type scriptedCommand struct {
+// A sentCommand is a command that was sent.
+type sentCommand struct {
 	name string
 	args []any
 }
@@ -58,7 +59,7 @@ func (c *ScriptedConn) Close() error { return nil }
 func (c *ScriptedConn) Err() error   { return c.Broken }
 
 func (c *ScriptedConn) Send(cmd string, args ...any) error {
-	c.held = append(c.held, scriptedCommand{cmd, args})
+	c.held = append(c.held, sentCommand{cmd, args})
 	return nil
 }
 
@@ -111,4 +112,53 @@ func argString(a any) string {
 		return string(b)
 	}
 	return fmt.Sprint(a)
+}
+
+// A TurnedConn hands what comes for each command to Turn, and gives its caller what that returns.
+type TurnedConn struct {
+	redis.Conn
+	Turn func(cmd string, args []any, reply any, err error) (any, error)
+	sent []sentCommand
+}
+
+func (c *TurnedConn) Send(cmd string, args ...any) error {
+	c.sent = append(c.sent, sentCommand{cmd, args})
+	return c.Conn.Send(cmd, args...)
+}
+
+func (c *TurnedConn) Do(cmd string, args ...any) (any, error) {
+	reply, err := c.Conn.Do(cmd, args...)
+	return c.Turn(cmd, args, reply, err)
+}
+
+func (c *TurnedConn) DoWithTimeout(d time.Duration, cmd string, args ...any) (any, error) {
+	reply, err := redis.DoWithTimeout(c.Conn, d, cmd, args...)
+	return c.Turn(cmd, args, reply, err)
+}
+
+func (c *TurnedConn) DoContext(ctx context.Context, cmd string, args ...any) (any, error) {
+	reply, err := redis.DoContext(c.Conn, ctx, cmd, args...)
+	return c.Turn(cmd, args, reply, err)
+}
+
+func (c *TurnedConn) Receive() (any, error) { return c.ReceiveWithTimeout(0) }
+
+func (c *TurnedConn) ReceiveWithTimeout(d time.Duration) (any, error) {
+	reply, err := redis.ReceiveWithTimeout(c.Conn, d)
+	return c.received(reply, err)
+}
+
+func (c *TurnedConn) ReceiveContext(ctx context.Context) (any, error) {
+	reply, err := redis.ReceiveContext(c.Conn, ctx)
+	return c.received(reply, err)
+}
+
+// received turns what came for the oldest of the commands that were sent, if there is one.
+func (c *TurnedConn) received(reply any, err error) (any, error) {
+	if len(c.sent) == 0 {
+		return reply, err
+	}
+	of := c.sent[0]
+	c.sent = c.sent[1:]
+	return c.Turn(of.name, of.args, reply, err)
 }

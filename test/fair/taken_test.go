@@ -524,74 +524,22 @@ func TestCohortNothingIsSentDuringAHandOff(t *testing.T) {
 	}
 }
 
-// A dressedConn turns what comes for one of the scripts, while it is on.
-type dressedConn struct {
-	redis.Conn
-	verb string
-	on   *atomic.Bool
-	turn func(reply any, err error) (any, error)
-	sent []string
-}
-
-func (c *dressedConn) note(args []any) string {
-	if len(args) == 0 {
-		return ""
-	}
-	return testbed.ScriptNames[args[0]]
-}
-
-func (c *dressedConn) turned(verb string, reply any, err error) (any, error) {
-	if verb == c.verb && c.on.Load() {
-		return c.turn(reply, err)
-	}
-	return reply, err
-}
-
-func (c *dressedConn) Send(cmd string, args ...any) error {
-	c.sent = append(c.sent, c.note(args))
-	return c.Conn.Send(cmd, args...)
-}
-
-func (c *dressedConn) Do(cmd string, args ...any) (any, error) {
-	reply, err := c.Conn.Do(cmd, args...)
-	return c.turned(c.note(args), reply, err)
-}
-
-func (c *dressedConn) DoWithTimeout(d time.Duration, cmd string, args ...any) (any, error) {
-	reply, err := redis.DoWithTimeout(c.Conn, d, cmd, args...)
-	return c.turned(c.note(args), reply, err)
-}
-
-func (c *dressedConn) DoContext(ctx context.Context, cmd string, args ...any) (any, error) {
-	reply, err := redis.DoContext(c.Conn, ctx, cmd, args...)
-	return c.turned(c.note(args), reply, err)
-}
-
-func (c *dressedConn) Receive() (any, error) { return c.ReceiveWithTimeout(0) }
-
-func (c *dressedConn) ReceiveWithTimeout(d time.Duration) (any, error) {
-	reply, err := redis.ReceiveWithTimeout(c.Conn, d)
-	verb := ""
-	if len(c.sent) > 0 {
-		verb, c.sent = c.sent[0], c.sent[1:]
-	}
-	return c.turned(verb, reply, err)
-}
-
-func (c *dressedConn) ReceiveContext(ctx context.Context) (any, error) {
-	return redis.ReceiveContext(c.Conn, ctx)
-}
-
 // dressed is a fair Locker whose connections turn what comes for a script while on is true.
 func dressed(t *testing.T, s *sim.Server, verb string, turn func(reply any, err error) (any, error)) (l *redigolock.Locker, on *atomic.Bool) {
 	on = new(atomic.Bool)
+	turnScript := func(_ string, args []any, reply any, err error) (any, error) {
+		if on.Load() && len(args) > 0 && testbed.ScriptNames[args[0]] == verb {
+			return turn(reply, err)
+		}
+		return reply, err
+	}
 	base := simPool(t, s, "redis")
 	p := &redis.Pool{DialContext: func(ctx context.Context) (redis.Conn, error) {
 		c, err := base.DialContext(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return &dressedConn{Conn: c, verb: verb, on: on, turn: turn}, nil
+		return &testbed.TurnedConn{Conn: c, Turn: turnScript}, nil
 	}}
 	t.Cleanup(func() { p.Close() })
 	return simLocker(t, &redigolock.Locker{Pool: p, Fair: true}), on

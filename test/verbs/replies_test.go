@@ -649,55 +649,8 @@ func TestMuxReadsFromConnectionsWithoutTimeouts(t *testing.T) {
 	}
 }
 
-// A foreignConn is a connection of an adapter, whose replies to some commands no server gives.
-type foreignConn struct {
-	redis.Conn
-	commands []string
-	last     []string
-}
-
+// A foreignReply is a reply of an adapter that no server gives.
 type foreignReply struct{}
-
-func (c *foreignConn) turned(cmd string, reply any, err error) (any, error) {
-	if err == nil && slices.Contains(c.commands, cmd) {
-		reply = foreignReply{}
-	}
-	return reply, err
-}
-
-func (c *foreignConn) Send(cmd string, args ...any) error {
-	c.last = append(c.last, cmd)
-	return c.Conn.Send(cmd, args...)
-}
-
-func (c *foreignConn) Do(cmd string, args ...any) (any, error) {
-	reply, err := c.Conn.Do(cmd, args...)
-	return c.turned(cmd, reply, err)
-}
-
-func (c *foreignConn) DoWithTimeout(d time.Duration, cmd string, args ...any) (any, error) {
-	reply, err := redis.DoWithTimeout(c.Conn, d, cmd, args...)
-	return c.turned(cmd, reply, err)
-}
-
-func (c *foreignConn) Receive() (any, error) { return c.ReceiveWithTimeout(0) }
-
-func (c *foreignConn) ReceiveWithTimeout(d time.Duration) (any, error) {
-	reply, err := redis.ReceiveWithTimeout(c.Conn, d)
-	cmd := ""
-	if len(c.last) > 0 {
-		cmd, c.last = c.last[0], c.last[1:]
-	}
-	return c.turned(cmd, reply, err)
-}
-
-func (c *foreignConn) ReceiveContext(ctx context.Context) (any, error) {
-	return redis.ReceiveContext(c.Conn, ctx)
-}
-
-func (c *foreignConn) DoContext(ctx context.Context, cmd string, args ...any) (any, error) {
-	return redis.DoContext(c.Conn, ctx, cmd, args...)
-}
 
 // An acquire whose reply cannot be understood may have been carried out: it is ErrUnknown, too, and cleaned up.
 func TestForeignReplyToAnAcquireIsCleanedUp(t *testing.T) {
@@ -727,7 +680,12 @@ func TestForeignReplyToAnAcquireIsCleanedUp(t *testing.T) {
 							if err != nil || repaired.Load() {
 								return c, err
 							}
-							return &foreignConn{Conn: c, commands: tc.foreign}, nil
+							return &testbed.TurnedConn{Conn: c, Turn: func(cmd string, _ []any, reply any, err error) (any, error) {
+								if err == nil && slices.Contains(tc.foreign, cmd) {
+									reply = foreignReply{}
+								}
+								return reply, err
+							}}, nil
 						}}
 						if over == "Mux" {
 							m := &redigolock.Mux{Pool: pool}
