@@ -152,7 +152,7 @@ func (d *Driver) TryAcquire(ctx context.Context, key string, h Handle) error {
 		}
 	}()
 	start, r, err := s.sendBy(ctx, &cmd, h.Bound(), begin.Add(d.env.OpTimeout))
-	for d.env.Nodes != nil && hasMoved(err) { // it was not carried out: the token may be sent again; the map may be behind more than once
+	for d.env.Nodes != nil && hasMoved(err) { // it was not carried out, so the token may be sent again
 		if unsettled := s.settled(ctx, &cmd, by); unsettled != nil {
 			if ctx.Err() != nil {
 				err = unsettled

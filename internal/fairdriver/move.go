@@ -56,8 +56,8 @@ const settleFor = 250 * time.Millisecond
 
 var errMoved = redis.Error("TRYAGAIN the slot has moved, and not all that wait are subscribed at its new node yet")
 
-// settled waits until the slot has not been seen to move for settleFor; if that is later than by, it does not wait. A Release does not wait: it is sent for the lock's key alone,
-// and the next Poke of anybody hands the lock on.
+// settled waits until the slot has not been seen to move for settleFor; if that is later than by, it does not wait. A Release does
+// not wait: it is sent for the lock's key alone, and the next Poke of anybody hands the lock on.
 func (s *slot) settled(ctx context.Context, cmd *fairqueue.Command, by time.Time) error {
 	d := s.d
 	if d.env.Nodes == nil || cmd.Alone || cmd.Kind == fairqueue.Check {

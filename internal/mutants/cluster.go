@@ -203,6 +203,12 @@ var clusterMutants = []mutant{
 		tests: "test/cluster: TestFairClusterTryAcquireFollowsItsSlot",
 	},
 	{
+		name: "fair: TryAcquire follows a slot once only", in: "fairdriver.Driver.TryAcquire",
+		old:   "for d.env.Nodes != nil && hasMoved(err) {",
+		new:   "for once := true; once && d.env.Nodes != nil && hasMoved(err); once = false {",
+		tests: "test/cluster: TestFairClusterTryAcquireFollowsItsSlot",
+	},
+	{
 		name: "fair: TryAcquire has a whole OpTimeout at the new node", in: "fairdriver.slot.sendLent",
 		old:   "s.key, within, most)",
 		new:   "s.key, s.d.env.OpTimeout, most)",

@@ -3,6 +3,7 @@ package poll_test
 import (
 	"errors"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,25 +125,34 @@ func TestPanics(t *testing.T) {
 	})
 }
 
+// workers is how many goroutines of Groups there are. Other goroutines come and go.
+func workers() int {
+	buf := make([]byte, 1<<20)
+	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "poll.(*Group).work(")
+}
+
 // A goroutine that is done runs what comes next, for a while, and not beyond the end.
 func TestGoroutinesAreUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &poll.Group{Voters: 3, Needed: 2}
-		before := runtime.NumGoroutine()
+		ask := func(int) error { // so long that none asks two
+			time.Sleep(time.Millisecond)
+			return nil
+		}
 		wait := func(d time.Duration, want int) {
 			t.Helper()
 			time.Sleep(d)
 			synctest.Wait()
-			if n := runtime.NumGoroutine() - before; n != want {
+			if n := workers(); n != want {
 				t.Errorf("%d goroutines wait, want %d", n, want)
 			}
 		}
 		for range 4 {
-			g.Ask(time.Second, errSilent, func(int) error { return nil })
+			g.Ask(time.Second, errSilent, ask)
 			wait(40*time.Millisecond, 3)
 		}
 		wait(11*time.Millisecond, 0)
-		g.Ask(time.Second, errSilent, func(int) error { return nil })
+		g.Ask(time.Second, errSilent, ask)
 		wait(0, 3)
 		<-g.Ended()
 		wait(0, 0)

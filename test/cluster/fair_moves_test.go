@@ -161,13 +161,30 @@ func TestFairClusterTryAcquireFollowsItsSlot(t *testing.T) {
 				t.Error(err)
 			}
 		}
+		// It moves once more while that is waited for.
+		if err := servers.End("key", 1-servers.Owner("key")); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(100*time.Millisecond, func() {
+			if err := servers.End("key", 1-servers.Owner("key")); err != nil {
+				t.Error(err)
+			}
+		})
+		begin := time.Now()
+		k, err := l.TryAcquire(bg, "key", time.Minute)
+		if took := time.Since(begin); err != nil || took > lock.DefaultOpTimeout {
+			t.Errorf("the slot has moved twice: %v after %v", err, took)
+		}
+		if err := k.Release(bg); err != nil {
+			t.Error(err)
+		}
 		short := &lock.Locker{Pool: pool, Fair: true, OpTimeout: 100 * time.Millisecond}
 		t.Cleanup(func() { short.Close() })
 		if err := servers.End("key", 1-servers.Owner("key")); err != nil {
 			t.Fatal(err)
 		}
-		begin := time.Now()
-		k, err := short.TryAcquire(bg, "key", time.Minute)
+		begin = time.Now()
+		k, err = short.TryAcquire(bg, "key", time.Minute)
 		if took := time.Since(begin); err == nil || took > 100*time.Millisecond {
 			t.Errorf("a short OpTimeout: %v, %v after %v", k, err, took)
 		}
