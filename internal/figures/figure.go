@@ -81,18 +81,6 @@ func (f Figure) Over(other Figure) (Figure, bool) {
 	return newFigure(ratios, bounds, f.Unit+" ratio", true), true
 }
 
-// Inverse is one over the figure.
-func (f Figure) Inverse(unit string) Figure {
-	values, bounds := make([]float64, len(f.values)), make([]Bound, len(f.bounds))
-	for i, v := range f.values {
-		values[i] = 1 / v
-	}
-	for i, b := range f.bounds {
-		bounds[i] = b.inverse()
-	}
-	return newFigure(values, bounds, unit, f.Ratio)
-}
-
 // Worst is the largest of all rounds.
 func (f Figure) Worst() Figure {
 	v := slices.Max(f.values)

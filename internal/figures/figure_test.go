@@ -134,7 +134,7 @@ func TestARatioWithABoundIsABound(t *testing.T) {
 
 func TestArithmeticOfAMeasuredTime(t *testing.T) {
 	f := figure(t, censored("Verb/verb=a", "p50-ns", "x", 0, 0, slices.Repeat([]float64{2}, 10)...), "p50-sec")
-	if got := []string{f.Inverse("acq/s").String(), f.Within(30), f.After(0.008)}; !slices.Equal(got, []string{"500", "15,000", "100"}) {
+	if got := []string{f.Within(30), f.After(0.008)}; !slices.Equal(got, []string{"15,000", "100"}) {
 		t.Errorf("%q", got)
 	}
 }
