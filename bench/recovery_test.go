@@ -52,7 +52,7 @@ func TestRecoveryOfARivalThatRenewsTellsOfTheWholeGapOnly(t *testing.T) {
 	for way, has := range map[string]bool{"other-locker": true, "renewing": false} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			got := figures(t, bench.Recovery{Server: s, Way: way, TTL: recoveryTTL, Times: 1})
+			got := measured(t, bench.Recovery{Server: s, Way: way, TTL: recoveryTTL, Times: 1})
 			for _, unit := range []string{"gap-p50-ns", "gap-max-ns"} {
 				if got[unit] <= 0 {
 					t.Errorf("%s is %v", unit, got[unit])

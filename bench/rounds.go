@@ -4,8 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
-
-	"golang.org/x/perf/benchmath"
 )
 
 // Rounds runs each workload once a round, in an order that is shuffled anew for each round, so that neither a slow
@@ -31,15 +29,6 @@ func Rounds(
 	return nil
 }
 
-// Ratios are those of the rounds that both have.
-func Ratios(base, other []float64) []float64 {
-	ratios := make([]float64, min(len(base), len(other)))
-	for i := range ratios {
-		ratios[i] = other[i] / base[i]
-	}
-	return ratios
-}
-
 // RatioMetrics compare one round with a round of base: the time of an op, and the processor time of an op where both
 // know it.
 func RatioMetrics(r, base Result) []Metric {
@@ -55,10 +44,4 @@ func RatioMetrics(r, base Result) []Metric {
 	add("cpu-ratio", r.CPU.Client, base.CPU.Client)
 	add("server-cpu-ratio", r.CPU.Server, base.CPU.Server)
 	return list
-}
-
-// Median is the median with its 95 % interval by order statistics, which assumes nothing about the distribution. With
-// fewer than 6 values the interval is infinite. There must be a value.
-func Median(values []float64) benchmath.Summary {
-	return benchmath.AssumeNothing.Summary(benchmath.NewSample(values, &benchmath.DefaultThresholds), 0.95)
 }

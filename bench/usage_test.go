@@ -39,8 +39,8 @@ func TestSumCallsLeavesOurAskingOut(t *testing.T) {
 	}
 }
 
-// figures are those of a Run by their units.
-func figures(t *testing.T, w bench.Workload) map[string]float64 {
+// measured are the figures of a Run by their units.
+func measured(t *testing.T, w bench.Workload) map[string]float64 {
 	t.Helper()
 	res, err := w.Run(context.Background())
 	if err != nil {
@@ -79,7 +79,7 @@ func TestCostIsLeftOutWhereItIsNotKnown(t *testing.T) {
 		{bench.Contention{Server: s, Way: "far-locker"}, "acq/s wait-p50-ns", "cmds/acq evalsha/acq reads/acq net-B/acq"},
 		{bench.Uncontended{Server: miniServer(t), Approach: "floor"}, "", "cmds/op reads/op net-B/op"},
 	} {
-		got := figures(t, tt.of)
+		got := measured(t, tt.of)
 		for unit := range strings.FieldsSeq(tt.has) {
 			if v, ok := got[unit]; !ok || v < 0 {
 				t.Errorf("%s has %s %v in %v", tt.of.Name(), unit, v, got)
@@ -96,7 +96,7 @@ func TestCostIsLeftOutWhereItIsNotKnown(t *testing.T) {
 // SET, EVALSHA, and the GET and DEL of the script.
 func TestCostOfTheFloorIsWhatItSends(t *testing.T) {
 	s, _ := realServer(t)
-	of := figures(t, bench.Uncontended{Server: s, Approach: "floor", Time: 50 * time.Millisecond})
+	of := measured(t, bench.Uncontended{Server: s, Approach: "floor", Time: 50 * time.Millisecond})
 	if n := of["cmds/op"]; n < 4 || n > 4.1 {
 		t.Errorf("%v commands an op", n)
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
@@ -226,15 +227,19 @@ func writeTable(w *strings.Builder, goroutines int, list []*contestant, results 
 	server := perOp(func(r bench.Result) float64 { return r.CPU.Server.Seconds() * 1e6 })
 	commands := perOp(func(r bench.Result) float64 { return float64(r.Cost.Calls) })
 	for i, c := range list {
-		median := func(value func(bench.Result) float64) float64 { return bench.Median(of(i, value)).Center }
+		median := func(value func(bench.Result) float64) float64 { return figures.Summarize(of(i, value)).Center }
 		fmt.Fprintf(w, "| %s | %.0f | %.0f | %.0f | %.2f | ", c.name, median(wall), median(client), median(server), median(commands))
 		if c.against < 0 {
 			fmt.Fprintln(w, "– | | |")
 			continue
 		}
 		ratio := func(value func(bench.Result) float64) string {
-			r := bench.Median(bench.Ratios(of(c.against, value), of(i, value)))
-			return fmt.Sprintf("%.2f (%.2f to %.2f)", r.Center, r.Lo, r.Hi)
+			ratios := of(i, value)
+			for round, base := range of(c.against, value) {
+				ratios[round] /= base
+			}
+			r := figures.Summarize(ratios)
+			return fmt.Sprintf("%.2f (%.2f to %.2f)", r.Center, r.Low, r.High)
 		}
 		fmt.Fprintf(w, "%s | %s | %s |\n", list[c.against].name, ratio(wall), ratio(client))
 	}
