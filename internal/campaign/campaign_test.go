@@ -89,8 +89,12 @@ func TestAPageShowsFiguresAndConditions(t *testing.T) {
 	for _, rate := range []string{"20000", "900"} {
 		load.WriteString(rounds("Load/keys=hot/approach=fair/rate="+rate, "goodput/s", slices.Repeat([]float64{880}, 10)...))
 	}
+	var ratios strings.Builder
+	for _, of := range []string{"redsync", "floor-copy", "setnx", "setnx-copy", "setnx-get", "setnx-verified", "script", "locker-script", "locker-mux1"} {
+		ratios.WriteString(rounds("Ratio/of="+of+"/to=floor", "ratio", slices.Repeat([]float64{1}, 10)...))
+	}
 	c := open(t, map[string]string{
-		"raw/contention.txt": contention(), "raw/odd.txt": odd(), "raw/load.txt": load.String(), "environment.txt": "cpus: 2\n",
+		"raw/contention.txt": contention(), "raw/odd.txt": odd(), "raw/load.txt": load.String(), "raw/ratios.txt": ratios.String(), "environment.txt": "cpus: 2\n",
 		"raw/newer/redis8.txt": rounds("Contention/server=redis/way=fair/waiters=64", "cmds/acq", twenty...),
 		"charts/a-light.svg":   "<svg/>", "charts/a-dark.svg": "<svg/>",
 		"before.txt": rounds("Contention/server=redis/way=fair/waiters=64", "cmds/acq", twenty...) +
@@ -121,6 +125,7 @@ func TestAPageShowsFiguresAndConditions(t *testing.T) {
 		`{{losses "Contention file=contention hold=" "way=fair" "cmds/acq;sent/acq"}}`:             "",
 		`{{table "Contention file=contention" "way: fair *" "cmds/acq;plain sec/op"}}`:             "| way | commands | time over operations |\n| --- | --: | --: |\n| `Fair` | 14.5 ± 24 % | 1.00 µs |\n| `etcd` | – | 1.00 µs |\n| redsync, short pauses | 29 ± 24 % | 1.00 µs |\n",
 		`{{table "Contention file=odd" "way: few rivals" "worst cmds/acq waiters=64"}}`:            "| way | commands, 64 waiters |\n| --- | --: |\n| `few` | 5 |\n| `barger` | in 10 of 20 rounds |\n",
+		`{{table "Ratio" "of: rivals" "plain ratio"}}`:                                             "| of | time |\n| --- | --: |\n| `redsync` | 1.00 |\n",
 		`{{table "Load" "approach: fair" "plain goodput/s rate=*"}}`:                               "| approach | served/s, at 900/s | served/s, at 20,000/s |\n| --- | --: | --: |\n| `Fair` | 880 | 880 |\n",
 		`{{table "Contention" "way/waiters: fair/64" "plain cmds/acq"}}`:                           "| way, waiters | commands |\n| --- | --: |\n| `Fair`, 64 | 14.5 |\n",
 		`{{changes "before.txt" "cmds/acq"}}`:                                                      "| `Contention/server=redis/way=fair/waiters=64` | commands | 29 ± 24 % | 14.5 ± 24 % | 0.500× |\n| `Contention/server=redis/way=redsync/waiters=64` | commands | 29 ± 24 % | 29 ± 24 % | ~ |\n| `Contention/way=gone` | commands | 14.5 ± 24 % | – | – |\n",

@@ -67,8 +67,8 @@ type row struct {
 	must  bool // its first column must be there
 }
 
-// What is ours, and the floors.
-var ours = regexp.MustCompile(`^(setnx|setnx-verified|script|(locker|floor|polling|fair|cohort|loop)(-.*)?)$`)
+// What is ours, the floors, and their copies.
+var ours = regexp.MustCompile(`^(setnx|script|locker|floor|polling|fair|cohort|loop)(-.*)?$`)
 
 // rows reads "KEY: VALUE… *": the rows with these values of a part of the cells' names, which must be there; "*": after them all
 // others that were measured, by name; "rivals": the same without ours. KEY and VALUE may have several parts: "of/to: a/b".

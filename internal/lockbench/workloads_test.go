@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 func fakeServer() *bench.Server {
@@ -124,6 +125,16 @@ func TestRatesCanBeRead(t *testing.T) {
 	for v, want := range map[float64]float64{41049: 41000, 1: 1, 0.123: 0.12, 99.9: 100, 12_500: 13_000, 7: 7} {
 		if got := twoDigits(v); math.Abs(got-want) > 1e-9 {
 			t.Errorf("two digits of %v: %v, want %v", v, got, want)
+		}
+	}
+}
+
+func TestOurWaysHaveWords(t *testing.T) {
+	for kind, names := range map[string][]string{"AcquireRelease": ownApproaches, "Contention": bench.ContentionWays(), "KeepAlive": bench.Ways()} {
+		for _, name := range names {
+			if figures.Way(kind, name) == name {
+				t.Errorf("figures has no words for %s, of %s", name, kind)
+			}
 		}
 	}
 }
