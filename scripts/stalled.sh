@@ -43,6 +43,8 @@ stalls() {
 	done
 }
 
+list=$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Dir}}{{end}}' "$@" | sed '/^$/d')
+[ -n "$list" ] || { echo "there is no test in $*" >&2; exit 1; }
 failed=0
 while read -r package folder; do
 	CGO_ENABLED=1 go test -race -vet=off -c -o "$dir/test" "$package"
@@ -61,5 +63,5 @@ while read -r package folder; do
 		pid=
 		wait $stalling || true
 	done
-done < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Dir}}{{end}}' "$@" | sed '/^$/d')
+done <<<"$list"
 exit $failed
