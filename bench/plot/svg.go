@@ -19,6 +19,8 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 
 	xfont "golang.org/x/image/font"
+
+	"github.com/redigolock/redigolock/internal/figures"
 )
 
 // Sizes in points: the width is that of a phone of 390 pixels, so that texts keep their size there.
@@ -154,7 +156,7 @@ func measuredOn(list []wayOf, unit string) string {
 		rounds = fmt.Sprintf("%d to %d", least, most)
 	}
 	interval := "intervals at 95 %"
-	if most < 6 {
+	if most < figures.LeastRounds {
 		interval = "too few for an interval"
 	}
 	return strings.Join(append(settings, "medians of "+rounds+" rounds", interval), " · ")
