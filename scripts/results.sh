@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures what results/ holds: our ways and the rivals, on a redis-server, an etcd and a ZooKeeper that are started for it
+# Measures a campaign of results/: our ways and the rivals, on a redis-server, an etcd and a ZooKeeper that are started for it
 # on loopback ports and stopped again. Raw figures, benchstat's tables and charts go into one folder. The machine should
 # be idle; how long it takes is said first.
 #
@@ -25,7 +25,7 @@ wanted() { case " $steps " in *" $1 "*) ;; *) return 1 ;; esac; }
 total=60 # to build, and to start the servers
 for step in $steps; do
 	[ -n "${seconds[$step]:-}" ] || { echo "there is no step $step, but $order" >&2; exit 2; }
-	[ -e "$raw/$step.txt" ] || total=$((total + seconds[$step]))
+	[ -e "$raw/$step.txt" ] || [ -e "$raw/newer/$step-contention.txt" ] || total=$((total + seconds[$step]))
 done
 
 count=10 pairs=30 locks=10000 ttl=5s commands=50000 faults=1
@@ -109,7 +109,7 @@ step() { # name, which is also that of the file; command
 }
 measure() { "$tmp/lockbench" -url "redis://127.0.0.1:$port" -out "$new" -count $count -time $time "$@" >/dev/null; }
 delayed() { # two workloads, in one file
-	measure -workload approaches -delay $delay -approaches floor,locker,locker-mux1,$rivals -goroutines 1,128 -time $time
+	measure -workload approaches -delay $delay -approaches floor,locker,locker-mux1,$rivals -goroutines 1,128
 	mv "$new" "$tmp/approaches.txt"
 	measure -workload contention -delay $delay -ways polling,fair,cohort,$rivals -waiters 16 -processes 4 -time $far
 	cat "$tmp/approaches.txt" "$new" >"$tmp/both.txt"
