@@ -4,7 +4,7 @@
 #          servers and a browser that must be installed (etcd, ZooKeeper, Chromium, PostgreSQL, Valkey 9, Redis 8)
 # lint     gofmt, vet, staticcheck, go fix, go mod tidy, luacheck, mutants that would not compile; changes nothing, but installs luacheck where it is missing
 # bench    go test -bench over the approaches, on miniredis and redis-server
-# results  measures all that results/ holds, beside all rivals (half an hour)
+# results  measures a new campaign of all ways beside all rivals, into a folder of results/ (half an hour)
 # report   writes the pages of results/, docs/capacity.md and README's tables from the newest campaign, and names each sentence that no longer holds
 # long     what takes long: all mutants, the model of the fair queue at length, the long forms of some tests, all tests
 #          twenty times over, and ten times beside busy loops and standstills
@@ -77,6 +77,7 @@ results:
 	scripts/results.sh
 
 report:
+# The first pass writes. Some of its tests look at pages that others have yet to write: the second says what does not hold.
 	$(GO) test ./results -update >/dev/null || true
 	$(GO) test -count=1 ./results
 
