@@ -58,7 +58,7 @@ while read -r package folder; do
 		else
 			failed=1
 			echo "FAIL  $package, $i of $times"
-			grep -vE '^(=== |\s*--- (PASS|SKIP))' "$dir/out" | tail -n 100
+			grep -vE '^(=== |\s*--- (PASS|SKIP))' "$dir/out" | tail -n 100 || true
 		fi
 		pid=
 		wait $stalling || true

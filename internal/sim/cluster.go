@@ -120,9 +120,6 @@ func (c *Cluster) End(key string, to int) error {
 	return nil
 }
 
-// Lose gives the slot of a key to another node without its keys, as a failover to a replica that had none of them does.
-func (c *Cluster) Lose(key string, to int) { c.give(cluster.Slot(key), to) }
-
 func (c *Cluster) give(slot, to int) {
 	c.mu.Lock()
 	delete(c.moving, slot)
