@@ -41,7 +41,7 @@ type checker struct {
 	queue      map[place][]*ticket // who waits, in the order of their calls
 	ghosts     int
 	updates    int
-	beats      map[string]time.Time // when an entry of a queue was last queued, or has beaten
+	beats      map[string]beat // of the entries of the queues
 }
 
 // worldIsSafe has every overlap count as a violation.

@@ -392,19 +392,30 @@ func channelOf(entry string) string {
 // ticks, of three quarters of a second or more by the clock of whoever ends them; but what comes late may come closer together.
 const silence = 2500 * time.Millisecond
 
+// A beat is what an entry of a queue was last heard by: the command that has queued it, or a POKE that beats.
+type beat struct{ sent, came time.Time }
+
+// isSilent reports whether the Locker of that beat was silent for long enough before r. What a pause of the server has held back comes
+// all at once, so when it was sent tells, too.
+func (b beat) isSilent(r sim.Request) bool {
+	return time.Since(b.came) > silence || r.Sent.Sub(b.sent) > silence
+}
+
 // heardOf notes which entries have come or beaten, and reports whether r is a POKE that beats.
 func (c *checker) heardOf(r sim.Request, was, is state) (beats bool) {
 	if c.beats == nil {
-		c.beats = map[string]time.Time{}
+		c.beats = map[string]beat{}
 	}
-	now := time.Now()
+	heard := func(entry string) {
+		c.beats[entry] = beat{sent: later(c.beats[entry].sent, r.Sent), came: time.Now()}
+	}
 	for _, e := range is.queue {
 		if !slices.Contains(was.queue, e) {
-			c.beats[e] = now
+			heard(e)
 		}
 	}
 	if beats = r.Verb == "poke" && len(r.Args) == 8 && r.Args[1] == "3"; beats {
-		c.beats[r.Args[6]] = now
+		heard(r.Args[6])
 	}
 	return beats
 }
@@ -427,7 +438,7 @@ func (c *checker) inOrder(r sim.Request, key string, was, is state, heard map[st
 		case !heard[channelOf(e)]:
 		case granted && slices.Contains(is.queue, e):
 			c.failLocked("overtaken", "%s gave %s to %s, and %s waits before: %s", r.Link, key, short(is.token), short(token), describe(r, ""))
-		case !slices.Contains(is.queue, e) && beats && time.Since(c.beats[e]) > silence:
+		case !slices.Contains(is.queue, e) && beats && c.beats[e].isSilent(r):
 		case !slices.Contains(is.queue, e) && c.owner(token) != r.Link:
 			c.failLocked("thrown out", "%s took %s out of the queue of %s: %s", r.Link, short(token), key, describe(r, ""))
 		}
