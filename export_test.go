@@ -147,6 +147,7 @@ func Shard(l *Locker) {
 	e := fairEnv(f.node, l.Cohort)
 	e.Nodes = &subscription.Nodes{
 		Of:         func(context.Context, string) (string, error) { return "it", nil },
+		Where:      func(string) string { return "it" },
 		Redirected: func(string, redis.Error) bool { return false },
 	}
 	f.queue = fairdriver.New(e)

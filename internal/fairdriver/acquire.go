@@ -152,11 +152,8 @@ func (d *Driver) TryAcquire(ctx context.Context, key string, h Handle) error {
 		}
 	}()
 	start, r, err := s.sendBy(ctx, &cmd, h.Bound(), begin.Add(d.env.OpTimeout))
-	for d.env.Nodes != nil && hasMoved(err) { // it was not carried out, so the token may be sent again
-		if unsettled := s.settled(ctx, &cmd, by); unsettled != nil {
-			if ctx.Err() != nil {
-				err = unsettled
-			}
+	for d.env.Nodes != nil && err != nil && isSplit(err) { // it was not carried out, so the token may be sent again
+		if err = s.settled(ctx, &cmd, by); err != nil {
 			break
 		}
 		start, r, err = s.sendNow(ctx, &cmd, h.Bound(), time.Until(by))

@@ -23,6 +23,7 @@ func (e *Env) ListenTo(s *pools.Source) {
 				}
 				return addr, nil
 			},
+			Where:      at.Where,
 			Redirected: at.Redirected,
 		}
 	}

@@ -32,12 +32,6 @@ func isSplit(err error) bool {
 	return false
 }
 
-// hasMoved reports whether a server refused a script because the slot is another server's.
-func hasMoved(err error) bool {
-	re, isReply := fault.Reply(err)
-	return isReply && !errors.Is(err, fault.Unknown) && fault.Word(fault.Bare(re)) == "MOVED"
-}
-
 // errHalfway is in the error of a script that has found a key missing in the middle, because its slot is moving. It is that of a
 // Release: it has handed the lock to the last of the queue, and what was to follow is not queued.
 var errHalfway = fmt.Errorf("%w: the slot is moving", fault.Unknown)
@@ -54,20 +48,22 @@ func splitHalfway(verb, key string, err error) error {
 // subscribed at its new node, or their entries would be dropped as those of the dead.
 const settleFor = 250 * time.Millisecond
 
-var errMoved = redis.Error("TRYAGAIN the slot has moved, and not all that wait are subscribed at its new node yet")
+var errMoved = redis.Error("TRYAGAIN the slot is moving, or has moved a moment ago")
+
+// handsOn reports whether a command may hand the lock on at a node to which its slot has moved.
+func (s *slot) handsOn(cmd *fairqueue.Command) bool {
+	return s.d.env.Nodes != nil && !cmd.Alone && cmd.Kind != fairqueue.Check
+}
 
 // settled waits until the slot has not been seen to move for settleFor; if that is later than by, it does not wait. A Release does
 // not wait: it is sent for the lock's key alone, and the next Poke of anybody hands the lock on.
 func (s *slot) settled(ctx context.Context, cmd *fairqueue.Command, by time.Time) error {
-	d := s.d
-	if d.env.Nodes == nil || cmd.Alone || cmd.Kind == fairqueue.Check {
+	if !s.handsOn(cmd) {
 		return nil
 	}
 	verb := verbOf(cmd.Kind)
 	for {
-		d.mu.Lock()
-		pause := settleFor - d.env.Now().Sub(s.moved)
-		d.mu.Unlock()
+		pause := s.unsettled()
 		switch {
 		case pause <= 0:
 			return nil
@@ -84,10 +80,26 @@ func (s *slot) settled(ctx context.Context, cmd *fairqueue.Command, by time.Time
 	}
 }
 
+// unsettled is how long it takes until the slot has settled. That the map has another node for the key is a move, too: others that
+// share the pool were redirected, or a failover was seen.
+func (s *slot) unsettled() time.Duration {
+	d := s.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.env.Now()
+	if node := d.env.Nodes.Where(s.key); node != "" && node != s.node {
+		if s.node != "" {
+			s.moved = now
+		}
+		s.node = node
+	}
+	return settleFor - now.Sub(s.moved)
+}
+
 // heedMove notes that a command was refused because the slot is moving.
 func (s *slot) heedMove(err error) {
 	d := s.d
-	if d.env.Nodes == nil || err == nil || !isSplit(err) {
+	if d.env.Nodes == nil || err == nil || !isSplit(err) || errors.Is(err, errMoved) {
 		return
 	}
 	d.mu.Lock()

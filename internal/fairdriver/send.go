@@ -168,6 +168,9 @@ func (s *slot) sendOwn(ctx context.Context, cmd fairqueue.Command, most time.Dur
 
 // exchange sends a command on a connection, and reads its reply.
 func (s *slot) exchange(ctx context.Context, c redis.Conn, cmd *fairqueue.Command) (start time.Time, r Reply, err error) {
+	if s.handsOn(cmd) && s.unsettled() > 0 { // the slot has moved while a connection was awaited
+		return start, r, errMoved
+	}
 	start = s.d.env.Now()
 	if cmd.Kind == fairqueue.Check {
 		_, err = s.d.extend(ctx, c, s.keyArg, s.queueArg, cmd.Token, cmd.TTL)

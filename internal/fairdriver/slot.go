@@ -20,6 +20,7 @@ type slot struct {
 	beatsArg         any                  // as queueArg
 	channel          subscription.Channel // this Locker's, for this key only; in the key's cluster slot
 
+	node    string    // that has the key, in a cluster, when something was last sent
 	moved   time.Time // when the key's cluster slot was last seen to move
 	users   int       // goroutines and calls that send something for the slot
 	timer   *time.Timer

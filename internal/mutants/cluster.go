@@ -198,15 +198,21 @@ var clusterMutants = []mutant{
 	},
 	{
 		name: "fair: TryAcquire does not follow a slot that has moved", in: "fairdriver.Driver.TryAcquire",
-		old:   "hasMoved(err) {",
-		new:   "hasMoved(err) && err == nil {",
+		old:   "isSplit(err) {",
+		new:   "isSplit(err) && ctx == nil {",
 		tests: "test/cluster: TestFairClusterTryAcquireFollowsItsSlot",
 	},
 	{
 		name: "fair: TryAcquire follows a slot once only", in: "fairdriver.Driver.TryAcquire",
-		old:   "for d.env.Nodes != nil && hasMoved(err) {",
-		new:   "for once := true; once && d.env.Nodes != nil && hasMoved(err); once = false {",
+		old:   "for d.env.Nodes != nil && err != nil && isSplit(err) {",
+		new:   "for once := true; once && d.env.Nodes != nil && err != nil && isSplit(err); once = false {",
 		tests: "test/cluster: TestFairClusterTryAcquireFollowsItsSlot",
+	},
+	{
+		name: "fair: a slot that others saw move is not known to have moved", in: "fairdriver.slot.unsettled",
+		old:   "s.moved = now",
+		new:   "_ = now",
+		tests: "test/cluster: TestFairClusterKeepsTheOrderWhereOthersWereRedirected",
 	},
 	{
 		name: "fair: TryAcquire has a whole OpTimeout at the new node", in: "fairdriver.slot.sendLent",

@@ -69,7 +69,8 @@ type Env struct {
 
 // Nodes are the servers of a Redis Cluster.
 type Nodes struct {
-	Of func(ctx context.Context, key string) (server string, err error) // by its map, which it may have to ask for
+	Of    func(ctx context.Context, key string) (server string, err error) // by its map, which it may have to ask for
+	Where func(key string) (server string)                                 // by the map as it is; "": it does not tell
 	// Redirected goes by a reply of a server's, and reports whether it was a MOVED.
 	Redirected func(server string, err redis.Error) bool
 }

@@ -238,3 +238,98 @@ func TestFairClusterTryAcquireOfASlotThatHasMovedEndsInTime(t *testing.T) {
 		}
 	})
 }
+
+// Lockers that share a Cluster share its map: once one of them was redirected, the commands of the others go to the new node as well,
+// where nobody need be subscribed yet. Nothing hands the lock on there before all had time for that, and the order stays.
+func TestFairClusterKeepsTheOrderWhereOthersWereRedirected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		servers := sim.NewCluster(t, 2)
+		pool := &lock.Cluster{Addrs: servers.Addrs(), Dial: servers.DialRedis}
+		t.Cleanup(func() { pool.Close() })
+		locker := func() *lock.Locker {
+			l := &lock.Locker{Pool: pool, Fair: true}
+			t.Cleanup(func() { l.Close() })
+			return l
+		}
+		k, err := locker().Acquire(bg, "key", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var order []int
+		var done sync.WaitGroup
+		for i := range 5 {
+			l := locker()
+			done.Go(func() {
+				k, err := l.Acquire(bg, "key", time.Hour)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				order = append(order, i)
+				mu.Unlock()
+				if err := k.Release(bg); err != nil {
+					t.Error(err)
+				}
+			})
+			time.Sleep(10 * time.Millisecond)
+		}
+		next := 1 - servers.Owner("key")
+		servers.Rule(func(node int, r sim.Request) sim.Action {
+			if r.Name == "SSUBSCRIBE" && node == next {
+				return sim.Late(settles / 2)
+			}
+			return sim.Pass()
+		})
+		if err := servers.End("key", next); err != nil {
+			t.Fatal(err)
+		}
+		c := pool.Get()
+		if _, err := c.Do("GET", "key"); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+		begin := time.Now()
+		if err := k.Release(bg); err != nil {
+			t.Error(err)
+		}
+		done.Wait()
+		if took := time.Since(begin); !slices.IsSorted(order) || took > 5*settles {
+			t.Errorf("they got the lock in the order %v, within %v", order, took)
+		}
+	})
+}
+
+// settles is how long nobody hands a lock on after its slot has moved.
+const settles = 250 * time.Millisecond
+
+// A TryAcquire that meets a slot which is moving waits until it has moved, and ends with its OpTimeout.
+func TestFairClusterTryAcquireWhileItsSlotMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		servers := sim.NewCluster(t, 2)
+		pool := &lock.Cluster{Addrs: servers.Addrs(), Dial: servers.DialRedis}
+		l := &lock.Locker{Pool: pool, Fair: true}
+		t.Cleanup(func() { l.Close(); pool.Close() })
+		from := servers.Owner("key")
+		servers.Begin("key", 1-from)
+		begin := time.Now()
+		_, err := l.TryAcquire(bg, "key", time.Minute)
+		if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "TRYAGAIN the slot is moving") || took > lock.DefaultOpTimeout {
+			t.Errorf("%v after %v", err, took)
+		}
+		time.AfterFunc(400*time.Millisecond, func() {
+			if err := servers.End("key", 1-from); err != nil {
+				t.Error(err)
+			}
+		})
+		begin = time.Now()
+		k, err := l.TryAcquire(bg, "key", time.Minute)
+		if took := time.Since(begin); err != nil || took > 400*time.Millisecond+2*settles {
+			t.Fatalf("%v after %v", err, took)
+		}
+		if err := k.Release(bg); err != nil {
+			t.Error(err)
+		}
+	})
+}
