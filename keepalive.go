@@ -236,6 +236,7 @@ func (n *node) readyToRenew() {
 		Dial:      n.source.Dial,
 		Conns:     &n.conns,
 		Extension: batch.Extension{Script: x.script, Most: x.most, Keys: x.keys},
+		Place:     n.source.Place,
 		Apart:     n.source.Binds,
 		Another:   n.source.Another,
 		Alone:     n.extendAlone,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -137,6 +138,7 @@ func (q *Quorum) nodes(verb string) (nodes []*node, err error) {
 				return nil, fault.Invalidf(verb, "Quorum.Pools[%d] and [%d] are the same", j, i)
 			}
 		}
+		src.Place = strconv.Itoa(i)
 		if src.Check != nil {
 			if err := src.Check(); err != nil {
 				return nil, err

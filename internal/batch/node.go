@@ -3,6 +3,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -42,6 +43,7 @@ type Env struct {
 	Dial      func(context.Context) (redis.Conn, error) // makes a connection that is not the pool's
 	Conns     *atomic.Int64                             // counts it
 	Extension Extension
+	Place     string                 // of one that is not of a Redis Cluster; see renewal.Node
 	Apart     func() bool            // see renewal.Node
 	Another   func() <-chan struct{} // see renewal.Node
 	// Alone is ExtendAlone of a renewal.Node, for one that is Apart.
@@ -76,6 +78,9 @@ func (n *Node) Apart() bool { return n.env.Apart() }
 
 // Another is closed when the pool leads to another server.
 func (n *Node) Another() <-chan struct{} { return n.env.Another() }
+
+// Place is its server's address in a Redis Cluster, or what its owner knows it by.
+func (n *Node) Place() string { return cmp.Or(n.addr, n.env.Place) }
 
 // Ready dials if there is no connection that works.
 func (n *Node) Ready(by time.Time) error {

@@ -111,7 +111,7 @@ func (s *slot) sendBy(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound
 
 // sendNow is send that does not wait until the slot has settled, and takes so long at most, with the wait for a connection.
 func (s *slot) sendNow(ctx context.Context, cmd *fairqueue.Command, b *wire.Bound, within time.Duration) (start time.Time, r Reply, err error) {
-	hooks.Turn(verbOf(cmd.Kind), s.key, cmp.Or(cmd.Owed, cmd.Token))
+	hooks.Turn(verbOf(cmd.Kind), s.key, cmp.Or(cmd.Owed, cmd.Token), "")
 	timeout := within
 	if cmd.Kind == fairqueue.Try || cmd.Kind == fairqueue.Enter {
 		timeout = min(timeout, cmd.TTL)

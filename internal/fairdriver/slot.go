@@ -170,7 +170,7 @@ func (s *slot) wakeAt(at, now time.Time) {
 
 func (s *slot) wakeUp() {
 	d := s.d
-	hooks.Turn("wake", s.key, "")
+	hooks.Turn("wake", s.key, "", "")
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s.timerAt = time.Time{}

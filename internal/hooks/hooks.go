@@ -20,6 +20,6 @@ var Now = func(owner string) time.Time { return time.Now() }
 var Secret = func(owner string, nth int, p []byte) { _, _ = crypto.Read(p) } // never fails: it ends the process
 
 // Turn is called by each goroutine that is about to send something for a key, before it takes a connection or stands in a line for one.
-// The token tells it from others that do the same for that key; it may be empty. A simulation lets those that come at one moment go on
-// one after the other, which else the runtime would.
-var Turn = func(verb, key, token string) {}
+// The token tells it from others that do the same for that key, and the place from those that do so for that token at other servers;
+// both may be empty. A simulation lets those that come at one moment go on one after the other, which else the runtime would.
+var Turn = func(verb, key, token, place string) {}

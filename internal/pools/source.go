@@ -36,6 +36,7 @@ type Source struct {
 	Nodes   *cluster.Cluster                                // where the keys are, and who dials their nodes; nil: of a pool that is none
 	Shares  bool                                            // callers share its connections: what has broken is another by now
 	NoWait  string                                          // why no WAIT can be sent; "": it can
+	Place   string                                          // tells it from the others of a Quorum
 	Polls   int                                             // how many waiters may ask at a time, so that a holder finds a connection; 0: any number
 
 	tuned *dialer                                            // of a pool that honours its context, whatever it waits for; else nil
@@ -168,7 +169,7 @@ func tuned(p *redis.Pool) *dialer {
 // Lend puts a connection, bound to the lock's key, into b. It returns when limit ends. Nothing has been sent when it fails.
 // Every lend is followed by one GiveBack.
 func (s *Source) Lend(ctx, limit context.Context, b *wire.Bound, verb, key string) error {
-	turn(b, verb, key)
+	s.turn(b, verb, key)
 	var err error
 	switch {
 	case s.LendNow != nil:
@@ -183,16 +184,16 @@ func (s *Source) Lend(ctx, limit context.Context, b *wire.Bound, verb, key strin
 
 // LendOwn is lend of a connection that is not the pool's.
 func (s *Source) LendOwn(ctx, limit context.Context, b *wire.Bound, verb, key string) error {
-	turn(b, verb, key)
+	s.turn(b, verb, key)
 	c, err := s.Dial(limit)
 	b.Conn = c
 	return s.bindLent(ctx, limit, b, err, verb, key)
 }
 
 // turn has what comes at one moment go on in an order of its own, in a simulation.
-func turn(b *wire.Bound, verb, key string) {
+func (s *Source) turn(b *wire.Bound, verb, key string) {
 	token, _ := b.Token.(string)
-	hooks.Turn(verb, key, token)
+	hooks.Turn(verb, key, token, s.Place)
 }
 
 // bindLent binds the connection that b was lent, unless there was an error.

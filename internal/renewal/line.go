@@ -66,7 +66,7 @@ func (n *line) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		hooks.Turn("renew", "", "") // what else becomes due at this moment is due by now
+		hooks.Turn("renew", "", "", n.node.Place()) // what else becomes due at this moment is due by now
 		n.lookForAnother()
 		f, next, none := n.takeDue()
 		switch {

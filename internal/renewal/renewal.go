@@ -75,6 +75,8 @@ type Node interface {
 	// Another returns a channel that is closed when the node is another server from then on, which may not have the leases: so
 	// all are renewed at once. Nil: that is not known of this node.
 	Another() <-chan struct{}
+	// Place tells the node from the others of a lease, to a simulation.
+	Place() string
 	// Elsewhere returns the Node that has a lease by now, nil if it is this one. It does not wait.
 	Elsewhere(x Lease) Node
 	// Ready sees to it that there is a connection, by then.

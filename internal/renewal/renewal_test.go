@@ -120,6 +120,8 @@ func (n *node) becomesAnother() {
 	n.another = make(chan struct{})
 }
 
+func (n *node) Place() string { return "" }
+
 func (n *node) Elsewhere(renewal.Lease) renewal.Node {
 	n.mu.Lock()
 	defer n.mu.Unlock()

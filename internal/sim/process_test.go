@@ -283,7 +283,7 @@ func (i *incarnation) delay(n *node, d sim.Direction, b []byte) time.Duration {
 func (i *incarnation) dialTime(n int, ctx context.Context) time.Duration {
 	w := i.p.w
 	who, _ := ctx.Value(whoKey{}).(string)
-	r := w.plan.seed.of("dial", i.name, time.Since(w.trace.begin), who)
+	r := w.plan.seed.of("dial", i.name+w.nodes[n].name(), time.Since(w.trace.begin), who)
 	took := between(r, 50*time.Microsecond, time.Millisecond)
 	i.mu.Lock()
 	defer i.mu.Unlock()
