@@ -15,6 +15,7 @@ import (
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/sim"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // giveUp has an acquire lose its reply and its context, and returns its error. What happens to the SET is action. rest
@@ -588,13 +589,8 @@ func TestCleanUpOfAServerThatIsAwayPausesLongerAndLonger(t *testing.T) {
 		l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), OpTimeout: 4 * time.Second})
 		knownScripts(t, s)
 		start := time.Now()
+		testbed.Refuses(s, "release", sim.Refuse("LOADING Redis is loading the dataset in memory")) // before there is anything to clean up
 		loseKey(t, s, l, "key", 298*time.Second)
-		s.Rule(func(q sim.Request) sim.Action {
-			if q.Verb == "release" {
-				return sim.Refuse("LOADING Redis is loading the dataset in memory")
-			}
-			return sim.Pass()
-		})
 		time.Sleep(time.Hour)
 		var want []time.Duration // until 302 s, when the ttl must be over, and once more
 		for at, pause := time.Duration(0), 4*time.Second; at <= 6*time.Minute; pause = min(2*pause, time.Minute) {
