@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -49,6 +50,11 @@ type console struct {
 func startOnTerminal(t *testing.T, url string, shell string, args ...string) *console {
 	t.Helper()
 	keyboard, tty := openPTY(t)
+	if signal.Ignored(syscall.SIGINT) { // as in a job that a script has put into the background: what is started would ignore it, too
+		heeded := make(chan os.Signal, 1)
+		signal.Notify(heeded, syscall.SIGINT)
+		t.Cleanup(func() { signal.Stop(heeded) })
+	}
 	s := &console{keyboard: keyboard, dark: make(chan struct{})}
 	s.process = startAs(t, url, func(c *exec.Cmd) {
 		if shell != "" {
@@ -71,6 +77,31 @@ func (s *console) types(keys string) {
 	if _, err := io.WriteString(s.keyboard, keys); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// wantEnd is that of a process, and tells what the screen shows, and which processes are left on it.
+func (s *console) wantEnd(code int) {
+	s.t.Helper()
+	defer func() {
+		if s.t.Failed() {
+			s.t.Logf("the screen: %q\nleft: %s", &s.seen, s.left())
+		}
+	}()
+	s.process.wantEnd(code)
+}
+
+// left are the processes of the terminal's session.
+func (s *console) left() (all []string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range files {
+		data, _ := os.ReadFile(file) // it may have ended
+		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+		if len(fields) > 3 && fields[3] == strconv.Itoa(s.cmd.Process.Pid) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			all = append(all, fmt.Sprintf("%d %s %q", pid, fields[:4], commandLine(pid)))
+		}
+	}
+	return all
 }
 
 func (s *console) shows(text string) {
