@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"runtime"
 	"slices"
 	"strings"
@@ -160,10 +161,32 @@ func TestRunMeasuresAndLeavesNoKey(t *testing.T) {
 	}
 }
 
+// eachOnItsOwn yields each workload of a list, made for a Server that no other uses: a run that is stopped, and does not end soon on a
+// busy machine, cuts its Server's connections for good.
+func eachOnItsOwn(t *testing.T, r *redistest.Server, list func(s *bench.Server) []bench.Workload) iter.Seq[bench.Workload] {
+	return func(yield func(bench.Workload) bool) {
+		for i, n := 0, 1; i < n; i++ {
+			s, err := bench.Open(context.Background(), r.URL())
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := list(s)
+			n = len(all)
+			more := yield(all[i])
+			s.Close()
+			if !more {
+				return
+			}
+		}
+	}
+}
+
 func TestCancelledRunSaysWhyAndLeavesNoKey(t *testing.T) {
 	cause := errors.New("enough")
-	s, r := realServer(t)
-	for _, w := range append(allWorkloads(s, time.Hour), bench.Recovery{Server: s, Way: "fair", TTL: time.Hour}) {
+	r := redistest.Start(t)
+	for w := range eachOnItsOwn(t, r, func(s *bench.Server) []bench.Workload {
+		return append(allWorkloads(s, time.Hour), bench.Recovery{Server: s, Way: "fair", TTL: time.Hour})
+	}) {
 		if r, ok := w.(bench.Recovery); ok && r.TTL < time.Hour {
 			continue // it is over soon
 		}
@@ -187,10 +210,10 @@ func TestCancelledRunSaysWhyAndLeavesNoKey(t *testing.T) {
 }
 
 func TestRunWithEndedContextMakesNoKey(t *testing.T) {
-	s, r := realServer(t)
+	r := redistest.Start(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	for _, w := range allWorkloads(s, time.Hour) {
+	for w := range eachOnItsOwn(t, r, func(s *bench.Server) []bench.Workload { return allWorkloads(s, time.Hour) }) {
 		if _, err := w.Run(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", w.Name(), err)
 		}
