@@ -66,7 +66,7 @@ func New(t *testing.T) *Rig {
 func NewOn(t *testing.T, server *redistest.Server) *Rig {
 	t.Helper()
 	proxy := redistest.NewProxy(t, server.Addr())
-	r := &Rig{T: t, Server: server, Proxy: proxy, Locker: &redigolock.Locker{Pool: proxy.Pool()}}
+	r := &Rig{T: t, Server: server, Proxy: proxy, Locker: &redigolock.Locker{Pool: proxy.Pool(), OpTimeout: Unhurried}}
 	t.Cleanup(func() { r.Locker.Close() })
 	r.Warm()
 	return r
@@ -75,7 +75,7 @@ func NewOn(t *testing.T, server *redistest.Server) *Rig {
 // Warm lets the server know all scripts.
 func (r *Rig) Warm() {
 	r.T.Helper()
-	warm := &redigolock.Locker{Pool: r.Server.Pool(), AcquireWith: redigolock.SetNXScript}
+	warm := &redigolock.Locker{Pool: r.Server.Pool(), AcquireWith: redigolock.SetNXScript, OpTimeout: Unhurried}
 	k := r.Must(warm.TryAcquire(bg, "warm", time.Minute))
 	r.OK(k.Verify(bg))
 	r.OK(k.Extend(bg, time.Minute))
@@ -235,6 +235,10 @@ func (c *Clock) AddWall(t *testing.T, d time.Duration) {
 // ShortOp is an OpTimeout for tests that run into it: short enough to wait for, and long enough that on a busy machine
 // what is to be answered is answered in time.
 const ShortOp = 600 * time.Millisecond
+
+// Unhurried is an OpTimeout for tests in real time that do not run into it: it only ends a hang. In the default of a second a busy
+// machine may stand still.
+const Unhurried = 30 * time.Second
 
 // ValidFor is what a ttl is good for, by the contract's formula.
 func ValidFor(ttl time.Duration) time.Duration { return ttl - ttl/100 - 2*time.Millisecond }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // TestClusterCost says what a cycle costs each server: distinct keys at one master and at three, over a pool, a Cluster and a Mux over
@@ -87,7 +88,7 @@ func (w *costed) round(t *testing.T, d time.Duration) {
 	stop := time.Now().Add(d)
 	var lockers []*redigolock.Locker
 	for range 4 {
-		l := &redigolock.Locker{Pool: w.pool, Fair: w.fair}
+		l := &redigolock.Locker{Pool: w.pool, Fair: w.fair, OpTimeout: testbed.Unhurried}
 		defer l.Close()
 		lockers = append(lockers, l)
 	}

@@ -32,7 +32,7 @@ func newClusterQueue(t *testing.T, servers *redistest.Cluster, key string) *clus
 }
 
 func (q *clusterQueue) locker() *redigolock.Locker {
-	l := &redigolock.Locker{Pool: q.pool, Fair: true}
+	l := &redigolock.Locker{Pool: q.pool, Fair: true, OpTimeout: testbed.Unhurried}
 	q.t.Cleanup(func() { l.Close() })
 	return l
 }
@@ -63,25 +63,24 @@ func (q *clusterQueue) waits(n int) {
 	}
 }
 
-// inOrder waits until n waiters have had the lock, for so long each, and wants them in their order.
-func (q *clusterQueue) inOrder(n int, most time.Duration) {
+// served waits until n waiters have had the lock, and returns their order.
+func (q *clusterQueue) served(n int) (order []int) {
 	q.t.Helper()
-	var order, want []int
 	begin := time.Now()
-	for i := range n {
-		want = append(want, i)
-		select {
-		case got := <-q.got:
-			order = append(order, got)
-		case <-time.After(most):
-			q.t.Fatalf("nobody gets the lock within %v, after %v", most, order)
-		}
+	for range n {
+		order = append(order, testbed.Receive(q.t, fmt.Sprintf("another gets the lock, after %v", order), q.got))
 	}
 	q.end.Wait()
-	if !slices.Equal(order, want) {
+	q.t.Logf("%d waiters had it within %v, in the order %v", n, time.Since(begin), order)
+	return order
+}
+
+// inOrder is served, and wants them in their order.
+func (q *clusterQueue) inOrder(n int) {
+	q.t.Helper()
+	if order := q.served(n); !slices.IsSorted(order) {
 		q.t.Errorf("they had it in the order %v", order)
 	}
-	q.t.Logf("%d waiters had it within %v", n, time.Since(begin))
 }
 
 // TestFairCluster: keys of all nodes, whose waiters are told by sharded messages, in their order.
@@ -95,7 +94,7 @@ func TestFairCluster(t *testing.T) {
 			if err := k.Release(bg); err != nil {
 				t.Error(err)
 			}
-			q.inOrder(4, 500*time.Millisecond)
+			q.inOrder(4)
 		}
 		published, nodes := 0, map[*redistest.Server]bool{}
 		for _, s := range servers.Servers {
@@ -115,7 +114,9 @@ func TestFairCluster(t *testing.T) {
 		}
 	})
 
-	// While the slot moves a lock is released by its key alone. Those that wait go on once it has moved, in their order.
+	// While the slot moves a lock is released by its key alone. Those that wait go on once it has moved, and each gets the lock once. They
+	// keep their order if all have followed the slot within 250 ms, which no busy machine can promise: TestFairClusterSlotTakesMinutes and
+	// TestFairClusterKeepsTheOrderWhereOthersWereRedirected look at it in virtual time.
 	moves := map[string]func(q *clusterQueue, slot int, from, to *redistest.Server, release func()) error{
 		"released while nothing has moved": func(q *clusterQueue, slot int, from, to *redistest.Server, release func()) error {
 			err := servers.BeginMigration(slot, from, to)
@@ -168,7 +169,9 @@ func TestFairCluster(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			q.inOrder(5, 2*time.Second)
+			if order := slices.Sorted(slices.Values(q.served(5))); !slices.Equal(order, []int{0, 1, 2, 3, 4}) {
+				t.Errorf("%v had it", order)
+			}
 		})
 	}
 }
@@ -214,14 +217,14 @@ func TestFairClusterReleaseHalfway(t *testing.T) {
 		calls, err := from.Calls()
 		return err == nil && calls["ssubscribe"] == 2
 	})
-	time.Sleep(50 * time.Millisecond) // until the reply has come
+	time.Sleep(50 * time.Millisecond) // for the reply to come; if it has not, the Release takes nobody along, and this proves less
 	if err := servers.BeginMigration(slot, from, otherMaster(servers, from)); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.Release(bg); err != nil {
 		t.Error(err)
 	}
-	q.inOrder(1, 2*time.Second)
+	q.inOrder(1)
 	err := servers.MoveKeys(slot, from, otherMaster(servers, from))
 	if err == nil {
 		err = servers.EndMigration(slot, from, otherMaster(servers, from))

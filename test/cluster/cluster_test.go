@@ -168,7 +168,7 @@ func TestRealCluster(t *testing.T) {
 	servers := redistest.StartCluster(t, redistest.ClusterConfig{})
 	c := &lock.Cluster{Addrs: servers.Addrs()[:1]}
 	defer c.Close()
-	l := &lock.Locker{Pool: c}
+	l := &lock.Locker{Pool: c, OpTimeout: testbed.Unhurried}
 	defer l.Close()
 	for i := range 30 {
 		key := fmt.Sprint("key", i)

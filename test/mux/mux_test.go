@@ -8,13 +8,14 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 func TestLockerOverMux(t *testing.T) {
 	s := redistest.Start(t)
 	m := &redigolock.Mux{Pool: s.Pool()}
 	t.Cleanup(func() { m.Close() })
-	l := &redigolock.Locker{Pool: m}
+	l := &redigolock.Locker{Pool: m, OpTimeout: testbed.Unhurried}
 	var wg sync.WaitGroup
 	for w := range 128 {
 		wg.Go(func() {

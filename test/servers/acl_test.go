@@ -13,6 +13,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // The least rights of a user of the server. Each set works, and without any one of its commands or keys something in it
@@ -195,7 +196,7 @@ func TestACLSetNXGetNeedsTheRightToRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { pool.Close() })
-	l := &redigolock.Locker{Pool: pool}
+	l := &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: pool}
 	t.Cleanup(func() { l.Close() })
 	for name, acquire := range map[string]func(c redis.Conn) error{
 		"SetNXGet": func(c redis.Conn) error { return redigolock.SetNXGet(ctx, c, aclKey, "token", 30*time.Second) },
@@ -239,7 +240,7 @@ func useLocker(acquire redigolock.AcquireFunc, release redigolock.ReleaseFunc) f
 
 // useMinHold has a Release leave one key, and goes through all else with another Locker.
 func useMinHold(s *aclSite) error {
-	l := &redigolock.Locker{Pool: s.pool, AcquireWith: redigolock.SetNXScript, MinHold: time.Minute}
+	l := &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: s.pool, AcquireWith: redigolock.SetNXScript, MinHold: time.Minute}
 	defer l.Close()
 	lock, err := l.TryAcquire(context.Background(), "lock:cron", 30*time.Second)
 	if err == nil {
@@ -253,9 +254,9 @@ func useMinHold(s *aclSite) error {
 
 // useFair has one Locker wait behind another, give up, and wait again until it has beaten twice, which ends a tick.
 func useFair(s *aclSite) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	holder, waiter := &redigolock.Locker{Pool: s.pool, Fair: true}, &redigolock.Locker{Pool: s.pool, Fair: true}
+	holder, waiter := &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: s.pool, Fair: true}, &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: s.pool, Fair: true}
 	defer holder.Close()
 	defer waiter.Close()
 	lock, err := holder.Acquire(ctx, aclKey, 30*time.Second)
@@ -265,7 +266,7 @@ func useFair(s *aclSite) error {
 	if err := s.giveUpFair(ctx, waiter); err != nil {
 		return err
 	}
-	waiter = &redigolock.Locker{Pool: s.pool, Fair: true}
+	waiter = &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: s.pool, Fair: true}
 	got := make(chan error, 1)
 	go func() {
 		k, err := waiter.Acquire(ctx, aclKey, 30*time.Second)
@@ -317,9 +318,9 @@ func (s *aclSite) pokes() (int64, error) {
 
 // useLockerWith goes through all that a Locker does.
 func (s *aclSite) useLockerWith(acquire redigolock.AcquireFunc, release redigolock.ReleaseFunc) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	l := &redigolock.Locker{Pool: s.pool, AcquireWith: acquire, ReleaseWith: release, Retry: threeTries, Replicas: s.replicas}
+	l := &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: s.pool, AcquireWith: acquire, ReleaseWith: release, Retry: threeTries, Replicas: s.replicas}
 	defer l.Close()
 	lock, err := l.TryAcquire(ctx, aclKey, 30*time.Second)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // The connections that a Locker dials for itself, for renewals and for its subscription, bear the name that the pool's do.
@@ -21,8 +22,8 @@ func TestOwnConnectionsBearTheClientName(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	plain := &redigolock.Locker{Pool: pool}
-	holder, waiter := &redigolock.Locker{Pool: pool, Fair: true}, &redigolock.Locker{Pool: pool, Fair: true}
+	plain := &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: pool}
+	holder, waiter := &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: pool, Fair: true}, &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: pool, Fair: true}
 	for key, l := range map[string]*redigolock.Locker{"lock:plain": plain, "lock:fair": holder, "lock:other": waiter} {
 		defer l.Close()
 		k, err := l.TryAcquire(t.Context(), key, 2*time.Second)

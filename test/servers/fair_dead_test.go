@@ -32,7 +32,7 @@ func TestFairDeadWaitersOnARealServer(t *testing.T) {
 func fairDead(t *testing.T, n int, ttl time.Duration) {
 	server := redistest.Start(t)
 	locker := func() *redigolock.Locker {
-		l := &redigolock.Locker{Pool: server.Pool(), Fair: true}
+		l := &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: server.Pool(), Fair: true}
 		t.Cleanup(func() { l.Close() })
 		return l
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // askedAt returns the addresses that a pool for this URL asks.
@@ -193,7 +194,7 @@ func TestSentinelDialsAsItIsTold(t *testing.T) {
 		}}
 	pool := &redis.Pool{DialContext: s.DialContext, TestOnBorrow: s.TestOnBorrow, MaxIdle: 4}
 	defer pool.Close()
-	l := &redigolock.Locker{Pool: pool}
+	l := &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: pool}
 	defer l.Close()
 	k, err := l.TryAcquire(bg, "k", time.Minute)
 	if err != nil {

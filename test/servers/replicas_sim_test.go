@@ -364,10 +364,10 @@ func TestReplicasOfARealServer(t *testing.T) {
 	defer two.Close()
 	patient, cancel := context.WithTimeout(bg, 20*time.Second) // a busy machine's replica may be late
 	defer cancel()
-	one := &redigolock.Locker{Pool: master.Pool(), Replicas: 1}
+	one := &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: master.Pool(), Replicas: 1}
 	defer one.Close()
 	for _, way := range []redigolock.AcquireFunc{nil, redigolock.SetNXScript, redigolock.SetNX} {
-		two := &redigolock.Locker{Pool: master.Pool(), Replicas: 2, AcquireWith: way, Observer: observer}
+		two := &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: master.Pool(), Replicas: 2, AcquireWith: way, Observer: observer}
 		k, err := two.Acquire(patient, "key", time.Minute)
 		if err != nil {
 			t.Fatal(err)

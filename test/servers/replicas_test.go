@@ -140,7 +140,7 @@ func TestOneReplicaOfTwoIsNoGuarantee(t *testing.T) {
 	_, err := both.TryAcquire(bg, "key", time.Minute)
 	wants(t, err, redigolock.ErrNotReplicated)
 
-	one := &redigolock.Locker{Pool: master.Pool(), Replicas: 1}
+	one := &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: master.Pool(), Replicas: 1}
 	defer one.Close()
 	k, err := one.Acquire(patient(t), "key", time.Minute)
 	if err != nil {
@@ -153,7 +153,7 @@ func TestOneReplicaOfTwoIsNoGuarantee(t *testing.T) {
 	if _, err := replicas[1].Do("REPLICAOF", "NO", "ONE"); err != nil {
 		t.Fatal(err)
 	}
-	next := &redigolock.Locker{Pool: replicas[1].Pool()}
+	next := &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: replicas[1].Pool()}
 	defer next.Close()
 	second, err := next.TryAcquire(bg, "key", time.Minute)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // What a server that cannot, or may not, serve a lock does to those who try, wait and hold. The table in docs/outages.md says
@@ -311,7 +312,7 @@ func TestServerErrorWrongType(t *testing.T) {
 		{"SetNXScript", redigolock.SetNXScript, redigolock.ErrConflict},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := &redigolock.Locker{Pool: srv.Pool(), AcquireWith: tt.acquire}
+			l := &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: srv.Pool(), AcquireWith: tt.acquire}
 			defer l.Close()
 			testWrongType(t, srv, l, tt.name, tt.try)
 		})
@@ -351,7 +352,7 @@ func testWrongType(t *testing.T, srv *redistest.Server, l *redigolock.Locker, ke
 // A lock that is kept alive, and whose key becomes something else, is lost.
 func TestServerErrorWrongTypeEndsKeepAlive(t *testing.T) {
 	ctx, srv := context.Background(), redistest.Start(t)
-	l := &redigolock.Locker{Pool: srv.Pool()}
+	l := &redigolock.Locker{OpTimeout: testbed.Unhurried, Pool: srv.Pool()}
 	defer l.Close()
 	lock, err := l.TryAcquire(ctx, "key", time.Second)
 	if err != nil {
