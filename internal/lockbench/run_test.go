@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/perf/benchfmt"
 
@@ -45,6 +46,11 @@ func TestWorkloads(t *testing.T) {
 			for _, text := range append(tt.shown, r.Version()+" at "+r.URL()) {
 				if !strings.Contains(o.stdout, text) {
 					t.Errorf("%q is not in\n%s", text, o.stdout)
+				}
+			}
+			for line := range strings.Lines(o.stdout) {
+				if utf8.RuneCountInString(line) > 140 {
+					t.Errorf("a line is too wide for a terminal: %s", line)
 				}
 			}
 			if _, last := readOut(t, file); !slices.ContainsFunc(last.Values, func(v benchfmt.Value) bool { return v.Unit == tt.unit }) {

@@ -32,8 +32,8 @@ var views = []view{
 		columns("AcquireRelease", "acq/s", "p50-sec", "p99-sec", toFirst, "allocs/op", "cpu-sec/op", "server-cpu-sec/op")},
 	{"Verb", "", []string{"verb", "delay"}, nil, columns("Verb", "p50-sec", "p99-sec")},
 	{"Contention", "", []string{"hold", "waiters", "processes", "way", "delay"}, []string{"hold", "waiters", "processes"},
-		slices.Concat([]column{{howTheyWait, true, waitOf}}, columns("Contention", "acq/s", "wait-p50-sec", "wait-p99-sec", "jain", "again",
-			"p50-sec", "cmds/acq", "reads/acq", "cpu-sec/op", "server-cpu-sec/op"))},
+		columns("Contention", "acq/s", "wait-p50-sec", "wait-p99-sec", "jain", "again", "p50-sec", "cmds/acq", "reads/acq", "cpu-sec/op",
+			"server-cpu-sec/op")},
 	{"Load", "", []string{"keys", "hold", "rate", "approach", "delay"}, []string{"keys", "hold", "rate"},
 		columns("Load", "goodput/s", "p50-sec", "p99-sec", "p99.9-sec", "unserved", "generator-p99-sec", "cpu-sec/op", "server-cpu-sec/op")},
 	{"Ratio", "", []string{"goroutines", "of", "to"}, []string{"goroutines"}, columns("Ratio", "ratio", "cpu-ratio", "server-cpu-ratio")},
@@ -91,9 +91,8 @@ func timeOver(c, first *figures.Cell) (figures.Figure, bool) {
 	return f.Over(base)
 }
 
-// waitOf is where and how a waiter waits: of a rival, the first words of its settings.
-func waitOf(c, _ *figures.Cell) string {
-	way, _, _ := strings.Cut(c.Key("way"), "-mux")
+// waitOf is where and how the waiters of a way wait: of a rival, the first words of its settings.
+func waitOf(way string) string {
 	if words := map[string]string{
 		"floor":   "no lock: an EVALSHA tells the next",
 		"polling": "in the client, tries again after pauses",
@@ -202,15 +201,22 @@ func (v view) print(w io.Writer, cells []*figures.Cell) {
 		}
 	}
 	heads, widths := make([]string, len(all)), make([]int, len(all))
+	var above, below []string
 	for j, col := range all {
 		for _, row := range rows {
 			widths[j] = max(widths[j], utf8.RuneCountInString(row[j]))
 		}
+		var two [2]string
 		if widths[j] > 0 {
-			heads[j], widths[j] = col.head, max(widths[j], utf8.RuneCountInString(col.head))
+			heads[j], two = col.head, inTwo(col.head, widths[j])
+			widths[j] = max(widths[j], utf8.RuneCountInString(two[0]), utf8.RuneCountInString(two[1]))
 		}
+		above, below = append(above, two[0]), append(below, two[1])
 	}
-	printRow(w, all, heads, widths)
+	if strings.Join(above, "") != "" {
+		printRow(w, all, above, widths)
+	}
+	printRow(w, all, below, widths)
 	for i, row := range rows {
 		if starts[i] {
 			fmt.Fprintln(w)
@@ -223,6 +229,33 @@ func (v view) print(w io.Writer, cells []*figures.Cell) {
 			fmt.Fprintf(w, "  %s: %s\n", words, m.says)
 		}
 	}
+	if v.kind == "Contention" {
+		printWaits(w, cells)
+	}
+}
+
+// printWaits says of each way where and how its waiters wait.
+func printWaits(w io.Writer, cells []*figures.Cell) {
+	fmt.Fprintln(w, "  Where a waiter is, and how it learns that the lock is free:")
+	said := map[string]bool{}
+	for _, c := range cells {
+		way, _, _ := strings.Cut(c.Key("way"), "-mux")
+		if words := waitOf(way); words != "" && !said[way] {
+			fmt.Fprintf(w, "    %s: %s\n", way, words)
+		}
+		said[way] = true
+	}
+}
+
+// inTwo is a head on two lines where it is wider than its column, and else on the second.
+func inTwo(head string, width int) (two [2]string) {
+	words := strings.Fields(head)
+	half := 0
+	for half < len(words) && utf8.RuneCountInString(strings.Join(words[half:], " ")) > width {
+		half++
+	}
+	half = min(half, len(words)/2) // no line is much longer than the other
+	return [2]string{strings.Join(words[:half], " "), strings.Join(words[half:], " ")}
 }
 
 func printRow(w io.Writer, columns []column, row []string, widths []int) {
