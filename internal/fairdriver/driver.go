@@ -70,6 +70,11 @@ type Env struct {
 	Dial  func(ctx context.Context, server string) (redis.Conn, error)
 	Nodes *subscription.Nodes // of a Redis Cluster, where messages are sharded; else nil
 
+	// Place is where a key is served; it is another value once the key has another server, or its server is back. Another returns a
+	// channel that is closed when that becomes so for some key; nil: it is not known.
+	Place   func(key string) any
+	Another func() <-chan struct{}
+
 	Scripts Scripts
 	// Release and Extend are the verbs, for the lock's key alone: they leave the queue as it is.
 	Release func(ctx context.Context, c redis.Conn, key, token string) error
@@ -115,6 +120,8 @@ type Driver struct {
 	untold []refusal     // what the Observer is still to be told
 	places chan struct{} // of commands on connections that are not the pool's; capacity pools.MaxDials
 	idle   chan struct{} // closed when nothing is left to do; nil unless Close waits for it
+	rare   int           // slots that retry something seldom
+	calm   chan struct{} // closed when there is none any more; nil: nobody watches for another server
 	closed bool          // Close waits no longer: what comes to be owed or given up now is tried once
 }
 

@@ -11,10 +11,12 @@ import (
 	"github.com/redigolock/redigolock/internal/subscription"
 )
 
-// ListenTo sets Dial and Nodes as it is for a pool.
+// ListenTo sets Dial, Nodes, Place and Another as they are for a pool.
 func (e *Env) ListenTo(s *pools.Source) {
+	e.Another, e.Place = s.Another, func(string) any { return s.Another() }
 	e.Dial = func(ctx context.Context, server string) (redis.Conn, error) { return dial(ctx, s, server) }
 	if at := s.Nodes; at != nil {
+		e.Another, e.Place = at.Another, func(key string) any { return at.Place(key) }
 		e.Nodes = &subscription.Nodes{
 			Of: func(ctx context.Context, key string) (string, error) {
 				addr, err := at.NodeOf(ctx, key)

@@ -106,3 +106,53 @@ func (s *slot) heedMove(err error) {
 	defer d.mu.Unlock()
 	s.moved = d.env.Now()
 }
+
+// countRare counts a slot that begins, or ends, to retry something seldom. While there is one, somebody watches for another server. The
+// caller holds d.mu.
+func (d *Driver) countRare(s *slot) {
+	another := d.env.Another
+	if another == nil {
+		return
+	}
+	if !s.rare {
+		if d.rare--; d.rare == 0 && d.calm != nil {
+			close(d.calm)
+			d.calm = nil
+		}
+		return
+	}
+	s.place = d.env.Place(s.key)
+	if d.rare++; d.calm == nil && another() != nil {
+		d.calm = make(chan struct{})
+		go d.watch(another, d.calm)
+	}
+}
+
+// watch has what is retried seldom sent soon after its key is at another server, or its server is back.
+func (d *Driver) watch(another func() <-chan struct{}, calm <-chan struct{}) {
+	for {
+		next := another()
+		d.elsewhere()
+		select {
+		case <-next:
+		case <-calm:
+			return
+		}
+	}
+}
+
+func (d *Driver) elsewhere() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.inOrder() {
+		if !s.rare {
+			continue
+		}
+		if place := d.env.Place(s.key); place != s.place {
+			s.place = place
+			now := d.env.Now()
+			s.q.Elsewhere(now, &d.then)
+			s.follow(now)
+		}
+	}
+}

@@ -26,10 +26,12 @@ type slot struct {
 	timer   *time.Timer
 	timerAt time.Time // zero: it does not run
 	counted int       // in Env.Owed
+	rare    bool      // something is retried seldom: counted in Driver.rare
+	place   any       // where that was, last
 	removed bool
 
 	lookAt time.Time // by the sweep
-	place  int       // in its heap, from 1; 0: it is not there
+	nth    int       // in its heap, from 1; 0: it is not there
 }
 
 // slotOf returns the slot of a key, which can have a queue. The caller holds d.mu.
@@ -111,6 +113,10 @@ func (s *slot) countOwed() {
 	n := s.q.Owed()
 	s.d.env.Owed.Add(int64(n - s.counted))
 	s.counted = n
+	if rare := s.q.Rare(); rare != s.rare {
+		s.rare = rare
+		s.d.countRare(s)
+	}
 }
 
 // lose ends a handle whose lock was taken away.

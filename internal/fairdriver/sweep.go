@@ -28,12 +28,12 @@ func (s *slot) remember(until, now time.Time) {
 	}
 	w := &s.d.sweep
 	switch {
-	case s.place == 0:
+	case s.nth == 0:
 		s.lookAt = until
 		heap.Push(&w.heap, s)
 	case until.Before(s.lookAt): // a shorter lease has followed
 		s.lookAt = until
-		heap.Fix(&w.heap, s.place-1)
+		heap.Fix(&w.heap, s.nth-1)
 	default: // it may be looked at too early, and is put back then
 		return
 	}
@@ -91,8 +91,8 @@ func (d *Driver) sweepSome() (more bool) {
 
 // forgotten takes a slot that was thrown away out of the sweep.
 func (w *sweep) forgotten(s *slot) {
-	if s.place > 0 {
-		heap.Remove(&w.heap, s.place-1)
+	if s.nth > 0 {
+		heap.Remove(&w.heap, s.nth-1)
 	}
 }
 
@@ -101,12 +101,12 @@ type sweepHeap []*slot
 
 func (h sweepHeap) Len() int           { return len(h) }
 func (h sweepHeap) Less(i, j int) bool { return h[i].lookAt.Before(h[j].lookAt) }
-func (h sweepHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i]; h[i].place, h[j].place = i+1, j+1 }
-func (h *sweepHeap) Push(x any)        { s := x.(*slot); *h = append(*h, s); s.place = len(*h) }
+func (h sweepHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i]; h[i].nth, h[j].nth = i+1, j+1 }
+func (h *sweepHeap) Push(x any)        { s := x.(*slot); *h = append(*h, s); s.nth = len(*h) }
 func (h *sweepHeap) Pop() any {
 	last := len(*h) - 1
 	s := (*h)[last]
 	(*h)[last], *h = nil, (*h)[:last]
-	s.place = 0
+	s.nth = 0
 	return s
 }

@@ -103,6 +103,7 @@
 //	Silenced  any       Nobody needs it any more.
 //	Refused   any       It cannot be had; for good: all waiters fail.
 //	Wake      any       Time has passed.
+//	Elsewhere any       The server may be another one, or is back: what is owed, or quits, is sent soon.
 //
 // # What is due
 //

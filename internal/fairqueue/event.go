@@ -226,6 +226,13 @@ func (s *Slot) Wake(now time.Time, a *Actions) {
 	s.settle(now, a)
 }
 
+// Elsewhere says that the server may be another one from now on, or is back: what is retried in the background goes soon.
+func (s *Slot) Elsewhere(now time.Time, a *Actions) {
+	a.reset()
+	s.hurry(now)
+	s.settle(now, a)
+}
+
 // Closing says that the Locker is being closed: its waiters leave, and Close waits for what is owed or given up.
 func (s *Slot) Closing(now time.Time, a *Actions) {
 	a.reset()

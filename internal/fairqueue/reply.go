@@ -64,8 +64,9 @@ func (s *Slot) Failed(now time.Time, cmd *Command, o Outcome, a *Actions) {
 		return
 	case Release:
 		s.freed(now, cmd.Debt, false)
-		if d := s.debtOf(cmd.Debt); d != nil && o.Split {
+		if d := s.debtOf(cmd.Debt); d != nil && o.Split && !d.alone {
 			d.alone = true // the lock must not stay held for as long as its slot is moving
+			d.next, d.failures = now, 0
 		}
 	}
 	if s.names(cmd.Token) {

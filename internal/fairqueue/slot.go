@@ -313,7 +313,7 @@ func (s *Slot) failAll(now time.Time, why Why, err error, a *Actions) {
 	}
 }
 
-// hurry ends the long pauses of what is retried in the background: somebody has come who waits for it.
+// hurry ends the long pauses of what is retried in the background: somebody has come who waits for it, or there is another server.
 func (s *Slot) hurry(now time.Time) {
 	soon := now.Add(mostPause)
 	if s.state == Quitting && s.t.due.After(soon) {
@@ -378,9 +378,22 @@ func (s *Slot) pokeIn(left, ttl time.Duration) time.Duration {
 	return min(max(left, 0)+jitter, pokeCap-s.cfg.Chance(pokeCap/4))
 }
 
+// Rare reports whether something is retried in the background that has failed so often that its pauses are long.
+func (s *Slot) Rare() bool {
+	for i := range s.owed {
+		if s.owed[i].failures > retriedSoon {
+			return true
+		}
+	}
+	return s.state == Quitting && s.t.failures > retriedSoon
+}
+
+// retriedSoon is how many failures are followed by a short pause where nobody waits.
+const retriedSoon = 5
+
 // backoff is the pause before what is retried in the background: short while somebody waits for it, as Close does.
 func (s *Slot) backoff(failures int) time.Duration {
-	if len(s.fifo) > 0 || failures < 5 || s.phase != open {
+	if len(s.fifo) > 0 || failures < retriedSoon || s.phase != open {
 		return s.cfg.Pause(failures)
 	}
 	return min(10*time.Millisecond<<min(failures, 12), longPause)

@@ -215,6 +215,18 @@ var clusterMutants = []mutant{
 		tests: "test/cluster: TestFairClusterKeepsTheOrderWhereOthersWereRedirected",
 	},
 	{
+		name: "fair: what is owed does not go by the key's node", in: "fairdriver.Driver.elsewhere",
+		old:   "place != s.place {",
+		new:   "place != s.place && place == nil {",
+		tests: "test/cluster: TestClusterCleansUpWhereTheSlotIsServedAgain",
+	},
+	{
+		name: "fair: a Release that meets a slot that has moved pauses as after failures", in: "fairqueue.Slot.Failed",
+		old:   "d.next, d.failures = now, 0",
+		new:   "_ = now",
+		tests: "test/cluster: TestClusterCleansUpWhereTheSlotIsServedAgain",
+	},
+	{
 		name: "fair: TryAcquire has a whole OpTimeout at the new node", in: "fairdriver.slot.sendLent",
 		old:   "s.key, within, most)",
 		new:   "s.key, s.d.env.OpTimeout, most)",

@@ -284,7 +284,7 @@ func TestClusterCleansUpWhereTheSlotIsServedAgain(t *testing.T) {
 		"another node": func(c *sim.Cluster, _ func()) error { return c.End("key", 1-c.Owner("key")) },
 		"its node":     func(_ *sim.Cluster, accept func()) error { accept(); return nil },
 	} {
-		for _, kind := range []string{"Cluster", "Cluster+Mux"} {
+		for _, kind := range []string{"Cluster", "Cluster+Mux", "Cluster+Fair"} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { cleansUpWhereServed(t, kind, serve) })
 			})
