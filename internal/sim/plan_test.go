@@ -140,7 +140,7 @@ func favoured(r *rand.Rand, mode, kind string) string {
 		return pick(r, "no rights on a key", "BUSY key")
 	case isFair && draw < 2: // what is published is lost
 		return pick(r, "pubsub killed", "pubsub silent")
-	case mode == "cohort" && draw < 7: // a hand-off's extension is answered late
+	case (mode == "cohort" || mode == "fair") && draw < 7: // what is granted is told before the reply that it waits for
 		return "slow link"
 	}
 	return kind
