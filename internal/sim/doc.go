@@ -44,13 +44,14 @@
 //   - Several wait for one thing, and go on together: callers whose batch of a Mux is answered, clean-ups and slots of a fair Locker
 //     whose pauses are alike, renewals that are due. Before each sends anything, it lets a time pass that is its own, by its verb, key and token
 //     (hooks.Turn), up to 30 µs.
+//   - A lock of a Quorum does so at several nodes, whose answers to one question count in their order. The place of a node tells its turn
+//     from that of the others, always.
 //   - A goroutine collects what is due while another adds to it: the line of renewals waits for its turn first.
 //   - Timers of one call are due together: a context's end, and the deadline of the read that it bounds. Deadlines of connections are
 //     late by a time of their own (Server.Apart), as those of sockets are.
 //   - What came together on the network is let apart by some microseconds (Server.Apart).
 //
 // These times are drawn from 16,000 to 30,000 nanoseconds: of ten things that come together, two meet still in one of some 400 cases, and
-// the runtime decides between them. Nor is the order taken away in which the Lockers' Close and their last
-// clean-ups end, which are both due after whole OpTimeouts. In mode
-// quorum two of 50 seeds differed still, for a reason that is not known.
+// the runtime decides between them. What is sent after the work, when all is acquired once more and the Lockers are closed, is not compared: with
+// a Mux its order came from the runtime in one of 50 seeds, for a reason that is not known.
 package sim

@@ -123,6 +123,9 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 			kind = favoured(r, mode, kind)
 		}
 		f := fault{kind: kind, at: between(r, 0, p.sim*9/10), lasts: between(r, 0, most), proc: -1, n: 1 + r.IntN(4), node: r.IntN(p.servers)}
+		if mode == "fair" && kind == "slow link" { // it needs a hand-off while a reply is under way
+			f.lasts *= 5
+		}
 		if faultKinds[kind].ofProcess {
 			f.proc = r.IntN(p.procs)
 		}
@@ -140,7 +143,7 @@ func favoured(r *rand.Rand, mode, kind string) string {
 		return pick(r, "no rights on a key", "BUSY key")
 	case isFair && draw < 2: // what is published is lost
 		return pick(r, "pubsub killed", "pubsub silent")
-	case (mode == "cohort" || mode == "fair") && draw < 7: // what is granted is told before the reply that it waits for
+	case (mode == "cohort" || mode == "fair") && draw < 7: // a hand-off is told, or its extension answered, late
 		return "slow link"
 	}
 	return kind
