@@ -53,6 +53,6 @@
 //
 // These times are drawn from 16,000 to 30,000 nanoseconds: of ten things that come together, two meet still in one of some 400 cases, and
 // the runtime decides between them. What is sent after the work, when all is acquired once more and the Lockers are closed, is not
-// compared, and in the modes mux and fairmux no Locker is closed before: with a Mux some seeds differed then. Without that, too, one of 50 seeds of
-// mode fairmux differed (seed 45, with -sim 250ms): a call found its lane of the Mux busy, or did not. The reason is not known.
+// compared, and in the modes mux and fairmux no Locker is closed before: with a Mux some seeds differed then. What is left: which of two dials
+// that began at one moment is the first is up to the runtime, and so is when each goes on after it has hung (seed 26 of mode quorum).
 package sim

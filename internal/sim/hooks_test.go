@@ -18,9 +18,11 @@ func init() {
 		return between(chance(0).of("n", time.Now().UnixNano(), n), 0, n)
 	}
 	hooks.Turn = func(verb, key, token, place string) {
-		turn := between(chance(0).of("turn", time.Now().UnixNano(), verb, key, token), 0, mostTurn)
-		apart := between(chance(0).of("place", place), 0, mostTurn) // so never the same for one token at two servers
-		time.Sleep(1 + (turn+apart)%mostTurn)
+		turn := between(chance(0).of("turn", time.Now().UnixNano(), verb, key, token), 1, mostTurn)
+		if place != "" { // never the same for one token at two servers
+			turn = 1 + (turn+between(chance(0).of("place", place), 0, mostTurn))%mostTurn
+		}
+		time.Sleep(turn)
 	}
 	hooks.Secret = func(owner string, nth int, p []byte) {
 		name := ""

@@ -62,9 +62,9 @@ func (l *Link) Name() string { return l.name }
 
 // Dial connects. It does not return before the network lets it, ctx ends, or [ConnectTimeout] is over.
 func (l *Link) Dial(ctx context.Context) (net.Conn, error) {
-	begin := time.Now()
 	l.mu.Lock()
 	l.dials++
+	nth := l.dials
 	connect := l.connect
 	l.mu.Unlock()
 	var takes time.Duration
@@ -73,7 +73,7 @@ func (l *Link) Dial(ctx context.Context) (net.Conn, error) {
 	}
 	timer := time.NewTimer(ConnectTimeout)
 	defer timer.Stop()
-	if err := l.reach(ctx, begin, takes, timer.C); err != nil {
+	if err := l.reach(ctx, nth, takes, timer.C); err != nil {
 		return nil, dialError(err)
 	}
 	p, err := l.server.connect(l)
@@ -83,8 +83,8 @@ func (l *Link) Dial(ctx context.Context) (net.Conn, error) {
 	return p.client, nil
 }
 
-// reach waits until the network lets a dial through that began then.
-func (l *Link) reach(ctx context.Context, begin time.Time, takes time.Duration, timeout <-chan time.Time) error {
+// reach waits until the network lets the nth dial through.
+func (l *Link) reach(ctx context.Context, nth int, takes time.Duration, timeout <-chan time.Time) error {
 	if takes > 0 {
 		way := time.NewTimer(takes)
 		defer way.Stop()
@@ -101,7 +101,7 @@ func (l *Link) reach(ctx context.Context, begin time.Time, takes time.Duration, 
 	for gate := l.gates.first(&l.mu); gate != nil; gate = l.gates.first(&l.mu) {
 		select {
 		case <-gate:
-			l.server.part("dial "+l.name, int(begin.UnixNano()), 0) // its number would depend on who dials at the same moment
+			l.server.part("dial "+l.name, nth, 0)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timeout:
