@@ -28,15 +28,15 @@ for step in ${STEPS:-moves moves-at-once kill removed cost redisc}; do
 	(cd "$dir" && "$tmp/$binary" -test.v -test.run "${tests[$step]}" >"$tmp/$step.log" 2>&1) || { cat "$tmp/$step.log" >&2; exit 1; }
 	cat "$tmp/$step.md"
 	[ -z "${SHORT:-}" ] || continue
-	# The table stands in the page between two comments with the name of the step.
-	awk -v step="$step" -v table="$tmp/$step.md" '
-		$0 == "<!-- " step " -->" { print; print ""; while ((getline line < table) > 0) print line; print ""; inside = 1; next }
+	# The table stands in the page between two comments with the name of the step, and below it when and on what it was measured.
+	machine="$(uname -sr), $(awk -F': ' '/model name/ { print $2; exit }' /proc/cpuinfo), $(nproc) CPUs, $(go env GOVERSION), redis-server $(redis-server --version | sed 's/.*v=\([^ ]*\).*/\1/'), $(date +%F), commit $(git rev-parse --short HEAD), load $(cut -d' ' -f1 /proc/loadavg) at the end."
+	awk -v step="$step" -v table="$tmp/$step.md" -v machine="$machine" '
+		$0 == "<!-- " step " -->" {
+			print; print ""
+			while ((getline line < table) > 0) print line
+			print ""; print machine; print ""
+			inside = 1; next
+		}
 		$0 == "<!-- end -->" { inside = 0 }
 		!inside { print }' "$page" >"$tmp/page" && cat "$tmp/page" >"$page"
 done
-[ -n "${SHORT:-}" ] && exit
-machine="$(uname -sr), $(awk -F': ' '/model name/ { print $2; exit }' /proc/cpuinfo), $(nproc) CPUs, $(go env GOVERSION), redis-server $(redis-server --version | sed 's/.*v=\([^ ]*\).*/\1/'), $(date +%F), commit $(git rev-parse --short HEAD), load $(cut -d' ' -f1 /proc/loadavg) at the end."
-awk -v machine="$machine" '
-	$0 == "<!-- machine -->" { print; print machine; inside = 1; next }
-	$0 == "<!-- end -->" { inside = 0 }
-	!inside { print }' "$page" >"$tmp/page" && cat "$tmp/page" >"$page"
