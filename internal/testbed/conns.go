@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -118,11 +119,15 @@ func argString(a any) string {
 type TurnedConn struct {
 	redis.Conn
 	Turn func(cmd string, args []any, reply any, err error) (any, error)
+
+	mu   sync.Mutex // protects sent: a subscription is cut, and sent to, on other goroutines than it is received on
 	sent []sentCommand
 }
 
 func (c *TurnedConn) Send(cmd string, args ...any) error {
+	c.mu.Lock()
 	c.sent = append(c.sent, sentCommand{cmd, args})
+	c.mu.Unlock()
 	return c.Conn.Send(cmd, args...)
 }
 
@@ -155,10 +160,13 @@ func (c *TurnedConn) ReceiveContext(ctx context.Context) (any, error) {
 
 // received turns what came for the oldest of the commands that were sent, if there is one.
 func (c *TurnedConn) received(reply any, err error) (any, error) {
+	c.mu.Lock()
 	if len(c.sent) == 0 {
+		c.mu.Unlock()
 		return reply, err
 	}
 	of := c.sent[0]
 	c.sent = c.sent[1:]
+	c.mu.Unlock()
 	return c.Turn(of.name, of.args, reply, err)
 }
