@@ -51,7 +51,7 @@ func Invalidf(verb, format string, args ...any) error {
 
 // Failed puts what is being done in front of an error whose outcome is definite.
 func Failed(verb, key string, err error) error {
-	return fmt.Errorf("redigolock: %s %s: %w", verb, Quote(key), InLine(err))
+	return fmt.Errorf("redigolock: %s %s: %w", verb, Quote(key), InLine(argsHidden(err)))
 }
 
 // Of puts a sentinel in front of what is being done, and the reason behind.

@@ -38,13 +38,12 @@ func NoConnection(ctx context.Context, verb, key string, err error) error {
 	if ctxErr := Ended(ctx); ctxErr != nil {
 		return Failed(verb, key, ctxErr)
 	}
+	err = argsHidden(err) // a server without AUTH shows the password
 	re, isReply := Reply(err)
 	var badURL *url.Error
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		err = BusyPool
-	case isReply && strings.Contains(err.Error(), argsShown):
-		err = WithoutArgs(re) // a server without AUTH shows the password
 	case errors.As(err, &badURL):
 		return Failed(verb, key, errBadURL) // of redis.DialURL, which shows the password
 	}
@@ -96,6 +95,7 @@ func NothingDone(err error) bool { return errors.Is(err, NotSent) || Certificate
 
 // UnknownOutcome is the Unknown of a command.
 func UnknownOutcome(ctx context.Context, verb, key string, err error) error {
+	err = argsHidden(err)
 	switch ctxErr := Ended(ctx); {
 	case ctxErr == nil:
 	case errors.Is(ctxErr, err):

@@ -82,6 +82,14 @@ func WithoutArgs(err redis.Error) redis.Error {
 	return redis.Error(text)
 }
 
+// argsHidden is err, or the reply in it without the arguments that it shows.
+func argsHidden(err error) error {
+	if re, isReply := Reply(err); isReply && strings.Contains(err.Error(), argsShown) {
+		return WithoutArgs(re)
+	}
+	return err
+}
+
 // UnknownCommand reports whether the server said that it does not have the command.
 func UnknownCommand(err error) bool {
 	re, ok := Reply(err)
