@@ -542,10 +542,14 @@ func TestReleaseTriesTwice(t *testing.T) {
 					}
 					wantsNot(t, err, context.DeadlineExceeded, context.Canceled) // OpTimeout is no context of the caller's
 					sent := r.Sent(verb)[before:]
-					if len(sent) != x.sent {
+					most := x.sent
+					if x.want == redigolock.ErrUnknown {
+						most++ // of the clean-up, which begins at once
+					}
+					if len(sent) < x.sent || len(sent) > most {
 						t.Errorf("%d releases were sent, want %d", len(sent), x.sent)
 					}
-					if x.sent == 2 && len(sent) == 2 && sent[0].Conn == sent[1].Conn {
+					if x.sent == 2 && len(sent) >= 2 && sent[0].Conn == sent[1].Conn {
 						t.Error("the second try took the same connection")
 					}
 					if x.want == nil && r.Get("key") != "" {
