@@ -129,7 +129,7 @@ func ExampleLock_KeepAlive() {
 		}},
 	}
 
-	lock, err := locks.TryAcquire(ctx, "lock:report", time.Second)
+	lock, err := locks.TryAcquire(ctx, "lock:report", 3*time.Second)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -93,6 +93,20 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
+// interruptUntilItEnds sends SIGINT again and again: two that come together are one.
+func (p *process) interruptUntilItEnds() {
+	p.t.Helper()
+	eventually(p.t, "it ends", func() bool {
+		select {
+		case <-p.ended:
+			return true
+		default:
+			_ = p.cmd.Process.Signal(syscall.SIGINT) // it may have ended
+			return false
+		}
+	})
+}
+
 // guard returns the process number of the guard.
 func (p *process) guard() int {
 	p.t.Helper()

@@ -242,10 +242,7 @@ func TestRunWithAStoppedGuard(t *testing.T) {
 				}
 				time.Sleep(500 * time.Millisecond) // for what must not come
 				a.awaitActs()
-				for range 2 {
-					p.signal(syscall.SIGINT)
-					time.Sleep(50 * time.Millisecond) // two that come together are one
-				}
+				p.interruptUntilItEnds()
 				p.wantEnd(137)
 			}
 			a.wantDead(time.Now())

@@ -107,7 +107,7 @@ func has(t *testing.T, s *redistest.Server) bool {
 // With replication held back, an acquire that wants a replica's acknowledgement is refused, and leaves no key.
 func TestReplicationHeldBack(t *testing.T) {
 	master, replicas, hold := heldBack(t, 1)
-	l := &redigolock.Locker{Pool: master.Pool(), Replicas: 1, OpTimeout: time.Second}
+	l := &redigolock.Locker{Pool: master.Pool(), Replicas: 1, OpTimeout: 2 * time.Second}
 	defer l.Close()
 	k, err := l.Acquire(patient(t), "key", time.Minute)
 	if err != nil {
