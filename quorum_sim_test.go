@@ -80,7 +80,7 @@ func (r *quorumRig) clean() {
 	time.Sleep(time.Second)
 	for i := range r.servers {
 		if h := r.holder(i); h != "" && h != "another" {
-			r.t.Errorf("node %d has a key still", i)
+			r.t.Errorf("node %d has a key still, for %v", i, r.servers[i].Miniredis().TTL("key"))
 		}
 	}
 	if s := r.quorum.Stats(); s != (redigolock.Stats{}) {
@@ -715,7 +715,9 @@ func TestQuorumExtendAndVerify(t *testing.T) {
 				if lost := bad > 2 && fault == "empty"; (err != nil) != lost {
 					t.Errorf("%s: release %v", what, err)
 				}
-				r.clean()
+				if r.clean(); t.Failed() {
+					t.Fatalf("%s: what stands above", what)
+				}
 			})
 		}
 	}

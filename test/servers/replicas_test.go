@@ -135,7 +135,7 @@ func TestReplicationHeldBack(t *testing.T) {
 func TestOneReplicaOfTwoIsNoGuarantee(t *testing.T) {
 	master, replicas, hold := heldBack(t, 2)
 	hold()
-	both := &redigolock.Locker{Pool: master.Pool(), Replicas: 2, OpTimeout: time.Second}
+	both := &redigolock.Locker{Pool: master.Pool(), Replicas: 2, OpTimeout: 2 * time.Second}
 	defer both.Close()
 	_, err := both.TryAcquire(bg, "key", time.Minute)
 	wants(t, err, redigolock.ErrNotReplicated)
