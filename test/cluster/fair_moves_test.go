@@ -66,24 +66,9 @@ func slotTakesMinutes(t *testing.T, moved func(keys []string) []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var order []int
-	var done sync.WaitGroup
-	var served time.Time
-	for i := range waiters {
-		l := locker()
-		done.Go(func() {
-			k, err := l.Acquire(bg, "key", time.Hour)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			mu.Lock()
-			order, served = append(order, i), time.Now()
-			mu.Unlock()
-			if err := k.Release(bg); err != nil {
-				t.Error(err)
-			}
-		})
+	var turns turns
+	for range waiters {
+		turns.wait(t, locker())
 		time.Sleep(time.Second)
 	}
 	count()
@@ -106,14 +91,15 @@ func slotTakesMinutes(t *testing.T, moved func(keys []string) []string) {
 	if most := waiters * minutes * 60; n["EVALSHA"] > 5*most/2 || n["CLUSTER"] > most/10 {
 		t.Errorf("in %d minutes %d waiters sent %v", minutes, waiters, n)
 	}
-	if len(order) > 0 {
+	if order, _ := turns.had(); len(order) > 0 {
 		t.Errorf("%v got the lock while its slot moved", order)
 	}
 	if err := servers.End("key", 1-from); err != nil {
 		t.Fatal(err)
 	}
 	ended := time.Now()
-	done.Wait()
+	turns.done.Wait()
+	order, served := turns.had()
 	t.Logf("all served within %v", served.Sub(ended))
 	if !slices.IsSorted(order) {
 		t.Errorf("they got the lock in the order %v", order)
@@ -121,6 +107,41 @@ func slotTakesMinutes(t *testing.T, moved func(keys []string) []string) {
 	if took := served.Sub(ended); took > time.Second { // the cap of the pokes
 		t.Errorf("all were served only after %v", took)
 	}
+}
+
+// turns are those of some Lockers that wait for a key, each once.
+type turns struct {
+	done sync.WaitGroup
+	n    int // that wait, or have waited
+
+	mu    sync.Mutex // protects what follows
+	order []int      // in which they have had the lock
+	last  time.Time  // when one of them got it
+}
+
+// wait has another one wait, which releases the lock at once.
+func (w *turns) wait(t *testing.T, l *lock.Locker) {
+	i := w.n
+	w.n++
+	w.done.Go(func() {
+		k, err := l.Acquire(bg, "key", time.Hour)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		w.mu.Lock()
+		w.order, w.last = append(w.order, i), time.Now()
+		w.mu.Unlock()
+		if err := k.Release(bg); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (w *turns) had() (order []int, last time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.order), w.last
 }
 
 // rate is how many commands there were a second.
@@ -255,24 +276,9 @@ func TestFairClusterKeepsTheOrderWhereOthersWereRedirected(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var mu sync.Mutex
-		var order []int
-		var done sync.WaitGroup
-		for i := range 5 {
-			l := locker()
-			done.Go(func() {
-				k, err := l.Acquire(bg, "key", time.Hour)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				mu.Lock()
-				order = append(order, i)
-				mu.Unlock()
-				if err := k.Release(bg); err != nil {
-					t.Error(err)
-				}
-			})
+		var turns turns
+		for range 5 {
+			turns.wait(t, locker())
 			time.Sleep(10 * time.Millisecond)
 		}
 		next := 1 - servers.Owner("key")
@@ -294,8 +300,9 @@ func TestFairClusterKeepsTheOrderWhereOthersWereRedirected(t *testing.T) {
 		if err := k.Release(bg); err != nil {
 			t.Error(err)
 		}
-		done.Wait()
-		if took := time.Since(begin); !slices.IsSorted(order) || took > 5*settles {
+		turns.done.Wait()
+		order, last := turns.had()
+		if took := last.Sub(begin); len(order) != 5 || !slices.IsSorted(order) || took > 5*settles {
 			t.Errorf("they got the lock in the order %v, within %v", order, took)
 		}
 	})
