@@ -152,7 +152,7 @@ func (d *Driver) TryAcquire(ctx context.Context, key string, h Handle) error {
 		}
 	}()
 	start, r, err := s.sendBy(ctx, &cmd, h.Bound(), begin.Add(d.env.OpTimeout))
-	for d.env.Nodes != nil && err != nil && isSplit(err) { // it was not carried out, so the token may be sent again
+	for d.env.Nodes != nil && isSplit(err) && !errors.Is(err, fault.Unknown) { // it was not carried out, so the token may be sent again
 		if err = s.settled(ctx, &cmd, by); err != nil {
 			break
 		}

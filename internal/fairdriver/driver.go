@@ -120,7 +120,7 @@ type Driver struct {
 	untold []refusal     // what the Observer is still to be told
 	places chan struct{} // of commands on connections that are not the pool's; capacity pools.MaxDials
 	idle   chan struct{} // closed when nothing is left to do; nil unless Close waits for it
-	rare   int           // slots that retry something seldom
+	rare   []*slot       // that retry something seldom
 	calm   chan struct{} // closed when there is none any more; nil: nobody watches for another server
 	closed bool          // Close waits no longer: what comes to be owed or given up now is tried once
 }

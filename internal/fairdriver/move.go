@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,7 +100,7 @@ func (s *slot) unsettled() time.Duration {
 // heedMove notes that a command was refused because the slot is moving.
 func (s *slot) heedMove(err error) {
 	d := s.d
-	if d.env.Nodes == nil || err == nil || !isSplit(err) || errors.Is(err, errMoved) {
+	if d.env.Nodes == nil || !isSplit(err) || errors.Is(err, errMoved) {
 		return
 	}
 	d.mu.Lock()
@@ -107,7 +108,7 @@ func (s *slot) heedMove(err error) {
 	s.moved = d.env.Now()
 }
 
-// countRare counts a slot that begins, or ends, to retry something seldom. While there is one, somebody watches for another server. The
+// countRare notes a slot that begins, or ends, to retry something seldom. While there is one, somebody watches for another server. The
 // caller holds d.mu.
 func (d *Driver) countRare(s *slot) {
 	another := d.env.Another
@@ -115,14 +116,15 @@ func (d *Driver) countRare(s *slot) {
 		return
 	}
 	if !s.rare {
-		if d.rare--; d.rare == 0 && d.calm != nil {
+		d.rare = slices.DeleteFunc(d.rare, func(x *slot) bool { return x == s })
+		if len(d.rare) == 0 && d.calm != nil {
 			close(d.calm)
 			d.calm = nil
 		}
 		return
 	}
 	s.place = d.env.Place(s.key)
-	if d.rare++; d.calm == nil && another() != nil {
+	if d.rare = append(d.rare, s); d.calm == nil && another() != nil {
 		d.calm = make(chan struct{})
 		go d.watch(another, d.calm)
 	}
@@ -144,10 +146,7 @@ func (d *Driver) watch(another func() <-chan struct{}, calm <-chan struct{}) {
 func (d *Driver) elsewhere() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, s := range d.inOrder() {
-		if !s.rare {
-			continue
-		}
+	for _, s := range slices.Clone(d.rare) {
 		if place := d.env.Place(s.key); place != s.place {
 			s.place = place
 			now := d.env.Now()

@@ -152,7 +152,7 @@ func (d *Driver) extend(ctx context.Context, c redis.Conn, key, queue any, token
 	s, name := d.env.Scripts.Extend, key.(string)
 	args := []any{s.Digest, s.Keys, key, queue, d.Shard(), token, ttl.Milliseconds()}
 	reply, err := wire.Eval(ctx, c, "extend", name, s, args)
-	if d.env.Nodes != nil && err != nil && isSplit(err) { // a lock must not be lost because its slot takes long to move
+	if d.env.Nodes != nil && isSplit(err) { // a lock must not be lost because its slot takes long to move
 		return d.env.Extend(ctx, c, name, token, ttl)
 	}
 	if err != nil {

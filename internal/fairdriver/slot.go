@@ -26,7 +26,7 @@ type slot struct {
 	timer   *time.Timer
 	timerAt time.Time // zero: it does not run
 	counted int       // in Env.Owed
-	rare    bool      // something is retried seldom: counted in Driver.rare
+	rare    bool      // something is retried seldom: it is in Driver.rare
 	place   any       // where that was, last
 	removed bool
 

@@ -198,15 +198,27 @@ var clusterMutants = []mutant{
 	},
 	{
 		name: "fair: TryAcquire does not follow a slot that has moved", in: "fairdriver.Driver.TryAcquire",
-		old:   "isSplit(err) {",
-		new:   "isSplit(err) && ctx == nil {",
+		old:   "isSplit(err) &&",
+		new:   "isSplit(err) && ctx == nil &&",
 		tests: "test/cluster: TestFairClusterTryAcquireFollowsItsSlot",
 	},
 	{
 		name: "fair: TryAcquire follows a slot once only", in: "fairdriver.Driver.TryAcquire",
-		old:   "for d.env.Nodes != nil && err != nil && isSplit(err) {",
-		new:   "for once := true; once && d.env.Nodes != nil && err != nil && isSplit(err); once = false {",
+		old:   "for d.env.Nodes != nil && isSplit(err) && !errors.Is(err, fault.Unknown) {",
+		new:   "for once := true; once && d.env.Nodes != nil && isSplit(err) && !errors.Is(err, fault.Unknown); once = false {",
 		tests: "test/cluster: TestFairClusterTryAcquireFollowsItsSlot",
+	},
+	{
+		name: "fair: TryAcquire sends its token again though the first may have been carried out", in: "fairdriver.Driver.TryAcquire",
+		old:   " && !errors.Is(err, fault.Unknown)",
+		new:   "",
+		tests: "fairdriver: TestTryIsNotRepeatedThatMayHaveBeenCarriedOut",
+	},
+	{
+		name: "fair: a slot that moves while a connection is awaited has settled", in: "fairdriver.slot.exchange",
+		old:   "s.unsettled() > 0",
+		new:   "s.unsettled() > time.Hour",
+		tests: "fairdriver: TestSlotThatMovesWhileAConnectionIsAwaited",
 	},
 	{
 		name: "fair: a slot that others saw move is not known to have moved", in: "fairdriver.slot.unsettled",
