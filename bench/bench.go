@@ -8,7 +8,7 @@
 //   - [Contention]: waiters of one key, in one process or in several; how a lock goes from one holder to the next.
 //   - [Recovery]: how long the lock stands still after its holder was killed.
 //   - [KeepAlive]: many locks that are kept alive; what a renewal costs, and how late it is.
-//   - [Rounds] interleaves two or more of them, round by round: [Ratios] of the same rounds, and their [Median].
+//   - [Rounds] interleaves two or more of them, round by round; [RatioMetrics] compare two of the same round.
 //
 // [Server.Behind] puts a link with a delay before a server: a service and its Redis are seldom on one machine.
 //

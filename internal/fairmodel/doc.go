@@ -47,7 +47,7 @@
 //
 // go test -short runs 257 explorations of 15,000 states at most, of which 101 end by themselves: 3.3 million states, 7.4 million steps between
 // them, in 31 s of processor time. Without -short there are some 700, of 25,000 states, and of 400,000 where a bound would hide what is
-// looked for. With REDIGOLOCK_LONG the bound is 100,000, and a million for the largest worlds: a run of 2026-11-30
-// ended all worlds, and was stopped among the rules that are broken: 76 million states, 207 million steps, 0 failures. Each rule of the scripts is broken by a mutant here,
-// and each rule of a slot by one of internal/mutants, and all break the property that the table in mutants_test.go names.
+// looked for. With REDIGOLOCK_LONG the bound is 100,000, and a million for the largest worlds: a run of 2026-11-30 ended all worlds, and
+// was stopped among the rules that are broken: 76 million states, 207 million steps, 0 failures. Each rule of the scripts is broken by a
+// mutant here, and each rule of a slot by one of internal/mutants, and all break the property that the table in mutants_test.go names.
 package fairmodel

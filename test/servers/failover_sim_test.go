@@ -2,6 +2,7 @@ package servers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -146,6 +147,41 @@ func TestFailoverWithAndWithoutLostWrites(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// What a Release owes at a master that went away is removed soon after Sentinels name another, to which the lock was copied, however long
+// the clean-up has paused by then. Whoever uses the pool finds that out.
+func TestFailoverCleansUpAtTheNewMaster(t *testing.T) {
+	for _, fair := range []bool{false, true} {
+		t.Run(fmt.Sprintf("fair=%v", fair), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newSimGroup(t)
+				l := simLocker(t, &redigolock.Locker{Pool: g.pool(), Fair: fair})
+				k, err := l.Acquire(bg, "key", time.Hour)
+				if err != nil {
+					t.Fatal(err)
+				}
+				a, b := g.servers["a:6379"], g.servers["b:6379"]
+				a.RefuseDials()
+				a.Cut()
+				if err := k.Release(bg); !errors.Is(err, redigolock.ErrUnknown) && !errors.Is(err, redigolock.ErrUnavailable) {
+					t.Error(err)
+				}
+				time.Sleep(10 * time.Minute)
+				g.failOver(false)
+				if n, err := redis.Int(b.Do("EXISTS", "key")); n != 1 || err != nil {
+					t.Fatal(n, err)
+				}
+				if _, err := l.TryAcquire(bg, "other", time.Minute); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Second)
+				if n, err := redis.Int(b.Do("EXISTS", "key")); n != 0 || err != nil {
+					t.Errorf("%d locks are left at the new master, %v", n, err)
+				}
+			})
+		})
 	}
 }
 
