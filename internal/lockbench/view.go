@@ -229,7 +229,7 @@ func (v view) print(w io.Writer, cells []*figures.Cell) {
 			fmt.Fprintf(w, "  %s: %s\n", words, m.says)
 		}
 	}
-	if v.kind == "Contention" {
+	if v.kind == "Contention" && !slices.Contains(heads, howTheyWait) { // the overview has it as a column
 		printWaits(w, cells)
 	}
 }
