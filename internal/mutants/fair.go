@@ -266,9 +266,9 @@ var fairMutants = []mutant{
 		tests: "TestFairSubscriptionOutOfStep",
 	},
 	{
-		name: "fair: what was lost with a connection is waited for on the next", in: "subscription.line.serve",
-		old:   "n.conn, n.pending, n.joining, n.leaving = c, nil, inOrder(n.channels), nil",
-		new:   "n.conn, n.joining, n.leaving = c, inOrder(n.channels), nil",
+		name: "fair: what was lost with a connection is waited for on the next", in: "subscription.line.ended",
+		old:   "n.conn, n.pending, n.joining, n.leaving = nil, nil, nil, nil",
+		new:   "n.conn, n.joining, n.leaving = nil, nil, nil",
 		tests: "TestFairSubscribeThatIsLostWithItsConnection",
 	},
 	{

@@ -15,7 +15,7 @@ import (
 func (n *line) serve(c redis.Conn) {
 	env := &n.of.env
 	env.Mutex.Lock()
-	n.conn, n.pending, n.joining, n.leaving = c, nil, inOrder(n.channels), nil
+	n.conn, n.joining = c, inOrder(n.channels) // nothing is left of the last connection: see ended
 	env.Mutex.Unlock()
 	broken := make(chan struct{})
 	env.Conns.Add(1)
