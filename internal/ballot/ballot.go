@@ -138,12 +138,13 @@ func (b *Ballot) Has(node int, h Holding) {
 }
 
 // Lacks notes that a node which was asked then has said that it does not have the token, unless it is known what one that was asked later
-// has said.
+// has said. Once the ballot is over it changes nothing: a node that is not asked because of that has not said anything, and its seat must
+// be vacated.
 func (b *Ballot) Lacks(node int, asked time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := &b.seats[node]
-	if !asked.After(s.asked) {
+	if b.over || !asked.After(s.asked) {
 		return
 	}
 	if !s.empty {

@@ -110,6 +110,10 @@ func TestEnd(t *testing.T) {
 	if resting := b.End(); !slices.Equal(resting, []int{0, 2}) || !b.IsOver() {
 		t.Errorf("the caller is to vacate %v", resting)
 	}
+	b.Lacks(2, at(1)) // as of an Extend that was not sent any more
+	if b.Held(2) != since(0) {
+		t.Error("a seat that nobody has vacated counts as empty")
+	}
 	b.Leaving(0)
 	b.Returned()
 	b.Returned()

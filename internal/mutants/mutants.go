@@ -476,6 +476,12 @@ var mutants = []mutant{
 		tests: "TestQuorumReleaseBehindARenewalThatHangs",
 	},
 	{
+		name: "what is not asked since the ballot is over counts as an empty node", in: "ballot.Ballot.Lacks",
+		old:   "b.over || ",
+		new:   "",
+		tests: "ballot: TestEnd",
+	},
+	{
 		name: "an acquire waits for its reply longer than its ttl", in: "node.try",
 		old:   "now.Add(most), x.ttl, func",
 		new:   "now.Add(most), most, func",
