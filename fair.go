@@ -69,7 +69,7 @@ func (l *fair) check(w want) error {
 
 func (l *fair) acquire(ctx context.Context, w want) (k *Lock, err error) {
 	if w.wait {
-		k = &Lock{core: l.core, claim: claim{key: w.key, ttl: w.ttl}, inQueue: inQueue{wait: fairdriver.NewWait()}}
+		k = &Lock{core: l.core, claim: claim{key: w.key, ttl: w.ttl}, wait: fairdriver.NewWait()}
 		err = l.queue.Acquire(ctx, w.key, w.ttl, (*fairHandle)(k))
 	} else {
 		k = l.handle(w, l.newToken())
@@ -114,21 +114,13 @@ func (l *fair) addTo(args []any, k *Lock) []any {
 	return append(args, k.conn.Key, queue, l.queue.Shard())
 }
 
-// inQueue is what a handle of a fair Locker has besides; others leave it empty. Its Lock.mu protects most.
-type inQueue struct {
-	wait *fairdriver.Wait // of an Acquire that has not returned yet
-	most time.Duration    // the longest ttl that an Extend has asked for
-}
-
 // A fairHandle is a Lock as its queue knows it, from the beginning of the call that is to obtain it.
 type fairHandle Lock
 
 func (x *fairHandle) lock() *Lock { return (*Lock)(x) }
 
 func (x *fairHandle) Lease() fairqueue.Handle {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return fairqueue.Handle{Token: x.token, TTL: x.ttl, Most: max(x.ttl, x.most)}
+	return fairqueue.Handle{Token: x.token, TTL: x.ttl, Most: x.lock().longest()}
 }
 
 func (x *fairHandle) Bound() *wire.Bound { return &x.conn }
@@ -156,18 +148,11 @@ func (x *fairHandle) Lose(err error) {
 }
 
 func (x *fairHandle) Extend(ctx context.Context, ttl time.Duration, by time.Time) (start time.Time, left time.Duration, err error) {
-	x.asked(ttl)
+	x.lock().asking(ttl)
 	l := x.core.by.(*fair)
 	start, err = l.askBy(ctx, &x.claim, "extend", by, func(c redis.Conn) (err error) {
 		left, err = l.extendOn(ctx, c, x.lock(), ttl)
 		return err
 	})
 	return start, left, err
-}
-
-// asked notes the longest lease that may have been asked of the server for the token.
-func (x *fairHandle) asked(ttl time.Duration) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.most = max(x.most, ttl)
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redigolock/redigolock/internal/fairdriver"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/quorum"
@@ -25,17 +26,18 @@ import (
 type Lock struct {
 	core *core
 	claim
-	votes    *quorum.Votes // where the nodes of a Quorum have voted for it; nil: it is of a Locker
-	acquired time.Time     // the basis of the acquire; MaxHold counts from it
+	votes    *quorum.Votes    // where the nodes of a Quorum have voted for it; nil: it is of a Locker
+	wait     *fairdriver.Wait // of an Acquire of a fair Locker that has not returned yet
+	acquired time.Time        // the basis of the acquire; MaxHold counts from it
 
 	mu       sync.Mutex // protects what follows; taken for moments only, never while anything is sent
 	deadline time.Time
-	gone     bool    // the server said "not held", or Deadline was seen to have passed: never held again
-	released bool    // Release was called
-	lost     bool    // a KeepAlive context ended with ErrLost
-	place    int32   // among the locks that are held, plus 1; 0: it does not count
-	keeper   *keeper // nil: KeepAlive was never called
-	inQueue
+	most     time.Duration // the longest ttl that an Extend has asked for
+	gone     bool          // the server said "not held", or Deadline was seen to have passed: never held again
+	released bool          // Release was called
+	lost     bool          // a KeepAlive context ended with ErrLost
+	place    int32         // among the locks that are held, plus 1; 0: it does not count
+	keeper   *keeper       // nil: KeepAlive was never called
 }
 
 // isNone reports whether k is nil or zero, and so was never obtained.
@@ -197,6 +199,20 @@ func (k *Lock) extend(ctx context.Context, ttl time.Duration) error {
 		return k.heard(ctx, "extend", err)
 	}
 	return k.extended(ctx, start, ttl)
+}
+
+// asking notes that an Extend asks for this ttl. Whether it is answered or not, the server may keep the token for so long.
+func (k *Lock) asking(ttl time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.most = max(k.most, ttl)
+}
+
+// longest is for how long the server may keep the token at most, from the newest send on.
+func (k *Lock) longest() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return max(k.ttl, k.most)
 }
 
 // extended moves Deadline after a reply said that the lock was extended by a command that was sent after start.

@@ -167,6 +167,7 @@ func (p *plain) abandon(ctx context.Context, k *Lock) {
 }
 
 func (p *plain) extend(ctx context.Context, k *Lock, ttl time.Duration) (time.Time, error) {
+	k.asking(ttl)
 	return p.ask(ctx, &k.claim, "extend", func(c redis.Conn) error {
 		return p.prolong(ctx, c, &k.claim, "extend", ttl)
 	})
@@ -207,13 +208,15 @@ func (p *plain) release(ctx context.Context, k *Lock, by time.Time) (err error) 
 		if !freed && fault.Transient(err) || err == errPanicked && p.keptOut(k) <= 0 { // maybe before anything was sent; else nothing may delete the key yet
 			k.stray(ctx)
 		}
-		switch {
-		case k.lostTry == nil:
-		case p.minHold > 0 && !freed: // the key may carry the token still, and keeps others out
-			p.oweUntil(&k.claim, k.acquired.Add(p.minHold), k.Deadline())
-		default:
-			p.oweUntil(&k.claim, time.Now(), k.Deadline())
+		if k.lostTry == nil {
+			return
 		}
+		now := time.Now()
+		next := now
+		if p.minHold > 0 && !freed { // the key may carry the token still, and keeps others out
+			next = k.acquired.Add(p.minHold)
+		}
+		p.oweUntil(&k.claim, next, now.Add(k.longest()))
 	}()
 	if p.minHold <= 0 {
 		return p.free(ctx, k, each, p.releaseWith)

@@ -271,6 +271,7 @@ func (v *voting) release(ctx context.Context, k *Lock, by time.Time) error {
 func (v *voting) verify(ctx context.Context, k *Lock) error { return k.votes.Verify(ctx) }
 
 func (v *voting) extend(ctx context.Context, k *Lock, ttl time.Duration) (start time.Time, err error) {
+	k.asking(ttl)
 	return k.votes.Extend(ctx, ttl)
 }
 
@@ -393,4 +394,7 @@ func (s *seat) Stray(ctx context.Context) { s.stray(ctx) }
 
 func (s *seat) HasStray() bool { return s.lostTry != nil }
 
-func (s *seat) Owe() { s.owe(&s.claim, time.Now()) }
+func (s *seat) Owe() {
+	now := time.Now()
+	s.oweUntil(&s.claim, now, now.Add(s.k.longest()))
+}

@@ -798,6 +798,48 @@ func TestReleaseWithoutAnAnswerIsCleanedUp(t *testing.T) {
 	}
 }
 
+// An Extend without an answer may have been carried out: the clean-up of a Release goes on for as long as that would last.
+func TestReleaseAfterAnExtendWithoutAnAnswerIsCleanedUp(t *testing.T) {
+	type locks interface {
+		TryAcquire(ctx context.Context, key string, ttl time.Duration) (*redigolock.Lock, error)
+	}
+	for name, mint := range map[string]func(t *testing.T, p *redis.Pool) locks{
+		"plain": func(t *testing.T, p *redis.Pool) locks {
+			return simLocker(t, &redigolock.Locker{Pool: p, OpTimeout: time.Second})
+		},
+		"fair": func(t *testing.T, p *redis.Pool) locks {
+			return simLocker(t, &redigolock.Locker{Pool: p, OpTimeout: time.Second, Fair: true})
+		},
+		"quorum": func(t *testing.T, p *redis.Pool) locks {
+			q := &redigolock.Quorum{Pools: []redigolock.Pool{p}, OpTimeout: time.Second}
+			t.Cleanup(func() { q.Close() })
+			return q
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *sim.Server) {
+				k := mustGet(t)(mint(t, simPool(t, s, "redis")).TryAcquire(bg, "key", time.Minute))
+				if err := k.Extend(bg, time.Minute); err != nil { // loads the script
+					t.Fatal(err)
+				}
+				heal := s.BlackHole(sim.ToClient)
+				wants(t, k.Extend(bg, time.Hour), redigolock.ErrUnknown)
+				heal()
+				heal = s.BlackHole(sim.ToServer)
+				if err := k.Release(bg); err == nil {
+					t.Fatal("the Release had an answer: this test shows nothing")
+				}
+				time.Sleep(10 * time.Minute) // longer than the ttl of the acquire
+				heal()
+				time.Sleep(3 * time.Minute)
+				if n, _ := s.Do("EXISTS", "key"); n != int64(0) {
+					t.Errorf("the key is left for %v", s.Miniredis().TTL("key"))
+				}
+			})
+		})
+	}
+}
+
 // What a Release may not touch yet is not cleaned up before MinHold is over, either.
 func TestReleaseWithoutAnAnswerKeepsMinHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
