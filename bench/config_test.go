@@ -55,7 +55,6 @@ func TestBadConfigurationIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		"negative hold of a key":     hot(bench.Uncontended{Server: s, Approach: "fair"}, -1),
 		"key held for too long":      hot(bench.Uncontended{Server: s, Approach: "fair"}, 6*time.Second),
 		"shared at no rate":          bench.Load{Of: bench.Uncontended{Server: s, Approach: "fair"}, Keys: "hot"},
-		"way without a lock":         bench.Uncontended{Server: s, Approach: "fair"},
 		"no verb":                    bench.Verb{Server: s},
 		"unknown verb":               bench.Verb{Server: s, Verb: "Del"},
 		"verb without server":        bench.Verb{Verb: "SetNX"},
@@ -141,6 +140,24 @@ func TestNamesAreKeysAndValues(t *testing.T) {
 	} {
 		if got := w.Name(); got != want {
 			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func TestNamesAreReadAsTheyAreWritten(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"floor": true, "floor-pool8": true, "locker-pool3": true, "locker-setnx-mux64": true, "setnx-verified": true, "fair-mux1": true,
+		"floor-pool": false, "floor-pool0": false, "floor-pool4097": false, "floor-mux1": false, "setnx-pool4": false, "script-mux1": false,
+		"locker-mux65": false, "locker-mux": false, "locker-pool2-mux2": false, "locker-mux2-pool2": false, "no-such-rival": false, "": false,
+		"floor-pool8-and-more": false,
+	} {
+		if u, err := bench.ApproachCalled(name); u.Called() != name || (err == nil) != ok {
+			t.Errorf("%q is the approach %+v, called %s, %v", name, u, u.Called(), err)
+		}
+	}
+	for name, ok := range map[string]bool{"floor": true, "cohort-mux64": true, "fair-mux0": false, "fair-mux65": false, "floor-mux1": false, "locker": false} {
+		if c, err := bench.WayCalled(name); c.Called() != name || (err == nil) != ok {
+			t.Errorf("%q is the way %+v, called %s, %v", name, c, c.Called(), err)
 		}
 	}
 }

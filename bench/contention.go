@@ -52,6 +52,16 @@ func (c Contention) Called() string {
 	return c.Way
 }
 
+// WayCalled is the Contention whose way is called so, as Called has it: fair-mux2.
+func WayCalled(name string) (Contention, error) {
+	way, lanes := numbered(name, "-mux")
+	c := Contention{Way: way, Lanes: lanes}
+	if c.Called() != name {
+		c = Contention{Way: name}
+	}
+	return c, checkWay(&Server{}, c.Way, ContentionWays(), c.Lanes)
+}
+
 // Name is Contention/server=…/way=…/waiters=…/processes=…/hold=….
 func (c Contention) Name() string {
 	c = c.withDefaults()

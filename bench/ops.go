@@ -41,7 +41,7 @@ func (u Uncontended) op() (op opFunc, end func(), err error) {
 	switch u.Approach {
 	case "floor":
 		return floor(u.Server.pool(u.PoolSize), u.TTL), nothing, nil
-	case "locker", "locker-setnx", "locker-script":
+	case "locker", "locker-setnx", "locker-script", "fair":
 		op, end := u.locker()
 		return op, end, nil
 	}
@@ -64,6 +64,8 @@ func (u Uncontended) locker() (op opFunc, end func()) {
 		l.AcquireWith = lock.SetNX
 	case "locker-script":
 		l.ReleaseWith = lock.Release
+	case "fair":
+		l.Fair = true
 	}
 	return lockerOp(l, u.TTL), end
 }

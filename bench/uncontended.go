@@ -1,10 +1,13 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -14,7 +17,7 @@ type Uncontended struct {
 	Server *Server // Required.
 	// Approach is setnx, setnx-verified, setnx-get or script: the verbs; locker: TryAcquire and Release of a Locker with
 	// its defaults; locker-setnx: of a Locker with SetNX; locker-script: of one that releases by the script also where the
-	// server has a command for it; floor: redigo by hand; or the name of a RivalKind. Required.
+	// server has a command for it; fair: of one with Fair; floor: redigo by hand; or the name of a RivalKind. Required.
 	Approach string
 	// PoolSize bounds the pool of a floor or a Locker, who then wait for a connection. Zero: it is unbounded.
 	PoolSize int
@@ -33,7 +36,22 @@ type Uncontended struct {
 	Label string
 }
 
-var ownApproaches = []string{"setnx", "setnx-verified", "setnx-get", "script", "locker", "locker-setnx", "locker-script", "floor"}
+var ownApproaches = []string{"floor", "setnx", "setnx-verified", "setnx-get", "script", "locker", "locker-setnx", "locker-script", "fair"}
+
+// OwnApproaches are those besides the rivals, the floor first.
+func OwnApproaches() []string { return slices.Clone(ownApproaches) }
+
+// Releases are those that an approach has on the server; the first is its default.
+func Releases(s *Server, approach string) []string {
+	list := []string{"lua"}
+	if _, verb := acquireVerbs[approach]; verb {
+		list = append(list, "tx")
+		if s.Native {
+			list = append(list, "native")
+		}
+	}
+	return list
+}
 
 var errNoOps = errors.New("bench: not one op was done in the time: choose a longer one")
 
@@ -41,15 +59,10 @@ var errNoOps = errors.New("bench: not one op was done in the time: choose a long
 // the others are compared with.
 func Approaches(s *Server, goroutines int) []Uncontended {
 	var list []Uncontended
-	for _, approach := range []string{"setnx", "setnx-verified", "script"} {
-		for _, release := range []string{"lua", "tx", "native"} {
-			if release != "native" || s.Native {
-				list = append(list, Uncontended{Server: s, Approach: approach, Release: release, Goroutines: goroutines})
-			}
+	for _, approach := range []string{"setnx", "setnx-verified", "script", "locker", "locker-setnx", "floor"} {
+		for _, release := range Releases(s, approach) {
+			list = append(list, Uncontended{Server: s, Approach: approach, Release: release, Goroutines: goroutines})
 		}
-	}
-	for _, approach := range []string{"locker", "locker-setnx", "floor"} {
-		list = append(list, Uncontended{Server: s, Approach: approach, Release: "lua", Goroutines: goroutines})
 	}
 	for _, lanes := range Lanes() {
 		u := Uncontended{Server: s, Approach: "locker", Release: "lua", Goroutines: goroutines, Lanes: lanes}
@@ -86,6 +99,26 @@ func (u Uncontended) Called() string {
 	return u.Approach
 }
 
+// ApproachCalled is the Uncontended that is called so, as Called has it: floor-pool16, locker-mux2.
+func ApproachCalled(name string) (Uncontended, error) {
+	approach, lanes := numbered(name, "-mux")
+	approach, size := numbered(approach, "-pool")
+	u := Uncontended{Approach: approach, Release: "lua", PoolSize: size, Lanes: lanes}
+	if u.Called() != name {
+		u = Uncontended{Approach: name, Release: "lua"}
+	}
+	return u, cmp.Or(u.checkApproach(), u.checkConns())
+}
+
+// numbered is fair and 2 of fair-mux2; the number is 0 if there is none.
+func numbered(name, mark string) (base string, n int) {
+	base, digits, _ := strings.Cut(name, mark)
+	if n, err := strconv.Atoi(digits); err == nil {
+		return base, n
+	}
+	return name, 0
+}
+
 // Name is AcquireRelease/server=…/approach=…/release=…/goroutines=….
 func (u Uncontended) Name() string {
 	u = u.withDefaults()
@@ -119,7 +152,7 @@ func (u Uncontended) checkApproach() error {
 	known := slices.Concat(ownApproaches, Rivals())
 	switch _, verb := acquireVerbs[u.Approach]; {
 	case !slices.Contains(known, u.Approach):
-		return badConfig("unknown approach %q, there are %q", u.Approach, known)
+		return badConfig("unknown approach %q, there are %s; and floor-pool16, locker-mux2 and the like", u.Approach, strings.Join(known, ", "))
 	case !verb && u.Release != "lua":
 		return badConfig("approach %s has release lua only", u.Approach)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -37,11 +38,12 @@ type waitConfig struct {
 // checkWay checks the way to wait, which may be one of ways or a rival, and the lanes that it goes through.
 func checkWay(s *Server, way string, ways []string, lanes int) error {
 	kind, rival := rivalNamed(way)
+	known := strings.Join(slices.Concat(ways, WaitingRivals()), ", ")
 	switch {
 	case !rival && !slices.Contains(ways, way):
-		return badConfig("way %q, there are %q", way, slices.Concat(ways, Rivals()))
+		return badConfig("unknown way %q, there are %s; and fair-mux2 and the like", way, known)
 	case kind.OneTry:
-		return badConfig("way %q: it cannot wait for a lock", way)
+		return badConfig("way %q: it cannot wait for a lock; those that can are %s", way, known)
 	case lanes < 0 || lanes > MaxLanes:
 		return badConfig("%d lanes, allowed are 0 to %d", lanes, MaxLanes)
 	case lanes > 0 && !slices.Contains(waitingWays, way):

@@ -16,7 +16,7 @@ raw=$out/raw
 
 # Each step with the seconds that it takes on 2 cores.
 declare -A seconds=(
-	[approaches]=55 [verbs]=20 [ratios]=45 [mux]=75 [rivals]=60 [contention]=120 [contention-rivals]=460 [delay]=150
+	[approaches]=55 [verbs]=20 [ratios]=65 [mux]=75 [rivals]=60 [contention]=120 [contention-rivals]=460 [delay]=150
 	[load]=95 [hot]=150 [keepalive]=230 [recovery]=110 [recovery-sessions]=110 [faults]=90 [limit]=30 [valkey]=60 [redis8]=60
 )
 order="approaches verbs ratios mux rivals contention contention-rivals delay load hot keepalive recovery recovery-sessions faults limit valkey redis8"

@@ -97,70 +97,27 @@ func wayNames(name string) ([]string, error) {
 	if name == "all" {
 		return allWays(), nil
 	}
-	_, err := wayOf(name)
+	_, err := bench.WayCalled(name)
 	return []string{name}, err
-}
-
-// wayOf is a Contention with the way of a name: fair through 2 connections of fair-mux2.
-func wayOf(name string) (bench.Contention, error) {
-	way, lanes, muxed := numbered(name, "-mux")
-	switch {
-	case slices.Contains(bench.WaitingRivals(), name):
-		return bench.Contention{Way: name}, nil
-	case slices.Contains(bench.Rivals(), name):
-		return bench.Contention{}, fmt.Errorf("%s cannot wait for a lock; those that can are %s", name, strings.Join(allWays(), ", "))
-	case !slices.Contains(bench.ContentionWays(), way):
-		return bench.Contention{}, fmt.Errorf("there are %s, all, and fair-mux2 and the like", strings.Join(allWays(), ", "))
-	case muxed && (lanes < 1 || lanes > bench.MaxLanes || way == "floor"):
-		return bench.Contention{}, fmt.Errorf("a Mux has 1 to %d connections, and the floor goes through none", bench.MaxLanes)
-	}
-	return bench.Contention{Way: way, Lanes: lanes}, nil
 }
 
 func isLock(way string) bool { return way != "floor" }
 
-func recovers(name string) bool {
-	w, _ := wayOf(name) // which was checked
-	return w.Way != "floor" && w.Lanes == 0
+func recovers(name string) bool { return isLock(name) && wayOf(name).Lanes == 0 }
+
+// wayOf is the way of a name that was checked.
+func wayOf(name string) bench.Contention {
+	w, _ := bench.WayCalled(name)
+	return w
 }
 
-// ownApproaches are ours, the floor first, because ratios are to the first.
-var ownApproaches = []string{"floor", "setnx", "setnx-verified", "setnx-get", "script", "locker", "locker-setnx", "locker-script",
-	"locker-mux1"}
+// ownApproaches are ours, and one over a Mux.
+func ownApproaches() []string { return append(bench.OwnApproaches(), "locker-mux1") }
 
 func approachNames(name string) ([]string, error) {
 	if name == "all" {
-		return slices.Concat(ownApproaches, bench.Rivals()), nil
+		return slices.Concat(ownApproaches(), bench.Rivals()), nil
 	}
-	_, err := approachOf(name)
+	_, err := bench.ApproachCalled(name)
 	return []string{name}, err
-}
-
-// approachOf is an Uncontended with the approach of a name: the floor with a pool of 16 of floor-pool16.
-func approachOf(name string) (bench.Uncontended, error) {
-	if slices.Contains(bench.Rivals(), name) {
-		return bench.Uncontended{Approach: name, Release: "lua"}, nil
-	}
-	approach, lanes, muxed := numbered(name, "-mux")
-	approach, size, bounded := numbered(approach, "-pool")
-	locker := strings.HasPrefix(approach, "locker")
-	switch {
-	case !slices.Contains(ownApproaches, approach) || approach == "locker-mux1":
-		return bench.Uncontended{}, fmt.Errorf("there are %s, all, and locker-pool16, locker-mux8 and the like",
-			strings.Join(slices.Concat(ownApproaches, bench.Rivals()), ", "))
-	case muxed && (lanes < 1 || lanes > bench.MaxLanes || !locker || bounded):
-		return bench.Uncontended{}, fmt.Errorf("a Mux has 1 to %d connections, and is for a Locker without a pool", bench.MaxLanes)
-	case bounded && (size < 1 || size > bench.MaxWorkers || !locker && approach != "floor"):
-		return bench.Uncontended{}, fmt.Errorf("a pool has 1 to %d connections, and is for a Locker or the floor", bench.MaxWorkers)
-	}
-	return bench.Uncontended{Approach: approach, Release: "lua", Lanes: lanes, PoolSize: size}, nil
-}
-
-// numbered is fair, 2 of fair-mux2; the number is 0 if it is none.
-func numbered(name, mark string) (base string, n int, found bool) {
-	base, digits, found := strings.Cut(name, mark)
-	if n, err := strconv.Atoi(digits); found && err == nil {
-		return base, n, true
-	}
-	return base, 0, found
 }

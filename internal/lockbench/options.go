@@ -49,7 +49,7 @@ func (o *options) flags() *flag.FlagSet {
 	fs.Var(&list[string]{&o.workloads, workloadNames}, "workload", "a `list` of workloads, see below; all: "+strings.Join(allWorkloads, ", "))
 	fs.Var(&list[int]{&o.goroutines, between(1, bench.MaxWorkers)}, "goroutines", "a `list` for approaches, ratios, mux, rivals (default 1,16,128; mux also 2)")
 	fs.Var(&list[string]{&o.approaches, approachNames}, "approaches",
-		"a `list` for approaches, ratios, mux, rivals and load:\n"+strings.Join(ownApproaches, ", ")+",\n"+
+		"a `list` for approaches, ratios, mux, rivals and load:\n"+strings.Join(ownApproaches(), ", ")+",\n"+
 			"all; locker-mux8: over a Mux of 8 connections; floor-pool16: over a pool of 16; ratios are to the first")
 	o.ways = bench.ContentionWays()
 	fs.Var(&list[string]{&o.ways, wayNames}, "ways",

@@ -41,7 +41,7 @@ func TestBadFlagIsOneLineAndExitCode2(t *testing.T) {
 		{"-keys", "cold"}, {"-keys", "own,hot", "-workload", "load"},
 		{"-keys", "hot", "-workload", "load", "-rates", "100", "-ways", "floor"},
 		{"-hold", "-1s"}, {"-hold", "6s"}, {"-hold", "0s,1"}, {"-delay", "-1ms"}, {"-delay", "1s"}, {"-delay", "1ms", "-approaches", "toy-client"},
-		{"-approaches", ""}, {"-approaches", "fair"}, {"-approaches", "floor,,locker"},
+		{"-approaches", ""}, {"-approaches", "polling"}, {"-approaches", "floor,,locker"},
 		{"-ways", ""}, {"-ways", "locker"}, {"-ways", "fair-mux"}, {"-ways", "fair-mux0"}, {"-ways", "fair-mux65"}, {"-ways", "floor-mux1"},
 		{"-ttl", "9ms"}, {"-ttl", "0s"}, {"-ttl", "25h"}, {"-ttl", "10.5ms"}, {"-time", "5"}, {"-time", "0s"},
 		{"-count", "0"}, {"-count", "-1"}, {"-count", "many"},

@@ -70,7 +70,7 @@ func TestAllIsOursAndEveryRivalThatCan(t *testing.T) {
 		t.Errorf("ways %s", got)
 	}
 	if got := strings.Join(o.approaches, ","); got != "toy,floor,setnx,setnx-verified,setnx-get,script,locker,locker-setnx,"+
-		"locker-script,locker-mux1,toy-client" {
+		"locker-script,fair,locker-mux1,toy-client" {
 		t.Errorf("approaches %s", got)
 	}
 }
@@ -78,43 +78,10 @@ func TestAllIsOursAndEveryRivalThatCan(t *testing.T) {
 // Before anything is sent: nobody listens at the URL.
 func TestUnknownNamesSayWhichThereAre(t *testing.T) {
 	for flag, texts := range map[string][]string{
-		"-ways=redsync":       {"floor, polling, fair, cohort, toy,", "fair-mux2"},
+		"-ways=redsync":       {"floor, polling, fair, cohort, toy;", "fair-mux2"},
 		"-ways=toy-client":    {"cannot wait", "cohort, toy"},
-		"-approaches=redsync": {"locker-mux1, toy, toy-client,", "locker-pool16"},
+		"-approaches=redsync": {"fair, toy, toy-client;", "floor-pool16"},
 	} {
 		lockbench(context.Background(), nil, "-url", "redis://127.0.0.1:1", flag).wantLine(t, exitUsage, texts...)
-	}
-}
-
-func TestApproachesHaveAPoolOrAMux(t *testing.T) {
-	for name, want := range map[string]bench.Uncontended{
-		"floor":                {Approach: "floor"},
-		"floor-pool8":          {Approach: "floor", PoolSize: 8},
-		"locker-pool3":         {Approach: "locker", PoolSize: 3},
-		"locker-setnx-mux64":   {Approach: "locker-setnx", Lanes: 64},
-		"setnx-verified":       {Approach: "setnx-verified"},
-		"toy":                  {Approach: "toy"},
-		"floor-pool":           {},
-		"floor-pool0":          {},
-		"floor-pool4097":       {},
-		"floor-mux1":           {},
-		"setnx-pool4":          {},
-		"script-mux1":          {},
-		"locker-mux65":         {},
-		"locker-mux":           {},
-		"locker-pool2-mux2":    {},
-		"locker-mux2-pool2":    {},
-		"toy-mux2":             {},
-		"toy-pool2":            {},
-		"":                     {},
-		"floor-pool8-and-more": {},
-	} {
-		got, err := approachOf(name)
-		if err == nil {
-			want.Release = "lua"
-		}
-		if got != want || (err == nil) != (want.Approach != "") {
-			t.Errorf("%q: %+v, %v", name, got, err)
-		}
 	}
 }

@@ -47,7 +47,7 @@ var workloads = []workload{
 	{"verbs", "each verb alone, by one goroutine on one connection", 80 * time.Millisecond, 6, verbs},
 	{"contention", "waiters of one key, in several processes: hand-off, throughput, fairness, waits;\n" +
 		"no figure if two ever hold", 150 * time.Millisecond, 3, contention},
-	{"ratios", "paired ratios: Locker to redigo by hand, double check to SetNX; a copy shows noise", 30 * time.Millisecond, 200, ratios},
+	{"ratios", "paired ratios: Locker to redigo by hand, double check to SetNX, Fair to a Locker without;\na copy shows noise", 30 * time.Millisecond, 200, ratios},
 	{"mux", "paired ratios: a Locker over a Mux to one on a pool, and to redigo by hand", 30 * time.Millisecond, 200, mux},
 	{"keepalive", "many locks kept alive, by one Locker and by a loop by hand; no figure if one is lost", 0, 1, keepalive},
 	{"load", "open loop: latency from the moment at which each acquire was to arrive, at a rate", time.Second, 3, load},
@@ -99,7 +99,7 @@ func (p *plan) uncontended(list []bench.Uncontended, goroutines int) []cell {
 func named(names ...string) []bench.Uncontended {
 	var list []bench.Uncontended
 	for _, name := range names {
-		u, _ := approachOf(name)
+		u, _ := bench.ApproachCalled(name)
 		list = append(list, u)
 	}
 	return list
@@ -145,13 +145,7 @@ func approaches(_ context.Context, p *plan) ([]group, error) {
 func withReleases(s *bench.Server, list []bench.Uncontended) []bench.Uncontended {
 	var all []bench.Uncontended
 	for _, u := range list {
-		all = append(all, u)
-		if !slices.Contains([]string{"setnx", "setnx-verified", "setnx-get", "script"}, u.Approach) {
-			continue
-		}
-		u.Release = "tx"
-		all = append(all, u)
-		if u.Release = "native"; s.Native {
+		for _, u.Release = range bench.Releases(s, u.Approach) {
 			all = append(all, u)
 		}
 	}
@@ -190,7 +184,7 @@ func contention(_ context.Context, p *plan) ([]group, error) {
 		for _, n := range p.waiters {
 			for _, processes := range atMost(n, p.processes) {
 				for _, name := range p.ways {
-					w, _ := wayOf(name) // which was checked
+					w := wayOf(name)
 					w.Server, w.Waiters, w.Processes, w.Hold, w.TTL = p.server, n, processes, hold, p.ttl
 					w.Time = max(p.time, turns*time.Duration(n)*hold)
 					if isLock(name) || hold == 0 {
@@ -214,9 +208,10 @@ func atMost(most int, list []int) []int {
 	return some
 }
 
-// ratios are two groups for each number of goroutines: fewer cells between two that are compared, less noise.
+// ratios are three groups for each number of goroutines: fewer cells between two that are compared, less noise.
 func ratios(_ context.Context, p *plan) ([]group, error) {
-	return p.paired(p.goroutinesOr(1, 16, 128), []string{"floor", "locker", "locker-setnx"}, []string{"setnx", "setnx-get", "setnx-verified"}), nil
+	return p.paired(p.goroutinesOr(1, 16, 128), []string{"floor", "locker", "locker-setnx"}, []string{"setnx", "setnx-get", "setnx-verified"},
+		[]string{"locker", "fair"}), nil
 }
 
 func mux(_ context.Context, p *plan) ([]group, error) {
@@ -290,7 +285,7 @@ func load(ctx context.Context, p *plan) ([]group, error) {
 			for _, rate := range p.rates {
 				var list []bench.Uncontended
 				for _, name := range slices.DeleteFunc(slices.Clone(p.ways), func(name string) bool { return !isLock(name) }) {
-					w, _ := wayOf(name) // which was checked
+					w := wayOf(name)
 					list = append(list, bench.Uncontended{Approach: w.Way, Lanes: w.Lanes})
 				}
 				groups = append(groups, p.offered(list, keys, hold, float64(rate)))

@@ -66,6 +66,7 @@ func TestPlansHaveTheCellsThatMakeSense(t *testing.T) {
 		"ratios -goroutines 2": {
 			"Ratio/of=floor-copy/to=floor/goroutines=2", "Ratio/of=locker/to=floor/goroutines=2", "Ratio/of=locker-setnx/to=floor/goroutines=2",
 			"Ratio/of=setnx-copy/to=setnx/goroutines=2", "Ratio/of=setnx-get/to=setnx/goroutines=2", "Ratio/of=setnx-verified/to=setnx/goroutines=2",
+			"Ratio/of=locker-copy/to=locker/goroutines=2", "Ratio/of=fair/to=locker/goroutines=2",
 		},
 		"mux -goroutines 16": {
 			"Ratio/of=floor-copy/to=floor/goroutines=16", "Ratio/of=locker/to=floor/goroutines=16", "Ratio/of=locker-mux1/to=floor/goroutines=16",
@@ -103,7 +104,7 @@ func TestPlanSaysHowLongItTakes(t *testing.T) {
 	for args, want := range map[string]string{
 		"contention -ways fair,cohort -waiters 2,8 -processes 1 -time 10s -count 3": "12 runs of 4 cells, about 2m24s", // with its lead
 		"contention -ways fair -waiters 100 -processes 1 -hold 100ms -count 1":      "1 run of 1 cell, about 36s",      // three turns of each
-		"ratios -goroutines 1 -time 1s -count 10":                                   "80 runs of 8 cells, about 1m20s",
+		"ratios -goroutines 1 -time 1s -count 10":                                   "110 runs of 11 cells, about 1m50s",
 		"keepalive -locks 1,10 -ttl 20s":                                            "4 runs of 4 cells, about 1m20s",
 		"keepalive":                                                                 "6 runs of 6 cells, about 3m0s",
 		"keepalive -locks 1 -time 90s":                                              "2 runs of 2 cells, about 3m0s",
@@ -130,7 +131,7 @@ func TestRatesCanBeRead(t *testing.T) {
 }
 
 func TestOurWaysHaveWords(t *testing.T) {
-	for kind, names := range map[string][]string{"AcquireRelease": ownApproaches, "Contention": bench.ContentionWays(), "KeepAlive": bench.Ways()} {
+	for kind, names := range map[string][]string{"AcquireRelease": ownApproaches(), "Contention": bench.ContentionWays(), "KeepAlive": bench.Ways()} {
 		for _, name := range names {
 			if figures.Way(kind, name) == name {
 				t.Errorf("figures has no words for %s, of %s", name, kind)
