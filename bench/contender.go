@@ -22,7 +22,7 @@ func newContender(p *part) (contender, error) {
 	if p.Way == "floor" {
 		return newRing(p)
 	}
-	l, err := waitConfig{p.server, p.server.Pool, p.Way, p.Lanes, p.TTL, len(p.Own)}.open()
+	l, err := waitConfig{p.server, p.server.locks, p.Way, p.Lanes, p.TTL, len(p.Own)}.open()
 	if err != nil {
 		return contender{}, err
 	}
@@ -55,11 +55,11 @@ var errRingEnds = errors.New("bench: the time is up")
 var ringScript = redis.NewScript(1, `return redis.call("publish",KEYS[1],ARGV[1])`)
 
 func newRing(p *part) (contender, error) {
-	r := &ring{part: p, c: p.server.Pool.Get()}
+	r := &ring{part: p, c: p.server.locks.Get()}
 	for range p.Own {
 		r.wake = append(r.wake, make(chan struct{}, 1))
 	}
-	r.sub.Conn = p.server.Pool.Get()
+	r.sub.Conn = p.server.locks.Get()
 	if err := r.sub.Subscribe(r.channel(p.Process)); err != nil {
 		return contender{}, err
 	}

@@ -106,7 +106,7 @@ func SetJoined(yes bool) { joined.Store(yes) }
 func NewClock() func() int64 { return newSharedClock().now }
 
 // Bounded is the pool of n connections.
-func (s *Server) Bounded(n int) *redis.Pool { return s.pool(n) }
+func (s *Server) Bounded(n int) *redis.Pool { return s.shared(n) }
 
 // Arrivals are when they come.
 func (l Load) Arrivals() []time.Duration { return l.arrivals() }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 	"github.com/google/uuid"
+
+	lock "github.com/redigolock/redigolock"
 )
 
 // floorScript is the release of the Redis manual.
@@ -19,8 +21,8 @@ end`)
 var errFloorNotHeld = errors.New("bench: floor: not held")
 
 // floor is what somebody writes by hand with redigo: a connection of the pool for SET key token NX PX ttl, and one for
-// EVALSHA. It is right as long as nothing goes wrong; the Locker's price is measured against it.
-func floor(pool *redis.Pool, ttl time.Duration) opFunc {
+// EVALSHA. In a Cluster, where redigo goes nowhere by itself, the pool is the library's. It is right as long as nothing goes wrong; the Locker's price is measured against it.
+func floor(pool lock.Pool, ttl time.Duration) opFunc {
 	return func(key string) error {
 		token := uuid.NewString()
 		if err := floorAcquire(pool, key, token, ttl); err != nil {
@@ -30,14 +32,14 @@ func floor(pool *redis.Pool, ttl time.Duration) opFunc {
 	}
 }
 
-func floorAcquire(pool *redis.Pool, key, token string, ttl time.Duration) error {
+func floorAcquire(pool lock.Pool, key, token string, ttl time.Duration) error {
 	c := pool.Get()
 	defer c.Close()
 	_, err := redis.String(c.Do("SET", key, token, "NX", "PX", ttl.Milliseconds()))
 	return err // of a lock that is held: redis.ErrNil
 }
 
-func floorRelease(pool *redis.Pool, key, token string) error {
+func floorRelease(pool lock.Pool, key, token string) error {
 	c := pool.Get()
 	defer c.Close()
 	n, err := redis.Int(floorScript.Do(c, key, token))

@@ -104,6 +104,9 @@ func (k *KeepAlive) check() error {
 	if err := checkCommon(k.Server, k.TTL, k.Time); err != nil {
 		return err
 	}
+	if err := checkOneServer(k.Server, "KeepAlive"); err != nil {
+		return err
+	}
 	switch {
 	case k.Locks < 1 || k.Locks > MaxLocks:
 		return badConfig("%d locks, allowed are 1 to %d", k.Locks, MaxLocks)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -47,7 +48,7 @@ func (k *keys) remove(ctx context.Context, s *Server, err *error) {
 	}
 }
 
-// keysAtOnce is how many keys a command names, so that it takes milliseconds.
+// keysAtOnce is how many keys are asked for together, so that it takes milliseconds.
 const keysAtOnce = 10_000
 
 func (k *keys) removeAll(ctx context.Context, s *Server) error {
@@ -69,7 +70,18 @@ func (k *keys) removeAll(ctx context.Context, s *Server) error {
 	return nil
 }
 
+// del names each key in a command of its own: one master of a Cluster has some of them, and says MOVED of the others.
 func del(c redis.Conn, timeout time.Duration, names []string) error {
-	_, err := redis.DoWithTimeout(c, timeout, "DEL", redis.Args{}.AddFlat(names)...)
+	for _, name := range names {
+		if err := c.Send("DEL", name); err != nil {
+			return err
+		}
+	}
+	replies, err := redis.Values(redis.DoWithTimeout(c, timeout, ""))
+	for _, reply := range replies {
+		if refused, ok := reply.(redis.Error); ok && !strings.HasPrefix(string(refused), "MOVED ") {
+			return refused
+		}
+	}
 	return err
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
-
 	lock "github.com/redigolock/redigolock"
 )
 
@@ -45,14 +43,14 @@ func (u Uncontended) op() (op opFunc, end func(), err error) {
 		op, end := u.locker()
 		return op, end, nil
 	}
-	return verbsOp(u.Server.Pool, acquireVerbs[u.Approach], releaseVerbs[u.Release], u.TTL), nothing, nil
+	return verbsOp(u.Server.locks, acquireVerbs[u.Approach], releaseVerbs[u.Release], u.TTL), nothing, nil
 }
 
 func (u Uncontended) locker() (op opFunc, end func()) {
 	l := &lock.Locker{Pool: u.Server.pool(u.PoolSize)}
 	end = func() { _ = l.Close() }
 	if u.Lanes > 0 {
-		mux := &lock.Mux{Pool: u.Server.Pool, Conns: u.Lanes}
+		mux := &lock.Mux{Pool: u.Server.locks, Conns: u.Lanes}
 		l.Pool = mux
 		end = func() {
 			_ = l.Close()
@@ -74,7 +72,7 @@ func (u Uncontended) locker() (op opFunc, end func()) {
 // by itself.
 func (u Uncontended) warm(worker int, op opFunc, key string) error {
 	if worker == 0 && u.PoolSize > 0 {
-		fill(u.Server.pool(u.PoolSize))
+		fill(u.Server.shared(u.PoolSize))
 	}
 	return op(key)
 }
@@ -90,7 +88,7 @@ func lockerOp(l *lock.Locker, ttl time.Duration) opFunc {
 	}
 }
 
-func verbsOp(pool *redis.Pool, acquire lock.AcquireFunc, release lock.ReleaseFunc, ttl time.Duration) opFunc {
+func verbsOp(pool lock.Pool, acquire lock.AcquireFunc, release lock.ReleaseFunc, ttl time.Duration) opFunc {
 	ctx := context.Background()
 	return func(key string) error {
 		token := lock.NewToken()

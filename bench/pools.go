@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"github.com/gomodule/redigo/redis"
+
+	lock "github.com/redigolock/redigolock"
 )
 
 // boundedPools are pools of at most n connections, for which one waits. They stay as long as the Server, as its Pool
@@ -13,11 +15,15 @@ type boundedPools struct {
 	all map[int]*redis.Pool
 }
 
-// pool is Pool for 0, else a bounded one that all runs share.
-func (s *Server) pool(n int) *redis.Pool {
+// pool is that of the server, or the Cluster, for 0, else a bounded one that all runs share.
+func (s *Server) pool(n int) lock.Pool {
 	if n == 0 {
-		return s.Pool
+		return s.locks
 	}
+	return s.shared(n)
+}
+
+func (s *Server) shared(n int) *redis.Pool {
 	b := &s.boundedPools
 	b.mu.Lock()
 	defer b.mu.Unlock()

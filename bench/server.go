@@ -22,43 +22,61 @@ const (
 )
 
 // A Server is what the workloads run against. Its pool is unbounded, as that of the hand-written redigo that the Locker
-// is compared with: a bounded one, which an Uncontended can have too, measures the wait for a connection.
+// is compared with: a bounded one, which an Uncontended can have too, measures the wait for a connection. It may be a Redis
+// Cluster, of which Uncontended, Contention, Load and Recovery can measure our own ways.
 type Server struct {
-	Name    string // as in benchmark names: "redis", "valkey", "miniredis"; "redis-unix" where that is the socket
-	Version string // "redis 7.0.15"; "redis, version unknown" where INFO is denied
-	URL     string // where it is, without user and password
-	Native  bool   // it has a command for ReleaseNative, and allows it
-	Pool    *redis.Pool
+	Name    string        // as in benchmark names: "redis", "valkey", "miniredis"; "redis-unix" where that is the socket; "redis-cluster"
+	Version string        // "redis 7.0.15"; "redis, version unknown" where INFO is denied; of a Cluster with its number of masters
+	URL     string        // where it is, without user and password
+	Native  bool          // it has a command for ReleaseNative, and allows it
+	Pool    *redis.Pool   // nil of a Cluster
 	Delay   time.Duration // that a link adds to each round trip: see Behind
 
 	rawURL string // for the processes of a Contention
 	opts   []redis.DialOption
-	admin  *redis.Pool // for what is no part of a workload
-	conns  conns       // of Pool and the bounded ones
+	locks  lock.OpenPool // of our own ways: Pool, or the Cluster
+	admin  []*redis.Pool // of the server, or of each master, for what is no part of a workload
+	conns  conns         // of locks and the bounded pools
 	mini   *redistest.Mini
-	local  *redistest.Server
+	local  interface{ Stop() }
 	link   *link // of one behind a delay
 
 	boundedPools boundedPools
 }
 
-// Open reaches the server at rawURL, whose forms are those of redigolock.NewPool; opts win over what the URL says. It
+// Open reaches the server at rawURL, whose forms are those of redigolock.Open; opts win over what the URL says. It
 // waits for at most 3 s. A URL that cannot be used is redigolock.ErrInvalid. The processes of a Contention are told the
 // URL, and none of opts. The caller calls Close.
 func Open(ctx context.Context, rawURL string, opts ...redis.DialOption) (*Server, error) {
 	s := &Server{Name: "redis", URL: withoutUser(rawURL), rawURL: rawURL, opts: opts}
-	var err error
 	tracked := append([]redis.DialOption{redis.DialContextFunc(s.conns.dial)}, opts...)
-	if s.Pool, err = newPool(rawURL, tracked); err != nil {
-		return nil, err
-	}
 	bounded := append([]redis.DialOption{redis.DialReadTimeout(adminTimeout)}, opts...)
-	s.admin, _ = newPool(rawURL, bounded) // as the one before, which was no error
-	if err := s.probe(ctx); err != nil {
+	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errNoAnswer)
+	defer cancel()
+	var err error
+	if strings.HasPrefix(rawURL, "redis-cluster") {
+		err = s.makeCluster(ctx, tracked, bounded)
+	} else {
+		err = s.makePools(tracked, bounded)
+	}
+	if err == nil {
+		err = s.probe(ctx)
+	}
+	if err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// makePools makes the pools of one server.
+func (s *Server) makePools(tracked, bounded []redis.DialOption) (err error) {
+	if s.Pool, err = newPool(s.rawURL, tracked); err != nil {
+		return err
+	}
+	admin, _ := newPool(s.rawURL, bounded) // as the one before, which was no error
+	s.locks, s.admin = s.Pool, []*redis.Pool{admin}
+	return nil
 }
 
 // OpenEmbedded starts a miniredis in this process. The caller calls Close.
@@ -87,7 +105,12 @@ func OpenLocal(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := Open(ctx, "unix://"+local.Socket())
+	return openStarted(ctx, "unix://"+local.Socket(), local)
+}
+
+// openStarted reaches what was started for it, which it stops if that fails.
+func openStarted(ctx context.Context, rawURL string, local interface{ Stop() }) (*Server, error) {
+	s, err := Open(ctx, rawURL)
 	if err != nil {
 		local.Stop()
 		return nil, err
@@ -96,7 +119,7 @@ func OpenLocal(ctx context.Context) (*Server, error) {
 	return s, nil
 }
 
-// Started reports whether the server was started for this process alone, from PATH.
+// Started reports whether the server, or the Cluster, was started for this process alone, from PATH.
 func (s *Server) Started() bool { return s.local != nil }
 
 // Embedded reports whether the server is a miniredis in this process, so that its work is counted as ours.
@@ -104,7 +127,10 @@ func (s *Server) Embedded() bool { return s.mini != nil }
 
 // Close closes the connections, and the embedded server.
 func (s *Server) Close() {
-	for _, p := range []*redis.Pool{s.Pool, s.admin} {
+	if s.locks != nil {
+		_ = s.locks.Close()
+	}
+	for _, p := range s.admin {
 		_ = p.Close()
 	}
 	s.boundedPools.close()
@@ -130,22 +156,13 @@ func newPool(rawURL string, opts []redis.DialOption) (*redis.Pool, error) {
 
 // probe finds out what the server is.
 func (s *Server) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errNoAnswer)
-	defer cancel()
-	c, err := s.admin.GetContext(ctx)
+	c, err := s.admin[0].GetContext(ctx)
 	if err == nil {
 		_, err = redis.DoContext(c, ctx, "PING")
 		defer c.Close()
 	}
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	var refused redis.Error
-	switch {
-	case errors.As(err, &refused):
-		return fmt.Errorf("bench: ask the server for a PING: %w", err)
-	case err != nil:
-		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	if err != nil {
+		return unreached(ctx, "a PING", err)
 	}
 	s.Version = "redis, version unknown"
 	if text, err := redis.String(redis.DoWithTimeout(c, adminTimeout, "INFO", "server")); err == nil {
@@ -154,9 +171,25 @@ func (s *Server) probe(ctx context.Context) error {
 	if strings.HasPrefix(s.URL, "unix:") {
 		s.Name += "-unix"
 	}
+	if s.isCluster() {
+		s.Name, s.Version = s.Name+"-cluster", fmt.Sprintf("%s, a cluster of %d masters", s.Version, len(s.admin))
+		c = s.locks.Get() // which leads to the master of the key
+		defer c.Close()
+	}
 	err = lock.ReleaseNative(ctx, c, newKeys(1).names[0], lock.NewToken())
 	s.Native = err == nil || errors.Is(err, lock.ErrNotHeld)
 	return nil
+}
+
+// unreached is why a server that was asked for something is not measured.
+func unreached(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if refused := redis.Error(""); errors.As(err, &refused) {
+		return fmt.Errorf("bench: ask the server for %s: %w", what, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
 
 // ErrUnreachable is in the error of an Open that finds no server, or one that does not answer.
@@ -184,7 +217,8 @@ func field(info, name string) string {
 	return ""
 }
 
-// administer lends a connection that is not the workload's. It goes on after ctx has ended, for a short time.
+// administer lends a connection that is not the workload's, of each master one after the other. It goes on after ctx has ended,
+// for a short time.
 func (s *Server) administer(ctx context.Context, f func(c redis.Conn, timeout time.Duration) error) error {
 	timeout := adminTimeout
 	if ctx.Err() != nil {
@@ -192,7 +226,16 @@ func (s *Server) administer(ctx context.Context, f func(c redis.Conn, timeout ti
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
-	c, err := s.admin.GetContext(ctx)
+	for _, p := range s.admin {
+		if err := lendTo(ctx, p, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func lendTo(ctx context.Context, p *redis.Pool, f func(c redis.Conn, timeout time.Duration) error) error {
+	c, err := p.GetContext(ctx)
 	if err != nil {
 		return err
 	}
@@ -203,7 +246,7 @@ func (s *Server) administer(ctx context.Context, f func(c redis.Conn, timeout ti
 
 // withoutUser is a URL as it may be shown.
 func withoutUser(rawURL string) string {
-	if strings.HasPrefix(rawURL, "redis-sentinel") { // several hosts, which package url does not read, and a password in the query
+	if strings.HasPrefix(rawURL, "redis-") { // several hosts, which package url does not read, and a password in the query
 		scheme, rest, _ := strings.Cut(rawURL, "://")
 		rest, _, _ = strings.Cut(rest, "?")
 		return scheme + "://" + rest[strings.LastIndex(rest, "@")+1:]

@@ -136,7 +136,7 @@ func (u Uncontended) check() error {
 	if err := u.checkApproach(); err != nil {
 		return err
 	}
-	if err := checkDelay(u.Server, u.Approach); err != nil {
+	if err := checkRival(u.Server, u.Approach); err != nil {
 		return err
 	}
 	return u.checkConns()
@@ -167,6 +167,8 @@ func (u Uncontended) checkConns() error {
 		return badConfig("a pool of %d connections, allowed are 1 to %d", u.PoolSize, MaxWorkers)
 	case u.Lanes < 0 || u.Lanes > MaxLanes:
 		return badConfig("a Mux of %d lanes, allowed are 1 to %d", u.Lanes, MaxLanes)
+	case u.PoolSize > 0 && u.Server.isCluster():
+		return badConfig("a bounded pool is for one server")
 	case u.PoolSize > 0 && (verb || rival || u.Lanes > 0):
 		return badConfig("a bounded pool is for a floor, or a Locker without Mux")
 	case u.Lanes > 0 && (verb || rival || u.Approach == "floor"):

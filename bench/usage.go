@@ -49,7 +49,8 @@ func (c *Cost) network(ops int64, op string) []Metric {
 type usage struct {
 	cpu   time.Duration
 	cost  Cost
-	reply int64 // how long the answer was that has told all this, which the next one counts
+	asked int64 // how many questions have told all this, each of which is a read
+	reply int64 // how long the answers were, which the next ones count
 }
 
 var unknownUsage = usage{cpu: -1, cost: Cost{-1, -1, -1, -1}}
@@ -67,25 +68,50 @@ var askBytes = func() (sum int64) {
 // bulkBytes is how long a string is on the wire.
 func bulkBytes(text string) int64 { return int64(len(fmt.Sprintf("$%d\r\n%s\r\n", len(text), text))) }
 
-// usage asks for everything at once.
+// usage is what all masters have used.
 func (s *Server) usage(ctx context.Context) usage {
-	texts := make([]string, len(usageSections))
-	u := unknownUsage
-	_ = s.administer(ctx, func(c redis.Conn, timeout time.Duration) error {
-		for _, section := range usageSections {
-			if err := c.Send("INFO", section); err != nil {
-				return err
-			}
-		}
-		replies, err := redis.Values(redis.DoWithTimeout(c, timeout, ""))
-		for i, reply := range replies {
-			texts[i], _ = redis.String(reply, nil) // one that was refused stays empty
-			u.reply += bulkBytes(texts[i])
-		}
+	var sum usage
+	err := s.administer(ctx, func(c redis.Conn, timeout time.Duration) error {
+		u, err := usageAt(c, timeout)
+		sum.add(u)
 		return err
 	})
+	if err != nil {
+		return unknownUsage
+	}
+	return sum
+}
+
+// usageAt asks a server for everything at once.
+func usageAt(c redis.Conn, timeout time.Duration) (usage, error) {
+	u := unknownUsage
+	for _, section := range usageSections {
+		if err := c.Send("INFO", section); err != nil {
+			return u, err
+		}
+	}
+	texts := make([]string, len(usageSections))
+	replies, err := redis.Values(redis.DoWithTimeout(c, timeout, ""))
+	for i, reply := range replies {
+		texts[i], _ = redis.String(reply, nil) // one that was refused stays empty
+		u.reply += bulkBytes(texts[i])
+	}
+	u.asked = 1
 	u.read(texts[0], texts[1], texts[2])
-	return u
+	return u, err
+}
+
+// add adds that of another server. What is not known of one is not known of all.
+func (u *usage) add(v usage) {
+	sum := func(a, b int64) int64 {
+		if a < 0 || b < 0 {
+			return -1
+		}
+		return a + b
+	}
+	u.cpu = time.Duration(sum(int64(u.cpu), int64(v.cpu)))
+	u.cost = Cost{sum(u.cost.Calls, v.cost.Calls), sum(u.cost.EvalSha, v.cost.EvalSha), sum(u.cost.Reads, v.cost.Reads), sum(u.cost.Bytes, v.cost.Bytes)}
+	u.asked, u.reply = u.asked+v.asked, u.reply+v.reply
 }
 
 func (u *usage) read(stats, cpu, commandstats string) {
@@ -132,10 +158,10 @@ func (u usage) since(before usage) usage {
 	d.cost.Bytes = grown(before.cost.Bytes, u.cost.Bytes)
 	d.cost.Reads = grown(before.cost.Reads, u.cost.Reads)
 	if d.cost.Reads >= 0 {
-		d.cost.Reads = max(d.cost.Reads-1, 0) // the question of u, which is one read
+		d.cost.Reads = max(d.cost.Reads-u.asked, 0) // the questions of u
 	}
 	if d.cost.Bytes >= 0 {
-		d.cost.Bytes = max(d.cost.Bytes-before.reply-askBytes, 0)
+		d.cost.Bytes = max(d.cost.Bytes-before.reply-u.asked*askBytes, 0)
 	}
 	return d
 }

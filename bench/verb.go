@@ -140,6 +140,9 @@ func (v *Verb) spec() (verbSpec, error) {
 	if err := checkCommon(v.Server, v.TTL, v.Time); err != nil {
 		return verbSpec{}, err
 	}
+	if err := checkOneServer(v.Server, "a verb alone"); err != nil {
+		return verbSpec{}, err
+	}
 	i := slices.IndexFunc(verbSpecs, func(spec verbSpec) bool { return spec.name == v.Verb })
 	switch {
 	case i < 0:

@@ -28,8 +28,8 @@ type waitLock struct {
 // A waitConfig is what a waitLock is made for.
 type waitConfig struct {
 	server     *Server
-	pool       *redis.Pool // of our own ways
-	way        string      // one of waitingWays, or a rival
+	pool       lock.Pool // of our own ways
+	way        string    // one of waitingWays, or a rival
 	lanes      int
 	ttl        time.Duration
 	goroutines int
@@ -49,7 +49,7 @@ func checkWay(s *Server, way string, ways []string, lanes int) error {
 	case lanes > 0 && !slices.Contains(waitingWays, way):
 		return badConfig("way %q: a Mux is for a Locker", way)
 	}
-	return checkDelay(s, way)
+	return checkRival(s, way)
 }
 
 // queueKeys are the keys of the queues that fair Lockers make, which are there after a Run only if its end was violent, and of

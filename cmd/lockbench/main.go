@@ -13,6 +13,11 @@
 // other, and are no Redis figures. With -url it measures the server of that URL, with -url env that of REDIS_URL in the
 // environment; the password may be in the URL, or in REDISCLI_AUTH. Neither user nor password is ever shown.
 //
+// -url redis-cluster://host:port,… measures a Redis Cluster, and -url cluster one of three masters on ports of 127.0.0.1, which it
+// starts, and stops in the end. The ways are those of one server, and so are the columns; CPU, reads and bytes are those of all
+// masters together. "By hand" is a SET and an EVALSHA on connections of the library's Cluster, for redigo alone follows no redirect.
+// Verbs, KeepAlive and rivals are measured at one server only.
+//
 // The benchmarks of a workload run round by round, in an order shuffled for each round, and the tables have the medians of
 // the rounds. Where there are 6 rounds or more, they come with their 95 % interval; "~" marks a ratio whose interval
 // contains 1, which is no difference. Mutual exclusion is checked from the histories of all processes, on the machine's

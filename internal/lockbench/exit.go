@@ -78,7 +78,7 @@ var remedies = []struct {
 	{[]string{"MISCONF ", "NOREPLICAS ", "OOM "}, "the server takes no writes now: see what it says, or measure another one"},
 	{[]string{"DENIED "}, "the server is in protected mode: connect from its own machine, or give it a password"},
 	{[]string{"MOVED ", "ASK ", "CROSSSLOT ", "CLUSTERDOWN "},
-		"this is a node of a cluster, which lockbench does not measure: give the URL of a single server"},
+		"this is a node of a Redis Cluster: give a redis-cluster:// URL"},
 	{[]string{"max number of clients"}, "raise maxclients, or use fewer -goroutines and -waiters"},
 	{[]string{"unknown command"}, "the server does not have it, or has it renamed: Redis from 6.2 or Valkey from 7.2 is needed"},
 }

@@ -113,7 +113,7 @@ func TestExplain(t *testing.T) {
 		{refused("OOM command not allowed when used memory > 'maxmemory'."), exitDenied, "takes no writes now"},
 		{refused("MISCONF Redis is configured to save RDB snapshots"), exitDenied, "takes no writes now"},
 		{refused("DENIED Redis is running in protected mode"), exitDenied, "protected mode"},
-		{refused("MOVED 3999 127.0.0.1:6381"), exitDenied, "a single server"},
+		{refused("MOVED 3999 127.0.0.1:6381"), exitDenied, "redis-cluster://"},
 		{refused("ERR max number of clients reached"), exitDenied, "maxclients"},
 		{refused("READONLY You can't write against a read only replica."), exitDenied, "give the URL of its master"},
 		{refused("ERR unknown command 'evalsha', with args beginning with:"), exitDenied, "renamed"},

@@ -120,6 +120,8 @@ func writeHead(w io.Writer, s *bench.Server, o *options, h host) {
 		server += ", embedded in this process.\n" +
 			"          These are no Redis figures: they compare the ways with each other. miniredis is several times slower,\n" +
 			"          at scripts above all. For Redis, install redis-server or give -url."
+	case s.Started() && o.isCluster():
+		server += ", started for this run on ports of 127.0.0.1"
 	case s.Started():
 		server += ", started for this run on a Unix socket"
 	case o.fromEnv:

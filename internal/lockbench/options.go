@@ -42,9 +42,10 @@ func (o *options) flags() *flag.FlagSet {
 	fs := flag.NewFlagSet("lockbench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&o.url, "url", "", "the server's `URL`: redis://[user:password@]host[:port][/db], rediss://… (TLS), unix:///path, or\n"+
-		"redis-sentinel://[user:password@]host[:port],…[/db]?master=NAME (redis-sentinels://: TLS); env: what\n"+
-		"REDIS_URL says; miniredis: one in this process. Default: the redis-server on PATH, started on a Unix\n"+
-		"socket of its own; without one, miniredis. The password may be in REDISCLI_AUTH instead")
+		"redis-sentinel://[user:password@]host[:port],…[/db]?master=NAME (redis-sentinels://: TLS), or\n"+
+		"redis-cluster://[user:password@]host[:port],… (redis-clusters://: TLS); env: what REDIS_URL says;\n"+
+		"miniredis: one in this process; cluster: three masters, started for this. Default: the redis-server on\n"+
+		"PATH, started on a Unix socket of its own; without one, miniredis. The password may be in REDISCLI_AUTH")
 	o.workloads = []string{"overview"}
 	fs.Var(&list[string]{&o.workloads, workloadNames}, "workload", "a `list` of workloads, see below; all: "+strings.Join(allWorkloads, ", "))
 	fs.Var(&list[int]{&o.goroutines, between(1, bench.MaxWorkers)}, "goroutines", "a `list` for approaches, ratios, mux, rivals (default 1,16,128; mux also 2)")
@@ -147,10 +148,16 @@ func (o *options) checkTogether() error {
 		return k.Server != "" && slices.Contains(slices.Concat(o.ways, o.approaches), k.Name)
 	}):
 		return errors.New("-delay: a rival that is not on Redis has a server of its own, which the link does not lead to")
+	case o.isCluster() && (o.has("verbs") || o.has("keepalive")):
+		return errors.New("-workload: verbs and keepalive measure one server, and no Redis Cluster")
 	case o.hist != "" && !o.has("overview") && !o.has("contention") && !o.has("load"):
 		return errors.New("-hist: there are histograms of overview, contention and load only")
 	}
 	return nil
+}
+
+func (o *options) isCluster() bool {
+	return o.url == urlCluster || strings.HasPrefix(o.url, "redis-cluster")
 }
 
 func (o *options) has(workload string) bool { return slices.Contains(o.workloads, workload) }

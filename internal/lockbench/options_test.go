@@ -45,6 +45,7 @@ func TestBadFlagIsOneLineAndExitCode2(t *testing.T) {
 		{"-ways", ""}, {"-ways", "locker"}, {"-ways", "fair-mux"}, {"-ways", "fair-mux0"}, {"-ways", "fair-mux65"}, {"-ways", "floor-mux1"},
 		{"-ttl", "9ms"}, {"-ttl", "0s"}, {"-ttl", "25h"}, {"-ttl", "10.5ms"}, {"-time", "5"}, {"-time", "0s"},
 		{"-count", "0"}, {"-count", "-1"}, {"-count", "many"},
+		{"-url", "cluster", "-workload", "all"}, {"-url", "redis-cluster://h", "-workload", "keepalive"},
 		{"-out", ""}, {"-hist", ""}, {"-hist", "x", "-workload", "verbs"},
 		{"-url", "http://" + secret + "@h"}, {"-url", "redis://:" + secret + "@h:port"}, {"redis://:" + secret + "@h"},
 		{"-count", "redis://:" + secret + "@h"}, {"-time", "redis://:" + secret + "@h"}, {"-ways", "redis://:" + secret + "@h"},
@@ -88,7 +89,7 @@ func TestPasswordOfTheURLGoesBeforeREDISCLI_AUTH(t *testing.T) {
 	for url, want := range map[string]bool{
 		"redis://h": false, "redis://bob:@h": false, "redis://:@h": false, "redis://bob:pw@h": true, "redis://:pw@h": true,
 		"redis://pw@h": true, "redis-sentinel://h1,h2:1?master=m": false, "redis-sentinel://:pw@h1:1,h2?master=m": true,
-		"redis-sentinel://h1?master=a@b&sentinel_password=pw": false,
+		"redis-sentinel://h1?master=a@b&sentinel_password=pw": false, "redis-cluster://h1,h2": false, "redis-cluster://pw@h1,h2": true,
 	} {
 		if got := hasPassword(url); got != want {
 			t.Errorf("%s: %v", url, got)

@@ -63,6 +63,32 @@ func TestWorkloads(t *testing.T) {
 	}
 }
 
+// The overview of a Cluster has the same rows and columns, and what is written says that it is one.
+func TestOverviewOfACluster(t *testing.T) {
+	t.Parallel()
+	c, file := redistest.StartCluster(t, redistest.ClusterConfig{}), filepath.Join(t.TempDir(), "out.txt")
+	o := lockbench(context.Background(), map[string]string{"REDIS_URL": c.URL()}, quick("-url", "env", "-out", file)...)
+	if o.code != exitDone || o.stderr != "" {
+		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
+	}
+	for _, text := range []string{", a cluster of 3 masters at redis-cluster://127", "Locker over a Mux", "Locker, Fair and Cohort", "Without contention, a Locker does"} {
+		if !strings.Contains(o.stdout, text) {
+			t.Errorf("%q is not in\n%s", text, o.stdout)
+		}
+	}
+	names, _ := readOut(t, file)
+	for _, name := range names {
+		if !strings.Contains(name, "/server=redis-cluster/") {
+			t.Error(name)
+		}
+	}
+	for _, s := range c.Servers {
+		if keys := keysOf(t, s); len(keys) > 0 {
+			t.Errorf("left %q", keys)
+		}
+	}
+}
+
 func TestRunOnMiniredisSaysThatTheseAreNoRedisFigures(t *testing.T) {
 	run := func() outcome {
 		return lockbench(context.Background(), nil, quick("-workload", "approaches,load", "-rates", "100")...)

@@ -12,12 +12,15 @@ import (
 const (
 	urlFromEnv  = "env"       // the -url that means REDIS_URL
 	urlEmbedded = "miniredis" // the -url that means one in this process
+	urlCluster  = "cluster"   // the -url that means a Redis Cluster that is started
 )
 
 func open(ctx context.Context, o *options) (*bench.Server, error) {
 	switch o.url {
 	case urlEmbedded:
 		return bench.OpenEmbedded(ctx)
+	case urlCluster:
+		return bench.OpenLocalCluster(ctx)
 	case "":
 		s, err := bench.OpenLocal(ctx)
 		if errors.Is(err, bench.ErrNoLocal) {
@@ -45,7 +48,7 @@ func hasPassword(rawURL string) bool {
 	return password != "" || !ok && user.Username() != ""
 }
 
-// cutUser takes a URL apart at its user, nil if there is none. One that names Sentinels has several hosts, which package url
+// cutUser takes a URL apart at its user, nil if there is none. One that names Sentinels, or nodes of a Cluster, has several hosts, which package url
 // does not read.
 func cutUser(rawURL string) (before string, user *url.Userinfo, after string) {
 	scheme, rest, _ := strings.Cut(rawURL, "://")

@@ -29,6 +29,7 @@ exit codes: 0 done, 1 failed, 2 bad flag, 3 server unreachable, 4 server denies 
 examples:
   go run ./cmd/lockbench
   go run ./cmd/lockbench -url redis://localhost:6379 -time 1s -count 10 -out new.txt && go tool benchstat new.txt
+  go run ./cmd/lockbench -url cluster -workload approaches,contention
   go run ./cmd/lockbench -url redis://localhost:6379 -workload contention -waiters 2,512 -hold 0,1ms,10ms
   go run ./cmd/lockbench -url redis://localhost:6379 -workload approaches -delay 0.5ms,5ms
   go run ./cmd/lockbench -url redis://localhost:6379 -workload keepalive -locks 100000 -time 90s

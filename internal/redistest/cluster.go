@@ -27,10 +27,9 @@ type Cluster struct {
 	ids     map[string]*Server
 }
 
-// StartCluster returns when every node says that the cluster is well, and every replica follows its master. The slots are shared
-// out evenly, in order. The servers end with the test; without a redis-server it is skipped, or fails, as with [Start].
-func StartCluster(tb testing.TB, config ClusterConfig) *Cluster {
-	tb.Helper()
+// RunCluster returns when every node says that the cluster is well, and every replica follows its master. The slots are shared out
+// evenly, in order. The caller calls [Cluster.Stop].
+func RunCluster(config ClusterConfig) (*Cluster, error) {
 	if config.Masters == 0 {
 		config.Masters = 3
 	}
@@ -40,22 +39,54 @@ func StartCluster(tb testing.TB, config ClusterConfig) *Cluster {
 	args := append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", strconv.FormatInt(config.NodeTimeout.Milliseconds(), 10),
 		"--cluster-replica-validity-factor", "0", "--cluster-allow-replica-migration", "no",
 		"--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"}, config.Args...)
-	c := &Cluster{Servers: StartMany(tb, config.Masters*(1+config.Replicas), args...), ids: map[string]*Server{}}
+	servers, err := runMany(config.Masters*(1+config.Replicas), func(int) (*Server, error) { return Run(args...) })
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{Servers: servers, ids: map[string]*Server{}}
 	if err := c.form(config); err != nil {
-		tb.Fatalf("redistest: form a cluster: %v", err)
+		c.Stop()
+		return nil, fmt.Errorf("redistest: form a cluster: %w", err)
 	}
-	until(tb, "nodes that know each other", func() error { return c.eachSays("cluster_known_nodes", strconv.Itoa(len(c.Servers))) })
-	for i, s := range c.Servers[config.Masters:] {
-		if _, err := s.Do("CLUSTER", "REPLICATE", c.ID(c.Servers[i%config.Masters])); err != nil {
-			tb.Fatalf("redistest: CLUSTER REPLICATE: %v", err)
-		}
-	}
-	c.Settled(tb)
+	return c, nil
+}
+
+// StartCluster is [RunCluster] for a test, at whose end the servers end. Without a redis-server it is skipped, or fails, as with
+// [Start].
+func StartCluster(tb testing.TB, config ClusterConfig) *Cluster {
+	tb.Helper()
+	c, err := RunCluster(config)
+	need(tb, err)
+	tb.Cleanup(c.Stop)
 	return c
 }
 
-// form gives each master its slots, and has the nodes meet.
+// Stop stops all servers.
+func (c *Cluster) Stop() {
+	for _, s := range c.Servers {
+		s.Stop()
+	}
+}
+
+// form gives each master its slots, has the nodes meet, and has the replicas follow.
 func (c *Cluster) form(config ClusterConfig) error {
+	if err := c.meet(config); err != nil {
+		return err
+	}
+	err := until("nodes that know each other", func() error { return c.eachSays("cluster_known_nodes", strconv.Itoa(len(c.Servers))) })
+	if err != nil {
+		return err
+	}
+	for i, s := range c.Servers[config.Masters:] {
+		if _, err := s.Do("CLUSTER", "REPLICATE", c.ID(c.Servers[i%config.Masters])); err != nil {
+			return err
+		}
+	}
+	return until("cluster that is well", c.settled)
+}
+
+// meet gives each master its slots, and has the nodes meet.
+func (c *Cluster) meet(config ClusterConfig) error {
 	for i, s := range c.Servers {
 		id, err := redis.String(s.Do("CLUSTER", "MYID"))
 		if err == nil {
@@ -103,32 +134,34 @@ func (c *Cluster) eachSays(field, value string) error {
 // if it is a replica.
 func (c *Cluster) Settled(tb testing.TB) {
 	tb.Helper()
-	until(tb, "cluster that is well", func() error {
-		if err := c.eachSays("cluster_state", "ok"); err != nil {
-			return err
+	need(tb, until("cluster that is well", c.settled))
+}
+
+func (c *Cluster) settled() error {
+	if err := c.eachSays("cluster_state", "ok"); err != nil {
+		return err
+	}
+	slots := ""
+	for _, s := range c.Servers {
+		reply, err := s.Do("CLUSTER", "SLOTS")
+		if err != nil {
+			continue
 		}
-		slots := ""
-		for _, s := range c.Servers {
-			reply, err := s.Do("CLUSTER", "SLOTS")
-			if err != nil {
-				continue
-			}
-			if info, err := s.info("replication"); err == nil && info["role"] == "slave" && info["master_link_status"] != "up" {
-				return fmt.Errorf("%s does not follow its master", s.Addr())
-			}
-			said := owners(reply)
-			if slots == "" {
-				slots = said
-			}
-			if slots != said {
-				return fmt.Errorf("%s has other slots: %s, not %s", s.Addr(), said, slots)
-			}
+		if info, err := s.info("replication"); err == nil && info["role"] == "slave" && info["master_link_status"] != "up" {
+			return fmt.Errorf("%s does not follow its master", s.Addr())
 		}
+		said := owners(reply)
 		if slots == "" {
-			return errors.New("no node answers")
+			slots = said
 		}
-		return nil
-	})
+		if slots != said {
+			return fmt.Errorf("%s has other slots: %s, not %s", s.Addr(), said, slots)
+		}
+	}
+	if slots == "" {
+		return errors.New("no node answers")
+	}
+	return nil
 }
 
 // owners is the ranges of a CLUSTER SLOTS reply with their masters.
@@ -146,15 +179,15 @@ func owners(reply any) string {
 }
 
 // until polls until ok returns nil.
-func until(tb testing.TB, what string, ok func() error) {
-	tb.Helper()
+func until(what string, ok func() error) error {
 	deadline := time.Now().Add(startTimeout)
 	for err := ok(); err != nil; err = ok() {
 		if time.Now().After(deadline) {
-			tb.Fatalf("redistest: no %s within %v: %v", what, startTimeout, err)
+			return fmt.Errorf("redistest: no %s within %v: %w", what, startTimeout, err)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+	return nil
 }
 
 // Addrs returns host:port of each node.
@@ -164,6 +197,9 @@ func (c *Cluster) Addrs() (addrs []string) {
 	}
 	return addrs
 }
+
+// URL returns the addresses as redis-cluster://host:port,host:port.
+func (c *Cluster) URL() string { return "redis-cluster://" + strings.Join(c.Addrs(), ",") }
 
 // ID returns what the cluster calls the node.
 func (c *Cluster) ID(s *Server) string {

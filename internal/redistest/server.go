@@ -97,19 +97,32 @@ func StartMany(tb testing.TB, n int, args ...string) []*Server {
 
 func startMany(tb testing.TB, n int, run func(i int) (*Server, error)) []*Server {
 	tb.Helper()
+	servers, err := runMany(n, run)
+	need(tb, err)
+	for _, s := range servers {
+		tb.Cleanup(s.Stop)
+	}
+	return servers
+}
+
+// runMany runs n servers side by side, or none.
+func runMany(n int, run func(i int) (*Server, error)) ([]*Server, error) {
 	servers, errs := make([]*Server, n), make([]error, n)
 	var starting sync.WaitGroup
 	for i := range n {
 		starting.Go(func() { servers[i], errs[i] = run(i) })
 	}
 	starting.Wait()
+	err := errors.Join(errs...)
+	if err == nil {
+		return servers, nil
+	}
 	for _, s := range servers {
 		if s != nil {
-			tb.Cleanup(s.Stop)
+			s.Stop()
 		}
 	}
-	need(tb, errors.Join(errs...))
-	return servers
+	return nil, err
 }
 
 // need ends the test if there is no server.

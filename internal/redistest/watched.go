@@ -56,7 +56,7 @@ func StartWatched(tb testing.TB, config WatchedConfig) *Watched {
 		file := filepath.Join(dir, fmt.Sprintf("sentinel%d.conf", i))
 		return runSentinel(file, config, master.port)
 	})
-	until(tb, "Sentinels that know each other", func() error { return w.agree(config) })
+	need(tb, until("Sentinels that know each other", func() error { return w.agree(config) }))
 	return w
 }
 
@@ -75,7 +75,7 @@ func StartReplicated(tb testing.TB, n int, args ...string) []*Server {
 // take a second, a replica is sent nothing, though it is online.
 func (s *Server) awaitReplicas(tb testing.TB, n int) {
 	tb.Helper()
-	until(tb, "replicas that follow their master", func() error {
+	need(tb, until("replicas that follow their master", func() error {
 		_, _ = s.Do("PUBLISH", "redistest", "") // is replicated, and leaves no key
 		info, err := s.info("replication")
 		for i := range n {
@@ -84,7 +84,7 @@ func (s *Server) awaitReplicas(tb testing.TB, n int) {
 			}
 		}
 		return err
-	})
+	}))
 }
 
 // runSentinel starts a Sentinel, which keeps what it learns in its configuration file.
@@ -182,7 +182,7 @@ func (w *Watched) told() (addr string) {
 func (w *Watched) Settled(tb testing.TB) *Server {
 	tb.Helper()
 	var master *Server
-	until(tb, "master that all agree on", func() error {
+	need(tb, until("master that all agree on", func() error {
 		if master = w.Master(); master == nil {
 			return errors.New("no server is the master, or two are")
 		}
@@ -199,7 +199,7 @@ func (w *Watched) Settled(tb testing.TB) *Server {
 			}
 		}
 		return nil
-	})
+	}))
 	return master
 }
 

@@ -240,7 +240,7 @@ func onServers(t *testing.T, servers string) *environment {
 		}
 		e.pools = append(e.pools, open("redis-sentinel://"+strings.Join(addrs, ",")+"?master="+redistest.MasterName))
 	case "cluster":
-		e.pools = append(e.pools, open("redis-cluster://"+strings.Join(redistest.StartCluster(t, redistest.ClusterConfig{}).Addrs(), ",")))
+		e.pools = append(e.pools, open(redistest.StartCluster(t, redistest.ClusterConfig{}).URL()))
 	}
 	return e
 }
