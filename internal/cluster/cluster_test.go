@@ -455,13 +455,14 @@ func TestDeadNode(t *testing.T) {
 		}, 2)
 		begin := time.Now()
 		for {
-			if _, err := does(c, "GET", keyB); err == nil {
+			_, err := does(c, "GET", keyB)
+			if err == nil {
 				break
 			}
+			if took := time.Since(begin); took > 2*refreshPause {
+				t.Fatalf("not found after %v: %v", took, err)
+			}
 			time.Sleep(10 * time.Millisecond)
-		}
-		if took := time.Since(begin); took > 2*refreshPause {
-			t.Errorf("found after %v", took)
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()

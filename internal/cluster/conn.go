@@ -143,7 +143,6 @@ func (x *Conn) lead(ctx context.Context, n *node) error {
 	x.let() // first: who holds one and waits for another may wait for ever
 	conn, err := x.borrow(ctx, n)
 	if err != nil {
-		x.c.Refresh()
 		return err
 	}
 	x.mu.Lock()

@@ -113,9 +113,9 @@ var clusterMutants = []mutant{
 		tests: "cluster: TestThousandMovedAtOnce",
 	},
 	{
-		name: "cluster: a dead node wants no new map", in: "cluster.Conn.lead",
-		old:   "x.c.Refresh()",
-		new:   "_ = x",
+		name: "cluster: a dead node wants no new map", in: "cluster.node.dial",
+		old:   "			n.c.Refresh()\n",
+		new:   "",
 		tests: "cluster: TestDeadNode",
 	},
 	{

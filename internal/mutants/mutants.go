@@ -339,13 +339,19 @@ var mutants = []mutant{
 	},
 	{
 		name: "MinHold: a clean-up ends it", in: "plain.release",
-		old: "case p.minHold > 0 && !freed:", new: "case p.minHold > 0 && !freed && false:", tests: "TestMinHoldOutlivesTheCleanUpOfAReleaseThatFailed",
+		old: "p.minHold > 0 && !freed {", new: "p.minHold > 0 && !freed && false {", tests: "TestMinHoldOutlivesTheCleanUpOfAReleaseThatFailed",
 	},
 	{
 		name: "no clean-up after a release", in: "plain.release",
-		old:   "		case k.lostTry == nil:\n		case p.minHold",
-		new:   "		case true:\n		case p.minHold",
+		old:   "k.lostTry == nil",
+		new:   "true",
 		tests: "TestReleaseOfAnAdoptedLockRemovesALateSetToo",
+	},
+	{
+		name: "a clean-up forgets what an unanswered Extend may have done", in: "plain.release",
+		old:   "k.longest()",
+		new:   "k.ttl",
+		tests: "TestReleaseAfterAnExtendWithoutAnAnswerIsCleanedUp",
 	},
 	{
 		name: "a connection given back with the reply of a panic due", in: "wire.Bound.TakeBack",

@@ -299,28 +299,35 @@ func TestFairPauseAfterANoSub(t *testing.T) {
 func TestFairReplyEndsTheRowOfFailures(t *testing.T) {
 	inFairBubble(t, func(t *testing.T, s *sim.Server) {
 		p := simPool(t, s, "redis")
-		p.MaxIdle = 0 // so that each command dials
+		p.MaxIdle = 0 // so that each command dials; the subscription stands
 		l := simLocker(t, &redigolock.Locker{Pool: p, Fair: true})
-		accept := s.RefuseDials()
-		waiter := waits(bg, l, "key", time.Minute)
-		time.Sleep(20 * time.Second)
-		accept()
-		a := <-waiter
-		if err := mustGet(t)(a.K, a.Err).Release(bg); err != nil {
-			t.Fatal(err)
+		// waits has somebody wait for so long until the lock can be had, and returns how long it takes from then on.
+		waits := func(begin func() (end func()), most time.Duration) time.Duration {
+			end := begin()
+			waiter := waits(bg, l, "key", time.Minute)
+			time.Sleep(most)
+			end()
+			ended := time.Now()
+			a := <-waiter
+			if err := mustGet(t)(a.K, a.Err).Release(bg); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(ended)
 		}
-		time.Sleep(time.Second) // the subscription stands
-		accept = s.RefuseDials()
-		s.CloseConns()
-		synctest.Wait()
-		waiter = waits(bg, l, "key", time.Minute)
-		time.Sleep(30 * time.Millisecond)
-		accept()
-		begin := time.Now()
-		a = <-waiter
-		mustGet(t)(a.K, a.Err)
-		if took := time.Since(begin); took > 60*time.Millisecond {
+		waits(func() func() { // it subscribes
+			k := mustGet(t)(simFair(t, s).Acquire(bg, "key", time.Minute))
+			return func() {
+				if err := k.Release(bg); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, time.Second)
+		waits(s.RefuseDials, 20*time.Second)
+		if took := waits(s.RefuseDials, 30*time.Millisecond); took > 60*time.Millisecond {
 			t.Errorf("it took %v", took)
+		}
+		if n := s.Count("subscribe"); n != 1 {
+			t.Errorf("it has subscribed %d times: this test shows nothing", n)
 		}
 	})
 }
