@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
+	"time"
 
 	"github.com/redigolock/redigolock/internal/figures"
 )
@@ -55,7 +56,7 @@ func Open(dir string) (*Campaign, error) {
 func (c *Campaign) Render(name string, paths ...string) (string, error) {
 	t, err := template.New("").Funcs(template.FuncMap{
 		"cell": c.Cell, "ratio": c.Ratio, "asked": asked, "table": c.table, "losses": c.losses, "changes": c.changes,
-		"setting": c.Setting, "chart": c.chart, "has": c.Has,
+		"setting": c.Setting, "quoted": c.quoted, "chart": c.chart, "has": c.Has,
 	}).ParseFiles(paths...)
 	if err != nil {
 		return "", fmt.Errorf("campaign: %w", err)
@@ -274,6 +275,30 @@ func (c *Campaign) environment(name string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("campaign: %s has no line %q", path, name+":")
+}
+
+// quoted is a figure of a text that a test has written: in the table below a heading, what stands in the column of the row whose
+// first words are row.
+func (c *Campaign) quoted(path, heading, row, column string) (string, error) {
+	path = filepath.Join(c.dir, path)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("campaign: %w", err)
+	}
+	_, below, _ := strings.Cut(string(text), heading+"\n")
+	table, _, _ := strings.Cut(below, "\n\n")
+	head, rows, _ := strings.Cut(table, "\n")
+	i := slices.Index(strings.Fields(head), column)
+	for line := range strings.Lines(rows) {
+		fields := strings.Fields(line)
+		if strings.HasPrefix(strings.Join(fields, " "), row+" ") && i >= 0 && i < len(fields) {
+			if d, err := time.ParseDuration(fields[i]); err == nil {
+				return figures.Format(d.Seconds(), "sec"), nil
+			}
+			return fields[i], nil
+		}
+	}
+	return "", fmt.Errorf("campaign: %s has no %s of %q below %q", path, column, row, heading)
 }
 
 // chart is a picture of charts/, NAME-light.svg and NAME-dark.svg, as a page in the campaign's folder shows it.

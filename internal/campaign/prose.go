@@ -32,7 +32,7 @@ var (
 	action = regexp.MustCompile(`(?s)\{\{-?\s*(.*?)\s*-?\}\}`)
 	// What an action may begin with: a function whose words are from the raw data, in parentheses if a method follows, or what
 	// prints nothing.
-	allowed = regexp.MustCompile(`^(\(?(cell|ratio|asked|table|losses|changes|setting|chart) [^|]*|(if|block|define|template) .*|else|end|/\*.*)$`)
+	allowed = regexp.MustCompile(`^(\(?(cell|ratio|asked|table|losses|changes|setting|quoted|chart) [^|]*|(if|block|define|template) .*|else|end|/\*.*)$`)
 )
 
 // checkProse refuses a template with figures of its own: in its text, or as a constant that it prints. Those that it gives to
