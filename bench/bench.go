@@ -57,8 +57,8 @@ const (
 type Workload interface {
 	// Name is the benchmark's name in the Go benchmark format, without "Benchmark" and without GOMAXPROCS.
 	Name() string
-	// Run ends early with the context's cause when ctx ends, and then stops within a second, whatever the server does; but
-	// for a fair Locker, whose Close waits for up to 3 s at a server that hangs.
+	// Run ends early with the context's cause when ctx ends, within a second, or at a server that hangs, when the commands on
+	// their way have timed out.
 	Run(ctx context.Context) (Result, error)
 }
 
@@ -68,8 +68,8 @@ type Result struct {
 	Elapsed time.Duration           // of all Ops, which run side by side where there are several goroutines
 	Latency *hdrhistogram.Histogram // ns of each op; of a Contention, of each hand-off; of a KeepAlive, its lateness
 	Allocs  float64                 // allocations of each op; negative where it is not known
-	CPU     *CPU                    // of all Ops together; of an Uncontended, a Contention and a Load, else nil
-	Cost    *Cost                   // likewise
+	CPU     *CPU                    // of all Ops together; nil of a Verb and a Recovery
+	Cost    *Cost                   // likewise, and nil of a KeepAlive
 	Contest *Contest                // of a Contention only, else nil
 	Kept    *Kept                   // of a KeepAlive only, else nil
 	Loaded  *Loaded                 // of a Load only, else nil
@@ -106,91 +106,92 @@ type Metric struct {
 	Unit  string
 }
 
+// metrics are figures that are collected.
+type metrics []Metric
+
+func (m *metrics) add(value float64, unit string) { *m = append(*m, Metric{value, unit}) }
+
+// addKnown leaves out what is below zero, and so not known.
+func (m *metrics) addKnown(value float64, unit string) {
+	if value >= 0 {
+		m.add(value, unit)
+	}
+}
+
+// addPercentile leaves out what has none.
+func (m *metrics) addPercentile(h *hdrhistogram.Histogram, p float64, unit string) {
+	if h != nil && h.TotalCount() > 0 {
+		m.add(float64(h.ValueAtPercentile(p)), unit)
+	}
+}
+
 // Metrics are the figures of a result beside the time per op.
 func (r Result) Metrics() []Metric {
-	var list []Metric
-	if r.Latency != nil && r.Latency.TotalCount() > 0 && r.Recovered == nil {
-		list = append(list,
-			Metric{float64(r.Latency.ValueAtPercentile(50)), "p50-ns"},
-			Metric{float64(r.Latency.ValueAtPercentile(99)), "p99-ns"})
+	var m metrics
+	if r.Recovered == nil {
+		m.addPercentile(r.Latency, 50, "p50-ns")
+		m.addPercentile(r.Latency, 99, "p99-ns")
 	}
-	list = append(list, r.contestMetrics()...)
-	list = append(list, r.keptMetrics()...)
-	list = append(list, r.loadedMetrics()...)
-	list = append(list, r.recoveredMetrics()...)
-	list = append(list, r.CPU.metrics(r.Ops)...)
-	if r.Contest == nil {
-		list = append(list, r.Cost.metrics(r.Ops, "op")...)
+	n, cpuOf, costOf := float64(r.Ops), "op", "op"
+	switch {
+	case r.Contest != nil:
+		costOf = "acq"
+		r.addContest(&m)
+	case r.Kept != nil:
+		cpuOf = "renewal"
+		r.addKept(&m)
+	case r.Loaded != nil:
+		r.addLoaded(&m)
+	case r.Recovered != nil:
+		r.Recovered.addTo(&m)
 	}
-	if r.Allocs >= 0 {
-		list = append(list, Metric{r.Allocs, "allocs/op"})
+	if c := r.CPU; c != nil {
+		m.addKnown(float64(c.Client)/n, "cpu-ns/"+cpuOf)
+		m.addKnown(float64(c.Server)/n, "server-cpu-ns/"+cpuOf)
 	}
-	return list
+	if c := r.Cost; c != nil {
+		m.addKnown(float64(c.Calls)/n, "cmds/"+costOf)
+		if r.Contest != nil {
+			m.addKnown(float64(c.EvalSha)/n, "evalsha/"+costOf)
+		}
+		m.addKnown(float64(c.Reads)/n, "reads/"+costOf)
+		m.addKnown(float64(c.Bytes)/n, "net-B/"+costOf)
+	}
+	m.addKnown(r.Allocs, "allocs/op")
+	return m
 }
 
-func (r Result) contestMetrics() []Metric {
+func (r Result) addContest(m *metrics) {
 	c := r.Contest
-	if c == nil {
-		return nil
-	}
-	list := []Metric{{float64(r.Ops) / r.Elapsed.Seconds(), "acq/s"}, {c.Jain, "jain"}, {c.Again, "again"}}
-	for _, m := range []Metric{{c.Calls, "cmds/acq"}, {c.EvalSha, "evalsha/acq"}} {
-		if m.Value >= 0 {
-			list = append(list, m)
-		}
-	}
-	list = append(list, r.Cost.network(r.Ops, "acq")...)
-	if c.Handoff.TotalCount() > 0 {
-		list = append(list, Metric{float64(c.Handoff.Max()), "max-ns"})
-	}
-	for _, part := range []struct {
-		unit string
-		hist *hdrhistogram.Histogram
-	}{{"inside-p50-ns", c.Inside}, {"across-p50-ns", c.Across}} {
-		if part.hist.TotalCount() > 0 {
-			list = append(list, Metric{float64(part.hist.ValueAtPercentile(50)), part.unit})
-		}
-	}
-	p99, round := float64(c.WaitP99), float64(c.Round)
-	return append(list, Metric{float64(c.WaitP50), "wait-p50-ns"}, Metric{p99, "wait-p99-ns"}, Metric{p99 / round, "wait-p99-rounds"},
-		Metric{c.WaitBeyond, "wait-beyond"},
-		Metric{float64(c.Longest), "longest-ns"}, Metric{float64(c.Longest) / round, "longest-rounds"},
-		Metric{float64(c.Waiting), "waiting"})
+	m.add(float64(r.Ops)/r.Elapsed.Seconds(), "acq/s")
+	m.add(c.Jain, "jain")
+	m.add(c.Again, "again")
+	m.addPercentile(c.Handoff, 100, "max-ns")
+	m.addPercentile(c.Inside, 50, "inside-p50-ns")
+	m.addPercentile(c.Across, 50, "across-p50-ns")
+	m.add(float64(c.WaitP50), "wait-p50-ns")
+	m.add(float64(c.WaitP99), "wait-p99-ns")
+	m.add(float64(c.WaitP99)/float64(c.Round), "wait-p99-rounds")
+	m.add(c.WaitBeyond, "wait-beyond")
+	m.add(float64(c.Longest), "longest-ns")
+	m.add(float64(c.Longest)/float64(c.Round), "longest-rounds")
+	m.add(float64(c.Waiting), "waiting")
 }
 
-func (r Result) loadedMetrics() []Metric {
-	l := r.Loaded
-	if l == nil {
-		return nil
-	}
-	return []Metric{
-		{float64(r.Latency.ValueAtPercentile(99.9)), "p99.9-ns"},
-		{float64(r.Ops) / r.Elapsed.Seconds(), "goodput/s"},
-		{float64(l.Unserved), "unserved"},
-		{float64(l.Failed), "failed"},
-		{float64(l.Late.ValueAtPercentile(50)), "generator-p50-ns"},
-		{float64(l.Late.ValueAtPercentile(99)), "generator-p99-ns"},
-	}
+func (r Result) addLoaded(m *metrics) {
+	m.addPercentile(r.Latency, 99.9, "p99.9-ns")
+	m.add(float64(r.Ops)/r.Elapsed.Seconds(), "goodput/s")
+	m.add(float64(r.Loaded.Unserved), "unserved")
+	m.add(float64(r.Loaded.Failed), "failed")
+	m.addPercentile(r.Loaded.Late, 50, "generator-p50-ns")
+	m.addPercentile(r.Loaded.Late, 99, "generator-p99-ns")
 }
 
-func (r Result) keptMetrics() []Metric {
-	k := r.Kept
-	if k == nil {
-		return nil
-	}
-	list := []Metric{{float64(r.Ops) / r.Elapsed.Seconds(), "renewals/s"}}
-	if k.ClientCPU >= 0 {
-		list = append(list,
-			Metric{float64(k.ClientCPU.Nanoseconds()) / float64(r.Ops), "cpu-ns/renewal"},
-			Metric{k.ClientCPU.Seconds() / r.Elapsed.Seconds(), "cores"})
-	}
-	if k.ServerCPU >= 0 {
-		list = append(list,
-			Metric{float64(k.ServerCPU.Nanoseconds()) / float64(r.Ops), "server-cpu-ns/renewal"},
-			Metric{k.ServerCPU.Seconds() / r.Elapsed.Seconds(), "server-cores"})
-	}
-	return append(list,
-		Metric{k.Bytes, "B/lock"},
-		Metric{float64(k.Goroutines), "goroutines"},
-		Metric{float64(k.Lost), "lost"})
+func (r Result) addKept(m *metrics) {
+	m.add(float64(r.Ops)/r.Elapsed.Seconds(), "renewals/s")
+	m.addKnown(r.CPU.Client.Seconds()/r.Elapsed.Seconds(), "cores")
+	m.addKnown(r.CPU.Server.Seconds()/r.Elapsed.Seconds(), "server-cores")
+	m.add(r.Kept.Bytes, "B/lock")
+	m.add(float64(r.Kept.Goroutines), "goroutines")
+	m.add(float64(r.Kept.Lost), "lost")
 }

@@ -21,8 +21,8 @@ func OpenLocalCluster(ctx context.Context) (*Server, error) {
 }
 
 // makeCluster makes the Cluster, and a pool for each of the masters that there are now.
-func (s *Server) makeCluster(ctx context.Context, tracked, bounded []redis.DialOption) error {
-	c, err := openCluster(s.rawURL, tracked)
+func (s *Server) makeCluster(ctx context.Context, opts, bounded []redis.DialOption) error {
+	c, err := openCluster(s.rawURL, opts)
 	if err != nil {
 		return err
 	}

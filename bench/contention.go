@@ -59,7 +59,9 @@ func WayCalled(name string) (Contention, error) {
 	if c.Called() != name {
 		c = Contention{Way: name}
 	}
-	return c, checkWay(&Server{}, c.Way, ContentionWays(), c.Lanes)
+	w := c.way()
+	w.server = &Server{}
+	return c, w.check(ContentionWays(), WaitingRivals())
 }
 
 // Name is Contention/server=…/way=…/waiters=…/processes=…/hold=….
@@ -73,7 +75,7 @@ func (c Contention) check() error {
 	if err := checkCommon(c.Server, c.TTL, c.Time); err != nil {
 		return err
 	}
-	if err := checkWay(c.Server, c.Way, ContentionWays(), c.Lanes); err != nil {
+	if err := c.way().check(ContentionWays(), WaitingRivals()); err != nil {
 		return err
 	}
 	switch {
@@ -85,6 +87,10 @@ func (c Contention) check() error {
 		return badConfig("a hold time of %v, allowed is 0 to half of the ttl, %v", c.Hold, c.TTL/2)
 	}
 	return checkJoined()
+}
+
+func (c Contention) way() wayConfig {
+	return wayConfig{server: c.Server, name: c.Way, lanes: c.Lanes, ttl: c.TTL}
 }
 
 func checkJoined() error {

@@ -15,7 +15,7 @@ type part struct {
 	server *Server
 	crew   crew
 	clock  sharedClock
-	way    contender
+	way    *way
 	out    *gob.Encoder // safe for concurrent use
 
 	holder holding
@@ -38,11 +38,11 @@ func (j job) do(in *gob.Decoder, out *gob.Encoder) error {
 		job: j, server: s, clock: newSharedClock(), out: out, cycles: make([][]cycle, len(j.Own)),
 		begun: make(chan struct{}), stop: make(chan struct{}),
 	}
-	if p.way, err = newContender(p); err != nil {
+	if p.way, err = p.open(); err != nil {
 		return err
 	}
 	go p.takeOrders(in)
-	p.crew = crew{server: s, workers: len(j.Own), time: forever, warm: p.way.warm, work: p.wait, full: p.stop}
+	p.crew = crew{server: s, workers: len(j.Own), time: forever, warm: p.warm, work: p.wait, full: p.stop}
 	p.crew.start = func() {
 		if err := out.Encode(news{Ready: true}); err != nil {
 			p.crew.fail(err)
@@ -66,6 +66,21 @@ func (j job) do(in *gob.Decoder, out *gob.Encoder) error {
 		return err
 	}
 	return out.Encode(news{Report: &report{Process: j.Process, Cycles: p.cycles, Marks: p.marks}})
+}
+
+func (p *part) open() (*way, error) {
+	if p.Way == "floor" {
+		return newRing(p)
+	}
+	return wayConfig{server: p.server, name: p.Way, lanes: p.Lanes, ttl: p.TTL, goroutines: len(p.Own)}.open()
+}
+
+// warm does without those who will not need a connection, nor a slot.
+func (p *part) warm(w int) error {
+	if w > 0 && isFair(p.Way) {
+		return nil
+	}
+	return p.way.once(p.Own[w])
 }
 
 const forever = 1000 * time.Hour
@@ -103,7 +118,7 @@ func (p *part) mark() {
 func (p *part) wait(w int) error {
 	for !p.crew.stopped.Load() {
 		c := cycle{Asked: p.clock.now()}
-		release, err := p.way.acquire(w)
+		release, err := p.way.acquire(w, p.Key)
 		if err != nil {
 			p.cycles[w] = append(p.cycles[w], c)
 			return p.way.ended(err)

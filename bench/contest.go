@@ -31,10 +31,6 @@ type Contest struct {
 	// Jain is Jain's index of fairness over the acquisitions of the waiters: 1 if all have the same, 1/waiters if one
 	// has all.
 	Jain float64
-	// Calls is the number of commands that the server executed for each acquisition, by INFO commandstats: with
-	// those that scripts call, and those of others who use the server. EvalSha is how many of them were EVALSHA, and so
-	// sent. Negative: not known.
-	Calls, EvalSha float64
 }
 
 // A tenure is a cycle with who had it.
@@ -137,9 +133,8 @@ func (t *team) waiting(all *waits) (n int) {
 
 // used adds what was used by the clients and by the server.
 func (t *team) used(res Result) (Result, error) {
-	con, ops := res.Contest, float64(res.Ops)
-	res.CPU = &CPU{Server: -1}
 	var allocs uint64
+	res.CPU = &CPU{}
 	for _, r := range t.reports {
 		from, to := r.Marks[0], r.Marks[1]
 		allocs += to.Allocs - from.Allocs
@@ -149,10 +144,6 @@ func (t *team) used(res Result) (Result, error) {
 	}
 	used := t.after.used.since(t.before.used)
 	res.CPU.Server, res.Cost = used.cpu, &used.cost
-	con.Calls, con.EvalSha = -1, -1
-	if used.cost.Calls >= 0 {
-		con.Calls, con.EvalSha = float64(used.cost.Calls)/ops, float64(used.cost.EvalSha)/ops
-	}
 	return res.withAllocs(t.Server, allocs)
 }
 

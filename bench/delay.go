@@ -195,15 +195,3 @@ func (l *link) close() {
 	close(l.pieces)
 	<-l.delivered
 }
-
-// checkRival refuses the rivals that have a server of their own, which the link does not lead to, and the others at a Cluster.
-func checkRival(s *Server, way string) error {
-	k, rival := rivalNamed(way)
-	switch {
-	case s.Delay > 0 && k.Server != "":
-		return badConfig("%s behind a delay: it uses a server of its own, %s, which the link does not lead to", way, k.Server)
-	case rival && k.Server == "":
-		return checkOneServer(s, way)
-	}
-	return nil
-}

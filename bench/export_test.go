@@ -120,9 +120,6 @@ func NewPacer() (until func(time.Time) error, stop func(), err error) {
 	return p.until, p.stop, nil
 }
 
-// CutAll cuts the connections, as a run does that is stopped while the server hangs.
-func (s *Server) CutAll() { s.conns.cut() }
-
 // A Wait is one of a waiter, by a clock that says 0 when the time begins.
 type Wait struct{ Asked, Got time.Duration }
 

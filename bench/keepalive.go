@@ -71,10 +71,6 @@ func (k *Keeping) Lost(i int, err error) { k.meter.lose(fmt.Errorf("%s: %w", k.K
 
 // Kept is what one Run of a KeepAlive has measured beside Result.
 type Kept struct {
-	// ClientCPU is what this process has used in the time; negative where it is not known, or is a miniredis's too.
-	ClientCPU time.Duration
-	// ServerCPU is what the server has used in the time, by INFO; negative where it does not tell.
-	ServerCPU time.Duration
 	// Bytes is what a lock takes beyond its handle while it is kept alive: heap and stacks after a garbage collection,
 	// at the end of the time, less the same before the first was kept. It contains what all share, as connections.
 	Bytes float64
@@ -144,7 +140,7 @@ func (k KeepAlive) Run(ctx context.Context) (res Result, err error) {
 	}
 	r.keys.names = keeping.Keys
 	defer r.keys.remove(ctx, k.Server, &err)
-	defer func() { k.Server.endOrCut(ctx, r.keeper.End) }()
+	defer r.keeper.End()
 	return r.run(ctx)
 }
 
@@ -188,40 +184,29 @@ func (r *keepRun) run(ctx context.Context) (Result, error) {
 // each calls f for each lock, by a few goroutines, until the first error.
 func (r *keepRun) each(ctx context.Context, f func(i int) error) error {
 	var next atomic.Int64
-	var failure atomic.Pointer[workerFailed]
 	var all sync.WaitGroup
-	work := func() {
-		defer all.Done()
-		for ctx.Err() == nil && failure.Load() == nil {
-			i := int(next.Add(1)) - 1
-			if i >= r.Locks {
-				return
-			}
-			if err := f(i); err != nil {
-				failure.CompareAndSwap(nil, &workerFailed{err})
-			}
-		}
-	}
-	all.Add(keepCrew)
+	failed, fail := context.WithCancelCause(bg)
+	defer fail(nil)
 	for range keepCrew {
-		go work()
+		all.Go(func() {
+			for i := next.Add(1) - 1; i < int64(r.Locks) && ctx.Err() == nil && failed.Err() == nil; i = next.Add(1) - 1 {
+				if err := f(int(i)); err != nil {
+					fail(err)
+				}
+			}
+		})
 	}
-	r.Server.endOrCut(ctx, all.Wait)
+	all.Wait()
 	if ctx.Err() != nil {
 		return stoppedRun(ctx)
 	}
-	if f := failure.Load(); f != nil {
-		return f.err
-	}
-	return nil
+	return context.Cause(failed)
 }
 
 // clock lets the time pass, and takes what must be taken at its both ends.
 func (r *keepRun) clock(ctx context.Context) Result {
-	cpu := costMeter{used: r.Server.usage, embedded: r.Server.busyHere()}
-	cpu.ask(ctx)
-	cpu.start()
-	began := time.Now()
+	m := newMeter(r.Server, r.Way)
+	m.start(ctx)
 	timer := time.NewTimer(r.Time)
 	defer timer.Stop()
 	r.meter.take()
@@ -230,14 +215,9 @@ func (r *keepRun) clock(ctx context.Context) Result {
 	case <-r.meter.failed:
 	case <-ctx.Done():
 	}
-	res := Result{Elapsed: time.Since(began), Allocs: -1}
-	res.Ops, res.Latency = r.meter.take()
-	used := cpu.stop()
-	if ctx.Err() == nil { // else nobody wants to wait for a server that may hang
-		_ = cpu.askAgain(ctx, &used)
-	}
-	res.Kept = &Kept{ClientCPU: used.Client, ServerCPU: used.Server}
-	return res
+	ops, late := r.meter.take()
+	spent := m.stop(ctx)
+	return Result{Ops: ops, Elapsed: spent.elapsed, Latency: late, Allocs: -1, CPU: &spent.cpu, Kept: &Kept{}}
 }
 
 // memory is what the process has in use, less garbage. Two collections also empty the sync.Pools.

@@ -53,8 +53,8 @@ func TestKeepAliveFiguresBelongTogether(t *testing.T) {
 		if worst := time.Duration(res.Latency.Max()); worst > keptTTL/2+10*time.Millisecond {
 			t.Errorf("none was lost, but one renewal was %v late", worst)
 		}
-		if k := res.Kept; k.ServerCPU < 0 || runtime.GOOS == "linux" && k.ClientCPU <= 0 || k.Lost != 0 {
-			t.Errorf("%+v", *k)
+		if res.CPU.Server < 0 || runtime.GOOS == "linux" && res.CPU.Client <= 0 || res.Kept.Lost != 0 {
+			t.Errorf("%+v, %+v", *res.CPU, *res.Kept)
 		}
 	})
 	if keys := keysOf(t, r); len(keys) > 0 {

@@ -54,13 +54,6 @@ const keysAtOnce = 10_000
 func (k *keys) removeAll(ctx context.Context, s *Server) error {
 	for chunk := range slices.Chunk(slices.Concat(k.names, k.more), keysAtOnce) {
 		err := s.administer(ctx, func(c redis.Conn, timeout time.Duration) error {
-			if ctx.Err() != nil {
-				// The connections may have been cut with commands on their way. When the server has answered once, it
-				// has also read those; what they have set is there for the second time.
-				if err := del(c, timeout, chunk); err != nil {
-					return err
-				}
-			}
 			return del(c, timeout, chunk)
 		})
 		if err != nil {
@@ -84,4 +77,14 @@ func del(c redis.Conn, timeout time.Duration, names []string) error {
 		}
 	}
 	return err
+}
+
+// queueKeys are the keys of the queues that fair Lockers make, which are there after a Run only if its end was violent, and of
+// what their waiters beat in, which are there for a minute.
+func queueKeys(names []string) []string {
+	list := make([]string, 0, 2*len(names))
+	for _, name := range names {
+		list = append(list, "{"+name+"}:redigolock-q2", "{"+name+"}:redigolock-h2")
+	}
+	return list
 }

@@ -19,30 +19,32 @@ type latencies struct {
 
 const handOver = 1024
 
-// A meter is the part of one goroutine.
-type meter struct {
+// A latencyPart is the part of one goroutine.
+type latencyPart struct {
 	all  *latencies
 	some []int64
 	n    int64
 }
 
-func (l *latencies) meter() *meter { return &meter{all: l, some: make([]int64, 0, handOver)} }
+func (l *latencies) part() *latencyPart {
+	return &latencyPart{all: l, some: make([]int64, 0, handOver)}
+}
 
-func (m *meter) record(d time.Duration) {
-	m.some = append(m.some, d.Nanoseconds())
-	m.n++
-	if len(m.some) == handOver {
-		m.flush()
+func (p *latencyPart) record(d time.Duration) {
+	p.some = append(p.some, d.Nanoseconds())
+	p.n++
+	if len(p.some) == handOver {
+		p.flush()
 	}
 }
 
-func (m *meter) flush() {
-	m.all.mu.Lock()
-	defer m.all.mu.Unlock()
-	for _, ns := range m.some {
-		record(m.all.hist, time.Duration(ns))
+func (p *latencyPart) flush() {
+	p.all.mu.Lock()
+	defer p.all.mu.Unlock()
+	for _, ns := range p.some {
+		record(p.all.hist, time.Duration(ns))
 	}
-	m.some = m.some[:0]
+	p.some = p.some[:0]
 }
 
 // record takes whatever there is: a clock that stands still gives 0, and an hour and more is an hour.

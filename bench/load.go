@@ -92,42 +92,25 @@ func (l Load) check() error {
 	if !slices.Contains(LoadKeys(), l.Keys) {
 		return badConfig("keys %q, there are %q", l.Keys, LoadKeys())
 	}
-	checkOf := l.Of.check
-	if l.shared() {
-		checkOf = l.checkShared
-	}
-	if err := checkOf(); err != nil {
+	if err := l.Of.checkSizes(); err != nil {
 		return err
 	}
-	if l.Hold != 0 && !l.shared() {
+	ways, rivals := ownApproaches, Rivals()
+	if l.shared() {
+		ways, rivals = waitingWays, WaitingRivals()
+	}
+	if err := l.Of.way().check(ways, rivals); err != nil {
+		return err
+	}
+	switch {
+	case l.Hold != 0 && !l.shared():
 		return badConfig("a hold time of %v: it is for shared keys", l.Hold)
+	case l.Hold < 0 || l.Hold > l.Of.TTL/2:
+		return badConfig("a hold time of %v, allowed is 0 to half of the ttl, %v", l.Hold, l.Of.TTL/2)
 	}
 	if expected := l.Rate * l.span().Seconds(); !(l.Rate > 0) || expected > MaxArrivals {
 		return badConfig("a rate of %v a second for %v: allowed is above zero, up to %d arrivals",
 			l.Rate, l.Of.Time, MaxArrivals)
-	}
-	return nil
-}
-
-func (l Load) checkShared() error {
-	u := l.Of
-	if err := checkCommon(u.Server, u.TTL, u.Time); err != nil {
-		return err
-	}
-	if err := checkWay(u.Server, u.Approach, waitingWays, u.Lanes); err != nil {
-		return err
-	}
-	switch {
-	case u.Goroutines < 1 || u.Goroutines > MaxWorkers:
-		return badConfig("%d goroutines, allowed are 1 to %d", u.Goroutines, MaxWorkers)
-	case u.Release != "lua":
-		return badConfig("approach %s has release lua only", u.Approach)
-	case u.PoolSize < 0 || u.PoolSize > MaxWorkers:
-		return badConfig("a pool of %d connections, allowed are 1 to %d", u.PoolSize, MaxWorkers)
-	case u.PoolSize > 0 && (u.Lanes > 0 || !slices.Contains(waitingWays, u.Approach)):
-		return badConfig("a bounded pool is for a Locker without Mux")
-	case l.Hold < 0 || l.Hold > u.TTL/2:
-		return badConfig("a hold time of %v, allowed is 0 to half of the ttl, %v", l.Hold, u.TTL/2)
 	}
 	return nil
 }
@@ -165,12 +148,8 @@ func draw(n, arrivals int) []int32 {
 	return which
 }
 
-// endPatience is how long the first to be served may come after the time, and the waits may take to end by themselves.
-// leavePatience is how long what they leave may then take: it would disturb what is measured next.
-const (
-	endPatience   = 500 * time.Millisecond
-	leavePatience = 10 * time.Second
-)
+// endPatience is how long the first to be served may come after the time.
+const endPatience = 500 * time.Millisecond
 
 // warmShared is how many goroutines do once what does not share before the clock starts. More connections, for those who
 // poll, are made in the lead.
@@ -179,25 +158,23 @@ const warmShared = 64
 // A loadRun is a Run of a Load.
 type loadRun struct {
 	crew crew
-	own  opFunc   // of keys of their own
-	lock waitLock // of shared ones
+	way  *way
 	hold time.Duration
 
-	names  []string // a key for each goroutine that warms up, or is served with a key of its own
-	keys   []sharedKey
+	names  []string      // a key for each goroutine that warms up, or is served with a key of its own
+	keys   []sharedKey   // none: each has its own
 	which  []int32       // of the shared keys each arrival wants
 	over   chan struct{} // closed when the time is up
 	closed chan struct{} // closed when the waits have been told to end
 
-	at      []time.Duration // when each arrives, after began
-	took    []atomic.Int64  // until each had been served, from then; 0: not served; or tookTooLong
-	queue   chan int        // has room for all, and so never holds up those that arrive
-	any     atomic.Bool     // was served
-	first   chan struct{}   // closed then
-	arrived chan struct{}   // closed when no more arrive
-	began   time.Time       // set before the first is in the queue
-	pacer   *pacer
-	late    *hdrhistogram.Histogram
+	at    []time.Duration // when each arrives, after began
+	took  []atomic.Int64  // until each had been served, from then; 0: not served; or tookTooLong
+	queue chan int        // has room for all, and so never holds up those that arrive
+	any   atomic.Bool     // was served
+	first chan struct{}   // closed then
+	began time.Time       // set before the first is in the queue
+	pacer *pacer
+	late  *hdrhistogram.Histogram
 }
 
 type sharedKey struct {
@@ -208,8 +185,7 @@ type sharedKey struct {
 // tookTooLong is of an arrival that got an error, for there was no answer in time.
 const tookTooLong = -1
 
-// Run measures for Time. Those that are not served by then are a figure too; their waits end, and Run waits for that, for
-// 10 s at most.
+// Run measures for Time. Those that are not served by then are a figure too; their waits end, and Run waits for that.
 func (l Load) Run(ctx context.Context) (res Result, err error) {
 	l = l.withDefaults()
 	if err := l.check(); err != nil {
@@ -224,7 +200,7 @@ func (l Load) Run(ctx context.Context) (res Result, err error) {
 		n = zipfKeys
 	}
 	k := newKeys(own + n)
-	if u.Approach == "fair" || u.Approach == "cohort" {
+	if isFair(u.Approach) {
 		k.more = queueKeys(k.names)
 	}
 	defer k.remove(ctx, u.Server, &err)
@@ -233,10 +209,8 @@ func (l Load) Run(ctx context.Context) (res Result, err error) {
 		return Result{}, err
 	}
 	err = r.crew.run(ctx)
-	r.finish(ctx, k)
-	if f := r.crew.failure.Load(); err == nil && f != nil { // of who was late to end
-		err = f.err
-	}
+	<-r.closed
+	r.way.end()
 	if err != nil {
 		return Result{}, err
 	}
@@ -249,26 +223,32 @@ func (l Load) open(own, shared []string) (*loadRun, error) {
 	u, at := l.Of, l.arrivals()
 	r := &loadRun{hold: l.Hold, names: own, keys: make([]sharedKey, len(shared)), over: make(chan struct{}),
 		closed: make(chan struct{}), at: at, took: make([]atomic.Int64, len(at)), queue: make(chan int, len(at)),
-		late: newHistogram(), first: make(chan struct{}), arrived: make(chan struct{})}
+		late: newHistogram(), first: make(chan struct{})}
 	for i, name := range shared {
 		r.keys[i].name = name
 	}
-	once, err := r.openLock(l)
+	if l.shared() {
+		r.which = draw(len(shared), len(at))
+	}
+	err := readyFor(u.Approach)
 	if err != nil {
 		return nil, err
 	}
+	if r.way, err = u.way().open(); err != nil {
+		return nil, err
+	}
 	if r.pacer, err = newPacer(); err != nil {
-		r.lock.end()
+		r.way.end()
 		return nil, err
 	}
 	last := u.Goroutines
 	r.crew = crew{server: u.Server, way: u.Approach, workers: last + 1, time: u.Time, lead: l.lead(), timely: true,
-		first: r.first, within: endPatience, stop: r.stop}
+		first: r.first, stop: r.stop}
 	r.crew.warm = func(w int) error {
 		if w >= len(own) {
 			return nil
 		}
-		return u.warm(w, once, own[w])
+		return u.warm(w, r.way.once, own[w])
 	}
 	r.crew.work = func(w int) error {
 		if w == last {
@@ -279,25 +259,8 @@ func (l Load) open(own, shared []string) (*loadRun, error) {
 	return r, nil
 }
 
-// openLock returns what goroutines do once to warm up.
-func (r *loadRun) openLock(l Load) (once opFunc, err error) {
-	u := l.Of
-	if !l.shared() {
-		op, end, err := u.op()
-		r.own, r.lock = op, waitLock{close: func() {}, end: end}
-		return op, err
-	}
-	if err := readyFor(u.Approach); err != nil {
-		return nil, err
-	}
-	r.which = draw(len(r.keys), len(r.at))
-	r.lock, err = waitConfig{u.Server, u.Server.pool(u.PoolSize), u.Approach, u.Lanes, u.TTL, u.Goroutines}.open()
-	return r.lock.once, err
-}
-
 // arrive puts each into the queue when its time has come.
 func (r *loadRun) arrive() error {
-	defer close(r.arrived)
 	defer close(r.queue)
 	r.began = time.Now()
 	for i, at := range r.at {
@@ -337,11 +300,11 @@ func (r *loadRun) serve(w int) error {
 // do acquires and releases for arrival i. It does not look at who gets a shared key when the time is up: it is not served,
 // and a rival whose waits were ended may have lost it.
 func (r *loadRun) do(w, i int) (served bool, err error) {
-	if r.own != nil {
-		return true, r.own(r.names[w])
+	if len(r.keys) == 0 {
+		return true, r.way.once(r.names[w])
 	}
 	key := &r.keys[r.which[i]]
-	release, err := r.lock.acquire(key.name)
+	release, err := r.way.acquire(w, key.name)
 	if err != nil {
 		return false, r.failed(i, err)
 	}
@@ -373,7 +336,7 @@ func (r *loadRun) failed(i int, err error) error {
 		r.took[i].Store(tookTooLong)
 		return nil
 	case r.crew.stopped.Load():
-		return r.lock.ended(err)
+		return r.way.ended(err)
 	}
 	return err
 }
@@ -394,38 +357,20 @@ func (r *loadRun) stop() {
 	close(r.over)
 	go func() {
 		defer close(r.closed)
-		r.lock.close()
+		r.way.close()
 	}()
-}
-
-// finish ends the lock when all workers have ended. Who does not end in time, as a rival that does not hear that its
-// wait is over, is left to end by itself, and its keys are then removed once more.
-func (r *loadRun) finish(ctx context.Context, k *keys) {
-	done := r.crew.server.endWithin(ctx, leavePatience, func() {
-		r.crew.all.Wait()
-		<-r.closed
-		r.lock.end()
-	})
-	select {
-	case <-done:
-	default:
-		go func() {
-			<-done
-			_ = k.removeAll(ctx, r.crew.server)
-		}()
-	}
 }
 
 // result counts those as served that were so in what the crew has measured, and those as late that arrived in it.
 func (r *loadRun) result(s *Server) (Result, error) {
-	<-r.arrived // which is not known of a crew of whom some were left to end by themselves
 	lat := newHistogram()
-	res := Result{Elapsed: r.crew.elapsed, Latency: lat, CPU: &r.crew.cpu, Cost: &r.crew.cost,
+	spent := r.crew.spent
+	res := Result{Elapsed: spent.elapsed, Latency: lat, CPU: &spent.cpu, Cost: &spent.cost,
 		Loaded: &Loaded{Late: r.late}}
 	lead := max(r.crew.began.Sub(r.began), 0)
 	for i, at := range r.at {
 		took := time.Duration(r.took[i].Load())
-		served := took > 0 && at+took <= lead+r.crew.elapsed
+		served := took > 0 && at+took <= lead+spent.elapsed
 		if served && at+took >= lead {
 			res.Ops++
 		}
@@ -446,5 +391,5 @@ func (r *loadRun) result(s *Server) (Result, error) {
 		res.Allocs, res.CPU, res.Cost = -1, &CPU{Client: -1, Server: -1}, nil
 		return res, nil
 	}
-	return res.withAllocs(s, r.crew.allocs)
+	return res.withAllocs(s, spent.allocs)
 }

@@ -333,65 +333,6 @@ func (r releasing) Acquire(ctx context.Context, _ string) (func() error, error) 
 
 func (r releasing) Close() {}
 
-// A deaf lock is held for ever, and its waits do not hear that they are over.
-type deaf struct {
-	madeUp
-	wait <-chan struct{}
-}
-
-func (d deaf) Acquire(context.Context, string) (func() error, error) {
-	<-d.wait
-	return nil, errors.New("it has lasted too long")
-}
-
-func TestDeafRivalDoesNotHoldUpTheEnd(t *testing.T) {
-	t.Parallel()
-	s := miniServer(t)
-	wait, closed := make(chan struct{}), make(chan struct{})
-	addRival(t, bench.RivalKind{Name: "deaf", Open: func(bench.RivalConfig) (bench.Rival, error) {
-		return deafRival{deaf{madeUp{func(string) error { return nil }}, wait}, closed}, nil
-	}})
-	u := bench.Uncontended{Server: s, Approach: "deaf", Time: 200 * time.Millisecond}
-	l := bench.Load{Of: u, Keys: "hot", Rate: 1000}
-	ended := make(chan error)
-	var res bench.Result
-	go func() {
-		var err error
-		res, err = l.Run(context.Background())
-		ended <- err
-	}()
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Error(err)
-		} else if res.Ops != 0 || res.Loaded.Unserved == 0 || res.Loaded.Unserved != res.Loaded.Arrived {
-			t.Errorf("%d of %d were served, %d not", res.Ops, res.Loaded.Arrived, res.Loaded.Unserved)
-		}
-		for _, m := range res.Metrics() { // none is served: a figure, but nothing is for each op
-			if strings.HasSuffix(m.Unit, "/op") || math.IsNaN(m.Value) || math.IsInf(m.Value, 0) {
-				t.Errorf("%v %s", m.Value, m.Unit)
-			}
-		}
-	case <-time.After(time.Minute):
-		t.Error("it still runs after a minute")
-	}
-	select {
-	case <-closed:
-		t.Error("it was closed while goroutines waited")
-	default:
-	}
-	close(wait)
-	<-closed
-}
-
-// A deafRival says that it was closed.
-type deafRival struct {
-	deaf
-	closed chan struct{}
-}
-
-func (d deafRival) Close() { close(d.closed) }
-
 func TestZipfKeysAreDrawnAsSaid(t *testing.T) {
 	const n = 200_000
 	counts := make([]int, 10_000)

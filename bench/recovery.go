@@ -62,7 +62,7 @@ func (r Recovery) check() error {
 	if err := checkCommon(r.Server, r.TTL, 0); err != nil {
 		return err
 	}
-	if err := checkWay(r.Server, r.Way, waitingWays, 0); err != nil {
+	if err := (wayConfig{server: r.Server, name: r.Way}).check(waitingWays, WaitingRivals()); err != nil {
 		return err
 	}
 	switch {
@@ -202,16 +202,13 @@ func (r Recovery) team(waiters int, clock sharedClock) *team {
 	return &team{Contention: c, clock: clock}
 }
 
-func (r Result) recoveredMetrics() []Metric {
-	if r.Recovered == nil {
-		return nil
+func (r *Recovered) addTo(m *metrics) {
+	m.add(median(r.Gaps), "gap-p50-ns")
+	m.add(last(r.Gaps), "gap-max-ns")
+	if len(r.Beyond) > 0 {
+		m.add(median(r.Beyond), "beyond-p50-ns")
+		m.add(last(r.Beyond), "beyond-max-ns")
 	}
-	list := []Metric{{median(r.Recovered.Gaps), "gap-p50-ns"}, {last(r.Recovered.Gaps), "gap-max-ns"}}
-	if len(r.Recovered.Beyond) > 0 {
-		list = append(list,
-			Metric{median(r.Recovered.Beyond), "beyond-p50-ns"}, Metric{last(r.Recovered.Beyond), "beyond-max-ns"})
-	}
-	return list
 }
 
 func median(sorted []time.Duration) float64 { return float64(sorted[(len(sorted)-1)/2]) }

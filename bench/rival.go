@@ -128,14 +128,3 @@ func (s *Server) serverOf(way string) string {
 	}
 	return s.Name
 }
-
-// rivalOp is the op of an Uncontended.
-func rivalOp(r Rival) opFunc {
-	return func(key string) error {
-		release, err := r.TryAcquire(key)
-		if err != nil {
-			return err
-		}
-		return release()
-	}
-}

@@ -16,9 +16,8 @@ import (
 )
 
 const (
-	openTimeout  = 3 * time.Second        // to reach the server
-	adminTimeout = 2 * time.Second        // for one thing besides the workload, such as the removal of keys
-	afterCancel  = 300 * time.Millisecond // for the same when somebody waits for the end
+	openTimeout  = 3 * time.Second // to reach the server
+	adminTimeout = 2 * time.Second // for one thing besides the workload, such as the removal of keys
 )
 
 // A Server is what the workloads run against. Its pool is unbounded, as that of the hand-written redigo that the Locker
@@ -36,7 +35,6 @@ type Server struct {
 	opts   []redis.DialOption
 	locks  lock.OpenPool // of our own ways: Pool, or the Cluster
 	admin  []*redis.Pool // of the server, or of each master, for what is no part of a workload
-	conns  conns         // of locks and the bounded pools
 	mini   *redistest.Mini
 	local  interface{ Stop() }
 	link   *link // of one behind a delay
@@ -49,15 +47,14 @@ type Server struct {
 // URL, and none of opts. The caller calls Close.
 func Open(ctx context.Context, rawURL string, opts ...redis.DialOption) (*Server, error) {
 	s := &Server{Name: "redis", URL: withoutUser(rawURL), rawURL: rawURL, opts: opts}
-	tracked := append([]redis.DialOption{redis.DialContextFunc(s.conns.dial)}, opts...)
 	bounded := append([]redis.DialOption{redis.DialReadTimeout(adminTimeout)}, opts...)
 	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errNoAnswer)
 	defer cancel()
 	var err error
 	if strings.HasPrefix(rawURL, "redis-cluster") {
-		err = s.makeCluster(ctx, tracked, bounded)
+		err = s.makeCluster(ctx, opts, bounded)
 	} else {
-		err = s.makePools(tracked, bounded)
+		err = s.makePools(opts, bounded)
 	}
 	if err == nil {
 		err = s.probe(ctx)
@@ -70,8 +67,8 @@ func Open(ctx context.Context, rawURL string, opts ...redis.DialOption) (*Server
 }
 
 // makePools makes the pools of one server.
-func (s *Server) makePools(tracked, bounded []redis.DialOption) (err error) {
-	if s.Pool, err = newPool(s.rawURL, tracked); err != nil {
+func (s *Server) makePools(opts, bounded []redis.DialOption) (err error) {
+	if s.Pool, err = newPool(s.rawURL, opts); err != nil {
 		return err
 	}
 	admin, _ := newPool(s.rawURL, bounded) // as the one before, which was no error
@@ -217,14 +214,9 @@ func field(info, name string) string {
 	return ""
 }
 
-// administer lends a connection that is not the workload's, of each master one after the other. It goes on after ctx has ended,
-// for a short time.
+// administer lends a connection that is not the workload's, of each master one after the other. It goes on after ctx has ended.
 func (s *Server) administer(ctx context.Context, f func(c redis.Conn, timeout time.Duration) error) error {
-	timeout := adminTimeout
-	if ctx.Err() != nil {
-		timeout = afterCancel
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminTimeout)
 	defer cancel()
 	for _, p := range s.admin {
 		if err := lendTo(ctx, p, f); err != nil {

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,8 +34,6 @@ type Uncontended struct {
 	// Lanes. A copy needs another name than its original.
 	Label string
 }
-
-var ownApproaches = []string{"floor", "setnx", "setnx-verified", "setnx-get", "script", "locker", "locker-setnx", "locker-script", "fair"}
 
 // OwnApproaches are those besides the rivals, the floor first.
 func OwnApproaches() []string { return slices.Clone(ownApproaches) }
@@ -107,7 +104,9 @@ func ApproachCalled(name string) (Uncontended, error) {
 	if u.Called() != name {
 		u = Uncontended{Approach: name, Release: "lua"}
 	}
-	return u, cmp.Or(u.checkApproach(), u.checkConns())
+	w := u.way()
+	w.server = &Server{}
+	return u, w.check(ownApproaches, Rivals())
 }
 
 // numbered is fair and 2 of fair-mux2; the number is 0 if there is none.
@@ -126,55 +125,44 @@ func (u Uncontended) Name() string {
 		u.Server.serverOf(u.Approach), u.Label, u.Release, u.Goroutines, u.Server.suffix())
 }
 
+func (u Uncontended) way() wayConfig {
+	return wayConfig{u.Server, u.Approach, u.Release, u.PoolSize, u.Lanes, u.TTL, u.Goroutines}
+}
+
 func (u Uncontended) check() error {
+	if err := u.checkSizes(); err != nil {
+		return err
+	}
+	return u.way().check(ownApproaches, Rivals())
+}
+
+// checkSizes checks all but the way.
+func (u Uncontended) checkSizes() error {
 	if err := checkCommon(u.Server, u.TTL, u.Time); err != nil {
 		return err
 	}
-	if u.Goroutines < 1 || u.Goroutines > MaxWorkers {
+	_, known := releaseVerbs[u.Release]
+	_, verb := acquireVerbs[u.Approach]
+	switch {
+	case u.Goroutines < 1 || u.Goroutines > MaxWorkers:
 		return badConfig("%d goroutines, allowed are 1 to %d", u.Goroutines, MaxWorkers)
-	}
-	if err := u.checkApproach(); err != nil {
-		return err
-	}
-	if err := checkRival(u.Server, u.Approach); err != nil {
-		return err
-	}
-	return u.checkConns()
-}
-
-func (u Uncontended) checkApproach() error {
-	if _, ok := releaseVerbs[u.Release]; !ok {
+	case !known:
 		return badConfig("unknown release %q, there are lua, tx and native", u.Release)
-	}
-	if u.Release == "native" && !u.Server.Native {
+	case u.Release == "native" && !u.Server.Native:
 		return badConfig("release native: the server has no command for it, or denies it")
-	}
-	known := slices.Concat(ownApproaches, Rivals())
-	switch _, verb := acquireVerbs[u.Approach]; {
-	case !slices.Contains(known, u.Approach):
-		return badConfig("unknown approach %q, there are %s; and floor-pool16, locker-mux2 and the like", u.Approach, strings.Join(known, ", "))
 	case !verb && u.Release != "lua":
 		return badConfig("approach %s has release lua only", u.Approach)
 	}
 	return nil
 }
 
-func (u Uncontended) checkConns() error {
-	_, rival := rivalNamed(u.Approach)
-	_, verb := acquireVerbs[u.Approach]
-	switch {
-	case u.PoolSize < 0 || u.PoolSize > MaxWorkers:
-		return badConfig("a pool of %d connections, allowed are 1 to %d", u.PoolSize, MaxWorkers)
-	case u.Lanes < 0 || u.Lanes > MaxLanes:
-		return badConfig("a Mux of %d lanes, allowed are 1 to %d", u.Lanes, MaxLanes)
-	case u.PoolSize > 0 && u.Server.isCluster():
-		return badConfig("a bounded pool is for one server")
-	case u.PoolSize > 0 && (verb || rival || u.Lanes > 0):
-		return badConfig("a bounded pool is for a floor, or a Locker without Mux")
-	case u.Lanes > 0 && (verb || rival || u.Approach == "floor"):
-		return badConfig("a Mux is for a Locker")
+// warm is a worker's first op. One of them also makes all connections of a bounded pool, as an unbounded one gets them
+// by itself.
+func (u Uncontended) warm(worker int, op opFunc, key string) error {
+	if worker == 0 && u.PoolSize > 0 {
+		fill(u.Server.shared(u.PoolSize))
 	}
-	return nil
+	return op(key)
 }
 
 // Run measures for Time.
@@ -185,38 +173,41 @@ func (u Uncontended) Run(ctx context.Context) (res Result, err error) {
 	}
 	k := newKeys(u.Goroutines)
 	defer k.remove(ctx, u.Server, &err)
-	op, end, err := u.op()
+	if err := readyFor(u.Approach); err != nil {
+		return Result{}, err
+	}
+	way, err := u.way().open()
 	if err != nil {
 		return Result{}, err
 	}
-	defer u.Server.endOrCut(ctx, end)
+	defer way.end()
 	lat := latencies{hist: newHistogram()}
-	meters := make([]*meter, u.Goroutines)
-	for w := range meters {
-		meters[w] = lat.meter()
+	parts := make([]*latencyPart, u.Goroutines)
+	for w := range parts {
+		parts[w] = lat.part()
 	}
 	c := crew{server: u.Server, way: u.Approach, workers: u.Goroutines, time: u.Time}
-	c.warm = func(w int) error { return u.warm(w, op, k.names[w]) }
-	c.work = func(w int) error { return repeat(&c, op, k.names[w], meters[w]) }
+	c.warm = func(w int) error { return u.warm(w, way.once, k.names[w]) }
+	c.work = func(w int) error { return repeat(&c, way.once, k.names[w], parts[w]) }
 	if err := c.run(ctx); err != nil {
 		return Result{}, err
 	}
-	res = Result{Elapsed: c.elapsed, Latency: lat.hist, CPU: &c.cpu, Cost: &c.cost}
-	for _, m := range meters {
-		m.flush()
-		res.Ops += m.n
+	res = Result{Elapsed: c.spent.elapsed, Latency: lat.hist, CPU: &c.spent.cpu, Cost: &c.spent.cost}
+	for _, p := range parts {
+		p.flush()
+		res.Ops += p.n
 	}
-	return res.withAllocs(u.Server, c.allocs)
+	return res.withAllocs(u.Server, c.spent.allocs)
 }
 
 // repeat reads the clock once an op: the end of one is the begin of the next.
-func repeat(c *crew, op opFunc, key string, m *meter) error {
+func repeat(c *crew, op opFunc, key string, p *latencyPart) error {
 	for at := time.Now(); ; {
 		if err := op(key); err != nil {
 			return err
 		}
 		now := time.Now()
-		m.record(now.Sub(at))
+		p.record(now.Sub(at))
 		if c.stopped.Load() {
 			return nil
 		}

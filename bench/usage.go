@@ -3,12 +3,19 @@ package bench
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 )
+
+// CPU is processor time, in user mode and in the kernel for it. Negative: not known.
+type CPU struct {
+	Client time.Duration // of this process, by getrusage; not known where an embedded server's is among it
+	Server time.Duration // of the server's process, by INFO
+}
 
 // Cost is what the server has done for all Ops together, by its INFO, and for others who use it. Negative: not known,
 // as of a rival that has a server of its own.
@@ -19,30 +26,49 @@ type Cost struct {
 	Bytes   int64 // that it has received and sent on the network
 }
 
-// metrics are those of so many ops, which units call op or acq.
-func (c *Cost) metrics(ops int64, op string) []Metric {
-	var list []Metric
-	if c == nil {
-		return nil
-	}
-	if c.Calls >= 0 {
-		list = append(list, Metric{float64(c.Calls) / float64(ops), "cmds/" + op})
-	}
-	return append(list, c.network(ops, op)...)
+// A meter finds what is spent between its start and its stop. The server is asked outside of the two, so that the asking
+// is not the client's.
+type meter struct {
+	server      *Server
+	used        func(context.Context) usage // by the server
+	before      usage
+	client      time.Duration
+	clientKnown bool
+	mallocs     uint64
+	began       time.Time
 }
 
-func (c *Cost) network(ops int64, op string) []Metric {
-	if c == nil {
-		return nil
+// A spent is what was.
+type spent struct {
+	elapsed time.Duration
+	allocs  uint64 // of the whole process
+	cpu     CPU
+	cost    Cost
+}
+
+func newMeter(s *Server, way string) *meter { return &meter{server: s, used: s.usageOf(way)} }
+
+func (m *meter) start(ctx context.Context) time.Time {
+	var mem runtime.MemStats
+	m.before = m.used(ctx)
+	runtime.ReadMemStats(&mem)
+	m.mallocs = mem.Mallocs
+	m.client, m.clientKnown = ownCPU()
+	m.began = time.Now()
+	return m.began
+}
+
+func (m *meter) stop(ctx context.Context) spent {
+	s := spent{elapsed: time.Since(m.began), cpu: CPU{Client: -1}}
+	if now, ok := ownCPU(); ok && m.clientKnown && !m.server.busyHere() {
+		s.cpu.Client = now - m.client
 	}
-	var list []Metric
-	if c.Reads >= 0 {
-		list = append(list, Metric{float64(c.Reads) / float64(ops), "reads/" + op})
-	}
-	if c.Bytes >= 0 {
-		list = append(list, Metric{float64(c.Bytes) / float64(ops), "net-B/" + op})
-	}
-	return list
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	s.allocs = mem.Mallocs - m.mallocs
+	used := m.used(ctx).since(m.before)
+	s.cpu.Server, s.cost = used.cpu, used.cost
+	return s
 }
 
 // A usage is what a server has used and done until some moment. Negative: not known.
@@ -68,8 +94,11 @@ var askBytes = func() (sum int64) {
 // bulkBytes is how long a string is on the wire.
 func bulkBytes(text string) int64 { return int64(len(fmt.Sprintf("$%d\r\n%s\r\n", len(text), text))) }
 
-// usage is what all masters have used.
+// usage is what all masters have used. Once ctx has ended nobody wants to know.
 func (s *Server) usage(ctx context.Context) usage {
+	if ctx.Err() != nil {
+		return unknownUsage
+	}
 	var sum usage
 	err := s.administer(ctx, func(c redis.Conn, timeout time.Duration) error {
 		u, err := usageAt(c, timeout)

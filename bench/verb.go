@@ -40,8 +40,6 @@ type verbRun struct {
 	sink  string // so that nothing is optimized away
 }
 
-var bg = context.Background()
-
 const fenceNumber = 1
 
 var verbSpecs = []verbSpec{

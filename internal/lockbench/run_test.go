@@ -151,30 +151,21 @@ func TestCtrlCBeforeTheFirstRound(t *testing.T) {
 }
 
 func TestCtrlCAtAHungServerSaysThatKeysAreLeft(t *testing.T) {
-	var took time.Duration
-	for range 5 { // the machine may stall, but not each time
-		if took = stopsAtAHungServer(t); took <= 2500*time.Millisecond {
-			return
-		}
-	}
-	t.Errorf("it took %v to stop", took)
-}
-
-func stopsAtAHungServer(t *testing.T) time.Duration {
 	r := redistest.Start(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	ended := make(chan outcome)
+	ended := make(chan outcome, 1)
 	go func() { ended <- lockbench(ctx, nil, "-url", r.URL(), "-time", "1h") }()
 	eventually(t, "there are keys", func() bool { return len(keysOf(t, r)) > 0 })
 	r.Pause()
 	defer r.Resume()
 	cancel()
-	began := time.Now()
-	o := <-ended
-	took := time.Since(began)
-	o.wantLine(t, exitStopped, "could not be removed and go with their ttl")
-	return took
+	select {
+	case o := <-ended:
+		o.wantLine(t, exitStopped, "could not be removed and go with their ttl")
+	case <-time.After(time.Minute):
+		t.Fatal("it still runs after a minute")
+	}
 }
 
 func TestOutputThatCannotBeWrittenIsExitCode1(t *testing.T) {

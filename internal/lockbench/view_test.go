@@ -27,12 +27,13 @@ func madeUp(w bench.Workload, i, r int) bench.Result {
 	case bench.Contention:
 		res.Contest = &bench.Contest{Handoff: hist, Inside: hist, Across: hist, Again: 0.5 - float64(i)/64, WaitP50: time.Duration(i+1) * ms / 4,
 			WaitP99:    time.Duration(i+1) * ms,
-			WaitBeyond: float64(i%2) / 50, Round: 5 * ms, Jain: 1 - float64(i)/64, Calls: 5.1 + float64(i), EvalSha: 1.0004}
+			WaitBeyond: float64(i%2) / 50, Round: 5 * ms, Jain: 1 - float64(i)/64}
+		res.Cost = &bench.Cost{Calls: int64((5.1 + float64(i)) * float64(res.Ops)), EvalSha: int64(1.0004 * float64(res.Ops)), Reads: -1, Bytes: -1}
 	case bench.Load:
 		res.Loaded = &bench.Loaded{Arrived: res.Ops + int64(i), Unserved: int64(100 * i), Late: hist}
 	case bench.KeepAlive:
-		res.Kept = &bench.Kept{ClientCPU: time.Duration(r+3*i+1) * 7 * ms, ServerCPU: 9 * ms, Bytes: float64(401 + 5000*i),
-			Goroutines: 2 + i%2*w.Locks}
+		res.CPU = &bench.CPU{Client: time.Duration(r+3*i+1) * 7 * ms, Server: 9 * ms}
+		res.Kept = &bench.Kept{Bytes: float64(401 + 5000*i), Goroutines: 2 + i%2*w.Locks}
 	case bench.Recovery:
 		gap := time.Duration(600+30*i+r) * ms
 		res.Recovered = &bench.Recovered{Gaps: []time.Duration{gap}, Beyond: []time.Duration{gap/100 - 6100*time.Microsecond}}
