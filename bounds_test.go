@@ -64,6 +64,7 @@ func TestBounds(t *testing.T) {
 				for _, by := range []string{"ctx", "op"} {
 					c := boundCase{verb.name, pool, hang, by}
 					t.Run(c.String(), func(t *testing.T) {
+						t.Parallel()
 						inBubble(t, func(t *testing.T, s *sim.Server) { verb.run(newBoundWorld(t, s, c)) })
 					})
 				}

@@ -26,6 +26,7 @@ func TestFairDeadWaitersDoNotAddUp(t *testing.T) {
 		for _, ttl := range []time.Duration{2 * time.Second, 20 * time.Second} {
 			for _, lag := range []time.Duration{0, 3 * time.Second, 10 * time.Second} { // from their death to the release
 				t.Run(fmt.Sprintf("%d of %v, %v before", n, ttl, lag), func(t *testing.T) {
+					t.Parallel()
 					inFairBubble(t, func(t *testing.T, s *sim.Server) { fairDead(t, s, n, ttl, lag) })
 				})
 			}
@@ -120,6 +121,7 @@ func TestFairLivingWaitersKeepTheirPlaces(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			inFairBubble(t, func(t *testing.T, s *sim.Server) {
 				s.Delay(time.Millisecond)
 				holder := mustGet(t)(simFair(t, s).Acquire(bg, "key", time.Hour))

@@ -111,6 +111,7 @@ func TestQuorumOfAnyNodes(t *testing.T) {
 	const nodes, timeout = 5, 50 * time.Millisecond
 	for name, fault := range quorumFaults {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			for mask := range 1 << nodes {
 				inQuorum(t, nodes, func(r *quorumRig) {
 					r.tryMask(name, fault, mask, timeout)

@@ -283,6 +283,7 @@ func TestIdleConnectionsThatWereClosedCostNoTry(t *testing.T) {
 	for _, pool := range sourcePools {
 		for _, verb := range sourceVerbs {
 			t.Run(pool.name+"/"+verb.name, func(t *testing.T) {
+				t.Parallel()
 				inBubble(t, func(t *testing.T, s *sim.Server) {
 					p, redigo := pool.make(s, &borrowGate{})
 					redigo.MaxIdle, redigo.TestOnBorrow = 40, nil
