@@ -197,12 +197,6 @@ var clusterMutants = []mutant{
 		tests: "cluster: TestPlace",
 	},
 	{
-		name: "fair: TryAcquire does not follow a slot that has moved", in: "fairdriver.Driver.TryAcquire",
-		old:   "isSplit(err) &&",
-		new:   "isSplit(err) && ctx == nil &&",
-		tests: "test/cluster: TestFairClusterTryAcquireFollowsItsSlot",
-	},
-	{
 		name: "fair: TryAcquire follows a slot once only", in: "fairdriver.Driver.TryAcquire",
 		old:   "for d.env.Nodes != nil && isSplit(err) && !errors.Is(err, fault.Unknown) {",
 		new:   "for once := true; once && d.env.Nodes != nil && isSplit(err) && !errors.Is(err, fault.Unknown); once = false {",

@@ -12,9 +12,10 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: validity from the message", in: "fairqueue.Slot.Told",
-		old:   "s.granted(now, s.validUntil(s.t.basis, s.t.ttl), nil, a)",
-		new:   "s.granted(now, s.validUntil(now, s.t.ttl), nil, a)",
-		tests: "TestFairMessageValidityCountsFromAnAnsweredSend",
+		old:     "s.granted(now, s.validUntil(s.t.basis, s.t.ttl), nil, a)",
+		new:     "s.granted(now, s.validUntil(now, s.t.ttl), nil, a)",
+		tests:   "TestFairMessageValidityCountsFromAnAnsweredSend",
+		explore: "validity from the message",
 	},
 	{
 		name: "fair: TryAcquire does not look again", in: "fairdriver.Driver.TryAcquire",
@@ -52,7 +53,8 @@ var fairMutants = []mutant{
 		new: `	case true:
 		return cmd, at
 	default:`,
-		tests: "test/fair: TestFairHolderThatDied",
+		tests:   "test/fair: TestFairHolderThatDied",
+		explore: "no poke",
 	},
 	{
 		name: "fair: the local FIFO is a stack", in: "fairqueue.Slot.deliver",
@@ -100,7 +102,8 @@ var fairMutants = []mutant{
 `,
 		new: `	case true:
 `,
-		tests: "test/fair: TestFairWaitersOfAHolderWhoseLockIsTaken",
+		tests:   "test/fair: TestFairWaitersOfAHolderWhoseLockIsTaken",
+		explore: "no CHECK|no CHECK, beside another process",
 	},
 	{
 		name: "fair: queued counts from its reply", in: "fairqueue.Slot.told",
@@ -381,9 +384,10 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: every POKE beats", in: "fairqueue.Slot.nextOfWaiting",
-		old:   "cmd.Beat = now.Sub(t.beaten) >= beatEvery",
-		new:   "cmd.Beat = true",
-		tests: "TestFairLivingWaitersKeepTheirPlaces",
+		old:     "cmd.Beat = now.Sub(t.beaten) >= beatEvery",
+		new:     "cmd.Beat = true",
+		tests:   "TestFairLivingWaitersKeepTheirPlaces",
+		explore: "every POKE beats",
 	},
 	{
 		name: "fair: the wrong sibling of an older version", in: "names.Queue",

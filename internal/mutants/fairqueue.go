@@ -32,12 +32,6 @@ var queueMutants = []mutant{
 		explore: "adopt from the send with a full ttl",
 	},
 	{
-		name: "queue: validity from the message", in: "fairqueue.Slot.Told",
-		old:     "s.validUntil(s.t.basis, s.t.ttl)",
-		new:     "s.validUntil(now, s.t.ttl)",
-		explore: "validity from the message",
-	},
-	{
 		name: "queue: basis from an unanswered poke", in: "fairqueue.Slot.nextOfWaiting",
 		old:     "t.busy, t.again, t.most, t.ctx = true, false, max(t.most, x.TTL), x.Ctx\n",
 		new:     "t.busy, t.again, t.most, t.ctx, t.basis = true, false, max(t.most, x.TTL), x.Ctx, now\n",
@@ -102,12 +96,6 @@ var queueMutants = []mutant{
 	case t.busy:
 `,
 		explore: "enqueue during QUIT",
-	},
-	{
-		name: "queue: no poke", in: "fairqueue.Slot.nextOfWaiting",
-		old:     "	case t.due.After(now):\n",
-		new:     "	case true:\n",
-		explore: "no poke",
 	},
 	{
 		name: "queue: local head asleep behind a lost holder", in: "fairqueue.Slot.nextEntry",
@@ -242,18 +230,6 @@ var queueMutants = []mutant{
 		tests: "fairqueue: TestTranscripts",
 	},
 	{
-		name: "queue: no CHECK", in: "fairqueue.Slot.nextBehind",
-		old:     "	case s.checked:\n",
-		new:     "	case true:\n",
-		explore: "no CHECK",
-	},
-	{
-		name: "queue: no CHECK, beside another process", in: "fairqueue.Slot.nextBehind",
-		old:     "	case s.checked:\n",
-		new:     "	case true:\n",
-		explore: "no CHECK, beside another process",
-	},
-	{
 		name: "queue: a late CHECK ends another handle", in: "fairqueue.Slot.lost",
 		old:     "s.h.who != nil && s.h.token == token",
 		new:     "s.h.who != nil",
@@ -281,12 +257,6 @@ var queueMutants = []mutant{
 		old:     "cmd.Beat = now.Sub(t.beaten) >= beatEvery",
 		new:     "cmd.Beat = false",
 		explore: "no POKE beats",
-	},
-	{
-		name: "queue: every POKE beats", in: "fairqueue.Slot.nextOfWaiting",
-		old:     "cmd.Beat = now.Sub(t.beaten) >= beatEvery",
-		new:     "cmd.Beat = true",
-		explore: "every POKE beats",
 	},
 	{
 		name: "queue: a lost ENTER is asked after once only", in: "fairqueue.Slot.gone",

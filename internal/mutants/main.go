@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,7 +21,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 )
@@ -76,29 +77,40 @@ func run(ctx context.Context, out io.Writer, short bool, only string) (survived 
 			continue
 		}
 		start := time.Now()
-		caught, output, err := m.run(ctx, root)
+		missed, output, err := m.run(ctx, root)
 		switch {
 		case ctx.Err() != nil:
 			return survived, ctx.Err()
 		case err != nil:
 			survived++
 			fmt.Fprintf(out, "BROKEN    %-42s %v\n", m.name, err)
-		case caught:
-			fmt.Fprintf(out, "caught    %-42s by %s (%.1f s)\n", m.name, m.by(), time.Since(start).Seconds())
-		default:
+		case missed != nil:
 			survived++
-			fmt.Fprintf(out, "SURVIVED  %-42s %s\n%s\n", m.name, m.by(), output)
+			fmt.Fprintf(out, "SURVIVED  %-42s %s\n%s\n", m.name, missed.pattern, output)
+		default:
+			fmt.Fprintf(out, "caught    %-42s by %s (%.1f s)\n", m.name, cmp.Or(m.tests, m.explore), time.Since(start).Seconds())
 		}
 	}
 	return survived, nil
 }
 
-// by says what must catch the mutant.
-func (m mutant) by() string {
-	if m.explore != "" {
-		return "the exploration " + strconv.Quote(m.explore)
+// A check is tests of one package that a mutant must fail.
+type check struct{ pkg, pattern, timeout string }
+
+// checks are the tests of a mutant, and then its explorations, each alone.
+func (m mutant) checks(root string) (all []check) {
+	if m.tests != "" {
+		pkg, tests := m.where(root)
+		all = append(all, check{pkg, "^(" + tests + ")$", "60s"})
 	}
-	return m.tests
+	for _, name := range m.explorations() {
+		all = append(all, check{filepath.Join(root, "internal", "fairmodel"), "^TestSmallestExplorations$/^" + regexp.QuoteMeta(name) + "$", "300s"})
+	}
+	return all
+}
+
+func (m mutant) explorations() []string {
+	return slices.DeleteFunc(strings.Split(m.explore, "|"), func(name string) bool { return name == "" })
 }
 
 func moduleRoot(ctx context.Context) (string, error) {
@@ -106,41 +118,50 @@ func moduleRoot(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// run compiles the mutated package and runs the tests; caught is what is hoped for.
-func (m mutant) run(ctx context.Context, root string) (caught bool, output string, err error) {
+// run compiles the mutated packages and runs the tests; missed is the first check that passed, nil if all failed as is hoped for.
+func (m mutant) run(ctx context.Context, root string) (missed *check, output string, err error) {
 	dir, err := os.MkdirTemp("", "mutant")
 	if err != nil {
-		return false, "", err
+		return nil, "", err
 	}
 	defer os.RemoveAll(dir)
+	for _, c := range m.checks(root) {
+		bin, err := m.build(ctx, root, dir, c.pkg)
+		if err != nil {
+			return nil, "", err
+		}
+		test := exec.CommandContext(ctx, bin, "-test.run", c.pattern, "-test.count=1", "-test.timeout="+c.timeout, "-test.v")
+		test.Dir = c.pkg
+		test.Env = append(os.Environ(), "REDIGOLOCK_REAL=1")
+		out, err := test.CombinedOutput()
+		var exit *exec.ExitError
+		switch {
+		case ctx.Err() != nil:
+			return nil, "", ctx.Err()
+		case err != nil && !errors.As(err, &exit):
+			return nil, "", err
+		case !strings.Contains(string(out), "=== RUN"):
+			return nil, "", fmt.Errorf("no test has the name %s", c.pattern)
+		case err == nil:
+			return &c, string(out), nil
+		}
+	}
+	return nil, "", nil
+}
+
+// build compiles the tests of a package, with the mutant in the library.
+func (m mutant) build(ctx context.Context, root, dir, pkg string) (bin string, err error) {
 	overlay, err := m.overlay(root, dir)
 	if err != nil {
-		return false, "", err
+		return "", err
 	}
-	bin := filepath.Join(dir, "mutant.test")
-	pkg, tests := m.where(root)
-	pattern, timeout := "^("+tests+")$", "60s"
-	if m.explore != "" {
-		pkg = filepath.Join(root, "internal", "fairmodel")
-		pattern, timeout = "^TestSmallestExplorations$/^"+regexp.QuoteMeta(m.explore)+"$", "300s"
-	}
+	bin = filepath.Join(dir, filepath.Base(pkg)+".test")
 	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-o", bin, "-overlay", overlay, ".")
 	build.Dir = pkg
 	if out, err := build.CombinedOutput(); err != nil {
-		return false, "", fmt.Errorf("does not compile: %w\n%s", err, out)
+		return "", fmt.Errorf("does not compile: %w\n%s", err, out)
 	}
-	test := exec.CommandContext(ctx, bin, "-test.run", pattern, "-test.count=1", "-test.timeout="+timeout, "-test.v")
-	test.Dir = pkg
-	test.Env = append(os.Environ(), "REDIGOLOCK_REAL=1")
-	out, err := test.CombinedOutput()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		return false, "", err
-	}
-	if !strings.Contains(string(out), "=== RUN") {
-		return false, "", fmt.Errorf("no test has the name %s", pattern)
-	}
-	return err != nil && ctx.Err() == nil, string(out), ctx.Err()
+	return bin, nil
 }
 
 // where is the folder of the tests, and their names.

@@ -25,8 +25,10 @@ func TestMutantsFitTheCode(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, m := range mutants {
-		if m.explore != "" && !strings.Contains(string(explored), "\t{\""+m.explore+"\", ") {
-			t.Errorf("%s: no exploration has the name %q", m.name, m.explore)
+		for _, name := range m.explorations() {
+			if !strings.Contains(string(explored), "\t{\""+name+"\", ") {
+				t.Errorf("%s: no exploration has the name %q", m.name, name)
+			}
 		}
 		if seen[m.name] {
 			t.Errorf("two mutants have the name %q", m.name)
@@ -65,7 +67,9 @@ func TestEveryExplorationHasItsMutant(t *testing.T) {
 	table, _, ok := strings.Cut(table, "// Rules of what a Locker does")
 	named := map[string]bool{}
 	for _, m := range mutants {
-		named[m.explore] = true
+		for _, name := range m.explorations() {
+			named[name] = true
+		}
 	}
 	rules := regexp.MustCompile(`(?m)^\t\{"([^"]+)", `).FindAllStringSubmatch(table, -1)
 	if !ok || len(rules) == 0 {

@@ -6,7 +6,7 @@ package main
 //
 // The tests are those of the root package, or of a package that is named before them, as in "sentinel: TestX" under
 // internal, "test/mux: TestX" and "cmd/redigolock: TestX".
-// Where explore is set, the test is the exploration of that name in internal/fairmodel.
+// Where explore is set, each exploration of internal/fairmodel with one of its names, joined by |, must fail, too.
 type mutant struct{ name, in, old, new, tests, explore string }
 
 var mutants = []mutant{

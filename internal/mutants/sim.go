@@ -155,21 +155,16 @@ func (m mutant) simulate(ctx context.Context, root, mode string) (took time.Dura
 		return 0, "", err
 	}
 	defer os.RemoveAll(dir)
-	overlay, err := m.overlay(root, dir)
+	worlds := filepath.Join(root, "internal", "sim")
+	bin, err := m.build(ctx, root, dir, worlds)
 	if err != nil {
 		return 0, "", err
-	}
-	bin := filepath.Join(dir, "sim.test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-o", bin, "-overlay", overlay, "./internal/sim")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return 0, "", fmt.Errorf("does not compile: %w\n%s", err, out)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 12*budget) // a mutant may hang its world
 	defer cancel()
 	test := exec.CommandContext(ctx, bin, "-test.run=^TestSeeds$", "-test.failfast", "-seeds=1000000", "-for="+budget.String(),
 		"-shrink=0", "-mode="+mode)
-	test.Dir = filepath.Join(root, "internal", "sim")
+	test.Dir = worlds
 	var buf bytes.Buffer
 	test.Stdout, test.Stderr = &buf, &buf
 	_ = test.Run() // what it has printed tells
