@@ -16,10 +16,10 @@ raw=$out/raw
 
 # Each step with the seconds that it takes on 2 cores.
 declare -A seconds=(
-	[approaches]=55 [verbs]=20 [ratios]=65 [mux]=75 [rivals]=60 [contention]=120 [contention-rivals]=460 [delay]=150
+	[approaches]=55 [verbs]=20 [ratios]=130 [rivals]=60 [contention]=120 [contention-rivals]=460 [delay]=150
 	[load]=95 [hot]=150 [keepalive]=230 [recovery]=110 [recovery-sessions]=110 [faults]=90 [limit]=30 [valkey]=60 [redis8]=60
 )
-order="approaches verbs ratios mux rivals contention contention-rivals delay load hot keepalive recovery recovery-sessions faults limit valkey redis8"
+order="approaches verbs ratios rivals contention contention-rivals delay load hot keepalive recovery recovery-sessions faults limit valkey redis8"
 steps=${STEPS:-$order}
 wanted() { case " $steps " in *" $1 "*) ;; *) return 1 ;; esac; }
 total=60 # to build, and to start the servers
@@ -135,14 +135,13 @@ limit() { (echo "commit: $commit" && scripts/limit.sh "$port" $count $commands) 
 step approaches measure -workload approaches -goroutines 1,16,128
 step verbs measure -workload verbs
 step ratios measure -workload ratios -count $pairs -time 30ms
-step mux measure -workload mux -goroutines 1,2,16,128 -count $pairs -time 30ms
-step rivals measure -workload rivals -goroutines 1,16,128 \
+step rivals measure -workload approaches -goroutines 1,16,128 \
 	-approaches floor,floor-pool16,locker,locker-mux1,locker-setnx-mux1,$rivals,$sessions,rueidis
 step contention measure -workload contention -waiters 2,8,64,512 -processes 4 -ways floor,polling,fair,cohort -time $contest
 step contention-rivals measure -workload contention -waiters 64 -processes 4 -hold 0,1ms,10ms \
 	-ways floor,polling,fair,cohort,$rivals,redsync-default,$sessions -time $contest
 step delay delayed
-step load measure -workload load -approaches floor,locker,locker-mux1,$rivals,rueidis -loads 20,80 -time $load
+step load measure -workload load -approaches floor,locker,locker-mux1,$rivals,rueidis -rates 40000,160000 -time $load
 step hot measure -workload load -keys hot -rates 5000,12000,20000 -ways polling,fair,cohort,$rivals -time $contest
 step keepalive keepalive
 step recovery measure -workload recovery -ways polling,fair,cohort,$rivals,redsync-default -ttl 1s

@@ -24,8 +24,7 @@
 // monotonic clock; if it is violated, or a lock that is kept alive is lost, there is no figure.
 //
 // -out writes each round as a line of the Go benchmark format, with what the figures depend on as configuration lines:
-// machine, kernel, server, versions, commit, load average at the start, and the flags. -hist writes an HdrHistogram log: an
-// interval for each benchmark of contention (the hand-off to another waiter) and of load, all rounds together.
+// machine, kernel, server, versions, commit, load average at the start, and the flags.
 //
 // -delay has a link in this process add to each round trip, as a network between a service and its Redis does. It needs a
 // redis:// or unix:// URL. The processor time and the allocations of this process are not told then, for they would be the

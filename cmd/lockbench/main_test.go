@@ -53,7 +53,7 @@ func TestCommandHasAnExitCode(t *testing.T) {
 }
 
 func TestRivalsAreOfTheOtherCommand(t *testing.T) {
-	if out, code := command(t, "-workload", "rivals"); code != 2 || out != "" {
+	if out, code := command(t, "-approaches", "redsync"); code != 2 || out != "" {
 		t.Errorf("exit code %d, stdout %q", code, out)
 	}
 	if out, _ := command(t, "-h"); strings.Contains(out, "rivals for") {

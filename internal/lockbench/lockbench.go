@@ -92,11 +92,7 @@ func measure(ctx context.Context, o *options, stdout, stderr io.Writer) (err err
 			defer at.Close()
 		}
 		for _, name := range o.workloads {
-			sec, err := newSection(ctx, at, o, name)
-			if err != nil {
-				return err
-			}
-			sections = append(sections, sec)
+			sections = append(sections, newSection(at, o, name))
 		}
 	}
 	p := newProgress(stderr, sections)

@@ -25,15 +25,12 @@ type options struct {
 	holds      []time.Duration
 	delays     []time.Duration // of round trips; 0: none is added
 	keys       []string        // of load
-	rates      []int           // none: loads
-	loads      []int           // in percent
-	served     int             // 0: that of the keys
+	rates      []int           // of load, a second
 	locks      []int           // none: those of the server
 	ttl        time.Duration   // 0: that of the workload
 	time       time.Duration   // likewise
 	count      int             // likewise
 	out        string
-	hist       string
 	settings   string // the flags without those of the server and the files
 }
 
@@ -48,9 +45,9 @@ func (o *options) flags() *flag.FlagSet {
 		"PATH, started on a Unix socket of its own; without one, miniredis. The password may be in REDISCLI_AUTH")
 	o.workloads = []string{"overview"}
 	fs.Var(&list[string]{&o.workloads, workloadNames}, "workload", "a `list` of workloads, see below; all: "+strings.Join(allWorkloads, ", "))
-	fs.Var(&list[int]{&o.goroutines, between(1, bench.MaxWorkers)}, "goroutines", "a `list` for approaches, ratios, mux, rivals (default 1,16,128; mux also 2)")
+	fs.Var(&list[int]{&o.goroutines, between(1, bench.MaxWorkers)}, "goroutines", "a `list` for approaches (default 1,16,128) and ratios (default 1,2,16,128)")
 	fs.Var(&list[string]{&o.approaches, approachNames}, "approaches",
-		"a `list` for approaches, ratios, mux, rivals and load:\n"+strings.Join(ownApproaches(), ", ")+",\n"+
+		"a `list` for approaches, ratios and load:\n"+strings.Join(ownApproaches(), ", ")+",\n"+
 			"all; locker-mux8: over a Mux of 8 connections; floor-pool16: over a pool of 16; ratios are to the first")
 	o.ways = bench.ContentionWays()
 	fs.Var(&list[string]{&o.ways, wayNames}, "ways",
@@ -62,17 +59,14 @@ func (o *options) flags() *flag.FlagSet {
 	fs.Var(&list[time.Duration]{&o.holds, lasting(0, bench.MaxTTL)}, "hold", "a `list` for contention, and load of shared keys: how long each holds the lock, as 0,1ms,10ms")
 	fs.Var(&list[time.Duration]{&o.delays, lasting(0, bench.MaxDelay)}, "delay", "a `list` of what a link adds to each round trip, as a network does: 0.5ms,5ms")
 	o.keys = []string{"own"}
-	fs.Var(&list[string]{&o.keys, oneOf(bench.LoadKeys)}, "keys", "a `list` for load; own: each its own key, by -approaches; hot: one for all; zipf10000: 10,000 by Zipf's law;\nthese two are waited for, by -ways, and take -rates")
-	fs.Var(&list[int]{&o.rates, between(1, 1_000_000)}, "rates", "a `list` for load, instead of -loads: arrivals a second")
-	o.loads = []int{10, 50, 80, 95}
-	fs.Var(&list[int]{&o.loads, between(1, 200)}, "loads", "a `list` for load: arrivals as percent of what the fastest does in a closed loop, which is\nmeasured first")
-	fs.IntVar(&o.served, "served", 0, "how `many` arrivals of load are served at once (default 256; of shared keys 4096)")
+	fs.Var(&list[string]{&o.keys, oneOf(bench.LoadKeys)}, "keys", "a `list` for load; own: each its own key, by -approaches; hot: one for all; zipf10000: 10,000 by Zipf's law;\nthese two are waited for, by -ways")
+	o.rates = []int{1000, 10_000}
+	fs.Var(&list[int]{&o.rates, between(1, 1_000_000)}, "rates", "a `list` for load: arrivals a second")
 	fs.Var(&list[int]{&o.locks, between(1, bench.MaxLocks)}, "locks", "a `list` for keepalive: how many locks are kept alive (default 1,1000,10000; on miniredis 1,1000)")
 	fs.DurationVar(&o.ttl, "ttl", 0, "the lease of the locks (default 10s; keepalive 30s; recovery 1s)")
 	fs.DurationVar(&o.time, "time", 0, "how long each round is (default: see the workloads); contention with a hold: three turns of each waiter\nat least; keepalive: the ttl at least")
 	fs.IntVar(&o.count, "count", 0, "how `many` rounds there are (default: see the workloads); an interval needs 6")
 	fs.StringVar(&o.out, "out", "", "write each round to this `file`, in the Go benchmark format")
-	fs.StringVar(&o.hist, "hist", "", "write the latencies of contention and load to this `file`, as an HdrHistogram log in ns")
 	return fs
 }
 
@@ -99,7 +93,7 @@ func parse(args []string, getenv func(string) string) (*options, error) {
 	var settings []string
 	fs.Visit(func(f *flag.Flag) {
 		given[f.Name] = true
-		if !slices.Contains([]string{"url", "out", "hist"}, f.Name) {
+		if f.Name != "url" && f.Name != "out" {
 			settings = append(settings, "-"+f.Name+" "+f.Value.String())
 		}
 	})
@@ -114,14 +108,10 @@ func (o *options) checkNumbers(given map[string]bool) error {
 		return fmt.Errorf("-count %d: must be above zero", o.count)
 	case given["time"] && o.time <= 0:
 		return fmt.Errorf("-time %v: must be above zero", o.time)
-	case given["served"] && (o.served < 1 || o.served > bench.MaxWorkers):
-		return fmt.Errorf("-served %d: allowed are 1 to %d", o.served, bench.MaxWorkers)
 	case given["ttl"] && (o.ttl < bench.MinTTL || o.ttl > bench.MaxTTL || o.ttl%time.Millisecond != 0):
 		return fmt.Errorf("-ttl %v: allowed are whole milliseconds from %v to %v", o.ttl, bench.MinTTL, bench.MaxTTL)
 	case given["out"] && o.out == "":
 		return errors.New("-out: the file has no name")
-	case given["hist"] && o.hist == "":
-		return errors.New("-hist: the file has no name")
 	}
 	return nil
 }
@@ -136,10 +126,6 @@ func (o *options) checkTogether() error {
 		return fmt.Errorf("-ttl %v: recovery needs 100ms at least, to kill a holder while it holds", o.ttl)
 	case o.has("keepalive") && o.time > 0 && o.time < o.ttlOf("keepalive"):
 		return fmt.Errorf("-time %v: keepalive needs its ttl at least, %v (-ttl)", o.time, o.ttlOf("keepalive"))
-	case o.has("rivals") && len(bench.Rivals()) == 0:
-		return errors.New("-workload rivals: this program has none; cd bench/peers && go run ./cmd/lockbench has them")
-	case shared && o.rates == nil:
-		return errors.New("-keys: hot and zipf10000 take -rates; -loads are shares of a closed loop of own keys")
 	case shared && !slices.ContainsFunc(o.ways, isLock):
 		return errors.New("-ways: the floor is no lock, which load of hot or zipf10000 waits for (-keys)")
 	case o.has("recovery") && !slices.ContainsFunc(o.ways, recovers):
@@ -150,8 +136,6 @@ func (o *options) checkTogether() error {
 		return errors.New("-delay: a rival that is not on Redis has a server of its own, which the link does not lead to")
 	case o.isCluster() && (o.has("verbs") || o.has("keepalive")):
 		return errors.New("-workload: verbs and keepalive measure one server, and no Redis Cluster")
-	case o.hist != "" && !o.has("overview") && !o.has("contention") && !o.has("load"):
-		return errors.New("-hist: there are histograms of overview, contention and load only")
 	}
 	return nil
 }

@@ -1,33 +1,25 @@
 package lockbench
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
-	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/perf/benchfmt"
 
 	"github.com/redigolock/redigolock/bench"
 )
 
-// A record is the files of -out and -hist.
+// A record is the file of -out.
 type record struct {
-	config    []benchfmt.Config
-	suffix    string   // GOMAXPROCS, as package testing appends it
-	file      *os.File // nil: no -out
-	w         *benchfmt.Writer
-	hist      string                             // "": no -hist
-	latency   map[string]*hdrhistogram.Histogram // of -hist, all rounds of a cell together, by its name
-	latencies []string                           // their names, in order
+	config []benchfmt.Config
+	suffix string   // GOMAXPROCS, as package testing appends it
+	file   *os.File // nil: no -out
+	w      *benchfmt.Writer
 }
 
 func newRecord(o *options, s *bench.Server, h host) (*record, error) {
-	r := &record{hist: o.hist, latency: map[string]*hdrhistogram.Histogram{}}
+	r := &record{}
 	if h.procs > 1 {
 		r.suffix = "-" + strconv.Itoa(h.procs)
 	}
@@ -47,7 +39,7 @@ func newRecord(o *options, s *bench.Server, h host) (*record, error) {
 		}
 		r.w = benchfmt.NewWriter(r.file)
 	}
-	return r, r.writeHist() // of no round yet, so that a path that is wrong is told at once
+	return r, nil
 }
 
 // line is what one round has measured, in the Go benchmark format.
@@ -70,46 +62,13 @@ func (r *record) write(line *benchfmt.Result) error {
 	return nil
 }
 
-// addLatency adds the latencies of a Load, or the hand-offs of a Contention, to those of its earlier rounds.
-func (r *record) addLatency(w bench.Workload, res bench.Result) {
-	if r.hist == "" || res.Latency == nil || res.Contest == nil && res.Loaded == nil {
-		return
-	}
-	name, now := w.Name(), time.Now()
-	all := r.latency[name]
-	if all == nil {
-		all = hdrhistogram.New(res.Latency.LowestTrackableValue(), res.Latency.HighestTrackableValue(), int(res.Latency.SignificantFigures()))
-		all.SetTag(strings.ReplaceAll(name, ",", "_")) // which the format does not allow
-		all.SetStartTimeMs(now.Add(-res.Elapsed).UnixMilli())
-		r.latency[name], r.latencies = all, append(r.latencies, name)
-	}
-	all.Merge(res.Latency)
-	all.SetEndTimeMs(now.UnixMilli())
-}
-
-func (r *record) writeHist() error {
-	if r.hist == "" {
-		return nil
-	}
-	var b bytes.Buffer
-	w := hdrhistogram.NewHistogramLogWriter(&b)
-	err := errors.Join(w.OutputLogFormatVersion(), w.OutputLegend())
-	for _, name := range r.latencies {
-		err = errors.Join(err, w.OutputIntervalHistogram(r.latency[name]))
-	}
-	if err = errors.Join(err, os.WriteFile(r.hist, b.Bytes(), 0o666)); err != nil {
-		return fmt.Errorf("-hist: %w", err)
-	}
-	return nil
-}
-
 // close is called also when it was stopped.
 func (r *record) close() error {
-	err := r.writeHist()
-	if r.file != nil {
-		if closeErr := r.file.Close(); closeErr != nil {
-			err = errors.Join(err, fmt.Errorf("-out: %w", closeErr))
-		}
+	if r.file == nil {
+		return nil
 	}
-	return err
+	if err := r.file.Close(); err != nil {
+		return fmt.Errorf("-out: %w", err)
+	}
+	return nil
 }

@@ -28,11 +28,11 @@ func TestWorkloads(t *testing.T) {
 		"overview": {"-time 60ms", []string{"redigo by hand", "Locker, Fair and Cohort", "Without contention, a Locker does"}, "wait-p99-sec"},
 		"keepalive": {"-workload keepalive -locks 1,20 -ttl 2s -time 2s",
 			[]string{"Keeping locks alive", "1 round of 2s", "server’s CPU", "memory of a lock"}, "B/lock"},
-		"load": {"-workload load -approaches floor,toy -served 4 -loads 10,20 -time 100ms", []string{"Open loop", "served/s", "toy"}, "p99.9-sec"},
+		"load": {"-workload load -approaches floor,toy -rates 500,1000 -time 100ms", []string{"Open loop", "served/s", "toy"}, "p99.9-sec"},
 		"load of shared keys": {"-workload load -keys hot,zipf10000 -rates 500 -ways floor,fair,cohort-mux1,toy -hold 0s,1ms -time 100ms",
 			[]string{"zipf10000  1ms", "arrivals late p99"}, "goodput/s"},
 		"recovery": {"-workload recovery -ways floor,fair,toy -ttl 2s", []string{"A holder killed", "toy"}, "gap-max-sec"},
-		"rivals":   {"-workload rivals,contention,ratios -approaches locker,toy -ways fair,toy -time 100ms", []string{"polls every ms", "time × first row’s"}, "ratio"},
+		"rivals":   {"-workload approaches,contention,ratios -approaches locker,toy -ways fair,toy -time 100ms", []string{"polls every ms", "time × first row’s"}, "ratio"},
 		"a delay":  {"-workload approaches,contention -approaches floor -ways fair -delay 0,5ms -time 200ms", []string{"  5ms  "}, "wait-p99-sec"},
 	} {
 		t.Run(name, func(t *testing.T) {

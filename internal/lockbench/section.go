@@ -21,11 +21,10 @@ type section struct {
 	set    *figures.Set // of the rounds so far, as -out has them
 }
 
-func newSection(ctx context.Context, s *bench.Server, o *options, name string) (*section, error) {
+func newSection(s *bench.Server, o *options, name string) *section {
 	w := workloadOf(name)
 	p := planOf(s, o, w)
-	groups, err := w.groups(ctx, p)
-	return &section{name: name, plan: p, groups: groups, set: figures.New()}, err
+	return &section{name: name, plan: p, groups: w.groups(p), set: figures.New()}
 }
 
 // run measures all groups. What a round has brought is written in the order of the table, whatever the order of the runs
@@ -43,7 +42,6 @@ func (s *section) run(ctx context.Context, rec *record, p *progress) error {
 		}
 		done := func(i int, r bench.Result) error {
 			round[i] = &r
-			rec.addLatency(workloads[i], r)
 			if runs++; runs%len(round) != 0 {
 				return nil
 			}

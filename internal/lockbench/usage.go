@@ -22,7 +22,7 @@ flags:
 files of -out, by go tool benchstat; to compare two, give it -ignore commit,load-average,settings:
   -row /approach,/release -col /goroutines -filter .name:AcquireRelease FILE     apart
   -row /way -col /waiters,/processes -filter ".name:Contention .unit:(acq/s OR jain OR wait-p99-sec)" FILE
-  -row /of -col /to,/goroutines -filter .name:Ratio FILE                         ratios, mux
+  -row /of -col /to,/goroutines -filter .name:Ratio FILE                         ratios
 
 exit codes: 0 done, 1 failed, 2 bad flag, 3 server unreachable, 4 server denies a command, 130 stopped by Ctrl-C
 
@@ -33,7 +33,7 @@ examples:
   go run ./cmd/lockbench -url redis://localhost:6379 -workload contention -waiters 2,512 -hold 0,1ms,10ms
   go run ./cmd/lockbench -url redis://localhost:6379 -workload approaches -delay 0.5ms,5ms
   go run ./cmd/lockbench -url redis://localhost:6379 -workload keepalive -locks 100000 -time 90s
-  go run ./cmd/lockbench -url redis://localhost:6379 -workload load -keys hot -rates 2000 -hist hot.hlog
+  go run ./cmd/lockbench -url redis://localhost:6379 -workload load -keys hot -rates 2000
   cd bench/peers && go run ./cmd/lockbench -url redis://localhost:6379 -workload contention -ways all
 `
 )

@@ -66,7 +66,7 @@ func fill(t *testing.T, s *section, rounds int, lacks func(i int) bool) {
 }
 
 func TestTables(t *testing.T) {
-	all := []string{"-workload", "all,overview,keepalive,mux,load,recovery", "-goroutines", "1,128", "-rates", "500,1000", "-keys", "own,hot",
+	all := []string{"-workload", "all,overview,keepalive,load,recovery", "-goroutines", "1,128", "-rates", "500,1000", "-keys", "own,hot",
 		"-hold", "0s,1ms", "-processes", "1,4", "-waiters", "64", "-ways", "floor,fair-mux2,toy"}
 	for name, tt := range map[string]struct {
 		rounds int

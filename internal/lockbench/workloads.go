@@ -1,13 +1,10 @@
 package lockbench
 
 import (
-	"context"
-	"math"
 	"slices"
 	"time"
 
 	"github.com/redigolock/redigolock/bench"
-	"github.com/redigolock/redigolock/internal/figures"
 )
 
 // A workload is one of -workload, with what -time and -count are by default.
@@ -15,7 +12,7 @@ type workload struct {
 	name, about string
 	time        time.Duration // 0: the ttl
 	count       int
-	groups      func(context.Context, *plan) ([]group, error)
+	groups      func(*plan) []group
 }
 
 // A plan is what the groups of a workload are made from.
@@ -47,12 +44,11 @@ var workloads = []workload{
 	{"verbs", "each verb alone, by one goroutine on one connection", 80 * time.Millisecond, 6, verbs},
 	{"contention", "waiters of one key, in several processes: hand-off, throughput, fairness, waits;\n" +
 		"no figure if two ever hold", 150 * time.Millisecond, 3, contention},
-	{"ratios", "paired ratios: Locker to redigo by hand, double check to SetNX, Fair to a Locker without;\na copy shows noise", 30 * time.Millisecond, 200, ratios},
-	{"mux", "paired ratios: a Locker over a Mux to one on a pool, and to redigo by hand", 30 * time.Millisecond, 200, mux},
+	{"ratios", "paired ratios: a Locker to redigo by hand, the double check to SetNX, Mux and Fair to a Locker\n" +
+		"on a pool; a copy shows noise", 30 * time.Millisecond, 100, ratios},
 	{"keepalive", "many locks kept alive, by one Locker and by a loop by hand; no figure if one is lost", 0, 1, keepalive},
 	{"load", "open loop: latency from the moment at which each acquire was to arrive, at a rate", time.Second, 3, load},
 	{"recovery", "a holder is killed (kill -9): how long nobody holds; a round is one kill", 0, 5, recovery},
-	{"rivals", "acquire + release of distinct keys, beside all rivals: by the command of bench/peers", 80 * time.Millisecond, 10, rivals},
 }
 
 func workloadOf(name string) *workload {
@@ -114,7 +110,7 @@ const (
 	overviewWait       = 400 * time.Millisecond // of a round on one key: each waiter has its turn a few dozen times
 )
 
-func overview(_ context.Context, p *plan) ([]group, error) {
+func overview(p *plan) []group {
 	apart := named("floor", "locker", "locker-mux1", "setnx", "setnx-get", "setnx-verified", "script", "setnx")
 	apart[len(apart)-1].Release = "tx"
 	if p.server.Native {
@@ -126,10 +122,10 @@ func overview(_ context.Context, p *plan) ([]group, error) {
 		one = append(one, cell{bench.Contention{Server: p.server, Way: way, Waiters: overviewWaiters,
 			Processes: overviewProcesses, Hold: overviewHold, TTL: p.ttl, Time: length}, length})
 	}
-	return []group{{cells: p.uncontended(apart, overviewGoroutines)}, {cells: one}}, nil
+	return []group{{cells: p.uncontended(apart, overviewGoroutines)}, {cells: one}}
 }
 
-func approaches(_ context.Context, p *plan) ([]group, error) {
+func approaches(p *plan) []group {
 	var g group
 	for _, n := range p.goroutinesOr(1, 16, 128) {
 		all := bench.Approaches(p.server, n)
@@ -138,7 +134,7 @@ func approaches(_ context.Context, p *plan) ([]group, error) {
 		}
 		g.cells = append(g.cells, p.uncontended(all, n)...)
 	}
-	return []group{g}, nil
+	return []group{g}
 }
 
 // withReleases has each verb with all releases that the server has.
@@ -152,25 +148,12 @@ func withReleases(s *bench.Server, list []bench.Uncontended) []bench.Uncontended
 	return all
 }
 
-// rivals are one group, so that all run interleaved, with ours that compare with most rivals.
-func rivals(_ context.Context, p *plan) ([]group, error) {
-	names := p.approaches
-	if names == nil {
-		names = slices.Concat([]string{"floor", "floor-pool16", "locker", "locker-mux1"}, bench.Rivals())
-	}
-	var g group
-	for _, n := range p.goroutinesOr(1, 16, 128) {
-		g.cells = append(g.cells, p.uncontended(named(names...), n)...)
-	}
-	return []group{g}, nil
-}
-
-func verbs(_ context.Context, p *plan) ([]group, error) {
+func verbs(p *plan) []group {
 	var g group
 	for _, name := range bench.Verbs(p.server) {
 		g.cells = append(g.cells, cell{bench.Verb{Server: p.server, Verb: name, TTL: p.ttl, Time: p.time}, p.time})
 	}
-	return []group{g}, nil
+	return []group{g}
 }
 
 // turns is how often each waiter gets the lock at least where it is held for a time, if all get the same: an index of
@@ -178,7 +161,7 @@ func verbs(_ context.Context, p *plan) ([]group, error) {
 const turns = 3
 
 // contention is one group, so that all ways run interleaved. The floor does not hold.
-func contention(_ context.Context, p *plan) ([]group, error) {
+func contention(p *plan) []group {
 	var g group
 	for _, hold := range p.holds {
 		for _, n := range p.waiters {
@@ -194,7 +177,7 @@ func contention(_ context.Context, p *plan) ([]group, error) {
 			}
 		}
 	}
-	return []group{g}, nil
+	return []group{g}
 }
 
 // atMost has no more processes than waiters.
@@ -209,13 +192,9 @@ func atMost(most int, list []int) []int {
 }
 
 // ratios are three groups for each number of goroutines: fewer cells between two that are compared, less noise.
-func ratios(_ context.Context, p *plan) ([]group, error) {
-	return p.paired(p.goroutinesOr(1, 16, 128), []string{"floor", "locker", "locker-setnx"}, []string{"setnx", "setnx-get", "setnx-verified"},
-		[]string{"locker", "fair"}), nil
-}
-
-func mux(_ context.Context, p *plan) ([]group, error) {
-	return p.paired(p.goroutinesOr(1, 2, 16, 128), []string{"floor", "locker", "locker-mux1"}, []string{"locker", "locker-mux1", "locker-mux2"}), nil
+func ratios(p *plan) []group {
+	return p.paired(p.goroutinesOr(1, 2, 16, 128), []string{"floor", "locker", "locker-setnx", "locker-mux1"},
+		[]string{"setnx", "setnx-get", "setnx-verified"}, []string{"locker", "locker-mux1", "locker-mux2", "fair"})
 }
 
 // paired compares all of a set with the first of it, and with a copy of the first as the control. Those of -approaches are
@@ -239,7 +218,7 @@ func (p *plan) paired(goroutines []int, sets ...[]string) []group {
 	return groups
 }
 
-func keepalive(_ context.Context, p *plan) ([]group, error) {
+func keepalive(p *plan) []group {
 	locks := p.locks
 	if locks == nil {
 		locks = []int{1, 1000, 10_000}
@@ -255,96 +234,46 @@ func keepalive(_ context.Context, p *plan) ([]group, error) {
 		}
 		groups = append(groups, g)
 	}
-	return groups, nil
+	return groups
 }
 
 // recovery kills one holder of each way in each round.
-func recovery(_ context.Context, p *plan) ([]group, error) {
+func recovery(p *plan) []group {
 	var g group
 	for _, name := range p.ways {
 		if recovers(name) {
 			g.cells = append(g.cells, cell{bench.Recovery{Server: p.server, Way: name, TTL: p.ttl, Times: 1}, p.ttl})
 		}
 	}
-	return []group{g}, nil
+	return []group{g}
 }
 
-// load is a group for each kind of keys, hold and rate.
-func load(ctx context.Context, p *plan) ([]group, error) {
+// load is a group for each kind of keys, hold and rate. Keys that are shared are waited for.
+func load(p *plan) []group {
+	own := p.approaches
+	if own == nil {
+		own = []string{"floor", "locker", "locker-mux1"}
+	}
 	var groups []group
 	for _, keys := range p.keys {
-		if keys == "own" {
-			own, err := p.loadOwn(ctx)
-			if err != nil {
-				return nil, err
-			}
-			groups = append(groups, own...)
-			continue
-		}
-		for _, hold := range p.holds {
-			for _, rate := range p.rates {
-				var list []bench.Uncontended
-				for _, name := range slices.DeleteFunc(slices.Clone(p.ways), func(name string) bool { return !isLock(name) }) {
-					w := wayOf(name)
+		list, holds := named(own...), []time.Duration{0}
+		if keys != "own" {
+			list, holds = nil, p.holds
+			for _, name := range p.ways {
+				if w := wayOf(name); isLock(name) {
 					list = append(list, bench.Uncontended{Approach: w.Way, Lanes: w.Lanes})
 				}
-				groups = append(groups, p.offered(list, keys, hold, float64(rate)))
+			}
+		}
+		for _, hold := range holds {
+			for _, rate := range p.rates {
+				var g group
+				for _, c := range p.uncontended(list, 0) {
+					g.cells = append(g.cells, cell{bench.Load{Of: c.Workload.(bench.Uncontended), Keys: keys, Hold: hold, Rate: float64(rate)}, p.time})
+				}
+				groups = append(groups, g)
 			}
 		}
 	}
-	return groups, nil
-}
-
-func (p *plan) offered(list []bench.Uncontended, keys string, hold time.Duration, rate float64) (g group) {
-	for _, c := range p.uncontended(list, p.served) {
-		g.cells = append(g.cells, cell{bench.Load{Of: c.Workload.(bench.Uncontended), Keys: keys, Hold: hold, Rate: rate}, p.time})
-	}
-	return g
-}
-
-// loadOwn has the rates of -rates, or shares of what the fastest does in a closed loop, which it measures.
-func (p *plan) loadOwn(ctx context.Context) ([]group, error) {
-	list := named("floor", "locker", "locker-mux1")
-	if p.approaches != nil {
-		list = named(p.approaches...)
-	}
-	var groups []group
-	for _, rate := range p.rates {
-		groups = append(groups, p.offered(list, "own", 0, float64(rate)))
-	}
-	if p.rates != nil {
-		return groups, nil
-	}
-	most, err := p.saturation(ctx, list)
-	for _, percent := range p.loads {
-		groups = append(groups, p.offered(list, "own", 0, twoDigits(most*float64(percent)/100)))
-	}
-	return groups, err
-}
-
-// saturation is how many ops a second the fastest does in a closed loop.
-func (p *plan) saturation(ctx context.Context, list []bench.Uncontended) (most float64, err error) {
-	goroutines := p.served
-	if goroutines == 0 {
-		goroutines = 256 // as a Load has it
-	}
-	var workloads []bench.Workload
-	for _, c := range p.uncontended(list, goroutines) {
-		workloads = append(workloads, c.Workload)
-	}
-	speeds := make([][]float64, len(list))
-	err = bench.Rounds(ctx, min(p.count, 3), workloads, nil, func(i int, r bench.Result) error {
-		speeds[i] = append(speeds[i], float64(r.Ops)/r.Elapsed.Seconds())
-		return nil
-	})
-	for _, speed := range speeds {
-		most = max(most, figures.Summarize(speed).Center)
-	}
-	return most, err
-}
-
-// twoDigits makes rates that can be read, and that are found again in another run.
-func twoDigits(v float64) float64 {
-	unit := math.Pow(10, math.Floor(math.Log10(v))-1)
-	return math.Round(v/unit) * unit
+	return groups
 }
