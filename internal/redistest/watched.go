@@ -203,10 +203,24 @@ func (w *Watched) Settled(tb testing.TB) *Server {
 	return master
 }
 
-// Failover has a Sentinel promote a replica though the master is well. It returns before that is done.
-func (w *Watched) Failover() error {
-	_, err := w.Sentinels[0].Do("SENTINEL", "FAILOVER", MasterName)
-	return err
+// PromoteAnother has the Sentinels promote a replica though the master is well, and returns once that says it is the master. What they
+// refuse, or give up, which they do where the machine stands still, is asked for again.
+func (w *Watched) PromoteAnother(tb testing.TB) {
+	tb.Helper()
+	old, asked := w.Master(), time.Time{}
+	need(tb, until("replica that was promoted", func() error {
+		if m := w.Master(); m != nil && m != old {
+			return nil
+		}
+		err := errors.New("a Sentinel has agreed to")
+		if time.Since(asked) > time.Second {
+			asked = time.Now()
+			if _, refused := w.Sentinels[0].Do("SENTINEL", "FAILOVER", MasterName); refused != nil {
+				err = refused
+			}
+		}
+		return err
+	}))
 }
 
 // IsMaster reports whether the server answers, and says that it is no replica.

@@ -141,7 +141,7 @@ func (f *failover) lose(way string) {
 	case "stop":
 		old.Pause()
 	case "command":
-		eventually(f.T, "a Sentinel agrees to fail over", func() bool { return f.w.Failover() == nil })
+		f.w.PromoteAnother(f.T)
 	}
 	f.promotion(watching)
 	eventually(f.T, way+": every kind has locked at the new master", func() bool {
@@ -529,10 +529,7 @@ func TestKeptLockThatAFailoverLosesEndsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Failover(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the replica is promoted", replica.IsMaster)
+	w.PromoteAnother(t)
 	begin := time.Now()
 	for name := range lockers {
 		select {
@@ -575,7 +572,7 @@ func TestNewPoolFollowsAFailover(t *testing.T) {
 		if way == "kill" {
 			old.Kill()
 		} else {
-			eventually(t, "a Sentinel agrees to fail over", func() bool { return w.Failover() == nil })
+			w.PromoteAnother(t)
 		}
 		eventually(t, "another is the master", func() bool { m := w.Master(); return m != nil && m != old })
 		if way == "kill" {
