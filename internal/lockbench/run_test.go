@@ -116,15 +116,20 @@ func TestCtrlCPrintsWhatThereIs(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		file, length := filepath.Join(t.TempDir(), "out.txt"), "20ms"
 		if workload == "keepalive" {
-			length = "1s" // its ttl
+			length = "3s" // its ttl: with a shorter one a machine that stands still loses a lock, which ends it
 		}
-		ended := make(chan outcome)
+		ended := make(chan outcome, 1)
 		go func() {
 			ended <- lockbench(ctx, nil, "-url", r.URL(), "-workload", workload, "-goroutines", "4", "-waiters", "2",
-				"-ways", "polling,fair", "-rates", "500", "-locks", "50", "-ttl", "1s",
+				"-ways", "polling,fair", "-rates", "500", "-locks", "50", "-ttl", "3s",
 				"-time", length, "-count", "100000", "-out", file)
 		}()
 		eventually(t, workload+" has written a round", func() bool {
+			select {
+			case o := <-ended:
+				t.Fatalf("%s ended by itself: %+v", workload, o)
+			default:
+			}
 			text, _ := os.ReadFile(file)
 			return bytes.Contains(text, []byte("Benchmark"))
 		})
