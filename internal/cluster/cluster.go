@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,6 +26,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/errands"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/hooks"
 )
 
 const (
@@ -209,7 +209,7 @@ func (c *Cluster) owner(ctx context.Context, slot int) (*node, error) {
 // any returns a node that has slots, nil if none is known.
 func (c *Cluster) any() *node {
 	for range 8 {
-		if n := c.owners[rand.IntN(Slots)].Load(); n != nil {
+		if n := c.owners[hooks.N(Slots)].Load(); n != nil {
 			return n
 		}
 	}
@@ -407,14 +407,12 @@ func (c *Cluster) dismiss(had map[*node]bool) (gone []*node) {
 func (c *Cluster) sources() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	addrs := make([]string, 0, len(c.nodes)+len(c.env.Addrs))
-	for addr := range c.nodes {
-		addrs = append(addrs, addr)
-	}
-	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
+	addrs := slices.AppendSeq(make([]string, 0, len(c.nodes)+len(c.env.Addrs)), maps.Keys(c.nodes))
+	slices.Sort(addrs) // for simulations, which repeat what chance has done
+	shuffle(addrs)
 	first := len(addrs)
 	addrs = append(addrs, c.env.Addrs...)
-	rand.Shuffle(len(addrs)-first, func(i, j int) { addrs[first+i], addrs[first+j] = addrs[first+j], addrs[first+i] })
+	shuffle(addrs[first:])
 	if c.hint != "" {
 		addrs = slices.Insert(addrs, 0, c.hint)
 		c.hint = ""
@@ -426,6 +424,13 @@ func (c *Cluster) sources() []string {
 		}
 	}
 	return all
+}
+
+func shuffle(list []string) {
+	for i := len(list) - 1; i > 0; i-- {
+		j := hooks.N(time.Duration(i + 1))
+		list[i], list[j] = list[j], list[i]
+	}
 }
 
 func (c *Cluster) String() string { return fmt.Sprintf("cluster of %v", c.env.Addrs) }
