@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,18 +16,22 @@ import (
 	"github.com/redigolock/redigolock/internal/cluster"
 )
 
-// A Cluster is Servers that answer as the nodes of a Redis Cluster do: each knows where all slots are, serves its own, and says MOVED,
-// ASK or TRYAGAIN to other commands. Sharded messages are there, which a miniredis has not: as ordinary ones, at the node of their slot.
+// A Cluster is Servers that answer as the nodes of a Redis Cluster do: each has a map of where all slots are, serves those that are its
+// own by that map, and says MOVED, ASK, TRYAGAIN or CLUSTERDOWN to other commands. What a node knows of the others may be old: see
+// [Cluster.Tell]. Sharded messages are there, which a miniredis has not: as ordinary ones, at the node of their slot.
+//
+// Where a command goes is decided when it is carried out, so one that was under way while its slot moved is redirected.
 type Cluster struct {
 	Nodes []*Server
 
-	mu     sync.Mutex // protects what follows
-	owners [cluster.Slots]int
-	moving map[int]int // slots that are moved key by key, and where to
-	asking map[asker]bool
-	epoch  int
-	rule   func(node int, r Request) Action
-	heard  map[string][]hearer // sharded channels
+	mu       sync.Mutex  // protects what follows
+	places   *places     // as it is
+	known    []*places   // by each node
+	moving   map[int]int // slots that are moved key by key, and where to
+	asking   map[asker]bool
+	down     []bool              // nodes that are cut off from most others, and know it
+	nullHost bool                // nodes do not name their host
+	heard    map[string][]hearer // sharded channels
 }
 
 type (
@@ -35,26 +40,43 @@ type (
 		node int
 		peer *server.Peer
 	}
+	// places say which node has each slot. They are not changed once they are known.
+	places struct {
+		owners [cluster.Slots]int8
+		epoch  int
+	}
 )
 
-// NewCluster starts n nodes, which have equal shares of the slots, in their order. A node's Rule is the Cluster's.
+// NewCluster starts n nodes, which have equal shares of the slots, in their order.
 func NewCluster(t testing.TB, n int) *Cluster {
 	t.Helper()
-	c := &Cluster{moving: map[int]int{}, asking: map[asker]bool{}, epoch: 1, heard: map[string][]hearer{}}
-	for slot := range c.owners {
-		c.owners[slot] = slot * n / cluster.Slots
+	c := &Cluster{moving: map[int]int{}, asking: map[asker]bool{}, places: &places{epoch: 1}, heard: map[string][]hearer{}}
+	for slot := range c.places.owners {
+		c.places.owners[slot] = int8(slot * n / cluster.Slots)
 	}
-	for i := range n {
-		s := NewServer(t)
-		s.Rule(func(r Request) Action { return c.decide(i, r) })
-		s.Miniredis().Server().SetPreHook(func(p *server.Peer, cmd string, args ...string) bool { return c.shard(i, p, cmd, args) })
-		c.Nodes = append(c.Nodes, s)
+	for range n {
+		c.Join(t)
 	}
 	return c
 }
 
+// Join starts another node, which has no slots, as a replica has none, and returns its number.
+func (c *Cluster) Join(t testing.TB) int {
+	t.Helper()
+	s, i := NewServer(t), len(c.Nodes)
+	s.gate = func(r Request) (reply string, instead bool) { return c.gate(i, r) }
+	s.Miniredis().Server().SetPreHook(func(p *server.Peer, cmd string, args ...string) bool { return c.shard(i, p, cmd, args) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Nodes, c.known, c.down = append(c.Nodes, s), append(c.known, c.places), append(c.down, false)
+	return i
+}
+
+// host is that of all nodes, so that one which does not name it means its own.
+const host = "n"
+
 // Addr is the address of a node.
-func (c *Cluster) Addr(node int) string { return fmt.Sprintf("n%d:1", node) }
+func (c *Cluster) Addr(node int) string { return fmt.Sprintf("%s:%d", host, node+1) }
 
 // Addrs are those of all nodes.
 func (c *Cluster) Addrs() (addrs []string) {
@@ -75,16 +97,51 @@ func (c *Cluster) DialRedis(ctx context.Context, addr string) (redis.Conn, error
 
 // Rule has f decide about every command that comes to a node, before that looks where the key is; nil: all pass. It must not block.
 func (c *Cluster) Rule(f func(node int, r Request) Action) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.rule = f
+	for i, s := range c.Nodes {
+		if f == nil {
+			s.Rule(nil)
+			continue
+		}
+		s.Rule(func(r Request) Action { return f(i, r) })
+	}
 }
 
 // Owner is the node that has the slot of a key.
 func (c *Cluster) Owner(key string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.owners[cluster.Slot(key)]
+	return c.ownerOf(cluster.Slot(key))
+}
+
+// ownerOf is the node that has a slot. The caller holds mu.
+func (c *Cluster) ownerOf(slot int) int { return int(c.places.owners[slot]) }
+
+// At is the node that a key is at; that has its slot, if it is at none.
+func (c *Cluster) At(key string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	slot := cluster.Slot(key)
+	if to, moves := c.moving[slot]; moves && c.Nodes[to].Miniredis().Exists(key) {
+		return to
+	}
+	return c.ownerOf(slot)
+}
+
+// Serves reports whether a node has the slot of a key, or gets it: what others carry out for it is lost.
+func (c *Cluster) Serves(node int, key string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	slot := cluster.Slot(key)
+	to, moves := c.moving[slot]
+	return c.ownerOf(slot) == node || moves && to == node
+}
+
+// Moves reports whether the slot of a key is being moved.
+func (c *Cluster) Moves(key string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, moves := c.moving[cluster.Slot(key)]
+	return moves
 }
 
 // Begin begins to move the slot of a key to another node, key by key. Until End, a command goes to where its keys are.
@@ -97,129 +154,213 @@ func (c *Cluster) Begin(key string, to int) {
 // Move moves one key of a slot that is being moved, if it is there.
 func (c *Cluster) Move(key string) error {
 	c.mu.Lock()
-	from, to := c.Nodes[c.owners[cluster.Slot(key)]], c.Nodes[c.moving[cluster.Slot(key)]]
+	from, to := c.ownerOf(cluster.Slot(key)), c.moving[cluster.Slot(key)]
 	c.mu.Unlock()
-	return moveKey(key, from, to)
+	defer c.still(from, to)()
+	return c.Nodes[from].hand(key, c.Nodes[to])
 }
 
-// End gives the slot of a key to another node, with all its keys that are left. Who listens there is told that this is over.
+// End gives the slot of a key to another node, with all its keys that are left, at once. Who listens there is told that this is over.
 func (c *Cluster) End(key string, to int) error {
+	err := c.Hand(key, to)
+	c.Tell()
+	return err
+}
+
+// Hand is End of which only the two nodes know.
+func (c *Cluster) Hand(key string, to int) error {
 	slot := cluster.Slot(key)
-	c.mu.Lock()
-	from := c.owners[slot]
-	c.mu.Unlock()
-	for _, k := range c.Nodes[from].Miniredis().Keys() {
+	from := c.Owner(key)
+	goOn := c.still(from, to)
+	for _, k := range c.Nodes[from].redis.Keys() {
 		if cluster.Slot(k) != slot || from == to {
 			continue
 		}
-		if err := moveKey(k, c.Nodes[from], c.Nodes[to]); err != nil {
+		if err := c.Nodes[from].hand(k, c.Nodes[to]); err != nil {
+			goOn()
 			return err
 		}
 	}
-	c.give(slot, to)
+	c.mu.Lock()
+	delete(c.moving, slot)
+	tell := c.change(func(owners *[cluster.Slots]int8) { owners[slot] = int8(to) }, from, to)
+	c.mu.Unlock()
+	goOn()
+	tell()
 	return nil
 }
 
-func (c *Cluster) give(slot, to int) {
+// TakeOver gives all slots of a node to another, which has this data then: a replica of it, in a failover. lost is called with what the
+// node has that the other has not, while neither carries out anything. Nobody else knows, nor does the node itself, which goes on.
+func (c *Cluster) TakeOver(from, to int, has *Copy, lost func(had *Copy)) {
+	goOn := c.still(from, to)
+	defer goOn()
+	lost(c.Nodes[from].copy())
+	c.Nodes[to].restore(has)
 	c.mu.Lock()
-	delete(c.moving, slot)
-	c.owners[slot] = to
-	c.epoch++
-	var told []func()
-	for channel, hearers := range c.heard {
-		if cluster.Slot(channel) == slot {
-			for _, h := range hearers {
-				told = append(told, func() { c.Nodes[h.node].dispatch(h.peer, []string{"SUNSUBSCRIBE", channel}); h.peer.Flush() })
+	defer c.mu.Unlock()
+	c.change(func(owners *[cluster.Slots]int8) {
+		for slot := range owners {
+			if int(owners[slot]) == from {
+				owners[slot] = int8(to)
 			}
 		}
-	}
+	}, to)
+}
+
+// Forget has a node lose all its data, and know where all slots are: one that has become a replica.
+func (c *Cluster) Forget(node int) {
+	goOn := c.still(node, node)
+	c.Nodes[node].redis.FlushAll()
+	c.mu.Lock()
+	tell := c.learn(node)
 	c.mu.Unlock()
-	for _, tell := range told {
+	goOn()
+	tell()
+}
+
+// Tell has nodes know where all slots are; none: all nodes.
+func (c *Cluster) Tell(nodes ...int) {
+	if len(nodes) == 0 {
+		for i := range c.Nodes {
+			nodes = append(nodes, i)
+		}
+	}
+	for _, i := range nodes {
+		c.mu.Lock()
+		tell := c.learn(i)
+		c.mu.Unlock()
 		tell()
 	}
 }
 
-// moveKey moves a key with what it has left.
-func moveKey(key string, from, to *Server) error {
-	a, b := from.Miniredis(), to.Miniredis()
-	if !a.Exists(key) {
-		return nil
-	}
-	ms, err := redis.Int64(from.Do("PTTL", key))
-	if err != nil {
-		return err
-	}
-	switch a.Type(key) {
-	case "string":
-		v, _ := a.Get(key)
-		err = b.Set(key, v)
-	case "list":
-		v, _ := a.List(key)
-		b.Del(key)
-		_, err = b.Push(key, v...)
-	case "hash":
-		fields, _ := a.HKeys(key)
-		for _, f := range fields {
-			b.HSet(key, f, a.HGet(key, f))
-		}
-	default:
-		err = fmt.Errorf("sim: %s is a %s, which cannot be moved", key, a.Type(key))
-	}
-	if err == nil && ms >= 0 {
-		_, err = to.Do("PEXPIRE", key, ms)
-	}
-	a.Del(key)
-	return err
-}
-
-// decide is the Rule of a node.
-func (c *Cluster) decide(node int, r Request) Action {
+// SetDown has a node be cut off from most others, and know it: it serves nothing.
+func (c *Cluster) SetDown(node int, down bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.rule != nil {
-		if a := c.rule(node, r); a != Pass() {
-			return a
+	c.down[node] = down
+}
+
+// SetNullHost has nodes not name their host.
+func (c *Cluster) SetNullHost(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nullHost = on
+}
+
+// change makes other places, which these nodes know, and returns what tells who listens there. The caller holds mu.
+func (c *Cluster) change(f func(owners *[cluster.Slots]int8), nodes ...int) (tell func()) {
+	p := &places{owners: c.places.owners, epoch: c.places.epoch + 1}
+	f(&p.owners)
+	c.places = p
+	var all []func()
+	for _, i := range nodes {
+		all = append(all, c.learn(i))
+	}
+	return func() {
+		for _, tell := range all {
+			tell()
 		}
 	}
+}
+
+// learn has a node know the places, and returns what tells who listens to channels that are another node's now. The caller holds mu.
+func (c *Cluster) learn(node int) (tell func()) {
+	before := c.known[node]
+	c.known[node] = c.places
+	var told []func()
+	for _, channel := range slices.Sorted(maps.Keys(c.heard)) {
+		slot := cluster.Slot(channel)
+		if int(before.owners[slot]) != node || int(c.places.owners[slot]) == node {
+			continue
+		}
+		for _, h := range c.heard[channel] {
+			if h.node == node {
+				told = append(told, func() { c.Nodes[node].dispatch(h.peer, []string{"SUNSUBSCRIBE", channel}); h.peer.Flush() })
+			}
+		}
+	}
+	return func() {
+		for _, tell := range told {
+			tell()
+		}
+	}
+}
+
+// still has two nodes carry out nothing until goOn.
+func (c *Cluster) still(a, b int) (goOn func()) {
+	first, second := c.Nodes[min(a, b)], c.Nodes[max(a, b)]
+	first.turn.Lock()
+	if first != second {
+		second.turn.Lock()
+	}
+	first.tick()
+	second.tick()
+	return func() {
+		if first != second {
+			second.turn.Unlock()
+		}
+		first.turn.Unlock()
+	}
+}
+
+// gate answers what a node does not carry out itself.
+func (c *Cluster) gate(node int, r Request) (reply string, instead bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	at := asker{node, r.Conn}
 	asking := c.asking[at]
 	delete(c.asking, at)
 	switch {
 	case r.Name == "ASKING":
 		c.asking[at] = true
-		return Answer("+OK\r\n")
+		return "+OK\r\n", true
 	case r.Name == "CLUSTER" && len(r.Args) > 0:
-		return c.tell(r.Args[0])
+		return c.tell(node, r.Args[0]), true
 	}
-	return c.place(node, asking, keysOf(r), r.Name == "SSUBSCRIBE")
+	if refusal := c.place(node, asking, keysOf(r), r.Name == "SSUBSCRIBE"); refusal != "" {
+		return "-" + refusal + "\r\n", true
+	}
+	return "", false
 }
 
-// place says where a command with these keys goes. The caller holds mu.
-func (c *Cluster) place(node int, asking bool, keys []string, channel bool) Action {
+// place says why a node does not carry out a command with these keys; "": it does. The caller holds mu.
+func (c *Cluster) place(node int, asking bool, keys []string, channel bool) (refusal string) {
 	if len(keys) == 0 {
-		return Pass()
+		return ""
 	}
 	slot, have := cluster.Slot(keys[0]), 0
 	for _, k := range keys {
 		if cluster.Slot(k) != slot {
-			return Refuse("CROSSSLOT Keys in request don't hash to the same slot")
+			return "CROSSSLOT Keys in request don't hash to the same slot"
 		}
 		if c.Nodes[node].Miniredis().Exists(k) {
 			have++
 		}
 	}
 	to, moves := c.moving[slot]
-	switch owner := c.owners[slot]; {
+	moves = moves && (c.ownerOf(slot) == node || to == node)
+	switch owner := int(c.known[node].owners[slot]); {
+	case c.down[node]:
+		return "CLUSTERDOWN The cluster is down"
 	case owner != node && !(moves && to == node && asking):
-		return Refuse(fmt.Sprintf("MOVED %d %s", slot, c.Addr(owner)))
+		return fmt.Sprintf("MOVED %d %s", slot, c.name(owner))
 	case !moves || channel || have == len(keys):
-		return Pass()
+		return ""
 	case owner == node && have == 0:
-		return Refuse(fmt.Sprintf("ASK %d %s", slot, c.Addr(to)))
+		return fmt.Sprintf("ASK %d %s", slot, c.name(to))
 	case len(keys) > 1:
-		return Refuse("TRYAGAIN Multiple keys request during rehashing of slot")
+		return "TRYAGAIN Multiple keys request during rehashing of slot"
 	}
-	return Pass()
+	return ""
+}
+
+// name is what a node says of where another is. The caller holds mu.
+func (c *Cluster) name(node int) string {
+	if c.nullHost {
+		return strings.TrimPrefix(c.Addr(node), host)
+	}
+	return c.Addr(node)
 }
 
 // keysOf are the keys of a command of this library.
@@ -238,24 +379,33 @@ func keysOf(r Request) []string {
 }
 
 // tell answers CLUSTER INFO and CLUSTER SLOTS. The caller holds mu.
-func (c *Cluster) tell(what string) Action {
+func (c *Cluster) tell(node int, what string) (reply string) {
+	known := c.known[node]
 	if strings.EqualFold(what, "INFO") {
-		info := fmt.Sprintf("cluster_state:ok\r\ncluster_current_epoch:%d\r\n", c.epoch)
-		return Answer(fmt.Sprintf("$%d\r\n%s\r\n", len(info), info))
+		state := "ok"
+		if c.down[node] {
+			state = "fail"
+		}
+		info := fmt.Sprintf("cluster_state:%s\r\ncluster_current_epoch:%d\r\n", state, known.epoch)
+		return fmt.Sprintf("$%d\r\n%s\r\n", len(info), info)
 	}
 	var spans strings.Builder
 	n := 0
-	for from := 0; from < len(c.owners); {
-		to := from
-		for to+1 < len(c.owners) && c.owners[to+1] == c.owners[from] {
+	for from := 0; from < len(known.owners); {
+		to, owner := from, known.owners[from]
+		for to+1 < len(known.owners) && known.owners[to+1] == owner {
 			to++
 		}
-		host, port, _ := strings.Cut(c.Addr(c.owners[from]), ":")
-		fmt.Fprintf(&spans, "*3\r\n:%d\r\n:%d\r\n*2\r\n$%d\r\n%s\r\n:%s\r\n", from, to, len(host), host, port)
+		name := fmt.Sprintf("$%d\r\n%s\r\n", len(host), host)
+		if c.nullHost {
+			name = "$-1\r\n"
+		}
+		_, port, _ := strings.Cut(c.Addr(int(owner)), ":")
+		fmt.Fprintf(&spans, "*3\r\n:%d\r\n:%d\r\n*2\r\n%s:%s\r\n", from, to, name, port)
 		from = to + 1
 		n++
 	}
-	return Answer(fmt.Sprintf("*%d\r\n%s", n, spans.String()))
+	return fmt.Sprintf("*%d\r\n%s", n, spans.String())
 }
 
 // shard carries out what a miniredis does not know, and reports whether the command was such. It is called inside of scripts, too.

@@ -29,7 +29,8 @@ type Server struct {
 	redis *miniredis.Miniredis
 	over  chan struct{} // closed by Close
 	conns sync.WaitGroup
-	apart uint64 // the seed of Apart; 0: things may happen at one moment
+	apart uint64                                     // the seed of Apart; 0: things may happen at one moment
+	gate  func(Request) (reply string, instead bool) // asked when a command is carried out; nil: all are
 
 	turn     sync.Mutex // held while a command is carried out
 	deciding sync.Mutex // held while the rule runs, so that it sees one command at a time; taken before mu
@@ -38,6 +39,8 @@ type Server struct {
 	open     []*pair    // whose server's end is served
 	accepted int        // connections so far
 	closed   bool
+	dead     int               // Kill is under way so often
+	killed   int               // connections up to this one are not served any more
 	verbs    map[string]string // the verb of a script, by its hash
 	rule     func(Request) Action
 	counts   map[string]int // of each verb, since the rule was set
@@ -235,6 +238,32 @@ func (s *Server) goOn() {
 	}
 }
 
+// Kill ends all connections, over all links, and refuses all dials until back. What was not carried out by then is lost; what the server
+// has is kept.
+func (s *Server) Kill() (back func()) {
+	s.mu.Lock()
+	s.dead++
+	s.killed = s.accepted
+	open := slices.Clone(s.open)
+	s.mu.Unlock()
+	for _, p := range open {
+		p.cut()
+		s.part("kill", p.id, 0)
+	}
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.dead--
+	})
+}
+
+// isKilled reports whether a connection is not served any more.
+func (s *Server) isKilled(conn int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return conn <= s.killed
+}
+
 // stand waits while the server is paused, and reports whether it did.
 func (s *Server) stand() (stood bool) {
 	s.mu.Lock()
@@ -256,7 +285,7 @@ func (s *Server) stand() (stood bool) {
 func (s *Server) connect(l *Link) (*pair, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || s.dead > 0 {
 		return nil, syscall.ECONNREFUSED
 	}
 	p, err := l.add(s.accepted + 1)

@@ -145,7 +145,7 @@ func (v *visitor) command(words []string) bool {
 	if !v.resumed {
 		v.resumed = v.server.stand()
 	}
-	if v.server.ended() {
+	if v.server.ended() || v.server.isKilled(r.Conn) {
 		return false
 	}
 	switch a.kind {
@@ -286,6 +286,12 @@ func (s *Server) carryOut(v *visitor, r Request, words []string) []byte {
 	var reply []byte
 	s.setTime()
 	carry := func() string {
+		if s.gate != nil {
+			if instead, ok := s.gate(r); ok {
+				reply = []byte(instead)
+				return instead
+			}
+		}
 		s.redis.Server().Dispatch(v.peer, words)
 		v.peer.Flush()
 		reply = v.out.taken()
