@@ -23,6 +23,12 @@ var clusterMutants = []mutant{
 		tests: "renewal: TestLeasesOfANodeThatIsGone|TestLeaseThatIsElsewhereDoesNotWait",
 	},
 	{
+		name: "cluster: a node that gets no lock is remembered", in: "renewal.line.land",
+		old:   "r.decline(o.at)",
+		new:   "_ = o.at",
+		tests: "renewal: TestLeaseThatIsLetGoWhileItIsRedirected",
+	},
+	{
 		name: "cluster: MOVED does not change the map", in: "cluster.Cluster.heed",
 		old:   "c.owners[r.slot].Store(to)",
 		new:   "_ = to",

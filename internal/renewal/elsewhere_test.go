@@ -132,7 +132,8 @@ func TestLeaseThatGoesApartForATime(t *testing.T) {
 	})
 }
 
-// A lease that is let go while its redirect is under way goes nowhere; one that is kept again elsewhere stays there.
+// A lease that is let go while its redirect is under way goes nowhere; one that is kept again elsewhere stays there. The node that has got
+// none of them is let go of.
 func TestLeaseThatIsLetGoWhileItIsRedirected(t *testing.T) {
 	test(t, func(r *rig) {
 		old, heir, chosen := newNode(), newNode(), newNode()
@@ -148,6 +149,9 @@ func TestLeaseThatIsLetGoWhileItIsRedirected(t *testing.T) {
 		if heir.times("x")+heir.times("y") != 0 || chosen.times("y") < 11 || len(r.losses()) > 0 {
 			t.Errorf("x, y at the heir: %d, %d times; y where it is kept: %d times; lost: %v",
 				heir.times("x"), heir.times("y"), chosen.times("y"), r.losses())
+		}
+		if heir.closed == 0 || chosen.closed > 0 {
+			t.Errorf("the heir was closed %d times, the node that is used %d times", heir.closed, chosen.closed)
 		}
 	})
 }

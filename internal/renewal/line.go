@@ -252,6 +252,7 @@ func (n *line) sendAway(f *flight) {
 	for i, s := range f.shares {
 		if n.homes[i] == nil || s.line != n {
 			here = append(here, s)
+			n.r.decline(n.homes[i])
 			continue
 		}
 		s.flight = nil
@@ -381,6 +382,8 @@ func (n *line) land(f *flight, sent []*share, outcomes []outcome) {
 		s.renewed(now, o)
 		if o.at != nil && o.at != n.node && s.line == n {
 			s.move(o.at)
+		} else {
+			r.decline(o.at)
 		}
 	}
 	for _, s := range f.shares {

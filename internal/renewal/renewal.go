@@ -37,6 +37,7 @@ package renewal
 
 import (
 	"container/heap"
+	"slices"
 	"sync"
 	"time"
 
@@ -86,7 +87,8 @@ type Node interface {
 	Extend(by time.Time, asks []Ask) error
 	// ExtendAlone extends one lease within a time. It is called on several goroutines. own asks for a new connection.
 	ExtendAlone(x Lease, within time.Duration, own bool) Vote
-	// Close lets go of the connection. The next Ready makes a new one.
+	// Close lets go of the connection. The next Ready makes a new one. It is called of a node, too, that was to have leases and has got
+	// none; then it must not wait.
 	Close()
 }
 
@@ -221,6 +223,13 @@ func (r *Renewer) lineOf(node Node) *line {
 	n := newLine(r, node)
 	r.lines = append(r.lines, n)
 	return n
+}
+
+// decline lets go of a node, if it is one, that was to renew what is kept no longer: nobody else would close it. The caller holds mu.
+func (r *Renewer) decline(node Node) {
+	if node != nil && !slices.ContainsFunc(r.lines, func(n *line) bool { return n.node == node }) {
+		node.Close() // it has nothing that takes time to close
+	}
 }
 
 // join puts a share into a line. The caller holds mu.
