@@ -68,31 +68,6 @@ func contendsWithSaboteur(t *testing.T, processes int) {
 	}
 }
 
-// Who stalls between asking the server and telling the process is off by what was done meanwhile.
-func TestContentionFiguresBelongTogether(t *testing.T) {
-	s, _ := realServer(t)
-	once(t, func() error {
-		res, err := bench.Contention{Server: s, Waiters: 4, Time: 300 * time.Millisecond}.Run(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := res.Contest
-		if c.Jain < 0.25 || c.Jain > 1 {
-			t.Errorf("Jain %v is outside of 1/4 to 1", c.Jain)
-		}
-		if c.Longest <= 0 || c.Longest > res.Elapsed+10*time.Second {
-			t.Errorf("the longest wait is %v of %v", c.Longest, res.Elapsed)
-		}
-		switch {
-		case c.Handoff.TotalCount() > res.Ops: // a crowd in one Locker hands each on: see crowd.go
-			err = fmt.Errorf("%d handoffs to another waiter among %d acquisitions", c.Handoff.TotalCount(), res.Ops)
-		case float64(res.Cost.Calls) < 3.9*float64(res.Ops): // SET, EVALSHA, GET, DEL; less than 4 by what was under way when it was counted
-			err = fmt.Errorf("%d executed for %d acquisitions", res.Cost.Calls, res.Ops)
-		}
-		return err
-	})
-}
-
 // The time is what the holder takes before its release, not what it holds.
 func TestHandoffDoesNotCountTheHold(t *testing.T) {
 	t.Parallel()
@@ -119,19 +94,15 @@ func TestContentionOnAServerThatDeniesIsAnErrorNotAnEmptyResult(t *testing.T) {
 	}
 }
 
-// everyWay is a Contention of each, over several processes, and the fair ones through a Mux.
-func everyWay(s *bench.Server, d time.Duration) []bench.Contention {
-	var list []bench.Contention
-	for _, way := range bench.ContentionWays() {
-		list = append(list, bench.Contention{Server: s, Way: way, Waiters: 8, Processes: 3, Time: d})
-	}
-	return append(list, bench.Contention{Server: s, Way: "fair", Lanes: 2, Waiters: 2, Processes: 2, Time: d},
-		bench.Contention{Server: s, Way: "cohort", Lanes: 1, Waiters: 4, Time: d, Hold: time.Millisecond})
-}
-
+// Each way contends in several processes; the fair ones also through a Mux.
 func TestEveryWayContendsInProcessesAndLeavesNoKey(t *testing.T) {
 	s, r := realServer(t)
-	for _, c := range everyWay(s, 150*time.Millisecond) {
+	list := []bench.Contention{{Way: "fair", Lanes: 2, Waiters: 2, Processes: 2}, {Way: "cohort", Lanes: 1, Waiters: 4, Hold: time.Millisecond}}
+	for _, way := range bench.ContentionWays() {
+		list = append(list, bench.Contention{Way: way, Waiters: 8, Processes: 3})
+	}
+	for _, c := range list {
+		c.Server, c.Time = s, 150*time.Millisecond
 		once(t, func() error { return contends(t, c) }) // a round of polling may have no hand-off
 		if keys := keysOf(t, r); len(keys) > 0 {
 			t.Errorf("%s left %q", c.Name(), keys)
@@ -139,7 +110,7 @@ func TestEveryWayContendsInProcessesAndLeavesNoKey(t *testing.T) {
 	}
 }
 
-// contends returns an error if there was no hand-off.
+// contends returns an error for what a machine that stalls can spoil: no hand-off, or work at the edges of the time.
 func contends(t *testing.T, c bench.Contention) error {
 	res, err := c.Run(context.Background())
 	if err != nil {
@@ -153,11 +124,14 @@ func contends(t *testing.T, c bench.Contention) error {
 	if con.WaitP50 <= 0 || con.WaitP50 > con.WaitP99 || con.WaitP99 > con.Longest || con.WaitBeyond < 0 || con.WaitBeyond >= 1 || con.Round <= 0 {
 		t.Errorf("%s: wait p99 %v of at most %v, %v beyond, a round of %v", c.Name(), con.WaitP99, con.Longest, con.WaitBeyond, con.Round)
 	}
-	if res.CPU.Client <= 0 || res.Cost.Calls < res.Cost.EvalSha {
-		t.Errorf("%s: %+v, %+v", c.Name(), *res.CPU, *res.Cost)
+	if res.CPU.Client <= 0 || res.Cost.Calls < res.Cost.EvalSha || con.Jain < 1/float64(c.Waiters) || con.Jain > 1 {
+		t.Errorf("%s: %+v, %+v, Jain %v", c.Name(), *res.CPU, *res.Cost, con.Jain)
 	}
-	if handoffs == 0 {
-		return fmt.Errorf("%s: no hand-off among %d acquisitions", c.Name(), res.Ops)
+	if handoffs == 0 || handoffs > res.Ops { // a crowd in one Locker hands each on: see crowd.go
+		return fmt.Errorf("%s: %d hand-offs among %d acquisitions", c.Name(), handoffs, res.Ops)
+	}
+	if c.Way == "polling" && float64(res.Cost.Calls) < 3.9*float64(res.Ops) { // SET, EVALSHA, GET, DEL
+		return fmt.Errorf("%d executed for %d acquisitions", res.Cost.Calls, res.Ops)
 	}
 	return nil
 }

@@ -60,22 +60,22 @@ type fault struct {
 var persistent = []string{"--appendonly", "yes", "--appendfsync", "always"}
 
 var faults = []fault{
-	{"waiting process killed", killedWaiter, 20 * time.Millisecond, 250 * time.Millisecond, false, nil},
-	{"waiting process killed at the release", killedAtRelease(peerTTL), poke, 2 * poke, true, nil},
-	{"waiting process killed at the release, a long ttl", killedAtRelease(longPeerTTL), jitter, 2 * poke, true, nil},
+	{"waiting process killed", waitingPeer(peerTTL, 0, killed), 20 * time.Millisecond, 250 * time.Millisecond, false, nil},
+	{"waiting process killed at the release", waitingPeer(peerTTL, peerTTL, killedNow), poke, 2 * poke, true, nil},
+	{"waiting process killed at the release, a long ttl", waitingPeer(longPeerTTL, longPeerTTL, killedNow), jitter, 2 * poke, true, nil},
 	{"holding process killed", killedHolder, poke, 2 * poke, true, nil},
-	{"waiting process stopped", stoppedWaiter, poke, 2 * poke, true, nil},
+	{"waiting process stopped", waitingPeer(peerTTL, peerTTL, stopped), poke, 2 * poke, true, nil},
 	{"subscriber's connection cut", meanwhile(cutSubscriber), poke, 2 * poke, false, nil},
 	{"holder's connections cut", meanwhile(cutHolder), 20 * time.Millisecond, 250 * time.Millisecond, false, nil},
 	{"waiter's connections cut", meanwhile(cutWaiter), 20 * time.Millisecond, 250 * time.Millisecond, false, nil},
 	{"all connections cut", meanwhile(cutAll), poke, 2 * poke, false, nil},
 	{"scripts flushed", meanwhile(flushScripts), 20 * time.Millisecond, 250 * time.Millisecond, false, nil},
 	{"message lost", lostMessage, poke, 2 * poke, true, nil},
-	{"key deleted", deletedKey, poke, 2 * poke, true, nil},
+	{"key deleted", abandoned(time.Minute, deleted), poke, 2 * poke, true, nil},
 	{"released by a Locker that is not fair", plainRelease, poke, 2 * poke, true, nil},
-	{"server restarted without data", restartedServer, 2 * poke, 4 * poke, false, nil},
+	{"server restarted without data", abandoned(time.Minute, restartedEmpty), 2 * poke, 4 * poke, false, nil},
 	{"server restarted with its data", meanwhile(restart), poke, 2 * poke, false, persistent},
-	{"server restarted with its data, holder dead", restartedAndDead, poke, 2 * poke, false, persistent},
+	{"server restarted with its data, holder dead", abandoned(holderTTL, restarted), poke, 2 * poke, false, persistent},
 }
 
 func TestFaults(t *testing.T) {
@@ -118,7 +118,7 @@ func repeat(t *testing.T, times int, sleeps bool, do func(t *testing.T, i int)) 
 // gap tries again what the machine may have spoilt, unless figures are made.
 func (x fault) gap(t *testing.T, server *redistest.Server) (g gap) {
 	once(t, func() error {
-		g = newHarm(t, server).run(x.do)
+		g = x.do(newHarm(t, server))
 		if beyond := g.all - g.lease; beyond > x.bound && !long {
 			return fmt.Errorf("it took %v beyond the lease, more than %v", beyond, x.bound)
 		}

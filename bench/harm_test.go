@@ -23,7 +23,6 @@ type harm struct {
 	server        *redistest.Server
 	key           string
 	first, second *redigolock.Locker
-	closes        []func() error
 }
 
 // A gap is how long nobody held, and how much of it was a lease that had to run out.
@@ -37,7 +36,10 @@ func newHarm(t *testing.T, server *redistest.Server) *harm {
 
 func (h *harm) locker(pool *redis.Pool) *redigolock.Locker {
 	l := &redigolock.Locker{Pool: pool, Fair: true}
-	h.closes = append(h.closes, l.Close, pool.Close)
+	h.t.Cleanup(func() {
+		_ = l.Close()
+		_ = pool.Close()
+	})
 	return l
 }
 
@@ -68,17 +70,6 @@ func (h *harm) cut(name string) {
 	}
 }
 
-func (h *harm) run(do func(*harm) gap) gap {
-	defer h.close()
-	return do(h)
-}
-
-func (h *harm) close() {
-	for _, c := range h.closes {
-		_ = c()
-	}
-}
-
 func (h *harm) ok(err error) {
 	h.t.Helper()
 	if err != nil {
@@ -94,9 +85,9 @@ func (h *harm) do(cmd string, args ...any) any {
 }
 
 // hold has the first Locker hold.
-func (h *harm) hold() *redigolock.Lock {
+func (h *harm) hold(ttl time.Duration) *redigolock.Lock {
 	h.t.Helper()
-	k, err := h.first.Acquire(context.Background(), h.key, time.Minute)
+	k, err := h.first.Acquire(context.Background(), h.key, ttl)
 	h.ok(err)
 	return k
 }
@@ -138,58 +129,56 @@ func (h *harm) heard(entry string) bool {
 	return n > 0
 }
 
-// release says when.
-func (h *harm) release(k *redigolock.Lock) time.Time {
-	h.t.Helper()
-	began := time.Now()
-	h.ok(k.Release(context.Background()))
-	return began
-}
-
 func (h *harm) peer(ttl time.Duration) *bench.Peer {
 	p := bench.StartPeer(h.t, h.server.URL(), h.key, ttl)
 	h.t.Cleanup(p.Kill)
 	return p
 }
 
-func killedWaiter(h *harm) gap {
-	k, p := h.hold(), h.peer(peerTTL)
-	h.queued(1)
-	entry, err := redis.String(h.server.Do("LINDEX", h.queue(), 0))
-	h.ok(err)
-	got := h.wait()
-	h.queued(2)
-	p.Kill()
-	eventually(h.t, "the server knows of its end", func() bool { return !h.heard(entry) })
-	began := h.release(k)
-	return gap{all: (<-got).Sub(began)}
+func (h *harm) exists(key string) bool {
+	n, err := redis.Int(h.server.Do("EXISTS", key))
+	return err == nil && n == 1
 }
 
-// killedAtRelease is a release that may come before the server knows of the end. Then a dead process holds the lock, and
-// nothing tells it from one that lives and whose subscription has broken: its lease must run out.
-func killedAtRelease(ttl time.Duration) func(*harm) gap {
+// releasing has the holder release, and is the gap from then on, in which a lease may have to run out.
+func (h *harm) releasing(k *redigolock.Lock, got <-chan time.Time, lease time.Duration) gap {
+	h.t.Helper()
+	began := time.Now()
+	h.ok(k.Release(context.Background()))
+	return gap{(<-got).Sub(began), lease}
+}
+
+// waitingPeer has a process wait before the second Locker, come to harm, and then the holder release.
+func waitingPeer(ttl, lease time.Duration, what func(h *harm, p *bench.Peer)) func(*harm) gap {
 	return func(h *harm) gap {
-		k, p := h.hold(), h.peer(ttl)
+		k, p := h.hold(time.Minute), h.peer(ttl)
 		h.queued(1)
 		got := h.wait()
 		h.queued(2)
-		h.ok(p.Child.Kill())
-		began := h.release(k)
-		return gap{(<-got).Sub(began), ttl}
+		what(h, p)
+		return h.releasing(k, got, lease)
 	}
 }
 
+// killed returns when the server knows of the end of the process that waits first.
+func killed(h *harm, p *bench.Peer) {
+	entry, err := redis.String(h.server.Do("LINDEX", h.queue(), 0))
+	h.ok(err)
+	p.Kill()
+	eventually(h.t, "the server knows of its end", func() bool { return !h.heard(entry) })
+}
+
+// killedNow lets the release come before the server knows of the end, or not. Then a dead process holds the lock, and nothing
+// tells it from one that lives and whose subscription has broken: its lease must run out.
+func killedNow(h *harm, p *bench.Peer) { h.ok(p.Child.Kill()) }
+
+func stopped(h *harm, p *bench.Peer) { h.ok(p.Child.Signal(syscall.SIGSTOP)) }
+
 func killedHolder(h *harm) gap {
 	p := h.peer(holderTTL)
-	eventually(h.t, "it holds", func() bool {
-		n, err := redis.Int(h.server.Do("EXISTS", h.key))
-		return err == nil && n == 1
-	})
+	eventually(h.t, "it holds", func() bool { return h.exists(h.key) })
 	got := h.wait()
-	eventually(h.t, "somebody waits", func() bool {
-		n, err := redis.Int(h.server.Do("LLEN", h.queue()))
-		return err == nil && n == 1 || len(got) > 0
-	})
+	eventually(h.t, "somebody waits", func() bool { return h.exists(h.queue()) || len(got) > 0 })
 	p.Kill()
 	began := time.Now()
 	left, err := redis.Int64(h.server.Do("PTTL", h.key))
@@ -197,25 +186,14 @@ func killedHolder(h *harm) gap {
 	return gap{max((<-got).Sub(began), 0), time.Duration(max(left, 0)) * time.Millisecond}
 }
 
-func stoppedWaiter(h *harm) gap {
-	k, p := h.hold(), h.peer(peerTTL)
-	h.queued(1)
-	got := h.wait()
-	h.queued(2)
-	h.ok(p.Child.Signal(syscall.SIGSTOP))
-	began := h.release(k)
-	return gap{(<-got).Sub(began), peerTTL}
-}
-
 // meanwhile is what happens while one Locker holds and the other waits. Then the holder releases.
 func meanwhile(what func(*harm)) func(*harm) gap {
 	return func(h *harm) gap {
-		k := h.hold()
+		k := h.hold(time.Minute)
 		got := h.wait()
 		h.queued(1)
 		what(h)
-		began := h.release(k)
-		return gap{all: (<-got).Sub(began)}
+		return h.releasing(k, got, 0)
 	}
 }
 
@@ -235,10 +213,7 @@ func flushScripts(h *harm) { h.do("SCRIPT", "FLUSH") }
 // restart restarts a server that keeps its data, and waits until it has loaded them.
 func restart(h *harm) {
 	h.ok(h.server.Restart())
-	eventually(h.t, "it has loaded its data", func() bool {
-		n, err := redis.Int(h.server.Do("EXISTS", h.key))
-		return err == nil && n == 1
-	})
+	eventually(h.t, "it has loaded its data", func() bool { return h.exists(h.key) })
 }
 
 // lostMessage is one that does not come while the subscription seems to live, just after the waiter has asked.
@@ -246,67 +221,59 @@ func lostMessage(h *harm) gap {
 	proxy := redistest.NewProxy(h.t, h.server.Addr())
 	h.second = h.locker(proxy.Pool())
 	h.second.OpTimeout = 20 * time.Second // or the subscription would be made anew for its silence
-	k := h.hold()
-	got := h.wait()
-	h.queued(1)
 	silent, never := make(chan struct{}), make(chan struct{})
 	defer close(never)
 	var once sync.Once
-	proxy.Rule(func(q redistest.Request) (act redistest.Action) {
-		if q.Name == "PING" {
-			once.Do(func() {
-				close(silent)
-				act = redistest.Hold(never)
-			})
-		}
-		return act
-	})
-	<-silent
-	const short = 90 * time.Second // each script raises the queue's TTL above it
-	h.do("PEXPIRE", h.queue(), short.Milliseconds())
-	eventually(h.t, "the waiter asks", func() bool {
-		left, err := redis.Int64(h.server.Do("PTTL", h.queue()))
-		return err == nil && left > short.Milliseconds()
-	})
-	began := h.release(k)
-	return gap{all: (<-got).Sub(began)}
-}
-
-func deletedKey(h *harm) gap {
-	h.hold()
-	got := h.wait()
-	h.queued(1)
-	began := time.Now()
-	h.do("DEL", h.key)
-	return gap{all: (<-got).Sub(began)}
+	return meanwhile(func(h *harm) {
+		proxy.Rule(func(q redistest.Request) (act redistest.Action) {
+			if q.Name == "PING" {
+				once.Do(func() {
+					close(silent)
+					act = redistest.Hold(never)
+				})
+			}
+			return act
+		})
+		<-silent
+		const short = 90 * time.Second // each script raises the queue's TTL above it
+		h.do("PEXPIRE", h.queue(), short.Milliseconds())
+		eventually(h.t, "the waiter asks", func() bool {
+			left, err := redis.Int64(h.server.Do("PTTL", h.queue()))
+			return err == nil && left > short.Milliseconds()
+		})
+	})(h)
 }
 
 func plainRelease(h *harm) gap {
-	h.first = h.locker(h.server.Pool())
 	h.first.Fair = false
-	k := h.hold()
-	got := h.wait()
-	h.queued(1)
-	began := h.release(k)
-	return gap{all: (<-got).Sub(began)}
+	return meanwhile(func(*harm) {})(h)
 }
 
-func restartedServer(h *harm) gap {
-	h.hold()
-	got := h.wait()
-	h.queued(1)
-	h.ok(h.server.Restart())
-	began := time.Now()
-	return gap{all: (<-got).Sub(began)}
+// abandoned is what ends the lock of a holder that does not release.
+func abandoned(ttl time.Duration, what func(h *harm, k *redigolock.Lock) (began time.Time, lease time.Duration)) func(*harm) gap {
+	return func(h *harm) gap {
+		k := h.hold(ttl)
+		got := h.wait()
+		h.queued(1)
+		began, lease := what(h, k)
+		return gap{(<-got).Sub(began), lease}
+	}
 }
 
-// restartedAndDead is a holder that never releases: its lease goes on.
-func restartedAndDead(h *harm) gap {
-	k, err := h.first.Acquire(context.Background(), h.key, holderTTL)
-	h.ok(err)
-	got := h.wait()
-	h.queued(1)
+func deleted(h *harm, _ *redigolock.Lock) (time.Time, time.Duration) {
+	began := time.Now()
+	h.do("DEL", h.key)
+	return began, 0
+}
+
+func restartedEmpty(h *harm, _ *redigolock.Lock) (time.Time, time.Duration) {
+	h.ok(h.server.Restart())
+	return time.Now(), 0
+}
+
+// restarted keeps the lease.
+func restarted(h *harm, k *redigolock.Lock) (time.Time, time.Duration) {
 	began := time.Now()
 	h.ok(h.server.Restart())
-	return gap{(<-got).Sub(began), k.Deadline().Sub(began)}
+	return began, k.Deadline().Sub(began)
 }

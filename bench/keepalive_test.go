@@ -3,7 +3,6 @@ package bench_test
 import (
 	"context"
 	"errors"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -31,37 +30,6 @@ func keeps(t *testing.T, k bench.KeepAlive) (res bench.Result) {
 	return res
 }
 
-// allKept are one of each way.
-func allKept(s *bench.Server) (list []bench.KeepAlive) {
-	for _, way := range bench.Ways() {
-		list = append(list, kept(s, way))
-	}
-	return list
-}
-
-func TestKeepAliveFiguresBelongTogether(t *testing.T) {
-	t.Parallel()
-	s, r := realServer(t)
-	sideways(t, allKept(s), func(t *testing.T, k bench.KeepAlive) {
-		res := keeps(t, k)
-		if res.Ops < 50 || res.Latency.TotalCount() != res.Ops {
-			t.Errorf("%d renewals of 50 locks, %d of them in the histogram", res.Ops, res.Latency.TotalCount())
-		}
-		if res.Elapsed < keptTTL {
-			t.Errorf("%v is below the time", res.Elapsed)
-		}
-		if worst := time.Duration(res.Latency.Max()); worst > keptTTL/2+10*time.Millisecond {
-			t.Errorf("none was lost, but one renewal was %v late", worst)
-		}
-		if res.CPU.Server < 0 || runtime.GOOS == "linux" && res.CPU.Client <= 0 || res.Kept.Lost != 0 {
-			t.Errorf("%+v, %+v", *res.CPU, *res.Kept)
-		}
-	})
-	if keys := keysOf(t, r); len(keys) > 0 {
-		t.Errorf("left %q", keys)
-	}
-}
-
 // A goroutine for each lock is what the loop is measured for, and what the Locker must not have.
 func TestKeepAliveCountsGoroutinesAndTheirStacks(t *testing.T) {
 	s, _ := realServer(t)
@@ -82,33 +50,6 @@ func TestKeepAliveCountsGoroutinesAndTheirStacks(t *testing.T) {
 	}
 	if got, most := byLocker.Kept.Bytes, byLoop.Kept.Bytes; got <= 0 || got >= most {
 		t.Errorf("the Locker has %.0f bytes for a lock, the loop %.0f", got, most)
-	}
-}
-
-// More keys than one command removes.
-func TestKeepAliveRemovesManyKeys(t *testing.T) {
-	s, r := realServer(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	const locks = 25_000
-	ended := make(chan error)
-	go func() {
-		_, err := bench.KeepAlive{Server: s, Way: "locker", Locks: locks, TTL: time.Hour}.Run(ctx)
-		ended <- err
-	}()
-	deadline := time.Now().Add(time.Minute)
-	for n := 0; n < locks; n, _ = redis.Int(r.Do("DBSIZE")) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d keys after a minute", n)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	if n, err := redis.Int(r.Do("DBSIZE")); n != 0 || err != nil {
-		t.Errorf("left %d keys, %v", n, err)
 	}
 }
 
@@ -196,14 +137,6 @@ func TestKeepAliveSaysWhatAKeeperFailedWith(t *testing.T) {
 		var refused redis.Error
 		if !errors.As(err, &refused) || !strings.HasPrefix(string(refused), "OOM") {
 			t.Errorf("%s: %v", way, err)
-		}
-	}
-}
-
-func TestKeyNumberIsBehindTheLastColon(t *testing.T) {
-	for key, want := range map[string]int{"lockbench:X:0": 0, "lockbench:X:12": 12, "lockbench:X:0:7": 7} {
-		if got := bench.KeyNumber(key); got != want {
-			t.Errorf("%s: %d", key, got)
 		}
 	}
 }

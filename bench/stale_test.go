@@ -39,9 +39,7 @@ func TestAStaleWriteIsRefusedOnlyByTheResource(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			writes := make([]staleWrite, times())
 			repeat(t, len(writes), true, func(t *testing.T, i int) {
-				h := newHarm(t, server)
-				defer h.close()
-				writes[i] = h.staleWrite(x.name)
+				writes[i] = newHarm(t, server).staleWrite(x.name)
 			})
 			if t.Failed() {
 				return
