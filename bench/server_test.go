@@ -28,7 +28,7 @@ func TestOpenOfABadURLDoesNotShowIt(t *testing.T) {
 }
 
 func TestOpenOfAClosedPortIsUnreachable(t *testing.T) {
-	addr := redistest.ClosedAddr(t)
+	addr := redistest.ClosedAddr
 	if _, err := bench.Open(context.Background(), "redis://"+addr); !errors.Is(err, bench.ErrUnreachable) {
 		t.Errorf("%v", err)
 	}

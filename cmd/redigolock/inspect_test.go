@@ -46,7 +46,7 @@ func TestWho(t *testing.T) {
 	call(t, env, "who", "left").want(t, exitOK, "left was released by web-1#c68d7f1d; its MinHold keeps others out for another")
 	call(t, env, "who", "lock:\x1b[2J").want(t, exitOK, `"lock:\x1b[2J" is held by #6c2497c5`)
 	call(t, env, "who").want(t, exitUsage, "takes the key of a lock")
-	call(t, []string{"REDIS_URL=redis://" + redistest.ClosedAddr(t)}, "who", "a").want(t, exitUnavailable, "connection refused")
+	call(t, []string{"REDIS_URL=redis://" + redistest.ClosedAddr}, "who", "a").want(t, exitUnavailable, "connection refused")
 	var l struct {
 		Key, Holder string
 		Held        bool
@@ -343,7 +343,7 @@ func TestDoctor(t *testing.T) {
 	call(t, env, "doctor", "-skip", "eviction,timeout").want(t, exitOK)
 	call(t, env, "doctor", "-skip", "evictions").want(t, exitUsage, "no check evictions")
 	call(t, nil, "doctor", "-embedded").want(t, exitUsage, "real servers")
-	call(t, []string{"REDIS_URL=redis://" + redistest.ClosedAddr(t)}, "doctor").want(t, exitUnavailable, "connection refused")
+	call(t, []string{"REDIS_URL=redis://" + redistest.ClosedAddr}, "doctor").want(t, exitUnavailable, "connection refused")
 	if _, err := s.Do("ACL", "SETUSER", "few", "on", ">secret", "~*", "+info"); err != nil {
 		t.Fatal(err)
 	}

@@ -113,7 +113,7 @@ func TestRunExitCodesOfItsOwn(t *testing.T) {
 	mustDo(t, s, "SET", "taken", "other", "PX", "100000")
 	mustDo(t, s, "RPUSH", "list", "x")
 	mustDo(t, s, "ACL", "SETUSER", "app", "on", ">hunter2", "~*", "+@all", "-eval", "-evalsha")
-	closed := "redis://" + redistest.ClosedAddr(t)
+	closed := "redis://" + redistest.ClosedAddr
 	denied := strings.Replace(s.URL(), "redis://", "redis://app:hunter2@", 1)
 	wrong := strings.Replace(s.URL(), "redis://", "redis://app:wrong-hunter2@", 1)
 	for _, c := range []struct {

@@ -152,7 +152,7 @@ func TestNoSecretIsShown(t *testing.T) {
 	do("release", "k", "-json", "-token-file", file).wantEnd(0)
 	for _, v := range verbs() { // the server at the URL of the error is not the one with the password
 		if v.name != "help" && v.name != "completion" {
-			do(v.name, "k", "-url", "redis://app:"+password+"@"+redistest.ClosedAddr(t), "-token-file", file, "--", "true")
+			do(v.name, "k", "-url", "redis://app:"+password+"@"+redistest.ClosedAddr, "-token-file", file, "--", "true")
 		}
 	}
 	p := startAs(t, s.URL(), func(c *exec.Cmd) { c.Env = append(c.Env, "REDISCLI_AUTH="+password) }, "run", "m", "--", a.path, a.file)

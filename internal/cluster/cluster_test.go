@@ -13,6 +13,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -306,7 +307,7 @@ func TestNoReplyIsNotRepeated(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		c := w.cluster()
 		mustDo(t, c, "GET", keyA)
-		w.servers["a:1"].answer = func(string, []any) any { return hang{} }
+		w.servers["a:1"].answer = func(string, []any) any { return redistest.Hang }
 		_, res := pipes(c, req("INCR", keyA))
 		if res.Err == nil || !res.Sent {
 			t.Errorf("%+v", res)

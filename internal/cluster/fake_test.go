@@ -10,7 +10,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/gomodule/redigo/redis"
 	"go.uber.org/goleak"
@@ -130,7 +129,8 @@ func (w *world) dial(ctx context.Context, addr string) (redis.Conn, error) {
 	if s == nil || s.down {
 		return nil, errRefused
 	}
-	c := &fakeConn{FakeConn: redistest.NewFakeConn(), s: s}
+	c := &fakeConn{s: s}
+	c.FakeConn = redistest.NewFakeConn(func(cmd string, args []any) any { return s.reply(c, cmd, args) })
 	s.conns[c] = true
 	return c, nil
 }
@@ -172,9 +172,8 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
 // A fakeConn is a connection to a server.
 type fakeConn struct {
 	*redistest.FakeConn
-	s       *server
-	asking  bool
-	pending []any // replies
+	s      *server
+	asking bool
 }
 
 func (c *fakeConn) Close() error {
@@ -184,52 +183,12 @@ func (c *fakeConn) Close() error {
 	return c.FakeConn.Close()
 }
 
-type hang struct{}
-
-func (c *fakeConn) Send(cmd string, args ...any) error {
-	if c.Err() == nil {
-		c.pending = append(c.pending, c.s.reply(c, cmd, args))
-	}
-	return c.Err()
-}
-
-func (c *fakeConn) Receive() (any, error) { return c.ReceiveWithTimeout(time.Hour) }
-
-func (c *fakeConn) ReceiveWithTimeout(timeout time.Duration) (any, error) {
-	if c.Err() != nil || len(c.pending) == 0 {
-		return nil, c.Err()
-	}
-	reply := c.pending[0]
-	c.pending = c.pending[1:]
-	switch reply := reply.(type) {
-	case hang:
-		return c.Await(timeout, nil)
-	case redis.Error:
-		return nil, reply
-	}
-	return reply, nil
-}
-
-func (c *fakeConn) Do(cmd string, args ...any) (any, error) {
-	return c.DoWithTimeout(time.Hour, cmd, args...)
-}
-
-func (c *fakeConn) DoWithTimeout(timeout time.Duration, cmd string, args ...any) (any, error) {
-	if cmd == "" {
-		return nil, c.Err()
-	}
-	if err := c.Send(cmd, args...); err != nil {
-		return nil, err
-	}
-	return c.ReceiveWithTimeout(timeout)
-}
-
 func (s *server) reply(c *fakeConn, cmd string, args []any) any {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	switch {
 	case s.hangs:
-		return hang{}
+		return redistest.Hang
 	case cmd == "CLUSTER":
 		return s.cluster(fmt.Sprint(args[0]))
 	}

@@ -177,7 +177,7 @@ func runSlowScript(t *testing.T, s *redistest.Server) {
 }
 
 func loseMaster(t *testing.T, s *redistest.Server) {
-	host, port, _ := strings.Cut(redistest.ClosedAddr(t), ":")
+	host, port, _ := strings.Cut(redistest.ClosedAddr, ":")
 	do(t, s, "REPLICAOF", host, port)
 }
 
@@ -293,12 +293,12 @@ func TestSkip(t *testing.T) {
 
 func TestNobodyAnswers(t *testing.T) {
 	t.Parallel()
-	if _, err := Examine(t.Context(), siteOf(redistest.ClosedAddr(t))); err == nil {
+	if _, err := Examine(t.Context(), siteOf(redistest.ClosedAddr)); err == nil {
 		t.Error("no error")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Examine(ctx, siteOf(redistest.ClosedAddr(t))); !errors.Is(err, context.Canceled) {
+	if _, err := Examine(ctx, siteOf(redistest.ClosedAddr)); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }

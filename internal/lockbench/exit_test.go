@@ -19,7 +19,7 @@ import (
 )
 
 func TestClosedPortIsOneLineAndExitCode3(t *testing.T) {
-	addr := redistest.ClosedAddr(t)
+	addr := redistest.ClosedAddr
 	o := lockbench(context.Background(), nil, "-url", "redis://:"+secret+"@"+addr)
 	o.wantLine(t, exitUnreachable, addr, "connection refused")
 	if o.stdout != "" || strings.Contains(o.stderr, secret) {

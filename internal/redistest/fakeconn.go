@@ -5,19 +5,30 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/gomodule/redigo/redis"
 )
 
-// A FakeConn is what a connection in memory has in common with any other, for a redis.Conn that embeds it: it breaks once, from any
-// goroutine, and whoever waits for a reply returns then. It lacks Do, DoWithTimeout, Send and Receive.
+// A FakeConn is a connection in memory. It breaks once, from any goroutine, and whoever waits for a reply returns then.
 type FakeConn struct {
-	broken chan struct{}
+	answer  func(cmd string, args []any) any
+	replies chan any // to what was sent, and what comes unasked
+	broken  chan struct{}
 
 	mu  sync.Mutex // protects err
 	err error
 }
 
-// NewFakeConn returns one that is not broken.
-func NewFakeConn() *FakeConn { return &FakeConn{broken: make(chan struct{})} }
+// NewFakeConn returns one that is not broken. answer is asked for the reply to each command: a redis.Error is an error reply, and
+// [Hang] none.
+func NewFakeConn(answer func(cmd string, args []any) any) *FakeConn {
+	return &FakeConn{answer: answer, replies: make(chan any, 1000), broken: make(chan struct{})}
+}
+
+type hang struct{}
+
+// Hang is the answer that never comes.
+var Hang any = hang{}
 
 var errClosedFake = errors.New("redistest: the connection was closed")
 
@@ -47,18 +58,61 @@ func (c *FakeConn) Err() error {
 // Flush returns Err.
 func (c *FakeConn) Flush() error { return c.Err() }
 
-// Await returns what comes from replies. It breaks when nothing does within the timeout. Nil replies never come.
-func (c *FakeConn) Await(timeout time.Duration, replies <-chan any) (any, error) {
+// Push has something come unasked, as a message does.
+func (c *FakeConn) Push(reply any) { c.replies <- reply }
+
+// Send has the answer come.
+func (c *FakeConn) Send(cmd string, args ...any) error {
+	if err := c.Err(); err != nil {
+		return err
+	}
+	if reply := c.answer(cmd, args); reply != Hang {
+		c.Push(reply)
+	}
+	return nil
+}
+
+// Receive is ReceiveWithTimeout with an hour.
+func (c *FakeConn) Receive() (any, error) { return c.ReceiveWithTimeout(time.Hour) }
+
+// ReceiveWithTimeout returns what comes. It breaks the connection when nothing does within the timeout.
+func (c *FakeConn) ReceiveWithTimeout(timeout time.Duration) (any, error) {
+	if err := c.Err(); err != nil {
+		return nil, err
+	}
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
-	case reply := <-replies:
-		return reply, nil
+	case reply := <-c.replies:
+		return errorOf(reply)
 	case <-c.broken:
 	case <-timer.C:
 		c.Break(timeoutError{})
 	}
 	return nil, c.Err()
+}
+
+// Do is DoWithTimeout with an hour.
+func (c *FakeConn) Do(cmd string, args ...any) (any, error) {
+	return c.DoWithTimeout(time.Hour, cmd, args...)
+}
+
+// DoWithTimeout returns the answer.
+func (c *FakeConn) DoWithTimeout(timeout time.Duration, cmd string, args ...any) (any, error) {
+	if err := c.Err(); err != nil || cmd == "" {
+		return nil, err
+	}
+	if reply := c.answer(cmd, args); reply != Hang {
+		return errorOf(reply)
+	}
+	return c.ReceiveWithTimeout(timeout)
+}
+
+func errorOf(reply any) (any, error) {
+	if re, ok := reply.(redis.Error); ok {
+		return nil, re
+	}
+	return reply, nil
 }
 
 type timeoutError struct{}

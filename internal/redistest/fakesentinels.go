@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/gomodule/redigo/redis"
 )
@@ -31,53 +30,40 @@ func (s *FakeSentinels) Tell(hears func() bool) {
 	defer s.mu.Unlock()
 	for c := range s.listeners {
 		if hears() {
-			c.heard <- []any{[]byte("message"), []byte("+switch-master"), []byte(s.host)}
+			c.Push([]any{[]byte("message"), []byte("+switch-master"), []byte(s.host)})
 		}
 	}
 }
 
 // Dial returns a connection to one of them.
 func (s *FakeSentinels) Dial() redis.Conn {
-	return &fakeSentinel{NewFakeConn(), s, make(chan any, 1000)}
+	c := &fakeSentinel{of: s}
+	c.FakeConn = NewFakeConn(c.answer)
+	return c
 }
 
 type fakeSentinel struct {
 	*FakeConn
-	of    *FakeSentinels
-	heard chan any
+	of *FakeSentinels
 }
 
-func (c *fakeSentinel) Do(cmd string, args ...any) (any, error) {
+func (c *fakeSentinel) answer(cmd string, args []any) any {
 	s := c.of
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case cmd == "PING":
+		return []any{[]byte("pong"), []byte("")}
 	case cmd == "SUBSCRIBE":
 		if s.listeners == nil {
 			s.listeners = map[*fakeSentinel]bool{}
 		}
 		s.listeners[c] = true
-		return []any{[]byte("subscribe")}, nil
+		return []any{[]byte("subscribe")}
 	case fmt.Sprint(args[0]) == "MASTER":
-		return []any{[]byte("config-epoch"), []byte(strconv.Itoa(s.epoch))}, nil
+		return []any{[]byte("config-epoch"), []byte(strconv.Itoa(s.epoch))}
 	}
-	return []any{[]byte(s.host), []byte("6379")}, nil
-}
-
-func (c *fakeSentinel) DoWithTimeout(_ time.Duration, cmd string, args ...any) (any, error) {
-	return c.Do(cmd, args...)
-}
-
-// Send is a PING of one that listens.
-func (c *fakeSentinel) Send(string, ...any) error {
-	c.heard <- []any{[]byte("pong"), []byte("")}
-	return nil
-}
-
-func (c *fakeSentinel) Receive() (any, error) { return c.ReceiveWithTimeout(time.Hour) }
-
-func (c *fakeSentinel) ReceiveWithTimeout(timeout time.Duration) (any, error) {
-	return c.Await(timeout, c.heard)
+	return []any{[]byte(s.host), []byte("6379")}
 }
 
 func (c *fakeSentinel) Close() error {

@@ -10,8 +10,7 @@ import (
 
 // Mini is an embedded miniredis whose TTLs run with the clock, as those of a
 // real server do. It serves tests of logic; it proves nothing about Redis and
-// its speed says nothing: until [Mini.Freeze] each command costs 0.3 µs for
-// every key that exists.
+// its speed says nothing: each command costs 0.3 µs for every key that exists.
 type Mini struct {
 	*miniredis.Miniredis
 	pools pools
@@ -41,13 +40,6 @@ func StartMini(tb testing.TB) *Mini {
 	}
 	tb.Cleanup(m.Stop)
 	return m
-}
-
-// Freeze stops the TTLs, for a test that moves them itself with FastForward.
-// The time until then has been charged.
-func (m *Mini) Freeze() {
-	m.DB(0) // any access charges the elapsed time
-	m.ClockTTL(false)
 }
 
 // Stop closes the server and the pools of [Mini.Pool] and waits until the

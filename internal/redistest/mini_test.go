@@ -28,35 +28,6 @@ func TestMiniTTLsRun(t *testing.T) {
 	}
 }
 
-func TestMiniFreeze(t *testing.T) {
-	m := redistest.StartMini(t)
-	c := get(t, m.Pool())
-	if _, err := c.Do("SET", "before", "v", "PX", 10_000); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(20 * time.Millisecond) // real time is the subject, here and below
-	m.Freeze()
-	if left := m.TTL("before"); left > 9_980*time.Millisecond {
-		t.Errorf("%v left of 10 s: the time before Freeze was not charged", left)
-	}
-	if _, err := c.Do("SET", "k", "v", "PX", 10); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(20 * time.Millisecond)
-	left, err := redis.Int64(c.Do("PTTL", "k"))
-	if err != nil || left != 10 {
-		t.Fatalf("%d ms left of 10, %v: the TTLs still run", left, err)
-	}
-	m.FastForward(9 * time.Millisecond)
-	if !m.Exists("k") {
-		t.Error("gone after 9 of 10 ms")
-	}
-	m.FastForward(time.Millisecond)
-	if m.Exists("k") {
-		t.Error("still there after 10 of 10 ms")
-	}
-}
-
 func TestMiniStop(t *testing.T) {
 	m := redistest.StartMini(t)
 	c, err := redis.DialURL(m.URL())

@@ -17,6 +17,9 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
+// ClosedAddr is host:port where nobody listens: only root may, for a service that is long out of use.
+const ClosedAddr = "127.0.0.1:1"
+
 // startTimeout bounds a start, from the first try to the first answer, on a busy machine.
 const startTimeout = time.Minute
 

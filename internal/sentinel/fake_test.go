@@ -9,7 +9,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/gomodule/redigo/redis"
 	"go.uber.org/goleak"
@@ -100,7 +99,7 @@ func (w *world) promote(host string, epoch int, sentinels ...string) {
 	for _, addr := range sentinels {
 		for c := range w.servers[addr].conns {
 			if c.listens && !w.servers[addr].hangs {
-				c.messages <- []any{[]byte("message"), []byte("+switch-master"), []byte("locks x 1 " + host + " 6379")}
+				c.Push([]any{[]byte("message"), []byte("+switch-master"), []byte("locks x 1 " + host + " 6379")})
 			}
 		}
 	}
@@ -145,7 +144,8 @@ func (w *world) dial(ctx context.Context, addr string) (redis.Conn, error) {
 	if s.role != "sentinel" {
 		w.dials++
 	}
-	c := &conn{FakeConn: redistest.NewFakeConn(), s: s, addr: addr, messages: make(chan any, 16)}
+	c := &conn{s: s, addr: addr}
+	c.FakeConn = redistest.NewFakeConn(c.answer)
 	s.conns[c] = true
 	return c, nil
 }
@@ -165,11 +165,10 @@ func (w *world) group(watch bool, addrs ...string) *sentinel.Group {
 // A conn is a connection to a server of a world.
 type conn struct {
 	*redistest.FakeConn
-	s        *server
-	addr     string
-	messages chan any
-	listens  bool // world.mu protects it, and answers
-	answers  int
+	s       *server
+	addr    string
+	listens bool // world.mu protects it, and answers
+	answers int
 }
 
 func (c *conn) Close() error {
@@ -179,39 +178,8 @@ func (c *conn) Close() error {
 	return c.FakeConn.Close()
 }
 
-func (c *conn) Do(cmd string, args ...any) (any, error) {
-	return c.DoWithTimeout(time.Hour, cmd, args...)
-}
-
-func (c *conn) DoWithTimeout(timeout time.Duration, cmd string, args ...any) (any, error) {
-	if c.Err() != nil {
-		return nil, c.Err()
-	}
-	reply, hangs := c.s.reply(c, cmd)
-	if !hangs {
-		re, refused := reply.(redis.Error)
-		if refused {
-			return nil, re
-		}
-		return reply, nil
-	}
-	return c.Await(timeout, c.messages)
-}
-
-func (c *conn) Receive() (any, error) { return c.Await(time.Hour, c.messages) }
-func (c *conn) ReceiveWithTimeout(timeout time.Duration) (any, error) {
-	return c.Await(timeout, c.messages)
-}
-
-// Send is for the PINGs of who listens.
-func (c *conn) Send(cmd string, args ...any) error {
-	if reply, hangs := c.s.reply(c, cmd); !hangs {
-		c.messages <- reply
-	}
-	return c.Err()
-}
-
-func (s *server) reply(c *conn, cmd string) (reply any, hangs bool) {
+func (c *conn) answer(cmd string, _ []any) any {
+	s := c.s
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	s.asked++
@@ -219,26 +187,26 @@ func (s *server) reply(c *conn, cmd string) (reply any, hangs bool) {
 	host, port, _ := strings.Cut(s.names, " ")
 	switch {
 	case s.hangs || cmd == "BLOCK":
-		return nil, true
+		return redistest.Hang
 	case s.refuse != "":
-		return s.refuse, false
+		return s.refuse
 	case cmd == "ROLE":
-		return []any{bulk(s.role)}, false
+		return []any{bulk(s.role)}
 	case cmd == "SET" && s.role == "slave":
-		return redis.Error("READONLY You can't write against a read only replica."), false
+		return redis.Error("READONLY You can't write against a read only replica.")
 	case cmd == "SUBSCRIBE":
 		c.listens = true
-		return []any{bulk("subscribe"), bulk("+switch-master"), int64(1)}, false
+		return []any{bulk("subscribe"), bulk("+switch-master"), int64(1)}
 	case cmd == "PING":
-		return []any{bulk("pong"), bulk("")}, false
+		return []any{bulk("pong"), bulk("")}
 	case cmd != "SENTINEL":
-		return "OK", false
+		return "OK"
 	case s.names == "":
-		return redis.Error("ERR No such master with that name"), false
+		return redis.Error("ERR No such master with that name")
 	}
 	c.answers++
 	if c.answers%2 == 1 {
-		return []any{bulk("name"), bulk("locks"), bulk("config-epoch"), bulk(fmt.Sprint(s.epoch))}, false
+		return []any{bulk("name"), bulk("locks"), bulk("config-epoch"), bulk(fmt.Sprint(s.epoch))}
 	}
-	return []any{bulk(host), bulk(port)}, false
+	return []any{bulk(host), bulk(port)}
 }

@@ -5,13 +5,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/redistest"
@@ -128,19 +125,11 @@ func (w *costed) round(t *testing.T, d time.Duration) {
 func (w *costed) busy(t *testing.T) (all []float64) {
 	t.Helper()
 	for _, s := range w.servers {
-		text, err := redis.String(s.Do("INFO", "cpu"))
+		used, err := s.CPU()
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum := 0.0
-		for line := range strings.Lines(text) {
-			name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-			if name == "used_cpu_sys" || name == "used_cpu_user" {
-				v, _ := strconv.ParseFloat(value, 64)
-				sum += v
-			}
-		}
-		all = append(all, sum)
+		all = append(all, used.Seconds())
 	}
 	return all
 }

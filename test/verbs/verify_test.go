@@ -155,7 +155,7 @@ func TestVerifyOfALockThatEndsIsPositiveUntilItIsNotHeld(t *testing.T) {
 // A lock whose last millisecond has begun has PTTL 0; 0 from the script means "not held".
 func TestVerifyOfTheLastMillisecondIsNotNotHeld(t *testing.T) {
 	m := redistest.StartMini(t)
-	m.Freeze()
+	m.ClockTTL(false)
 	s := newVerbSite(t, m.Addr(), false)
 	s.do("SET", "k", "tok")
 	m.SetTTL("k", 500*time.Microsecond)
