@@ -157,7 +157,7 @@ func TestADifferenceIsToldByManyRounds(t *testing.T) {
 	}
 }
 
-func TestEveryUnitHasOneWord(t *testing.T) {
+func TestEveryUnitHasOneWordThatIsExplained(t *testing.T) {
 	set, err := figures.Read(write(t, "BenchmarkLoad/rate=1-2 1 5 ns/op 3 zz 4 p50-ns 2 goodput/s 1 allocs/op 7 aa\nBenchmarkNew-2 1 5 ns/op\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -179,6 +179,9 @@ func TestEveryUnitHasOneWord(t *testing.T) {
 				t.Errorf("%s has %s, %q twice", k.Name, w.Unit, w.Name)
 			}
 			units[w.Unit], names[w.Name] = true, true
+			if _, ok := figures.MeaningOf(w.Name); w.Main && !ok && w.Name != "goroutines" {
+				t.Errorf("the glossary does not explain %s, of %s", w.Name, k.Name)
+			}
 		}
 	}
 	if figures.Way("Contention", "floor") == figures.Way("AcquireRelease", "floor") || figures.Way("Load", "etcd") != "etcd" {

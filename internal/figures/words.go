@@ -34,6 +34,9 @@ var Kinds = []Kind{
 		{"acq/s", "locks/s", More, true},
 		{"p50-sec", "latency p50", Less, true},
 		{"p99-sec", "latency p99", Less, true},
+		{"allocs/op", "allocations", Less, true},
+		{"cpu-sec/op", "client’s CPU", Less, true},
+		{"server-cpu-sec/op", "server’s CPU", Less, true},
 		{"sec/op", "time over operations", Less, false},
 	}},
 	{"Contention", "Contention", "Waiters of one key acquire, hold and release it in a loop. A wait is from the beginning of an acquire until it " +
@@ -45,9 +48,10 @@ var Kinds = []Kind{
 		{"jain", "fairness", More, true},
 		{"again", "taken again", Neither, true},
 		{"p50-sec", "hand-off p50", Less, true},
-		{"p99-sec", "hand-off p99", Less, true},
+		{"p99-sec", "hand-off p99", Less, false},
 		{"cmds/acq", "commands", Less, true},
 		{"reads/acq", "reads", Less, true},
+		{"cpu-sec/op", "client’s CPU", Less, true},
 		{"server-cpu-sec/op", "server’s CPU", Less, true},
 		{"max-sec", "longest hand-off", Less, false},
 		{"inside-p50-sec", "hand-off p50 inside a process", Less, false},
@@ -65,9 +69,9 @@ var Kinds = []Kind{
 		{"p50-sec", "latency p50", Less, true},
 		{"p99-sec", "latency p99", Less, true},
 		{"p99.9-sec", "latency p99.9", Less, false},
-		{"unserved", "unserved", Less, false},
+		{"unserved", "unserved", Less, true},
 		{"generator-p50-sec", "arrivals late p50", Neither, false},
-		{"generator-p99-sec", "arrivals late p99", Neither, false},
+		{"generator-p99-sec", "arrivals late p99", Neither, true},
 		{"sec/op", "time over operations", Neither, false},
 	}},
 	{"KeepAlive", "Keeping locks alive", "Many locks that are renewed: what a renewal costs, what each lock takes of memory, and how late " +
@@ -118,8 +122,8 @@ var Kinds = []Kind{
 	{"Ratio", "Ratios", "How much longer one takes than another: medians of the ratios of many short rounds, in which both ran " +
 		"one after the other. Below 1 the row is the faster one. What a copy’s ratio strays from 1 is noise.", []Word{
 		{"ratio", "time", Neither, true},
-		{"cpu-ratio", "client’s CPU", Neither, false},
-		{"server-cpu-ratio", "server’s CPU", Neither, false},
+		{"cpu-ratio", "client’s CPU", Neither, true},
+		{"server-cpu-ratio", "server’s CPU", Neither, true},
 	}},
 	{"Crowd", "A crowd in one process", "Many goroutines of one process wait for one key.", []Word{
 		{"acq/s", "locks/s", More, true},

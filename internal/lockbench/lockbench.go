@@ -100,8 +100,7 @@ func measure(ctx context.Context, o *options, stdout, stderr io.Writer) (err err
 	for _, sec := range sections {
 		err := sec.run(ctx, rec, p)
 		p.clear()
-		sec.print(stdout)
-		if err != nil {
+		if err := errors.Join(err, sec.print(stdout)); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/redigolock/redigolock/bench"
+	"github.com/redigolock/redigolock/internal/figures"
+	"github.com/redigolock/redigolock/internal/report"
 )
 
 const (
@@ -53,8 +55,8 @@ func writeUsage(w io.Writer) {
 		fmt.Fprintf(w, "  %-12s%s (%s)\n", k.name, strings.ReplaceAll(k.about, "\n", "\n              "), pace)
 	}
 	fmt.Fprint(w, "\ncolumns:\n")
-	for _, m := range meanings {
-		fmt.Fprintf(w, "  %s: %s\n", m.words, m.says)
+	for _, m := range figures.Glossary {
+		fmt.Fprintf(w, "  %s: %s\n", m.Words, m.Says)
 	}
 	fmt.Fprint(w, usageTail)
 	if len(bench.Rivals()) == 0 {
@@ -69,5 +71,5 @@ func writeUsage(w io.Writer) {
 }
 
 func indented(list []string) string {
-	return "  " + strings.ReplaceAll(wrap(strings.Join(list, ", "), 100), "\n", "\n  ")
+	return "  " + strings.ReplaceAll(report.Wrap(strings.Join(list, ", "), 100), "\n", "\n  ")
 }

@@ -1,5 +1,5 @@
 // Package report shows measured figures to people who compare locks: as a page, which is one HTML file without scripts and
-// without anything outside, and as Markdown. Both have a section for each kind of benchmark, in which rows are the ways to
+// without anything outside, as Markdown, and for a terminal. Each has a section for each kind of benchmark, in which rows are the ways to
 // lock. Figures are medians with their intervals; what cannot be told apart is said to be so.
 package report
 

@@ -36,6 +36,7 @@ type row struct {
 	Name   string
 	Words  string // what the way is, "" if the name says it
 	Fields []*field
+	cell   *figures.Cell
 }
 
 // A field is a figure of a row, with a bar that shows its size beside those of the other rows, and its interval as a line.
@@ -110,7 +111,7 @@ func (l layout) oneServerEach(cells []*figures.Cell) bool {
 		}
 		servers[name] = server
 	}
-	return l.rows != nil && len(slices.Compact(slices.Sorted(maps.Values(servers)))) > 1
+	return true
 }
 
 func (l layout) groups(cells []*figures.Cell) (list []group, err error) {
@@ -191,7 +192,7 @@ func (l layout) table(cells []*figures.Cell, words []figures.Word) (table, error
 		}
 	}
 	for i, c := range cells {
-		r := row{Name: l.rowName(c)}
+		r := row{Name: l.rowName(c), cell: c}
 		if i > 0 && t.Rows[i-1].Name == r.Name {
 			return t, fmt.Errorf("report: %s and %s are the same but for the order of their parts", cells[i-1].Name, c.Name)
 		}
