@@ -9,6 +9,9 @@
 // leaves its servers' folders behind, and where the system is not Linux its
 // servers too.
 //
+// Its own tests are those of what would have other tests pass without testing anything, or leave something behind. What would
+// have them fail is left to them.
+//
 // Environment:
 //
 //   - REDIGOLOCK_SERVER names the redis-server binary that [Run] starts; unset,

@@ -184,7 +184,7 @@ func (l *link) deliver(raw []byte) {
 	case Swallows:
 		l.muted = true
 	case Truncates:
-		l.write(raw[:min(max(act.N, 0), len(raw))])
+		l.write(raw[:min(act.N, len(raw))])
 		l.end()
 	default:
 		l.write(raw)

@@ -53,7 +53,6 @@ func isTimeout(err error) bool {
 type fakeTB struct {
 	testing.TB
 	skipped, failed bool
-	cleanups        []func()
 }
 
 func (f *fakeTB) Helper()               {}
@@ -61,10 +60,9 @@ func (f *fakeTB) Skip(...any)           { f.skipped = true; runtime.Goexit() }
 func (f *fakeTB) Skipf(string, ...any)  { f.skipped = true; runtime.Goexit() }
 func (f *fakeTB) Fatal(...any)          { f.failed = true; runtime.Goexit() }
 func (f *fakeTB) Fatalf(string, ...any) { f.failed = true; runtime.Goexit() }
-func (f *fakeTB) Cleanup(fn func())     { f.cleanups = append(f.cleanups, fn) }
 
 // run calls fn as a test function is called: in a goroutine that Skip and Fatal
-// may end. Then it runs the cleanups.
+// may end.
 func (f *fakeTB) run(fn func()) {
 	done := make(chan struct{})
 	go func() {
@@ -72,7 +70,4 @@ func (f *fakeTB) run(fn func()) {
 		fn()
 	}()
 	<-done
-	for i := len(f.cleanups) - 1; i >= 0; i-- {
-		f.cleanups[i]()
-	}
 }

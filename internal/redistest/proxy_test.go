@@ -7,7 +7,6 @@ import (
 	"net"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -145,18 +144,6 @@ func TestProxyActions(t *testing.T) {
 				t.Errorf("the server carried it out: %v", !c.executed)
 			}
 		})
-	}
-}
-
-func TestProxyTruncate(t *testing.T) {
-	s, p, _ := startProxied(t)
-	for _, n := range []int{-1, 0, 3, 1000} {
-		p.Rule(only("SET", redistest.Truncate(n)))
-		got, err := io.ReadAll(raw(t, p.Addr(), fmt.Sprintf("SET k %d\r\n", n)))
-		want(t, "+OK\r\n"[:min(max(n, 0), 5)], string(got), err)
-		if !holds(t, s, "k", fmt.Sprint(n)) {
-			t.Error("the server did not carry it out")
-		}
 	}
 }
 
@@ -363,48 +350,6 @@ func TestProxyMessageAnswersNoRequest(t *testing.T) {
 	want(t, subscribed+message, string(got), err)
 }
 
-func TestProxyClosesOnGarbage(t *testing.T) {
-	_, p, _ := startProxied(t)
-	for _, garbage := range []string{
-		"*1\r\n:1\r\n", "*1\r\n$-1\r\n", "*1\r\n\r\n", "*x\r\n", "*1\n$1\r\na\r\n",
-		"*1\r\n*1\r\n$1\r\na\r\n", "*9223372036854775807\r\n", "*1\r\n$999999999999\r\n", "*1\r\n%1\r\n",
-	} {
-		c := raw(t, p.Addr(), garbage)
-		c.SetReadDeadline(time.Now().Add(5 * time.Second))
-		if got, err := io.ReadAll(c); len(got) != 0 || isTimeout(err) {
-			t.Errorf("%q: got %q, %v; want a closed connection", garbage, got, err)
-		}
-	}
-	if got := p.Requests(); len(got) != 0 {
-		t.Errorf("recorded %v", got)
-	}
-}
-
-func TestProxyRuleSeesOneRequestAtATime(t *testing.T) {
-	_, p, _ := startProxied(t)
-	pool := p.Pool()
-	n := 0 // no lock: -race finds out if the promise is broken
-	p.Rule(func(redistest.Request) redistest.Action {
-		n++
-		return redistest.Pass()
-	})
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			c := pool.Get()
-			defer c.Close()
-			for range 50 {
-				c.Do("PING")
-			}
-		})
-	}
-	wg.Wait()
-	p.Rule(nil)
-	if n != 400 || len(p.Requests()) != 400 {
-		t.Errorf("the rule was asked %d times, and %d requests recorded; want 400", n, len(p.Requests()))
-	}
-}
-
 // Connections are cut, refused, and end with their server; later ones work.
 func TestProxyCutAllAndRefuseAndADeadServer(t *testing.T) {
 	s := redistest.Start(t)
@@ -462,39 +407,5 @@ func TestProxyClosesInTheMidstOfAnything(t *testing.T) {
 			raw(t, p.Addr(), "PING\r\n")
 			eventually(t, "the request has come", func() bool { return len(p.Requests()) == 1 })
 		})
-	}
-}
-
-func TestProxyCleanupWaits(t *testing.T) {
-	s := redistest.Start(t)
-	var f fakeTB
-	var pool *redis.Pool
-	asked, release := make(chan struct{}), make(chan struct{})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f.run(func() {
-			p := redistest.NewProxy(&f, s.Addr())
-			p.Rule(func(redistest.Request) redistest.Action {
-				close(asked)
-				<-release // no rule should block; this one makes the wait visible
-				return redistest.Pass()
-			})
-			pool = p.Pool()
-			c := pool.Get()
-			c.Send("PING")
-			c.Flush()
-			<-asked
-		})
-	}()
-	select {
-	case <-done:
-		t.Error("the cleanup did not wait for the proxy's goroutines")
-	case <-time.After(50 * time.Millisecond):
-	}
-	close(release)
-	<-done
-	if err := pool.Get().Err(); err == nil || !strings.Contains(err.Error(), "closed pool") {
-		t.Errorf("the pool is still open: %v", err)
 	}
 }

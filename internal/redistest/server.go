@@ -6,8 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 
@@ -179,13 +179,8 @@ func (s *Server) Do(cmd string, args ...any) (any, error) {
 
 // password returns what the arguments set with --requirepass, or "".
 func (s *Server) password() string {
-	pw := ""
-	for i, arg := range s.args {
-		if v, ok := strings.CutPrefix(arg, "--requirepass "); ok {
-			pw = v
-		} else if arg == "--requirepass" && i+1 < len(s.args) {
-			pw = s.args[i+1]
-		}
+	if i := slices.Index(s.args, "--requirepass"); i >= 0 {
+		return s.args[i+1]
 	}
-	return pw
+	return ""
 }

@@ -2,7 +2,6 @@ package redistest_test
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -13,59 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
-
 	"github.com/redigolock/redigolock/internal/redistest"
 )
-
-func TestServerAnswersOnBothListeners(t *testing.T) {
-	s := redistest.Start(t)
-	for network, addr := range map[string]string{"tcp": s.Addr(), "unix": s.Socket()} {
-		c, err := redis.Dial(network, addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		reply, err := c.Do("PING")
-		c.Close()
-		want(t, "PONG", reply, err)
-	}
-	c, err := redis.DialURL(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	reply, err := c.Do("ECHO", "x")
-	want(t, "x", reply, err)
-}
-
-func TestServerArgumentsWin(t *testing.T) {
-	s := redistest.Start(t, "--maxmemory", "3mb", "--appendonly", "yes")
-	for name, value := range map[string]string{"maxmemory": "3145728", "appendonly": "yes", "save": ""} {
-		got, err := redis.Strings(s.Do("CONFIG", "GET", name))
-		if err != nil || len(got) != 2 || got[1] != value {
-			t.Errorf("CONFIG GET %s: %q, %v; want %q", name, got, err, value)
-		}
-	}
-}
-
-func TestServerWithPassword(t *testing.T) {
-	for _, args := range [][]string{{"--requirepass", "secret"}, {"--requirepass secret"}} {
-		s := redistest.Start(t, args...)
-		reply, err := s.Do("PING")
-		want(t, "PONG", reply, err)
-		for password, answer := range map[string]string{"": "NOAUTH", "secret": "PONG"} {
-			c, err := s.Dial(redis.DialPassword(password))
-			if err != nil {
-				t.Fatal(err)
-			}
-			reply, err := c.Do("PING")
-			c.Close()
-			if got := fmt.Sprint(reply, err); !strings.Contains(got, answer) {
-				t.Errorf("password %q: %s", password, got)
-			}
-		}
-	}
-}
 
 func TestRunWithoutServer(t *testing.T) {
 	t.Setenv("REDIGOLOCK_SERVER", filepath.Join(t.TempDir(), "absent"))
@@ -110,48 +58,6 @@ func TestServerPauseBlocksReplies(t *testing.T) {
 		c.SetReadDeadline(time.Now().Add(5 * time.Second))
 		n, err := c.Read(reply)
 		want(t, "+OK\r\n", string(reply[:n]), err)
-	}
-}
-
-func TestServerPauseOfADeadServerPanics(t *testing.T) {
-	s := redistest.Start(t)
-	s.Kill()
-	for name, f := range map[string]func(){"Pause": s.Pause, "Resume": s.Resume} {
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Errorf("%s did not panic", name)
-				}
-			}()
-			f()
-		}()
-	}
-}
-
-func TestServerKillAndRestartKeepPortAndFolder(t *testing.T) {
-	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	addr := s.Addr()
-	if _, err := s.Do("SET", "k", "v"); err != nil {
-		t.Fatal(err)
-	}
-	s.Kill()
-	if _, err := s.Dial(); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("dial after Kill: %v; want connection refused", err)
-	}
-	if _, err := os.Stat(s.Dir()); err != nil {
-		t.Error(err)
-	}
-	for range 3 { // the second time it still runs
-		if err := s.Restart(); err != nil {
-			t.Fatal(err)
-		}
-		if s.Addr() != addr {
-			t.Errorf("restarted at %s, was at %s", s.Addr(), addr)
-		}
-		eventually(t, "the key is back", func() bool {
-			v, err := redis.String(s.Do("GET", "k"))
-			return err == nil && v == "v"
-		})
 	}
 }
 
@@ -263,21 +169,13 @@ func TestNewerServers(t *testing.T) {
 		"redis8": {redistest.StartRedis8, "redis 8."},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := c.start(t, "--maxmemory", "3mb")
-			if v := s.Version(); !strings.HasPrefix(v, c.version) {
+			if v := c.start(t).Version(); !strings.HasPrefix(v, c.version) {
 				t.Errorf("version %q; want %s", v, c.version)
 			}
-			got, err := redis.Strings(s.Do("CONFIG", "GET", "maxmemory"))
-			if err != nil || len(got) != 2 || got[1] != "3145728" {
-				t.Errorf("maxmemory %q, %v; want the argument", got, err)
+			redistest.UseNewer(t, name)
+			if v := redistest.Start(t).Version(); !strings.HasPrefix(v, c.version) {
+				t.Errorf("by default version %q; want %s", v, c.version)
 			}
-			s.Pause()
-			s.Resume()
-			if err := s.Restart(); err != nil {
-				t.Fatal(err)
-			}
-			reply, err := get(t, redistest.NewProxy(t, s.Addr()).Pool()).Do("SET", "k", "v")
-			want(t, "OK", reply, err)
 		})
 	}
 }
@@ -291,35 +189,5 @@ func TestNewerServersAbsent(t *testing.T) {
 		if f.skipped != (newer == "") || f.failed != (newer == "1") {
 			t.Errorf("REDIGOLOCK_NEWER=%q: skipped %v, failed %v", newer, f.skipped, f.failed)
 		}
-	}
-}
-
-func TestCommandRunsUntilItIsKilledOrEnds(t *testing.T) {
-	for _, argv := range [][]string{{"sleep", "1000"}, {"true"}} {
-		c, err := redistest.StartCommand(exec.Command(argv[0], argv[1:]...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if argv[0] == "true" {
-			<-c.Ended()
-		}
-		select {
-		case <-c.Ended():
-			if argv[0] == "sleep" {
-				t.Error("has ended before its time")
-			}
-		default:
-		}
-		if c.Pid() <= 0 {
-			t.Errorf("its number is %d", c.Pid())
-		}
-		for range 2 {
-			c.Kill()
-			<-c.Ended()
-		}
-	}
-	if c, err := redistest.StartCommand(exec.Command("/no/such/command")); err == nil {
-		c.Kill()
-		t.Error("it was started")
 	}
 }
