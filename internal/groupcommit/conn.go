@@ -71,7 +71,13 @@ func (c *Conn) giveUpOnCancel(ctx context.Context) (end func()) {
 	if ctx.Done() == nil {
 		return func() {}
 	}
-	return wire.OnCancel(ctx, c.giveUp)
+	return wire.OnCancel(ctx, func() {
+		why := errLeft
+		if ctx.Err() == context.DeadlineExceeded { // the timeout ends then, too, and may come first
+			why = errLate
+		}
+		c.giveUp(why)
+	})
 }
 
 // carry carries out the requests, and puts the reply to each into replies; an error reply is one of them. A fickle caller may
@@ -241,7 +247,7 @@ func (c *Conn) receive(timeout time.Duration, fickle bool) (any, error) {
 func (c *Conn) ReceiveContext(ctx context.Context) (any, error) {
 	timeout, err := timeLeft(ctx)
 	if err != nil {
-		c.giveUp()
+		c.giveUp(errLeft)
 		return nil, err
 	}
 	end := c.giveUpOnCancel(ctx)
@@ -270,12 +276,12 @@ func endedBy(ctx context.Context, err error) error {
 }
 
 // giveUp lets the caller go as soon as that is possible, and nothing more is sent.
-func (c *Conn) giveUp() {
+func (c *Conn) giveUp(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock() // until leave is over, or the call might be another's
 	c.givenUp = true
 	if c.current != nil {
-		c.current.Leave(errLeft)
+		c.current.Leave(why)
 	}
 }
 

@@ -488,6 +488,12 @@ var mutants = []mutant{
 		tests: "ballot: TestEnd",
 	},
 	{
+		name: "a Mux trusts the others after a reply that is late", in: "groupcommit.Conn.giveUpOnCancel",
+		old:   "why = errLate",
+		new:   "why = errLeft",
+		tests: "test/mux: TestMuxReplacesTheOthersWhenAReplyIsLate",
+	},
+	{
 		name: "an acquire waits for its reply longer than its ttl", in: "node.try",
 		old:   "now.Add(most), x.ttl, func",
 		new:   "now.Add(most), most, func",

@@ -15,6 +15,8 @@ import (
 	"github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/groupcommit"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/sim"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 func TestMuxWaitingCallersTravelInFewWritesAndInTheirOrder(t *testing.T) {
@@ -389,5 +391,48 @@ func TestMuxFindsAfterAPauseThatTheServerHasClosedItsConnections(t *testing.T) {
 		time.Sleep(time.Minute)
 		b.server.CloseConns()
 		b.echo("two")
+	})
+}
+
+// When no reply comes before a context's deadline, the other connections are replaced, as when none comes within a timeout.
+func TestMuxReplacesTheOthersWhenAReplyIsLate(t *testing.T) {
+	testbed.InBubble(t, func(t *testing.T, s *sim.Server) {
+		s.Delay(time.Millisecond)
+		m := newMux(t, testbed.SimPool(t, s, "redis"), 2)
+		get := func(ctx context.Context) error {
+			c := m.Get().(redis.ConnWithContext)
+			defer c.Close()
+			_, err := redis.String(c.DoContext(ctx, "GET", "key"))
+			return err
+		}
+		s.Do("SET", "key", "value")
+		for range 20 { // what was chance
+			var both sync.WaitGroup
+			for range 2 {
+				both.Go(func() {
+					if err := get(bg); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			both.Wait()
+			if n := m.Stats().Conns; n != 2 {
+				t.Fatalf("%d connections: this test shows nothing", n)
+			}
+			ctx, cancel := context.WithTimeout(bg, 100*time.Millisecond)
+			heal := s.BlackHole(sim.ToClient)
+			if err := get(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+			cancel()
+			heal()
+			before := s.Dials()
+			if err := get(bg); err != nil {
+				t.Error(err)
+			}
+			if s.Dials() == before {
+				t.Error("the other connection was used")
+			}
+		}
 	})
 }
