@@ -34,6 +34,8 @@ func explain(ctx context.Context, err error) (line string, code int) {
 		return line, exitStopped
 	case errors.As(err, &refused):
 		return "the server denies a command: " + lastPart(err) + "; " + remedy(string(refused)), exitDenied
+	case errors.Is(err, bench.ErrNoLocal):
+		return "-url cluster: there is no redis-server on PATH to start", exitFailed
 	case errors.Is(err, bench.ErrConfig):
 		return err.Error(), exitUsage
 	case errors.Is(err, lock.ErrInvalid):
@@ -79,6 +81,7 @@ var remedies = []struct {
 	{[]string{"DENIED "}, "the server is in protected mode: connect from its own machine, or give it a password"},
 	{[]string{"MOVED ", "ASK ", "CROSSSLOT ", "CLUSTERDOWN "},
 		"this is a node of a Redis Cluster: give a redis-cluster:// URL"},
+	{[]string{"cluster support disabled"}, "this is no node of a Redis Cluster: give a redis:// URL"},
 	{[]string{"max number of clients"}, "raise maxclients, or use fewer -goroutines and -waiters"},
 	{[]string{"unknown command"}, "the server does not have it, or has it renamed: Redis from 6.2 or Valkey from 7.2 is needed"},
 }

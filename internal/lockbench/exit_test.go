@@ -114,6 +114,7 @@ func TestExplain(t *testing.T) {
 		{refused("MISCONF Redis is configured to save RDB snapshots"), exitDenied, "takes no writes now"},
 		{refused("DENIED Redis is running in protected mode"), exitDenied, "protected mode"},
 		{refused("MOVED 3999 127.0.0.1:6381"), exitDenied, "redis-cluster://"},
+		{refused("ERR This instance has cluster support disabled"), exitDenied, "give a redis:// URL"},
 		{refused("ERR max number of clients reached"), exitDenied, "maxclients"},
 		{refused("READONLY You can't write against a read only replica."), exitDenied, "give the URL of its master"},
 		{refused("ERR unknown command 'evalsha', with args beginning with:"), exitDenied, "renamed"},
@@ -124,6 +125,7 @@ func TestExplain(t *testing.T) {
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, exitUnreachable, "timeout"},
 		{&os.PathError{Op: "open", Path: "x", Err: os.ErrPermission}, exitFailed, "permission"},
 		{errors.New("bench: MUTUAL EXCLUSION VIOLATED"), exitFailed, "MUTUAL EXCLUSION VIOLATED"},
+		{fmt.Errorf("%w: x", bench.ErrNoLocal), exitFailed, "no redis-server on PATH"},
 		{fmt.Errorf("%w: x", bench.ErrConfig), exitUsage, "bad configuration"},
 	} {
 		line, code := explain(context.Background(), tt.err)

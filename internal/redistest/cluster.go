@@ -36,6 +36,9 @@ func RunCluster(config ClusterConfig) (*Cluster, error) {
 	if config.NodeTimeout == 0 {
 		config.NodeTimeout = time.Second
 	}
+	if _, err := binary(); err != nil { // once, and not for each node
+		return nil, err
+	}
 	args := append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", strconv.FormatInt(config.NodeTimeout.Milliseconds(), 10),
 		"--cluster-replica-validity-factor", "0", "--cluster-allow-replica-migration", "no",
 		"--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"}, config.Args...)
