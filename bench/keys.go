@@ -63,7 +63,8 @@ func (k *keys) removeAll(ctx context.Context, s *Server) error {
 	return nil
 }
 
-// del names each key in a command of its own: one master of a Cluster has some of them, and says MOVED of the others.
+// del names each key in a command of its own: one master of a Cluster has some of them, and says MOVED of the others. A
+// replica that is counted loses those that its master does.
 func del(c redis.Conn, timeout time.Duration, names []string) error {
 	for _, name := range names {
 		if err := c.Send("DEL", name); err != nil {
@@ -72,7 +73,8 @@ func del(c redis.Conn, timeout time.Duration, names []string) error {
 	}
 	replies, err := redis.Values(redis.DoWithTimeout(c, timeout, ""))
 	for _, reply := range replies {
-		if refused, ok := reply.(redis.Error); ok && !strings.HasPrefix(string(refused), "MOVED ") {
+		refused, ok := reply.(redis.Error)
+		if ok && !strings.HasPrefix(string(refused), "MOVED ") && !strings.HasPrefix(string(refused), "READONLY ") {
 			return refused
 		}
 	}

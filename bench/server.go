@@ -122,6 +122,14 @@ func (s *Server) Started() bool { return s.local != nil }
 // Embedded reports whether the server is a miniredis in this process, so that its work is counted as ours.
 func (s *Server) Embedded() bool { return s.mini != nil }
 
+// AtAll has what is done at these servers counted with what is done at s, and a run's keys removed there, too: of a lock
+// that is at all of them. They are closed after s.
+func (s *Server) AtAll(others ...*Server) {
+	for _, o := range others {
+		s.admin = append(s.admin, o.admin...)
+	}
+}
+
 // Close closes the connections, and the embedded server.
 func (s *Server) Close() {
 	if s.locks != nil {

@@ -86,10 +86,7 @@ type zookeeperRival struct {
 	nodes map[string]bool
 }
 
-const (
-	zookeeperTimeout = 20 * time.Second
-	zookeeperChild   = "/lock-" // as Lock calls them
-)
+const zookeeperTimeout = 20 * time.Second
 
 var zookeeperACL = zk.WorldACL(zk.PermAll)
 
@@ -161,39 +158,16 @@ func (z *zookeeperRival) node(key string) string {
 	return "/" + key
 }
 
-// TryAcquire sends what Lock sends, which has no such form, and does not wait if it is not the first.
+// TryAcquire waits, if it must: Lock has no form that does not.
 func (z *zookeeperRival) TryAcquire(key string) (func() error, error) {
-	node := z.node(key)
-	own, err := z.c.CreateProtectedEphemeralSequential(node+zookeeperChild, nil, zookeeperACL)
-	if errors.Is(err, zk.ErrNoNode) {
-		if _, err := z.c.Create(node, nil, 0, zookeeperACL); err != nil && !errors.Is(err, zk.ErrNodeExists) {
-			return nil, err
-		}
-		own, err = z.c.CreateProtectedEphemeralSequential(node+zookeeperChild, nil, zookeeperACL)
-	}
-	if err != nil {
-		return nil, err
-	}
-	release := func() error { return z.c.Delete(own, -1) }
-	children, _, err := z.c.Children(node)
-	if err == nil {
-		for _, child := range children {
-			if sequence(child) < sequence(own) {
-				err = errHeld
-			}
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(err, release())
-	}
-	return release, nil
+	return z.Acquire(noContext, key)
 }
-
-// sequence is the number that the server gave to a node, with its leading zeros.
-func sequence(name string) string { return name[strings.LastIndexByte(name, '-')+1:] }
 
 func (z *zookeeperRival) Acquire(ctx context.Context, key string) (func() error, error) {
 	l := zk.NewLock(z.c, z.node(key), zookeeperACL)
+	if ctx.Done() == nil {
+		return l.Unlock, l.Lock()
+	}
 	done := make(chan error, 1)
 	z.waits.Go(func() { done <- l.Lock() })
 	select {

@@ -39,7 +39,7 @@ func command(t *testing.T, args ...string) (stdout, stderr string, code int) {
 func TestRivalsAreMeasuredBesideOursInSeveralProcesses(t *testing.T) {
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "out.txt")
-	_, errs, code := command(t, "-url", r.URL(), "-workload", "rivals,contention,recovery",
+	_, errs, code := command(t, "-url", r.URL(), "-workload", "approaches,contention,recovery",
 		"-ways", "fair,redsync,redislock", "-approaches", "locker,redsync,rueidis", "-goroutines", "4", "-waiters", "4", "-processes", "2", "-ttl", "2s",
 		"-time", "100ms", "-count", "1", "-out", file)
 	if code != 0 || errs != "" {
@@ -62,19 +62,6 @@ func TestRivalsAreMeasuredBesideOursInSeveralProcesses(t *testing.T) {
 	}
 	if n, err := r.Do("DBSIZE"); err != nil || n != int64(0) {
 		t.Errorf("%v keys are left, %v", n, err)
-	}
-}
-
-func TestUsageListsTheRivals(t *testing.T) {
-	out, _, code := command(t, "-h")
-	if code != 0 || !strings.HasPrefix(out, "Lockbench measures the locks of redigolock") {
-		t.Errorf("exit code %d, %q", code, out)
-	}
-	_, listed, _ := strings.Cut(out, "rivals for -approaches and -ways:")
-	for _, k := range peers.Kinds() {
-		if !strings.Contains(listed, " "+k.Name) {
-			t.Errorf("%s is not in %q", k.Name, listed)
-		}
 	}
 }
 

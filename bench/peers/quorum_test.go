@@ -1,16 +1,13 @@
-//go:build unix
-
 package peers_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -33,13 +30,15 @@ var (
 
 const quorumTTL = 30 * time.Second
 
-// A contestant is a number of goroutines that acquire and release, each a key of its own. It is a bench.Workload.
+// A contestant is an Uncontended with a name of its own.
 type contestant struct {
-	name       string // key=value, joined by /
-	against    int    // the place of the one that it is compared with; below 0: none
-	goroutines int
-	servers    []*redistest.Server
-	cycle      func(key string) error
+	bench.Uncontended
+	name    string // key=value, joined by /
+	against int    // the place of the one that it is compared with; below 0: none
+}
+
+func (c contestant) Name() string {
+	return fmt.Sprintf("Quorum/%s/goroutines=%d", c.name, c.Goroutines)
 }
 
 // BenchmarkQuorum compares Quorum with redsync over 3 and 5 servers, and Locker.Replicas with none, in rounds that are interleaved and
@@ -58,9 +57,6 @@ func BenchmarkQuorum(b *testing.B) {
 		workloads, results := make([]bench.Workload, len(list)), make([][]bench.Result, len(list))
 		for i, c := range list {
 			workloads[i] = c
-			if _, err := c.Run(b.Context()); err != nil { // makes the connections, and loads the scripts
-				b.Fatal(err)
-			}
 		}
 		err := bench.Rounds(b.Context(), rounds(), workloads, nil, func(i int, r bench.Result) error {
 			results[i] = append(results[i], r)
@@ -89,10 +85,25 @@ func BenchmarkQuorum(b *testing.B) {
 
 var ranQuorum bool
 
+// A trier is a Rival that tries once.
+type trier func(key string) (release func() error, err error)
+
+func (f trier) TryAcquire(key string) (func() error, error) { return f(key) }
+
+func (f trier) Acquire(context.Context, string) (func() error, error) {
+	return nil, errors.New("it tries once")
+}
+
+func (f trier) Close() {}
+
 // contestants are all, on pools that keep a connection for each goroutine.
-func contestants(b *testing.B, goroutines int) (list []*contestant) {
-	add := func(name string, against int, servers []*redistest.Server, cycle func(string) error) {
-		list = append(list, &contestant{name, against, goroutines, servers, cycle})
+func contestants(b *testing.B, goroutines int) (list []contestant) {
+	add := func(name string, against int, at *bench.Server, try trier) {
+		kind := bench.RivalKind{Name: fmt.Sprintf("%s/%d", name, goroutines), OneTry: true,
+			Open: func(bench.RivalConfig) (bench.Rival, error) { return try, nil }}
+		bench.AddRivals(kind)
+		list = append(list, contestant{bench.Uncontended{Server: at, Approach: kind.Name, Goroutines: goroutines, TTL: quorumTTL, Time: *round},
+			name, against})
 	}
 	all := redistest.StartMany(b, 5)
 	for _, n := range []int{3, 5} {
@@ -107,25 +118,38 @@ func contestants(b *testing.B, goroutines int) (list []*contestant) {
 			theirs = append(theirs, rsredigo.NewPool(benchPool(b, s, goroutines)))
 		}
 		b.Cleanup(func() { ours.Close(); muxed.Close() })
-		rs, at := redsync.New(theirs...), len(list)
-		add(fmt.Sprintf("lib=redsync/servers=%d", n), -1, servers, func(key string) error {
+		rs, at, first := redsync.New(theirs...), atAll(b, servers), len(list)
+		add(fmt.Sprintf("lib=redsync/servers=%d", n), -1, at, func(key string) (func() error, error) {
 			m := rs.NewMutex(key, redsync.WithExpiry(quorumTTL), redsync.WithTries(1), redsync.WithTimeoutFactor(0.17))
-			if err := m.LockContext(context.Background()); err != nil {
-				return err
-			}
-			_, err := m.UnlockContext(context.Background())
-			return err
+			err := m.LockContext(context.Background())
+			return func() error { _, err := m.UnlockContext(context.Background()); return err }, err
 		})
-		add(fmt.Sprintf("lib=redigolock/servers=%d", n), at, servers, ourCycle(ours.TryAcquire))
-		add(fmt.Sprintf("lib=redigolock-mux/servers=%d", n), at, servers, ourCycle(muxed.TryAcquire))
+		add(fmt.Sprintf("lib=redigolock/servers=%d", n), first, at, tryOurs(ours.TryAcquire))
+		add(fmt.Sprintf("lib=redigolock-mux/servers=%d", n), first, at, tryOurs(muxed.TryAcquire))
 	}
-	replicated, at := redistest.StartReplicated(b, 1), len(list)
+	replicated, first := redistest.StartReplicated(b, 1), len(list)
+	at := atAll(b, replicated)
 	for _, replicas := range []int{0, 1} {
 		l := &redigolock.Locker{Pool: benchPool(b, replicated[0], goroutines), Replicas: replicas, OpTimeout: 5 * time.Second}
 		b.Cleanup(func() { l.Close() })
-		add(fmt.Sprintf("lib=redigolock/replicas=%d", replicas), []int{-1, at}[replicas], replicated, ourCycle(l.TryAcquire))
+		add(fmt.Sprintf("lib=redigolock/replicas=%d", replicas), []int{-1, first}[replicas], at, tryOurs(l.TryAcquire))
 	}
 	return list
+}
+
+// atAll is the servers, as those of one run.
+func atAll(b *testing.B, list []*redistest.Server) *bench.Server {
+	var all []*bench.Server
+	for _, r := range list {
+		s, err := bench.Open(b.Context(), r.URL())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(s.Close)
+		all = append(all, s)
+	}
+	all[0].AtAll(all[1:]...)
+	return all[0]
 }
 
 func benchPool(b *testing.B, s *redistest.Server, goroutines int) *redis.Pool {
@@ -136,81 +160,15 @@ func benchPool(b *testing.B, s *redistest.Server, goroutines int) *redis.Pool {
 	return p
 }
 
-func ourCycle(try func(context.Context, string, time.Duration) (*redigolock.Lock, error)) func(string) error {
-	return func(key string) error {
+func tryOurs(try func(context.Context, string, time.Duration) (*redigolock.Lock, error)) trier {
+	return func(key string) (func() error, error) {
 		k, err := try(context.Background(), key, quorumTTL)
-		if err != nil {
-			return err
-		}
-		return k.Release(context.Background())
+		return func() error { return k.Release(context.Background()) }, err
 	}
-}
-
-func (c *contestant) Name() string {
-	return fmt.Sprintf("Quorum/%s/goroutines=%d", c.name, c.goroutines)
-}
-
-// Run has the goroutines acquire and release for a round.
-func (c *contestant) Run(context.Context) (res bench.Result, err error) {
-	calls, cpu, errCPU := c.used()
-	client, begin := processTime(), time.Now()
-	var mu sync.Mutex // protects res and err
-	var all sync.WaitGroup
-	for g := range c.goroutines {
-		all.Go(func() {
-			n, failed := int64(0), error(nil)
-			for key := fmt.Sprint("quorum:", g); failed == nil && time.Since(begin) < *round; n++ {
-				failed = c.cycle(key)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			res.Ops += n
-			if failed != nil {
-				err = fmt.Errorf("%s: %w", c.name, failed)
-			}
-		})
-	}
-	all.Wait()
-	res.Elapsed, res.Allocs, res.CPU = time.Since(begin), -1, &bench.CPU{Client: processTime() - client}
-	time.Sleep(5 * time.Millisecond) // for what is late
-	callsAfter, cpuAfter, errAfter := c.used()
-	res.CPU.Server, res.Cost = cpuAfter-cpu, &bench.Cost{Calls: callsAfter - calls, EvalSha: -1, Reads: -1, Bytes: -1}
-	for _, failed := range []error{errCPU, errAfter} {
-		if err == nil {
-			err = failed
-		}
-	}
-	return res, err
-}
-
-// used is how many commands of locks the servers have carried out, and their processor time.
-func (c *contestant) used() (calls int64, cpu time.Duration, err error) {
-	for _, s := range c.servers {
-		all, err := s.Calls()
-		if err != nil {
-			return 0, 0, err
-		}
-		for _, name := range []string{"set", "get", "eval", "evalsha", "del", "wait"} {
-			calls += all[name]
-		}
-		spent, err := s.CPU()
-		if err != nil {
-			return 0, 0, err
-		}
-		cpu += spent
-	}
-	return calls, cpu, nil
-}
-
-// processTime is the processor time of this process.
-func processTime() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // fails for a bad argument only
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // writeTable writes medians, and the median of the ratios within a round with its interval at 95 %.
-func writeTable(w *strings.Builder, goroutines int, list []*contestant, results [][]bench.Result) {
+func writeTable(w *strings.Builder, goroutines int, list []contestant, results [][]bench.Result) {
 	fmt.Fprintf(w, "%d goroutine(s), %d rounds of %v\n\n| | µs | client CPU, µs | servers' CPU, µs | commands | beside | time | client CPU |\n"+
 		"| --- | ---: | ---: | ---: | ---: | --- | ---: | ---: |\n", goroutines, len(results[0]), *round)
 	of := func(i int, value func(bench.Result) float64) (all []float64) {
