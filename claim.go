@@ -250,6 +250,20 @@ func readRemoval(err error) cleanup.Answer {
 	return cleanup.Failed
 }
 
+// tenure is that of the server that a key's commands go to now: it is closed when that may have lost its newest writes, as by a failover.
+// Nil: it is not known.
+func (n *node) tenure(key string) <-chan struct{} {
+	if at := n.source.Nodes; at != nil {
+		return at.Tenure(key)
+	}
+	return n.source.Another()
+}
+
+// remember has the clean-up remember that the token is not in the key any more, as a server has said in this tenure, or in a later one.
+func (n *node) remember(x *claim, tenure <-chan struct{}, most time.Duration) {
+	n.cleaner().Removed(&n.clean, tenure, cleanup.Removal{Key: x.key, Token: x.token, Until: time.Now().Add(most + n.opTimeout())})
+}
+
 // A cleanNode is a node as the cleanup.Node of its strays, by a connection that is not the pool's.
 type cleanNode struct {
 	*node

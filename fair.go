@@ -85,7 +85,12 @@ func (l *fair) acquire(ctx context.Context, w want) (k *Lock, err error) {
 func (l *fair) abandon(ctx context.Context, k *Lock) { l.queue.Desert(ctx, k.key, (*fairHandle)(k)) }
 
 func (l *fair) release(ctx context.Context, k *Lock, by time.Time) error {
-	return l.queue.Release(ctx, k.key, (*fairHandle)(k), by)
+	tenure := l.tenure(k.key)
+	freed, err := l.queue.Release(ctx, k.key, (*fairHandle)(k), by)
+	if freed && tenure != nil {
+		l.remember(&k.claim, tenure, k.longest())
+	}
+	return err
 }
 
 func (l *fair) lost(k *Lock) { l.queue.Lost(k.key, (*fairHandle)(k)) }

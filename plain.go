@@ -202,9 +202,12 @@ func (p *plain) close(time.Duration) {}
 // since no server has answered, goes to the clean-up: nobody else would delete it before its ttl is over.
 func (p *plain) release(ctx context.Context, k *Lock, by time.Time) (err error) {
 	err = errPanicked
-	each := p.eachTry(by)
+	each, tenure := p.eachTry(by), p.tenure(k.key)
 	defer func() {
 		freed := err == nil || errors.Is(err, ErrNotHeld)
+		if err == nil && tenure != nil && p.keptOut(k) <= 0 { // else nothing may delete the key yet
+			p.remember(&k.claim, tenure, k.longest())
+		}
 		if !freed && fault.Transient(err) || err == errPanicked && p.keptOut(k) <= 0 { // maybe before anything was sent; else nothing may delete the key yet
 			k.stray(ctx)
 		}

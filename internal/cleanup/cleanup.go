@@ -8,6 +8,9 @@
 // What can go wrong: the lost command is carried out after the first confirmation: the second finds the token. After the second: the
 // key lives for one ttl, with nobody as its holder. The node is away: tried until the ttl is over, in longer and longer
 // pauses, and soon after it is known to be back, or another one to have taken its place. This process dies: one ttl.
+//
+// A Removal is a token whose removal a node has confirmed. A failover to a replica that has not heard of it yet may undo it. So the newest
+// are remembered, as long as what they have removed could last, and are carried out once more where that may have happened.
 package cleanup
 
 import (
@@ -24,6 +27,9 @@ const (
 	longPause = time.Minute
 	// soon is how long after a failure a try is repeated where the place is another one. A place may change often.
 	soon = 100 * time.Millisecond
+	// maxRemovals is how many are remembered of what one server has confirmed. A replica is behind by what its master has done in
+	// milliseconds, in a partition by more.
+	maxRemovals = 256
 )
 
 // A Stray is a token that may be in a key.
@@ -51,6 +57,27 @@ type Node interface {
 	Place(s *Stray) any
 	// Another returns a channel that is closed when a place becomes another from then on; nil: that is never known.
 	Another() <-chan struct{}
+}
+
+// A Removal is a token that was in a key, until a node has confirmed that it is removed.
+type Removal struct {
+	Key, Token string
+	Until      time.Time // the ttl that it had is over
+}
+
+// removals are the newest of one tenure; the oldest makes room.
+type removals struct {
+	all  []Removal
+	next int // the oldest, once there are maxRemovals
+}
+
+func (r *removals) add(x Removal) {
+	if len(r.all) < maxRemovals {
+		r.all = append(r.all, x)
+		return
+	}
+	r.all[r.next] = x
+	r.next = (r.next + 1) % maxRemovals
 }
 
 // An Answer is what the error of Node.Remove says.
@@ -86,6 +113,9 @@ type line struct {
 	stop   context.CancelFunc // ends the goroutine; nil while there is none
 	ended  chan struct{}      // closed when the goroutine has ended
 	added  chan struct{}      // capacity 1
+
+	removed map[<-chan struct{}]*removals // by the tenure that has confirmed them
+	until   time.Time                     // the last of them is to be forgotten
 }
 
 // Init must be called first.
@@ -104,12 +134,46 @@ func (c *Cleaner) Add(node Node, s Stray) {
 		wait.Wake(n.added)
 		return
 	}
+	n.start()
+}
+
+// start starts the goroutine. The caller holds mu.
+func (n *line) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop, n.ended, n.added = stop, make(chan struct{}), make(chan struct{}, 1)
-	if c.drained {
-		time.AfterFunc(c.env.Bound(), stop)
+	if n.c.drained {
+		time.AfterFunc(n.c.env.Bound(), stop)
 	}
 	go n.run(ctx, n.added, n.ended)
+}
+
+// Removed has a removal be carried out once more when the tenure ends in which a node has confirmed it: that is closed when the server
+// may have lost its newest writes. Node.Another tells that there is one. What comes after Close is not remembered.
+func (c *Cleaner) Removed(node Node, tenure <-chan struct{}, x Removal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.drained {
+		return
+	}
+	n := c.lineOf(node)
+	r := n.removed[tenure]
+	if r == nil {
+		if n.removed == nil {
+			n.removed = map[<-chan struct{}]*removals{}
+		}
+		r = new(removals)
+		n.removed[tenure] = r
+	}
+	r.add(x)
+	if x.Until.After(n.until) {
+		n.until = x.Until
+	}
+	switch {
+	case n.stop == nil:
+		n.start()
+	case isClosed(tenure): // nobody will tell of that any more
+		wait.Wake(n.added)
+	}
 }
 
 // lineOf is the line of a node. The caller holds mu.
@@ -156,6 +220,12 @@ func (c *Cleaner) running() (stops []context.CancelFunc, ends []<-chan struct{})
 func (c *Cleaner) Close(most time.Duration) {
 	c.mu.Lock()
 	c.drained = true
+	for _, n := range c.lines {
+		n.removed = nil
+		if n.stop != nil {
+			wait.Wake(n.added)
+		}
+	}
 	c.mu.Unlock()
 	stops, ends := c.running()
 	if len(stops) == 0 {
@@ -182,6 +252,7 @@ func (n *line) run(ctx context.Context, added <-chan struct{}, ended chan<- stru
 	defer timer.Stop()
 	for {
 		another := n.node.Another() // before the places are looked at: what changes later closes it
+		n.recall()
 		n.hurry()
 		n.removeAll(ctx, n.due())
 		next, more := n.next(ctx)
@@ -195,6 +266,34 @@ func (n *line) run(ctx context.Context, added <-chan struct{}, ended chan<- stru
 		case <-another:
 		case <-ctx.Done():
 		}
+	}
+}
+
+// recall makes strays of the removals that may be undone. Who carries them out finds a token that nothing puts there any more, so one
+// confirmation does.
+func (n *line) recall() {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	now := time.Now()
+	for tenure, r := range n.removed {
+		if !isClosed(tenure) {
+			continue
+		}
+		delete(n.removed, tenure)
+		for _, x := range r.all {
+			if now.Before(x.Until) {
+				n.strays = append(n.strays, &Stray{Key: x.Key, Token: x.Token, Context: context.Background(), Next: now, Until: x.Until, confirmed: true})
+			}
+		}
+	}
+}
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -228,7 +327,7 @@ func (n *line) due() (due []*Stray) {
 }
 
 // next forgets what nothing can be done about any more, and says when the next stray is due. It says no more if none is left or ctx
-// has ended, and then the goroutine has been signed off under mu, so that the next stray starts a new one.
+// has ended, nor a removal to be remembered, and then the goroutine has been signed off under mu, so that the next stray starts a new one.
 func (n *line) next(ctx context.Context) (next time.Time, more bool) {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
@@ -244,11 +343,19 @@ func (n *line) next(ctx context.Context) (next time.Time, more bool) {
 		}
 	}
 	n.strays = left
-	if len(left) == 0 {
+	if len(n.removed) > 0 {
+		switch remembers := now.Before(n.until) && ctx.Err() == nil; {
+		case !remembers:
+			n.removed, n.until = nil, time.Time{}
+		case next.IsZero() || n.until.Before(next):
+			next = n.until
+		}
+	}
+	if more = len(left) > 0 || len(n.removed) > 0; !more {
 		n.stop()
 		n.stop = nil
 	}
-	return next, len(left) > 0
+	return next, more
 }
 
 // removeAll tries each of due once. Only the goroutine and those it waits for touch what it changes.

@@ -343,3 +343,71 @@ func TestCleanerGoesOnWhenItsGoroutineIsEnded(t *testing.T) {
 		}
 	})
 }
+
+// What a node has said to be removed is removed once more where that may be undone: at what has taken over from it, or at itself when it is
+// back. So it is as long as that could last, for the newest of each server, and one confirmation does.
+func TestRemovalIsCarriedOutAgainWhenItsTenureEnds(t *testing.T) {
+	test(t, func(t *testing.T, c *cleanup.Cleaner, told map[string][]error) {
+		answers := []error{errAway, nil}
+		n := newNode(nil)
+		n.remove = func(_ context.Context, s *cleanup.Stray) error {
+			if s.Key != "a300" {
+				return nil
+			}
+			err := answers[0]
+			answers = answers[1:]
+			return err
+		}
+		n.another = make(chan struct{})
+		a, b := make(chan struct{}), make(chan struct{})
+		until := time.Now().Add(10 * time.Second)
+		for i := range 301 {
+			c.Removed(n, a, cleanup.Removal{Key: fmt.Sprint("a", i), Token: "token", Until: until})
+		}
+		c.Removed(n, a, cleanup.Removal{Key: "over", Token: "token", Until: time.Now().Add(time.Second)})
+		c.Removed(n, b, cleanup.Removal{Key: "b", Token: "token", Until: until})
+		if c.Owed() > 0 {
+			t.Errorf("%d are owed", c.Owed())
+		}
+		time.Sleep(2 * time.Second)
+		close(a)
+		n.move("another")
+		begin := time.Now()
+		time.Sleep(3 * time.Second)
+		for key, want := range map[string]int{"a0": 0, "a45": 0, "a46": 1, "a299": 1, "a300": 2, "over": 0, "b": 0} {
+			if at := n.times(key); len(at) != want || want > 0 && at[0] != begin {
+				t.Errorf("%s was removed at %v, want %d times", key, at, want)
+			}
+		}
+		close(b) // as if n.Another had been asked for in the moment before
+		c.Removed(n, b, cleanup.Removal{Key: "late", Token: "token", Until: until})
+		synctest.Wait()
+		if x, y := len(n.times("b")), len(n.times("late")); x != 1 || y != 1 {
+			t.Errorf("a tenure that has ended already: %d and %d", x, y)
+		}
+		time.Sleep(time.Minute)
+		if c.Running() {
+			t.Error("it remembers what is over")
+		}
+		if got := told["a300"]; len(got) != 2 || got[1] != nil {
+			t.Errorf("told %v", got)
+		}
+	})
+}
+
+// Nobody waits for what is only remembered.
+func TestCloseForgetsRemovals(t *testing.T) {
+	test(t, func(t *testing.T, c *cleanup.Cleaner, _ map[string][]error) {
+		n := newNode(gone)
+		tenure, begin := make(chan struct{}), time.Now()
+		for range 2 {
+			c.Removed(n, tenure, cleanup.Removal{Key: "key", Token: "token", Until: begin.Add(time.Hour)})
+			c.Close(time.Minute)
+		}
+		close(tenure)
+		time.Sleep(time.Second)
+		if took := time.Since(begin); took != time.Second || c.Running() || len(n.times("key")) > 0 {
+			t.Errorf("it ended after %v", took)
+		}
+	})
+}

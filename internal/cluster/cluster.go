@@ -256,6 +256,28 @@ func (c *Cluster) Place(key string) Place {
 	return Place{n, n.back.Load()}
 }
 
+// Tenure returns a channel that is closed when what the node of a key has confirmed may not be so any more: another node has taken its
+// slots over, or it serves commands again after its connections have broken, or after it said that it did not. A failover may undo the
+// newest writes, as a restart may. A slot that moves does not, so its keys' node has its tenure still. Nil: no node is known.
+func (c *Cluster) Tenure(key string) <-chan struct{} {
+	n := c.owners[Slot(key)].Load()
+	if n == nil {
+		return nil
+	}
+	return *n.tenure.Load()
+}
+
+// TenureAt is the Tenure of the keys of the node at an address; nil: there is no such node.
+func (c *Cluster) TenureAt(addr string) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.nodes[addr]
+	if n == nil {
+		return nil
+	}
+	return *n.tenure.Load()
+}
+
 // Another returns a channel that is closed when the Place of some key becomes another one from then on.
 func (c *Cluster) Another() <-chan struct{} {
 	c.mu.Lock()
@@ -376,16 +398,16 @@ func (c *Cluster) take(v *view, most bool) (gone []*node) {
 			}
 		}
 	}
+	if believed {
+		if c.known = c.known || !v.down; c.known {
+			c.epoch = v.epoch
+		}
+		gone = c.dismiss(had)
+	}
 	if changed {
-		c.isAnother()
+		c.isAnother() // whoever hears of it finds the tenures ended that end by it
 	}
-	if !believed {
-		return nil
-	}
-	if c.known = c.known || !v.down; c.known {
-		c.epoch = v.epoch
-	}
-	return c.dismiss(had)
+	return gone
 }
 
 // dismiss forgets the nodes that have no slots: those that had some, and those that were not used for long. The caller holds mu.
@@ -397,6 +419,8 @@ func (c *Cluster) dismiss(had map[*node]bool) (gone []*node) {
 	for addr, n := range c.nodes {
 		if !has[n] && (had[n] || time.Since(time.Unix(0, n.used.Load())) > time.Minute) {
 			delete(c.nodes, addr)
+			n.end()
+			close(*n.tenure.Load())
 			gone = append(gone, n)
 		}
 	}

@@ -840,3 +840,66 @@ func TestPlace(t *testing.T) {
 		changed("a node that serves again", true)
 	})
 }
+
+// A tenure ends when another node has taken over, or when its node is back after its connections have broken; not when a slot moves, or
+// when a reply is late.
+func TestTenure(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		c := w.cluster()
+		mustDo(t, c, "GET", keyA)
+		mustDo(t, c, "GET", keyB)
+		tenure, at, other := c.Tenure(keyA), c.TenureAt("a:1"), c.Tenure(keyB)
+		if tenure != at || tenure == other || tenure == nil || c.TenureAt("x:1") != nil {
+			t.Error("whose tenures are these?")
+		}
+		ended := func(what string, want bool) {
+			t.Helper()
+			synctest.Wait()
+			if isClosed(tenure) != want || isClosed(other) {
+				t.Errorf("%s: it has ended: %v, that of another: %v", what, isClosed(tenure), isClosed(other))
+			}
+			tenure = c.Tenure(keyA)
+		}
+		get := func(within time.Duration) {
+			ctx, cancel := context.WithTimeout(context.Background(), within)
+			defer cancel()
+			x := c.Conn(false)
+			defer x.Close()
+			_, _ = x.DoContext(ctx, "GET", keyA)
+		}
+		w.set(func(s *server) { s.hangs = true }, "a:1")
+		get(time.Second)
+		w.set(func(s *server) { s.hangs = false }, "a:1")
+		get(time.Second)
+		ended("a node that was silent answers", false)
+		w.set(down, "a:1")
+		get(time.Second)
+		ended("a node is away", false)
+		w.set(func(s *server) { s.down = false }, "a:1")
+		get(time.Second)
+		ended("it is back", true)
+		w.moveSlot(keyA, "d:1", 2, "d:1")
+		before := tenure
+		get(time.Second)
+		ended("its slot has moved", false)
+		if tenure == before {
+			t.Error("a slot that has moved has another tenure")
+		}
+		another := c.Another()
+		w.share(func(slot int) string { return []string{"a:1", "b:1", "c:1"}[min(slot/slotsAt, 2)] }, 3)
+		c.Refresh()
+		<-another
+		if !isClosed(tenure) {
+			t.Error("told of another place before the tenure of a node without slots has ended")
+		}
+	})
+}
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}

@@ -38,8 +38,10 @@ type node struct {
 	// What was given back no later than that, in ns since 1970, is closed, or tested, before it is lent.
 	broken, doubtful atomic.Int64
 
-	away atomic.Bool  // it did not serve the last command, or could not be asked
-	back atomic.Int64 // how often it did again after that
+	away   atomic.Bool  // it did not serve the last command, or could not be asked
+	broke  atomic.Bool  // of these: not only was there no answer in time
+	back   atomic.Int64 // how often it served one again after that
+	tenure atomic.Pointer[chan struct{}]
 
 	mu  sync.Mutex // protects out
 	out map[*conn]struct{}
@@ -49,11 +51,20 @@ func newNode(c *Cluster, addr string) *node {
 	n := &node{c: c, addr: addr, out: map[*conn]struct{}{}, dials: errands.Group{Dial: true}}
 	n.life, n.end = context.WithCancel(c.life)
 	n.used.Store(time.Now().UnixNano())
+	n.begin()
 	n.pool = &redis.Pool{
 		DialContext: n.dial, TestOnBorrowContext: n.test, IdleTimeout: idleMost,
 		MaxIdle: c.env.MaxIdle, MaxActive: c.env.MaxActive, Wait: true,
 	}
 	return n
+}
+
+// begin begins a tenure: for so long the node has what it has confirmed.
+func (n *node) begin() {
+	tenure := make(chan struct{})
+	if ended := n.tenure.Swap(&tenure); ended != nil {
+		close(*ended)
+	}
 }
 
 // close is called when the node is not one of the cluster's any more. Who waits for a connection to it looks for another node.
@@ -93,8 +104,7 @@ func (n *node) dial(ctx context.Context) (redis.Conn, error) {
 	inner, err := n.dials.Fetch(limit, func(ctx context.Context) (redis.Conn, error) { return n.c.env.Dial(ctx, n.addr) })
 	if err != nil {
 		if ctx.Err() != context.Canceled { // else its caller was impatient
-			n.away.Store(true)
-			n.c.Refresh()
+			n.isAway(ctx.Err() == nil)
 		}
 		return nil, err
 	}
@@ -134,8 +144,18 @@ func (n *node) failed(ctx context.Context, err error) {
 		return
 	case timeout || ctx.Err() != nil:
 		n.doubtful.Store(now)
+		n.isAway(false)
 	default:
 		n.broken.Store(now)
+		n.isAway(true)
+	}
+}
+
+// isAway notes that the node could not be asked, or does not answer, and asks where its slots are. broke says that it may have been
+// restarted, for it did more than not to answer in time.
+func (n *node) isAway(broke bool) {
+	if broke {
+		n.broke.Store(true)
 	}
 	n.away.Store(true)
 	n.c.Refresh()
@@ -145,6 +165,7 @@ func (n *node) failed(ctx context.Context, err error) {
 func (n *node) answered(replies []any) {
 	for _, reply := range replies {
 		if re, ok := reply.(redis.Error); ok && servesNot(re) {
+			n.broke.Store(true)
 			n.away.Store(true)
 			return
 		}
@@ -153,6 +174,9 @@ func (n *node) answered(replies []any) {
 		n.c.mu.Lock()
 		defer n.c.mu.Unlock()
 		n.back.Add(1)
+		if n.broke.Swap(false) && !n.gone() {
+			n.begin()
+		}
 		n.c.isAnother()
 	}
 }

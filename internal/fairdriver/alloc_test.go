@@ -78,7 +78,7 @@ func TestFairAllocations(t *testing.T) {
 		if err := d.TryAcquire(bg, "key", x); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Release(bg, "key", x, time.Time{}); err != nil {
+		if _, err := d.Release(bg, "key", x, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	}

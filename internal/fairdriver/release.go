@@ -10,8 +10,8 @@ import (
 )
 
 // Release takes the next local waiter's entry along, and the server hands the lock to the first that waits. A hand-off within
-// the cohort has to be made by by.
-func (d *Driver) Release(ctx context.Context, key string, h Handle, by time.Time) error {
+// the cohort has to be made by by; then the token has the lock still, and is not freed.
+func (d *Driver) Release(ctx context.Context, key string, h Handle, by time.Time) (freed bool, err error) {
 	x := d.lease(ctx, h)
 	x.Over = h.IsOver()
 	d.mu.Lock()
@@ -26,7 +26,7 @@ func (d *Driver) Release(ctx context.Context, key string, h Handle, by time.Time
 		cmd = s.extendForNext(ctx, h, by, cmd.TTL)
 	}
 	if cmd.Kind == fairqueue.Nothing { // it was handed on
-		return nil
+		return false, nil
 	}
 	done := false
 	defer func() {
@@ -37,15 +37,17 @@ func (d *Driver) Release(ctx context.Context, key string, h Handle, by time.Time
 	r, err := s.perform(ctx, &cmd, h.Bound())
 	if err == nil {
 		done = true
-		return s.released(r, err)
+		err = s.released(r, err)
+		return err == nil, err
 	}
 	if !fault.Transient(err) {
-		return err
+		return false, err
 	}
 	cmd.Token, cmd.Entry, cmd.Own = "", "", true // an entry is queued by one command only: the slot asks what became of it
 	cmd.Alone = isSplit(err)
 	r, again := s.perform(ctx, &cmd, nil)
-	return fault.ReleasedAgain(err, s.released(r, again), h.IsOver)
+	err = fault.ReleasedAgain(err, s.released(r, again), h.IsOver)
+	return err == nil, err
 }
 
 // extendForNext extends the lease for the next local waiter, until by at most, and returns what Release is to send then.

@@ -349,8 +349,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "a clean-up forgets what an unanswered Extend may have done", in: "plain.release",
-		old:   "k.longest()",
-		new:   "k.ttl",
+		old:   "now.Add(k.longest())",
+		new:   "now.Add(k.ttl)",
 		tests: "TestReleaseAfterAnExtendWithoutAnAnswerIsCleanedUp",
 	},
 	{

@@ -185,6 +185,49 @@ func TestFailoverCleansUpAtTheNewMaster(t *testing.T) {
 	}
 }
 
+// A failover undoes a Release that the new master has not heard of. The Locker releases the lock again there. What MinHold keeps is not
+// deleted before its time.
+func TestFailoverUndoesARelease(t *testing.T) {
+	for _, kind := range append([]string{"minhold"}, failoverKinds...) {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newSimGroup(t)
+				l := &redigolock.Locker{Pool: g.pool(), Fair: kind == "fair"}
+				switch kind {
+				case "mux":
+					m := &redigolock.Mux{Pool: l.Pool}
+					t.Cleanup(func() { m.Close() })
+					l.Pool = m
+				case "minhold":
+					l.MinHold = time.Minute
+				}
+				simLocker(t, l)
+				k, err := l.Acquire(bg, "key", time.Hour)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b := g.servers["b:6379"]
+				if _, err := b.Do("SET", "key", k.Token(), "PX", time.Hour.Milliseconds()); err != nil {
+					t.Fatal(err)
+				}
+				if err := k.Release(bg); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(10 * time.Second)
+				g.failOver(true)
+				time.Sleep(time.Second)
+				want := 0
+				if kind == "minhold" {
+					want = 1
+				}
+				if n, err := redis.Int(b.Do("EXISTS", "key")); n != want || err != nil {
+					t.Errorf("%d locks are at the new master, want %d (%v)", n, want, err)
+				}
+			})
+		})
+	}
+}
+
 // What a Locker has learned of a master is forgotten when Sentinels name another.
 func TestFailoverForgetsWhatTheOldMasterKnew(t *testing.T) {
 	for _, older := range []string{"a:6379", "b:6379"} {
