@@ -37,7 +37,7 @@ holds() { # least, most: so many keys, or the commands did not do what they shou
 }
 
 echo "server: $server"
-echo "redis-version: $(redis-server --version | sed 's/.*v=\([^ ]*\).*/\1/')"
+echo "redis-version: redis $(redis-server --version | sed 's/.*v=\([^ ]*\).*/\1/')"
 echo "host: $(hostname)"
 for _ in $(seq "$rounds"); do
 	cli FLUSHALL >/dev/null

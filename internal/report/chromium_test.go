@@ -35,7 +35,7 @@ func chromium(t *testing.T) string {
 
 // A look is what testdata/check.html finds in a frame.
 type look struct {
-	Width, PageWidth, Room                   int
+	Width, Height, PageWidth, Room           int
 	Boxes, Scrolling, Tables, Unnamed, Drawn int
 	Beyond, Pale, Outside, Fetched           []string
 	Background                               string
@@ -93,6 +93,9 @@ func TestPageInChromiumOnAPhoneAndOnADesktop(t *testing.T) {
 			backgrounds[l.Background] = true
 			if l.Width != width || l.PageWidth > l.Room || len(l.Beyond) > 0 {
 				t.Errorf("%s at %d: the page has %d of %d, wide: %q", mode, width, l.PageWidth, l.Room, l.Beyond)
+			}
+			if width == 1280 && l.Height > 2*1024 {
+				t.Errorf("%s at %d: what is open takes %d pixels, two screens are wanted", mode, width, l.Height)
 			}
 			if width == 390 && l.Scrolling == 0 {
 				t.Errorf("%s at %d: %d of %d tables scroll in their boxes", mode, width, l.Scrolling, l.Boxes)

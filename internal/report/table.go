@@ -13,8 +13,8 @@ import (
 
 // A section is all about one kind of benchmark.
 type section struct {
-	ID, Title, About string
-	Groups           []group
+	Title, About string
+	Groups       []group
 }
 
 // A group is what was measured in the same circumstances: a table of what is shown at once, and one of the rest.
@@ -95,7 +95,7 @@ func sectionsOf(set *figures.Set) (list []section, err error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, section{fmt.Sprintf("s%d", len(list)+1), l.Title, l.About, groups})
+		list = append(list, section{l.Title, l.About, groups})
 	}
 	return list, nil
 }
