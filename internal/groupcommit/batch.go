@@ -3,13 +3,13 @@ package groupcommit
 import (
 	"bytes"
 	"fmt"
-	"runtime"
 	"slices"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/hooks"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -94,7 +94,7 @@ func (b *batch) gather() {
 	if !b.crowded {
 		return
 	}
-	runtime.Gosched()
+	hooks.Yield()
 	g := b.link.group
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -6,6 +6,7 @@ package hooks
 import (
 	crypto "crypto/rand"
 	"math/rand/v2"
+	"runtime"
 	"time"
 )
 
@@ -23,3 +24,6 @@ var Secret = func(owner string, nth int, p []byte) { _, _ = crypto.Read(p) } // 
 // The token tells it from others that do the same for that key, and the place from those that do so for that token at other servers;
 // both may be empty. A simulation lets those that come at one moment go on one after the other, which else the runtime would.
 var Turn = func(verb, key, token, place string) {}
+
+// Yield lets goroutines that can run do so first. A simulation lets all of them.
+var Yield = runtime.Gosched

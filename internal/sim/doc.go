@@ -46,14 +46,14 @@
 //     (hooks.Turn), up to 30 µs.
 //   - A lock of a Quorum does so at several nodes, whose answers to one question count in their order. The place of a node tells its turn
 //     from that of the others, always.
-//   - A goroutine collects what is due while another adds to it: the line of renewals waits for its turn first.
+//   - A goroutine collects what is due while another adds to it: the line of renewals waits for its turn first, and a batch of a Mux until
+//     nobody else can run (hooks.Yield).
 //   - Timers of one call are due together: a context's end, and the deadline of the read that it bounds. Deadlines of connections are
 //     late by a time of their own (Server.Apart), as those of sockets are.
 //   - What came together on the network is let apart by some microseconds (Server.Apart).
 //
 // These times are drawn from 16,000 to 30,000 nanoseconds: of ten things that come together, two meet still in one of some 400 cases, and
 // the runtime decides between them. What is sent after the work, when all is acquired once more and the Lockers are closed, is not
-// compared, and in the modes mux and fairmux no Locker is closed before: with a Mux some seeds differed then. What is left: which of two dials
-// that began at one moment is the first is up to the runtime, and so is when each goes on after it has hung (seed 26 of mode quorum). With a
-// Mux one or two of 50 seeds differ (-sim 250ms: 27 and 41 of mode mux, 45 of fairmux), for a reason that is not known.
+// compared. What is left: which of two dials that began at one moment is the first is up to the runtime, and so is when each goes on after
+// it has hung (seed 26 of mode quorum).
 package sim

@@ -3,8 +3,6 @@ package sim_test
 import (
 	"flag"
 	"fmt"
-	"slices"
-	"strings"
 	"testing"
 )
 
@@ -15,9 +13,8 @@ var (
 
 // TestASeedIsAWorld runs each seed again: the server's log is the same, to the nanosecond. doc.go says what it takes for that.
 //
-// What the servers are sent after the time of the work is over is not compared, and no Locker over a Mux is closed before: in the modes
-// mux and fairmux the order was not always the same then. And the race detector shuffles the goroutines that one moment makes runnable: under
-// it only the verdicts are compared.
+// What the servers are sent after the time of the work is over is not compared. And the race detector shuffles the goroutines that one
+// moment makes runnable: under it only the verdicts are compared.
 func TestASeedIsAWorld(t *testing.T) {
 	for _, mode := range modes {
 		if *oneMode != "" && mode != *oneMode {
@@ -25,9 +22,6 @@ func TestASeedIsAWorld(t *testing.T) {
 		}
 		for n := range *sameSeeds {
 			p := newPlan(chance(*firstSeed+uint64(n)), mode, *simTime)
-			if strings.HasSuffix(mode, "mux") {
-				p.faults = slices.DeleteFunc(p.faults, func(f fault) bool { return f.kind == "closed" })
-			}
 			t.Run(fmt.Sprintf("mode=%s/seed=%d", mode, p.seed), func(t *testing.T) {
 				t.Parallel()
 				first := run(t, p)
