@@ -529,6 +529,32 @@ func TestWatchIsNotLedElsewhere(t *testing.T) {
 	})
 }
 
+// TestUnfollowedMovedIsHeeded: who is told MOVED by what is not led elsewhere, as a transaction that is sent in one go, knows where the slot
+// is from then on, though no node can be asked.
+func TestUnfollowedMovedIsHeeded(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		c := w.cluster()
+		x := c.Conn(false)
+		defer x.Close()
+		if _, err := x.Do("GET", keyA); err != nil {
+			t.Fatal(err)
+		}
+		maps := w.maps()
+		w.moveSlot(keyA, "d:1", 2)
+		for _, cmd := range []string{"WATCH", "GET"} {
+			if err := x.Send(cmd, keyA); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := x.Do("MULTI"); err == nil || !strings.HasPrefix(err.Error(), "MOVED") {
+			t.Errorf("MULTI behind a WATCH that was redirected: %v", err)
+		}
+		if addr := c.Where(keyA); addr != "d:1" || w.maps() != maps {
+			t.Errorf("the key is at %s, and %d maps were asked for", addr, w.maps()-maps)
+		}
+	})
+}
+
 // TestTransactionIsOver: what a node kept for a transaction is gone with EXEC, also when that is refused. From then on the connection
 // follows the slot again, and so it does with names in small letters.
 func TestTransactionIsOver(t *testing.T) {

@@ -35,10 +35,10 @@ func (x *Conn) Exchange(ctx context.Context, now, by time.Time, reqs []wire.Requ
 	first := 0
 	for hop := 0; res.Err == nil && hop < hopsMost; hop++ {
 		i, r, ok := x.redirected(reqs, replies, first)
-		if !ok {
+		if i == len(reqs) {
 			break
 		}
-		if stays {
+		if stays || !ok {
 			x.learn(r)
 			break
 		}
@@ -104,9 +104,9 @@ func exchangeOn(ctx context.Context, b *wire.Bound, c redis.Conn, by time.Time, 
 	return wire.Exchange(ctx, b, reqs, replies)
 }
 
-// redirected finds the requests that a node did not serve: reqs[i:], of which it has redirected the first. They may go to another
-// node only if none of them was carried out: else the replies stand. A transaction is its node's, and is not led elsewhere, but for a
-// WATCH that begins one.
+// redirected finds the requests that a node did not serve: reqs[i:], of which it has redirected the first; there is none if i is
+// len(reqs). They may go to another node only if none of them was carried out: else not ok, and the replies stand. A transaction is
+// its node's, and is not led elsewhere, but for a WATCH that begins one.
 func (x *Conn) redirected(reqs []wire.Request, replies []any, first int) (i int, r redirect, ok bool) {
 	for i = first; i < len(reqs); i++ {
 		if r, ok = redirectOf(replies[i], x.node.addr); ok {
@@ -157,10 +157,10 @@ func (x *Conn) follow(ctx, limit context.Context, by time.Time, r redirect, reqs
 	return res, nil
 }
 
-// learn goes by a redirect that is not followed.
+// learn goes by a redirect that is not followed. In a transaction the connection stays what it is.
 func (x *Conn) learn(r redirect) {
 	from := x.node
-	if to, err := x.c.heed(from, r); err == nil && to == from && !r.ask {
+	if to, err := x.c.heed(from, r); err == nil && to == from && !r.ask && !x.tx {
 		x.dropStale()
 	}
 }

@@ -65,6 +65,12 @@ var clusterMutants = []mutant{
 		tests: "cluster: TestWatchIsNotLedElsewhere",
 	},
 	{
+		name: "cluster: a redirect that is not followed is not heeded", in: "cluster.Conn.Exchange",
+		old:   "stays || !ok",
+		new:   "stays && ok",
+		tests: "cluster: TestUnfollowedMovedIsHeeded",
+	},
+	{
 		name: "cluster: a refused EXEC keeps the transaction", in: "cluster.Conn.judge",
 		old:   `x.tx && fault.Word(re) == "ERR"`,
 		new:   "x.tx",
