@@ -66,8 +66,8 @@ var clusterMutants = []mutant{
 	},
 	{
 		name: "cluster: a redirect that is not followed is not heeded", in: "cluster.Conn.Exchange",
-		old:   "stays || !ok",
-		new:   "stays && ok",
+		old:   "x.learn(r)",
+		new:   "if stays {\n\t\t\t\tx.learn(r)\n\t\t\t}",
 		tests: "cluster: TestUnfollowedMovedIsHeeded",
 	},
 	{

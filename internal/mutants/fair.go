@@ -307,8 +307,8 @@ var fairMutants = []mutant{
 	},
 	{
 		name: "fair: a script follows a slot that moves", in: "cluster.Conn.Exchange",
-		old:   "if stays {",
-		new:   "if false {",
+		old:   "stays || !ok",
+		new:   "!ok",
 		tests: "cluster: TestStays",
 	},
 	{

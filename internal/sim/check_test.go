@@ -42,6 +42,7 @@ type checker struct {
 	ghosts     int
 	updates    int
 	beats      map[string]beat // of the entries of the queues
+	watching   map[string]bool // connections that have sent WATCH
 }
 
 // worldIsSafe has every overlap count as a violation.
@@ -59,16 +60,19 @@ type holder struct {
 type ward struct {
 	key   string
 	of    string // the holders that exclude each other, beside others of the same key; "": all
-	nodes []*node
+	nodes func() []*node
 }
 
-func (w *ward) majority() int { return len(w.nodes)/2 + 1 }
+func (w *ward) majority() int { return len(w.nodes())/2 + 1 }
+
+// at is for a ward that is always at the same nodes.
+func at(nodes ...*node) func() []*node { return func() []*node { return nodes } }
 
 func (w *ward) id() string { return w.key + w.of }
 
 func newChecker(w *world) *checker {
 	return &checker{w: w, holders: map[string][]*holder{}, fences: map[string]int64{},
-		queue: map[place][]*ticket{}, tokens: map[string]*life{}, writes: map[string]bool{}, overlapsBy: map[int]int{}}
+		queue: map[place][]*ticket{}, tokens: map[string]*life{}, writes: map[string]bool{}, overlapsBy: map[int]int{}, watching: map[string]bool{}}
 }
 
 func (c *checker) fail(kind, format string, args ...any) {
@@ -133,7 +137,7 @@ func (c *checker) truth(who string, w *ward, token string, until func() time.Tim
 		return
 	}
 	yes := 0
-	for _, n := range w.nodes {
+	for _, n := range w.nodes() {
 		has, left := n.holds(w.key)
 		if has == token && !now.Add(left).Before(end) || c.mayBeWithout(n, w.key, token) {
 			yes++
@@ -153,7 +157,7 @@ func (c *checker) mayHaveLost(w *ward, token string) (count int) {
 }
 
 func (c *checker) lostLocked(w *ward, token string) (count int) {
-	for _, n := range w.nodes {
+	for _, n := range w.nodes() {
 		if c.lostAtLocked(n, w.key, token) {
 			count++
 		}
@@ -171,7 +175,10 @@ func (c *checker) mayBeWithout(n *node, key, token string) bool {
 
 // lostAtLocked: a single server is not trusted with a key any more, once it has lost something; of several each is judged by the token.
 func (c *checker) lostAtLocked(n *node, key, token string) bool {
-	if c.w.plan.mode != "quorum" {
+	switch {
+	case c.w.shards != nil:
+		return c.lifeOf(token).lost
+	case c.w.plan.mode != "quorum":
 		return n.unsafe(key)
 	}
 	made := c.lifeAt(n, token).made
@@ -213,7 +220,7 @@ func (c *checker) over(h *holder) {
 // cohort the token goes on to the next.
 func (c *checker) released(h *holder) {
 	without := 0
-	for _, n := range h.nodes {
+	for _, n := range h.nodes() {
 		if has, _ := n.holds(h.key); has != h.token {
 			without++
 		}
@@ -226,9 +233,9 @@ func (c *checker) released(h *holder) {
 		return
 	}
 	l.dead = true
-	n := h.nodes[0]
+	n := h.nodes()[0]
 	isGone := without >= h.majority()
-	if len(h.nodes) == 1 { // it may be the next's already
+	if len(h.nodes()) == 1 { // it may be the next's already
 		isGone = !c.lifeAt(n, h.token).removed.IsZero() || c.lostAtLocked(n, h.key, h.token)
 	}
 	if !isGone {
@@ -247,10 +254,10 @@ func (c *checker) abandon(h *holder) {
 func (c *checker) fenced(h *holder, n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.lifeAt(h.nodes[0], h.token).numbers[n] {
+	if !c.lifeAt(h.nodes()[0], h.token).numbers[n] {
 		c.failLocked("not its number", "%s got the number %d for %s, which the server has not given to %s", h.who, n, h.key, short(h.token))
 	}
-	if last := c.fences[h.key]; n <= last && !h.nodes[0].wentBack() {
+	if last := c.fences[h.key]; n <= last && !h.wentBack() {
 		c.failLocked("fence", "%s got the number %d for %s, and %d was given before", h.who, n, h.key, last)
 	}
 	c.fences[h.key] = max(n, c.fences[h.key])
@@ -261,7 +268,7 @@ func (c *checker) wrote(who, key string, value int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	id := key + " " + strconv.FormatInt(value, 10)
-	if c.writes[id] && !c.w.wards[key].nodes[0].wentBack() {
+	if c.writes[id] && !c.w.wards[key].wentBack() {
 		c.failLocked("lost update", "%s wrote %d for %s, and so had another", who, value, key)
 	}
 	c.writes[id] = true
@@ -326,11 +333,36 @@ func (c *checker) around(n *node, r sim.Request, carry func() string) {
 	heard := c.listeners(n, before)
 	reply := carry()
 	c.w.trace.add(r.Link+n.name(), "%s", describe(r, reply))
+	c.watched(n, r, reply)
+	if c.w.shards != nil {
+		c.w.shards.answered(n, r, reply)
+	}
 	for i, key := range keys {
 		after := n.look(key)
+		if c.w.shards != nil {
+			c.w.shards.carriedOut(n, r, key, before[i], after)
+		}
 		c.lives(n, r, reply, key, before[i], after)
 		c.inOrder(r, key, before[i], after, heard)
 		c.changed(n, r, key, before[i].token, before[i].ttl, after.token, after.ttl)
+	}
+}
+
+// watched checks that a transaction is carried out only where its key was watched.
+func (c *checker) watched(n *node, r sim.Request, reply string) {
+	at := fmt.Sprintf("%d %d", n.index, r.Conn)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch r.Name {
+	case "WATCH":
+		c.watching[at] = !strings.HasPrefix(reply, "-")
+	case "UNWATCH", "DISCARD":
+		delete(c.watching, at)
+	case "EXEC":
+		if !c.watching[at] && !strings.HasPrefix(reply, "-") {
+			c.failLocked("not watched", "%s has carried out a transaction at server %d without a WATCH", r.Link, n.index)
+		}
+		delete(c.watching, at)
 	}
 }
 
@@ -352,7 +384,7 @@ func (c *checker) changed(n *node, r sim.Request, key, was string, wasTTL time.D
 		c.failLocked("made again", "%s made %s of %s again: %s", r.Link, short(is), key, describe(r, ""))
 	case was == is && isTTL > wasTTL && !owns(is):
 		c.failLocked("not its own", "%s extended the token %s of %s: %s", r.Link, short(is), key, describe(r, ""))
-	case was == is && isTTL > wasTTL && c.lifeOf(is).dead && !c.stillAsked(n, is) && c.sentAfter(r, is):
+	case was == is && isTTL > wasTTL && c.lifeOf(is).dead && !c.lifeOf(is).lost && !c.stillAsked(n, is) && c.sentAfter(r, is):
 		c.failLocked("dead token", "%s extended the token %s of %s, which was released: %s", r.Link, short(is), key, describe(r, ""))
 	case was == is && isTTL < wasTTL && is != "":
 		c.failLocked("lowered", "%s lowered the TTL of %s from %v to %v: %s", r.Link, key, wasTTL, isTTL, describe(r, ""))
@@ -368,7 +400,7 @@ func (c *checker) sentAfter(r sim.Request, token string) bool {
 }
 
 // acquiresBySet are the modes in which only the command SET may make a key.
-var acquiresBySet = map[string]bool{"plain": true, "verified": true, "mux": true, "minhold": true, "quorum": true}
+var acquiresBySet = map[string]bool{"plain": true, "verified": true, "mux": true, "minhold": true, "quorum": true, "cluster": true, "muxcluster": true}
 
 // describe is a command for people.
 func describe(r sim.Request, reply string) string {

@@ -136,6 +136,16 @@ func (c *Cluster) Serves(node int, key string) bool {
 	return c.ownerOf(slot) == node || moves && to == node
 }
 
+// Epoch is that of what a node knows; −1: of what there is.
+func (c *Cluster) Epoch(node int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if node < 0 {
+		return c.places.epoch
+	}
+	return c.known[node].epoch
+}
+
 // Moves reports whether the slot of a key is being moved.
 func (c *Cluster) Moves(key string) bool {
 	c.mu.Lock()
@@ -190,12 +200,16 @@ func (c *Cluster) Hand(key string, to int) error {
 	return nil
 }
 
-// TakeOver gives all slots of a node to another, which has this data then: a replica of it, in a failover. lost is called with what the
-// node has that the other has not, while neither carries out anything. Nobody else knows, nor does the node itself, which goes on.
-func (c *Cluster) TakeOver(from, to int, has *Copy, lost func(had *Copy)) {
+// TakeOver gives all slots of a node to another, which has what was copied then (nil: all): a replica, in a failover. lost is called with
+// what the two have, while neither carries out anything. Nobody else knows, nor does the node itself, which goes on.
+func (c *Cluster) TakeOver(from, to int, has *Copy, lost func(had, has *Copy)) {
 	goOn := c.still(from, to)
 	defer goOn()
-	lost(c.Nodes[from].copy())
+	had := c.Nodes[from].copy()
+	if has == nil {
+		has = had
+	}
+	lost(had, has)
 	c.Nodes[to].restore(has)
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -32,6 +32,12 @@
 // from the write that asks for it to its end at the server, so that nothing is excused by the kind of a fault: what was left
 // behind, renewed too late or too long, or said to be what the server did not say, is found by the server's own log.
 //
+// In the modes cluster, faircluster and muxcluster the servers are a Redis Cluster of three masters and their replicas, which a process
+// locks in by one Cluster, with Fair or over a Mux. Slots move, key by key or at once; a master is killed, stopped, cut off, or told to
+// go, and its replica takes over, perhaps without what was written last; nodes are unreachable, in a minority, behind with their map,
+// or do not know their own address. Two holders are excused only if a failover has lost the token of one of the two, or brought it
+// back. Beside what holds in all modes: no call ends with MOVED or ASK, and who was told of a newer map goes by no older one.
+//
 // A world that breaks a promise prints its seed, its faults, and what happened before: time, process, call, message, fault.
 // The bubble's clock is the scheduler. What can wake a goroutine, such as a message, happens at a moment of its own, to the
 // nanosecond, and time moves on when every goroutine waits.

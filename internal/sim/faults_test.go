@@ -16,16 +16,21 @@ type faultKind struct {
 	hangs     bool                                  // its dials may hang
 	unsafe    bool                                  // no lock on a single server survives it: it loses what the server knew
 	several   bool                                  // it concerns several servers, and happens only where there are
+	cluster   bool                                  // it concerns a cluster, and happens only there
+	quiet     bool                                  // nobody need notice it, unless it says so itself
 	begin     func(w *world, f fault) (heal func()) // heal may be nil
 }
 
-// safeKinds and allKinds are of all worlds; lossKinds are those of allKinds that lose data, and severalKinds those of worlds with several
-// servers. They are sorted, so that a seed chooses the same every time.
-var safeKinds, allKinds, lossKinds, severalKinds = func() (safe, all, loss, several []string) {
+// safeKinds and allKinds are of all worlds; lossKinds are those of allKinds that lose data, severalKinds those of worlds with several
+// servers, and clusterKinds those of clusters. They are sorted, so that a seed chooses the same every time.
+var safeKinds, allKinds, lossKinds, severalKinds, clusterKinds = func() (safe, all, loss, several, cluster []string) {
 	for _, name := range slices.Sorted(maps.Keys(faultKinds)) {
 		switch k := faultKinds[name]; {
 		case k.several:
 			several = append(several, name)
+			continue
+		case k.cluster:
+			cluster = append(cluster, name)
 			continue
 		case k.unsafe:
 			loss = append(loss, name)
@@ -34,7 +39,7 @@ var safeKinds, allKinds, lossKinds, severalKinds = func() (safe, all, loss, seve
 		}
 		all = append(all, name)
 	}
-	return safe, all, loss, several
+	return safe, all, loss, several, cluster
 }()
 
 // strayKinds are those that leave a token behind.
@@ -104,6 +109,15 @@ var faultKinds = map[string]faultKind{
 	"away, empty":     {several: true, begin: awayEmpty},
 	"several down":    {several: true, begin: severalDown},
 	"several flushed": {several: true, begin: severalFlushed},
+
+	"failover":           {cluster: true, quiet: true, begin: failOver},
+	"slot moves":         {cluster: true, begin: moveSlot},
+	"slot moves at once": {cluster: true, begin: moveSlotAtOnce},
+	"stale map":          {cluster: true, quiet: true, begin: staleMap},
+	"minority":           {cluster: true, begin: minority},
+	"null host":          {cluster: true, quiet: true, begin: nullHost},
+	"node killed":        {cluster: true, begin: func(w *world, f fault) func() { return w.nodeAt(f).s.Kill() }},
+	"node unreachable":   {cluster: true, begin: unreachable},
 }
 
 // several are so many servers, 1 to all, that a fault concerns.
@@ -163,8 +177,13 @@ func runFast(w *world, f fault) func() {
 	return drift(+200)(w, f)
 }
 
-// nodeAt is the server that a fault concerns.
-func (w *world) nodeAt(f fault) *node { return w.nodes[f.node%len(w.nodes)] }
+// nodeAt is the server that a fault concerns; in a cluster it is a master.
+func (w *world) nodeAt(f fault) *node {
+	if w.shards != nil {
+		return w.shards.master(w.shards.shardOf(f))
+	}
+	return w.nodes[f.node%len(w.nodes)]
+}
 
 // linkOf is the link that a fault concerns.
 func (w *world) linkOf(f fault) *sim.Link { return w.procs[f.proc].now().links[w.nodeAt(f).index] }
@@ -307,7 +326,7 @@ func suspend(w *world, f fault) func() {
 // closeLocker closes a process's Locker in the middle of what it does; it makes another.
 func closeLocker(w *world, f fault) func() {
 	n := w.nodeAt(f).index
-	if w.plan.mode == "quorum" {
+	if w.plan.hasOneLocker() {
 		n = 0
 	}
 	w.procs[f.proc].closeLocker(n)
@@ -352,6 +371,13 @@ func command(words ...string) func(*world, fault) func() {
 // foreignHolder takes the key with SET NX, if it is free.
 func foreignHolder(w *world, f fault) func() {
 	n := w.nodeAt(f)
+	if w.shards != nil {
+		key := n.keyOf(f)
+		if w.shards.c.Moves(key) {
+			return nil // only by a redirect it could be made
+		}
+		n = w.wards[key].nodes()[0]
+	}
 	n.s.Do("SET", n.keyOf(f), "foreign|held", "NX", "PX", max(f.lasts.Milliseconds(), 1))
 	return nil
 }

@@ -27,13 +27,14 @@ type life struct {
 	dead      bool      // it was released, and that was confirmed
 	abandoned bool      // it may be left in its key
 	refused   bool      // its clean-up was refused for good
+	lost      bool      // a failover has lost what the server knew of it, or brought it back
 	late      chan struct{}
 }
 
-// lifeAt is what is known of a token at a node, lifeOf what is known of it as a whole. A single server has all of it. The caller holds
-// c.mu.
+// lifeAt is what is known of a token at a node, lifeOf what is known of it as a whole. A single server has all of it, and so has a cluster,
+// where a key is at one node at a time. The caller holds c.mu.
 func (c *checker) lifeAt(n *node, token string) *life {
-	if len(c.w.nodes) > 1 {
+	if len(c.w.nodes) > 1 && c.w.shards == nil {
 		token += n.name()
 	}
 	return c.lifeOf(token)
@@ -139,6 +140,9 @@ func tokenIn(word string) string {
 
 // lives notes what a command has done to the tokens of a key.
 func (c *checker) lives(n *node, r sim.Request, reply, key string, was, is state) {
+	if strings.HasPrefix(reply, "-") {
+		return // it was not carried out
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -215,6 +219,9 @@ func (c *checker) mustGo(n *node, p *process, r sim.Request, token string) {
 		}
 		for _, key := range r.Args {
 			if slices.Contains(n.keys, key) {
+				if c.w.shards != nil {
+					n = c.w.wards[key].nodes()[0]
+				}
 				if has, left := n.holds(key); has == token {
 					c.fail("stray", "%s, for another %v, although nothing was wrong for %v: %s", key, left, p.wellFor(), short(token))
 				}
@@ -242,7 +249,7 @@ func (c *checker) verified(h *held, begin time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	yes := 0
-	for _, n := range h.nodes {
+	for _, n := range h.nodes() {
 		if !c.lifeAt(n, h.token).verified.Before(begin) {
 			yes++
 		}
@@ -269,11 +276,11 @@ func (c *checker) wasRenewed(p *process, i *incarnation, h *held, begin time.Tim
 	due := h.k.Deadline().Add(-h.ttl / 2)
 	c.mu.Lock()
 	tried := later(due, begin)
-	for _, n := range h.nodes {
+	for _, n := range h.nodes() {
 		tried = later(tried, c.lifeAt(n, h.token).extending)
 	}
 	c.mu.Unlock()
-	for _, n := range h.nodes {
+	for _, n := range h.nodes() {
 		tried = later(tried, i.lastDial(n))
 	}
 	most := 250*time.Millisecond + 2*c.w.plan.op
@@ -288,7 +295,7 @@ func (c *checker) isGone(h *held, begin time.Time, cause error) {
 		return
 	}
 	have := 0
-	for _, n := range h.nodes {
+	for _, n := range h.nodes() {
 		has, _ := n.holds(h.key)
 		c.mu.Lock()
 		if has == h.token && c.lifeAt(n, has).made.Before(begin) {
@@ -297,7 +304,7 @@ func (c *checker) isGone(h *held, begin time.Time, cause error) {
 		c.mu.Unlock()
 	}
 	if have >= h.majority() {
-		c.fail("lost though held", "%s of %s is still at %d of %d servers: %v", h.key, h.who, have, len(h.nodes), cause)
+		c.fail("lost though held", "%s of %s is still at %d of %d servers: %v", h.key, h.who, have, len(h.nodes()), cause)
 	}
 }
 
@@ -323,7 +330,7 @@ func (c *checker) noStrays() {
 		time.Sleep(time.Second + 2*c.w.plan.op)
 	}
 	for _, key := range c.w.names {
-		for _, n := range c.w.wards[key].nodes {
+		for _, n := range c.w.wards[key].nodes() {
 			token, left := n.holds(key)
 			if token != "" && !c.mayBeLeft(n, token) {
 				c.fail("stray", "%s%s, for another %v: %s", key, n.name(), left, short(token))
@@ -340,7 +347,7 @@ func (c *checker) mayBeLeft(n *node, token string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := c.lifeAt(n, token)
-	if c.lifeOf(token).abandoned || c.lifeOf(token).refused || strings.HasSuffix(token, "|left") || !c.isOfALiveLocker(token) {
+	if c.lifeOf(token).abandoned || c.lifeOf(token).refused || c.lifeOf(token).lost || strings.HasSuffix(token, "|left") || !c.isOfALiveLocker(token) {
 		return true
 	}
 	confirmed := 0

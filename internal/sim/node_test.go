@@ -41,7 +41,12 @@ type strike struct {
 }
 
 func newNode(w *world, t *testing.T, index int) *node {
-	n := &node{w: w, index: index, s: sim.NewServer(t), lost: map[string]time.Time{}}
+	n := &node{w: w, index: index, lost: map[string]time.Time{}}
+	if w.shards != nil {
+		n.s = w.shards.c.Nodes[index]
+	} else {
+		n.s = sim.NewServer(t)
+	}
 	n.s.NameScripts(scriptNames(nil))
 	n.s.Apart(uint64(w.plan.seed) + uint64(index) + 1)
 	n.s.Rule(n.rule)
@@ -189,6 +194,15 @@ func (n *node) unsafe(key string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.lost) > 0 && (!n.lost[""].IsZero() || !n.lost[key].IsZero())
+}
+
+// wentBack reports whether fences may have fallen: the clock has, or in a cluster that of a master is behind the one before.
+func (w *ward) wentBack() bool {
+	all := w.nodes()[:1]
+	if s := all[0].w.shards; s != nil {
+		all = s.w.nodes
+	}
+	return slices.ContainsFunc(all, (*node).wentBack)
 }
 
 func (n *node) wentBack() bool {

@@ -59,7 +59,16 @@ func (p plan) String() string {
 }
 
 // modes are the ways to lock that are tried.
-var modes = []string{"plain", "verified", "script", "fair", "cohort", "mux", "fairmux", "minhold", "renew", "mixed", "foreign", "servers", "quorum"}
+var modes = []string{"plain", "verified", "script", "fair", "cohort", "mux", "fairmux", "minhold", "renew", "mixed", "foreign", "servers", "quorum", "cluster", "faircluster", "muxcluster"}
+
+// isCluster reports whether the servers are a Redis Cluster.
+func (p plan) isCluster() bool { return strings.HasSuffix(p.mode, "cluster") }
+
+// isMux reports whether commands travel together in a mode.
+func (p plan) isMux(mode string) bool { return strings.Contains(mode, "mux") }
+
+// hasOneLocker reports whether a process has one Locker for all nodes.
+func (p plan) hasOneLocker() bool { return p.mode == "quorum" || p.isCluster() }
 
 // newPlan makes the plan of a seed. A fifth of them are long and sparse; a fifth are unsafe: they lose the server's data or move
 // its clock, so that exclusion cannot hold, but the fence must.
@@ -81,7 +90,7 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 	if r.IntN(5) == 0 {
 		p.keys = 8 + r.IntN(20)
 	}
-	if strings.HasSuffix(mode, "mux") || mode == "cohort" {
+	if p.isMux(mode) || mode == "cohort" {
 		p.workers += r.IntN(6) // batches need a crowd, and so do hand-offs
 	}
 	if mode == "cohort" && r.IntN(3) > 0 { // neighbours wait for each other
@@ -107,6 +116,10 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 			kinds = slices.Concat(kinds, []string{"several flushed", "several flushed", "several flushed"})
 		}
 	}
+	if p.isCluster() {
+		p.servers = 2 * masters
+		kinds = slices.Concat(clusterKinds, clusterKinds, clusterKinds, safeKinds, []string{"slow server", "partition", "several down"})
+	}
 	n, most, favours := 1+r.IntN(24), min(p.sim/10, 3*p.pace), true
 	switch r.IntN(10) {
 	case 0:
@@ -117,6 +130,11 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 			p.maxTTL, p.pace, p.op = 10*time.Second, 300*time.Millisecond, 20*time.Millisecond+between(r, 1, 100*time.Microsecond)
 		}
 	}
+	if p.isCluster() {
+		if most = max(most, p.sim/5); !favours {
+			kinds = slices.Concat(kinds, []string{"slot moves", "slot moves at once", "slot moves at once"})
+		}
+	}
 	for range n {
 		kind := kinds[r.IntN(len(kinds))]
 		if favours {
@@ -125,6 +143,9 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 		f := fault{kind: kind, at: between(r, 0, p.sim*9/10), lasts: between(r, 0, most), proc: -1, n: 1 + r.IntN(4), node: r.IntN(p.servers)}
 		if mode == "fair" && kind == "slow link" { // it needs a hand-off while a reply is under way
 			f.lasts *= 5
+		}
+		if kind == "failover" { // the one before is away for long
+			f.lasts *= 2
 		}
 		if faultKinds[kind].ofProcess {
 			f.proc = r.IntN(p.procs)
@@ -141,6 +162,8 @@ func favoured(r *rand.Rand, mode, kind string) string {
 	switch {
 	case mode == "renew" && draw < 4:
 		return pick(r, "no rights on a key", "BUSY key")
+	case strings.HasSuffix(mode, "cluster") && draw < 5:
+		return pick(r, "failover", "failover", "slot moves", "slot moves at once", "stale map")
 	case isFair && draw < 2: // what is published is lost
 		return pick(r, "pubsub killed", "pubsub silent")
 	case (mode == "cohort" || mode == "fair") && draw < 7: // a hand-off is told, or its extension answered, late

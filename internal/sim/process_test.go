@@ -44,12 +44,13 @@ type incarnation struct {
 	name     string
 	links    []*sim.Link // to each node
 	pools    []*redis.Pool
+	cluster  *redigolock.Cluster // which dials as the pools do; nil: the nodes are none
 	resource *redis.Pool
 	dead     atomic.Bool
 
 	mu      sync.Mutex // protects what follows
 	opened  []*locker  // so far
-	current []*locker  // for each node; a Quorum: one for all
+	current []*locker  // for each node; in a cluster, and a Quorum: one for all
 	muxes   []*redigolock.Mux
 	extra   []time.Duration // what a message takes longer
 	dials   []time.Duration // what a dial takes longer
@@ -84,7 +85,7 @@ func newProcess(w *world, index int, beside bool) *process {
 func (p *process) ward(key string) *ward {
 	w := p.w.wards[key]
 	if p.beside {
-		w = &ward{key: key, of: " beside", nodes: w.nodes[:1]}
+		w = &ward{key: key, of: " beside", nodes: at(w.nodes()[0])}
 	}
 	return w
 }
@@ -110,8 +111,11 @@ func (p *process) restart() {
 		i.links = append(i.links, l)
 		i.pools = append(i.pools, newPool(l, p.w.plan))
 	}
+	if p.w.plan.isCluster() {
+		i.cluster = p.w.shards.newPool(i)
+	}
 	for n := range p.w.nodes {
-		if n == 0 || p.w.plan.mode != "quorum" {
+		if n == 0 || !p.w.plan.hasOneLocker() {
 			i.open(n)
 		}
 	}
@@ -155,7 +159,10 @@ func (i *incarnation) open(n int) {
 func (i *incarnation) locker(w *ward) *locker {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.current[w.nodes[0].index]
+	if i.p.w.plan.hasOneLocker() {
+		return i.current[0]
+	}
+	return i.current[w.nodes()[0].index]
 }
 
 // newQuorum is one over all nodes.
@@ -175,21 +182,28 @@ func (i *incarnation) newLocker(n int, owner string) *redigolock.Locker {
 	if mode == "mixed" || mode == "foreign" {
 		mode = []string{"verified", "fair", "mux", "plain"}[i.p.index%4]
 	}
-	if strings.HasSuffix(mode, "mux") {
-		m := &redigolock.Mux{Pool: i.pools[n], Conns: pick(pl.seed.of("conns"), 1, 2)}
+	if pl.isCluster() {
+		l.Pool = i.cluster
+	}
+	if pl.isMux(mode) {
+		m := &redigolock.Mux{Pool: l.Pool, Conns: pick(pl.seed.of("conns"), 1, 2)}
 		i.mu.Lock()
 		i.muxes = append(i.muxes, m)
 		i.mu.Unlock()
 		l.Pool = m
 	}
 	switch mode {
+	case "cluster":
+		if i.p.index%3 == 2 {
+			l.AcquireWith, l.ReleaseWith = i.acquireWith, i.releaseWith
+		}
 	case "plain":
 		l.AcquireWith, l.ReleaseWith = i.acquireWith, i.releaseWith
 	case "script":
 		l.AcquireWith = redigolock.SetNXScript
 	case "minhold":
 		l.MinHold = pl.maxTTL / 4
-	case "fair", "fairmux":
+	case "fair", "fairmux", "faircluster":
 		l.Fair, l.Retry = true, nil
 	case "cohort":
 		l.Fair, l.Retry = true, nil
@@ -457,6 +471,9 @@ func (p *process) closePools() {
 	for _, i := range p.all {
 		for _, m := range i.muxes {
 			m.Close()
+		}
+		if i.cluster != nil {
+			i.cluster.Close()
 		}
 		for _, pool := range i.pools {
 			pool.Close()

@@ -79,6 +79,9 @@ func (o outcome) sumUp(p plan) sim.Sum {
 	for _, f := range p.faults {
 		s.Kinds[f.kind]++
 	}
+	for word, count := range o.redirects {
+		s.Redirects[word] += count
+	}
 	for _, v := range o.violations {
 		s.Violations[v.kind]++
 	}
@@ -98,6 +101,9 @@ func conclude(t *testing.T, sum sim.Sum, took time.Duration) {
 	}
 	if len(sum.OverlapsBy) > 0 {
 		t.Logf("overlaps by the servers that may have lost the token of one of the two: %v", sum.OverlapsBy)
+	}
+	if len(sum.Redirects) > 0 {
+		t.Logf("what the nodes of clusters have answered instead of a reply: %v", sum.Redirects)
 	}
 	t.Logf("%d seeds in %v: %d holds, %d calls, %d commands, %d guarded updates, %d locks lost, %d faults of %d kinds, %d overlaps in unsafe worlds, %d ghosts in queues",
 		total.Seeds, took.Round(time.Millisecond), total.Holds, total.Calls, total.Commands, total.Updates, total.Lost, total.Faults, len(sum.Kinds), total.Overlaps, total.Ghosts)

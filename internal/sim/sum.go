@@ -5,6 +5,7 @@ type Sum struct {
 	Modes      map[string]Figures
 	Kinds      map[string]int // of faults
 	Violations map[string]int // by the promise that was broken
+	Redirects  map[string]int // what the nodes of clusters have answered instead of a reply
 	OverlapsBy map[string]int // of Quorums, by the servers that may have lost the token of one of the two
 }
 
@@ -19,7 +20,7 @@ type Figures struct {
 
 // NewSum is a Sum of nothing.
 func NewSum() Sum {
-	return Sum{Modes: map[string]Figures{}, Kinds: map[string]int{}, Violations: map[string]int{}, OverlapsBy: map[string]int{}}
+	return Sum{Modes: map[string]Figures{}, Kinds: map[string]int{}, Violations: map[string]int{}, Redirects: map[string]int{}, OverlapsBy: map[string]int{}}
 }
 
 // Add adds what other seeds came to.
@@ -34,6 +35,9 @@ func (s Sum) Add(o Sum) {
 	}
 	for what, n := range o.Violations {
 		s.Violations[what] += n
+	}
+	for word, n := range o.Redirects {
+		s.Redirects[word] += n
 	}
 	for servers, n := range o.OverlapsBy {
 		s.OverlapsBy[servers] += n

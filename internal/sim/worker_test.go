@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"time"
 
@@ -99,7 +100,8 @@ func (u *worker) patience() (context.Context, context.CancelFunc, time.Duration)
 
 // leaves reports whether the call's context ends while its reply is awaited, about: others of a Mux's batch go on without it.
 func (u *worker) leaves() bool {
-	return strings.HasSuffix(u.world().plan.mode, "mux") && u.r.IntN(6) == 0
+	p := u.world().plan
+	return p.isMux(p.mode) && u.r.IntN(6) == 0
 }
 
 // turn acquires, works, and releases.
@@ -131,6 +133,7 @@ func (u *worker) call(name string, most time.Duration, f func() error) error {
 	err := f()
 	u.back = time.Now()
 	u.world().check.returned(u.p, u.who, name, start, most+u.undoing(err))
+	u.followed(name, err)
 	u.world().part(u.who)
 	if err != nil {
 		u.note("%s: %v", name, err)
@@ -471,8 +474,25 @@ func (u *worker) do(key string, ttl time.Duration, try bool) {
 	if err == nil && h != nil {
 		u.world().check.released(h.holder)
 	}
+	u.followed(name, err)
 	u.world().part(u.who)
 	u.note("%s %s: %v", name, key, err)
+}
+
+var redirect = regexp.MustCompile(`\b(MOVED|ASK) \d`)
+
+// followed checks that no call ends with where to go instead, unless its lock, or its time, is over all the same. A transaction is not
+// led to a node that imports its slot.
+func (u *worker) followed(call string, err error) {
+	if u.world().shards == nil || err == nil || !redirect.MatchString(err.Error()) || strings.Contains(err.Error(), "ASK") && strings.Contains(err.Error(), "release tx") {
+		return
+	}
+	for _, end := range []error{redigolock.ErrNotHeld, redigolock.ErrLost, redigolock.ErrUnknown, redigolock.ErrExpired, context.DeadlineExceeded, context.Canceled, errTired} {
+		if errors.Is(err, end) {
+			return
+		}
+	}
+	u.world().check.fail("not followed", "%s of %s ended with %v", call, u.who, err)
 }
 
 // A foreigner locks in the way that is in every handbook, with no code of this library.

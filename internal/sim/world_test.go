@@ -22,6 +22,7 @@ type world struct {
 	plan     plan
 	t        *testing.T
 	nodes    []*node     // the servers of the locks
+	shards   *shards     // where they are a cluster; else nil
 	resource *sim.Server // of what the locks protect; it has no faults but delay
 	trace    *trace
 	check    *checker
@@ -45,8 +46,9 @@ type outcome struct {
 	lost       int
 	ghosts     int
 	commands   int
-	log        *trace // the server's
-	sum        string // of log
+	redirects  map[string]int // by the nodes of a cluster, by their first word
+	log        *trace         // the server's
+	sum        string         // of log
 }
 
 // run simulates the plan.
@@ -58,9 +60,17 @@ func run(t *testing.T, p plan) (o outcome) {
 		w.end()
 		o = outcome{violations: w.check.found, trace: w.trace, holds: w.check.holds, spent: w.check.spent, calls: w.check.calls,
 			overlaps: w.check.overlaps, overlapsBy: w.check.overlapsBy, updates: w.check.updates,
-			lost: w.check.lost, ghosts: w.check.ghosts, log: w.log()}
+			lost: w.check.lost, ghosts: w.check.ghosts, log: w.log(), redirects: map[string]int{}}
 		for _, n := range w.nodes {
 			o.commands += len(n.s.Log())
+			if w.shards == nil {
+				continue
+			}
+			for _, c := range n.s.Log() {
+				if word, _, _ := strings.Cut(c.Reply, " "); slices.Contains(redirects, word) {
+					o.redirects[word[1:]]++
+				}
+			}
 		}
 		o.sum = o.log.sum()
 	})
@@ -71,17 +81,23 @@ func newWorld(t *testing.T, p plan) *world {
 	w := &world{plan: p, t: t, resource: sim.NewServer(t), trace: &trace{begin: time.Now()}, wards: map[string]*ward{}}
 	w.check = newChecker(w)
 	w.resource.Apart(uint64(p.seed) + 1)
+	if p.isCluster() {
+		w.shards = newShards(w, t)
+	}
 	for i := range p.servers {
 		w.nodes = append(w.nodes, newNode(w, t, i))
 	}
 	for i := range max(p.keys, p.servers) {
-		name, at := fmt.Sprintf("k%d", i), w.nodes[i%len(w.nodes):][:1]
-		if p.mode == "quorum" {
-			at = w.nodes
+		name, known := fmt.Sprintf("k%d", i), w.nodes[i%len(w.nodes):][:1]
+		if p.mode == "quorum" || p.isCluster() {
+			known = w.nodes
 		}
 		w.names = append(w.names, name)
-		w.wards[name] = &ward{key: name, nodes: at}
-		for _, n := range at {
+		w.wards[name] = &ward{key: name, nodes: at(known...)}
+		if p.isCluster() {
+			w.wards[name].nodes = func() []*node { return w.nodes[w.shards.c.At(name):][:1] }
+		}
+		for _, n := range known {
 			n.keys = append(n.keys, name)
 		}
 	}
@@ -115,8 +131,10 @@ func (w *world) work() {
 func (w *world) suffer(f fault) {
 	time.Sleep(f.at)
 	w.trace.add("FAULT", "%s begins: %v", f.kind, f)
-	w.trouble(f.proc, f.lasts)
 	kind := faultKinds[f.kind]
+	if !kind.quiet {
+		w.trouble(f.proc, f.lasts)
+	}
 	if kind.hangs {
 		w.procs[f.proc].hangs(f.lasts)
 	}

@@ -14,7 +14,7 @@ func failOver(servers *sim.Cluster, replica int, has *sim.Copy) {
 	servers.Nodes[0].RefuseDials()
 	servers.Nodes[0].Cut()
 	time.Sleep(15 * time.Second)
-	servers.TakeOver(0, replica, has, func(*sim.Copy) {})
+	servers.TakeOver(0, replica, has, func(_, _ *sim.Copy) {})
 	servers.Tell()
 }
 
