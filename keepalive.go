@@ -247,7 +247,7 @@ func (n *node) readyToRenew() {
 	n.renew.Init(env)
 	if at := n.source.Nodes; at != nil {
 		n.servers = new(batch.Nodes)
-		n.servers.Init(env, batch.Map{Where: at.Where, Dial: at.DialNode, Redirected: at.Redirected, Refresh: at.Refresh}, &n.renew)
+		n.servers.Init(env, batch.Map{Where: at.Where, Dial: at.DialNode, Redirected: at.Redirected, Refresh: at.Refresh, Tenure: at.TenureAt}, &n.renew)
 	}
 }
 

@@ -25,6 +25,8 @@ import (
 //     follows such answers, and then goes back to the Node of its server.
 //   - MOVED to the very server that says so: another one has its address by now. The connection is given up, and the lock is renewed for
 //     itself once.
+//   - Another server has taken over from one, or one is back that may have lost what it had: all locks that it had are renewed at once,
+//     so that those that are lost are known to be. A slot that moves takes its locks along, so they are not.
 //   - No server is known for a slot: its lock is renewed for itself until there is one.
 //
 // A server that has lost all its slots is forgotten when the last of its locks has gone over.
@@ -35,6 +37,7 @@ type Map struct {
 	Dial       func(ctx context.Context, addr string) (redis.Conn, error)
 	Redirected func(addr string, reply redis.Error) bool // has the map go by what the server at an address has answered
 	Refresh    func()                                    // asks for it; does not wait
+	Tenure     func(addr string) <-chan struct{}         // closed when the locks of a server may be lost; nil: there is no such server
 }
 
 // Nodes are the servers of a Redis Cluster.
@@ -52,7 +55,6 @@ func (c *Nodes) Init(env Env, by Map, whole *Node) {
 	c.env, c.by, c.whole, c.at = env, by, whole, map[string]*Node{}
 	c.env.Extension.Most = 1
 	c.env.Apart = func() bool { return false }
-	c.env.Another = func() <-chan struct{} { return nil }
 	whole.of = c
 }
 
@@ -71,6 +73,7 @@ func (c *Nodes) home(key string) *Node {
 	if n == nil {
 		env := c.env
 		env.Dial = func(ctx context.Context) (redis.Conn, error) { return c.by.Dial(ctx, addr) }
+		env.Another = func() <-chan struct{} { return c.by.Tenure(addr) }
 		n = &Node{of: c, addr: addr}
 		n.Init(env)
 		c.at[addr] = n

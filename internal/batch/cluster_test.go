@@ -38,6 +38,7 @@ type fakeCluster struct {
 	flushes   map[string]int
 	dials     map[string]int
 	closes    map[string]int
+	tenures   map[string]chan struct{}
 	refreshes int
 	alone     []string
 
@@ -77,6 +78,7 @@ func newFakeCluster() *fakeCluster {
 			return true
 		},
 		Refresh: func() { c.refreshes++ },
+		Tenure:  func(addr string) <-chan struct{} { return c.tenures[addr] },
 	}, &c.whole)
 	return c
 }

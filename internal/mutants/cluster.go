@@ -233,6 +233,18 @@ var clusterMutants = []mutant{
 		tests: "cluster: TestTenure",
 	},
 	{
+		name: "cluster: kept locks wait for their half after a failover", in: "batch.Nodes.home",
+		old:   "return c.by.Tenure(addr)",
+		new:   "_ = addr; return nil",
+		tests: "test/cluster: TestClusterKeptLocksAfterAFailover",
+	},
+	{
+		name: "cluster: a lock that goes over to another node waits for its half there", in: "renewal.line.sendAway",
+		old:   "s.flight, s.urgent = nil, true",
+		new:   "s.flight, s.urgent = nil, false",
+		tests: "test/cluster: TestClusterKeptLocksAfterAFailover",
+	},
+	{
 		name: "cluster: a late reply ends a tenure", in: "cluster.node.failed",
 		old:   "n.isAway(false)",
 		new:   "n.isAway(true)",

@@ -255,7 +255,7 @@ func (n *line) sendAway(f *flight) {
 			n.r.decline(n.homes[i])
 			continue
 		}
-		s.flight = nil
+		s.flight, s.urgent = nil, true // it is due, also where its lease says that it is not
 		s.move(n.homes[i])
 		heap.Push(&s.line.due, s)
 		wait.Wake(s.line.wake)

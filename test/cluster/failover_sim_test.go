@@ -1,12 +1,15 @@
 package cluster
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	lock "github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/sim"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 // failOver has node 0 die, and a replica without slots, which has this data, take over from it a while later. All nodes that live know it.
@@ -65,6 +68,93 @@ func TestClusterFailoverUndoesARelease(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What a failover, or a restart, does to locks that are kept alive is known as soon as the Cluster knows of it, whatever their ttl: one
+// that is lost ends with ErrLost, and all others go on. A slot that moves has nothing renewed.
+func TestClusterKeptLocksAfterAFailover(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, servers *sim.Cluster, replica int, has *sim.Copy){
+		"failover": func(_ *testing.T, servers *sim.Cluster, replica int, has *sim.Copy) { failOver(servers, replica, has) },
+		"restart": func(t *testing.T, servers *sim.Cluster, _ int, _ *sim.Copy) {
+			accept := servers.Nodes[0].RefuseDials()
+			servers.Nodes[0].Cut()
+			time.Sleep(time.Second)
+			if _, err := servers.Nodes[0].Do("DEL", keyAt(t, servers, 0)+"{"+keyAt(t, servers, 0)+"}"); err != nil {
+				t.Error(err)
+			}
+			accept()
+		},
+		"move": func(t *testing.T, servers *sim.Cluster, _ int, _ *sim.Copy) {
+			if err := servers.End(keyAt(t, servers, 0), 1); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		for kind := range clusterKinds {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { keptThrough(t, kind, name, change) })
+			})
+		}
+	}
+}
+
+func keptThrough(t *testing.T, kind, name string, change func(t *testing.T, servers *sim.Cluster, replica int, has *sim.Copy)) {
+	servers := sim.NewCluster(t, 2)
+	replica := servers.Join(t)
+	servers.Tell()
+	pool := &lock.Cluster{Addrs: servers.Addrs(), Dial: servers.DialRedis}
+	t.Cleanup(func() { pool.Close() })
+	l := clusterKinds[kind](t, pool)
+	t.Cleanup(func() { l.Close() })
+	keep := func(key string) context.Context {
+		t.Helper()
+		k, err := l.Acquire(bg, key, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k.KeepAlive(bg)
+	}
+	key := keyAt(t, servers, 0)
+	stays, other := keep(key), keep(keyAt(t, servers, 1))
+	has := servers.Nodes[0].Copy()
+	lost := keep(key + "{" + key + "}") // in the same slot
+	time.Sleep(time.Second)
+	change(t, servers, replica, has)
+	ctx, cancel := context.WithTimeout(bg, 5*time.Second)
+	defer cancel()
+	if k, err := l.Acquire(ctx, "{"+key+"}next", time.Hour); err != nil || k.Release(bg) != nil { // who uses the Cluster finds it out
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	wantLost, wantRenewals := name != "move", 2 // at the node
+	if !wantLost {
+		wantRenewals = 0
+	}
+	if isLost := errors.Is(context.Cause(lost), lock.ErrLost); isLost != wantLost {
+		t.Errorf("the lock that the node does not have any more: %v", context.Cause(lost))
+	}
+	if stays.Err() != nil || other.Err() != nil {
+		t.Errorf("others: %v, %v", context.Cause(stays), context.Cause(other))
+	}
+	if keys := renewedKeys(servers); len(keys) != wantRenewals {
+		t.Errorf("renewed were %v, want %d", keys, wantRenewals)
+	}
+}
+
+// renewedKeys are the keys whose renewal has come to a node.
+func renewedKeys(servers *sim.Cluster) map[string]bool {
+	keys := map[string]bool{}
+	for _, s := range servers.Nodes {
+		for _, r := range s.Requests() {
+			if r.Name != "EVALSHA" {
+				continue
+			}
+			if verb := testbed.ScriptNames[any(r.Args[0])]; verb == "extend" || verb == "fairextend" {
+				keys[r.Args[2]] = true
+			}
+		}
+	}
+	return keys
 }
 
 // keyAt is a key that a node has.
