@@ -245,7 +245,7 @@ func runFleet(t *testing.T, r *redistest.Server, members fleet, node string, d t
 		p := redistest.NewProxy(t, r.Addr())
 		p.Rule(func(redistest.Request) redistest.Action {
 			a := fault()
-			if a.Kind != redistest.Passes {
+			if a != redistest.Pass() {
 				mu.Lock()
 				defer mu.Unlock()
 				faults++

@@ -27,6 +27,7 @@ import (
 	"github.com/redigolock/redigolock/internal/errands"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/hooks"
+	"github.com/redigolock/redigolock/internal/names"
 )
 
 const (
@@ -57,7 +58,7 @@ type Cluster struct {
 	end     context.CancelFunc
 	started sync.WaitGroup
 
-	owners                  [Slots]atomic.Pointer[node] // nil: not known
+	owners                  [names.Slots]atomic.Pointer[node] // nil: not known
 	moved, asked, refreshes atomic.Int64
 
 	mu     sync.Mutex // protects what follows; nothing is waited for under it
@@ -209,7 +210,7 @@ func (c *Cluster) owner(ctx context.Context, slot int) (*node, error) {
 // any returns a node that has slots, nil if none is known.
 func (c *Cluster) any() *node {
 	for range 8 {
-		if n := c.owners[hooks.N(Slots)].Load(); n != nil {
+		if n := c.owners[hooks.N(names.Slots)].Load(); n != nil {
 			return n
 		}
 	}
@@ -249,7 +250,7 @@ type Place struct {
 
 // Place returns where a key is served, as far as is known.
 func (c *Cluster) Place(key string) Place {
-	n := c.owners[Slot(key)].Load()
+	n := c.owners[names.Slot(key)].Load()
 	if n == nil {
 		return Place{}
 	}
@@ -260,7 +261,7 @@ func (c *Cluster) Place(key string) Place {
 // slots over, or it serves commands again after its connections have broken, or after it said that it did not. A failover may undo the
 // newest writes, as a restart may. A slot that moves does not, so its keys' node has its tenure still. Nil: no node is known.
 func (c *Cluster) Tenure(key string) <-chan struct{} {
-	n := c.owners[Slot(key)].Load()
+	n := c.owners[names.Slot(key)].Load()
 	if n == nil {
 		return nil
 	}
@@ -338,7 +339,7 @@ func (c *Cluster) Redirected(addr string, reply redis.Error) bool {
 
 // NodeOf returns the address of the node that has a key, which it asks the others for if need be.
 func (c *Cluster) NodeOf(ctx context.Context, key string) (addr string, err error) {
-	n, err := c.owner(ctx, Slot(key))
+	n, err := c.owner(ctx, names.Slot(key))
 	if err != nil {
 		return "", err
 	}
@@ -347,7 +348,7 @@ func (c *Cluster) NodeOf(ctx context.Context, key string) (addr string, err erro
 
 // Where returns the address of the node that has a key, by the map; "": it does not tell.
 func (c *Cluster) Where(key string) (addr string) {
-	if n := c.owners[Slot(key)].Load(); n != nil {
+	if n := c.owners[names.Slot(key)].Load(); n != nil {
 		addr = n.addr
 	}
 	return addr

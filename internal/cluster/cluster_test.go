@@ -13,6 +13,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/wire"
 )
@@ -48,7 +49,7 @@ func req(cmd string, args ...any) wire.Request { return wire.Request{Cmd: cmd, A
 
 // moveSlot gives a slot to another node, and has these nodes know that.
 func (w *world) moveSlot(key, to string, epoch int, told ...string) {
-	old, slot := w.truth, Slot(key)
+	old, slot := w.truth, names.Slot(key)
 	w.share(func(s int) string {
 		if s == slot {
 			return to
@@ -146,7 +147,7 @@ func TestMovedWithoutHost(t *testing.T) {
 func TestNullHost(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		for _, s := range w.servers {
-			s.slots = []any{[]any{int64(0), int64(Slots - 1), []any{nil, int64(1), bulk("id")}}}
+			s.slots = []any{[]any{int64(0), int64(names.Slots - 1), []any{nil, int64(1), bulk("id")}}}
 		}
 		w.truth = all("a:1")
 		c := w.cluster()
@@ -186,7 +187,7 @@ func TestMovedToTheSameAddress(t *testing.T) {
 func TestAsk(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		c := w.cluster()
-		w.importing[Slot(keyA)] = "d:1"
+		w.importing[names.Slot(keyA)] = "d:1"
 		replies, res := pipes(c, req("SET", keyA, "mine", "NX"), req("GET", keyA))
 		if res.Err != nil || fmt.Sprint(replies) != "[OK [109 105 110 101]]" {
 			t.Errorf("%v, %v", replies, res.Err)
@@ -208,7 +209,7 @@ func TestAsk(t *testing.T) {
 func TestAskNoScript(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		c := w.cluster()
-		w.importing[Slot(keyA)] = "d:1"
+		w.importing[names.Slot(keyA)] = "d:1"
 		script := &wire.Script{Text: "return 1", Digest: "digest", Keys: 1}
 		replies, res := pipes(c, script.Request([]any{script.Digest, script.Keys, keyA}))
 		if res.Err != nil || replies[0] != int64(1) {
@@ -233,11 +234,11 @@ func TestStays(t *testing.T) {
 			re, _ := replies[0].(redis.Error)
 			return fault.Word(re)
 		}
-		w.importing[Slot(keyA)] = "d:1"
+		w.importing[names.Slot(keyA)] = "d:1"
 		if got := run(); got != "ASK" {
 			t.Error(got)
 		}
-		delete(w.importing, Slot(keyA))
+		delete(w.importing, names.Slot(keyA))
 		w.moveSlot(keyA, "d:1", 2, "d:1")
 		if got := run(); got != "MOVED" {
 			t.Error(got)
@@ -331,7 +332,7 @@ func TestRedirectsEndWithTheirTime(t *testing.T) {
 			c := w.cluster()
 			mustDo(t, c, "GET", keyA)
 			if ask {
-				w.importing[Slot(keyA)] = "d:1"
+				w.importing[names.Slot(keyA)] = "d:1"
 			} else {
 				w.moveSlot(keyA, "d:1", 2)
 			}
@@ -353,7 +354,7 @@ func TestRedirectedToNobody(t *testing.T) {
 		for _, ask := range []bool{false, true} {
 			if w.set(down, "d:1"); ask {
 				w.moveSlot(keyA, "a:1", 1)
-				w.importing[Slot(keyA)] = "d:1"
+				w.importing[names.Slot(keyA)] = "d:1"
 				time.Sleep(time.Second)
 				c.Refresh()
 				time.Sleep(time.Second)

@@ -9,6 +9,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -101,7 +102,7 @@ func (x *Conn) Bind(keys ...string) error { return x.BindContext(context.Backgro
 func (x *Conn) BindContext(ctx context.Context, keys ...string) error {
 	slot := x.slot
 	for _, key := range keys {
-		s := Slot(key)
+		s := names.Slot(key)
 		if slot >= 0 && s != slot {
 			return fmt.Errorf("%w: bind %s: it is in another slot than the key before", fault.Invalid, fault.Quote(key))
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -65,13 +66,13 @@ func (x *Conn) slotOf(reqs []wire.Request) (int, error) {
 		if !ok {
 			continue
 		}
-		slot := Slot(key)
+		slot := names.Slot(key)
 		if x.slot >= 0 && x.slot != slot {
 			return 0, fmt.Errorf("%w: %s %s: it is in another slot than the key that the connection is bound to",
 				fault.Invalid, reqs[i].Cmd, fault.Quote(key))
 		}
 		for _, other := range scriptKeys(reqs[i].Cmd, reqs[i].Args) {
-			if other := argument(other); Slot(other) != slot {
+			if other := argument(other); names.Slot(other) != slot {
 				return 0, fmt.Errorf("%w: %s %s: it is in another slot than %s: give both a hash tag, as in {x}a and {x}b",
 					fault.Invalid, reqs[i].Cmd, fault.Quote(other), fault.Quote(key))
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 	"go.uber.org/goleak"
 
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/redistest"
 )
 
@@ -53,7 +54,7 @@ type server struct {
 	conns   map[*fakeConn]bool
 }
 
-const slotsAt = Slots / 3
+const slotsAt = names.Slots / 3
 
 // newWorld has three masters, a, b and c, each of a third of the slots, and an empty node d.
 func newWorld(t *testing.T) *world {
@@ -88,8 +89,8 @@ func (w *world) tell(truth func(slot int) string, epoch int, told ...string) {
 
 func slotsReply(truth func(slot int) string) (slots []any) {
 	from := 0
-	for i := 1; i <= Slots; i++ {
-		if i < Slots && truth(i) == truth(from) {
+	for i := 1; i <= names.Slots; i++ {
+		if i < names.Slots && truth(i) == truth(from) {
 			continue
 		}
 		if host, port, _ := strings.Cut(truth(from), ":"); host != "" {
@@ -209,7 +210,7 @@ func (s *server) reply(c *fakeConn, cmd string, args []any) any {
 	if !ok {
 		return "OK"
 	}
-	slot := Slot(key)
+	slot := names.Slot(key)
 	_, has := s.store[key]
 	to, moves := s.w.importing[slot]
 	switch {

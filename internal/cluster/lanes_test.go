@@ -8,6 +8,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/groupcommit"
+	"github.com/redigolock/redigolock/internal/names"
 )
 
 func lanesOf(c *Cluster) *Lanes {
@@ -36,14 +37,14 @@ func TestLanes(t *testing.T) {
 		if n := ls.Counts(); n.Conns != 3 || n.InFlight+n.Queued != 0 {
 			t.Errorf("%+v", n)
 		}
-		w.importing[Slot(keyA)] = "d:1"
+		w.importing[names.Slot(keyA)] = "d:1"
 		if err := do("GET", "{"+keyA+"}other"); err != nil {
 			t.Error(err)
 		}
 		if got, want := w.heard("d:1"), fmt.Sprintf("ASKING, GET {%s}other", keyA); got != want || ls.Counts().Conns != 3 {
 			t.Error(got, ls.Counts())
 		}
-		delete(w.importing, Slot(keyA))
+		delete(w.importing, names.Slot(keyA))
 		w.share(func(slot int) string { return []string{"d:1", "b:1", "c:1"}[min(slot/slotsAt, 2)] }, 2)
 		if err := do("SET", keyA, "v"); err != nil { // MOVED
 			t.Error(err)

@@ -6,40 +6,9 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"github.com/redigolock/redigolock/internal/names"
 )
-
-// Slots is how many slots the keys of a cluster are shared out in.
-const Slots = 16384
-
-// Slot is the slot of a key: the CRC16 (XMODEM) of it, or of its hash tag, which is what stands between the first { and the next }
-// if that is not empty.
-func Slot(key string) int {
-	if i := strings.IndexByte(key, '{'); i >= 0 {
-		if n := strings.IndexByte(key[i+1:], '}'); n > 0 {
-			key = key[i+1 : i+1+n]
-		}
-	}
-	var crc uint16
-	for i := range len(key) {
-		crc = crc<<8 ^ crcTable[byte(crc>>8)^key[i]]
-	}
-	return int(crc) % Slots
-}
-
-var crcTable = func() (table [256]uint16) {
-	for i := range table {
-		crc := uint16(i) << 8
-		for range 8 {
-			top := crc&0x8000 != 0
-			crc <<= 1
-			if top {
-				crc ^= 0x1021
-			}
-		}
-		table[i] = crc
-	}
-	return table
-}()
 
 // A span is a range of slots that a node serves, with its ends.
 type span struct {
@@ -73,10 +42,10 @@ func badMap(format string, args ...any) error {
 }
 
 // add takes a span into the view. seen has the slots that are in it already.
-func (v *view) add(seen *[Slots]bool, from, to any, addr string) error {
+func (v *view) add(seen *[names.Slots]bool, from, to any, addr string) error {
 	first, ok1 := from.(int64)
 	last, ok2 := to.(int64)
-	if !ok1 || !ok2 || first < 0 || last < first || last >= Slots {
+	if !ok1 || !ok2 || first < 0 || last < first || last >= names.Slots {
 		return badMap("a range of slots is none")
 	}
 	for i := first; i <= last; i++ {
@@ -98,7 +67,7 @@ func (v *view) ofSlots(reply any, asked string) error {
 	if !ok {
 		return badMap("CLUSTER SLOTS is no list")
 	}
-	var seen [Slots]bool
+	var seen [names.Slots]bool
 	for _, r := range list {
 		r, _ := r.([]any)
 		if len(r) < 3 {
@@ -147,7 +116,7 @@ func (v *view) ofShards(reply any, asked string) error {
 		}
 		shards = append(shards, one)
 	}
-	var seen [Slots]bool
+	var seen [names.Slots]bool
 	for _, s := range shards {
 		if len(s.slots) == 0 {
 			continue
@@ -260,7 +229,7 @@ func redirectOf(reply any, asked string) (r redirect, ok bool) {
 	}
 	slot, bad := strconv.Atoi(words[1])
 	i := strings.LastIndexByte(words[2], ':') // an IPv6 address stands there without brackets
-	if bad != nil || slot < 0 || slot >= Slots || i < 0 || words[2][:i] == "?" {
+	if bad != nil || slot < 0 || slot >= names.Slots || i < 0 || words[2][:i] == "?" {
 		return r, false
 	}
 	if port, err := strconv.ParseUint(words[2][i+1:], 10, 16); err != nil || port == 0 {

@@ -9,18 +9,9 @@ import (
 	"testing"
 
 	"github.com/gomodule/redigo/redis"
-)
 
-func TestSlot(t *testing.T) {
-	for key, slot := range map[string]int{ // of CLUSTER KEYSLOT, redis 7.0.15
-		"": 0, "foo": 12182, "123456789": 12739, "{user1000}.following": 3443, "foo{}{bar}": 8363,
-		"foo{{bar}}zap": 4015, "foo{bar}{zap}": 5061, "{": 4092, "a}b{": 6027, "{}x": 10595, "a}{b}": 3300, "\x00\xff": 7920,
-	} {
-		if got := Slot(key); got != slot {
-			t.Errorf("slot %d of %q, not %d", got, key, slot)
-		}
-	}
-}
+	"github.com/redigolock/redigolock/internal/names"
+)
 
 func bulk(s string) []byte { return []byte(s) }
 
@@ -162,7 +153,7 @@ func FuzzMaps(f *testing.F) {
 		}
 		if r, ok := redirectOf(reply, asked); ok {
 			checkAddr(t, r.addr)
-			if r.slot < 0 || r.slot >= Slots {
+			if r.slot < 0 || r.slot >= names.Slots {
 				t.Fatal(r)
 			}
 		}
@@ -170,7 +161,7 @@ func FuzzMaps(f *testing.F) {
 }
 
 func checkView(t *testing.T, v *view) {
-	var owner [Slots]string
+	var owner [names.Slots]string
 	n := 0
 	for _, s := range v.spans {
 		checkAddr(t, s.addr)

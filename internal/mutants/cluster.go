@@ -145,7 +145,7 @@ var clusterMutants = []mutant{
 	{
 		name: "cluster: keys of two slots are sent", in: "cluster.Conn.slotOf",
 		old:   "x.slot >= 0 && x.slot != slot",
-		new:   "x.slot > Slots && x.slot != slot",
+		new:   "x.slot > names.Slots && x.slot != slot",
 		tests: "cluster: TestBindKeepsToOneSlot",
 	},
 	{

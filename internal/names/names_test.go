@@ -10,7 +10,8 @@ import (
 )
 
 // crc16 is that of Redis Cluster (XMODEM), from its specification.
-func crc16(s string) (crc uint16) {
+func crc16(s string) int {
+	var crc uint16
 	for i := range len(s) {
 		crc ^= uint16(s[i]) << 8
 		for range 8 {
@@ -21,23 +22,16 @@ func crc16(s string) (crc uint16) {
 			}
 		}
 	}
-	return crc
+	return int(crc)
 }
 
-// clusterSlot follows the specification's text, not our code.
-func clusterSlot(key string) uint16 {
-	if open := strings.IndexByte(key, '{'); open >= 0 {
-		if shut := strings.IndexByte(key[open+1:], '}'); shut > 0 {
-			key = key[open+1 : open+1+shut]
-		}
-	}
-	return crc16(key) % 16384
-}
-
-func TestClusterSlotOfTheTestIsTheServers(t *testing.T) {
-	for key, slot := range map[string]uint16{"123456789": 0x31C3, "foo": 12182, "{foo}bar": 12182, "bar{foo}": 12182} {
-		if got := clusterSlot(key); got != slot%16384 {
-			t.Errorf("slot of %q: %d, want %d", key, got, slot%16384)
+func TestSlot(t *testing.T) {
+	for key, slot := range map[string]int{ // of CLUSTER KEYSLOT, redis 7.0.15
+		"": 0, "foo": 12182, "123456789": 12739, "{user1000}.following": 3443, "foo{}{bar}": 8363,
+		"foo{{bar}}zap": 4015, "foo{bar}{zap}": 5061, "{": 4092, "a}b{": 6027, "{}x": 10595, "a}{b}": 3300, "\x00\xff": 7920,
+	} {
+		if got := names.Slot(key); got != slot {
+			t.Errorf("slot %d of %q, not %d", got, key, slot)
 		}
 	}
 }
@@ -55,8 +49,8 @@ func TestSiblingIsInjectiveAndInTheSameSlot(t *testing.T) {
 		if !ok1 || !ok2 {
 			return
 		}
-		if clusterSlot(s1) != clusterSlot(key1) {
-			t.Errorf("%q is in slot %d, its sibling %q in %d", key1, clusterSlot(key1), s1, clusterSlot(s1))
+		if names.Slot(s1) != names.Slot(key1) {
+			t.Errorf("%q is in slot %d, its sibling %q in %d", key1, names.Slot(key1), s1, names.Slot(s1))
 		}
 		if s1 == key1 {
 			t.Errorf("%q is its own sibling", key1)
@@ -104,7 +98,7 @@ func TestAKeyWithoutPossibleSlotHasNoSibling(t *testing.T) {
 		key := keyGen.Draw(t, "key")
 		_, ok := names.Sibling(key, "fence")
 		// No tag and a '}': "{" + key + "}" would be hashed by less than the key.
-		hopeless := strings.Contains(key, "}") && clusterSlot(key) == crc16(key)%16384 && !names.HasHashTag(key)
+		hopeless := strings.Contains(key, "}") && names.Slot(key) == crc16(key)%names.Slots && !names.HasHashTag(key)
 		if hopeless == ok {
 			t.Errorf("key %q has a sibling: %v", key, ok)
 		}

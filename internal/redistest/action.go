@@ -1,70 +1,28 @@
 package redistest
 
-import "time"
+import "github.com/redigolock/redigolock/internal/sim"
 
-// Action is what a [Proxy] does with one request. Its zero value is [Pass].
-// The functions below make the others; the fields are for a network that is not
-// a Proxy and does the same.
-type Action struct {
-	Kind     ActionKind
-	For      time.Duration   // of Delay
-	Released <-chan struct{} // of Late and Hold
-	Raw      string          // of Reply
-	N        int             // of Truncate
-}
+// An Action is what a [Proxy] does with one request: one of those below, which do what they do in a simulated network. Those of
+// package sim that are not here a Proxy does not know.
+type Action = sim.Action
 
-// ActionKind says which function has made an [Action].
-type ActionKind int
+// A Request is one command that came to a [Proxy]: its connection, counted from 1, its name in upper case, and its arguments.
+type Request = sim.Request
 
-// Their names are those of the functions.
-const (
-	Passes ActionKind = iota
-	Drops
-	Cuts
-	Swallows
-	IsLate
-	Delays
-	Holds
-	Replies
-	Truncates
+// A Proxy closes the client's connection where package sim resets it. The replies to what came before a Cut still come. Late, without a
+// release, is for ever: if the Proxy is closed first, the request is never forwarded.
+var (
+	Pass     = sim.Pass
+	Cut      = sim.Cut
+	Drop     = sim.Drop
+	Truncate = sim.Truncate
+	Swallow  = sim.Swallow
+	Late     = sim.LateUntil
+	Delay    = sim.Slow
+	Hold     = sim.Hold
+	Reply    = sim.Answer
 )
 
-// Pass forwards the request and its reply.
-func Pass() Action { return Action{} }
-
-// Drop forwards the request, swallows the reply and then closes the client's
-// connection: the request was carried out, and its reply is lost.
-func Drop() Action { return Action{Kind: Drops} }
-
-// Cut closes the client's connection instead of forwarding the request: it is
-// not carried out. The replies to those before it on the connection still come.
-func Cut() Action { return Action{Kind: Cuts} }
-
-// Swallow forwards the request and never answers, with the client's connection
-// open: it hangs. What follows on the connection is forwarded and not answered
-// either.
-func Swallow() Action { return Action{Kind: Swallows} }
-
-// Late keeps the request, and forwards it when release is closed (nil: never),
-// even if the client has gone meanwhile: a command that is still on its way. It
-// holds back what follows on the connection. If the proxy is closed first, the
-// request is never forwarded.
-func Late(release <-chan struct{}) Action { return Action{Kind: IsLate, Released: release} }
-
-// Delay forwards the request at once and lets the reply come no sooner than d
-// after that: a slow network. It holds back the replies that follow on the
-// connection, but the delays of a pipeline run side by side.
-func Delay(d time.Duration) Action { return Action{Kind: Delays, For: d} }
-
-// Hold forwards the request at once and holds its reply, and the replies that
-// follow on the connection, until release is closed (nil: never).
-func Hold(release <-chan struct{}) Action { return Action{Kind: Holds, Released: release} }
-
-// Reply answers with these bytes instead of forwarding the request. They should
-// be one RESP value, as in Reply("-LOADING busy\r\n"); that they may be anything
-// is the point.
-func Reply(raw string) Action { return Action{Kind: Replies, Raw: raw} }
-
-// Truncate forwards the request, sends only the first n bytes of the reply and
-// then closes the client's connection.
-func Truncate(n int) Action { return Action{Kind: Truncates, N: n} }
+// known are the kinds of the actions above.
+var known = map[sim.ActionKind]bool{sim.Passes: true, sim.Cuts: true, sim.Drops: true, sim.Truncates: true, sim.Swallows: true,
+	sim.IsLate: true, sim.IsSlow: true, sim.Holds: true, sim.Answers: true}

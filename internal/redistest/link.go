@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/redigolock/redigolock/internal/sim"
 )
 
 // link is one client's connection and the proxy's own to the server. Three
@@ -40,7 +42,7 @@ type call struct {
 }
 
 // local says whether the proxy answers the call by itself.
-func (c *call) local() bool { return c.action.Kind == Cuts || c.action.Kind == Replies }
+func (c *call) local() bool { return c.action.Kind == sim.Cuts || c.action.Kind == sim.Answers }
 
 func newLink(p *Proxy, client, server net.Conn) *link {
 	return &link{
@@ -86,9 +88,9 @@ func (l *link) forward() {
 func (l *link) handle(raw []byte, words []string) bool {
 	name := strings.ToUpper(words[0])
 	act := l.proxy.decide(Request{Conn: l.id, Name: name, Args: words[1:]})
-	if act.Kind == IsLate {
+	if act.Kind == sim.IsLate {
 		select {
-		case <-act.Released:
+		case <-act.Release:
 		case <-l.proxy.closing:
 			return false
 		}
@@ -97,9 +99,9 @@ func (l *link) handle(raw []byte, words []string) bool {
 	// the answer might be faster.
 	l.enqueue(name, &call{action: act, sent: time.Now(), replies: answers(name, words)})
 	switch act.Kind {
-	case Cuts:
+	case sim.Cuts:
 		return false
-	case Replies:
+	case sim.Answers:
 		return true
 	}
 	_, err := l.server.Write(raw)
@@ -168,10 +170,10 @@ func (l *link) answerLocal() {
 		c := l.pending[0]
 		l.pending = l.pending[1:]
 		l.mu.Unlock()
-		if c.action.Kind == Cuts {
+		if c.action.Kind == sim.Cuts {
 			l.end()
 		}
-		l.write([]byte(c.action.Raw))
+		l.write([]byte(c.action.Text))
 	}
 }
 
@@ -179,11 +181,11 @@ func (l *link) answerLocal() {
 func (l *link) deliver(raw []byte) {
 	l.answerLocal() // calls that came since answer looked
 	switch act := l.match(raw); act.Kind {
-	case Drops:
+	case sim.Drops:
 		l.end()
-	case Swallows:
+	case sim.Swallows:
 		l.muted = true
-	case Truncates:
+	case sim.Truncates:
 		l.write(raw[:min(act.N, len(raw))])
 		l.end()
 	default:
@@ -206,14 +208,14 @@ func (l *link) match(raw []byte) Action {
 	}
 	l.mu.Unlock()
 	switch c.action.Kind {
-	case Delays:
+	case sim.IsSlow:
 		select {
 		case <-time.After(time.Until(c.sent.Add(c.action.For))):
 		case <-l.proxy.closing:
 		}
-	case Holds:
+	case sim.Holds:
 		select {
-		case <-c.action.Released:
+		case <-c.action.Release:
 		case <-l.proxy.closing:
 		}
 	}

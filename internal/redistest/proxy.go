@@ -35,13 +35,6 @@ type Proxy struct {
 	pools pools
 }
 
-// Request is one command that came to a [Proxy].
-type Request struct {
-	Conn int      // which connection it came on; they count from 1
-	Name string   // the command in upper case
-	Args []string // what follows the command, as sent
-}
-
 // NewProxy starts a proxy before the server at target, host:port. When the test
 // ends, the proxy is closed with all its connections and the pools of
 // [Proxy.Pool], and its goroutines have ended.
@@ -131,7 +124,11 @@ func (p *Proxy) decide(r Request) Action {
 	if p.rule == nil {
 		return Pass()
 	}
-	return p.rule(r)
+	act := p.rule(r)
+	if !known[act.Kind] {
+		panic("redistest: a Proxy has no such action")
+	}
+	return act
 }
 
 // accept serves connections until the listener is closed.

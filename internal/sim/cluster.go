@@ -13,7 +13,7 @@ import (
 	"github.com/alicebob/miniredis/v2/server"
 	"github.com/gomodule/redigo/redis"
 
-	"github.com/redigolock/redigolock/internal/cluster"
+	"github.com/redigolock/redigolock/internal/names"
 )
 
 // A Cluster is Servers that answer as the nodes of a Redis Cluster do: each has a map of where all slots are, serves those that are its
@@ -42,7 +42,7 @@ type (
 	}
 	// places say which node has each slot. They are not changed once they are known.
 	places struct {
-		owners [cluster.Slots]int8
+		owners [names.Slots]int8
 		epoch  int
 	}
 )
@@ -52,7 +52,7 @@ func NewCluster(t testing.TB, n int) *Cluster {
 	t.Helper()
 	c := &Cluster{moving: map[int]int{}, asking: map[asker]bool{}, places: &places{epoch: 1}, heard: map[string][]hearer{}}
 	for slot := range c.places.owners {
-		c.places.owners[slot] = int8(slot * n / cluster.Slots)
+		c.places.owners[slot] = int8(slot * n / names.Slots)
 	}
 	for range n {
 		c.Join(t)
@@ -110,7 +110,7 @@ func (c *Cluster) Rule(f func(node int, r Request) Action) {
 func (c *Cluster) Owner(key string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ownerOf(cluster.Slot(key))
+	return c.ownerOf(names.Slot(key))
 }
 
 // ownerOf is the node that has a slot. The caller holds mu.
@@ -120,7 +120,7 @@ func (c *Cluster) ownerOf(slot int) int { return int(c.places.owners[slot]) }
 func (c *Cluster) At(key string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	slot := cluster.Slot(key)
+	slot := names.Slot(key)
 	if to, moves := c.moving[slot]; moves && c.Nodes[to].Miniredis().Exists(key) {
 		return to
 	}
@@ -131,7 +131,7 @@ func (c *Cluster) At(key string) int {
 func (c *Cluster) Serves(node int, key string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	slot := cluster.Slot(key)
+	slot := names.Slot(key)
 	to, moves := c.moving[slot]
 	return c.ownerOf(slot) == node || moves && to == node
 }
@@ -150,7 +150,7 @@ func (c *Cluster) Epoch(node int) int {
 func (c *Cluster) Moves(key string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, moves := c.moving[cluster.Slot(key)]
+	_, moves := c.moving[names.Slot(key)]
 	return moves
 }
 
@@ -158,13 +158,13 @@ func (c *Cluster) Moves(key string) bool {
 func (c *Cluster) Begin(key string, to int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.moving[cluster.Slot(key)] = to
+	c.moving[names.Slot(key)] = to
 }
 
 // Move moves one key of a slot that is being moved, if it is there.
 func (c *Cluster) Move(key string) error {
 	c.mu.Lock()
-	from, to := c.ownerOf(cluster.Slot(key)), c.moving[cluster.Slot(key)]
+	from, to := c.ownerOf(names.Slot(key)), c.moving[names.Slot(key)]
 	c.mu.Unlock()
 	defer c.still(from, to)()
 	return c.Nodes[from].hand(key, c.Nodes[to])
@@ -179,11 +179,11 @@ func (c *Cluster) End(key string, to int) error {
 
 // Hand is End of which only the two nodes know.
 func (c *Cluster) Hand(key string, to int) error {
-	slot := cluster.Slot(key)
+	slot := names.Slot(key)
 	from := c.Owner(key)
 	goOn := c.still(from, to)
 	for _, k := range c.Nodes[from].redis.Keys() {
-		if cluster.Slot(k) != slot || from == to {
+		if names.Slot(k) != slot || from == to {
 			continue
 		}
 		if err := c.Nodes[from].hand(k, c.Nodes[to]); err != nil {
@@ -193,7 +193,7 @@ func (c *Cluster) Hand(key string, to int) error {
 	}
 	c.mu.Lock()
 	delete(c.moving, slot)
-	tell := c.change(func(owners *[cluster.Slots]int8) { owners[slot] = int8(to) }, from, to)
+	tell := c.change(func(owners *[names.Slots]int8) { owners[slot] = int8(to) }, from, to)
 	c.mu.Unlock()
 	goOn()
 	tell()
@@ -213,7 +213,7 @@ func (c *Cluster) TakeOver(from, to int, has *Copy, lost func(had, has *Copy)) {
 	c.Nodes[to].restore(has)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.change(func(owners *[cluster.Slots]int8) {
+	c.change(func(owners *[names.Slots]int8) {
 		for slot := range owners {
 			if int(owners[slot]) == from {
 				owners[slot] = int8(to)
@@ -263,7 +263,7 @@ func (c *Cluster) SetNullHost(on bool) {
 }
 
 // change makes other places, which these nodes know, and returns what tells who listens there. The caller holds mu.
-func (c *Cluster) change(f func(owners *[cluster.Slots]int8), nodes ...int) (tell func()) {
+func (c *Cluster) change(f func(owners *[names.Slots]int8), nodes ...int) (tell func()) {
 	p := &places{owners: c.places.owners, epoch: c.places.epoch + 1}
 	f(&p.owners)
 	c.places = p
@@ -284,7 +284,7 @@ func (c *Cluster) learn(node int) (tell func()) {
 	c.known[node] = c.places
 	var told []func()
 	for _, channel := range slices.Sorted(maps.Keys(c.heard)) {
-		slot := cluster.Slot(channel)
+		slot := names.Slot(channel)
 		if int(before.owners[slot]) != node || int(c.places.owners[slot]) == node {
 			continue
 		}
@@ -343,9 +343,9 @@ func (c *Cluster) place(node int, asking bool, keys []string, channel bool) (ref
 	if len(keys) == 0 {
 		return ""
 	}
-	slot, have := cluster.Slot(keys[0]), 0
+	slot, have := names.Slot(keys[0]), 0
 	for _, k := range keys {
-		if cluster.Slot(k) != slot {
+		if names.Slot(k) != slot {
 			return "CROSSSLOT Keys in request don't hash to the same slot"
 		}
 		if c.Nodes[node].Miniredis().Exists(k) {

@@ -129,15 +129,15 @@ func (p *peeked) Read(b []byte) (int, error) { return p.r.Read(b) }
 func (v *visitor) command(words []string) bool {
 	r, a := v.server.request(v.pair, words)
 	defer v.handOn()
-	switch a.kind {
-	case cutBefore:
+	switch a.Kind {
+	case Cuts:
 		v.pair.cut()
 		return false
-	case lose:
+	case Loses:
 		v.handOn()
 		_, _ = io.Copy(io.Discard, v.r)
 		return false
-	case late:
+	case IsLate:
 		if !v.sleep(a) {
 			return false
 		}
@@ -148,12 +148,12 @@ func (v *visitor) command(words []string) bool {
 	if v.server.ended() || v.server.isKilled(r.Conn) {
 		return false
 	}
-	switch a.kind {
-	case refuse:
-		v.out.conn.Write([]byte("-" + a.text + "\r\n"))
-		return a.n == 0
-	case say:
-		v.out.conn.Write([]byte(a.text))
+	switch a.Kind {
+	case Refuses:
+		v.out.conn.Write([]byte("-" + a.Text + "\r\n"))
+		return a.N == 0
+	case Answers:
+		v.out.conn.Write([]byte(a.Text))
 		return true
 	}
 	v.out.take()
@@ -164,10 +164,10 @@ func (v *visitor) command(words []string) bool {
 
 // sleep waits as long as a says, also when the client has gone; false: the server has ended.
 func (v *visitor) sleep(a Action) bool {
-	release := a.release
+	release := a.Release
 	var timer <-chan time.Time
-	if a.delay > 0 {
-		timer = time.After(a.delay)
+	if a.For > 0 {
+		timer = time.After(a.For)
 	}
 	select {
 	case <-timer:
@@ -194,29 +194,29 @@ func (v *visitor) handOn() {
 func (v *visitor) answer(a Action, reply []byte) bool {
 	down := v.pair.server.out
 	nc := v.out.conn
-	switch a.kind {
-	case cutAfter:
+	switch a.Kind {
+	case Drops:
 		v.pair.cut()
 		return false
-	case cutInside:
-		nc.Write(reply[:min(a.n, len(reply))])
+	case Truncates:
+		nc.Write(reply[:min(a.N, len(reply))])
 		v.pair.server.Close()
 		return false
-	case swallow:
+	case Swallows:
 		down.hold()
-	case swallowInside:
-		nc.Write(reply[:min(a.n, len(reply))])
-		reply = reply[min(a.n, len(reply)):]
+	case Stops:
+		nc.Write(reply[:min(a.N, len(reply))])
+		reply = reply[min(a.N, len(reply)):]
 		down.hold()
-	case hold:
-		v.release(down.hold(), a.release)
-	case slow:
-		v.pair.server.extra = a.delay
-	case trickle:
+	case Holds:
+		v.release(down.hold(), a.Release)
+	case IsSlow:
+		v.pair.server.extra = a.For
+	case Trickles:
 		for len(reply) > 1 {
 			nc.Write(reply[:1])
 			reply = reply[1:]
-			v.pair.server.extra += a.delay
+			v.pair.server.extra += a.For
 		}
 	}
 	defer func() { v.pair.server.extra = 0 }()

@@ -167,11 +167,10 @@ func (p *simProxy) Refuse(refuse bool) {
 
 func (p *simProxy) CutAll() { p.Sim.CloseConns() }
 
-func (p *simProxy) Requests() []redistest.Request {
-	var list []redistest.Request
+func (p *simProxy) Requests() (list []redistest.Request) {
 	for _, q := range p.Sim.Requests() {
 		if q.Link != p.past {
-			list = append(list, redistest.Request{Conn: q.Conn, Name: q.Name, Args: q.Args})
+			list = append(list, q)
 		}
 	}
 	return list
@@ -186,28 +185,6 @@ func (p *simProxy) Rule(f func(redistest.Request) redistest.Action) {
 		if q.Link == p.past {
 			return sim.Pass()
 		}
-		return simAction(f(redistest.Request{Conn: q.Conn, Name: q.Name, Args: q.Args}))
+		return f(q)
 	})
-}
-
-func simAction(a redistest.Action) sim.Action {
-	switch a.Kind {
-	case redistest.Drops:
-		return sim.Drop()
-	case redistest.Cuts:
-		return sim.Cut()
-	case redistest.Swallows:
-		return sim.Swallow()
-	case redistest.IsLate:
-		return sim.LateUntil(a.Released)
-	case redistest.Delays:
-		return sim.Slow(a.For)
-	case redistest.Holds:
-		return sim.Hold(a.Released)
-	case redistest.Replies:
-		return sim.Answer(a.Raw)
-	case redistest.Truncates:
-		return sim.Truncate(a.N)
-	}
-	return sim.Pass()
 }

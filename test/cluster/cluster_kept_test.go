@@ -9,7 +9,7 @@ import (
 	"time"
 
 	lock "github.com/redigolock/redigolock"
-	engine "github.com/redigolock/redigolock/internal/cluster"
+	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/redistest"
 	"github.com/redigolock/redigolock/internal/testbed"
 )
@@ -138,7 +138,7 @@ func TestMasterThatHangsCostsOnlyItsLocks(t *testing.T) {
 	c := &lock.Cluster{Addrs: servers.Addrs()}
 	defer c.Close()
 	owners, ill := servers.Owners(), servers.Servers[1]
-	isIll := func(k *lock.Lock) bool { return owners[engine.Slot(k.Key())] == ill }
+	isIll := func(k *lock.Lock) bool { return owners[names.Slot(k.Key())] == ill }
 	var lost, lostThere, late atomic.Int64
 	var least atomic.Int64
 	least.Store(int64(ttl))
