@@ -86,10 +86,6 @@ func sectionsOf(set *figures.Set) (list []section, err error) {
 	}) {
 		cells := byKind[kind]
 		l := layout{Kind: figures.KindOf(kind), rows: rowKeys(kind)}
-		release := cells[0].Key("release")
-		if l.rows != nil && !slices.ContainsFunc(cells, func(c *figures.Cell) bool { return c.Key("release") != release }) {
-			l.rows = slices.DeleteFunc(l.rows, func(key string) bool { return key == "release" }) // it is said above the table
-		}
 		l.together = l.oneServerEach(cells)
 		groups, err := l.groups(cells)
 		if err != nil {
@@ -158,13 +154,16 @@ func (l layout) isCircumstance(key string) bool {
 	return l.rows != nil && !slices.Contains(l.rows, key)
 }
 
+// defaultRelease is not said of a row.
+var defaultRelease = figures.Key{Name: "release", Value: "lua"}
+
 // row is the name of a cell's row, in parts. Where the kind is not known it is all of the benchmark's name.
 func (l layout) row(c *figures.Cell) (parts []string) {
 	for _, k := range c.Keys {
 		switch {
 		case l.rows == nil && k.Name != "server":
 			parts = append(parts, k.String())
-		case slices.Contains(l.rows, k.Name):
+		case slices.Contains(l.rows, k.Name) && k != defaultRelease:
 			parts = append(parts, k.Value)
 		}
 	}
@@ -185,12 +184,14 @@ func (l layout) table(cells []*figures.Cell, words []figures.Word) (table, error
 		}
 		return slices.CompareFunc(x, y, figures.Natural)
 	})
-	t := table{Heads: words, Corner: "benchmark", Rounds: roundsText(cells)}
+	t := table{Heads: words, Rounds: roundsText(cells)}
+	var corner []string
 	for _, name := range l.rows {
-		if cells[0].Key(name) != "" {
-			t.Corner = strings.TrimPrefix(strings.TrimPrefix(t.Corner, "benchmark")+between+name, between)
+		if slices.ContainsFunc(cells, func(c *figures.Cell) bool { v := c.Key(name); return v != "" && v != defaultRelease.Value }) {
+			corner = append(corner, name)
 		}
 	}
+	t.Corner = cmp.Or(strings.Join(corner, between), "benchmark")
 	for i, c := range cells {
 		r := row{Name: l.rowName(c), cell: c}
 		if i > 0 && t.Rows[i-1].Name == r.Name {

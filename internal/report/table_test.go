@@ -67,8 +67,8 @@ func TestEachCircumstanceHasItsTableInOrder(t *testing.T) {
 		}
 	}
 	want := []string{
-		"Uncontended, release lua · 1 goroutine", "Uncontended, release lua · 16 goroutines",
-		"Uncontended, release lua · 128 goroutines",
+		"Uncontended, 1 goroutine", "Uncontended, 16 goroutines",
+		"Uncontended, 128 goroutines",
 		"Contention, 8 waiters · 1 process · hold 0s", "Contention, 64 waiters · 4 processes · hold 0s",
 		"Open loop, keys hot · at 2,000/s", "Open loop, keys hot · at 10,000/s",
 		"Open loop, keys own · at 2,000/s", "Open loop, keys own · at 10,000/s",
