@@ -167,6 +167,6 @@ for file in "$raw"/*.txt "$raw"/newer/*.txt; do
 	[ -e "$file" ] || continue
 	"$tmp/benchstat" -ignore commit,load-average,settings -filter ".unit:($units)" "$file" >"$out/benchstat-$(basename "$file")"
 done
-(cd bench/plot && go run . -out "$(cd ../.. && cd "$out" && pwd)/charts" "$(cd ../.. && cd "$raw" && pwd)")
+(cd bench/plot && go run . "$(cd ../.. && cd "$raw" && pwd)" "$(cd ../.. && cd "$out" && pwd)/charts")
 [ -z "$failed" ] || { echo "failed, run scripts/results.sh $out once more:$failed" >&2; exit 1; }
 echo "written to $out; make report writes its pages"

@@ -1,7 +1,7 @@
 // Plot draws the charts of a campaign from its raw files, in the Go benchmark format: each in two forms, NAME-light.svg and
 // NAME-dark.svg, for a <picture> whose source asks for prefers-color-scheme. They are as wide as a phone.
 //
-//		cd bench/plot && go run . -out ../../results/DATE/charts ../../results/DATE/raw
+//		cd bench/plot && go run . ../../results/DATE/raw ../../results/DATE/charts
 //
 //	  - throughput, of rivals.txt: acquires and releases per second by goroutines
 //	  - fairness, of contention-rivals.txt: Jain's index and the longest waits of 64 waiters in 4 processes
@@ -15,7 +15,6 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -24,35 +23,15 @@ import (
 	"github.com/redigolock/redigolock/internal/figures"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
-
-// run is main without the process: it returns the exit code, 2 where the arguments are wrong.
-func run(args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("plot", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	out := flags.String("out", "", "`folder` of the charts; default: charts, beside the folder of the raw files")
-	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: plot [-out FOLDER] RAW-FOLDER")
-		flags.PrintDefaults()
+func main() {
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: plot RAW-FOLDER CHARTS-FOLDER")
+		os.Exit(2)
 	}
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		return 2
-	case flags.NArg() != 1:
-		flags.Usage()
-		return 2
+	if err := makeCharts(os.Args[1], os.Args[2], os.Stdout); err != nil {
+		fmt.Fprintf(os.Stderr, "plot: %v\n", err)
+		os.Exit(1)
 	}
-	raw := filepath.Clean(flags.Arg(0))
-	if *out == "" {
-		*out = filepath.Join(filepath.Dir(raw), "charts")
-	}
-	if err := makeCharts(raw, *out, stdout); err != nil {
-		fmt.Fprintf(stderr, "plot: %v\n", err)
-		return 1
-	}
-	return 0
 }
 
 // makeCharts makes the charts that the raw files have data for, and says on w which those are.
