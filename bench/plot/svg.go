@@ -137,15 +137,8 @@ func measuredOn(list []wayOf, unit string) string {
 		for _, c := range w.cells {
 			n := len(c.Values(unit))
 			least, most = min(least, n), max(most, n)
-			for _, key := range []string{"redis-version", "etcd-version", "zookeeper-version", "cpu", "cpus"} {
-				v := c.Config[key]
-				switch key {
-				case "cpus":
-					v += " CPUs"
-				case "etcd-version", "zookeeper-version":
-					v = strings.TrimSuffix(key, "-version") + " " + v
-				}
-				if c.Config[key] != "" && !slices.Contains(settings, v) {
+			for _, key := range []string{"redis-version", "cpu"} {
+				if v := c.Config[key]; v != "" && !slices.Contains(settings, v) {
 					settings = append(settings, v)
 				}
 			}

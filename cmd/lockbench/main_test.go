@@ -17,46 +17,26 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func command(t *testing.T, args ...string) (stdout string, code int) {
-	t.Helper()
+func TestTheCommandHasAnExitCodeAndNoRivals(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), "LOCKBENCH_TEST_MAIN=1", "REDIS_URL=")
-	out, _ := cmd.Output()
-	return string(out), cmd.ProcessState.ExitCode()
-}
-
-func TestCommandMeasuresInSeveralProcesses(t *testing.T) {
-	out, code := command(t, "-workload", "contention", "-ways", "fair", "-waiters", "2", "-processes", "2",
-		"-time", "50ms", "-count", "1", "-url", "miniredis")
-	if code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	// The version is in the build information of a package main only.
-	for _, text := range []string{"miniredis v", "Jain"} {
-		if !strings.Contains(out, text) {
-			t.Errorf("%q is not in\n%s", text, out)
+	for args, want := range map[string]struct {
+		code      int
+		has, lack string
+	}{
+		"-h":                  {0, "Lockbench measures the locks of redigolock", "rivals for"},
+		"-count 0":            {2, "", "lockbench"},
+		"-approaches redsync": {2, "", "lockbench"},
+		// In several processes. The version is in the build information of a package main only.
+		"-workload contention -ways fair -waiters 2 -processes 2 -time 50ms -count 1 -url miniredis": {0, "miniredis v", "stopped"},
+	} {
+		cmd := exec.Command(exe, strings.Fields(args)...)
+		cmd.Env = append(os.Environ(), "LOCKBENCH_TEST_MAIN=1", "REDIS_URL=")
+		out, _ := cmd.Output()
+		if code := cmd.ProcessState.ExitCode(); code != want.code || !strings.Contains(string(out), want.has) || strings.Contains(string(out), want.lack) {
+			t.Errorf("%s: exit code %d, stdout\n%s", args, code, out)
 		}
-	}
-}
-
-func TestCommandHasAnExitCode(t *testing.T) {
-	if out, code := command(t, "-count", "0"); code != 2 || out != "" {
-		t.Errorf("a bad flag: exit code %d, stdout %q", code, out)
-	}
-	if out, code := command(t, "-h"); code != 0 || !strings.HasPrefix(out, "Lockbench measures the locks of redigolock") {
-		t.Errorf("-h: exit code %d, stdout %q", code, out)
-	}
-}
-
-func TestRivalsAreOfTheOtherCommand(t *testing.T) {
-	if out, code := command(t, "-approaches", "redsync"); code != 2 || out != "" {
-		t.Errorf("exit code %d, stdout %q", code, out)
-	}
-	if out, _ := command(t, "-h"); strings.Contains(out, "rivals for") {
-		t.Errorf("-h lists rivals:\n%s", out)
 	}
 }

@@ -43,28 +43,6 @@ func TestReportIsMadeFromAllFiles(t *testing.T) {
 	}
 }
 
-// What lockbench itself writes is what its report reads.
-func TestReportReadsWhatOutHasWritten(t *testing.T) {
-	raw, out := filepath.Join(t.TempDir(), "raw.txt"), filepath.Join(t.TempDir(), "page.html")
-	if o := lockbench(context.Background(), nil, quick("-workload", "all", "-processes", "1", "-out", raw)...); o.code != exitDone {
-		t.Fatalf("exit code %d: %s", o.code, o.stderr)
-	}
-	if o := runReport("-out", out, raw); o.code != exitDone {
-		t.Fatalf("exit code %d: %s", o.code, o.stderr)
-	}
-	page, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range []string{
-		">Uncontended</h2>", ">Contention</h2>", ">Verbs</h2>", ">Ratios</h2>", "2 waiters · 1 process", "miniredis is no Redis",
-	} {
-		if !strings.Contains(string(page), text) {
-			t.Errorf("%q is not in the page", text)
-		}
-	}
-}
-
 func TestReportWithBadFlagsIsOneLineAndExitCode2(t *testing.T) {
 	raw := rawFile(t, rawLine)
 	for _, c := range []struct {

@@ -53,6 +53,9 @@ func TestWorkloads(t *testing.T) {
 					t.Errorf("a line is too wide for a terminal: %s", line)
 				}
 			}
+			if page := runReport("-out", filepath.Join(t.TempDir(), "page.html"), file); page.code != exitDone {
+				t.Errorf("its report: %+v", page)
+			}
 			if _, last := readOut(t, file); !slices.ContainsFunc(last.Values, func(v benchfmt.Value) bool { return v.Unit == tt.unit }) {
 				t.Errorf("no %s in %v", tt.unit, last.Values)
 			}
