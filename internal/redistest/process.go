@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -17,27 +16,18 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// ClosedAddr is host:port where nobody listens: only root may, for a service that is long out of use.
-const ClosedAddr = "127.0.0.1:1"
-
 // startTimeout bounds a start, from the first try to the first answer, on a busy machine.
 const startTimeout = time.Minute
 
 // errPortTaken is the failed start that another try can mend.
 var errPortTaken = errors.New("redistest: the port is taken")
 
-// process is one run of a server's command.
-type process struct {
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has ended and was waited for
-}
-
 // startOnFreePort starts the process on a port it finds, and on another if
 // somebody else was faster.
 func (s *Server) startOnFreePort() error {
 	deadline := time.Now().Add(startTimeout)
 	for {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return err
 		}
@@ -58,7 +48,7 @@ func (s *Server) Restart() error {
 	if s.stopped {
 		return errors.New("redistest: Restart after Stop")
 	}
-	s.proc.kill()
+	s.proc.Kill()
 	deadline := time.Now().Add(startTimeout)
 	for {
 		err := s.launch(deadline)
@@ -74,7 +64,7 @@ func (s *Server) Restart() error {
 func (s *Server) Kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.proc.kill()
+	s.proc.Kill()
 }
 
 // Stop kills the process, waits for its end, closes the pools of
@@ -86,7 +76,7 @@ func (s *Server) Stop() {
 		return
 	}
 	s.stopped = true
-	s.proc.kill()
+	s.proc.Kill()
 	s.pools.close()
 	os.RemoveAll(s.dir)
 }
@@ -120,12 +110,12 @@ func (s *Server) launch(deadline time.Time) error {
 		return fmt.Errorf("redistest: make the server's log: %w", err)
 	}
 	defer log.Close()
-	p, err := startProcess(s.command(log))
+	p, err := StartCommand(s.command(log))
 	if err != nil {
-		return fmt.Errorf("redistest: start %s: %w", s.argv[0], err)
+		return err
 	}
 	if err := s.waitReady(p, deadline); err != nil {
-		p.kill()
+		p.Kill()
 		return s.explain(err)
 	}
 	s.proc = p
@@ -146,58 +136,12 @@ func (s *Server) command(log *os.File) *exec.Cmd {
 	cmd := exec.Command(s.argv[0], append(args, s.args...)...)
 	cmd.Dir = s.dir
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = processAttributes()
 	return cmd
-}
-
-// startProcess starts cmd and the goroutine that waits for its end. That
-// goroutine also does the start and keeps its thread to itself until the end:
-// Linux kills a child with Pdeathsig when the thread that made it ends, not
-// the process, and the runtime ends threads as it likes.
-func startProcess(cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(p.done)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how it ended is in the log
-		}
-	}()
-	return p, <-started
-}
-
-// kill ends the process, also a stopped one, and waits until it has ended.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // fails only if it has ended already
-	<-p.done
-}
-
-// pause stops the process and waits until the system says that it is stopped:
-// the signal is delivered some time after it was sent.
-func (p *process) pause() error {
-	if err := pauseProcess(p.cmd.Process); err != nil {
-		return err
-	}
-	for {
-		stopped, err := isPaused(p.cmd.Process.Pid)
-		if stopped || err != nil {
-			return err
-		}
-		select {
-		case <-p.done:
-			return errors.New("the process has ended")
-		case <-time.After(100 * time.Microsecond):
-		}
-	}
 }
 
 // waitReady asks until the server answers. It asks on the unix socket: on the
 // port a server of somebody else might answer.
-func (s *Server) waitReady(p *process, deadline time.Time) error {
+func (s *Server) waitReady(p *Command, deadline time.Time) error {
 	for {
 		err := ping(s.Socket())
 		if err == nil {
@@ -242,12 +186,15 @@ func (s *Server) explain(err error) error {
 	return fmt.Errorf("redistest: start %s: %w; its log ends with:\n%s", s.argv[0], err, log)
 }
 
-// freePort returns a port that was free a moment ago. It lies below the range
+// ClosedAddr is host:port where nobody listens: only root may, for a service that is long out of use.
+const ClosedAddr = "127.0.0.1:1"
+
+// FreePort returns a port of 127.0.0.1 that was free a moment ago. It lies below the range
 // from which the systems take the ports of outgoing connections: so that none
 // of these takes it while the server is down, not even a client that tries to
 // reach the dead server and would connect to itself. Port + 10000, where a
 // cluster node listens too, also lies below.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	var err error
 	for range 100 {
 		port := 11000 + rand.IntN(11000)

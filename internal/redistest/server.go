@@ -28,7 +28,7 @@ type Server struct {
 	port int
 
 	mu      sync.Mutex // protects proc and stopped
-	proc    *process
+	proc    *Command
 	stopped bool
 
 	pools pools
