@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -177,6 +178,36 @@ func TestRenewalThatHangsOnceIsTriedAgainThoughOpTimeoutIsLong(t *testing.T) {
 			t.Errorf("one hung connection cost the lock: %v", context.Cause(kept))
 		}
 		k.Release(bg)
+	})
+}
+
+// The renewal of a lock of a minute hangs on a dead connection. It does not cost a lock with less time that is kept alive since, and what it
+// says does not look as if somebody had cancelled it.
+func TestRenewalThatHangsDoesNotCostALockThatIsKeptSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSimRig(t)
+		r.Locker.OpTimeout = 5 * time.Second
+		told := toldOf(r.Locker, "extend")
+		long := r.Must(r.Locker.TryAcquire(bg, "long", time.Minute))
+		keptLong := long.KeepAlive(bg)
+		r.Plan(map[string][]redistest.Action{"extend": {redistest.Swallow()}})
+		time.Sleep(30*time.Second + 100*time.Millisecond)
+		short := r.Must(r.Locker.TryAcquire(bg, "short", time.Second))
+		keptShort := short.KeepAlive(bg)
+		time.Sleep(10 * time.Second)
+		if keptLong.Err() != nil || keptShort.Err() != nil {
+			t.Errorf("lost: %v, %v", context.Cause(keptLong), context.Cause(keptShort))
+		}
+		all := told.all()
+		if len(all) != 1 {
+			t.Fatalf("told %v", all)
+		}
+		wants(t, all[0], redigolock.ErrUnknown, os.ErrDeadlineExceeded)
+		if errors.Is(all[0], context.Canceled) {
+			t.Error(all[0])
+		}
+		r.OK(long.Release(bg))
+		r.OK(short.Release(bg))
 	})
 }
 

@@ -98,14 +98,14 @@ func (c *fakeCluster) extend(t *testing.T, keys ...string) (node *batch.Node, vo
 		t.Fatalf("%s is at no server", keys[0])
 	}
 	by := time.Now().Add(time.Second)
-	if err := node.Ready(by); err != nil {
+	if err := node.Ready(context.Background(), by); err != nil {
 		return node, nil, err
 	}
 	var asks []renewal.Ask
 	for _, key := range keys {
 		asks = append(asks, renewal.Ask{Lease: lock(key)})
 	}
-	err = node.Extend(by, asks)
+	err = node.Extend(context.Background(), by, asks)
 	for _, a := range asks {
 		votes = append(votes, a.Vote)
 	}

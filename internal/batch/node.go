@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -83,11 +85,22 @@ func (n *Node) Another() <-chan struct{} { return n.env.Another() }
 func (n *Node) Place() string { return cmp.Or(n.addr, n.env.Place) }
 
 // Ready dials if there is no connection that works.
-func (n *Node) Ready(by time.Time) error {
-	if err := n.kept.Ready(context.Background(), by); err != nil {
-		return fault.Unheard{Err: err}
+func (n *Node) Ready(ctx context.Context, by time.Time) error {
+	if err := n.kept.Ready(ctx, by); err != nil {
+		return fault.Unheard{Err: orCut(ctx, err)}
 	}
 	return nil
+}
+
+// errCut is why something has no answer that was given up for the sake of another lock.
+var errCut = fmt.Errorf("no answer by when another lock had to be renewed: %w", os.ErrDeadlineExceeded)
+
+// orCut is err, or errCut if it comes of the end of ctx.
+func orCut(ctx context.Context, err error) error {
+	if ctx.Err() == context.Canceled {
+		return errCut
+	}
+	return err
 }
 
 // Close is called when nothing is kept alive any more.
@@ -103,9 +116,9 @@ func (n *Node) Close() {
 // sent again for each alone, and only that answer counts. One lock that this client has no rights on has all of its
 // request refused; a server in cluster mode refuses keys of several slots; and a proxy that looks at the first key only
 // asks a server that does not have the others.
-func (n *Node) Extend(by time.Time, asks []renewal.Ask) error {
+func (n *Node) Extend(ctx context.Context, by time.Time, asks []renewal.Ask) error {
 	b := wire.BoundBy(n.kept.Conn(), by)
-	ctx, cancel := context.WithDeadline(context.Background(), by) // ends a write, too, that no timeout of the user's ends
+	ctx, cancel := context.WithDeadline(ctx, by) // ends a write, too, that no timeout of the user's ends
 	defer cancel()
 	n.pickAll(len(asks))
 	err := n.send(ctx, b, asks, n.size())

@@ -20,7 +20,7 @@ func (n *Node) send(ctx context.Context, b *wire.Bound, asks []renewal.Ask, size
 		n.answers[i] = noAnswer{}
 	}
 	if res.Err != nil {
-		return fault.Unheard{Err: res.Err, Sent: res.Sent}
+		return fault.Unheard{Err: orCut(ctx, res.Err), Sent: res.Sent}
 	}
 	return nil
 }

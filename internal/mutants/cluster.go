@@ -245,6 +245,18 @@ var clusterMutants = []mutant{
 		tests: "test/cluster: TestClusterKeptLocksAfterAFailover",
 	},
 	{
+		name: "a lease that has come since waits for a flight that hangs", in: "renewal.line.hasten",
+		old:   "if x.by.IsZero() {",
+		new:   "if x != nil {",
+		tests: "renewal: TestShortLeaseIsAddedWhileOthersHang",
+	},
+	{
+		name: "a flight that was cut looks cancelled", in: "batch.orCut",
+		old:   "ctx.Err() == context.Canceled",
+		new:   "ctx.Err() == nil",
+		tests: "TestRenewalThatHangsDoesNotCostALockThatIsKeptSince",
+	},
+	{
 		name: "cluster: a late reply ends a tenure", in: "cluster.node.failed",
 		old:   "n.isAway(false)",
 		new:   "n.isAway(true)",

@@ -89,7 +89,7 @@ func (n *line) renewAlone(f *flight, rounds int) {
 	defer func() { n.land(f, sent, outcomes) }()
 	for _, s := range sent {
 		x := s.entry.lease
-		v := n.node.ExtendAlone(x, n.patienceFor(s, rounds), f.again)
+		v := n.node.ExtendAlone(x, n.patienceApart(s, rounds), f.again)
 		outcomes = append(outcomes, outcome{v.Err, x.Judge(s.cast(v, nil)), v.At})
 	}
 }
@@ -111,8 +111,8 @@ func (n *line) putOff(f *flight) {
 	n.land(f, nil, nil)
 }
 
-// patienceFor is the part of the time until a lease is lost that a renewal has when there are so many rounds of them.
-func (n *line) patienceFor(s *share, rounds int) time.Duration {
+// patienceApart is the part of the time until a lease is lost that a renewal has when there are so many rounds of them.
+func (n *line) patienceApart(s *share, rounds int) time.Duration {
 	n.r.mu.Lock()
 	defer n.r.mu.Unlock()
 	_, now := n.r.now()

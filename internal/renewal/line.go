@@ -2,6 +2,7 @@ package renewal
 
 import (
 	"container/heap"
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -30,6 +31,7 @@ type line struct {
 	alive bool          // the goroutine lives
 	wake  chan struct{} // for it, capacity 1: there is something earlier, or nothing left
 	ended chan struct{} // closed when the goroutine has ended
+	step  step
 
 	// What follows is the goroutine's own.
 	another   <-chan struct{} // closed: the node is another server; nil: not known
@@ -42,6 +44,14 @@ type line struct {
 	votes     []Vote
 	outcomes  []outcome // of sent
 	homes     []Node    // of the shares of a flight; nil: here
+}
+
+// A step is a dial or a flight that is under way.
+type step struct {
+	by    time.Time          // it ends at the latest; zero: none is under way
+	least time.Duration      // it has so much time in any case
+	cut   context.CancelFunc // ends it
+	timer *time.Timer        // calls cut, for a lease that has come meanwhile; nil: none has
 }
 
 func newLine(r *Renewer, node Node) *line {
@@ -273,6 +283,7 @@ func (s *share) move(to Node) {
 	}
 	s.line = n.r.lineOf(to)
 	heap.Push(&s.line.loss, s)
+	s.line.hasten(s)
 	s.line.start()
 }
 
@@ -294,7 +305,9 @@ func (n *line) stillKept(shares []*share) []*share {
 // ready has the node dial if there is no connection that works.
 func (n *line) ready() error {
 	begin := time.Now()
-	err := n.node.Ready(begin.Add(n.patience()))
+	ctx, by := n.begin(begin)
+	defer n.end()
+	err := n.node.Ready(ctx, by)
 	if err != nil {
 		n.rest(err)
 		return err
@@ -309,7 +322,9 @@ func (n *line) extend() error {
 		return nil
 	}
 	begin := time.Now()
-	err := n.node.Extend(begin.Add(n.patience()), n.asks)
+	ctx, by := n.begin(begin)
+	defer n.end()
+	err := n.node.Extend(ctx, by, n.asks)
 	if err == nil {
 		n.rtt = time.Since(begin)
 	}
@@ -327,17 +342,55 @@ func (n *line) rest(err error) {
 	n.failures++
 }
 
-// patience is how long a dial or a flight may take: see the package's comment.
-func (n *line) patience() time.Duration {
+// begin begins a step at now. It has as much time as the line has patience: see the package's comment.
+func (n *line) begin(now time.Time) (ctx context.Context, by time.Time) {
+	ctx, cut := context.WithCancel(context.Background())
 	least := max(leastPatience<<min(n.failures, 2), min(4*n.rtt, mostFloor))
 	n.r.mu.Lock()
 	defer n.r.mu.Unlock()
-	most := n.r.env.Bound()
+	n.step = step{least: least, cut: cut}
+	patience := n.r.env.Bound()
 	if len(n.loss.shares) > 0 {
-		_, now := n.r.now()
-		most = min(most, max((n.loss.shares[0].when[toLose].at-now)/2, least))
+		patience = min(patience, n.patienceFor(n.loss.shares[0]))
 	}
-	return most
+	n.step.by = now.Add(patience)
+	return ctx, n.step.by
+}
+
+// patienceFor is how long a step may take for the sake of a lease: half of the time until it is lost. The caller holds mu.
+func (n *line) patienceFor(s *share) time.Duration {
+	_, now := n.r.now()
+	return max((s.when[toLose].at-now)/2, n.step.least)
+}
+
+// hasten has the step that is under way end earlier if a share that has come meanwhile has less time. The caller holds mu.
+func (n *line) hasten(s *share) {
+	x := &n.step
+	if x.by.IsZero() {
+		return
+	}
+	now := time.Now()
+	patience := n.patienceFor(s)
+	if !now.Add(patience).Before(x.by) {
+		return
+	}
+	x.by = now.Add(patience)
+	if x.timer == nil {
+		x.timer = time.AfterFunc(patience, x.cut)
+	} else {
+		x.timer.Reset(patience)
+	}
+}
+
+// end ends a step.
+func (n *line) end() {
+	n.r.mu.Lock()
+	defer n.r.mu.Unlock()
+	if n.step.timer != nil {
+		n.step.timer.Stop()
+	}
+	n.step.cut()
+	n.step = step{}
 }
 
 // cast notes the vote of a node, and returns those that its lease judges, in into.

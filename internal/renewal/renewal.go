@@ -16,8 +16,8 @@
 // # Who may hold the renewals of a node up
 //
 //   - The node itself, by a dial or a flight that hangs, for as long as the line's patience lasts. That is half of the time until the
-//     first of its leases is lost, so that one that hangs costs no lease; but not so little that a server in good health, perhaps a
-//     distant one, is taken for one that hangs. After a failure the line rests before it dials again (10 ms, doubling up to 250 ms).
+//     first of its leases is lost, so that one that hangs costs no lease, also if that lease has come since; but not so little that a server
+//     in good health, perhaps a distant one, is taken for one that hangs. After a failure the line rests before it dials again (10 ms, doubling up to 250 ms).
 //   - Whoever is called on the line's goroutine: the Node, and Lease.Judge with the Observer's funcs that it calls.
 //   - For moments, whoever has the mutex. Nobody who has it sends, waits, or calls what is not the library's.
 //
@@ -37,6 +37,7 @@ package renewal
 
 import (
 	"container/heap"
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -80,11 +81,11 @@ type Node interface {
 	Place() string
 	// Elsewhere returns the Node that has a lease by now, nil if it is this one. It does not wait.
 	Elsewhere(x Lease) Node
-	// Ready sees to it that there is a connection, by then.
-	Ready(by time.Time) error
+	// Ready sees to it that there is a connection, by then. It gives up when ctx ends.
+	Ready(ctx context.Context, by time.Time) error
 	// Extend has all leases extended that are asked for, and puts in each Vote what the node says of it: all but Start. It
-	// returns by then. Its error is why some have no answer.
-	Extend(by time.Time, asks []Ask) error
+	// returns by then, and when ctx ends. Its error is why some have no answer.
+	Extend(ctx context.Context, by time.Time, asks []Ask) error
 	// ExtendAlone extends one lease within a time. It is called on several goroutines. own asks for a new connection.
 	ExtendAlone(x Lease, within time.Duration, own bool) Vote
 	// Close lets go of the connection. The next Ready makes a new one. It is called of a node, too, that was to have leases and has got
@@ -237,6 +238,7 @@ func (r *Renewer) join(s *share, n *line, due, lost time.Time) {
 	s.line, s.failures, s.urgent = n, 0, false
 	s.when = [kinds]occasion{toRenew: {r.at(due), nowhere}, toLose: {r.at(lost), nowhere}}
 	heap.Push(&n.loss, s)
+	n.hasten(s)
 	if s.flight == nil { // else it is put back when that has landed
 		heap.Push(&n.due, s)
 	}

@@ -1,6 +1,7 @@
 package renewal_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -87,6 +88,7 @@ type node struct {
 	home    *node // that has its leases by now; nil: it has them
 	leads   *node // where it says, when it is asked, that they are; nil: it renews them
 	another chan struct{}
+	ctx     context.Context // of what it is to do
 	asked   map[string][]time.Time
 	flights []int
 	closed  int
@@ -100,6 +102,24 @@ var errHangs = errors.New("it hangs")
 func hang(by time.Time, _ *lease) error {
 	time.Sleep(time.Until(by))
 	return errHangs
+}
+
+// hangOnce is what a node does whose connection is dead: it answers nothing until that is given up.
+func (n *node) hangOnce() func(by time.Time) error {
+	hung := false
+	return func(by time.Time) error {
+		if hung {
+			return nil
+		}
+		hung = true
+		timer := time.NewTimer(time.Until(by))
+		defer timer.Stop()
+		select {
+		case <-n.ctx.Done():
+		case <-timer.C:
+		}
+		return errHangs
+	}
 }
 
 func (n *node) Apart() bool { return n.apart }
@@ -148,14 +168,16 @@ func (n *node) redirect(v *renewal.Vote) bool {
 	return n.leads != nil
 }
 
-func (n *node) Ready(by time.Time) error {
+func (n *node) Ready(ctx context.Context, by time.Time) error {
+	n.ctx = ctx
 	if n.ready != nil {
 		return n.ready(by)
 	}
 	return nil
 }
 
-func (n *node) Extend(by time.Time, asks []renewal.Ask) error {
+func (n *node) Extend(ctx context.Context, by time.Time, asks []renewal.Ask) error {
+	n.ctx = ctx
 	n.mu.Lock()
 	if n.busy {
 		panic("two flights at a time")
@@ -415,6 +437,65 @@ func TestLeasesThatAreApartShareThePlaces(t *testing.T) {
 			t.Errorf("%d are lost, not 64", n)
 		}
 	})
+}
+
+// A lease that is added while a dial or a flight hangs, whose time is shorter than that of all others, does not wait for its end. One that
+// has more time does, and a node that answers is not cut.
+func TestShortLeaseIsAddedWhileOthersHang(t *testing.T) {
+	for _, what := range []string{"flight", "dial"} {
+		for left, wantTries := range map[time.Duration]int{300 * time.Millisecond: 2, 4 * time.Second: 2, 0: 1} {
+			t.Run(fmt.Sprint(what, " ", left), func(t *testing.T) {
+				test(t, func(r *rig) {
+					n := newNode()
+					hangs := n.hangOnce()
+					if left == 0 { // it answers, late
+						left, hangs = 300*time.Millisecond, func(time.Time) error { time.Sleep(100 * time.Millisecond); return nil }
+					}
+					first := true
+					n.extend = func(by time.Time, _ *lease) error {
+						if what == "flight" {
+							return hangs(by)
+						}
+						return nil
+					}
+					n.ready = func(by time.Time) error {
+						if what == "dial" && first {
+							first = wantTries > 1
+							return hangs(by)
+						}
+						return nil
+					}
+					r.keep(newLease("long", 1), n)
+					time.Sleep(ttl/2 + 10*time.Millisecond) // it hangs, for a second
+					short := newLease("short", 1)
+					short.deadline = time.Now().Add(left)
+					begin := time.Now()
+					r.keep(short, n)
+					time.Sleep(left)
+					if lost := r.losses(); len(lost) > 0 {
+						t.Errorf("lost: %v", lost)
+					}
+					long := n.times("long")
+					n.mu.Lock()
+					defer n.mu.Unlock()
+					at := n.asked["short"]
+					if len(at) == 0 {
+						t.Error("it was not renewed")
+						return
+					}
+					took := at[0].Sub(begin)
+					switch {
+					case wantTries == 1 && (long != 1 && what == "flight" || took > 110*time.Millisecond):
+						t.Errorf("a node that answers was asked %d times; the lease came after %v", long, took)
+					case wantTries == 2 && left < time.Second && took > left/2+20*time.Millisecond:
+						t.Errorf("it was renewed after %v", took)
+					case left > time.Second && took < 900*time.Millisecond:
+						t.Errorf("others were cut %v after it had come, though it had time", took)
+					}
+				})
+			})
+		}
+	}
 }
 
 // A lease that is added while only a renewal of one that is kept no longer is under way does not wait for that.
