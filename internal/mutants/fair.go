@@ -5,13 +5,13 @@ func init() { mutants = append(mutants, fairMutants...) }
 // fairMutants break what the Locker does with the fair queue, beyond its model.
 var fairMutants = []mutant{
 	{
-		name: "fair: a full ttl from the send", in: "fairqueue.Slot.told",
+		name: "fair: a full ttl from the send", in: "fairqueue.Slot.told", sim: "fair",
 		old:   "s.granted(now, s.validUntil(start, r.Left), cmd, a)",
 		new:   "s.granted(now, s.validUntil(start, t.ttl), cmd, a)",
 		tests: "TestFairPokeTellsWhatIsLeft",
 	},
 	{
-		name: "fair: validity from the message", in: "fairqueue.Slot.Told",
+		name: "fair: validity from the message", in: "fairqueue.Slot.Told", sim: "fair",
 		old:     "s.granted(now, s.validUntil(s.t.basis, s.t.ttl), nil, a)",
 		new:     "s.granted(now, s.validUntil(now, s.t.ttl), nil, a)",
 		tests:   "TestFairMessageValidityCountsFromAnAnsweredSend",
@@ -57,25 +57,25 @@ var fairMutants = []mutant{
 		explore: "no poke",
 	},
 	{
-		name: "fair: the local FIFO is a stack", in: "fairqueue.Slot.deliver",
+		name: "fair: the local FIFO is a stack", in: "fairqueue.Slot.deliver", sim: "fair",
 		old:   "x := s.fifo[0]\n	s.removeAt(now, 0)",
 		new:   "x := s.fifo[len(s.fifo)-1]\n	s.removeAt(now, len(s.fifo)-1)",
 		tests: "TestFairServesInTheOrderOfArrival",
 	},
 	{
-		name: "fair: pass past the Deadline", in: "fairqueue.Slot.mayPass",
+		name: "fair: pass past the Deadline", in: "fairqueue.Slot.mayPass", sim: "cohort",
 		old:   "!k.Over && s.holds(now) && len(s.fifo) > 0 && !s.waits() &&", // the first waiter waits for a grant as soon as it passes
 		new:   "len(s.fifo) > 0 &&",
 		tests: "TestCohortDoesNotPassPastTheDeadline",
 	},
 	{
-		name: "fair: release without compare", in: "lua/rel",
+		name: "fair: release without compare", in: "lua/rel", sim: "fair",
 		old:   "holder == ARGV[2]",
 		new:   "holder",
 		tests: "TestFairScriptsInEachState",
 	},
 	{
-		name: "fair: TRY barges", in: "lua/try",
+		name: "fair: TRY barges", in: "lua/try", sim: "fair",
 		old:   "pump() or",
 		new:   "",
 		tests: "TestFairScriptsInEachState",
@@ -106,7 +106,7 @@ var fairMutants = []mutant{
 		explore: "no CHECK|no CHECK, beside another process",
 	},
 	{
-		name: "fair: queued counts from its reply", in: "fairqueue.Slot.told",
+		name: "fair: queued counts from its reply", in: "fairqueue.Slot.told", sim: "fair",
 		old:   "s.state, t.basis, t.failures = Queued, start, 0",
 		new:   "s.state, t.basis, t.failures = Queued, now, 0",
 		tests: "test/fair: TestFairMessageCountsFromTheSendNotFromItsReply",
@@ -120,7 +120,7 @@ var fairMutants = []mutant{
 		tests: "test/fair: TestFairMessageDoesNotCountFromANoSub",
 	},
 	{
-		name: "fair: a hand-off's extension counts from its reply", in: "fairdriver.slot.extendForNext",
+		name: "fair: a hand-off's extension counts from its reply", in: "fairdriver.slot.extendForNext", sim: "cohort",
 		old: `		until = d.deadline(start, left)
 `,
 		new: `		until = d.deadline(d.env.Now().Add(0*time.Since(start)), left)

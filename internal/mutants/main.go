@@ -1,11 +1,11 @@
 // Mutants breaks each promise of the library on purpose, one at a time, and runs the tests that must notice.
 //
-//	go run ./internal/mutants [-check] [-short] [-sim [-table FILE]] [-run REGEXP]
+//	go run ./internal/mutants [-check] [-short] [-sim] [-run REGEXP]
 //
 // A mutant is a replacement in one declaration, given to the compiler as an overlay: no file of the tree is changed. A mutant that
 // survives its tests, or does not compile, makes the exit code 1. With -short only every tenth is run; with -check none, but all are
-// type-checked. With -sim the mutants that simulated worlds can find run in those, and the table says which promise was seen broken,
-// at which seed, and after how long; -table writes it as Markdown, too.
+// type-checked. With -sim the mutants that simulated worlds can find run in those, and a table in Markdown says which promise was seen
+// broken, at which seed, and after how long.
 package main
 
 import (
@@ -30,17 +30,19 @@ func main() {
 	check := flag.Bool("check", false, "run none, but say which mutants would not compile")
 	short := flag.Bool("short", false, "run every tenth mutant only")
 	inSim := flag.Bool("sim", false, "run mutants in the simulated worlds of internal/sim, not in their tests")
-	table := flag.String("table", "", "with -sim: the file for the table in Markdown")
 	only := flag.String("run", "", "run the mutants whose name matches this regular expression")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	var survived int
 	var err error
-	if *check {
+	switch {
+	case *check:
 		survived, err = checkAll(ctx, os.Stdout)
-	} else {
-		survived, err = runAll(ctx, *inSim, *table, *short, *only)
+	case *inSim:
+		survived, err = runInSim(ctx, os.Stdout, *short, *only)
+	default:
+		survived, err = run(ctx, os.Stdout, *short, *only)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
@@ -49,17 +51,6 @@ func main() {
 		stop()
 		os.Exit(1)
 	}
-}
-
-func runAll(ctx context.Context, inSim bool, table string, short bool, only string) (survived int, err error) {
-	if !inSim {
-		return run(ctx, os.Stdout, short, only)
-	}
-	found, err := runInSim(ctx, os.Stdout, short, only)
-	if err == nil && table != "" {
-		err = os.WriteFile(table, []byte(found.markdown()), 0o644)
-	}
-	return found.survivors(), err
 }
 
 // run runs the chosen mutants and reports how many survived.

@@ -134,38 +134,21 @@ func testNames(t *testing.T, root string) map[string]bool {
 	return names
 }
 
-// Every mutant that is to run in simulated worlds must exist.
-func TestSimMutantsExist(t *testing.T) {
-	names := map[string]bool{}
-	for _, m := range mutants {
-		names[m.name] = true
+// What worlds print tells a promise that was seen broken, and the seed.
+func TestBrokenPromiseOfWorlds(t *testing.T) {
+	output := "    seeds_test.go:77: two holders at 1.5s: x\nrun seed 7, mode fair, again"
+	if promise, seed := broken(output); promise != "two holders" || seed != "7" {
+		t.Errorf("%q at seed %q", promise, seed)
 	}
-	for name := range simMutants {
-		if !names[name] {
-			t.Errorf("there is no mutant %q", name)
+	if promise, seed := broken("PASS\n"); promise != "" || seed != "" {
+		t.Errorf("%q at seed %q", promise, seed)
+	}
+	for want, times := range map[string][]time.Duration{
+		"none caught, 2 not": nil,
+		"3 caught, 2 not; processor time to detection: median 2.0 s, at most 9.0 s": {9 * time.Second, time.Second, 2 * time.Second},
+	} {
+		if got := summary(times, 2); got != want {
+			t.Errorf("%s, want %s", got, want)
 		}
-	}
-}
-
-// The table tells what was caught from what was not.
-func TestTableOfDetections(t *testing.T) {
-	all := detections{
-		{"slow", "plain", "two holders", "7", 8 * time.Second},
-		{"survivor", "fair", "", "", 10 * time.Second},
-		{"quick", "mux", "stray", "3", time.Second / 2},
-	}
-	want := `| planted fault | mode | promise seen broken | seed | processor time |
-|---|---|---|---:|---:|
-| quick | mux | stray | 3 | 0.5 s |
-| slow | plain | two holders | 7 | 8.0 s |
-| survivor | fair | **none** |  | 10.0 s |
-
-2 caught, 1 not; processor time to detection: median 8.0 s, at most 8.0 s.
-`
-	if got := all.markdown(); got != want {
-		t.Errorf("the table is\n%s", got)
-	}
-	if n := all.survivors(); n != 1 {
-		t.Errorf("%d survivors", n)
 	}
 }

@@ -7,7 +7,8 @@ package main
 // The tests are those of the root package, or of a package that is named before them, as in "sentinel: TestX" under
 // internal, "test/mux: TestX" and "cmd/redigolock: TestX".
 // Where explore is set, each exploration of internal/fairmodel with one of its names, joined by |, must fail, too.
-type mutant struct{ name, in, old, new, tests, explore string }
+// Where sim is set, worlds of internal/sim of that mode watch the promise, too.
+type mutant struct{ name, in, old, new, tests, explore, sim string }
 
 var mutants = []mutant{
 	{
@@ -71,13 +72,13 @@ var mutants = []mutant{
 		tests: "renewal: TestNodeThatBecomesAnotherServer",
 	},
 	{
-		name: "plain DEL", in: "lua/release",
+		name: "plain DEL", in: "lua/release", sim: "verified",
 		old:   "-- include mine",
 		new:   "-- include lock",
 		tests: "TestReleaseNeverTouchesAnothersLock",
 	},
 	{
-		name: "validity from after the reply", in: "node.onLentBy",
+		name: "validity from after the reply", in: "node.onLentBy", sim: "verified",
 		old: `	err = b.Outcome(ctx, verb, key, f(b))
 `,
 		new: `	err = b.Outcome(ctx, verb, key, f(b))
@@ -86,19 +87,19 @@ var mutants = []mutant{
 		tests: "TestDeadlineDoesNotMoveWithTheReply",
 	},
 	{
-		name: "adoption with a full ttl", in: "node.try",
+		name: "adoption with a full ttl", in: "node.try", sim: "verified",
 		old:   "case x.lostTry != nil && (err == nil ||",
 		new:   "case x.lostTry != nil && (false ||",
 		tests: "TestAdoptedTokenIsValidNoLongerThanTheServersTTL|TestAdoptedTokenCountsFromAnExtendNeverFromTheLastTry",
 	},
 	{
-		name: "no drift", in: "drift",
+		name: "no drift", in: "drift", sim: "verified",
 		old:   "return ttl/100 + 2*time.Millisecond",
 		new:   "return 0",
 		tests: "TestDeadlineIsTheTimeBeforeTheSendPlusTTLLessDrift",
 	},
 	{
-		name: "renew without compare", in: "lua/extend",
+		name: "renew without compare", in: "lua/extend", sim: "verified",
 		old:   "-- include left\nlocal ttl",
 		new:   "-- include lock\nlocal left = redis.call('PTTL', KEYS[1])\nlocal ttl",
 		tests: "test/verbs: TestTokensAreComparedWhole",
@@ -112,13 +113,13 @@ var mutants = []mutant{
 		tests: "test/verbs: TestTokensAreComparedWhole",
 	},
 	{
-		name: "extend that re-creates", in: "lua/extend",
+		name: "extend that re-creates", in: "lua/extend", sim: "verified",
 		old:   "-- include left\nlocal ttl",
 		new:   "redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])\n-- include left\nlocal ttl",
 		tests: "test/verbs: TestExtendNeverRecreates",
 	},
 	{
-		name: "extend that lowers", in: "lua/extend",
+		name: "extend that lowers", in: "lua/extend", sim: "verified",
 		old:   "if left >= ttl then return left end",
 		new:   "",
 		tests: "test/verbs: TestExtendLengthensAndNeverLowers",
@@ -134,7 +135,7 @@ var mutants = []mutant{
 		tests: "test/verbs: TestVerbsRefuseBadInputBeforeAnyIO",
 	},
 	{
-		name: "clean-up with the ended ctx", in: "cleanNode.Remove",
+		name: "clean-up with the ended ctx", in: "cleanNode.Remove", sim: "verified",
 		old:   "	if n.Apart() {",
 		new:   "	ctx, cancel := context.WithDeadline(ctx, time.Unix(1, 0))\n	defer cancel()\n	if n.Apart() {",
 		tests: "TestAcquireThatGivesUpIsCleanedUpThoughItsContextHasEnded",
@@ -156,7 +157,7 @@ var mutants = []mutant{
 		tests: "TestOneTokenServesAWholeAcquire",
 	},
 	{
-		name: "an unknown outcome taken as success", in: "node.try",
+		name: "an unknown outcome taken as success", in: "node.try", sim: "verified",
 		old: `		x.stray(ctx)
 	case`,
 		new: `		err = nil
@@ -170,25 +171,25 @@ var mutants = []mutant{
 		tests: "test/verbs: TestFenceToAStrangerMakesNoCounter",
 	},
 	{
-		name: "Fence by plain INCR", in: "lua/fence",
+		name: "Fence by plain INCR", in: "lua/fence", sim: "script",
 		old:   "math.max(tonumber(last or 0) + 1, now[1] * 1000000 + now[2])",
 		new:   "tonumber(last or 0) + 1",
 		tests: "test/verbs: TestFenceRisesWhateverHappensToTheCounter",
 	},
 	{
-		name: "Guard lax", in: "lua/parts/guard",
+		name: "Guard lax", in: "lua/parts/guard", sim: "verified",
 		old:   "if v and tonumber(v) > tonumber(ARGV[1]) then return v end",
 		new:   "",
 		tests: "test/verbs: TestGuardLetsOnlyTheNewestPass",
 	},
 	{
-		name: "ReleaseTx without WATCH", in: "watchMine",
+		name: "ReleaseTx without WATCH", in: "watchMine", sim: "plain",
 		old:   `{Cmd: "WATCH", Args: args}`,
 		new:   `{Cmd: "PING"}`,
 		tests: "test/verbs: TestReleaseTxNeverDeletesALockThatWasTakenMeanwhile",
 	},
 	{
-		name: "double check ignored", in: "verified",
+		name: "double check ignored", in: "verified", sim: "verified",
 		old: `		if string(get) == token {
 			return nil
 		}
@@ -302,7 +303,7 @@ var mutants = []mutant{
 		tests: "TestPassedDeadlineIsLatched",
 	},
 	{
-		name: "wall clock ignored", in: "passed",
+		name: "wall clock ignored", in: "passed", sim: "verified",
 		old:   "return !now.Before(t) || !now.Round(0).Before(t.Round(0))",
 		new:   "return !now.Before(t)",
 		tests: "TestEitherClockEndsALock",
@@ -326,13 +327,13 @@ var mutants = []mutant{
 		tests: "TestReleaseTriesTwice",
 	},
 	{
-		name: "clean-up confirmed once only", in: "cleanup.Stray.answered",
+		name: "clean-up confirmed once only", in: "cleanup.Stray.answered", sim: "verified",
 		old:   "s.over, s.confirmed, s.failures = s.confirmed, true, 0",
 		new:   "s.over, s.confirmed, s.failures = true, true, 0",
 		tests: "TestSetThatIsCarriedOutAfterTheFirstConfirmationIsRemovedByTheSecond",
 	},
 	{
-		name: "clean-up gives up at the first failure", in: "readRemoval",
+		name: "clean-up gives up at the first failure", in: "readRemoval", sim: "verified",
 		old:   "case !fault.Transient(err):",
 		new:   "case err != nil:",
 		tests: "TestCleanUpIsTriedAgainUntilTheServerAnswers",
@@ -342,7 +343,7 @@ var mutants = []mutant{
 		old: "p.minHold > 0 && !freed {", new: "p.minHold > 0 && !freed && false {", tests: "TestMinHoldOutlivesTheCleanUpOfAReleaseThatFailed",
 	},
 	{
-		name: "no clean-up after a release", in: "plain.release",
+		name: "no clean-up after a release", in: "plain.release", sim: "servers",
 		old:   "k.lostTry == nil",
 		new:   "true",
 		tests: "TestReleaseOfAnAdoptedLockRemovesALateSetToo",
@@ -366,7 +367,7 @@ var mutants = []mutant{
 		tests: "TestKeepAliveOfALockThatIsOverIsToldToTheObserverOnce",
 	},
 	{
-		name: "won too late kept", in: "plain.won",
+		name: "won too late kept", in: "plain.won", sim: "servers",
 		old: `	if !k.latched(now) {
 		k.countHeld(now)`,
 		new: `	if true {
@@ -506,7 +507,7 @@ var mutants = []mutant{
 		tests: "TestCleanUpGoesOnUntilAnAdoptionThatWasLostMustBeOver",
 	},
 	{
-		name: "MinHold: the value stays", in: "lua/leave",
+		name: "MinHold: the value stays", in: "lua/leave", sim: "minhold",
 		old:   "set = redis.pcall('SET', KEYS[1], ARGV[1] .. '|left', 'PX', ARGV[2])",
 		new:   "set = {}",
 		tests: "TestMinHoldOutlivesTheCleanUpOfALostTry|TestMinHoldIsNotRaisedByALateRenewal|TestMinHoldIsNotTakenOverByAnAttach",
@@ -577,13 +578,13 @@ var mutants = []mutant{
 		tests: "names: TestSiblingIsInjectiveAndInTheSameSlot",
 	},
 	{
-		name: "ErrLost after Deadline", in: "Lock.early",
+		name: "ErrLost after Deadline", in: "Lock.early", sim: "verified",
 		old:   "{ return min(25*time.Millisecond, k.ttl/20) }",
 		new:   "{ return -100 * time.Millisecond }",
 		tests: "TestHungServerEndsKeepAliveNoLaterThanDeadline",
 	},
 	{
-		name: "renewal outlives release: Release does not end it", in: "Lock.Release",
+		name: "renewal outlives release: Release does not end it", in: "Lock.Release", sim: "verified",
 		old: `	k.endKeeping()
 `,
 		new:   "",
@@ -597,19 +598,19 @@ var mutants = []mutant{
 		tests: "TestReleaseIsBoundedThoughTheBatchHangs",
 	},
 	{
-		name: "one error ends the renewals", in: "renewal.line.land",
+		name: "one error ends the renewals", in: "renewal.line.land", sim: "renew",
 		old:   "		if s.line == nil {",
 		new:   "		if s.line == nil || s.failures > 0 {",
 		tests: "TestRenewalAfterOneFailureGoesOn|TestBatchThatBreaksRenewsTheAnsweredOnceAndTheOthersAgain",
 	},
 	{
-		name: "a reply judged for the wrong lock", in: "batch.Node.Extend",
+		name: "a reply judged for the wrong lock", in: "batch.Node.Extend", sim: "renew",
 		old:   "voteOf(k, n.replies[i])",
 		new:   "voteOf(k, n.replies[max(i-1, 0)])",
 		tests: "TestRepliesOfABatchAreJudgedOneByOne",
 	},
 	{
-		name: "basis taken after the replies", in: "renewal.line.renew",
+		name: "basis taken after the replies", in: "renewal.line.renew", sim: "renew",
 		old: `	for i, s := range n.sent {
 		v :=`,
 		new: `	start = n.r.env.Now()
@@ -699,7 +700,7 @@ var mutants = []mutant{
 		tests: "TestReplyThatSaysNothingIsAFailedRenewal",
 	},
 	{
-		name: "a reply skipped when its caller has left", in: "groupcommit.link.readBatch",
+		name: "a reply skipped when its caller has left", in: "groupcommit.link.readBatch", sim: "mux",
 		old: `		for j := range c.Replies {
 			if err := lk.receive(patience,`,
 		new: `		for j := range c.Replies {
