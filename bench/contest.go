@@ -78,12 +78,12 @@ func (t *team) result() (Result, error) {
 	counts := make([]int64, t.Waiters)
 	var ops, again int64
 	for i, c := range tenures {
-		if !t.counts(c.Got) {
+		if !t.has(c.Got) {
 			continue
 		}
 		ops++
 		counts[c.waiter]++
-		all.add(time.Duration(c.Got-c.Asked), time.Duration(t.before.at-c.Asked), false)
+		all.add(time.Duration(c.Got-c.Asked), time.Duration(t.From-c.Asked), false)
 		if i > 0 && tenures[i-1].waiter == c.waiter {
 			again++
 		} else if i > 0 {
@@ -97,14 +97,11 @@ func (t *team) result() (Result, error) {
 	con.Longest, con.Censored = all.longest()
 	con.WaitP50, _ = all.longerThan(0.5)
 	con.WaitP99, con.WaitBeyond = all.longerThan(0.01)
-	res := Result{Ops: ops, Elapsed: time.Duration(t.after.at - t.before.at), Latency: con.Handoff, Contest: con}
+	res := Result{Ops: ops, Elapsed: t.length(), Latency: con.Handoff, Contest: con}
 	con.Jain, con.Again = Jain(counts), float64(again)/float64(ops)
 	con.Round = res.Elapsed * time.Duration(t.Waiters) / time.Duration(ops)
 	return t.used(res)
 }
-
-// counts says that the moment is within the time.
-func (t *team) counts(at int64) bool { return at >= t.before.at && at < t.after.at }
 
 func (con *Contest) handedOver(from, to tenure) {
 	took := time.Duration(to.Got - from.Left)
@@ -121,9 +118,9 @@ func (t *team) waiting(all *waits) (n int) {
 	for _, r := range t.reports {
 		for _, cycles := range r.Cycles {
 			for _, c := range cycles {
-				if c.Asked < t.after.at && (c.Got == 0 || c.Got >= t.after.at) {
+				if c.Asked < t.Until && (c.Got == 0 || c.Got >= t.Until) {
 					n++
-					all.add(time.Duration(t.after.at-c.Asked), time.Duration(t.before.at-c.Asked), true)
+					all.add(time.Duration(t.Until-c.Asked), time.Duration(t.From-c.Asked), true)
 				}
 			}
 		}
@@ -136,13 +133,12 @@ func (t *team) used(res Result) (Result, error) {
 	var allocs uint64
 	res.CPU = &CPU{}
 	for _, r := range t.reports {
-		from, to := r.Marks[0], r.Marks[1]
-		allocs += to.Allocs - from.Allocs
-		if res.CPU.Client += to.CPU - from.CPU; !to.CPUOK || t.Server.Embedded() {
+		allocs += r.Allocs
+		if res.CPU.Client += r.ClientCPU; r.ClientCPU < 0 || t.Server.Embedded() {
 			res.CPU.Client = -1
 		}
 	}
-	used := t.after.used.since(t.before.used)
+	used := t.after.since(t.before)
 	res.CPU.Server, res.Cost = used.cpu, &used.cost
 	return res.withAllocs(t.Server, allocs)
 }

@@ -10,8 +10,8 @@ import (
 
 // A crew is a number of goroutines that do the same for a while, after each has done it once. It leaves none behind.
 type crew struct {
-	server  *Server
-	way     string // that the workers go, whose server's time is measured
+	server  *Server // nil: what it does is not measured
+	way     string  // that the workers go, whose server's time is measured
 	workers int
 	time    time.Duration
 	warm    func(worker int) error // once each, before the clock starts
@@ -83,7 +83,7 @@ func (c *crew) clock(ctx context.Context, begin chan<- struct{}, all *sync.WaitG
 		c.pass(ctx, c.lead, nil)
 	}
 	c.began = meter.start(ctx)
-	if c.lead == 0 {
+	if c.lead <= 0 {
 		close(begin)
 	}
 	if c.pass(ctx, c.time, c.full) && c.first != nil {

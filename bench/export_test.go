@@ -55,10 +55,10 @@ type Tenure struct {
 // Judge is what comes of two waiters in a process each, who have done this in the time from 0 to 1 s; Got is 0 for who still
 // waits.
 func (c Contention) Judge(cycles [2][]Tenure) (Result, error) {
-	t := &team{Contention: c.withDefaults(), after: snapshot{at: 1e9}}
+	t := &team{Contention: c.withDefaults(), span: span{0, 1e9}}
 	t.Processes = 2
 	for p, list := range cycles {
-		r := &report{Process: p, Cycles: make([][]cycle, 1), Marks: make([]mark, 2)}
+		r := &report{Process: p, Cycles: make([][]cycle, 1)}
 		for _, x := range list {
 			r.Cycles[0] = append(r.Cycles[0], cycle{x.Asked, x.Got, x.Left})
 		}
@@ -92,7 +92,9 @@ func StartPeer(tb testing.TB, url, key string, ttl time.Duration) *Peer {
 	case <-time.After(time.Minute):
 		tb.Fatal("the process is not ready within a minute")
 	}
-	p.child.tell(orderBegin)
+	if err := p.child.out.Encode(span{Until: int64(forever)}); err != nil {
+		tb.Fatal(err)
+	}
 	return p
 }
 

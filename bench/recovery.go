@@ -165,29 +165,25 @@ func (r Recovery) kill(ctx context.Context, clock sharedClock) (d death, err err
 	if err := r.judge(d); err != nil {
 		return d, err
 	}
-	waiters.tell(orderStop)
 	return d, waiters.collect(ctx)
 }
 
 // ready has one hold and the others wait, for a random part of the ttl. asked is when the holder called Acquire.
 func (r Recovery) ready(ctx context.Context, holder, waiters *team, key string, own []string) (asked int64, err error) {
-	if err := holder.start(key, own[:1]); err != nil {
+	if err := holder.start(key, own[:1], false); err != nil {
 		return 0, err
 	}
-	if err := waiters.start(key, own[1:]); err != nil {
+	if err := waiters.start(key, own[1:], true); err != nil {
 		return 0, err
 	}
-	for _, t := range []*team{holder, waiters} { // all count from their first
-		t.tell(orderMark)
-	}
-	if err := holder.begin(ctx); err != nil {
+	if err := holder.begin(ctx, 0, forever); err != nil {
 		return 0, err
 	}
 	held, err := holder.first(ctx, r.limit())
 	if err != nil {
 		return 0, err
 	}
-	if err := waiters.begin(ctx); err != nil {
+	if err := waiters.begin(ctx, 0, forever); err != nil {
 		return 0, err
 	}
 	return held.Asked, holder.listenFor(ctx, rand.N(r.TTL/2))

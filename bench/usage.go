@@ -29,7 +29,7 @@ type Cost struct {
 // A meter finds what is spent between its start and its stop. The server is asked outside of the two, so that the asking
 // is not the client's.
 type meter struct {
-	server      *Server
+	busy        bool                        // with a server, too
 	used        func(context.Context) usage // by the server
 	before      usage
 	client      time.Duration
@@ -46,7 +46,13 @@ type spent struct {
 	cost    Cost
 }
 
-func newMeter(s *Server, way string) *meter { return &meter{server: s, used: s.usageOf(way)} }
+// newMeter is that of a way at a server; nil: of this process alone.
+func newMeter(s *Server, way string) *meter {
+	if s == nil {
+		return &meter{used: func(context.Context) usage { return unknownUsage }}
+	}
+	return &meter{used: s.usageOf(way), busy: s.busyHere()}
+}
 
 func (m *meter) start(ctx context.Context) time.Time {
 	var mem runtime.MemStats
@@ -60,7 +66,7 @@ func (m *meter) start(ctx context.Context) time.Time {
 
 func (m *meter) stop(ctx context.Context) spent {
 	s := spent{elapsed: time.Since(m.began), cpu: CPU{Client: -1}}
-	if now, ok := ownCPU(); ok && m.clientKnown && !m.server.busyHere() {
+	if now, ok := ownCPU(); ok && m.clientKnown && !m.busy {
 		s.cpu.Client = now - m.client
 	}
 	var mem runtime.MemStats
