@@ -73,19 +73,16 @@ func (l *link) forward() {
 	defer l.server.(*net.TCPConn).CloseWrite()
 	r := bufio.NewReaderSize(l.client, 64<<10)
 	for {
-		raw, words, err := readRequest(r)
-		if err != nil {
+		words, err := sim.ReadCommand(r)
+		if err != nil || !l.handle(words) {
 			return // the client has gone, or does not speak RESP
-		}
-		if len(words) > 0 && !l.handle(raw, words) {
-			return
 		}
 	}
 }
 
 // handle does with one request what the rule says. It returns false if nothing
 // more is to be read.
-func (l *link) handle(raw []byte, words []string) bool {
+func (l *link) handle(words []string) bool {
 	name := strings.ToUpper(words[0])
 	act := l.proxy.decide(Request{Conn: l.id, Name: name, Args: words[1:]})
 	if act.Kind == sim.IsLate {
@@ -104,7 +101,7 @@ func (l *link) handle(raw []byte, words []string) bool {
 	case sim.Answers:
 		return true
 	}
-	_, err := l.server.Write(raw)
+	_, err := l.server.Write(encode(words))
 	return err == nil
 }
 

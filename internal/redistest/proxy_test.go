@@ -85,18 +85,12 @@ func TestProxyPassesAndRecords(t *testing.T) {
 	if _, err := other.Do("NOSUCH"); !errors.As(err, new(redis.Error)) {
 		t.Errorf("unknown command: %v; want the server's error", err)
 	}
-	inline := "+OK\r\n$1\r\nv\r\n"
-	buf := make([]byte, len(inline))
-	n, err := io.ReadFull(raw(t, p.Addr(), "set k v\r\n\r\n*0\r\nGET k\r\n"), buf)
-	want(t, inline, string(buf[:n]), err)
 	got := p.Requests()
 	seen := []redistest.Request{
 		{Conn: 1, Name: "SET", Args: []string{"k", "a\r\nb\x00", "PX", "60000"}},
 		{Conn: 1, Name: "GET", Args: []string{"k"}},
 		{Conn: 2, Name: "EVAL", Args: []string{"return {1, {'x', {}, false}, redis.status_reply('fine')}", "0"}},
 		{Conn: 2, Name: "NOSUCH", Args: []string{}},
-		{Conn: 3, Name: "SET", Args: []string{"k", "v"}},
-		{Conn: 3, Name: "GET", Args: []string{"k"}},
 	}
 	if !reflect.DeepEqual(got, seen) {
 		t.Errorf("recorded %v; want %v", got, seen)
@@ -332,13 +326,14 @@ func TestProxyMessageAnswersNoRequest(t *testing.T) {
 	defer l.Close()
 	p := redistest.NewProxy(t, l.Addr().String())
 	p.Rule(only("PING", redistest.Drop()))
-	c := raw(t, p.Addr(), "SUBSCRIBE a\r\nPING\r\n")
+	const requests = "*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\n"
+	c := raw(t, p.Addr(), requests)
 	server, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	if _, err := io.ReadFull(server, make([]byte, len("SUBSCRIBE a\r\nPING\r\n"))); err != nil {
+	if _, err := io.ReadFull(server, make([]byte, len(requests))); err != nil {
 		t.Fatal(err)
 	}
 	const subscribed = "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
@@ -404,7 +399,7 @@ func TestProxyClosesInTheMidstOfAnything(t *testing.T) {
 			if act == redistest.Pass() {
 				s.Pause()
 			}
-			raw(t, p.Addr(), "PING\r\n")
+			raw(t, p.Addr(), "*1\r\n$4\r\nPING\r\n")
 			eventually(t, "the request has come", func() bool { return len(p.Requests()) == 1 })
 		})
 	}

@@ -13,45 +13,13 @@ import (
 // than any reply has.
 const maxLength = 512 << 20
 
-// readRequest reads one request, an array of strings or an inline command, and
-// returns it as it came and its words. An empty request, which the server does
-// not answer, has no words.
-func readRequest(r *bufio.Reader) (raw []byte, words []string, err error) {
-	first, err := r.Peek(1)
-	if err != nil {
-		return nil, nil, err
+// encode is a request as clients send it.
+func encode(words []string) []byte {
+	raw := fmt.Appendf(nil, "*%d\r\n", len(words))
+	for _, w := range words {
+		raw = fmt.Appendf(raw, "$%d\r\n%s\r\n", len(w), w)
 	}
-	if first[0] != '*' {
-		line, err := r.ReadBytes('\n')
-		return line, strings.Fields(string(line)), err
-	}
-	var buf bytes.Buffer
-	if err := readValue(r, &buf); err != nil {
-		return nil, nil, err
-	}
-	words, err = parseWords(buf.Bytes())
-	return buf.Bytes(), words, err
-}
-
-// parseWords returns the strings of an array of bulk strings that readValue
-// has read.
-func parseWords(raw []byte) ([]string, error) {
-	head, rest, _ := bytes.Cut(raw, []byte("\r\n"))
-	n, err := strconv.Atoi(string(head[1:]))
-	if err != nil {
-		return nil, fmt.Errorf("redistest: request %q: %w", head, err)
-	}
-	var words []string
-	for range n {
-		head, after, _ := bytes.Cut(rest, []byte("\r\n"))
-		size, err := strconv.Atoi(string(head[1:]))
-		if err != nil || head[0] != '$' || size < 0 {
-			return nil, fmt.Errorf("redistest: request with an argument that begins %q", head)
-		}
-		words = append(words, string(after[:size]))
-		rest = after[size+2:]
-	}
-	return words, nil
+	return raw
 }
 
 // readValue copies one whole RESP2 value, with all that is nested in it, from r

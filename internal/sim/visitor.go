@@ -95,7 +95,7 @@ func (v *visitor) serve() {
 	v.peer = server.NewPeer(bufio.NewWriter(v.out))
 	defer v.leave()
 	for {
-		words, err := readCommand(v.r)
+		words, err := ReadCommand(v.r)
 		if err != nil || !v.command(words) {
 			return
 		}
@@ -319,8 +319,8 @@ func (s *Server) ended() bool {
 	}
 }
 
-// readCommand reads an array of bulk strings.
-func readCommand(r *bufio.Reader) ([]string, error) {
+// ReadCommand reads a command as clients send it: an array of bulk strings.
+func ReadCommand(r *bufio.Reader) ([]string, error) {
 	n, err := readLen(r, '*')
 	if err != nil {
 		return nil, err
