@@ -51,24 +51,21 @@ func Open(dir string) (*Campaign, error) {
 	return c, nil
 }
 
-// Render reads the templates of some files and executes one of them, which is called as its file or as it is defined.
-// The files may define what others use; of two definitions the later counts.
-func (c *Campaign) Render(name string, paths ...string) (string, error) {
+// Render reads the templates of a file and executes one of them, which is called as the file or as it is defined.
+func (c *Campaign) Render(name, path string) (string, error) {
 	t, err := template.New("").Funcs(template.FuncMap{
 		"cell": c.Cell, "ratio": c.Ratio, "asked": asked, "table": c.table, "losses": c.losses, "changes": c.changes,
 		"setting": c.Setting, "quoted": c.quoted, "chart": c.chart, "has": c.Has,
-	}).ParseFiles(paths...)
+	}).ParseFiles(path)
 	if err != nil {
 		return "", fmt.Errorf("campaign: %w", err)
 	}
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err == nil {
-			err = checkProse(path, string(text))
-		}
-		if err != nil {
-			return "", err
-		}
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = checkProse(path, string(text))
+	}
+	if err != nil {
+		return "", err
 	}
 	var b strings.Builder
 	if err := t.ExecuteTemplate(&b, name, nil); err != nil {

@@ -20,13 +20,9 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// TestMain lets a test start this binary as lockbench.
 func TestMain(m *testing.M) {
 	bench.AddRivals(toys()...)
 	bench.Join()
-	if os.Getenv("LOCKBENCH_TEST_MAIN") == "1" {
-		os.Exit(Main())
-	}
 	flag.Parse()
 	_ = flag.Set("test.parallel", "8") // they wait
 	goleak.VerifyTestMain(m)

@@ -42,7 +42,7 @@ func Write(w io.Writer, title string, files []string, set *figures.Set) error {
 	if len(set.Cells) == 0 {
 		return errors.New("report: there is no benchmark")
 	}
-	sections, err := sectionsOf(set)
+	sections, err := sectionsOf(set, nil)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func Write(w io.Writer, title string, files []string, set *figures.Set) error {
 
 // Markdown is all tables of the set, each after what it is of.
 func Markdown(set *figures.Set) (string, error) {
-	sections, err := sectionsOf(set)
+	sections, err := sectionsOf(set, nil)
 	if err != nil {
 		return "", err
 	}

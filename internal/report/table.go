@@ -69,10 +69,12 @@ func rowKeys(kind string) []string {
 type layout struct {
 	figures.Kind
 	rows     []string
-	together bool // the servers do not part the tables
+	units    []string // the columns; nil: all
+	together bool     // the servers do not part the tables
 }
 
-func sectionsOf(set *figures.Set) (list []section, err error) {
+// sectionsOf has tables of all units, or of some.
+func sectionsOf(set *figures.Set, units []string) (list []section, err error) {
 	byKind := map[string][]*figures.Cell{}
 	for _, c := range set.Cells {
 		byKind[c.Kind] = append(byKind[c.Kind], c)
@@ -85,7 +87,7 @@ func sectionsOf(set *figures.Set) (list []section, err error) {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), figures.Natural(a, b))
 	}) {
 		cells := byKind[kind]
-		l := layout{Kind: figures.KindOf(kind), rows: rowKeys(kind)}
+		l := layout{Kind: figures.KindOf(kind), rows: rowKeys(kind), units: units}
 		l.together = l.oneServerEach(cells)
 		groups, err := l.groups(cells)
 		if err != nil {
@@ -130,7 +132,9 @@ func (l layout) groups(cells []*figures.Cell) (list []group, err error) {
 		g := group{Title: title}
 		words := l.WordsOf(byTitle[title])
 		for _, main := range []bool{true, false} {
-			others := func(w figures.Word) bool { return w.Main != main }
+			others := func(w figures.Word) bool {
+				return w.Main != main || l.units != nil && !slices.Contains(l.units, w.Unit)
+			}
 			if some := slices.DeleteFunc(slices.Clone(words), others); len(some) > 0 {
 				t, err := l.table(byTitle[title], some)
 				if err != nil {

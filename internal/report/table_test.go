@@ -94,7 +94,7 @@ func TestServersPartTheTablesOnlyWhereARowHasSeveral(t *testing.T) {
 // Nothing that has been measured may be missing.
 func TestEveryUnitOfEveryBenchmarkIsInOneTable(t *testing.T) {
 	set := read(t, sampleText(t)+rounds("AcquireRelease/server=redis/approach=floor/release=lua/goroutines=1", "new-ns", 6, 5))
-	list, err := report.SectionsOf(set)
+	list, err := report.SectionsOf(set, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ type TextStyle struct {
 
 // Text writes the tables for a terminal. Below those of a section it says what their words mean.
 func Text(w io.Writer, set *figures.Set, style TextStyle) error {
-	sections, err := sectionsOf(set)
+	sections, err := sectionsOf(set, style.Units)
 	if err != nil {
 		return err
 	}
@@ -27,7 +27,7 @@ func Text(w io.Writer, set *figures.Set, style TextStyle) error {
 		fmt.Fprintf(w, "%s, %s\n\n%s\n\n", s.Title, style.Rounds, Wrap(s.About, 110))
 		var below []string
 		for _, g := range s.Groups {
-			t := g.Tables[0].of(style.Units)
+			t := g.Tables[0]
 			if g.Title != "" {
 				fmt.Fprintln(w, g.Title)
 			}
@@ -54,51 +54,29 @@ func Text(w io.Writer, set *figures.Set, style TextStyle) error {
 	return nil
 }
 
-// of is the table with the columns of some units; nil: all.
-func (t table) of(units []string) table {
-	some := t
-	some.Heads, some.Rows = nil, slices.Clone(t.Rows)
-	for i := range some.Rows {
-		some.Rows[i].Fields = nil
-	}
-	for j, head := range t.Heads {
-		if units != nil && !slices.Contains(units, head.Unit) {
-			continue
-		}
-		some.Heads = append(some.Heads, head)
-		for i := range some.Rows {
-			some.Rows[i].Fields = append(some.Rows[i].Fields, t.Rows[i].Fields[j])
-		}
-	}
-	return some
-}
-
 // text writes the table with heads on two lines where they are wider than their columns.
 func (t table) text(w io.Writer) {
 	lines := [][]string{{""}, {t.Corner}}
 	for _, r := range t.Rows {
-		line := []string{r.Name}
-		for _, f := range r.Fields {
-			line = append(line, f.text())
-		}
-		lines = append(lines, line)
+		lines = append(lines, []string{r.Name})
 	}
 	for j, head := range t.Heads {
 		width := 0
-		for _, line := range lines[2:] {
-			width = max(width, utf8.RuneCountInString(line[j+1]))
+		for i, r := range t.Rows {
+			text := r.Fields[j].text()
+			lines[i+2], width = append(lines[i+2], text), max(width, utf8.RuneCountInString(text))
 		}
 		above, below := inTwo(head.Name, width)
 		lines[0], lines[1] = append(lines[0], above), append(lines[1], below)
+	}
+	if strings.Join(lines[0], "") == "" {
+		lines = lines[1:]
 	}
 	widths := make([]int, len(t.Heads)+1)
 	for _, line := range lines {
 		for j, text := range line {
 			widths[j] = max(widths[j], utf8.RuneCountInString(text))
 		}
-	}
-	if strings.Join(lines[0], "") == "" {
-		lines = lines[1:]
 	}
 	for _, line := range lines {
 		var b strings.Builder
