@@ -23,7 +23,10 @@ type fair struct {
 
 func newFair(n *node, c Cohort) *fair {
 	l := &fair{single: single{n}, queue: fairdriver.New(fairEnv(n, c))}
-	l.extends = extension{script: scriptFairExtend, most: 1, keys: 2, add: l.addTo}
+	l.extends = extension{script: scriptFairExtend, most: 1, keys: 2, add: addFair}
+	if n.source.Nodes != nil {
+		l.extends = plainExtension // see Driver.Extend
+	}
 	return l
 }
 
@@ -113,10 +116,10 @@ func (l *fair) extendOn(ctx context.Context, c redis.Conn, k *Lock, ttl time.Dur
 // extension: the script takes one lock.
 func (l *fair) extension() *extension { return &l.extends }
 
-// addTo adds what the script takes of a lock before its token.
-func (l *fair) addTo(args []any, k *Lock) []any {
+// addFair adds what the script takes of a lock before its token.
+func addFair(args []any, k *Lock) []any {
 	queue, _ := sibling("extend", k.key, names.Queue) // check has asked
-	return append(args, k.conn.Key, queue, l.queue.Shard())
+	return append(args, k.conn.Key, queue, "")
 }
 
 // A fairHandle is a Lock as its queue knows it, from the beginning of the call that is to obtain it.

@@ -61,7 +61,7 @@ func (s *slot) runOnce(ctx context.Context, c redis.Conn, cmd *fairqueue.Command
 			args = append(args, cmd.Entry)
 		}
 	}
-	args[0], args[1], args[2], args[3], args[4] = script.Digest, script.Keys, s.keyArg, s.queueArg, s.d.Shard()
+	args[0], args[1], args[2], args[3], args[4] = script.Digest, script.Keys, s.keyArg, s.queueArg, s.d.shard()
 	if cmd.Beat {
 		args[1] = threeKeys
 		args = slices.Insert(args, 4, s.beatsArg)
@@ -121,8 +121,8 @@ func Read(reply any) (r Reply, ok bool) {
 	return r, okWas && okSaid && said >= 0 && said < int64(fairqueue.Mute) && okLeft && (okHolder || list[2] == nil) && (okTold || list[4] == nil)
 }
 
-// Shard is ARGV[1] of the scripts.
-func (d *Driver) Shard() any {
+// shard is ARGV[1] of the scripts.
+func (d *Driver) shard() any {
 	if d.env.Nodes != nil {
 		return sharded
 	}
@@ -147,16 +147,17 @@ func (d *Driver) Extend(ctx context.Context, c redis.Conn, key, token string, tt
 	return d.extend(ctx, c, key, queue, token, ttl)
 }
 
-// extend is Extend with boxed keys.
+// extend is Extend with boxed keys. In a cluster it looks at the lock's key alone: a slot that is moving has not both, so a lock could be
+// lost by that, and where it has moved a moment ago nobody need be subscribed yet, so a lock that is free must not be handed on.
 func (d *Driver) extend(ctx context.Context, c redis.Conn, key, queue any, token string, ttl time.Duration) (time.Duration, error) {
 	s, name := d.env.Scripts.Extend, key.(string)
-	args := []any{s.Digest, s.Keys, key, queue, d.Shard(), token, ttl.Milliseconds()}
-	reply, err := wire.Eval(ctx, c, "extend", name, s, args)
-	if d.env.Nodes != nil && isSplit(err) { // a lock must not be lost because its slot takes long to move
+	if d.env.Nodes != nil {
 		return d.env.Extend(ctx, c, name, token, ttl)
 	}
+	args := []any{s.Digest, s.Keys, key, queue, notSharded, token, ttl.Milliseconds()}
+	reply, err := wire.Eval(ctx, c, "extend", name, s, args)
 	if err != nil {
-		return 0, d.tooOld("extend", name, err)
+		return 0, err
 	}
 	left, err := wire.ReadHeld("extend", name, reply)
 	return wire.FromMillis(left), err

@@ -257,6 +257,18 @@ var clusterMutants = []mutant{
 		tests: "TestRenewalThatHangsDoesNotCostALockThatIsKeptSince",
 	},
 	{
+		name: "fair: an Extend hands a lock on where nobody is subscribed yet", in: "fairdriver.Driver.extend",
+		old:   "if d.env.Nodes != nil {",
+		new:   "if d.env.Nodes != nil && ttl > 24*time.Hour {",
+		tests: "test/cluster: TestFairClusterKeepsTheOrderWhereOthersWereRedirected",
+	},
+	{
+		name: "fair: a renewal hands a lock on where nobody is subscribed yet", in: "newFair",
+		old:   "if n.source.Nodes != nil {",
+		new:   "if n.source.Nodes != nil && c.Passes > 0 {",
+		tests: "test/cluster: TestFairClusterKeepsTheOrderWhereOthersWereRedirected",
+	},
+	{
 		name: "cluster: a late reply ends a tenure", in: "cluster.node.failed",
 		old:   "n.isAway(false)",
 		new:   "n.isAway(true)",

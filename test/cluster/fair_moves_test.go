@@ -261,51 +261,72 @@ func TestFairClusterTryAcquireOfASlotThatHasMovedEndsInTime(t *testing.T) {
 }
 
 // Lockers that share a Cluster share its map: once one of them was redirected, the commands of the others go to the new node as well,
-// where nobody need be subscribed yet. Nothing hands the lock on there before all had time for that, and the order stays.
+// where nobody need be subscribed yet. Nothing hands the lock on there before all had time for that, and the order stays: not the Release
+// of its holder, nor an Extend or a renewal that finds the lock free.
 func TestFairClusterKeepsTheOrderWhereOthersWereRedirected(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		servers := sim.NewCluster(t, 2)
-		pool := &lock.Cluster{Addrs: servers.Addrs(), Dial: servers.DialRedis}
-		t.Cleanup(func() { pool.Close() })
-		locker := func() *lock.Locker {
-			l := &lock.Locker{Pool: pool, Fair: true}
-			t.Cleanup(func() { l.Close() })
-			return l
-		}
-		k, err := locker().Acquire(bg, "key", time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var turns turns
-		for range 5 {
-			turns.wait(t, locker())
-			time.Sleep(10 * time.Millisecond)
-		}
-		next := 1 - servers.Owner("key")
-		servers.Rule(func(node int, r sim.Request) sim.Action {
-			if r.Name == "SSUBSCRIBE" && node == next {
-				return sim.Late(settles / 2)
-			}
-			return sim.Pass()
+	for name, end := range map[string]func(k *lock.Lock) error{
+		"release": func(k *lock.Lock) error { return k.Release(bg) },
+		"extend":  func(k *lock.Lock) error { return k.Extend(bg, 2*time.Hour) },
+		"renewal": func(k *lock.Lock) error { <-k.KeepAlive(bg).Done(); return lock.ErrNotHeld },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { keepsTheOrder(t, name, end) })
 		})
-		if err := servers.End("key", next); err != nil {
+	}
+}
+
+func keepsTheOrder(t *testing.T, name string, end func(k *lock.Lock) error) {
+	servers := sim.NewCluster(t, 2)
+	pool := &lock.Cluster{Addrs: servers.Addrs(), Dial: servers.DialRedis}
+	t.Cleanup(func() { pool.Close() })
+	locker := func() *lock.Locker {
+		l := &lock.Locker{Pool: pool, Fair: true}
+		t.Cleanup(func() { l.Close() })
+		return l
+	}
+	k, err := locker().Acquire(bg, "key", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name == "renewal" {
+		time.Sleep(31 * time.Minute) // it is due
+	}
+	var turns turns
+	for range 5 {
+		turns.wait(t, locker())
+		time.Sleep(10 * time.Millisecond)
+	}
+	next := 1 - servers.Owner("key")
+	servers.Rule(func(node int, r sim.Request) sim.Action {
+		if r.Name == "SSUBSCRIBE" && node == next {
+			return sim.Late(settles / 2)
+		}
+		return sim.Pass()
+	})
+	if err := servers.End("key", next); err != nil {
+		t.Fatal(err)
+	}
+	var want error
+	if name != "release" {
+		want = lock.ErrNotHeld
+		if _, err := servers.Nodes[next].Do("DEL", "key"); err != nil {
 			t.Fatal(err)
 		}
-		c := pool.Get()
-		if _, err := c.Do("GET", "key"); err != nil {
-			t.Error(err)
-		}
-		c.Close()
-		begin := time.Now()
-		if err := k.Release(bg); err != nil {
-			t.Error(err)
-		}
-		turns.done.Wait()
-		order, last := turns.had()
-		if took := last.Sub(begin); len(order) != 5 || !slices.IsSorted(order) || took > 5*settles {
-			t.Errorf("they got the lock in the order %v, within %v", order, took)
-		}
-	})
+	}
+	c := pool.Get()
+	if _, err := c.Do("GET", "key"); err != nil {
+		t.Error(err)
+	}
+	c.Close()
+	begin := time.Now()
+	if err := end(k); !errors.Is(err, want) {
+		t.Error(err)
+	}
+	turns.done.Wait()
+	order, last := turns.had()
+	if took := last.Sub(begin); len(order) != 5 || !slices.IsSorted(order) || took > time.Second+5*settles {
+		t.Errorf("they got the lock in the order %v, within %v", order, took)
+	}
 }
 
 // settles is how long nobody hands a lock on after its slot has moved.
