@@ -3,12 +3,12 @@ package bench_test
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock"
@@ -40,14 +40,15 @@ type crowdRun struct {
 	locks  *redigolock.Locker
 	n      int
 
-	mu       sync.Mutex // protects what follows
-	start    time.Time  // of the measurement: those who waited before count from there
-	left     int        // acquisitions that are still wanted
-	waits    []time.Duration
-	releases []time.Duration
-	failed   int // releases
-	over     chan struct{}
+	mu              sync.Mutex // protects what follows
+	start           time.Time  // of the measurement: those who waited before count from there
+	left            int        // acquisitions that are still wanted
+	waits, releases *hdrhistogram.Histogram
+	failed          int // releases
+	over            chan struct{}
 }
+
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, time.Hour.Nanoseconds(), 3) }
 
 func newCrowdRun(b *testing.B, fair bool, pool string, n int) *crowdRun {
 	s := redistest.Start(b)
@@ -56,7 +57,7 @@ func newCrowdRun(b *testing.B, fair bool, pool string, n int) *crowdRun {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { p.Close() })
-	r := &crowdRun{server: s, n: n, left: b.N, over: make(chan struct{})}
+	r := &crowdRun{server: s, n: n, left: b.N, waits: newHistogram(), releases: newHistogram(), over: make(chan struct{})}
 	r.locks = &redigolock.Locker{Pool: p, Fair: fair}
 	if pool == "mux" {
 		m := &redigolock.Mux{Pool: p}
@@ -137,7 +138,7 @@ func (r *crowdRun) note(begin, got, released time.Time, err error) (goOn bool) {
 	if begin.Before(r.start) {
 		begin = r.start
 	}
-	r.waits, r.releases = append(r.waits, got.Sub(begin)), append(r.releases, released.Sub(got))
+	_, _ = r.waits.RecordValue(got.Sub(begin).Nanoseconds()), r.releases.RecordValue(released.Sub(got).Nanoseconds())
 	if err != nil {
 		r.failed++
 	}
@@ -162,54 +163,45 @@ func (r *crowdRun) commands(b *testing.B) (n int64) {
 }
 
 // ping measures round trips until its result is called.
-func (r *crowdRun) ping(b *testing.B) func() []time.Duration {
+func (r *crowdRun) ping(b *testing.B) func() *hdrhistogram.Histogram {
 	c, err := redis.DialURL(r.server.URL())
 	if err != nil {
 		b.Fatal(err)
 	}
 	var stop atomic.Bool
-	done := make(chan []time.Duration)
+	done := make(chan *hdrhistogram.Histogram)
 	go func() {
-		var trips []time.Duration
+		trips := newHistogram()
 		for !stop.Load() {
 			start := time.Now()
 			if _, err := c.Do("PING"); err != nil {
 				break
 			}
-			trips = append(trips, time.Since(start))
+			_ = trips.RecordValue(time.Since(start).Nanoseconds())
 			time.Sleep(time.Millisecond)
 		}
 		c.Close()
 		done <- trips
 	}()
-	return func() []time.Duration {
+	return func() *hdrhistogram.Histogram {
 		stop.Store(true)
 		return <-done
 	}
 }
 
-func (r *crowdRun) report(b *testing.B, took time.Duration, commands int64, trips []time.Duration) {
+func (r *crowdRun) report(b *testing.B, took time.Duration, commands int64, trips *hdrhistogram.Histogram) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := len(r.waits)
+	n := float64(r.waits.TotalCount())
 	if n == 0 {
 		b.Fatal("nobody got the lock")
 	}
-	b.ReportMetric(float64(n)/took.Seconds(), "acq/s")
-	b.ReportMetric(float64(commands)/float64(n), "cmds/acq")
+	b.ReportMetric(n/took.Seconds(), "acq/s")
+	b.ReportMetric(float64(commands)/n, "cmds/acq")
 	b.ReportMetric(float64(r.failed), "failed-releases")
-	for _, q := range []struct {
-		name string
-		list []time.Duration
-	}{{"wait", r.waits}, {"release", r.releases}, {"trip", trips}} {
-		slices.Sort(q.list)
-		for _, p := range []struct {
-			name string
-			at   float64
-		}{{"p50", 0.5}, {"p99", 0.99}, {"max", 1}} {
-			if len(q.list) > 0 {
-				b.ReportMetric(float64(q.list[int(float64(len(q.list)-1)*p.at)].Nanoseconds()), q.name+"-"+p.name+"-ns")
-			}
-		}
+	for name, h := range map[string]*hdrhistogram.Histogram{"wait": r.waits, "release": r.releases, "trip": trips} {
+		b.ReportMetric(float64(h.ValueAtPercentile(50)), name+"-p50-ns")
+		b.ReportMetric(float64(h.ValueAtPercentile(99)), name+"-p99-ns")
+		b.ReportMetric(float64(h.Max()), name+"-max-ns")
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/gomodule/redigo/redis"
 )
 
 var (
@@ -106,9 +104,6 @@ func SetJoined(yes bool) { joined.Store(yes) }
 
 // NewClock is the clock that processes share.
 func NewClock() func() int64 { return newSharedClock().now }
-
-// Bounded is the pool of n connections.
-func (s *Server) Bounded(n int) *redis.Pool { return s.shared(n) }
 
 // Arrivals are when they come.
 func (l Load) Arrivals() []time.Duration { return l.arrivals() }

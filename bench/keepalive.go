@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/gomodule/redigo/redis"
 )
 
@@ -54,20 +55,61 @@ type Keeper interface {
 	End()
 }
 
-// Keeping is what a Keeper works with.
+// Keeping is what a Keeper works with, and tells.
 type Keeping struct {
 	Server *Server
 	Pool   *redis.Pool // of 64 connections, for which one waits
 	Keys   []string    // one for each lock, with its number behind the last colon; who has other keys replaces them
 	TTL    time.Duration
-	meter  *keepMeter
+
+	mu      sync.Mutex // protects what follows
+	ops     int64
+	late    *hdrhistogram.Histogram
+	over    bool // no renewal counts any more
+	lost    int
+	lostErr error         // of the first
+	failed  chan struct{} // closed with it
 }
 
 // Renewed tells that a lock was renewed just now, and that it had been due then: when half of its ttl was left.
-func (k *Keeping) Renewed(due time.Time) { k.meter.renewed(time.Since(due)) }
+func (k *Keeping) Renewed(due time.Time) {
+	late := time.Since(due)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.over {
+		k.ops++
+		record(k.late, late)
+	}
+}
 
 // Lost tells that a lock was not renewed for good.
-func (k *Keeping) Lost(i int, err error) { k.meter.lose(fmt.Errorf("%s: %w", k.Keys[i], err)) }
+func (k *Keeping) Lost(i int, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.lost++; k.lost == 1 {
+		k.lostErr = fmt.Errorf("%s: %w", k.Keys[i], err)
+		close(k.failed)
+	}
+}
+
+// count begins to count, or ends it.
+func (k *Keeping) count(over bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.over = over; !over {
+		k.ops = 0
+		k.late.Reset()
+	}
+}
+
+func (k *Keeping) loss() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.lost == 0 {
+		return nil
+	}
+	return fmt.Errorf("bench: %d of %d locks were lost, no figures; the first was %w", k.lost, len(k.Keys), k.lostErr)
+}
 
 // Kept is what one Run of a KeepAlive has measured beside Result.
 type Kept struct {
@@ -131,15 +173,15 @@ func (k KeepAlive) Run(ctx context.Context) (res Result, err error) {
 	if ctx.Err() != nil {
 		return Result{}, stoppedRun(ctx)
 	}
-	r := &keepRun{KeepAlive: k, meter: newKeepMeter(), keys: newKeys(k.Locks)}
+	keys := newKeys(k.Locks)
 	pool := k.Server.bounded(keepConns)
 	defer pool.Close()
-	keeping := &Keeping{Server: k.Server, Pool: pool, Keys: r.keys.names, TTL: k.TTL, meter: r.meter}
-	if r.keeper, err = k.Open(keeping); err != nil {
+	r := &keepRun{k, &Keeping{Server: k.Server, Pool: pool, Keys: keys.names, TTL: k.TTL, late: newHistogram(), failed: make(chan struct{})}, nil}
+	if r.keeper, err = k.Open(r.keeping); err != nil {
 		return Result{}, err
 	}
-	r.keys.names = keeping.Keys
-	defer r.keys.remove(ctx, k.Server, &err)
+	keys.names = r.keeping.Keys
+	defer keys.remove(ctx, k.Server, &err)
 	defer r.keeper.End()
 	return r.run(ctx)
 }
@@ -147,9 +189,8 @@ func (k KeepAlive) Run(ctx context.Context) (res Result, err error) {
 // A keepRun is a Run.
 type keepRun struct {
 	KeepAlive
-	keys   *keys
-	keeper Keeper
-	meter  *keepMeter
+	keeping *Keeping
+	keeper  Keeper
 }
 
 func (r *keepRun) run(ctx context.Context) (Result, error) {
@@ -172,7 +213,7 @@ func (r *keepRun) run(ctx context.Context) (Result, error) {
 	}
 	res.Kept.Goroutines = runtime.NumGoroutine() - goroutines
 	res.Kept.Bytes = float64(memory()-bytes) / float64(r.Locks)
-	if err := errors.Join(r.meter.loss(r.Locks), r.present(ctx)); err != nil {
+	if err := errors.Join(r.keeping.loss(), r.present(ctx)); err != nil {
 		return Result{}, err
 	}
 	if res.Ops == 0 {
@@ -209,15 +250,15 @@ func (r *keepRun) clock(ctx context.Context) Result {
 	m.start(ctx)
 	timer := time.NewTimer(r.Time)
 	defer timer.Stop()
-	r.meter.take()
+	r.keeping.count(false)
 	select {
 	case <-timer.C:
-	case <-r.meter.failed:
+	case <-r.keeping.failed:
 	case <-ctx.Done():
 	}
-	ops, late := r.meter.take()
+	r.keeping.count(true)
 	spent := m.stop(ctx)
-	return Result{Ops: ops, Elapsed: spent.elapsed, Latency: late, Allocs: -1, CPU: &spent.cpu, Kept: &Kept{}}
+	return Result{Ops: r.keeping.ops, Elapsed: spent.elapsed, Latency: r.keeping.late, Allocs: -1, CPU: &spent.cpu, Kept: &Kept{}}
 }
 
 // memory is what the process has in use, less garbage. Two collections also empty the sync.Pools.
@@ -232,7 +273,7 @@ func memory() int64 {
 // present fails if a key is gone: a way that does not notice must not look good.
 func (r *keepRun) present(ctx context.Context) error {
 	gone := 0
-	for chunk := range slices.Chunk(r.keys.names, keysAtOnce) {
+	for chunk := range slices.Chunk(r.keeping.Keys, keysAtOnce) {
 		err := r.Server.administer(ctx, func(c redis.Conn, timeout time.Duration) error {
 			n, err := redis.Int(redis.DoWithTimeout(c, timeout, "EXISTS", redis.Args{}.AddFlat(chunk)...))
 			gone += len(chunk) - n

@@ -248,7 +248,7 @@ func (l Load) open(own, shared []string) (*loadRun, error) {
 		if w >= len(own) {
 			return nil
 		}
-		return u.warm(w, r.way.once, own[w])
+		return r.way.once(own[w])
 	}
 	r.crew.work = func(w int) error {
 		if w == last {

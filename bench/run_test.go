@@ -13,6 +13,7 @@ import (
 
 	"github.com/redigolock/redigolock/bench"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/testbed"
 )
 
 const short = 10 * time.Millisecond
@@ -67,13 +68,7 @@ func latencies(r bench.Result) int64 {
 // eventually polls until ok returns true, for a minute at most.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	testbed.Within(t, time.Minute, what, ok)
 }
 
 // once is for what a machine that stalls can spoil: f must return nil once in five tries. It finds what is wrong each time,

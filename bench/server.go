@@ -38,8 +38,6 @@ type Server struct {
 	mini   *redistest.Mini
 	local  interface{ Stop() }
 	link   *link // of one behind a delay
-
-	boundedPools boundedPools
 }
 
 // Open reaches the server at rawURL, whose forms are those of redigolock.Open; opts win over what the URL says. It
@@ -138,7 +136,6 @@ func (s *Server) Close() {
 	for _, p := range s.admin {
 		_ = p.Close()
 	}
-	s.boundedPools.close()
 	if s.link != nil {
 		s.link.close()
 	}
@@ -157,6 +154,15 @@ func newPool(rawURL string, opts []redis.DialOption) (*redis.Pool, error) {
 	}
 	p.MaxActive, p.Wait, p.MaxIdle = 0, false, MaxWorkers+1
 	return p, nil
+}
+
+// bounded is a new pool of at most n connections, for which one waits.
+func (s *Server) bounded(n int) *redis.Pool {
+	return &redis.Pool{
+		DialContext:         s.Pool.DialContext,
+		TestOnBorrowContext: s.Pool.TestOnBorrowContext,
+		MaxActive:           n, MaxIdle: n, Wait: true,
+	}
 }
 
 // probe finds out what the server is.

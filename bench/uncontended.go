@@ -156,15 +156,6 @@ func (u Uncontended) checkSizes() error {
 	return nil
 }
 
-// warm is a worker's first op. One of them also makes all connections of a bounded pool, as an unbounded one gets them
-// by itself.
-func (u Uncontended) warm(worker int, op opFunc, key string) error {
-	if worker == 0 && u.PoolSize > 0 {
-		fill(u.Server.shared(u.PoolSize))
-	}
-	return op(key)
-}
-
 // Run measures for Time.
 func (u Uncontended) Run(ctx context.Context) (res Result, err error) {
 	u = u.withDefaults()
@@ -187,7 +178,7 @@ func (u Uncontended) Run(ctx context.Context) (res Result, err error) {
 		parts[w] = lat.part()
 	}
 	c := crew{server: u.Server, way: u.Approach, workers: u.Goroutines, time: u.Time}
-	c.warm = func(w int) error { return u.warm(w, way.once, k.names[w]) }
+	c.warm = func(w int) error { return way.once(k.names[w]) }
 	c.work = func(w int) error { return repeat(&c, way.once, k.names[w], parts[w]) }
 	if err := c.run(ctx); err != nil {
 		return Result{}, err

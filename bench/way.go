@@ -104,13 +104,38 @@ func (c wayConfig) open() (*way, error) {
 	if set, ok := lockers[c.name]; ok {
 		return c.locker(set), nil
 	}
-	w := &way{close: func() {}, end: func() {}}
 	if c.name == "floor" {
-		w.once = floor(c.server.pool(c.poolSize), c.ttl)
-	} else {
-		w.once = verbsOp(c.server.locks, acquireVerbs[c.name], releaseVerbs[c.release], c.ttl)
+		pool, end := c.pool()
+		return &way{once: floor(pool, c.ttl), close: func() {}, end: end}, nil
 	}
-	return w, nil
+	once := verbsOp(c.server.locks, acquireVerbs[c.name], releaseVerbs[c.release], c.ttl)
+	return &way{once: once, close: func() {}, end: func() {}}, nil
+}
+
+// pool is what a Locker or the floor goes through, and a func that ends it. A bounded one has all its connections before
+// the clock starts, as an unbounded one gets them by itself.
+func (c wayConfig) pool() (p lock.Pool, end func()) {
+	switch {
+	case c.lanes > 0:
+		mux := &lock.Mux{Pool: c.server.locks, Conns: c.lanes}
+		return mux, func() { _ = mux.Close() }
+	case c.poolSize > 0:
+		bounded := c.server.bounded(c.poolSize)
+		fill(bounded)
+		return bounded, func() { _ = bounded.Close() }
+	}
+	return c.server.locks, func() {}
+}
+
+// fill dials all connections of a bounded pool. An error is left to whoever borrows next.
+func fill(pool *redis.Pool) {
+	lent := make([]redis.Conn, pool.MaxActive)
+	for i := range lent {
+		lent[i] = pool.Get()
+	}
+	for _, c := range lent {
+		_ = c.Close()
+	}
 }
 
 func verbsOp(pool lock.Pool, acquire lock.AcquireFunc, release lock.ReleaseFunc, ttl time.Duration) opFunc {
@@ -130,14 +155,10 @@ func verbsOp(pool lock.Pool, acquire lock.AcquireFunc, release lock.ReleaseFunc,
 }
 
 func (c wayConfig) locker(set func(*lock.Locker)) *way {
-	l := &lock.Locker{Pool: c.server.pool(c.poolSize)}
+	pool, endPool := c.pool()
+	l := &lock.Locker{Pool: pool}
 	set(l)
-	ctx, end := context.WithCancel(bg) // as callers have, and rivals: a command watches a context that can end
-	if c.lanes > 0 {
-		mux := &lock.Mux{Pool: c.server.locks, Conns: c.lanes}
-		cancel := end
-		l.Pool, end = mux, func() { cancel(); _ = mux.Close() }
-	}
+	ctx, cancel := context.WithCancel(bg) // as callers have, and rivals: a command watches a context that can end
 	closeLocker := func() { _ = l.Close() }
 	return &way{
 		once: func(key string) error {
@@ -161,7 +182,7 @@ func (c wayConfig) locker(set func(*lock.Locker)) *way {
 			return endOfWait(err)
 		},
 		close: closeLocker,
-		end:   func() { closeLocker(); end() },
+		end:   func() { closeLocker(); cancel(); endPool() },
 	}
 }
 
