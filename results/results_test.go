@@ -276,17 +276,33 @@ func TestTheIndexNamesEveryCampaignAndItsPageShowsEveryChart(t *testing.T) {
 	}
 }
 
-// The glossary of the manual is that of the tables.
-func TestTheManualHasTheGlossary(t *testing.T) {
+// The words of the manual are those of the tables.
+func TestTheManualHasTheWords(t *testing.T) {
 	var words strings.Builder
 	words.WriteString("| word | what it means |\n| --- | --- |\n")
 	for _, m := range figures.Glossary {
 		fmt.Fprintf(&words, "| %s | %s |\n", m.Words, m.Says)
 	}
+	var ways strings.Builder
+	ways.WriteString("| name | called | what it does |\n| --- | --- | --- |\n")
+	for _, w := range figures.Ways {
+		name := "`" + w.Name + "`"
+		if w.Does == "" { // its words say it, or a rival's settings
+			continue
+		}
+		if w.Kind != "" {
+			name += " (" + figures.KindOf(w.Kind).Title + ")"
+		}
+		fmt.Fprintf(&ways, "| %s | %s | %s |\n", name, w.Words, w.Does)
+	}
 	const manual = "../docs/benchmarks.md"
-	before, rest, _ := strings.Cut(read(t, manual), "| word |")
-	_, after, _ := strings.Cut(rest, "\n\n")
-	compare(t, manual, before+words.String()+"\n"+after)
+	text := read(t, manual)
+	for _, table := range []string{words.String(), ways.String()} {
+		before, rest, _ := strings.Cut(text, "\n| "+strings.Fields(table)[1]+" |")
+		_, after, _ := strings.Cut(rest, "\n\n")
+		text = before + "\n" + table + "\n" + after
+	}
+	compare(t, manual, text)
 }
 
 // The page of the quorum's figures has the table that BenchmarkQuorum wrote.

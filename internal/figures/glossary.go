@@ -30,7 +30,6 @@ var Glossary = []Meaning{
 	{"renewals, lost locks, memory of a lock", "of kept locks: those sent; those that ran out; heap and stacks of this process"},
 	{"gap, gaps over 20 ms, bound", "for how long nobody holds the lock after a fault; how many such; what the manual says"},
 	{"beyond the lease", "what of a gap is not the rest of the ttl of the one that failed"},
-	{"asks", "what a waiter sends who has waited for a second without news"},
 	{"stale writes accepted, refused", "writes of a holder whose ttl had run out while it was stopped"},
 	{"Release, failed releases, PING", "in a crowd: the time of a release; those that failed; a round trip at the same time"},
 	{"time", "of an operation, as a multiple of another way's; ~: no difference found, the interval contains 1"},

@@ -107,13 +107,6 @@ var Kinds = []Kind{
 		{"stale-writes", "stale writes accepted", Less, true},
 		{"refused", "refused", Neither, true},
 	}},
-	{"Held", "What long holds send", "Fair waiters that hold for longer than half of a ttl send a script to hand over, renewals, and asks of those who have " +
-		"waited for a second.", []Word{
-		{"evalsha/acq", "scripts", Less, true},
-		{"renewals/acq", "renewals", Less, true},
-		{"asks/acq", "asks", Less, true},
-		{"renewals/half-ttl", "renewals for each half of a ttl", Less, false},
-	}},
 	{"Verb", "Verbs", "Each verb alone, by one goroutine on one connection. They do different things, so that none is the best.", []Word{
 		{"p50-sec", "latency p50", Less, true},
 		{"p99-sec", "latency p99", Less, true},
@@ -154,7 +147,6 @@ var common = []Word{
 	{"net-B/acq", "network bytes", Less, false},
 	{"allocs/op", "allocations", Less, false},
 	{"evalsha/acq", "scripts", Less, false},
-	{"sent/acq", "requests", Less, false},
 	{"unserved", "unserved", Less, false},
 	{"goodput/s", "served/s", More, false},
 	{"cores", "client’s CPUs busy", Less, false},
@@ -207,41 +199,5 @@ func (k Kind) WordsOf(cells []*Cell) (list []Word) {
 	return list
 }
 
-// ways are the ways to lock, by the names that they have in benchmarks. A rival's settings are told by `lockbench rivals`.
-var ways = map[string]string{
-	"floor":               "redigo by hand",
-	"setnx":               "`SetNX`",
-	"setnx-verified":      "`SetNXVerified`",
-	"setnx-get":           "`SetNXGet`",
-	"script":              "`SetNXScript`",
-	"locker":              "Locker on a pool",
-	"locker-setnx":        "Locker with SetNX alone",
-	"locker-script":       "Locker with SetNXScript",
-	"locker-mux1":         "Locker over a Mux",
-	"locker-mux2":         "Locker over a Mux of two connections",
-	"locker-mux4":         "Locker over a Mux of four connections",
-	"polling":             "Locker that polls",
-	"fair":                "`Fair`",
-	"fair-mux1":           "`Fair` over a Mux",
-	"cohort":              "`Fair` with `Cohort`",
-	"loop":                "a ticker for each lock",
-	"redsync-default":     "redsync, its own pauses",
-	"redislock-linear100": "redislock, long pauses",
-	"goredis-setnx":       "SET NX on go-redis",
-	"rueidis":             "raw rueidis",
-	"go-redis":            "raw go-redis",
-	"zookeeper":           "ZooKeeper",
-}
-
-// waysOf are those that are something else, or say less, in benchmarks of a kind.
-var waysOf = map[string]string{
-	"Contention floor":     "no lock, the next waiter is told",
-	"Contention redsync":   "redsync, short pauses",
-	"Contention redislock": "redislock, short pauses",
-	"Load redsync":         "redsync, short pauses",
-	"Load redislock":       "redislock, short pauses",
-	"KeepAlive locker":     "Locker",
-}
-
 // Way is what a way to lock is called in words; its name where there are none.
-func Way(kind, name string) string { return cmp.Or(waysOf[kind+" "+name], ways[name], name) }
+func Way(kind, name string) string { return cmp.Or(WayOf(kind, name).Words, name) }

@@ -25,7 +25,7 @@ func TestWorkloads(t *testing.T) {
 		unit  string // of the last line that is written
 	}{
 		"all":      {"-workload all", []string{" (from REDIS_URL)", "Verbs,", "floor-copy", "allocations", "reads", "hand-off"}, "ratio"},
-		"overview": {"-time 60ms", []string{"redigo by hand", "a Locker with Fair and Cohort", "Without contention, a Locker does", "no more than 1000 locks/s"}, "wait-p99-sec"},
+		"overview": {"-time 60ms", []string{"redigo by hand", "Fair with Cohort", "Without contention, a Locker does", "no more than 1000 locks/s"}, "wait-p99-sec"},
 		"keepalive": {"-workload keepalive -locks 1,20 -ttl 2s -time 2s",
 			[]string{"Keeping locks alive", "1 round of 2s", "memory of a lock"}, "B/lock"},
 		"load": {"-workload load -approaches floor,toy -rates 500,1000 -time 100ms", []string{"Open loop", "served/s", "toy"}, "p99.9-sec"},
@@ -74,7 +74,7 @@ func TestOverviewOfACluster(t *testing.T) {
 	if o.code != exitDone || o.stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", o.code, o.stderr)
 	}
-	for _, text := range []string{", a cluster of 3 masters at redis-cluster://127", "Locker over a Mux", "a Locker with Fair and Cohort", "Without contention, a Locker does"} {
+	for _, text := range []string{", a cluster of 3 masters at redis-cluster://127", "Locker over a Mux", "Fair with Cohort", "Without contention, a Locker does"} {
 		if !strings.Contains(o.stdout, text) {
 			t.Errorf("%q is not in\n%s", text, o.stdout)
 		}

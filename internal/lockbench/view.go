@@ -57,42 +57,24 @@ func (s *section) lines() (n int) {
 	return n
 }
 
-// What the ways send to acquire and to release, or where their waiters are and how they learn that the lock is free.
-var (
-	notes = map[string]string{
-		"AcquireRelease floor":          "redigo by hand: SET NX; EVALSHA to compare and delete",
-		"AcquireRelease locker":         "a Locker: SET NX GET, the double check; EVALSHA or DELIFEQ, DELEX",
-		"AcquireRelease locker-mux1":    "a Locker over a Mux: the same; commands of many goroutines go together",
-		"AcquireRelease setnx":          "SET NX",
-		"AcquireRelease setnx-verified": "SET NX and GET in one pipeline",
-		"AcquireRelease setnx-get":      "SET NX GET",
-		"AcquireRelease script":         "EVALSHA of SETNX and PEXPIRE",
-		"Contention floor":              "no lock; an EVALSHA tells the next",
-		"Contention polling":            "a Locker; waiters are in the client, and try again after pauses",
-		"Contention fair":               "a Locker with Fair; waiters are in a queue on the server",
-		"Contention cohort":             "a Locker with Fair and Cohort; hand-offs inside a process send nothing",
-	}
-	releases = map[string]string{"lua": "EVALSHA", "tx": "WATCH, GET, MULTI; DEL, EXEC", "native": "DELEX and DELIFEQ"}
-)
+// releases are what they send.
+var releases = map[string]string{"lua": "EVALSHA", "tx": "WATCH, GET, MULTI; DEL, EXEC", "native": "DELEX and DELIFEQ"}
 
-// note says of a cell's way what it is; of a rival the first words of its settings.
+// note says of a cell's way what it is, and does; of a rival the first words of its settings.
 func note(c *figures.Cell) string {
 	name := c.Key("approach") + c.Key("way")
-	if text := notes[c.Kind+" "+name]; text != "" {
-		if !strings.Contains(text, ";") {
-			text += "; " + releases[c.Key("release")]
-		}
-		return text
+	way := figures.WayOf(c.Kind, name)
+	if send := releases[c.Key("release")]; send != "" && way.Does != "" && !strings.Contains(way.Does, ";") {
+		way.Does += "; " + send
 	}
 	for _, k := range bench.RivalKinds() {
 		if k.Name == name {
-			settings, _, _ := strings.Cut(k.Settings, ";")
-			settings, _, _ = strings.Cut(settings, ",")
-			return settings
+			way.Does, _, _ = strings.Cut(k.Settings, ";")
+			way.Does, _, _ = strings.Cut(way.Does, ",")
 		}
 	}
-	if words := strings.ReplaceAll(figures.Way(c.Kind, name), "`", ""); words != name {
-		return words
+	if way.Words == "" || way.Does == "" {
+		return strings.ReplaceAll(way.Words+way.Does, "`", "")
 	}
-	return ""
+	return strings.ReplaceAll(way.Words+": "+way.Does, "`", "")
 }
