@@ -49,7 +49,7 @@ func TestWorkloadsAtACluster(t *testing.T) {
 		bench.Contention{Server: s, Way: "fair", Waiters: 4, Processes: 2, Lanes: 1, Time: 200 * time.Millisecond},
 		bench.Load{Of: bench.Uncontended{Server: s, Approach: "locker", Goroutines: 8}, Rate: 500},
 		bench.Load{Of: bench.Uncontended{Server: s, Approach: "fair", Goroutines: 8}, Keys: "zipf10000", Rate: 500},
-		bench.Recovery{Server: s, Way: "fair", Times: 1},
+		bench.Recovery{Server: s, Way: "fair"},
 	}
 	for _, w := range list {
 		res, err := w.Run(context.Background())

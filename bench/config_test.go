@@ -53,7 +53,6 @@ func TestBadConfigurationIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		"unknown way to recover":     bench.Recovery{Server: s, Way: "locker"},
 		"recovery of the floor":      bench.Recovery{Server: s, Way: "floor"},
 		"ttl too short to kill in":   bench.Recovery{Server: s, TTL: 99 * time.Millisecond},
-		"killed too many times":      bench.Recovery{Server: s, Times: 1001},
 		"unknown way":                bench.KeepAlive{Server: s, Way: "redsync"},
 		"too many locks":             bench.KeepAlive{Server: s, Way: "loop", Locks: bench.MaxLocks + 1},
 		"time below the ttl":         bench.KeepAlive{Server: s, Way: "loop", TTL: time.Second, Time: short},

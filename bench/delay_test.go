@@ -57,7 +57,7 @@ func TestWorkloadsBehindADelay(t *testing.T) {
 		bench.Contention{Server: s, Way: "polling", Waiters: 4, Processes: 2, Time: 300 * time.Millisecond},
 		bench.Contention{Server: s, Way: "fair", Waiters: 4, Processes: 2, Hold: time.Millisecond, Time: 300 * time.Millisecond},
 		bench.Load{Of: bench.Uncontended{Server: s, Approach: "fair", Goroutines: 8, Time: 300 * time.Millisecond}, Keys: "hot", Rate: 50},
-		bench.Recovery{Server: s, Way: "fair", TTL: time.Second, Times: 1},
+		bench.Recovery{Server: s, Way: "fair", TTL: time.Second},
 	}
 	for _, w := range list {
 		res, err := w.Run(context.Background())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 )
 
@@ -19,34 +18,27 @@ type Recovery struct {
 	Way string
 	// TTL is 100 ms to 24 h in whole milliseconds. Zero: 1 s.
 	TTL time.Duration
-	// Times is how many holders are killed in a Run, 1 to 1000, which takes some ttls for each. Zero: 5.
-	Times int
 }
 
 const (
 	recoveryTTL     = time.Second
 	minRecoveryTTL  = 100 * time.Millisecond // or the lease would be over before its holder is killed
-	recoveryTimes   = 5
-	maxTimes        = 1000
+	recoveryTries   = 4                      // to kill it before that
 	recoveryWaiters = 4
 )
 
 // Recovered is what one Run of a Recovery has measured beside Result.
 type Recovered struct {
-	// Gaps are, in order of length, from the kill until the next holds.
-	Gaps []time.Duration
-	// Beyond are what of them was beyond the lease, which ends a ttl after the dead holder has asked for it. They can be
-	// below zero by as much as clocks drift apart. Of a rival that renews by itself there are none: when its last
-	// renewal was is not known.
-	Beyond []time.Duration
+	Gap time.Duration // from the kill until the next holds
+	// Beyond is what of it was beyond the lease, which ends a ttl after the dead holder has asked for it. It can be below zero
+	// by as much as clocks drift apart. It is not Known of a rival that renews by itself: when its last renewal was, nobody knows.
+	Beyond time.Duration
+	Known  bool
 }
 
 func (r Recovery) withDefaults() Recovery {
 	if r.Way == "" {
 		r.Way = "polling"
-	}
-	if r.Times == 0 {
-		r.Times = recoveryTimes
 	}
 	r.TTL = orDefault(r.TTL, recoveryTTL)
 	return r
@@ -65,16 +57,13 @@ func (r Recovery) check() error {
 	if err := (wayConfig{server: r.Server, name: r.Way}).check(waitingWays, WaitingRivals()); err != nil {
 		return err
 	}
-	switch {
-	case r.TTL < minRecoveryTTL:
+	if r.TTL < minRecoveryTTL {
 		return badConfig("a ttl of %v, below %v", r.TTL, minRecoveryTTL)
-	case r.Times < 1 || r.Times > maxTimes:
-		return badConfig("%d times, allowed are 1 to %d", r.Times, maxTimes)
 	}
 	return checkJoined()
 }
 
-// Run kills a holder Times times, one after the other. An op is one of them; its time is the gap.
+// Run kills one holder. An op is that; its time is the gap.
 func (r Recovery) Run(ctx context.Context) (Result, error) {
 	r = r.withDefaults()
 	if err := r.check(); err != nil {
@@ -83,39 +72,23 @@ func (r Recovery) Run(ctx context.Context) (Result, error) {
 	if err := readyFor(r.Way); err != nil {
 		return Result{}, err
 	}
-	res := Result{Latency: newHistogram(), Allocs: -1, Recovered: new(Recovered)}
 	clock := newSharedClock()
-	for tries := 0; res.Ops < int64(r.Times); tries++ {
-		if tries > 3*r.Times {
-			return Result{}, fmt.Errorf("bench: a ttl of %v was over before its holder was killed, again and again: "+
-				"choose a longer one", r.TTL)
-		}
+	for range recoveryTries {
 		d, err := r.kill(ctx, clock)
 		if err != nil {
 			return Result{}, err
 		}
-		if d.got > d.killed {
-			res.recover(r, d)
+		if gap := time.Duration(d.got - d.killed); gap > 0 {
+			res := Result{Ops: 1, Elapsed: gap, Latency: newHistogram(), Allocs: -1, Recovered: &Recovered{gap, d.beyond(r.TTL), !r.renews()}}
+			record(res.Latency, gap)
+			return res, nil
 		}
 	}
-	slices.Sort(res.Recovered.Gaps)
-	slices.Sort(res.Recovered.Beyond)
-	return res, nil
+	return Result{}, fmt.Errorf("bench: a ttl of %v was over before its holder was killed, again and again: choose a longer one", r.TTL)
 }
 
 // A death is when a holder had asked for the lock, when it was killed, and when the next had it, by the shared clock.
 type death struct{ asked, killed, got int64 }
-
-func (res *Result) recover(r Recovery, d death) {
-	gap := time.Duration(d.got - d.killed)
-	res.Ops++
-	res.Elapsed += gap
-	record(res.Latency, gap)
-	res.Recovered.Gaps = append(res.Recovered.Gaps, gap)
-	if !r.renews() {
-		res.Recovered.Beyond = append(res.Recovered.Beyond, d.beyond(r.TTL))
-	}
-}
 
 func (r Recovery) renews() bool {
 	kind, _ := rivalNamed(r.Way)
@@ -199,14 +172,10 @@ func (r Recovery) team(waiters int, clock sharedClock) *team {
 }
 
 func (r *Recovered) addTo(m *metrics) {
-	m.add(median(r.Gaps), "gap-p50-ns")
-	m.add(last(r.Gaps), "gap-max-ns")
-	if len(r.Beyond) > 0 {
-		m.add(median(r.Beyond), "beyond-p50-ns")
-		m.add(last(r.Beyond), "beyond-max-ns")
+	m.add(float64(r.Gap), "gap-p50-ns")
+	m.add(float64(r.Gap), "gap-max-ns")
+	if r.Known {
+		m.add(float64(r.Beyond), "beyond-p50-ns")
+		m.add(float64(r.Beyond), "beyond-max-ns")
 	}
 }
-
-func median(sorted []time.Duration) float64 { return float64(sorted[(len(sorted)-1)/2]) }
-
-func last(sorted []time.Duration) float64 { return float64(sorted[len(sorted)-1]) }

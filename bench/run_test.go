@@ -41,7 +41,7 @@ func closedLoops(s *bench.Server, d time.Duration) []bench.Workload {
 func waitingOnes(s *bench.Server, d time.Duration) []bench.Workload {
 	d = max(d, time.Second)
 	bounded := bench.Uncontended{Server: s, Approach: "floor", PoolSize: 2, Goroutines: 4, Time: d}
-	list := []bench.Workload{bench.Load{Of: bounded, Rate: 500}, bench.Recovery{Server: s, Way: "fair", TTL: recoveryTTL, Times: 1}}
+	list := []bench.Workload{bench.Load{Of: bounded, Rate: 500}, bench.Recovery{Server: s, Way: "fair", TTL: recoveryTTL}}
 	for _, keys := range []string{"hot", "zipf10000"} {
 		for _, way := range []string{"polling", "cohort"} {
 			u := bench.Uncontended{Server: s, Approach: way, Goroutines: 64, Time: d}

@@ -61,15 +61,12 @@ func Approaches(s *Server, goroutines int) []Uncontended {
 			list = append(list, Uncontended{Server: s, Approach: approach, Release: release, Goroutines: goroutines})
 		}
 	}
-	for _, lanes := range Lanes() {
+	for _, lanes := range []int{1, 2, 4} {
 		u := Uncontended{Server: s, Approach: "locker", Release: "lua", Goroutines: goroutines, Lanes: lanes}
 		list = append(list, u)
 	}
 	return list
 }
-
-// Lanes are the numbers of connections that a Mux is measured with.
-func Lanes() []int { return []int{1, 2, 4} }
 
 func (u Uncontended) withDefaults() Uncontended {
 	if u.Release == "" {

@@ -128,7 +128,7 @@ func excludesServesAndRecovers(t *testing.T, kind bench.RivalKind, s *bench.Serv
 	if !kind.OneTry {
 		list = append(list, bench.Load{Of: u, Rate: 200, Keys: "hot"},
 			bench.Contention{Server: s, Way: kind.Name, Waiters: 4, Processes: 2},
-			bench.Recovery{Server: s, Way: kind.Name, TTL: ttl, Times: 1})
+			bench.Recovery{Server: s, Way: kind.Name, TTL: ttl})
 	}
 	for i, w := range list {
 		res, err := w.Run(context.Background())

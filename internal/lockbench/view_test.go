@@ -33,7 +33,7 @@ func madeUp(w bench.Workload, i, r int) bench.Result {
 		res.Kept = &bench.Kept{Bytes: float64(401 + 5000*i), Goroutines: 2 + i%2*w.Locks}
 	case bench.Recovery:
 		gap := time.Duration(600+30*i+r) * ms
-		res.Recovered = &bench.Recovered{Gaps: []time.Duration{gap}, Beyond: []time.Duration{gap/100 - 6100*time.Microsecond}}
+		res.Recovered = &bench.Recovered{Gap: gap, Beyond: gap/100 - 6100*time.Microsecond, Known: true}
 	}
 	return res
 }

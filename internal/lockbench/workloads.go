@@ -242,7 +242,7 @@ func recovery(p *plan) []group {
 	var g group
 	for _, name := range p.ways {
 		if recovers(name) {
-			g.cells = append(g.cells, cell{bench.Recovery{Server: p.server, Way: name, TTL: p.ttl, Times: 1}, p.ttl})
+			g.cells = append(g.cells, cell{bench.Recovery{Server: p.server, Way: name, TTL: p.ttl}, p.ttl})
 		}
 	}
 	return []group{g}
