@@ -10,6 +10,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/hooks"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -123,6 +124,7 @@ func (c *Cluster) ask(ctx context.Context, addr string) (a answer) {
 			a.err = errPanicked
 		}
 	}()
+	hooks.Turn("map", "", "", addr) // whoever was told MOVED may dial that node, too
 	conn, err := c.asking.Fetch(ctx, func(ctx context.Context) (redis.Conn, error) { return c.env.Dial(ctx, addr) })
 	if err == nil {
 		defer conn.Close()
