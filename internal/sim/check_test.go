@@ -348,12 +348,16 @@ func (c *checker) around(n *node, r sim.Request, carry func() string) {
 	}
 }
 
-// watched checks that a transaction is carried out only where its key was watched.
+// watched checks that a transaction is carried out only where its key was watched, and that nothing else deletes a key with DEL.
 func (c *checker) watched(n *node, r sim.Request, reply string) {
 	at := fmt.Sprintf("%d %d", n.index, r.Conn)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch r.Name {
+	case "DEL":
+		if strings.HasPrefix(reply, ":") {
+			c.failLocked("not compared", "%s has deleted a key whatever it carries: %s", r.Link, describe(r, reply))
+		}
 	case "WATCH":
 		c.watching[at] = !strings.HasPrefix(reply, "-")
 	case "UNWATCH", "DISCARD":

@@ -29,6 +29,7 @@ type Cluster struct {
 	known    []*places   // by each node
 	moving   map[int]int // slots that are moved key by key, and where to
 	asking   map[asker]bool
+	multi    map[asker]bool      // connections inside of MULTI: something was redirected there
 	down     []bool              // nodes that are cut off from most others, and know it
 	nullHost bool                // nodes do not name their host
 	heard    map[string][]hearer // sharded channels
@@ -50,7 +51,7 @@ type (
 // NewCluster starts n nodes, which have equal shares of the slots, in their order.
 func NewCluster(t testing.TB, n int) *Cluster {
 	t.Helper()
-	c := &Cluster{moving: map[int]int{}, asking: map[asker]bool{}, places: &places{epoch: 1}, heard: map[string][]hearer{}}
+	c := &Cluster{moving: map[int]int{}, asking: map[asker]bool{}, multi: map[asker]bool{}, places: &places{epoch: 1}, heard: map[string][]hearer{}}
 	for slot := range c.places.owners {
 		c.places.owners[slot] = int8(slot * n / names.Slots)
 	}
@@ -332,11 +333,27 @@ func (c *Cluster) gate(node int, r Request) (reply string, instead bool) {
 	case r.Name == "CLUSTER" && len(r.Args) > 0:
 		return c.tell(node, r.Args[0]), true
 	}
+	bad, inMulti := c.multi[at]
+	switch r.Name {
+	case "MULTI":
+		c.multi[at] = bad
+	case "EXEC", "DISCARD":
+		delete(c.multi, at)
+	}
+	if r.Name == "EXEC" && bad {
+		return aborted, true
+	}
 	if refusal := c.place(node, asking, keysOf(r), r.Name == "SSUBSCRIBE"); refusal != "" {
+		if inMulti {
+			c.multi[at] = true
+		}
 		return "-" + refusal + "\r\n", true
 	}
 	return "", false
 }
+
+// aborted is what EXEC is answered after something was redirected.
+const aborted = "-EXECABORT Transaction discarded because of previous errors.\r\n"
 
 // place says why a node does not carry out a command with these keys; "": it does. The caller holds mu.
 func (c *Cluster) place(node int, asking bool, keys []string, channel bool) (refusal string) {

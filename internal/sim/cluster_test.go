@@ -62,6 +62,25 @@ func TestACommandUnderWayIsRedirected(t *testing.T) {
 	}
 }
 
+// A transaction of which something is redirected carries nothing out, and is over.
+func TestTransactionThatIsRedirected(t *testing.T) {
+	nodes(t, func(t *testing.T, c *sim.Cluster, conns []redis.Conn) {
+		from := c.Owner("key")
+		says(t, "OK", conns[from], "MULTI")
+		says(t, "QUEUED", conns[from], "SET", "key", "v")
+		if err := c.End("key", 1-from); err != nil {
+			t.Fatal(err)
+		}
+		says(t, "MOVED", conns[from], "SET", "key", "v")
+		says(t, "EXECABORT", conns[from], "EXEC")
+		says(t, "ERR EXEC without MULTI", conns[from], "EXEC")
+		says(t, redis.ErrNil.Error(), conns[1-from], "GET", "key")
+		if keys := c.Nodes[from].Miniredis().Keys(); len(keys) > 0 {
+			t.Errorf("it has carried out %v", keys)
+		}
+	})
+}
+
 // A slot that moves key by key: ASK, one command after ASKING, TRYAGAIN; and what it has left goes with a key.
 func TestSlotMovesKeyByKey(t *testing.T) {
 	nodes(t, func(t *testing.T, c *sim.Cluster, conns []redis.Conn) {

@@ -111,9 +111,11 @@ var faultKinds = map[string]faultKind{
 	"several flushed": {several: true, begin: severalFlushed},
 
 	"failover":           {cluster: true, quiet: true, begin: failOver},
-	"slot moves":         {cluster: true, begin: moveSlot},
-	"slot moves at once": {cluster: true, begin: moveSlotAtOnce},
+	"slot moves":         {cluster: true, quiet: true, begin: moveSlot},
+	"slot moves at once": {cluster: true, quiet: true, begin: moveSlotAtOnce},
+	"slot moves under":   {cluster: true, quiet: true, begin: moveSlotUnder},
 	"stale map":          {cluster: true, quiet: true, begin: staleMap},
+	"stale map alone":    {cluster: true, begin: staleMapAlone},
 	"minority":           {cluster: true, begin: minority},
 	"null host":          {cluster: true, quiet: true, begin: nullHost},
 	"node killed":        {cluster: true, begin: func(w *world, f fault) func() { return w.nodeAt(f).s.Kill() }},

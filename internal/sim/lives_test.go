@@ -280,7 +280,11 @@ func (c *checker) wasRenewed(p *process, i *incarnation, h *held, begin time.Tim
 		tried = later(tried, c.lifeAt(n, h.token).extending)
 	}
 	c.mu.Unlock()
-	for _, n := range h.nodes() {
+	dials := h.nodes()
+	if c.w.shards != nil { // it may have dialled one that has the key no more
+		dials = c.w.nodes
+	}
+	for _, n := range dials {
 		tried = later(tried, i.lastDial(n))
 	}
 	most := 250*time.Millisecond + 2*c.w.plan.op
@@ -305,6 +309,15 @@ func (c *checker) isGone(h *held, begin time.Time, cause error) {
 	}
 	if have >= h.majority() {
 		c.fail("lost though held", "%s of %s is still at %d of %d servers: %v", h.key, h.who, have, len(h.nodes()), cause)
+	}
+}
+
+// wasHeld is called when a Release has said that its lock was not held any more, before its Deadline: it has not removed it itself, then.
+func (c *checker) wasHeld(h *held, begin time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if removed := c.lifeAt(h.nodes()[0], h.token).removed; len(h.nodes()) == 1 && c.w.plan.mode != "cohort" && !removed.Before(begin) {
+		c.failLocked("not held though released", "%s was told that %s was not in %s, and has removed it %v before", h.who, short(h.token), h.key, time.Since(removed))
 	}
 }
 

@@ -18,6 +18,7 @@ type plan struct {
 	workers int // of each process
 	keys    int
 	servers int
+	noHost  bool // the nodes of a cluster do not name their host
 	sparse  bool // ttls of minutes, and long times between
 	minTTL  time.Duration
 	maxTTL  time.Duration
@@ -117,7 +118,7 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 		}
 	}
 	if p.isCluster() {
-		p.servers = 2 * masters
+		p.servers, p.noHost = 2*masters, r.IntN(4) == 0
 		kinds = slices.Concat(clusterKinds, clusterKinds, clusterKinds, safeKinds, []string{"slow server", "partition", "several down"})
 	}
 	n, most, favours := 1+r.IntN(24), min(p.sim/10, 3*p.pace), true
@@ -144,8 +145,11 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 		if mode == "fair" && kind == "slow link" { // it needs a hand-off while a reply is under way
 			f.lasts *= 5
 		}
-		if kind == "failover" { // the one before is away for long
+		switch kind {
+		case "failover": // the one before is away for long
 			f.lasts *= 2
+		case "slot moves": // locks are renewed meanwhile
+			f.lasts *= 3
 		}
 		if faultKinds[kind].ofProcess {
 			f.proc = r.IntN(p.procs)
@@ -163,7 +167,7 @@ func favoured(r *rand.Rand, mode, kind string) string {
 	case mode == "renew" && draw < 4:
 		return pick(r, "no rights on a key", "BUSY key")
 	case strings.HasSuffix(mode, "cluster") && draw < 5:
-		return pick(r, "failover", "failover", "slot moves", "slot moves at once", "stale map")
+		return pick(r, "failover", "failover", "slot moves", "slot moves at once", "slot moves under", "stale map", "stale map alone")
 	case isFair && draw < 2: // what is published is lost
 		return pick(r, "pubsub killed", "pubsub silent")
 	case (mode == "cohort" || mode == "fair") && draw < 7: // a hand-off is told, or its extension answered, late

@@ -194,7 +194,7 @@ func (i *incarnation) newLocker(n int, owner string) *redigolock.Locker {
 	}
 	switch mode {
 	case "cluster":
-		if i.p.index%3 == 2 {
+		if i.p.index%3 == 1 {
 			l.AcquireWith, l.ReleaseWith = i.acquireWith, i.releaseWith
 		}
 	case "plain":

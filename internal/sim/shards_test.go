@@ -44,6 +44,7 @@ func newShards(w *world, t *testing.T) *shards {
 		s.leads = append(s.leads, i)
 		s.c.Join(t)
 	}
+	s.c.SetNullHost(w.plan.noHost)
 	return s
 }
 
@@ -159,7 +160,7 @@ func (s *shards) answered(n *node, r sim.Request, reply string) {
 		s.knows[r.Link] = k
 	}
 	now := time.Now()
-	if r.Name == "CLUSTER" && strings.EqualFold(r.Args[0], "SLOTS") {
+	if r.Name == "CLUSTER" && strings.EqualFold(r.Args[0], "SLOTS") && now.Sub(r.Sent) < 2*time.Millisecond { // else nobody may wait for it any more
 		switch epoch := s.c.Epoch(n.index); {
 		case epoch > k.epoch:
 			k.epoch, k.once, k.since = epoch, true, time.Time{}
@@ -293,7 +294,7 @@ func moveSlot(w *world, f fault) func() {
 		return nil
 	}
 	siblings := []string{key, "{" + key + "}:redigolock-q2", "{" + key + "}:redigolock-h2", "{" + key + "}:redigolock-fence"}
-	w.trouble(-1, 2*f.lasts)
+	s.splits(2 * f.lasts)
 	s.c.Begin(key, to)
 	for range 2 * len(siblings) {
 		time.Sleep(between(r, 0, f.lasts/time.Duration(2*len(siblings))))
@@ -316,13 +317,80 @@ func moveSlotAtOnce(w *world, f fault) func() {
 
 func (s *shards) hand(r *rand.Rand, key string, to int, free func()) {
 	s.w.trace.add("FAULT", "the slot of %s is at node %d now", key, to)
-	s.w.trouble(-1, 50*time.Millisecond)
+	s.splits(50 * time.Millisecond)
 	s.w.nodes[to].clockMayBeBehind(s.w.nodes[s.c.Owner(key)])
 	if err := s.c.Hand(key, to); err != nil {
 		s.w.check.fail("move", "%v", err)
 	}
 	free()
 	s.gossip(r, 50*time.Millisecond)
+}
+
+// splits notes that scripts of several keys, as Fair's are, may be refused for so long. A plain lock loses nothing by a slot that moves.
+func (s *shards) splits(d time.Duration) {
+	if s.w.isFair() {
+		s.w.trouble(-1, d)
+	}
+}
+
+// moveSlotUnder moves a slot with all its keys when a command has come for its key, before or after that is carried out; the WATCH of a
+// transaction rather than others.
+func moveSlotUnder(w *world, f fault) func() {
+	s, r := w.shards, w.plan.seed.of("slot moves under", f.at, f.n)
+	key, to, free, ok := s.course(f)
+	if !ok {
+		return nil
+	}
+	before, came, once := r.IntN(2) == 0, make(chan struct{}), sync.Once{}
+	stop := s.w.nodes[s.c.Owner(key)].strike("", 1<<30, func(r sim.Request) sim.Action {
+		if !slices.Contains(r.Args, key) || (r.Name == "WATCH") != (f.n%2 == 0) {
+			return sim.Pass()
+		}
+		late := false
+		once.Do(func() { close(came); late = before })
+		if late {
+			return sim.Late(300 * time.Microsecond)
+		}
+		return sim.Pass()
+	}, false)
+	timer := time.NewTimer(f.lasts)
+	defer timer.Stop()
+	select {
+	case <-came:
+		time.Sleep(between(r, 1, 200*time.Microsecond))
+	case <-timer.C:
+	}
+	stop()
+	s.hand(r, key, to, free)
+	return nil
+}
+
+// staleMapAlone moves a slot, of which one node is not told, and then has a process reach only that node for a while.
+func staleMapAlone(w *world, f fault) func() {
+	s, r := w.shards, w.plan.seed.of("stale map alone", f.at, f.n)
+	key, to, free, ok := s.course(f)
+	if !ok {
+		return nil
+	}
+	stale := (s.c.Owner(key) + 1) % len(w.nodes)
+	if stale == to {
+		stale = (stale + 1) % len(w.nodes)
+	}
+	w.trouble(-1, 4*f.lasts)
+	tell := s.isolate(stale)
+	s.hand(r, key, to, free)
+	time.Sleep(f.lasts)
+	p := w.procs[f.n%w.plan.procs]
+	p.hangs(f.lasts)
+	var heals []func()
+	for n, l := range p.now().links {
+		if n != stale {
+			heals = append(heals, l.BlackHole())
+		}
+	}
+	time.Sleep(f.lasts)
+	together(heals)()
+	return tell
 }
 
 // staleMap has a node know nothing of what changes from now on.
@@ -340,7 +408,7 @@ func minority(w *world, f fault) func() {
 // nullHost has the nodes not know their own address.
 func nullHost(w *world, _ fault) func() {
 	w.shards.c.SetNullHost(true)
-	return func() { w.shards.c.SetNullHost(false) }
+	return func() { w.shards.c.SetNullHost(w.plan.noHost) }
 }
 
 // unreachable has nobody reach a node.

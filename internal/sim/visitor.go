@@ -288,6 +288,11 @@ func (s *Server) carryOut(v *visitor, r Request, words []string) []byte {
 	carry := func() string {
 		if s.gate != nil {
 			if instead, ok := s.gate(r); ok {
+				if instead == aborted {
+					s.redis.Server().Dispatch(v.peer, []string{"DISCARD"})
+					v.peer.Flush()
+					v.out.taken()
+				}
 				reply = []byte(instead)
 				return instead
 			}
