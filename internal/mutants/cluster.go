@@ -71,6 +71,24 @@ var clusterMutants = []mutant{
 		tests: "cluster: TestUnfollowedMovedIsHeeded",
 	},
 	{
+		name: "cluster: a transaction goes on elsewhere without its WATCH", in: "cluster.Conn.redirected",
+		old:   "if !ok || x.tx {\n\t\treturn i, r, false\n\t}",
+		new:   "if !ok || x.tx {\n\t\treturn i, r, ok\n\t}",
+		tests: "cluster: TestWatchIsNotLedElsewhere",
+	},
+	{
+		name: "cluster: a redirect is not followed", in: "cluster.Conn.Exchange",
+		old:   "hop < hopsMost",
+		new:   "hop < 0*hopsMost",
+		tests: "cluster: TestMoved",
+	},
+	{
+		name: "a Release that is tried again finds nothing", in: "fault.ReleasedAgain",
+		old:   "errors.Is(again, NotHeld) && errors.Is(err, Unknown) && !isOver()",
+		new:   "errors.Is(again, NotHeld) && errors.Is(err, Unknown) && isOver == nil",
+		tests: "TestReleaseTriesTwice",
+	},
+	{
 		name: "cluster: a refused EXEC keeps the transaction", in: "cluster.Conn.judge",
 		old:   `x.tx && fault.Word(re) == "ERR"`,
 		new:   "x.tx",
