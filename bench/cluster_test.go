@@ -107,6 +107,27 @@ func TestWhatIsMeasuredAtOneServerIsRefusedAtACluster(t *testing.T) {
 	}
 }
 
+// Keys at a master that came later are not removed, which is told.
+func TestAClusterThatHasAnotherMasterThanBefore(t *testing.T) {
+	c := redistest.StartCluster(t, redistest.ClusterConfig{Replicas: 1})
+	s, err := bench.Open(context.Background(), c.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	slot := 0
+	replica := c.ReplicaOf(c.Owner(slot))
+	if err := c.Failover(replica); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the replica is the master", func() bool { return c.Owner(slot) == replica })
+	c.Settled(t)
+	_, err = bench.Uncontended{Server: s, Approach: "locker", Goroutines: 64}.Run(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "remove the keys of a run: the cluster has other masters") {
+		t.Error(err)
+	}
+}
+
 // A URL of nodes that are gone, or of none, is told without its password.
 func TestAClusterThatCannotBeReached(t *testing.T) {
 	_, err := bench.Open(context.Background(), "redis-cluster://:"+secret+"@127.0.0.1:1,127.0.0.1:2")

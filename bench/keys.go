@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -53,9 +54,15 @@ const keysAtOnce = 10_000
 
 func (k *keys) removeAll(ctx context.Context, s *Server) error {
 	for chunk := range slices.Chunk(slices.Concat(k.names, k.more), keysAtOnce) {
+		served := 0
 		err := s.administer(ctx, func(c redis.Conn, timeout time.Duration) error {
-			return del(c, timeout, chunk)
+			n, err := del(c, timeout, chunk)
+			served += n
+			return err
 		})
+		if err == nil && served < len(chunk) {
+			err = errOtherMasters
+		}
 		if err != nil {
 			return err
 		}
@@ -63,22 +70,27 @@ func (k *keys) removeAll(ctx context.Context, s *Server) error {
 	return nil
 }
 
-// del names each key in a command of its own: one master of a Cluster has some of them, and says MOVED of the others. A
+var errOtherMasters = errors.New("the cluster has other masters than at the beginning")
+
+// del names each key in a command of its own: one master of a Cluster serves some of them, and says MOVED of the others. A
 // replica that is counted loses those that its master does.
-func del(c redis.Conn, timeout time.Duration, names []string) error {
+func del(c redis.Conn, timeout time.Duration, names []string) (served int, err error) {
 	for _, name := range names {
 		if err := c.Send("DEL", name); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	replies, err := redis.Values(redis.DoWithTimeout(c, timeout, ""))
 	for _, reply := range replies {
 		refused, ok := reply.(redis.Error)
-		if ok && !strings.HasPrefix(string(refused), "MOVED ") && !strings.HasPrefix(string(refused), "READONLY ") {
-			return refused
+		switch {
+		case !ok:
+			served++
+		case !strings.HasPrefix(string(refused), "MOVED ") && !strings.HasPrefix(string(refused), "READONLY "):
+			return served, refused
 		}
 	}
-	return err
+	return served, err
 }
 
 // queueKeys are the keys of the queues that fair Lockers make, which are there after a Run only if its end was violent, and of
