@@ -226,7 +226,7 @@ func (n *node) oweUntil(x *claim, next, until time.Time) {
 	if end := lost.since.Add(x.ttl); until.Before(end) {
 		until = end
 	}
-	n.cleaner().Add(&n.clean, cleanup.Stray{Key: x.key, Token: x.token, Context: lost.ctx, Next: next, Until: until.Add(n.opTimeout())})
+	n.cleaner().Add(cleanNode{n}, cleanup.Stray{Key: x.key, Token: x.token, Context: lost.ctx, Next: next, Until: until.Add(n.opTimeout())})
 }
 
 // cleaned tells how a try ended.
@@ -246,6 +246,8 @@ func readRemoval(err error) cleanup.Answer {
 		return cleanup.Gone
 	case !fault.Transient(err):
 		return cleanup.Refused
+	case errors.Is(err, ErrUnknown), errors.Is(err, ErrUnavailable):
+		return cleanup.Silent
 	}
 	return cleanup.Failed
 }
@@ -261,20 +263,26 @@ func (n *node) tenure(key string) <-chan struct{} {
 
 // remember has the clean-up remember that the token is not in the key any more, as a server has said in this tenure, or in a later one.
 func (n *node) remember(x *claim, tenure <-chan struct{}, most time.Duration) {
-	n.cleaner().Removed(&n.clean, tenure, cleanup.Removal{Key: x.key, Token: x.token, Until: time.Now().Add(most + n.opTimeout())})
+	n.cleaner().Removed(cleanNode{n}, tenure, cleanup.Removal{Key: x.key, Token: x.token, Until: time.Now().Add(most + n.opTimeout())})
 }
 
-// A cleanNode is a node as the cleanup.Node of its strays, by a connection that is not the pool's.
-type cleanNode struct {
-	*node
-	kept wire.Kept
-}
+// A cleanNode is a node as the cleanup.Node of its strays, by connections that are not the pool's.
+type cleanNode struct{ *node }
 
-// Apart reports whether the pool's connections lead to the node of one key each (Redis Cluster).
-func (n *cleanNode) Apart() bool { return n.source.Binds() }
+// Group is the server of the key, by the map of a Cluster. Of another pool whose connections lead to the node of one key each, nothing is
+// known.
+func (n cleanNode) Group(s *cleanup.Stray) any {
+	switch at := n.source.Nodes; {
+	case at != nil:
+		return at.Where(s.Key)
+	case n.source.Binds():
+		return nil
+	}
+	return ""
+}
 
 // Place is where the key is served: another one after a failover, or when its slot has moved.
-func (n *cleanNode) Place(s *cleanup.Stray) any {
+func (n cleanNode) Place(s *cleanup.Stray) any {
 	if at := n.source.Nodes; at != nil {
 		return at.Place(s.Key)
 	}
@@ -282,30 +290,42 @@ func (n *cleanNode) Place(s *cleanup.Stray) any {
 }
 
 // Another is closed when Place is another for some key.
-func (n *cleanNode) Another() <-chan struct{} {
+func (n cleanNode) Another() <-chan struct{} {
 	if at := n.source.Nodes; at != nil {
 		return at.Another()
 	}
 	return n.source.Another()
 }
 
+// Remover is one for strays of a group. A connection of a Cluster's leads from key to key.
+func (n cleanNode) Remover() cleanup.Remover {
+	return &remover{n.node, wire.Kept{Dial: n.source.Dial, Count: &n.conns}}
+}
+
+type remover struct {
+	*node
+	kept wire.Kept
+}
+
 // Remove deletes the key if it carries the token.
-func (n *cleanNode) Remove(ctx context.Context, s *cleanup.Stray) error {
-	if n.Apart() { // the end of ctx is that of the core, not of a caller
-		return n.onOwn(ctx, "clean up", s.Key, s.Token, n.opTimeout(), func(c redis.Conn) error {
+func (r *remover) Remove(ctx context.Context, s *cleanup.Stray) error {
+	const verb = "clean up"
+	if r.source.Nodes == nil && r.source.Binds() { // the end of ctx is that of the core, not of a caller
+		return r.onOwn(ctx, verb, s.Key, s.Token, r.opTimeout(), func(c redis.Conn) error {
 			return undo(ctx, c, s.Key, s.Token)
 		})
 	}
-	if err := n.kept.Ready(ctx, time.Now().Add(n.opTimeout())); err != nil {
-		return fault.NoConnection(ctx, "clean up", s.Key, err)
+	by := time.Now().Add(r.opTimeout())
+	if err := r.kept.Ready(ctx, by); err != nil {
+		return fault.NoConnection(ctx, verb, s.Key, err)
 	}
-	b := wire.BoundBy(n.kept.Conn(), time.Now().Add(n.opTimeout()))
+	b := wire.BoundBy(r.kept.Conn(), by)
 	b.Key, b.Token = s.Key, s.Token
 	return undo(ctx, b, s.Key, s.Token)
 }
 
 // HangUp closes the connection, if there is one.
-func (n *cleanNode) HangUp() { n.kept.HangUp() }
+func (r *remover) HangUp() { r.kept.HangUp() }
 
 // undo deletes the key if it carries the token. Whatever takes an acquire back calls it, and never Locker.ReleaseWith: that may do more
 // than delete, and if it panicked on a goroutine of the Locker's own, the process would end. A user of the server who may not run a

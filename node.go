@@ -34,15 +34,12 @@ type node struct {
 	renew   batch.Node
 	renews  [1]renewal.Node // renew
 	servers *batch.Nodes    // of a Cluster, that renew what they have; else nil
-	clean   cleanNode
 }
 
 func newNode(c *core, s *pools.Source) *node {
 	n := &node{core: c, source: s}
-	n.clean.node = n
 	if s != nil {
 		n.says.Init(s.Another)
-		n.clean.kept = wire.Kept{Dial: s.Dial, Count: &c.conns}
 	}
 	n.renews[0] = &n.renew
 	return n

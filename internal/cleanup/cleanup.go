@@ -3,7 +3,8 @@
 //
 // A Stray is a token that a try may have left in a key, or may still put there: its command was sent, and no reply came. It is
 // removed, again and again, until the node has confirmed twice, a Bound apart, that it is not there, or until its ttl must be over.
-// Strays are kept by node: one goroutine for each node that has some, so that a node which hangs delays nobody else's.
+// Strays are kept by node: one goroutine for each node that has some, so that a node which hangs delays nobody else's. Those at one server
+// go one after the other on one connection; where it gives no answer, those behind are put off, and do not wait for it one by one.
 //
 // What can go wrong: the lost command is carried out after the first confirmation: the second finds the token. After the second: the
 // key lives for one ttl, with nobody as its holder. The node is away: tried until the ttl is over, in longer and longer
@@ -23,7 +24,7 @@ import (
 )
 
 const (
-	maxApart  = 8 // strays that are removed at a time where each needs a connection of its own
+	maxGroups = 8 // that are removed at a time
 	longPause = time.Minute
 	// soon is how long after a failure a try is repeated where the place is another one. A place may change often.
 	soon = 100 * time.Millisecond
@@ -48,15 +49,21 @@ type Stray struct {
 
 // A Node is where strays may be.
 type Node interface {
-	// Apart reports whether each stray needs a connection of its own. Then Remove is called on several goroutines.
-	Apart() bool
-	// Remove deletes the key if it carries the token. It may keep a connection for the next call, until HangUp.
-	Remove(ctx context.Context, s *Stray) error
-	HangUp()
+	// Group is equal for strays at the same server. Nil: it is not known which that is.
+	Group(s *Stray) any
+	// Remover makes a Remover, for strays of one group.
+	Remover() Remover
 	// Place is where commands for the key of a stray go. A try that has failed is repeated soon after that is another place.
 	Place(s *Stray) any
 	// Another returns a channel that is closed when a place becomes another from then on; nil: that is never known.
 	Another() <-chan struct{}
+}
+
+// A Remover removes strays, by one connection. One goroutine at a time uses it.
+type Remover interface {
+	// Remove deletes the key if it carries the token. It may keep the connection for the next call, until HangUp.
+	Remove(ctx context.Context, s *Stray) error
+	HangUp()
 }
 
 // A Removal is a token that was in a key, until a node has confirmed that it is removed.
@@ -80,11 +87,12 @@ func (r *removals) add(x Removal) {
 	r.next = (r.next + 1) % maxRemovals
 }
 
-// An Answer is what the error of Node.Remove says.
+// An Answer is what the error of Remover.Remove says.
 type Answer int
 
 const (
 	Failed  Answer = iota // it is not known: try again
+	Silent                // the same, for the server has not answered
 	Gone                  // the token is not in the key, or was just deleted
 	Refused               // for good
 )
@@ -92,7 +100,7 @@ const (
 // An Env is what a Cleaner needs of its owner.
 type Env struct {
 	Bound func() time.Duration          // of a try; and the time between two confirmations
-	Read  func(err error) Answer        // of Node.Remove
+	Read  func(err error) Answer        // of Remover.Remove
 	Told  func(s *Stray, removed error) // after each try, without the mutex
 }
 
@@ -358,39 +366,62 @@ func (n *line) next(ctx context.Context) (next time.Time, more bool) {
 	return next, more
 }
 
-// removeAll tries each of due once. Only the goroutine and those it waits for touch what it changes.
+// removeAll tries each of due once, but for those that are put off. Only the goroutine and those it waits for touch what it changes.
 func (n *line) removeAll(ctx context.Context, due []*Stray) {
-	if len(due) == 0 {
-		return
-	}
-	defer n.node.HangUp()
-	if !n.node.Apart() {
-		for _, s := range due {
-			n.remove(ctx, s)
-		}
-		return
-	}
-	places := make(chan struct{}, maxApart)
-	var all sync.WaitGroup
+	var groups [][]*Stray
+	places := map[any]int{} // of groups
 	for _, s := range due {
-		places <- struct{}{}
+		group := n.node.Group(s)
+		at, known := places[group]
+		if !known || group == nil {
+			at = len(groups)
+			groups, places[group] = append(groups, nil), at
+		}
+		groups[at] = append(groups[at], s)
+	}
+	if len(groups) == 1 {
+		n.removeGroup(ctx, groups[0])
+		return
+	}
+	limit := make(chan struct{}, maxGroups)
+	var all sync.WaitGroup
+	for _, group := range groups {
+		limit <- struct{}{}
 		all.Go(func() {
-			defer func() { <-places }()
-			n.remove(ctx, s)
+			defer func() { <-limit }()
+			n.removeGroup(ctx, group)
 		})
 	}
 	all.Wait()
 }
 
+// removeGroup tries strays at one server, until that does not answer. Those behind are put off; what has failed less goes first.
+func (n *line) removeGroup(ctx context.Context, group []*Stray) {
+	r := n.node.Remover()
+	defer r.HangUp()
+	slices.SortStableFunc(group, func(a, b *Stray) int { return a.failures - b.failures })
+	for i, s := range group {
+		if answer := n.remove(ctx, r, s); answer != Silent || ctx.Err() != nil {
+			continue
+		}
+		for _, behind := range group[i+1:] {
+			behind.putOff(s.place, s.tried, n.c.env.Bound())
+		}
+		return
+	}
+}
+
 // remove tries to remove one, and tells how that ended.
-func (n *line) remove(ctx context.Context, s *Stray) {
+func (n *line) remove(ctx context.Context, r Remover, s *Stray) (a Answer) {
 	err := ctx.Err()
 	if err == nil {
 		s.place = n.node.Place(s)
-		err = n.node.Remove(ctx, s)
+		err = r.Remove(ctx, s)
 	}
-	s.answered(n.c.env.Read(err), time.Now(), n.c.env.Bound())
+	a = n.c.env.Read(err)
+	s.answered(a, time.Now(), n.c.env.Bound())
 	n.c.env.Told(s, err)
+	return a
 }
 
 // answered decides when to try again.
@@ -406,4 +437,11 @@ func (s *Stray) answered(a Answer, now time.Time, apart time.Duration) {
 		s.failures++
 		s.Next = now.Add(min(apart<<min(s.failures-1, 6), longPause))
 	}
+}
+
+// putOff has a stray that was not tried wait as after the first failure at a place. One before it that never gets an answer, whatever the
+// server says to others, fails again, and is tried behind it then.
+func (s *Stray) putOff(place any, now time.Time, apart time.Duration) {
+	s.place, s.tried, s.failures = place, now, max(s.failures, 1)
+	s.Next = now.Add(apart)
 }

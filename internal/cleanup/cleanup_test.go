@@ -19,6 +19,7 @@ const bound = time.Second
 
 var (
 	errAway    = errors.New("it is away")
+	errSilent  = errors.New("it does not answer")
 	errRefused = errors.New("refused for good")
 )
 
@@ -27,6 +28,7 @@ type node struct {
 	mu     sync.Mutex // protects what follows
 	remove func(ctx context.Context, s *cleanup.Stray) error
 	apart  bool
+	group  func(key string) string // nil: all are at one server
 	asked  map[string][]time.Time
 	now    int // calls of Remove
 	most   int // of those, at a time
@@ -48,10 +50,20 @@ func hangs(ctx context.Context, _ *cleanup.Stray) error {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	<-ctx.Done()
-	return errAway
+	return errSilent
 }
 
-func (n *node) Apart() bool { return n.apart }
+func (n *node) Remover() cleanup.Remover { return n }
+
+func (n *node) Group(s *cleanup.Stray) any {
+	switch {
+	case n.apart:
+		return nil
+	case n.group != nil:
+		return n.group(s.Key)
+	}
+	return "all"
+}
 
 func (n *node) Remove(ctx context.Context, s *cleanup.Stray) error {
 	n.mu.Lock()
@@ -120,6 +132,8 @@ func test(t *testing.T, f func(t *testing.T, c *cleanup.Cleaner, told map[string
 					return cleanup.Gone
 				case errRefused:
 					return cleanup.Refused
+				case errSilent:
+					return cleanup.Silent
 				}
 				return cleanup.Failed
 			},
@@ -274,6 +288,48 @@ func TestStraysThatAreApartShareThePlaces(t *testing.T) {
 		if most, _ := n.counts(); most != 8 || len(n.times("key19")) != 2 {
 			t.Errorf("%d at a time, and the last was asked %d times", most, len(n.times("key19")))
 		}
+	})
+}
+
+// Strays at one server go one after the other on one connection. One that does not answer is not waited for by each of its strays, nor by those
+// at another; and one stray that never gets an answer keeps no other for long.
+func TestStraysAtOneServer(t *testing.T) {
+	test(t, func(t *testing.T, c *cleanup.Cleaner, _ map[string][]error) {
+		var silent atomic.Bool // the server b
+		silent.Store(true)
+		n := newNode(func(ctx context.Context, s *cleanup.Stray) error {
+			if s.Key == "b0" || s.Key[0] == 'b' && silent.Load() {
+				return hangs(ctx, s)
+			}
+			return nil
+		})
+		n.group = func(key string) string { return key[:1] }
+		begin := time.Now()
+		for i := range 20 {
+			c.Add(n, stray(fmt.Sprint("a", i), time.Minute))
+			c.Add(n, stray(fmt.Sprint("b", i), time.Minute))
+		}
+		synctest.Wait()
+		for i := range 20 {
+			if at := n.times(fmt.Sprint("a", i)); len(at) != 1 || at[0] != begin {
+				t.Errorf("a%d was tried at %v", i, at)
+			}
+		}
+		if _, hungUp := n.counts(); hungUp != 1 {
+			t.Errorf("%d connections are done with", hungUp)
+		}
+		time.Sleep(3 * bound / 2)
+		if n := len(n.times("b1")); n != 0 {
+			t.Errorf("b1 was tried %d times behind one that got no answer", n)
+		}
+		silent.Store(false)
+		time.Sleep(4 * bound)
+		for i := range 19 {
+			if at := n.times(fmt.Sprint("b", i+1)); len(at) != 2 {
+				t.Errorf("b%d was tried at %v", i+1, at)
+			}
+		}
+		time.Sleep(2 * time.Minute)
 	})
 }
 

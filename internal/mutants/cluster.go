@@ -204,8 +204,8 @@ var clusterMutants = []mutant{
 	},
 	{
 		name: "a clean-up misses that the place is another meanwhile", in: "cleanup.line.remove",
-		old:   "s.place = n.node.Place(s)\n\t\terr = n.node.Remove(ctx, s)",
-		new:   "err = n.node.Remove(ctx, s)\n\t\ts.place = n.node.Place(s)",
+		old:   "s.place = n.node.Place(s)\n\t\terr = r.Remove(ctx, s)",
+		new:   "err = r.Remove(ctx, s)\n\t\ts.place = n.node.Place(s)",
 		tests: "cleanup: TestStrayWhosePlaceIsAnotherMeanwhileIsTriedSoon",
 	},
 	{
@@ -285,6 +285,24 @@ var clusterMutants = []mutant{
 		old:   "if n.source.Nodes != nil {",
 		new:   "if n.source.Nodes != nil && c.Passes > 0 {",
 		tests: "test/cluster: TestFairClusterKeepsTheOrderWhereOthersWereRedirected",
+	},
+	{
+		name: "cluster: each stray is removed on a connection of its own", in: "cleanNode.Group",
+		old:   "return at.Where(s.Key)",
+		new:   "return nil",
+		tests: "test/cluster: TestClusterCleansUpANodeByOneConnection",
+	},
+	{
+		name: "each stray of a server that hangs waits for it", in: "cleanup.line.removeGroup",
+		old:   "answer != Silent",
+		new:   "answer != Refused+1",
+		tests: "cleanup: TestStraysAtOneServer",
+	},
+	{
+		name: "a stray that gets no answer keeps the others", in: "cleanup.line.removeGroup",
+		old:   "a.failures - b.failures",
+		new:   "0*a.failures*b.failures",
+		tests: "cleanup: TestStraysAtOneServer",
 	},
 	{
 		name: "cluster: a late reply ends a tenure", in: "cluster.node.failed",

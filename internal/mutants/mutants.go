@@ -135,15 +135,15 @@ var mutants = []mutant{
 		tests: "test/verbs: TestVerbsRefuseBadInputBeforeAnyIO",
 	},
 	{
-		name: "clean-up with the ended ctx", in: "cleanNode.Remove", sim: "verified",
-		old:   "	if n.Apart() {",
-		new:   "	ctx, cancel := context.WithDeadline(ctx, time.Unix(1, 0))\n	defer cancel()\n	if n.Apart() {",
+		name: "clean-up with the ended ctx", in: "remover.Remove", sim: "verified",
+		old:   "	const verb = \"clean up\"\n",
+		new:   "	const verb = \"clean up\"\n	ctx, cancel := context.WithDeadline(ctx, time.Unix(1, 0))\n	defer cancel()\n",
 		tests: "TestAcquireThatGivesUpIsCleanedUpThoughItsContextHasEnded",
 	},
 	{
-		name: "clean-up on the pool's connection", in: "newNode",
-		old:   "Dial: s.Dial",
-		new:   "Dial: s.Get",
+		name: "clean-up on the pool's connection", in: "cleanNode.Remover",
+		old:   "Dial: n.source.Dial",
+		new:   "Dial: n.source.Get",
 		tests: "TestCleanUpGoesAroundAnExhaustedPool",
 	},
 	{
@@ -519,9 +519,9 @@ var mutants = []mutant{
 		tests: "test/verbs: TestSendThatKillsTheConnectionIsUnknown",
 	},
 	{
-		name: "clean-up by ReleaseWith", in: "cleanNode.Remove",
+		name: "clean-up by ReleaseWith", in: "remover.Remove",
 		old:   "	return undo(ctx, b, s.Key, s.Token)\n",
-		new:   "	return n.by.(*plain).releaseWith(ctx, b, s.Key, s.Token)\n",
+		new:   "	return r.by.(*plain).releaseWith(ctx, b, s.Key, s.Token)\n",
 		tests: "TestUndoingAnAcquireNeverCallsReleaseWith",
 	},
 	{

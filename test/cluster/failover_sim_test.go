@@ -3,9 +3,13 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gomodule/redigo/redis"
 
 	lock "github.com/redigolock/redigolock"
 	"github.com/redigolock/redigolock/internal/sim"
@@ -68,6 +72,55 @@ func TestClusterFailoverUndoesARelease(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A clean-up of many locks at one node takes one connection to it.
+func TestClusterCleansUpANodeByOneConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		servers := sim.NewCluster(t, 2)
+		replica := servers.Join(t)
+		servers.Tell()
+		var dials atomic.Int64 // of the replica
+		pool := &lock.Cluster{Addrs: servers.Addrs(), Dial: func(ctx context.Context, addr string) (redis.Conn, error) {
+			if addr == servers.Addr(replica) {
+				dials.Add(1)
+			}
+			return servers.DialRedis(ctx, addr)
+		}}
+		t.Cleanup(func() { pool.Close() })
+		l := &lock.Locker{Pool: pool}
+		t.Cleanup(func() { l.Close() })
+		const many = 100
+		var locks []*lock.Lock
+		for i := range many {
+			k, err := l.Acquire(bg, fmt.Sprintf("{%s}%d", keyAt(t, servers, 0), i), time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			locks = append(locks, k)
+		}
+		has := servers.Nodes[0].Copy()
+		for _, k := range locks {
+			if err := k.Release(bg); err != nil {
+				t.Fatal(err)
+			}
+		}
+		failOver(servers, replica, has)
+		ctx, cancel := context.WithTimeout(bg, 5*time.Second)
+		defer cancel()
+		if _, err := l.Acquire(ctx, locks[0].Key(), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		for _, k := range locks {
+			if got, _ := servers.Nodes[replica].Miniredis().Get(k.Key()); got == k.Token() {
+				t.Fatalf("%s was not released again", k.Key())
+			}
+		}
+		if n := dials.Load(); n > 5 { // the map, the waiter and the clean-up
+			t.Errorf("%d connections", n)
+		}
+	})
 }
 
 // What a failover, or a restart, does to locks that are kept alive is known as soon as the Cluster knows of it, whatever their ttl: one
