@@ -21,7 +21,7 @@ import (
 // made is a Load of an op that was made up.
 func made(t *testing.T, s *bench.Server, rate float64, op func(key string) error) bench.Load {
 	name := "made-up-in-" + t.Name()
-	addRival(t, bench.RivalKind{Name: name, Open: func(bench.RivalConfig) (bench.Rival, error) { return madeUp{op}, nil }})
+	addRival(t, bench.RivalKind{Name: name, Open: func(bench.RivalConfig) (bench.Rival, error) { return does(op), nil }})
 	return bench.Load{Of: bench.Uncontended{Server: s, Approach: name}, Rate: rate}
 }
 
@@ -265,20 +265,21 @@ func TestSharedLoadCountsThoseThatHadNoAnswerInTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var n atomic.Int64
-			mu := make(chan struct{}, 1)
 			slow := "slow by " + name
 			addRival(t, bench.RivalKind{Name: slow, Open: func(bench.RivalConfig) (bench.Rival, error) {
-				return releasing{mu, func() error {
+				return releasing(func() error {
 					if n.Add(1)%2 == 0 {
 						return tt.err
 					}
 					return nil
-				}}, nil
+				}), nil
 			}})
 			u := bench.Uncontended{Server: s, Approach: slow, Time: time.Second}
 			res, err := bench.Load{Of: u, Keys: "hot", Rate: 200}.Run(context.Background())
 			if tt.fails {
-				wantsError(t, err, tt.err)
+				if !errors.Is(err, tt.err) {
+					t.Errorf("got %v, want %v", err, tt.err)
+				}
 			} else if err != nil || res.Loaded.Failed < 1 || res.Loaded.Unserved < res.Loaded.Failed || res.Ops < 1 {
 				t.Errorf("%d served, %+v, %v", res.Ops, res.Loaded, err)
 			}
@@ -286,31 +287,19 @@ func TestSharedLoadCountsThoseThatHadNoAnswerInTime(t *testing.T) {
 	}
 }
 
-func wantsError(t *testing.T, err, want error) {
-	t.Helper()
-	if !errors.Is(err, want) {
-		t.Errorf("got %v, want %v", err, want)
-	}
+// releasing is a lock that excludes by a channel, and says of its release what it is told.
+func releasing(say func() error) bench.Rival {
+	mu := make(chan struct{}, 1)
+	return madeUp{try: func(context.Context, string) (func() error, error) { return noRelease, nil },
+		acquire: func(ctx context.Context, _ string) (func() error, error) {
+			select {
+			case mu <- struct{}{}:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			return func() error { <-mu; return say() }, nil
+		}}
 }
-
-// A releasing lock excludes by a channel, and says of its release what it is told.
-type releasing struct {
-	mu  chan struct{}
-	say func() error
-}
-
-func (r releasing) TryAcquire(string) (func() error, error) { return func() error { return nil }, nil }
-
-func (r releasing) Acquire(ctx context.Context, _ string) (func() error, error) {
-	select {
-	case r.mu <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	return func() error { <-r.mu; return r.say() }, nil
-}
-
-func (r releasing) Close() {}
 
 func TestZipfKeysAreDrawnAsSaid(t *testing.T) {
 	const n = 200_000

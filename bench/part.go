@@ -180,7 +180,7 @@ func (p *part) open() (*way, error) {
 	if p.Way == "floor" {
 		return newRing(p)
 	}
-	return wayConfig{server: p.server, name: p.Way, lanes: p.Lanes, ttl: p.TTL, goroutines: len(p.Own)}.open()
+	return wayConfig{server: p.server, name: p.Way, lanes: p.Lanes, ttl: p.TTL}.open()
 }
 
 // warm does without those who will not need a connection, nor a slot.

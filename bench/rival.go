@@ -20,9 +20,8 @@ type Rival interface {
 
 // A RivalConfig is what a Rival is made for.
 type RivalConfig struct {
-	Server     *Server
-	TTL        time.Duration
-	Goroutines int // that use it side by side
+	Server *Server
+	TTL    time.Duration
 }
 
 // A RivalKind is a Rival that can be measured: as the Approach of an Uncontended or a Load, and as the Way of a

@@ -19,65 +19,61 @@ func addRival(t *testing.T, kind bench.RivalKind) {
 	t.Cleanup(func() { bench.RemoveRival(kind.Name) })
 }
 
-// A madeUp does op for an acquire, and nothing for a release.
-type madeUp struct{ op func(key string) error }
+// A lockFunc acquires.
+type lockFunc func(ctx context.Context, key string) (release func() error, err error)
+
+// A madeUp is a rival made of funcs.
+type madeUp struct {
+	acquire lockFunc
+	try     lockFunc // nil: acquire
+	close   func()   // nil: nothing
+}
+
+func (m madeUp) Acquire(ctx context.Context, key string) (func() error, error) {
+	return m.acquire(ctx, key)
+}
 
 func (m madeUp) TryAcquire(key string) (func() error, error) {
-	return func() error { return nil }, m.op(key)
+	if m.try != nil {
+		return m.try(context.Background(), key)
+	}
+	return m.acquire(context.Background(), key)
 }
 
-func (m madeUp) Acquire(_ context.Context, key string) (func() error, error) {
-	return m.TryAcquire(key)
+func (m madeUp) Close() {
+	if m.close != nil {
+		m.close()
+	}
 }
 
-func (m madeUp) Close() {}
+func noRelease() error { return nil }
+
+// does is a rival that does op for an acquire, and nothing for a release.
+func does(op func(key string) error) bench.Rival {
+	return madeUp{acquire: func(_ context.Context, key string) (func() error, error) { return noRelease, op(key) }}
+}
 
 // openNothing opens what lets everybody in.
 func openNothing(bench.RivalConfig) (bench.Rival, error) {
-	return madeUp{func(string) error { return nil }}, nil
+	return does(func(string) error { return nil }), nil
 }
 
-// A lockerRival is a Locker of ours as another library, so that the tests have one that waits.
-type lockerRival struct {
-	locker *redigolock.Locker
-	ttl    time.Duration
+// openLocker opens a Locker of ours as another library, so that the tests have one that waits.
+func openLocker(c bench.RivalConfig) (bench.Rival, error) { return lockerRival(c, false), nil }
+
+// openRenewing renews what it has waited for.
+func openRenewing(c bench.RivalConfig) (bench.Rival, error) { return lockerRival(c, true), nil }
+
+func lockerRival(c bench.RivalConfig, renews bool) bench.Rival {
+	l := &redigolock.Locker{Pool: c.Server.Pool}
+	return madeUp{close: func() { _ = l.Close() }, acquire: func(ctx context.Context, key string) (func() error, error) {
+		k, err := l.Acquire(ctx, key, c.TTL)
+		if err == nil && renews {
+			k.KeepAlive(context.Background())
+		}
+		return func() error { return k.Release(context.Background()) }, err
+	}}
 }
-
-func openLocker(c bench.RivalConfig) (bench.Rival, error) {
-	return lockerRival{&redigolock.Locker{Pool: c.Server.Pool}, c.TTL}, nil
-}
-
-func (l lockerRival) TryAcquire(key string) (func() error, error) {
-	return l.released(l.locker.TryAcquire(context.Background(), key, l.ttl))
-}
-
-func (l lockerRival) Acquire(ctx context.Context, key string) (func() error, error) {
-	return l.released(l.locker.Acquire(ctx, key, l.ttl))
-}
-
-func (l lockerRival) released(k *redigolock.Lock, err error) (func() error, error) {
-	if err != nil {
-		return nil, err
-	}
-	return func() error { return k.Release(context.Background()) }, nil
-}
-
-// A renewingRival renews what it has waited for.
-type renewingRival struct{ lockerRival }
-
-func openRenewing(c bench.RivalConfig) (bench.Rival, error) {
-	return renewingRival{lockerRival{&redigolock.Locker{Pool: c.Server.Pool}, c.TTL}}, nil
-}
-
-func (r renewingRival) Acquire(ctx context.Context, key string) (func() error, error) {
-	k, err := r.locker.Acquire(ctx, key, r.ttl)
-	if err == nil {
-		k.KeepAlive(context.Background())
-	}
-	return r.released(k, err)
-}
-
-func (l lockerRival) Close() { _ = l.locker.Close() }
 
 func TestRivalIsCalledByTheServerThatItUses(t *testing.T) {
 	s, _ := realServer(t)
@@ -159,7 +155,7 @@ func TestRivalIsMadeReadyBeforeItIsUsed(t *testing.T) {
 	addRival(t, bench.RivalKind{Name: "unready", Ready: func() error { return missing },
 		Open: func(bench.RivalConfig) (bench.Rival, error) {
 			opened = true
-			return madeUp{func(string) error { return nil }}, nil
+			return does(func(string) error { return nil }), nil
 		}})
 	u := bench.Uncontended{Server: s, Approach: "unready", Time: time.Millisecond}
 	for _, w := range []bench.Workload{u, bench.Contention{Server: s, Way: "unready"}, bench.Load{Of: u, Rate: 100},

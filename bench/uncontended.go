@@ -123,7 +123,7 @@ func (u Uncontended) Name() string {
 }
 
 func (u Uncontended) way() wayConfig {
-	return wayConfig{u.Server, u.Approach, u.Release, u.PoolSize, u.Lanes, u.TTL, u.Goroutines}
+	return wayConfig{u.Server, u.Approach, u.Release, u.PoolSize, u.Lanes, u.TTL}
 }
 
 func (u Uncontended) check() error {

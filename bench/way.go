@@ -29,13 +29,12 @@ type way struct {
 
 // A wayConfig is what a way is opened for.
 type wayConfig struct {
-	server     *Server
-	name       string
-	release    string // of the verbs
-	poolSize   int    // 0: unbounded
-	lanes      int    // 0: no Mux
-	ttl        time.Duration
-	goroutines int
+	server   *Server
+	name     string
+	release  string // of the verbs
+	poolSize int    // 0: unbounded
+	lanes    int    // 0: no Mux
+	ttl      time.Duration
 }
 
 var acquireVerbs = map[string]lock.AcquireFunc{
@@ -187,7 +186,7 @@ func (c wayConfig) locker(set func(*lock.Locker)) *way {
 }
 
 func (c wayConfig) rival(kind RivalKind) (*way, error) {
-	r, err := kind.Open(RivalConfig{Server: c.server, TTL: c.ttl, Goroutines: c.goroutines})
+	r, err := kind.Open(RivalConfig{Server: c.server, TTL: c.ttl})
 	if err != nil {
 		return nil, err
 	}

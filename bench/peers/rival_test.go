@@ -15,7 +15,7 @@ import (
 // open makes a rival whose locks expire in a minute, until the end of the test.
 func open(t *testing.T, kind bench.RivalKind, s *bench.Server) bench.Rival {
 	t.Helper()
-	r, err := kind.Open(bench.RivalConfig{Server: s, TTL: time.Minute, Goroutines: 4})
+	r, err := kind.Open(bench.RivalConfig{Server: s, TTL: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
