@@ -23,9 +23,8 @@ type Contest struct {
 	WaitP50, WaitP99 time.Duration
 	WaitBeyond       float64
 	Waiting          int
-	// Longest is the longest wait; if it is that of one who still waited, Censored is true, and it is a lower bound.
-	Longest  time.Duration
-	Censored bool
+	// Longest is the longest wait: a lower bound, if it is that of one who still waited.
+	Longest time.Duration
 	// Round is the time in which as many acquisitions were made as there are waiters: that of a full round of a queue.
 	Round time.Duration
 	// Jain is Jain's index of fairness over the acquisitions of the waiters: 1 if all have the same, 1/waiters if one
@@ -94,7 +93,7 @@ func (t *team) result() (Result, error) {
 		return Result{}, errNoOps
 	}
 	con.Waiting = t.waiting(&all)
-	con.Longest, con.Censored = all.longest()
+	con.Longest = all.longest()
 	con.WaitP50, _ = all.longerThan(0.5)
 	con.WaitP99, con.WaitBeyond = all.longerThan(0.01)
 	res := Result{Ops: ops, Elapsed: t.length(), Latency: con.Handoff, Contest: con}

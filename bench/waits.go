@@ -22,10 +22,9 @@ func (w *waits) add(wait, before time.Duration, still bool) {
 	}
 }
 
-// longest is the longest wait; if it is that of one who still waited, censored is true, and it is a lower bound.
-func (w *waits) longest() (wait time.Duration, censored bool) {
-	ended, still := slices.Max(append(w.ended, 0)), slices.Max(append(w.still, 0))
-	return max(ended, still), still > ended
+// longest is the longest wait: a lower bound, if it is that of one who still waited.
+func (w *waits) longest() time.Duration {
+	return slices.Max(slices.Concat(w.ended, w.still, []time.Duration{0}))
 }
 
 // longerThan is the wait that all but a share of the waits do not exceed, estimated as Kaplan and Meier do (Nonparametric
@@ -52,6 +51,5 @@ func (w *waits) longerThan(share float64) (wait time.Duration, left float64) {
 			return wait, left
 		}
 	}
-	wait, _ = w.longest()
-	return wait, left
+	return w.longest(), left
 }
