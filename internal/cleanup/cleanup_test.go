@@ -304,12 +304,15 @@ func TestStraysAtOneServer(t *testing.T) {
 			return nil
 		})
 		n.group = func(key string) string { return key[:1] }
-		begin := time.Now()
+		begin := time.Now().Add(10 * time.Millisecond)
 		for i := range 20 {
-			c.Add(n, stray(fmt.Sprint("a", i), time.Minute))
-			c.Add(n, stray(fmt.Sprint("b", i), time.Minute))
+			for _, server := range []string{"a", "b"} {
+				x := stray(fmt.Sprint(server, i), time.Minute)
+				x.Next = begin // all at once
+				c.Add(n, x)
+			}
 		}
-		synctest.Wait()
+		time.Sleep(time.Until(begin) + time.Millisecond)
 		for i := range 20 {
 			if at := n.times(fmt.Sprint("a", i)); len(at) != 1 || at[0] != begin {
 				t.Errorf("a%d was tried at %v", i, at)
