@@ -15,7 +15,6 @@ import (
 
 	"github.com/redigolock/redigolock/internal/campaign"
 	"github.com/redigolock/redigolock/internal/figures"
-	"github.com/redigolock/redigolock/internal/report"
 )
 
 var update = flag.Bool("update", false, "write the pages and README's tables instead of comparing them")
@@ -79,7 +78,6 @@ func TestEveryFigureOfAPageIsInItsRawData(t *testing.T) {
 			template := filepath.Join(dir, "report.md.tmpl")
 			if !exists(template) {
 				template = "report.md.tmpl"
-				compare(t, filepath.Join(dir, "tables.md"), allTables(t, dir))
 			}
 			page, err := openCampaign(t, dir).Render("report.md.tmpl", template)
 			if err != nil {
@@ -88,33 +86,6 @@ func TestEveryFigureOfAPageIsInItsRawData(t *testing.T) {
 			compare(t, filepath.Join(dir, "report.md"), page)
 		})
 	}
-}
-
-// allTables has all that was measured, file by file: rounds of different files are neither pooled nor compared.
-func allTables(t *testing.T, dir string) string {
-	t.Helper()
-	var page strings.Builder
-	page.WriteString("# " + dir + ": all tables\n\nMedians with their intervals at a confidence of 95 %; ★ is the best of a column, with those from which no " +
-		"difference was found. The words are explained in [benchmarks](../../docs/benchmarks.md).\n")
-	for _, pattern := range []string{"raw/*.txt", "raw/newer/*.txt"} {
-		paths, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, path := range paths {
-			set, err := figures.Read(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			tables, err := report.Markdown(set)
-			if err != nil {
-				t.Fatal(err)
-			}
-			name, _ := filepath.Rel(dir, path)
-			page.WriteString(fmt.Sprintf("\n## [%s](%[1]s)\n\n%s", name, strings.TrimSuffix(tables, "\n")))
-		}
-	}
-	return page.String()
 }
 
 // The costs and limits of docs/capacity.md are arithmetic from the newest campaign.

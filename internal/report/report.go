@@ -1,6 +1,6 @@
 // Package report shows measured figures to people who compare locks: as a page, which is one HTML file without scripts and
-// without anything outside, as Markdown, and for a terminal. Each has a section for each kind of benchmark, in which rows are the ways to
-// lock. Figures are medians with their intervals; what cannot be told apart is said to be so.
+// without anything outside, and for a terminal. Both have a section for each kind of benchmark, in which rows are the ways to lock.
+// Figures are medians with their intervals; what cannot be told apart is said to be so.
 package report
 
 import (
@@ -57,46 +57,6 @@ func Write(w io.Writer, title string, files []string, set *figures.Set) error {
 	}
 	_, err = w.Write(b.Bytes())
 	return err
-}
-
-// Markdown is all tables of the set, each after what it is of.
-func Markdown(set *figures.Set) (string, error) {
-	sections, err := sectionsOf(set, nil)
-	if err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	for _, s := range sections {
-		for _, g := range s.Groups {
-			for _, t := range g.Tables {
-				t.markdown(&b)
-			}
-		}
-	}
-	return b.String(), nil
-}
-
-func (t table) markdown(b *strings.Builder) {
-	fmt.Fprintf(b, "%s; %s:\n\n| %s |", t.Label, t.Rounds, t.Corner)
-	for _, w := range t.Heads {
-		b.WriteString(" " + w.Name + " |")
-	}
-	b.WriteString("\n| --- |" + strings.Repeat(" --: |", len(t.Heads)) + "\n")
-	for _, r := range t.Rows {
-		b.WriteString("| `" + r.Name + "` |")
-		for _, f := range r.Fields {
-			switch {
-			case f.Missing:
-				b.WriteString(" " + figures.Absent + " |")
-			case f.Best:
-				b.WriteString(" " + f.String() + " ★ |")
-			default:
-				b.WriteString(" " + f.String() + " |")
-			}
-		}
-		b.WriteString("\n")
-	}
-	b.WriteString("\n")
 }
 
 // settingsFirst are those that a reader looks for.

@@ -27,6 +27,9 @@ func Text(w io.Writer, set *figures.Set, style TextStyle) error {
 		fmt.Fprintf(w, "%s, %s\n\n%s\n\n", s.Title, style.Rounds, Wrap(s.About, 110))
 		var below []string
 		for _, g := range s.Groups {
+			if len(g.Tables) == 0 { // it has none of the units
+				continue
+			}
 			t := g.Tables[0]
 			if g.Title != "" {
 				fmt.Fprintln(w, g.Title)
@@ -39,6 +42,9 @@ func Text(w io.Writer, set *figures.Set, style TextStyle) error {
 				}
 			}
 			for _, r := range t.Rows {
+				if slices.ContainsFunc(r.Fields, func(f *field) bool { return f.Best }) {
+					below = append(below, "★: the best of a column, with those from which no difference was found")
+				}
 				if note := style.Note(r.cell); note != "" {
 					below = append(below, r.Name+": "+note)
 				}
@@ -62,8 +68,14 @@ func (t table) text(w io.Writer) {
 	}
 	for j, head := range t.Heads {
 		width := 0
+		star := slices.ContainsFunc(t.Rows, func(r row) bool { return r.Fields[j].Best })
 		for i, r := range t.Rows {
 			text := r.Fields[j].text()
+			if r.Fields[j].Best {
+				text += " ★"
+			} else if star {
+				text += "  "
+			}
 			lines[i+2], width = append(lines[i+2], text), max(width, utf8.RuneCountInString(text))
 		}
 		above, below := inTwo(head.Name, width)
