@@ -209,9 +209,18 @@ func (s *slot) tryAgain(ctx context.Context, h Handle, by time.Time, lost error)
 			return err
 		}
 		x.Token = s.replaceTry(ctx, h)
-		start = d.env.Now()
 		cmd := asking(x)
-		r, err := s.run(ctx, c, &cmd)
+		var r Reply
+		for {
+			if err = s.settled(ctx, &cmd, by); err != nil {
+				return err
+			}
+			start = d.env.Now()
+			r, err = s.run(ctx, c, &cmd)
+			if s.heedMove(err); d.env.Nodes == nil || !isSplit(err) || errors.Is(err, fault.Unknown) {
+				break
+			}
+		}
 		if left = r.Left; err == nil && r.Said != fairqueue.Granted {
 			err = s.heldBy(r)
 		}

@@ -329,6 +329,12 @@ var clusterMutants = []mutant{
 		tests: "test/cluster: TestFairClusterTryAcquireFollowsItsSlot",
 	},
 	{
+		name: "fair: TryAcquire that was lost does not follow its slot", in: "fairdriver.slot.tryAgain",
+		old:   "d.env.Nodes == nil || !isSplit(err)",
+		new:   "d.env.Nodes == nil || d.env.Nodes != nil",
+		tests: "test/cluster: TestFairClusterTryAcquireThatWasLostFollowsItsSlot",
+	},
+	{
 		name: "fair: TryAcquire sends its token again though the first may have been carried out", in: "fairdriver.Driver.TryAcquire",
 		old:   " && !errors.Is(err, fault.Unknown)",
 		new:   "",

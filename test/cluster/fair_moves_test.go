@@ -212,6 +212,36 @@ func TestFairClusterTryAcquireFollowsItsSlot(t *testing.T) {
 	})
 }
 
+// So does one whose first try was lost, and whose second finds that the slot moves.
+func TestFairClusterTryAcquireThatWasLostFollowsItsSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		servers := sim.NewCluster(t, 2)
+		pool := &lock.Cluster{Addrs: servers.Addrs(), Dial: servers.DialRedis}
+		l := &lock.Locker{Pool: pool, Fair: true}
+		t.Cleanup(func() { l.Close(); pool.Close() })
+		k, err := l.TryAcquire(bg, "key", time.Minute)
+		if err := errors.Join(err, k.Release(bg)); err != nil {
+			t.Fatal(err)
+		}
+		from := servers.Owner("key")
+		servers.Nodes[from].Next("evalsha", sim.Cut())
+		servers.Begin("key", 1-from)
+		time.AfterFunc(100*time.Millisecond, func() {
+			if err := servers.End("key", 1-from); err != nil {
+				t.Error(err)
+			}
+		})
+		begin := time.Now()
+		k, err = l.TryAcquire(bg, "key", time.Minute)
+		if took := time.Since(begin); err != nil || took < 100*time.Millisecond || took > lock.DefaultOpTimeout {
+			t.Errorf("%v after %v", err, took)
+		}
+		if err := k.Release(bg); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A TryAcquire ends with its OpTimeout also where the node that its slot has moved to hangs, be it that it was led there, or that it has
 // waited for the slot to settle before it asked.
 func TestFairClusterTryAcquireOfASlotThatHasMovedEndsInTime(t *testing.T) {
