@@ -45,6 +45,9 @@ var safeKinds, allKinds, lossKinds, severalKinds, clusterKinds = func() (safe, a
 // strayKinds are those that leave a token behind.
 var strayKinds = []string{"clean-up lost", "late acquire", "reply lost", "reply swallowed", "cut in the reply", "request lost"}
 
+// movingKinds are those of clusters that cost a lock nothing.
+var movingKinds = []string{"slot moves", "slot moves at once", "slot moves under", "stale map", "null host"}
+
 var faultKinds = map[string]faultKind{
 	"slow link":     {ofProcess: true, begin: slowLink(50 * time.Millisecond)},
 	"very slow":     {ofProcess: true, begin: slowLink(500 * time.Millisecond)},

@@ -132,8 +132,12 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 		}
 	}
 	if p.isCluster() {
-		if most = max(most, p.sim/5); !favours {
-			kinds = slices.Concat(kinds, []string{"slot moves", "slot moves at once", "slot moves at once"})
+		most = max(most, p.sim/5)
+		switch {
+		case !favours:
+			kinds = slices.Concat(kinds, movingKinds)
+		case r.IntN(4) == 0: // nothing is wrong but that slots move: what excuses so much elsewhere does not here
+			kinds, favours = movingKinds, false
 		}
 	}
 	for range n {

@@ -492,9 +492,9 @@ func (u *worker) followed(call string, err error) {
 		return
 	}
 	last := err.Error()
-	if _, again, ok := strings.Cut(last, "on a new connection: "); ok {
-		if u.world().isFair() {
-			return // what a Fair release of one try more would do, is done in the background
+	if first, again, ok := strings.Cut(last, "on a new connection: "); ok {
+		if u.world().isFair() || !redirect.MatchString(first) {
+			return // the try that would have followed is made in the background
 		}
 		last = again
 	}
