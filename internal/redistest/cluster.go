@@ -9,10 +9,9 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
-)
 
-// ClusterSlots is how many slots a Redis Cluster has.
-const ClusterSlots = 16384
+	"github.com/redigolock/redigolock/internal/names"
+)
 
 // A ClusterConfig says what [StartCluster] starts.
 type ClusterConfig struct {
@@ -96,7 +95,7 @@ func (c *Cluster) meet(config ClusterConfig) error {
 			_, err = s.Do("CLUSTER", "SET-CONFIG-EPOCH", i+1)
 		}
 		if err == nil && i < config.Masters {
-			err = addSlots(s, i*ClusterSlots/config.Masters, (i+1)*ClusterSlots/config.Masters)
+			err = addSlots(s, i*names.Slots/config.Masters, (i+1)*names.Slots/config.Masters)
 		}
 		if err != nil {
 			return err
@@ -218,7 +217,7 @@ func (c *Cluster) ID(s *Server) string {
 func (c *Cluster) Owner(slot int) *Server { return c.Owners()[slot] }
 
 // Owners returns the node of each slot that says of itself that it is its master.
-func (c *Cluster) Owners() (owners [ClusterSlots]*Server) {
+func (c *Cluster) Owners() (owners [names.Slots]*Server) {
 	for _, s := range c.Servers {
 		text, err := redis.String(s.Do("CLUSTER", "NODES"))
 		if err != nil {
@@ -234,7 +233,7 @@ func (c *Cluster) Owners() (owners [ClusterSlots]*Server) {
 }
 
 // own gives a node the slots of these ranges, 5 or 7-9.
-func own(owners *[ClusterSlots]*Server, s *Server, ranges []string) {
+func own(owners *[names.Slots]*Server, s *Server, ranges []string) {
 	for _, r := range ranges {
 		first, last, isRange := strings.Cut(r, "-")
 		from, err := strconv.Atoi(first) // fails for [slot->-node]

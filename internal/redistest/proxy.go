@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/sim"
 )
 
 // Proxy stands between clients and a server, on a TCP port of 127.0.0.1. It
@@ -125,7 +127,7 @@ func (p *Proxy) decide(r Request) Action {
 		return Pass()
 	}
 	act := p.rule(r)
-	if !known[act.Kind] {
+	if !known[act.Kind] || act.Kind == sim.IsLate && act.For > 0 {
 		panic("redistest: a Proxy has no such action")
 	}
 	return act
