@@ -305,6 +305,12 @@ var clusterMutants = []mutant{
 		tests: "cleanup: TestStraysAtOneServer",
 	},
 	{
+		name: "a lease with little time waits until a place is free", in: "renewal.line.takeDue",
+		old:   "return n.shortest(now), now.Add(lookForShort), false",
+		new:   "return nil, now.Add(lookForShort), false",
+		tests: "renewal: TestShortLeaseThatIsApartWhileOthersHang",
+	},
+	{
 		name: "cluster: a late reply ends a tenure", in: "cluster.node.failed",
 		old:   "n.isAway(false)",
 		new:   "n.isAway(true)",

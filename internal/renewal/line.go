@@ -148,8 +148,14 @@ func (n *line) takeDue() (f *flight, next time.Time, none bool) {
 	case now.Before(n.notBefore):
 		return nil, n.notBefore, false
 	}
+	most := maxFlight
+	if n.node.Apart() {
+		if most = n.roomApart(); most == 0 {
+			return n.shortest(now), now.Add(lookForShort), false
+		}
+	}
 	next = now.Add(suspendTick) // if all are under way: see apart
-	for len(n.due.shares) > 0 && (f == nil || len(f.shares) < maxFlight) {
+	for len(n.due.shares) > 0 && (f == nil || len(f.shares) < most) {
 		s := n.due.shares[0]
 		due := &s.when[toRenew].at
 		if moved := s.nextDue(now); moved > *due { // an Extend has moved Deadline meanwhile
@@ -165,8 +171,7 @@ func (n *line) takeDue() (f *flight, next time.Time, none bool) {
 			f = &flight{line: n, landed: make(chan struct{})}
 		}
 		heap.Pop(&n.due)
-		s.flight, s.urgent = f, false
-		f.shares = append(f.shares, s)
+		f.take(s)
 	}
 	return f, next, false
 }

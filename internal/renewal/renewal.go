@@ -27,7 +27,8 @@
 //
 // The exception is a Node that is Apart: a pool whose connections lead to several nodes, and only the pool knows to which. Here
 // renewals at one of them can hold up those at another, for no more than maxApart are under way at a time. So those that have failed
-// before take half of these places at most: what fails again and again leaves the other half to the rest.
+// before take half of these places at most: what fails again and again leaves the other half to the rest. And maxSpare more are for leases
+// that could be lost while they wait for a place.
 //
 // # What becomes of a renewal that is answered late, or never
 //
@@ -163,7 +164,15 @@ type flight struct {
 	line   *line
 	shares []*share
 	again  bool          // a flight of one, apart: it has failed before
+	spare  bool          // it takes a spare place there
+	rounds int           // until all that were due when it was sent have had a place there
 	landed chan struct{} // closed when nothing more will be sent for it, nor judged
+}
+
+// take puts a share, which is in no agenda of what is due, into a flight. The caller holds mu.
+func (f *flight) take(s *share) {
+	s.flight, s.urgent = f, false
+	f.shares = append(f.shares, s)
 }
 
 // init is for an entry that was in no Renewer yet. A flight reads what it sets without the mutex.

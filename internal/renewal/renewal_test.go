@@ -22,6 +22,7 @@ type lease struct {
 	renewal.Entry
 	name  string
 	nodes int
+	ttl   time.Duration
 
 	mu       sync.Mutex // protects what follows
 	deadline time.Time
@@ -30,15 +31,19 @@ type lease struct {
 }
 
 func newLease(name string, nodes int) *lease {
-	return &lease{name: name, nodes: nodes, deadline: time.Now().Add(ttl)}
+	return newLeaseOf(ttl, name, nodes)
 }
 
-func (x *lease) TTL() time.Duration { return ttl }
+func newLeaseOf(ttl time.Duration, name string, nodes int) *lease {
+	return &lease{name: name, nodes: nodes, ttl: ttl, deadline: time.Now().Add(ttl)}
+}
+
+func (x *lease) TTL() time.Duration { return x.ttl }
 
 func (x *lease) Due(time.Time, int) time.Time {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.deadline.Add(-ttl / 2)
+	return x.deadline.Add(-x.ttl / 2)
 }
 
 func (x *lease) Lost(now time.Time, last error) (time.Time, error) {
@@ -199,7 +204,7 @@ func (n *node) Extend(ctx context.Context, by time.Time, asks []renewal.Ask) err
 		if n.redirect(&asks[i].Vote) {
 			continue
 		}
-		asks[i].Vote = renewal.Vote{Left: ttl, Answered: true}
+		asks[i].Vote = renewal.Vote{Left: x.ttl, Answered: true}
 	}
 	return nil
 }
@@ -216,7 +221,7 @@ func (n *node) ask(by time.Time, x *lease) error {
 }
 
 func (n *node) ExtendAlone(x renewal.Lease, within time.Duration, _ bool) renewal.Vote {
-	v := renewal.Vote{Start: time.Now(), Left: ttl, Answered: true}
+	v := renewal.Vote{Start: time.Now(), Left: x.TTL(), Answered: true}
 	v.Err = n.ask(time.Now().Add(within), x.(*lease))
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -524,6 +529,40 @@ func TestLeaseThatIsAddedWhileTheLastOneHangsApart(t *testing.T) {
 			t.Errorf("the node was closed %d times though a lease is kept", n.closed)
 		}
 	})
+}
+
+// Leases that hang in all places do not cost one that has less time, be it kept before or since.
+func TestShortLeaseThatIsApartWhileOthersHang(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		t.Run(fmt.Sprint("before ", before), func(t *testing.T) {
+			test(t, func(r *rig) {
+				n := newNode()
+				n.apart = true
+				n.extend = func(by time.Time, x *lease) error {
+					if x.name != "short" {
+						return hang(by, x)
+					}
+					return nil
+				}
+				keepShort := func() { r.keep(newLeaseOf(300*time.Millisecond, "short", 1), n) }
+				if before {
+					keepShort()
+				}
+				for i := range 20 {
+					r.keep(newLease(fmt.Sprint("ill", i), 1), n)
+				}
+				time.Sleep(ttl/2 + 10*time.Millisecond) // 8 of them hang, for a second
+				if !before {
+					keepShort()
+				}
+				time.Sleep(time.Minute)
+				lost := r.losses()
+				if lost["short"] != nil || len(lost) != 20 {
+					t.Errorf("%d were lost, the short one by %v", len(lost), lost["short"])
+				}
+			})
+		})
+	}
 }
 
 func TestCloseReturnsWhatItHasKeptAndKeepsNothingMore(t *testing.T) {
