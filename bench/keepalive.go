@@ -25,10 +25,8 @@ type KeepAlive struct {
 	TTL    time.Duration // 10 ms to 24 h in whole milliseconds. Zero: DefaultKeepTTL.
 	Time   time.Duration // How long a Run measures, the ttl at least; whole halves of the ttl are best. Zero: the ttl.
 	// Way is locker: Lock.KeepAlive of one Locker; loop: by hand, a goroutine and a ticker for each lock, a round trip
-	// for each renewal; or, with Open, whatever that does. Required.
+	// for each renewal; or the name of a RivalKind that can keep locks alive. Required.
 	Way string
-	// Open makes what another way needs. Nil: Way is one of ours.
-	Open func(*Keeping) (Keeper, error)
 }
 
 // What zero means in a KeepAlive, and what it may have.
@@ -138,7 +136,7 @@ func (k KeepAlive) Name() string {
 	return fmt.Sprintf("KeepAlive/server=%s/way=%s/locks=%d/ttl=%v%s", k.Server.Name, k.Way, k.Locks, k.TTL, k.Server.suffix())
 }
 
-func (k *KeepAlive) check() error {
+func (k KeepAlive) check() error {
 	if err := checkCommon(k.Server, k.TTL, k.Time); err != nil {
 		return err
 	}
@@ -150,17 +148,34 @@ func (k *KeepAlive) check() error {
 		return badConfig("%d locks, allowed are 1 to %d", k.Locks, MaxLocks)
 	case k.Time < k.TTL:
 		return badConfig("a time of %v: locks of %v need at least as long to be renewed twice", k.Time, k.TTL)
-	case k.Open != nil:
-		return nil
-	}
-	if k.Open = ways[k.Way]; k.Open == nil {
-		return badConfig("unknown way %q, there are locker and loop", k.Way)
+	case !slices.Contains(KeepingWays(), k.Way):
+		return badConfig("unknown way %q, there are %q", k.Way, KeepingWays())
 	}
 	return nil
 }
 
-// Ways are the names of our own ways.
-func Ways() []string { return []string{"locker", "loop"} }
+// KeepingWays are the names of our own ways, and of the rivals that can keep locks alive.
+func KeepingWays() []string {
+	list := []string{"locker", "loop"}
+	for _, k := range RivalKinds() {
+		if k.Keep != nil {
+			list = append(list, k.Name)
+		}
+	}
+	return list
+}
+
+// open makes what the way needs.
+func (k KeepAlive) open(keeping *Keeping) (Keeper, error) {
+	switch k.Way {
+	case "locker":
+		return openLockerKeeper(keeping)
+	case "loop":
+		return openLoopKeeper(keeping)
+	}
+	kind, _ := rivalNamed(k.Way)
+	return kind.Keep(keeping)
+}
 
 // Run measures for Time. Result.Latency is how late the renewals were: from when half of the ttl was left until the
 // reply was there, zero for those that came before. With locker, it is half of the ttl before the Deadline until then;
@@ -177,7 +192,7 @@ func (k KeepAlive) Run(ctx context.Context) (res Result, err error) {
 	pool := k.Server.bounded(keepConns)
 	defer pool.Close()
 	r := &keepRun{k, &Keeping{Server: k.Server, Pool: pool, Keys: keys.names, TTL: k.TTL, late: newHistogram(), failed: make(chan struct{})}, nil}
-	if r.keeper, err = k.Open(r.keeping); err != nil {
+	if r.keeper, err = k.open(r.keeping); err != nil {
 		return Result{}, err
 	}
 	keys.names = r.keeping.Keys

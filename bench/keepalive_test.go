@@ -56,7 +56,7 @@ func TestKeepAliveCountsGoroutinesAndTheirStacks(t *testing.T) {
 // Figures of locks that were lost are worse than none: here somebody deletes a key.
 func TestKeepAliveFailsWhenALockIsLost(t *testing.T) {
 	t.Parallel()
-	for _, way := range bench.Ways() {
+	for _, way := range []string{"locker", "loop"} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			losesALock(t, way)
@@ -113,9 +113,8 @@ func (l lazyKeeper) End() {}
 func TestKeepAliveLooksForTheKeysItself(t *testing.T) {
 	t.Parallel()
 	s, _ := realServer(t)
-	k := kept(s, "lazy")
-	k.Open = func(k *bench.Keeping) (bench.Keeper, error) { return lazyKeeper{k}, nil }
-	res, err := k.Run(context.Background())
+	addRival(t, bench.RivalKind{Name: "lazy", Keep: func(k *bench.Keeping) (bench.Keeper, error) { return lazyKeeper{k}, nil }})
+	res, err := kept(s, "lazy").Run(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "the keys of 50 of 50 locks were gone") {
 		t.Errorf("%d renewals, %v", res.Ops, err)
 	}
@@ -124,15 +123,14 @@ func TestKeepAliveLooksForTheKeysItself(t *testing.T) {
 func TestKeepAliveSaysWhatAKeeperFailedWith(t *testing.T) {
 	s, r := realServer(t)
 	broken := errors.New("broken")
-	k := kept(s, "broken")
-	k.Open = func(*bench.Keeping) (bench.Keeper, error) { return nil, broken }
-	if _, err := k.Run(context.Background()); !errors.Is(err, broken) {
+	addRival(t, bench.RivalKind{Name: "broken keeper", Keep: func(*bench.Keeping) (bench.Keeper, error) { return nil, broken }})
+	if _, err := kept(s, "broken keeper").Run(context.Background()); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
 	}
 	if _, err := r.Do("CONFIG", "SET", "maxmemory", "1"); err != nil {
 		t.Fatal(err)
 	}
-	for _, way := range bench.Ways() {
+	for _, way := range []string{"locker", "loop"} {
 		_, err := kept(s, way).Run(context.Background())
 		var refused redis.Error
 		if !errors.As(err, &refused) || !strings.HasPrefix(string(refused), "OOM") {

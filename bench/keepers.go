@@ -14,9 +14,6 @@ import (
 	lock "github.com/redigolock/redigolock"
 )
 
-// ways are our own ways to keep locks alive.
-var ways = map[string]func(*Keeping) (Keeper, error){"locker": openLockerKeeper, "loop": openLoopKeeper}
-
 // A lockerKeeper is one Locker for all.
 type lockerKeeper struct {
 	*Keeping

@@ -25,7 +25,7 @@ type RivalConfig struct {
 }
 
 // A RivalKind is a Rival that can be measured: as the Approach of an Uncontended or a Load, and as the Way of a
-// Contention or a Recovery.
+// Contention, a Recovery or a KeepAlive.
 type RivalKind struct {
 	Name string
 	Open func(RivalConfig) (Rival, error)
@@ -35,6 +35,8 @@ type RivalKind struct {
 	Settings string
 	// OneTry says that it has TryAcquire only: a client without a lock of its own.
 	OneTry bool
+	// Keep makes what a KeepAlive needs, whose Way it then can be. Nil: it cannot.
+	Keep func(*Keeping) (Keeper, error)
 	// Ready is called before a workload uses it, by the process that runs the workload, and not by those that a Contention
 	// starts, which inherit its environment. It may start the server. Nil: there is nothing to do.
 	Ready func() error

@@ -72,7 +72,7 @@ serve redis-server
 
 mkdir -p "$raw"
 commit=$(git rev-parse HEAD)$([ -z "$(git status --porcelain --untracked-files=no)" ] || echo -dirty)
-(cd bench/peers && go build -buildvcs=false -o "$tmp/lockbench" ./cmd/lockbench && go test -c -o "$tmp/peers.test" .)
+(cd bench/peers && go build -buildvcs=false -o "$tmp/lockbench" ./cmd/lockbench)
 go test -c -o "$tmp/bench.test" ./bench
 go build -o "$tmp/benchstat" golang.org/x/perf/cmd/benchstat
 {
@@ -115,16 +115,6 @@ delayed() { # two workloads, in one file
 	cat "$tmp/approaches.txt" "$new" >"$tmp/both.txt"
 	mv "$tmp/both.txt" "$new"
 }
-keepalive() {
-	(cd bench/peers && REDIGOLOCK_REAL=1 "$tmp/peers.test" -test.run '^$' -test.bench KeepAlive -test.benchtime 1x \
-		-test.count $count -test.timeout 1h -locks $locks -ttl $ttl -time $ttl) >"$tmp/keepalive.txt" ||
-		{ cat "$tmp/keepalive.txt"; exit 1; }
-	{
-		echo "redis-version: $(redis-cli -p $port info server | tr -d '\r' | sed -n 's/^redis_version:/redis /p')"
-		echo "commit: $commit"
-		cat "$tmp/keepalive.txt"
-	} >"$new"
-}
 faults() {
 	REDIGOLOCK_REAL=1 REDIGOLOCK_LONG=$faults "$tmp/bench.test" -test.run 'Fault|StaleWrite' -test.v -test.parallel 8 \
 		-test.timeout 1h -faults-out "$new" >"$tmp/faults.txt" || { cat "$tmp/faults.txt"; exit 1; }
@@ -143,7 +133,7 @@ step contention-rivals measure -workload contention -waiters 64 -processes 4 -ho
 step delay delayed
 step load measure -workload load -approaches floor,locker,locker-mux1,$rivals,rueidis -rates 40000,160000 -time $load
 step hot measure -workload load -keys hot -rates 5000,12000,20000 -ways polling,fair,cohort,$rivals -time $contest
-step keepalive keepalive
+step keepalive measure -workload keepalive -locks $locks -ttl $ttl -time $ttl
 step recovery measure -workload recovery -ways polling,fair,cohort,$rivals,redsync-default -ttl 1s
 # The sessions of etcd and ZooKeeper are of whole seconds, and end by themselves on a busy machine if they are short.
 step recovery-sessions measure -workload recovery -ways fair,$sessions -ttl 3s

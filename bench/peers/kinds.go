@@ -17,7 +17,7 @@ const goRedisPool = "go-redis's default pool of 10 connections for each processo
 // Kinds are the rivals. One has two settings where what its manual says by default is far from what suits many waiters.
 func Kinds() []bench.RivalKind {
 	list := []bench.RivalKind{
-		{Name: "redsync", Open: openRedsync, Modules: []string{redsyncModule, redigoModule},
+		{Name: "redsync", Open: openRedsync, Keep: openRedsyncKeeper, Modules: []string{redsyncModule, redigoModule},
 			Settings: "tries every 5 ms, chosen for 64 waiters, until the context ends; a try may take half of the ttl; " +
 				"unbounded pool"},
 		{Name: "redsync-default", Open: openRedsyncDefault, Modules: []string{redsyncModule, redigoModule},
@@ -25,7 +25,7 @@ func Kinds() []bench.RivalKind {
 				"may take its default of a twentieth of the ttl; unbounded pool"},
 		{Name: "redislock", Open: openRedislock, Modules: []string{redislockModule, goRedisModule},
 			Settings: "LinearBackoff(5 ms), chosen for 64 waiters; by default it does not wait; " + goRedisPool},
-		{Name: "rueidislock", Open: openRueidislock, Renews: true, Modules: []string{rueidisModule},
+		{Name: "rueidislock", Open: openRueidislock, Keep: openRueidisKeeper, Renews: true, Modules: []string{rueidisModule},
 			Settings: "hears of releases by client-side caching, on one connection; KeyMajority 1 and NoLoopTracking, as its " +
 				"manual advises for one server; a try may take half of the ttl"},
 		{Name: "goredis-setnx", Open: openGoRedisSetNX, Modules: []string{goRedisModule},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,25 @@ func BenchmarkQuorum(b *testing.B) {
 }
 
 var ranQuorum bool
+
+func numbers(b *testing.B, list string) []int {
+	b.Helper()
+	var all []int
+	for field := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			b.Fatal(err)
+		}
+		all = append(all, n)
+	}
+	return all
+}
+
+// rounds is what -count says.
+func rounds() int {
+	n, _ := strconv.Atoi(flag.Lookup("test.count").Value.String())
+	return max(n, 1)
+}
 
 // A trier is a Rival that tries once.
 type trier func(key string) (release func() error, err error)

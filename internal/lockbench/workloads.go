@@ -46,7 +46,7 @@ var workloads = []workload{
 		"no figure if two ever hold", 150 * time.Millisecond, 3, contention},
 	{"ratios", "paired ratios: a Locker to redigo by hand, the double check to SetNX, Mux and Fair to a Locker\n" +
 		"on a pool; a copy shows noise", 30 * time.Millisecond, 100, ratios},
-	{"keepalive", "many locks kept alive, by one Locker and by a loop by hand; no figure if one is lost", 0, 1, keepalive},
+	{"keepalive", "many locks kept alive, by one Locker, a loop by hand, and rivals; no figure if one is lost", 0, 1, keepalive},
 	{"load", "open loop: latency from the moment at which each acquire was to arrive, at a rate", time.Second, 3, load},
 	{"recovery", "a holder is killed (kill -9): how long nobody holds; a round is one kill", 0, 5, recovery},
 }
@@ -229,7 +229,7 @@ func keepalive(p *plan) []group {
 	var groups []group
 	for _, n := range locks {
 		var g group
-		for _, way := range bench.Ways() {
+		for _, way := range bench.KeepingWays() {
 			g.cells = append(g.cells, cell{bench.KeepAlive{Server: p.server, Way: way, Locks: n, TTL: p.ttl, Time: p.time}, p.time})
 		}
 		groups = append(groups, g)

@@ -110,7 +110,7 @@ func TestPlanSaysHowLongItTakes(t *testing.T) {
 }
 
 func TestOurWaysHaveWords(t *testing.T) {
-	for kind, names := range map[string][]string{"AcquireRelease": ownApproaches(), "Contention": bench.ContentionWays(), "KeepAlive": bench.Ways()} {
+	for kind, names := range map[string][]string{"AcquireRelease": ownApproaches(), "Contention": bench.ContentionWays(), "KeepAlive": bench.KeepingWays()} {
 		for _, name := range names {
 			if figures.Way(kind, name) == name {
 				t.Errorf("figures has no words for %s, of %s", name, kind)
