@@ -111,8 +111,6 @@ func TestRivalIsRefusedWhatItCannotDo(t *testing.T) {
 	for _, w := range []bench.Workload{
 		bench.Contention{Server: s, Way: "once"},
 		bench.Recovery{Server: s, Way: "once"},
-		bench.Contention{Server: s, Way: "unknown"},
-		bench.Uncontended{Server: s, Approach: "unknown"},
 		bench.Load{Of: bench.Uncontended{Server: s, Approach: "once"}, Keys: "hot", Rate: 1},
 		bench.Uncontended{Server: s, Approach: "once", PoolSize: 1},
 		bench.Uncontended{Server: s, Approach: "once", Lanes: 1},

@@ -150,22 +150,26 @@ func (u *usage) add(v usage) {
 }
 
 func (u *usage) read(stats, cpu, commandstats string) {
-	in, inErr := strconv.ParseInt(field(stats, "total_net_input_bytes"), 10, 64)
-	out, outErr := strconv.ParseInt(field(stats, "total_net_output_bytes"), 10, 64)
-	if inErr == nil && outErr == nil {
-		u.cost.Bytes = in + out
+	in, out := number(stats, "total_net_input_bytes"), number(stats, "total_net_output_bytes")
+	if in >= 0 && out >= 0 {
+		u.cost.Bytes = int64(in + out)
 	}
-	if reads, err := strconv.ParseInt(field(stats, "total_reads_processed"), 10, 64); err == nil {
-		u.cost.Reads = reads
-	}
-	user, userErr := strconv.ParseFloat(field(cpu, "used_cpu_user"), 64)
-	sys, sysErr := strconv.ParseFloat(field(cpu, "used_cpu_sys"), 64)
-	if userErr == nil && sysErr == nil {
+	u.cost.Reads = int64(number(stats, "total_reads_processed"))
+	if user, sys := number(cpu, "used_cpu_user"), number(cpu, "used_cpu_sys"); user >= 0 && sys >= 0 {
 		u.cpu = time.Duration((user + sys) * float64(time.Second))
 	}
 	if commandstats != "" {
 		u.cost.Calls, u.cost.EvalSha = sumCalls(commandstats)
 	}
+}
+
+// number is a field of INFO, or -1 if it is not there.
+func number(info, name string) float64 {
+	n, err := strconv.ParseFloat(field(info, name), 64)
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 // sumCalls leaves INFO out, which is our asking.

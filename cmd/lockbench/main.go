@@ -41,8 +41,8 @@
 // # Keys
 //
 // Keys begin with "lockbench:" and a random part (the key of a fencing counter has the lock's key in braces, and a suffix).
-// They have a TTL, and are removed in the end. Ctrl-C stops the command within a second; it removes the keys, and prints what it
-// has measured.
+// They have a TTL, and are removed in the end. Ctrl-C stops the command within a second, or at a server that hangs, when
+// its commands have timed out; it removes the keys, and prints what it has measured. A second Ctrl-C ends it at once.
 //
 // # Exit codes
 //
