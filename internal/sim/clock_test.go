@@ -57,9 +57,16 @@ func (c *hostClock) now() time.Time {
 	behind := c.behind
 	if !c.asleep.IsZero() { // goroutines cannot be stopped; so that none loops for ever, each look takes a moment
 		c.looks++
-		behind += max(now.Sub(c.asleep)-time.Duration(c.looks)*time.Microsecond, 0)
+		behind += max(now.Sub(c.asleep)-c.looked(), 0)
 	}
 	return withMonotonic(now, behind)
+}
+
+// looked is how far the clock has gone on while it was asleep: a microsecond for each look, and a millisecond for each of those who look
+// again and again. The caller holds mu.
+func (c *hostClock) looked() time.Duration {
+	first := min(c.looks, 1000)
+	return time.Duration(first)*time.Microsecond + time.Duration(c.looks-first)*time.Millisecond
 }
 
 // suspend has the monotonic clock stand still until the func is called that it returns.
@@ -73,7 +80,7 @@ func (c *hostClock) suspend() (resume func()) {
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.behind += max(time.Since(c.asleep)-time.Duration(c.looks)*time.Microsecond, 0)
+		c.behind += max(time.Since(c.asleep)-c.looked(), 0)
 		c.asleep = time.Time{}
 	}
 }

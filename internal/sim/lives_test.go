@@ -27,6 +27,7 @@ type life struct {
 	dead      bool      // it was released, and that was confirmed
 	abandoned bool      // it may be left in its key
 	refused   bool      // its clean-up was refused for good
+	mayExtend bool      // an Extend of it has had no answer, and may be carried out at any time
 	lost      bool      // a failover has lost what the server knew of it, or brought it back
 	late      chan struct{}
 }
@@ -96,6 +97,15 @@ func ttlIn(verb string, words []string, at int) time.Duration {
 	}
 	n, _ := strconv.Atoi(ms)
 	return time.Duration(n) * time.Millisecond
+}
+
+// mayExtend is called when an Extend has ended.
+func (c *checker) mayExtend(token string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l := c.lifeOf(token); errors.Is(err, redigolock.ErrUnknown) {
+		l.mayExtend = true
+	}
 }
 
 // extending is called when a command is sent that extends a token: nothing may be once its Release has returned.

@@ -220,7 +220,7 @@ func (u *worker) hold(h *held) {
 		case 0:
 			u.verify(h)
 		case 1:
-			if err := u.call("Extend", u.world().plan.op, func() error { return h.k.Extend(u.during(), u.ttl()) }); !u.told(h, err) {
+			if err := u.extend(h.k); !u.told(h, err) {
 				u.world().check.extended(h.holder)
 			}
 		case 2, 3:
@@ -250,6 +250,12 @@ func (u *worker) hold(h *held) {
 		return
 	}
 	u.release(h)
+}
+
+func (u *worker) extend(k *redigolock.Lock) error {
+	err := u.call("Extend", u.world().plan.op, func() error { return k.Extend(u.during(), u.ttl()) })
+	u.world().check.mayExtend(k.Token(), err)
+	return err
 }
 
 // linger waits until about the Deadline, mostly a little less: a cohort has to extend the lock for the next, or may not pass it on.
@@ -382,11 +388,12 @@ func (u *worker) attach(h *held) {
 		k, err = l.Attach(u.during(), h.key, h.token, u.ttl())
 		return err
 	})
+	u.world().check.mayExtend(h.token, err)
 	if err != nil {
 		return
 	}
 	second := &held{u.world().check.acquired(u.who, h.ward, h.token, k.Deadline, u.given()), k, h.ttl}
-	if err := u.call("Extend", u.world().plan.op, func() error { return k.Extend(u.during(), u.ttl()) }); err == nil {
+	if err := u.extend(k); err == nil {
 		u.world().check.extended(second.holder)
 	}
 	u.world().check.over(second.holder)
