@@ -5,7 +5,7 @@ func init() { mutants = append(mutants, clusterMutants...) }
 // clusterMutants break what a Cluster promises.
 var clusterMutants = []mutant{
 	{
-		name: "cluster: MOVED is taken for the answer to a renewal", in: "batch.Node.redirect",
+		name: "cluster: MOVED is taken for the answer to a renewal", in: "batch.Node.redirect", sim: "cluster",
 		old:   `case "MOVED":`,
 		new:   `case "MOVED TO":`,
 		tests: "batch: TestMovedForSome|TestMovedToItself",
@@ -17,7 +17,7 @@ var clusterMutants = []mutant{
 		tests: "batch: TestSlotThatMoves",
 	},
 	{
-		name: "cluster: the locks of a node that is gone wait for it", in: "renewal.line.renew",
+		name: "cluster: the locks of a node that is gone wait for it", in: "renewal.line.renew", sim: "cluster",
 		old:   "	n.sendAway(f)\n",
 		new:   "",
 		tests: "renewal: TestLeasesOfANodeThatIsGone|TestLeaseThatIsElsewhereDoesNotWait",
@@ -29,19 +29,19 @@ var clusterMutants = []mutant{
 		tests: "renewal: TestLeaseThatIsLetGoWhileItIsRedirected",
 	},
 	{
-		name: "cluster: MOVED does not change the map", in: "cluster.Cluster.heed",
+		name: "cluster: MOVED does not change the map", in: "cluster.Cluster.heed", sim: "cluster",
 		old:   "c.owners[r.slot].Store(to)",
 		new:   "_ = to",
 		tests: "cluster: TestMoved",
 	},
 	{
-		name: "cluster: ASK is followed without ASKING", in: "cluster.Conn.ask",
+		name: "cluster: ASK is followed without ASKING", in: "cluster.Conn.ask", sim: "cluster",
 		old:   `wire.Request{Cmd: "ASKING"}, r)`,
 		new:   `wire.Request{Cmd: "PING"}, r)`,
 		tests: "cluster: TestAsk",
 	},
 	{
-		name: "cluster: EVAL after ASK goes without ASKING", in: "cluster.Conn.Exchange",
+		name: "cluster: EVAL after ASK goes without ASKING", in: "cluster.Conn.Exchange", sim: "cluster",
 		old:   "reqs[i].Script = nil",
 		new:   "_ = reqs[i].Script",
 		tests: "cluster: TestAskNoScript",
@@ -65,25 +65,25 @@ var clusterMutants = []mutant{
 		tests: "cluster: TestWatchIsNotLedElsewhere",
 	},
 	{
-		name: "cluster: a redirect that is not followed is not heeded", in: "cluster.Conn.Exchange",
+		name: "cluster: a redirect that is not followed is not heeded", in: "cluster.Conn.Exchange", sim: "cluster",
 		old:   "x.learn(r)",
 		new:   "if stays {\n\t\t\t\tx.learn(r)\n\t\t\t}",
 		tests: "cluster: TestUnfollowedMovedIsHeeded",
 	},
 	{
-		name: "cluster: a transaction goes on elsewhere without its WATCH", in: "cluster.Conn.redirected",
+		name: "cluster: a transaction goes on elsewhere without its WATCH", in: "cluster.Conn.redirected", sim: "cluster",
 		old:   "if !ok || x.tx {\n\t\treturn i, r, false\n\t}",
 		new:   "if !ok || x.tx {\n\t\treturn i, r, ok\n\t}",
 		tests: "cluster: TestWatchIsNotLedElsewhere",
 	},
 	{
-		name: "cluster: a redirect is not followed", in: "cluster.Conn.Exchange",
+		name: "cluster: a redirect is not followed", in: "cluster.Conn.Exchange", sim: "cluster",
 		old:   "hop < hopsMost",
 		new:   "hop < 0*hopsMost",
 		tests: "cluster: TestMoved",
 	},
 	{
-		name: "a Release that is tried again finds nothing", in: "fault.ReleasedAgain",
+		name: "a Release that is tried again finds nothing", in: "fault.ReleasedAgain", sim: "verified",
 		old:   "errors.Is(again, NotHeld) && errors.Is(err, Unknown) && !isOver()",
 		new:   "errors.Is(again, NotHeld) && errors.Is(err, Unknown) && isOver == nil",
 		tests: "TestReleaseTriesTwice",
@@ -107,13 +107,13 @@ var clusterMutants = []mutant{
 		tests: "cluster: TestMovedToTheSameAddress",
 	},
 	{
-		name: "cluster: an empty host is localhost", in: "cluster.join",
+		name: "cluster: an empty host is localhost", in: "cluster.join", sim: "cluster",
 		old:   "host, _, _ = net.SplitHostPort(asked)",
 		new:   `host = "localhost"`,
 		tests: "cluster: TestMapHosts|TestMovedWithoutHost|TestNullHost",
 	},
 	{
-		name: "cluster: an older map is believed", in: "cluster.Cluster.take",
+		name: "cluster: an older map is believed", in: "cluster.Cluster.take", sim: "cluster",
 		old:   "(v.epoch >= c.epoch || most)",
 		new:   "(v.epoch >= 0 || most)",
 		tests: "cluster: TestStaleMapFromMinority",
@@ -125,7 +125,7 @@ var clusterMutants = []mutant{
 		tests: "cluster: TestStaleMapFromMinority",
 	},
 	{
-		name: "cluster: the first map is believed", in: "cluster.view.better",
+		name: "cluster: the first map is believed", in: "cluster.view.better", sim: "cluster",
 		old:   "return w.down",
 		new:   "return v.down",
 		tests: "cluster: TestFirstMapIsOfSeveral",

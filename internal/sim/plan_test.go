@@ -120,6 +120,9 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 	if p.isCluster() {
 		p.servers, p.noHost = 2*masters, r.IntN(4) == 0
 		kinds = slices.Concat(clusterKinds, clusterKinds, clusterKinds, safeKinds, []string{"slow server", "partition", "several down"})
+		if p.sparse { // it takes time to be told of a map, and then of an older one
+			kinds = slices.Concat(kinds, slices.Repeat([]string{"stale map alone"}, 12))
+		}
 	}
 	n, most, favours := 1+r.IntN(24), min(p.sim/10, 3*p.pace), true
 	switch r.IntN(10) {
