@@ -113,7 +113,7 @@ var clusterMutants = []mutant{
 		tests: "cluster: TestMapHosts|TestMovedWithoutHost|TestNullHost",
 	},
 	{
-		name: "cluster: an older map is believed", in: "cluster.Cluster.take", sim: "cluster",
+		name: "cluster: an older map is believed", in: "cluster.Cluster.take",
 		old:   "(v.epoch >= c.epoch || most)",
 		new:   "(v.epoch >= 0 || most)",
 		tests: "cluster: TestStaleMapFromMinority",

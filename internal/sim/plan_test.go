@@ -120,9 +120,6 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 	if p.isCluster() {
 		p.servers, p.noHost = 2*masters, r.IntN(4) == 0
 		kinds = slices.Concat(clusterKinds, clusterKinds, clusterKinds, safeKinds, []string{"slow server", "partition", "several down"})
-		if p.sparse { // it takes time to be told of a map, and then of an older one
-			kinds = slices.Concat(kinds, slices.Repeat([]string{"stale map alone"}, 12))
-		}
 	}
 	n, most, favours := 1+r.IntN(24), min(p.sim/10, 3*p.pace), true
 	switch r.IntN(10) {
@@ -155,7 +152,7 @@ func newPlan(seed chance, mode string, sim time.Duration) plan {
 		switch kind {
 		case "failover": // the one before is away for long
 			f.lasts *= 2
-		case "slot moves": // locks are renewed meanwhile
+		case "slot moves", "stale map alone": // locks are renewed meanwhile, and maps asked for
 			f.lasts *= 3
 		}
 		if faultKinds[kind].ofProcess {

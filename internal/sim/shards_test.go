@@ -149,6 +149,16 @@ type knowledge struct {
 	named map[int]time.Time // by a redirect, when one last led to a node
 }
 
+// hears reports whether what is sent to a process comes.
+func (s *shards) hears(name string) bool {
+	for _, p := range s.w.procs {
+		if p.now().name == name {
+			return !p.hungSince(time.Now())
+		}
+	}
+	return false
+}
+
 // answered is called when a node has answered a command. Who knows a newer map goes by no older one: whoever is told MOVED by a node that
 // had the slot in an older map, and was not led there since, has done so.
 func (s *shards) answered(n *node, r sim.Request, reply string) {
@@ -160,7 +170,7 @@ func (s *shards) answered(n *node, r sim.Request, reply string) {
 		s.knows[r.Link] = k
 	}
 	now := time.Now()
-	if r.Name == "CLUSTER" && strings.EqualFold(r.Args[0], "SLOTS") && now.Sub(r.Sent) < 2*time.Millisecond { // else nobody may wait for it any more
+	if r.Name == "CLUSTER" && strings.EqualFold(r.Args[0], "SLOTS") && now.Sub(r.Sent) < 2*time.Millisecond && s.hears(r.Link) { // else nobody may wait for it any more
 		switch epoch := s.c.Epoch(n.index); {
 		case epoch > k.epoch:
 			k.epoch, k.once, k.since = epoch, true, time.Time{}
