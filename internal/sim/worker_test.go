@@ -490,7 +490,7 @@ func (u *worker) do(key string, ttl time.Duration, try bool) {
 	u.note("%s %s: %v", name, key, err)
 }
 
-var redirect = regexp.MustCompile(`\b(MOVED|ASK) \d`)
+var redirect = regexp.MustCompile(`\b(MOVED|ASK) \d+ \S+`)
 
 // followed checks that no call ends with where to go instead, unless its lock, or its time, is over all the same. Of a Release the second
 // try counts: the first may have found nobody there. A transaction is not led to a node that imports its slot.
@@ -500,8 +500,9 @@ func (u *worker) followed(call string, err error) {
 	}
 	last := err.Error()
 	if first, again, ok := strings.Cut(last, "on a new connection: "); ok {
-		if u.world().isFair() || !redirect.MatchString(first) {
-			return // the try that would have followed is made in the background
+		was, is := redirect.FindString(first), redirect.FindString(again)
+		if u.world().isFair() || was == "" || strings.Contains(first, "release tx") && was != is {
+			return // the try that would have followed, once more, is made in the background
 		}
 		last = again
 	}
