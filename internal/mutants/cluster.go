@@ -5,7 +5,7 @@ func init() { mutants = append(mutants, clusterMutants...) }
 // clusterMutants break what a Cluster promises.
 var clusterMutants = []mutant{
 	{
-		name: "cluster: MOVED is taken for the answer to a renewal", in: "batch.Node.redirect", sim: "cluster",
+		name: "cluster: MOVED is taken for the answer to a renewal", in: "batch.Node.redirect",
 		old:   `case "MOVED":`,
 		new:   `case "MOVED TO":`,
 		tests: "batch: TestMovedForSome|TestMovedToItself",

@@ -39,8 +39,8 @@ func run(out io.Writer, files []string) error {
 
 func print(out io.Writer, s sim.Sum) error {
 	w := &writer{out: out}
-	const row = "%-10s %8d %10d %10d %10d %10d %8d %8d %8d %6d %6d\n"
-	w.printf("%-10s %8s %10s %10s %10s %10s %8s %8s %8s %6s %6s\n",
+	const row = "%-11s %8d %10d %10d %10d %10d %8d %8d %8d %6d %6d\n"
+	w.printf("%-11s %8s %10s %10s %10s %10s %8s %8s %8s %6s %6s\n",
 		"mode", "seeds", "holds", "calls", "commands", "updates", "faults", "lost", "overlaps", "ghosts", "broken")
 	var total sim.Figures
 	line := func(name string, f sim.Figures) {
@@ -60,6 +60,12 @@ func print(out io.Writer, s sim.Sum) error {
 	}
 	for _, servers := range slices.Sorted(maps.Keys(s.OverlapsBy)) {
 		w.printf("  %-24s %8d\n", servers, s.OverlapsBy[servers])
+	}
+	if len(s.Redirects) > 0 {
+		w.printf("\nwhat the nodes of clusters have answered instead of a reply:\n")
+	}
+	for _, word := range slices.Sorted(maps.Keys(s.Redirects)) {
+		w.printf("  %-24s %8d\n", word, s.Redirects[word])
 	}
 	w.printf("\n%d promises broken:\n", total.Violations)
 	for _, what := range slices.Sorted(maps.Keys(s.Violations)) {
