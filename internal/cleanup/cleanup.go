@@ -29,8 +29,8 @@ const (
 	// soon is how long after a failure a try is repeated where the place is another one. A place may change often.
 	soon = 100 * time.Millisecond
 	// maxRemovals is how many are remembered of what one server has confirmed. A replica is behind by what its master has done in
-	// milliseconds, in a partition by more.
-	maxRemovals = 256
+	// milliseconds, but under load, or just after it was joined, in half a second: with 256 some of a thousand releases a second stood.
+	maxRemovals = 4096
 )
 
 // A Stray is a token that may be in a key.

@@ -410,7 +410,7 @@ func TestRemovalIsCarriedOutAgainWhenItsTenureEnds(t *testing.T) {
 		answers := []error{errAway, nil}
 		n := newNode(nil)
 		n.remove = func(_ context.Context, s *cleanup.Stray) error {
-			if s.Key != "a300" {
+			if s.Key != "a4140" {
 				return nil
 			}
 			err := answers[0]
@@ -420,7 +420,7 @@ func TestRemovalIsCarriedOutAgainWhenItsTenureEnds(t *testing.T) {
 		n.another = make(chan struct{})
 		a, b := make(chan struct{}), make(chan struct{})
 		until := time.Now().Add(10 * time.Second)
-		for i := range 301 {
+		for i := range 4141 {
 			c.Removed(n, a, cleanup.Removal{Key: fmt.Sprint("a", i), Token: "token", Until: until})
 		}
 		c.Removed(n, a, cleanup.Removal{Key: "over", Token: "token", Until: time.Now().Add(time.Second)})
@@ -433,7 +433,7 @@ func TestRemovalIsCarriedOutAgainWhenItsTenureEnds(t *testing.T) {
 		n.move("another")
 		begin := time.Now()
 		time.Sleep(3 * time.Second)
-		for key, want := range map[string]int{"a0": 0, "a45": 0, "a46": 1, "a299": 1, "a300": 2, "over": 0, "b": 0} {
+		for key, want := range map[string]int{"a0": 0, "a45": 0, "a46": 1, "a299": 1, "a4140": 2, "over": 0, "b": 0} {
 			if at := n.times(key); len(at) != want || want > 0 && at[0] != begin {
 				t.Errorf("%s was removed at %v, want %d times", key, at, want)
 			}
@@ -448,7 +448,7 @@ func TestRemovalIsCarriedOutAgainWhenItsTenureEnds(t *testing.T) {
 		if c.Running() {
 			t.Error("it remembers what is over")
 		}
-		if got := told["a300"]; len(got) != 2 || got[1] != nil {
+		if got := told["a4140"]; len(got) != 2 || got[1] != nil {
 			t.Errorf("told %v", got)
 		}
 	})

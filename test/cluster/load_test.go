@@ -252,7 +252,7 @@ func (l *load) awaitNext(changed time.Time) {
 			l.next = append(l.next, d)
 		}
 		l.mu.Unlock()
-		if undone { // seen once in 180 failovers, and not explained; before Lockers released again, in every fourth
+		if undone { // a replica may be behind by more than a Locker remembers; before Lockers released again, it was so in every fourth
 			l.t.Logf("%s: a Release that the change has undone was not carried out again in time; the next lock came after %v", l.kind, d)
 		} else if d > loadTTL/2 {
 			l.t.Errorf("%s: the next lock came after %v", l.kind, d)
