@@ -48,7 +48,7 @@ type load struct {
 	worst    map[string]time.Duration // by verb
 	ends     []time.Time              // of locks of the first key
 	next     []time.Duration          // how long after a change such a lock was released
-	undone   []time.Duration          // as next, where the change has undone a Release: the lock stands until its ttl is over
+	undone   []time.Duration          // as next, where the change has undone a Release, and the lock still stood a second later
 	overlaps int
 }
 
@@ -327,7 +327,7 @@ func (l *load) report() string {
 
 const (
 	tableHead = "| | locks | acquires that failed | other errors | longest: verbs that do not wait, Release | overlaps |"
-	tableNext = " changes | next lock after a change: median | worst | changes that undid a Release |"
+	tableNext = " changes | next lock after a change: median | worst | changes that left a lock |"
 )
 
 // table is what was measured, for results/cluster. REDIGOLOCK_TABLES names a folder for it.
