@@ -155,8 +155,8 @@ func TestKill(t *testing.T) {
 		c := dial(t, s.Link)
 		must(t)(c.Do("SET", "key", "kept"))
 		s.Next("set", sim.Late(time.Second))
-		var back func()
-		time.AfterFunc(500*time.Millisecond, func() { back = s.Kill() })
+		back := make(chan func(), 1)
+		time.AfterFunc(500*time.Millisecond, func() { back <- s.Kill() })
 		if _, err := c.Do("SET", "key", "lost"); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("SET: %v", err)
 		}
@@ -164,7 +164,7 @@ func TestKill(t *testing.T) {
 			t.Errorf("a dial: %v", err)
 		}
 		time.Sleep(time.Second)
-		back()
+		(<-back)()
 		says(t, "kept", dial(t, s.Link), "GET", "key")
 	})
 }
