@@ -203,6 +203,9 @@ func (r *Renewer) Add(e *Entry, x Lease, nodes ...Node) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed || e.isKept() {
+		for _, n := range nodes {
+			r.decline(n)
+		}
 		return !r.closed
 	}
 	if e.lease == nil {

@@ -638,3 +638,21 @@ func TestNodeThatBecomesAnotherServer(t *testing.T) {
 		}
 	})
 }
+
+// A node that was made for what is kept already, or is kept no more, is closed.
+func TestAddClosesANodeThatItDoesNotNeed(t *testing.T) {
+	test(t, func(r *rig) {
+		a, b, c := newNode(), newNode(), newNode()
+		x := r.keep(newLease("x", 1), a)
+		r.keep(x, b)
+		time.Sleep(time.Second)
+		r.Remove(&x.Entry)
+		time.Sleep(time.Second)
+		r.Close()
+		y := newLease("y", 1)
+		r.Add(&y.Entry, y, c)
+		if a.closed != 1 || b.closed != 1 || c.closed != 1 {
+			t.Errorf("closed: %d, %d, %d", a.closed, b.closed, c.closed)
+		}
+	})
+}
