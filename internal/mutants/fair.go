@@ -269,7 +269,7 @@ var fairMutants = []mutant{
 		tests: "TestFairSubscriptionOutOfStep",
 	},
 	{
-		name: "fair: what was lost with a connection is waited for on the next", in: "subscription.line.ended",
+		name: "fair: what was lost with a connection is waited for on the next", in: "subscription.line.forgetConn",
 		old:   "n.conn, n.pending, n.joining, n.leaving = nil, nil, nil, nil",
 		new:   "n.conn, n.joining, n.leaving = nil, nil, nil",
 		tests: "TestFairSubscribeThatIsLostWithItsConnection",

@@ -15,7 +15,7 @@ import (
 func (n *line) serve(c redis.Conn) {
 	env := &n.of.env
 	env.Mutex.Lock()
-	n.conn, n.joining = c, inOrder(n.channels) // nothing is left of the last connection: see ended
+	n.conn, n.joining = c, inOrder(n.channels) // nothing is left of the last connection: see forgetConn
 	env.Mutex.Unlock()
 	broken := make(chan struct{})
 	env.Conns.Add(1)
@@ -28,7 +28,11 @@ func (n *line) serve(c redis.Conn) {
 func (n *line) ended(c redis.Conn, broken <-chan struct{}) {
 	hangUp(c)
 	<-broken
-	_ = c.Close()
+	n.forgetConn()
+	_ = c.Close() // last: it may be the user's code, and end this goroutine
+}
+
+func (n *line) forgetConn() {
 	env := &n.of.env
 	env.Conns.Add(-1)
 	env.Mutex.Lock()
