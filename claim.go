@@ -261,9 +261,27 @@ func (n *node) tenure(key string) <-chan struct{} {
 	return n.source.Another()
 }
 
-// remember has the clean-up remember that the token is not in the key any more, as a server has said in this tenure, or in a later one.
-func (n *node) remember(x *claim, tenure <-chan struct{}, most time.Duration) {
-	n.cleaner().Removed(cleanNode{n}, tenure, cleanup.Removal{Key: x.key, Token: x.token, Until: time.Now().Add(most + n.opTimeout())})
+// remember has the clean-up remember that k's token is not in the key any more, as a server has said since before was the tenure. A token
+// that was attached is not remembered: its owner may put it there again.
+func (n *node) remember(ctx context.Context, k *Lock, before <-chan struct{}) {
+	if k.attached || before == nil {
+		return
+	}
+	tenure := before
+	if now := n.tenure(k.key); now != nil && !isClosed(before) { // the slot may have moved, and this is its node's
+		tenure = now
+	}
+	n.cleaner().Removed(cleanNode{n}, tenure, cleanup.Removal{Key: k.key, Token: k.token,
+		Context: context.WithoutCancel(ctx), Until: time.Now().Add(k.longest() + n.opTimeout())})
+}
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
 }
 
 // A cleanNode is a node as the cleanup.Node of its strays, by connections that are not the pool's.

@@ -90,8 +90,8 @@ func (l *fair) abandon(ctx context.Context, k *Lock) { l.queue.Desert(ctx, k.key
 func (l *fair) release(ctx context.Context, k *Lock, by time.Time) error {
 	tenure := l.tenure(k.key)
 	freed, err := l.queue.Release(ctx, k.key, (*fairHandle)(k), by)
-	if freed && tenure != nil {
-		l.remember(&k.claim, tenure, k.longest())
+	if freed {
+		l.remember(ctx, k, tenure)
 	}
 	return err
 }

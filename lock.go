@@ -29,10 +29,11 @@ type Lock struct {
 	votes    *quorum.Votes    // where the nodes of a Quorum have voted for it; nil: it is of a Locker
 	wait     *fairdriver.Wait // of an Acquire of a fair Locker that has not returned yet
 	acquired time.Time        // the basis of the acquire; MaxHold counts from it
+	attached bool             // its token is the user's
 
 	mu       sync.Mutex // protects what follows; taken for moments only, never while anything is sent
 	deadline time.Time
-	most     time.Duration // the longest ttl that an Extend has asked for
+	most     time.Duration // the longest ttl that an Extend has asked for, or that Attach has found
 	gone     bool          // the server said "not held", or Deadline was seen to have passed: never held again
 	released bool          // Release was called
 	lost     bool          // a KeepAlive context ended with ErrLost

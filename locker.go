@@ -211,7 +211,7 @@ func (n *node) attach(ctx context.Context, k *Lock) error {
 	if err != nil {
 		return err
 	}
-	k.acquired, k.deadline = start, deadline(start, left)
+	k.acquired, k.attached, k.deadline, k.most = start, true, deadline(start, left), left
 	now := n.now()
 	if k.latched(now) {
 		return fault.Of(ErrNotHeld, verb, k.key, "too little of its TTL is left")

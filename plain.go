@@ -21,12 +21,13 @@ type plain struct {
 	single
 	acquireWith AcquireFunc
 	releaseWith ReleaseFunc
+	deletes     bool // releaseWith is known to
 	minHold     time.Duration
 	crowds      crowd.Crowds
 }
 
 func newPlain(l *Locker, n *node) *plain {
-	p := &plain{single: single{n}, acquireWith: acquireKnown, releaseWith: releaseKnown, minHold: l.MinHold}
+	p := &plain{single: single{n}, acquireWith: acquireKnown, releaseWith: releaseKnown, deletes: l.ReleaseWith == nil, minHold: l.MinHold}
 	if with := l.AcquireWith; with != nil {
 		p.acquireWith = func(ctx context.Context, c redis.Conn, key, token string, ttl time.Duration) error {
 			wire.Aged(c)
@@ -205,8 +206,8 @@ func (p *plain) release(ctx context.Context, k *Lock, by time.Time) (err error) 
 	each, tenure := p.eachTry(by), p.tenure(k.key)
 	defer func() {
 		freed := err == nil || errors.Is(err, ErrNotHeld)
-		if err == nil && tenure != nil && p.keptOut(k) <= 0 { // else nothing may delete the key yet
-			p.remember(&k.claim, tenure, k.longest())
+		if err == nil && p.deletes && p.keptOut(k) <= 0 { // else nothing may delete the key yet
+			p.remember(ctx, k, tenure)
 		}
 		if !freed && fault.Transient(err) || err == errPanicked && p.keptOut(k) <= 0 { // maybe before anything was sent; else nothing may delete the key yet
 			k.stray(ctx)

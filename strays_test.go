@@ -840,6 +840,27 @@ func TestReleaseAfterAnExtendWithoutAnAnswerIsCleanedUp(t *testing.T) {
 	}
 }
 
+// The clean-up of an attached lock goes on for as long as its ttl was at the server.
+func TestReleaseOfAnAttachedLockIsCleanedUp(t *testing.T) {
+	for _, minHold := range []time.Duration{0, 5 * time.Minute} {
+		inBubble(t, func(t *testing.T, s *sim.Server) {
+			l := simLocker(t, &redigolock.Locker{Pool: simPool(t, s, "redis"), OpTimeout: time.Second, MinHold: minHold})
+			s.Do("SET", "key", "token", "PX", time.Hour.Milliseconds())
+			k := mustGet(t)(l.Attach(bg, "key", "token", 10*time.Second))
+			heal := s.BlackHole(sim.ToServer)
+			if err := k.Release(bg); err == nil {
+				t.Fatal("the Release had an answer: this test shows nothing")
+			}
+			time.Sleep(2 * time.Minute)
+			heal()
+			time.Sleep(10 * time.Minute)
+			if n, _ := s.Do("EXISTS", "key"); n != int64(0) {
+				t.Errorf("MinHold %v: the key is left for %v", minHold, s.Miniredis().TTL("key"))
+			}
+		})
+	}
+}
+
 // What a Release may not touch yet is not cleaned up before MinHold is over, either.
 func TestReleaseWithoutAnAnswerKeepsMinHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -25,8 +25,8 @@ import (
 //     follows such answers, and then goes back to the Node of its server.
 //   - MOVED to the very server that says so: another one has its address by now. The connection is given up, and the lock is renewed for
 //     itself once.
-//   - Another server has taken over from one, or one is back that may have lost what it had: all locks that it had are renewed at once,
-//     so that those that are lost are known to be. A slot that moves takes its locks along, so they are not.
+//   - Another server has taken over from one, or one is known to be back that may have lost what it had: all locks that it had are renewed
+//     at once, so that those that are lost are known to be. A slot that moves takes its locks along, so they are not.
 //   - No server is known for a slot: its lock is renewed for itself until there is one.
 //
 // A server that has lost all its slots is forgotten when the last of its locks has gone over.

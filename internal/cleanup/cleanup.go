@@ -11,11 +11,12 @@
 // pauses, and soon after it is known to be back, or another one to have taken its place. This process dies: one ttl.
 //
 // A Removal is a token whose removal a node has confirmed. A failover to a replica that has not heard of it yet may undo it. So the newest
-// are remembered, as long as what they have removed could last, and are carried out once more where that may have happened.
+// are remembered, as long as what they have removed could last, but for minutes only, and are carried out once more where that may have happened.
 package cleanup
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -31,6 +32,8 @@ const (
 	// maxRemovals is how many are remembered of what one server has confirmed. A replica is behind by what its master has done in
 	// milliseconds, but under load, or just after it was joined, in half a second: with 256 some of a thousand releases a second stood.
 	maxRemovals = 4096
+	// maxRemembered is how long. A failover comes within seconds of what it loses, a minute with slow settings.
+	maxRemembered = 5 * time.Minute
 )
 
 // A Stray is a token that may be in a key.
@@ -40,6 +43,7 @@ type Stray struct {
 	Next       time.Time       // when to try next
 	Until      time.Time       // its ttl is over, whenever the lost command is carried out
 
+	again     bool      // of a Removal
 	confirmed bool      // the node has said once that it is not there
 	over      bool      // nothing is left to do
 	failures  int       // in a row
@@ -69,7 +73,8 @@ type Remover interface {
 // A Removal is a token that was in a key, until a node has confirmed that it is removed.
 type Removal struct {
 	Key, Token string
-	Until      time.Time // the ttl that it had is over
+	Context    context.Context // of the release; as a Stray's
+	Until      time.Time       // the ttl that it had is over
 }
 
 // removals are the newest of one tenure; the oldest makes room.
@@ -163,6 +168,9 @@ func (c *Cleaner) Removed(node Node, tenure <-chan struct{}, x Removal) {
 	if c.drained {
 		return
 	}
+	if most := time.Now().Add(maxRemembered); x.Until.After(most) {
+		x.Until = most
+	}
 	n := c.lineOf(node)
 	r := n.removed[tenure]
 	if r == nil {
@@ -196,12 +204,16 @@ func (c *Cleaner) lineOf(node Node) *line {
 	return n
 }
 
-// Owed is how many strays there are.
+// Owed is how many strays there are that may be in a key: not those that a node has confirmed to be removed.
 func (c *Cleaner) Owed() (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, x := range c.lines {
-		n += len(x.strays)
+		for _, s := range x.strays {
+			if !s.again {
+				n++
+			}
+		}
 	}
 	return n
 }
@@ -260,6 +272,10 @@ func (n *line) run(ctx context.Context, added <-chan struct{}, ended chan<- stru
 	defer timer.Stop()
 	for {
 		another := n.node.Another() // before the places are looked at: what changes later closes it
+		select {
+		case <-added: // what was added is seen now
+		default:
+		}
 		n.recall()
 		n.hurry()
 		n.removeAll(ctx, n.due())
@@ -288,9 +304,12 @@ func (n *line) recall() {
 			continue
 		}
 		delete(n.removed, tenure)
+		if len(n.removed) == 0 {
+			n.until = time.Time{}
+		}
 		for _, x := range r.all {
 			if now.Before(x.Until) {
-				n.strays = append(n.strays, &Stray{Key: x.Key, Token: x.Token, Context: context.Background(), Next: now, Until: x.Until, confirmed: true})
+				n.strays = append(n.strays, &Stray{Key: x.Key, Token: x.Token, Context: x.Context, Next: now, Until: x.Until, again: true, confirmed: true})
 			}
 		}
 	}
@@ -334,8 +353,8 @@ func (n *line) due() (due []*Stray) {
 	return due
 }
 
-// next forgets what nothing can be done about any more, and says when the next stray is due. It says no more if none is left or ctx
-// has ended, nor a removal to be remembered, and then the goroutine has been signed off under mu, so that the next stray starts a new one.
+// next forgets what nothing can be done about any more, and says when the next stray is due, or the removals are to be forgotten. It says
+// no more if there is none of either, or ctx has ended, and then the goroutine has been signed off under mu, so that the next starts a new one.
 func (n *line) next(ctx context.Context) (next time.Time, more bool) {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
@@ -395,12 +414,16 @@ func (n *line) removeAll(ctx context.Context, due []*Stray) {
 	all.Wait()
 }
 
-// removeGroup tries strays at one server, until that does not answer. Those behind are put off; what has failed less goes first.
+// removeGroup tries strays at one server, until that does not answer. Those behind are put off; removals go last, and
+// wait when a stray has come meanwhile; what has failed less goes first.
 func (n *line) removeGroup(ctx context.Context, group []*Stray) {
 	r := n.node.Remover()
 	defer r.HangUp()
-	slices.SortStableFunc(group, func(a, b *Stray) int { return a.failures - b.failures })
+	slices.SortStableFunc(group, func(a, b *Stray) int { return a.rank() - b.rank() })
 	for i, s := range group {
+		if s.again && len(n.added) > 0 {
+			return
+		}
 		if answer := n.remove(ctx, r, s); answer != Silent || ctx.Err() != nil {
 			continue
 		}
@@ -409,6 +432,14 @@ func (n *line) removeGroup(ctx context.Context, group []*Stray) {
 		}
 		return
 	}
+}
+
+// rank orders the strays at one server: the lowest goes first.
+func (s *Stray) rank() int {
+	if s.again {
+		return s.failures + math.MaxInt32
+	}
+	return s.failures
 }
 
 // remove tries to remove one, and tells how that ended.

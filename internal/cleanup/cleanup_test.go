@@ -470,3 +470,59 @@ func TestCloseForgetsRemovals(t *testing.T) {
 		}
 	})
 }
+
+// Many removals that are carried out again hold up no stray, at whatever server.
+func TestRemovalsGoBehindStrays(t *testing.T) {
+	test(t, func(t *testing.T, c *cleanup.Cleaner, _ map[string][]error) {
+		n := newNode(func(context.Context, *cleanup.Stray) error { time.Sleep(10 * time.Millisecond); return nil })
+		n.group = func(key string) string { return key[:1] }
+		n.another = make(chan struct{})
+		tenure := make(chan struct{})
+		for i := range 1000 {
+			c.Removed(n, tenure, cleanup.Removal{Key: fmt.Sprint("a", i), Token: "token", Context: t.Context(), Until: time.Now().Add(time.Hour)})
+		}
+		time.Sleep(time.Second)
+		close(tenure)
+		n.move("x")
+		time.Sleep(time.Millisecond)
+		begin := time.Now()
+		c.Add(n, cleanup.Stray{Key: "b", Token: "token", Context: t.Context(), Next: begin, Until: begin.Add(time.Minute)})
+		if owed := c.Owed(); owed != 1 {
+			t.Errorf("%d are owed, want the stray", owed)
+		}
+		time.Sleep(time.Minute)
+		if at := n.times("b"); len(at) == 0 || at[0].Sub(begin) > 50*time.Millisecond {
+			t.Errorf("it was tried %v later, and the removals began at %v", at, begin)
+		}
+		if at := n.times("a999"); len(at) != 1 {
+			t.Errorf("the last removal was carried out %d times again", len(at))
+		}
+	})
+}
+
+// Removals keep a goroutine for some minutes only, whatever their ttl, and for their own time, whatever that of earlier ones was.
+func TestRemovalsAreForgotten(t *testing.T) {
+	test(t, func(t *testing.T, c *cleanup.Cleaner, _ map[string][]error) {
+		n := newNode(gone)
+		n.another = make(chan struct{})
+		removed := func(key string, left time.Duration) chan struct{} {
+			tenure := make(chan struct{})
+			c.Removed(n, tenure, cleanup.Removal{Key: key, Token: "token", Context: t.Context(), Until: time.Now().Add(left)})
+			return tenure
+		}
+		running := func(what string, after time.Duration, want bool) {
+			t.Helper()
+			if time.Sleep(after); c.Running() != want {
+				t.Errorf("%s: it runs: %v", what, !want)
+			}
+		}
+		removed("a", 24*time.Hour)
+		running("one of a day", 4*time.Minute, true)
+		running("one of a day", 2*time.Minute, false)
+		close(removed("b", 24*time.Hour))
+		n.move("x")
+		running("one that was carried out again", time.Second, false)
+		removed("c", 10*time.Second)
+		running("one of ten seconds", 15*time.Second, false)
+	})
+}

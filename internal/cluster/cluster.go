@@ -258,7 +258,7 @@ func (c *Cluster) Place(key string) Place {
 }
 
 // Tenure returns a channel that is closed when what the node of a key has confirmed may not be so any more: another node has taken its
-// slots over, or it serves commands again after its connections have broken, or after it said that it did not. A failover may undo the
+// slots over, or it serves commands again after a connection of Conn has broken, or after it said that it did not. A failover may undo the
 // newest writes, as a restart may. A slot that moves does not, so its keys' node has its tenure still. Nil: no node is known.
 func (c *Cluster) Tenure(key string) <-chan struct{} {
 	n := c.owners[names.Slot(key)].Load()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -902,9 +903,35 @@ func TestTenure(t *testing.T) {
 		w.set(down, "a:1")
 		get(time.Second)
 		ended("a node is away", false)
+		time.Sleep(time.Millisecond)
 		w.set(func(s *server) { s.down = false }, "a:1")
 		get(time.Second)
 		ended("it is back", true)
+		time.Sleep(testAfter)
+		w.set(down, "a:1")
+		time.Sleep(time.Millisecond) // for its connections to end
+		w.set(func(s *server) { s.down = false }, "a:1")
+		get(time.Second)
+		get(time.Second)
+		ended("it was restarted while nothing was asked", true)
+		time.Sleep(leastTenure)
+		for range 10 {
+			w.set(func(s *server) { s.refuses = true }, "a:1")
+			_, _ = c.DialNode(context.Background(), "a:1")
+			w.set(func(s *server) { s.refuses = false }, "a:1")
+			get(time.Second)
+		}
+		ended("it refuses connections", false)
+		breaks := func() { // while it is used
+			c.nodes["a:1"].failed(context.Background(), io.EOF)
+			get(time.Second)
+		}
+		breaks()
+		ended("its connections break", true)
+		for range 10 {
+			breaks()
+		}
+		ended("they break again and again", false)
 		w.moveSlot(keyA, "d:1", 2, "d:1")
 		before := tenure
 		get(time.Second)

@@ -45,6 +45,7 @@ type server struct {
 	noSlots bool // it has no CLUSTER SLOTS
 	noInfo  bool // the user may not ask for CLUSTER INFO
 	down    bool
+	refuses bool // connections
 	hangs   bool // takes connections and answers nothing
 	scripts map[string]bool
 	store   map[string]string
@@ -127,7 +128,7 @@ func (w *world) dial(ctx context.Context, addr string) (redis.Conn, error) {
 	defer w.mu.Unlock()
 	w.dials[addr]++
 	s := w.servers[addr]
-	if s == nil || s.down {
+	if s == nil || s.down || s.refuses {
 		return nil, errRefused
 	}
 	c := &fakeConn{s: s}

@@ -22,6 +22,8 @@ const (
 	slowDial = 250 * time.Millisecond
 	// cutAfter is how long after a node has lost its slots the connections to it are cut that still wait for replies.
 	cutAfter = 250 * time.Millisecond
+	// leastTenure is the least time from one restart of a node that is believed to the next.
+	leastTenure = 5 * time.Second
 )
 
 // A node is a server of the cluster, with its pool.
@@ -39,8 +41,9 @@ type node struct {
 	broken, doubtful atomic.Int64
 
 	away   atomic.Bool  // it did not serve the last command, or could not be asked
-	broke  atomic.Bool  // of these: not only was there no answer in time
-	back   atomic.Int64 // how often it served one again after that
+	broke  atomic.Bool  // it may have been restarted
+	back   atomic.Int64 // how often it served one again after it was away
+	begun  atomic.Int64 // when the tenure began, if the node has had one before, in ns since 1970
 	tenure atomic.Pointer[chan struct{}]
 
 	mu  sync.Mutex // protects out
@@ -104,7 +107,7 @@ func (n *node) dial(ctx context.Context) (redis.Conn, error) {
 	inner, err := n.dials.Fetch(limit, func(ctx context.Context) (redis.Conn, error) { return n.c.env.Dial(ctx, n.addr) })
 	if err != nil {
 		if ctx.Err() != context.Canceled { // else its caller was impatient
-			n.isAway(ctx.Err() == nil)
+			n.isAway()
 		}
 		return nil, err
 	}
@@ -131,7 +134,11 @@ func (n *node) test(ctx context.Context, c redis.Conn, lastUsed time.Time) error
 		defer cancel()
 		ctx = half
 	}
-	return wire.Exchange(ctx, c, []wire.Request{{Cmd: "PING"}}, make([]any, 1)).Err
+	err := wire.Exchange(ctx, c, []wire.Request{{Cmd: "PING"}}, make([]any, 1)).Err
+	if err != nil {
+		n.failed(ctx, err)
+	}
+	return err
 }
 
 // failed is told that a connection has broken, or was not answered. Those that are idle may well share its fate. An impatient
@@ -144,28 +151,32 @@ func (n *node) failed(ctx context.Context, err error) {
 		return
 	case timeout || ctx.Err() != nil:
 		n.doubtful.Store(now)
-		n.isAway(false)
 	default:
 		n.broken.Store(now)
-		n.isAway(true)
+		n.breaks()
 	}
+	n.isAway()
 }
 
-// isAway notes that the node could not be asked, or does not answer, and asks where its slots are. broke says that it may have been
-// restarted, for it did more than not to answer in time.
-func (n *node) isAway(broke bool) {
-	if broke {
-		n.broke.Store(true)
-	}
+// isAway notes that the node could not be asked, or does not answer, and asks where its slots are.
+func (n *node) isAway() {
 	n.away.Store(true)
 	n.c.Refresh()
+}
+
+// breaks notes that the node may have been restarted: a connection has broken, which a dial that fails or an answer that is late does not
+// say. Connections to a node in good health may break, too, so that is believed now and then only: all its locks are renewed for it.
+func (n *node) breaks() {
+	if time.Since(time.Unix(0, n.begun.Load())) >= leastTenure {
+		n.broke.Store(true)
+	}
 }
 
 // answered goes by replies of the node: whether it serves its slots.
 func (n *node) answered(replies []any) {
 	for _, reply := range replies {
 		if re, ok := reply.(redis.Error); ok && servesNot(re) {
-			n.broke.Store(true)
+			n.breaks()
 			n.away.Store(true)
 			return
 		}
@@ -175,6 +186,7 @@ func (n *node) answered(replies []any) {
 		defer n.c.mu.Unlock()
 		n.back.Add(1)
 		if n.broke.Swap(false) && !n.gone() {
+			n.begun.Store(time.Now().UnixNano())
 			n.begin()
 		}
 		n.c.isAnother()

@@ -307,7 +307,9 @@ func cleansUpWhereServed(t *testing.T, kind string, serve func(c *sim.Cluster, a
 		t.Fatal(err)
 	}
 	next := testbed.InBackground(func() time.Time {
-		k, err := lockers[1].Acquire(bg, "key", time.Minute)
+		ctx, cancel := context.WithTimeout(bg, 5*time.Minute)
+		defer cancel()
+		k, err := lockers[1].Acquire(ctx, "key", time.Minute)
 		got := time.Now()
 		if err := errors.Join(err, k.Release(bg)); err != nil {
 			t.Error(err)

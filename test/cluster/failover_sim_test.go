@@ -74,6 +74,45 @@ func TestClusterFailoverUndoesARelease(t *testing.T) {
 	}
 }
 
+// The slot has moved, which the Release is told. What it has released is remembered of the node that has answered it.
+func TestClusterFailoverUndoesAReleaseThatWasRedirected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		servers := sim.NewCluster(t, 2)
+		replica := servers.Join(t)
+		servers.Tell()
+		pool := &lock.Cluster{Addrs: servers.Addrs(), Dial: servers.DialRedis}
+		t.Cleanup(func() { pool.Close() })
+		l := &lock.Locker{Pool: pool}
+		t.Cleanup(func() { l.Close() })
+		key := keyAt(t, servers, 1)
+		k, err := l.Acquire(bg, key, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := servers.End(key, 0); err != nil {
+			t.Fatal(err)
+		}
+		servers.Tell()
+		has := servers.Nodes[0].Copy()
+		if err := k.Release(bg); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		failOver(servers, replica, has)
+		begin := time.Now()
+		next, err := l.Acquire(bg, key, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took > 2*time.Second {
+			t.Errorf("the next lock came %v after the replica had taken over", took)
+		}
+		if err := next.Release(bg); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A clean-up of many locks at one node takes one connection to it.
 func TestClusterCleansUpANodeByOneConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

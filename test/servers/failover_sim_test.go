@@ -259,3 +259,55 @@ func TestFailoverForgetsWhatTheOldMasterKnew(t *testing.T) {
 		}
 	}
 }
+
+// What the Locker has not put there, or not deleted, is not deleted again after a failover: a token that was attached, which its owner may
+// have set again, and what a ReleaseWith has left.
+func TestFailoverDeletesNothingOfOthers(t *testing.T) {
+	for name, try := range map[string]func(t *testing.T, l *redigolock.Locker, set func()){
+		"attached": func(t *testing.T, l *redigolock.Locker, set func()) {
+			set()
+			k, err := l.Attach(bg, "key", "host-1", time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := k.Release(bg); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			set()
+		},
+		"ReleaseWith": func(t *testing.T, l *redigolock.Locker, _ func()) {
+			l.ReleaseWith = func(ctx context.Context, c redis.Conn, key, _ string) error {
+				_, err := redis.DoContext(c, ctx, "PEXPIRE", key, time.Hour.Milliseconds())
+				return err
+			}
+			k, err := l.Acquire(bg, "key", time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := k.Release(bg); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newSimGroup(t)
+				pool := g.pool()
+				try(t, simLocker(t, &redigolock.Locker{Pool: pool}), func() {
+					c := pool.Get()
+					defer c.Close()
+					if err := redigolock.SetNX(bg, c, "key", "host-1", time.Hour); err != nil {
+						t.Fatal(err)
+					}
+				})
+				time.Sleep(time.Second)
+				g.failOver(false)
+				time.Sleep(time.Second)
+				if n, err := redis.Int(g.servers["b:6379"].Do("EXISTS", "key")); n != 1 || err != nil {
+					t.Errorf("it was deleted (%d, %v)", n, err)
+				}
+			})
+		})
+	}
+}
