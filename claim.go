@@ -12,6 +12,7 @@ import (
 	"github.com/redigolock/redigolock/internal/crowd"
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/names"
+	"github.com/redigolock/redigolock/internal/wait"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -268,20 +269,11 @@ func (n *node) remember(ctx context.Context, k *Lock, before <-chan struct{}) {
 		return
 	}
 	tenure := before
-	if now := n.tenure(k.key); now != nil && !isClosed(before) { // the slot may have moved, and this is its node's
+	if now := n.tenure(k.key); now != nil && !wait.IsClosed(before) { // the slot may have moved, and this is its node's
 		tenure = now
 	}
 	n.cleaner().Removed(cleanNode{n}, tenure, cleanup.Removal{Key: k.key, Token: k.token,
 		Context: context.WithoutCancel(ctx), Until: time.Now().Add(k.longest() + n.opTimeout())})
-}
-
-func isClosed(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
-		return false
-	}
 }
 
 // A cleanNode is a node as the cleanup.Node of its strays, by connections that are not the pool's.

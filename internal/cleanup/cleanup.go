@@ -187,7 +187,7 @@ func (c *Cleaner) Removed(node Node, tenure <-chan struct{}, x Removal) {
 	switch {
 	case n.stop == nil:
 		n.start()
-	case isClosed(tenure): // nobody will tell of that any more
+	case wait.IsClosed(tenure): // nobody will tell of that any more
 		wait.Wake(n.added)
 	}
 }
@@ -300,7 +300,7 @@ func (n *line) recall() {
 	defer n.c.mu.Unlock()
 	now := time.Now()
 	for tenure, r := range n.removed {
-		if !isClosed(tenure) {
+		if !wait.IsClosed(tenure) {
 			continue
 		}
 		delete(n.removed, tenure)
@@ -312,15 +312,6 @@ func (n *line) recall() {
 				n.strays = append(n.strays, &Stray{Key: x.Key, Token: x.Token, Context: x.Context, Next: now, Until: x.Until, again: true, confirmed: true})
 			}
 		}
-	}
-}
-
-func isClosed(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
-		return false
 	}
 }
 

@@ -39,3 +39,13 @@ func For(d time.Duration, ends ...<-chan struct{}) {
 		}
 	}
 }
+
+// IsClosed reports whether ch, on which nothing is sent, is closed.
+func IsClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
+}
