@@ -153,13 +153,16 @@ func TestContentionAndLosses(t *testing.T) {
 			`redigolock.lost [] {cause=expired} 1`,
 			`redigolock.lost [] {cause=max_hold} 1`,
 			`redigolock.lost [] {cause=taken} 1`,
-			`redigolock.unknown [] {} 3`,
 			`redigolock.held [] {} 0`,
 			`redigolock.waiting [] {} 0`,
 		} {
 			if !slices.Contains(got, want) {
 				t.Errorf("no %s", want)
 			}
+		}
+		// Whether the clean-up of the try that met a broken connection meets another depends on which goroutine goes first.
+		if !slices.Contains(got, "redigolock.unknown [] {} 3") && !slices.Contains(got, "redigolock.unknown [] {} 4") {
+			t.Error("neither three nor four unknown outcomes")
 		}
 		if t.Failed() {
 			t.Log(strings.Join(got, "\n"))
@@ -211,7 +214,8 @@ func TestSpans(t *testing.T) {
 				t.Errorf("%s has %d events", span.Name(), n)
 			}
 			for _, e := range span.Events() {
-				if span.Name() == "redigolock acquire" {
+				// The clean-up of a try without an answer begins at once: it may fail before the span of its acquire ends, or after that.
+				if span.Name() == "redigolock acquire" && valueOf(e.Attributes, "redigolock.verb") != "clean up" {
 					kinds["acquire: "+e.Name+" "+valueOf(e.Attributes, "error.type")]++
 				}
 			}
