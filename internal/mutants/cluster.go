@@ -216,7 +216,7 @@ var clusterMutants = []mutant{
 	},
 	{
 		name: "a Release that a failover has undone stands", in: "plain.release",
-		old:   "p.remember(ctx, k, tenure)",
+		old:   "p.remember(k, tenure)",
 		new:   "_, _ = p.remember, tenure",
 		tests: "test/servers: TestFailoverUndoesARelease",
 	},
@@ -372,18 +372,18 @@ var clusterMutants = []mutant{
 	},
 	{
 		name: "fair: TryAcquire follows a slot once only", in: "fairdriver.Driver.TryAcquire",
-		old:   "for d.env.Nodes != nil && isSplit(err) && !errors.Is(err, fault.Unknown) {",
-		new:   "for once := true; once && d.env.Nodes != nil && isSplit(err) && !errors.Is(err, fault.Unknown); once = false {",
+		old:   "for d.mayRepeat(err) {",
+		new:   "for once := true; once && d.mayRepeat(err); once = false {",
 		tests: "test/cluster: TestFairClusterTryAcquireFollowsItsSlot",
 	},
 	{
 		name: "fair: TryAcquire that was lost does not follow its slot", in: "fairdriver.slot.tryAgain",
-		old:   "d.env.Nodes == nil || !isSplit(err)",
-		new:   "d.env.Nodes == nil || d.env.Nodes != nil",
+		old:   "!d.mayRepeat(err)",
+		new:   "true",
 		tests: "test/cluster: TestFairClusterTryAcquireThatWasLostFollowsItsSlot",
 	},
 	{
-		name: "fair: TryAcquire sends its token again though the first may have been carried out", in: "fairdriver.Driver.TryAcquire",
+		name: "fair: TryAcquire sends its token again though the first may have been carried out", in: "fairdriver.Driver.mayRepeat",
 		old:   " && !errors.Is(err, fault.Unknown)",
 		new:   "",
 		tests: "fairdriver: TestTryIsNotRepeatedThatMayHaveBeenCarriedOut",
