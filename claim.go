@@ -263,8 +263,8 @@ func (n *node) tenure(key string) <-chan struct{} {
 }
 
 // remember has the clean-up remember that k's token is not in the key any more, as a server has said since before was the tenure. A token
-// that was attached is not remembered: its owner may put it there again.
-func (n *node) remember(ctx context.Context, k *Lock, before <-chan struct{}) {
+// that was attached is not remembered: its owner may put it there again. Nor is the caller's context, which may hold much.
+func (n *node) remember(k *Lock, before <-chan struct{}) {
 	if k.attached || before == nil {
 		return
 	}
@@ -272,8 +272,7 @@ func (n *node) remember(ctx context.Context, k *Lock, before <-chan struct{}) {
 	if now := n.tenure(k.key); now != nil && !wait.IsClosed(before) { // the slot may have moved, and this is its node's
 		tenure = now
 	}
-	n.cleaner().Removed(cleanNode{n}, tenure, cleanup.Removal{Key: k.key, Token: k.token,
-		Context: context.WithoutCancel(ctx), Until: time.Now().Add(k.longest() + n.opTimeout())})
+	n.cleaner().Removed(cleanNode{n}, tenure, cleanup.Removal{Key: k.key, Token: k.token, Until: time.Now().Add(k.longest() + n.opTimeout())})
 }
 
 // A cleanNode is a node as the cleanup.Node of its strays, by connections that are not the pool's.

@@ -91,7 +91,7 @@ func (l *fair) release(ctx context.Context, k *Lock, by time.Time) error {
 	tenure := l.tenure(k.key)
 	freed, err := l.queue.Release(ctx, k.key, (*fairHandle)(k), by)
 	if freed {
-		l.remember(ctx, k, tenure)
+		l.remember(k, tenure)
 	}
 	return err
 }

@@ -16,8 +16,8 @@ import (
 // ctx that has ended already, or a handle that is no longer held, tells nothing.
 //
 // The ctx of each func is that of the call; of a renewal and of Lost that of [Lock.KeepAlive]; of a clean-up that of the
-// acquire, without its end; of what a fair Locker sends in the background that of the waiter, without its end, if it still
-// knows whose it was.
+// acquire, without its end, but one without values where a Release is carried out again after a failover; of what a fair
+// Locker sends in the background that of the waiter, without its end, if it still knows whose it was.
 //
 // verb is what was asked: acquire, attach, verify, extend (also renewals, and with Fair a look whether a lock that others
 // wait for is still held), fence, release, clean up (what an acquire may have left is removed in the background); with Fair

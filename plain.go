@@ -207,7 +207,7 @@ func (p *plain) release(ctx context.Context, k *Lock, by time.Time) (err error) 
 	defer func() {
 		freed := err == nil || errors.Is(err, ErrNotHeld)
 		if err == nil && p.deletes && p.keptOut(k) <= 0 { // else nothing may delete the key yet
-			p.remember(ctx, k, tenure)
+			p.remember(k, tenure)
 		}
 		if !freed && fault.Transient(err) || err == errPanicked && p.keptOut(k) <= 0 { // maybe before anything was sent; else nothing may delete the key yet
 			k.stray(ctx)

@@ -3,15 +3,17 @@
 //
 // A Stray is a token that a try may have left in a key, or may still put there: its command was sent, and no reply came. It is
 // removed, again and again, until the node has confirmed twice, a Bound apart, that it is not there, or until its ttl must be over.
-// Strays are kept by node: one goroutine for each node that has some, so that a node which hangs delays nobody else's. Those at one server
-// go one after the other on one connection; where it gives no answer, those behind are put off, and do not wait for it one by one.
+// Strays are kept by node: one goroutine for each node that has some, so that a node which hangs delays nobody else's. A node may be several
+// servers, as a Redis Cluster is: those at each go one after the other on one connection, and where a server gives no answer, those behind
+// are put off. Then it delays those at the others by one Bound.
 //
 // What can go wrong: the lost command is carried out after the first confirmation: the second finds the token. After the second: the
 // key lives for one ttl, with nobody as its holder. The node is away: tried until the ttl is over, in longer and longer
 // pauses, and soon after it is known to be back, or another one to have taken its place. This process dies: one ttl.
 //
 // A Removal is a token whose removal a node has confirmed. A failover to a replica that has not heard of it yet may undo it. So the newest
-// are remembered, as long as what they have removed could last, but for minutes only, and are carried out once more where that may have happened.
+// are remembered, as long as what they have removed could last, but for minutes only, and are carried out once more where that may have
+// happened. A second failover right after the first may undo that again: the ttl ends it.
 package cleanup
 
 import (
@@ -73,8 +75,7 @@ type Remover interface {
 // A Removal is a token that was in a key, until a node has confirmed that it is removed.
 type Removal struct {
 	Key, Token string
-	Context    context.Context // of the release; as a Stray's
-	Until      time.Time       // the ttl that it had is over
+	Until      time.Time // the ttl that it had is over
 }
 
 // removals are the newest of one tenure; the oldest makes room.
@@ -109,16 +110,16 @@ type Env struct {
 	Told  func(s *Stray, removed error) // after each try, without the mutex
 }
 
-// A Cleaner removes strays. Its goroutines live only while there are some. It must not be copied.
+// A Cleaner removes strays. Its goroutines live only while there are some, or removals are remembered. It must not be copied.
 type Cleaner struct {
 	env Env
 
 	mu      sync.Mutex // protects what follows, and all lines; taken for moments only, and nothing else is called under it
-	lines   []*line    // of each node that has had a stray
+	lines   []*line    // of each node that has had a stray or a removal
 	drained bool       // Close no longer waits: what is added now gets one try
 }
 
-// A line has the strays of a node.
+// A line has the strays and the removals of a node.
 type line struct {
 	c      *Cleaner
 	node   Node
@@ -309,7 +310,7 @@ func (n *line) recall() {
 		}
 		for _, x := range r.all {
 			if now.Before(x.Until) {
-				n.strays = append(n.strays, &Stray{Key: x.Key, Token: x.Token, Context: x.Context, Next: now, Until: x.Until, again: true, confirmed: true})
+				n.strays = append(n.strays, &Stray{Key: x.Key, Token: x.Token, Context: context.Background(), Next: now, Until: x.Until, again: true, confirmed: true})
 			}
 		}
 	}

@@ -479,7 +479,7 @@ func TestRemovalsGoBehindStrays(t *testing.T) {
 		n.another = make(chan struct{})
 		tenure := make(chan struct{})
 		for i := range 1000 {
-			c.Removed(n, tenure, cleanup.Removal{Key: fmt.Sprint("a", i), Token: "token", Context: t.Context(), Until: time.Now().Add(time.Hour)})
+			c.Removed(n, tenure, cleanup.Removal{Key: fmt.Sprint("a", i), Token: "token", Until: time.Now().Add(time.Hour)})
 		}
 		time.Sleep(time.Second)
 		close(tenure)
@@ -507,7 +507,7 @@ func TestRemovalsAreForgotten(t *testing.T) {
 		n.another = make(chan struct{})
 		removed := func(key string, left time.Duration) chan struct{} {
 			tenure := make(chan struct{})
-			c.Removed(n, tenure, cleanup.Removal{Key: key, Token: "token", Context: t.Context(), Until: time.Now().Add(left)})
+			c.Removed(n, tenure, cleanup.Removal{Key: key, Token: "token", Until: time.Now().Add(left)})
 			return tenure
 		}
 		running := func(what string, after time.Duration, want bool) {
@@ -524,5 +524,22 @@ func TestRemovalsAreForgotten(t *testing.T) {
 		running("one that was carried out again", time.Second, false)
 		removed("c", 10*time.Second)
 		running("one of ten seconds", 15*time.Second, false)
+	})
+}
+
+// To remember one more costs no memory, once there are as many as may be.
+func TestRemovedAllocatesNothing(t *testing.T) {
+	test(t, func(t *testing.T, c *cleanup.Cleaner, _ map[string][]error) {
+		n := newNode(gone)
+		n.another = make(chan struct{})
+		var tenure <-chan struct{} = make(chan struct{})
+		x := cleanup.Removal{Key: "key", Token: "token", Until: time.Now().Add(time.Minute)}
+		for range 5000 {
+			c.Removed(n, tenure, x)
+		}
+		if n := testing.AllocsPerRun(100, func() { c.Removed(n, tenure, x) }); n != 0 {
+			t.Errorf("%v allocations", n)
+		}
+		c.Close(time.Second)
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/redigolock/redigolock/internal/fault"
 	"github.com/redigolock/redigolock/internal/names"
 	"github.com/redigolock/redigolock/internal/redistest"
+	"github.com/redigolock/redigolock/internal/wait"
 	"github.com/redigolock/redigolock/internal/wire"
 )
 
@@ -883,8 +884,8 @@ func TestTenure(t *testing.T) {
 		ended := func(what string, want bool) {
 			t.Helper()
 			synctest.Wait()
-			if isClosed(tenure) != want || isClosed(other) {
-				t.Errorf("%s: it has ended: %v, that of another: %v", what, isClosed(tenure), isClosed(other))
+			if wait.IsClosed(tenure) != want || wait.IsClosed(other) {
+				t.Errorf("%s: it has ended: %v, that of another: %v", what, wait.IsClosed(tenure), wait.IsClosed(other))
 			}
 			tenure = c.Tenure(keyA)
 		}
@@ -943,17 +944,8 @@ func TestTenure(t *testing.T) {
 		w.share(func(slot int) string { return []string{"a:1", "b:1", "c:1"}[min(slot/slotsAt, 2)] }, 3)
 		c.Refresh()
 		<-another
-		if !isClosed(tenure) {
+		if !wait.IsClosed(tenure) {
 			t.Error("told of another place before the tenure of a node without slots has ended")
 		}
 	})
-}
-
-func isClosed(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
-		return false
-	}
 }

@@ -152,7 +152,7 @@ func (d *Driver) TryAcquire(ctx context.Context, key string, h Handle) error {
 		}
 	}()
 	start, r, err := s.sendBy(ctx, &cmd, h.Bound(), begin.Add(d.env.OpTimeout))
-	for d.env.Nodes != nil && isSplit(err) && !errors.Is(err, fault.Unknown) { // it was not carried out, so the token may be sent again
+	for d.mayRepeat(err) {
 		if err = s.settled(ctx, &cmd, by); err != nil {
 			break
 		}
@@ -217,7 +217,7 @@ func (s *slot) tryAgain(ctx context.Context, h Handle, by time.Time, lost error)
 			}
 			start = d.env.Now()
 			r, err = s.run(ctx, c, &cmd)
-			if s.heedMove(err); d.env.Nodes == nil || !isSplit(err) || errors.Is(err, fault.Unknown) {
+			if s.heedMove(err); !d.mayRepeat(err) {
 				break
 			}
 		}

@@ -97,6 +97,11 @@ func (s *slot) unsettled() time.Duration {
 	return settleFor - now.Sub(s.moved)
 }
 
+// mayRepeat reports whether a command was refused because its slot is moving, and was not carried out, so that its token may be sent again.
+func (d *Driver) mayRepeat(err error) bool {
+	return d.env.Nodes != nil && isSplit(err) && !errors.Is(err, fault.Unknown)
+}
+
 // heedMove notes that a command was refused because the slot is moving.
 func (s *slot) heedMove(err error) {
 	d := s.d

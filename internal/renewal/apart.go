@@ -140,7 +140,7 @@ func (n *line) sendApart(f *flight) {
 // renewAlone renews one share and has its vote judged.
 func (n *line) renewAlone(f *flight) {
 	var outcomes []outcome
-	sent := n.keptOf(f) // else nothing is sent: it may have waited for its place
+	sent := n.keptOf(f) // not what was released since it was taken
 	defer func() { n.land(f, sent, outcomes) }()
 	for _, s := range sent {
 		x := s.entry.lease

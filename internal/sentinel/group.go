@@ -23,6 +23,7 @@ import (
 
 	"github.com/redigolock/redigolock/internal/errands"
 	"github.com/redigolock/redigolock/internal/fault"
+	"github.com/redigolock/redigolock/internal/wait"
 )
 
 const (
@@ -121,7 +122,7 @@ func (g *Group) Dial(ctx context.Context) (redis.Conn, error) {
 			return nil, err
 		}
 		early = err
-		wait(ctx, pause/2+rand.N(pause/2))
+		sleep(ctx, pause/2+rand.N(pause/2))
 		pause = min(2*pause, 200*time.Millisecond)
 	}
 }
@@ -155,7 +156,7 @@ func (g *Group) dialOnce(ctx context.Context) (redis.Conn, error) {
 		}
 	}
 	switch {
-	case isClosed(changed):
+	case wait.IsClosed(changed):
 		if err == nil {
 			_ = c.Close()
 		}
@@ -322,17 +323,8 @@ func (g *Group) Close() {
 	g.started.Wait()
 }
 
-func isClosed(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
-		return false
-	}
-}
-
-// wait waits for d, or until ctx ends.
-func wait(ctx context.Context, d time.Duration) {
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

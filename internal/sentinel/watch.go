@@ -21,7 +21,7 @@ func (g *Group) watch(ctx context.Context) {
 		if g.listen(ctx, g.env.Addrs[i%len(g.env.Addrs)]) {
 			pause = 10 * time.Millisecond
 		}
-		wait(ctx, pause)
+		sleep(ctx, pause)
 		pause = min(2*pause, time.Second)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/redigolock/redigolock/internal/wait"
 )
 
 // A Dialect is what has been learned, from its replies, of the commands that a server knows. It is forgotten when its connections
@@ -56,7 +58,7 @@ func Known(c redis.Conn) Learned {
 	if d == nil {
 		return Learned{}
 	}
-	if l := d.learned.Load(); l != nil && !isClosed(l.until) {
+	if l := d.learned.Load(); l != nil && !wait.IsClosed(l.until) {
 		return *l
 	}
 	l := Learned{of: d}
@@ -75,15 +77,6 @@ func dialectOf(c redis.Conn) *Dialect {
 		return s.Dialect()
 	}
 	return b.dialect
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 // LearnSetGet notes what an exchange on c has told that began after Known(c) had returned l.
